@@ -1,0 +1,56 @@
+"""Makes ids and reads resource names; nobody else splits on a slash.
+
+An `{x}_id` is one segment, for example gen_01jx…; an `{x}_name` is the whole path, for example generations/gen_01jx….
+"""
+
+import re
+import secrets
+import time
+
+from services.chassis.errors import InvalidArgument
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as it counts, no look-alikes
+TIME_DIGITS, RANDOM_DIGITS = 10, 16  # 50 bits of milliseconds, 80 random bits: a ULID in lower case
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+MAX_KEY_LENGTH = 512  # half of S3's limit, and within every file system's path limit
+
+
+def encode(number: int, digits: int) -> str:
+    """Write a number in Crockford's base 32, padded to so many digits."""
+    return "".join(ALPHABET[number >> (5 * place) & 31] for place in reversed(range(digits)))
+
+
+def new_id(prefix: str) -> str:
+    """Make a typed id that sorts by time, for example gen_01jxv3k8q4…; unguessable by its 80 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    return f"{prefix}_{encode(milliseconds, TIME_DIGITS)}{encode(secrets.randbits(80), RANDOM_DIGITS)}"
+
+
+def name(collection: str, identifier: str) -> str:
+    """Join a resource name; an empty id gives an empty name."""
+    return f"{collection}/{identifier}" if identifier else ""
+
+
+def parse_id(collection: str, resource_name: str) -> str:
+    """Take the id out of collection/{id}.
+
+    Raises:
+        InvalidArgument: the name is not of that form.
+    """
+    head, _, identifier = resource_name.partition("/")
+    if head != collection or not ID.fullmatch(identifier):
+        raise InvalidArgument(f"The name must be {collection}/ and an id.", metadata={"field": "name"})
+    return identifier
+
+
+def parse_key(resource_name: str) -> str:
+    """Take the key out of objects/{key}; a key has clean segments only, so it cannot climb out of a folder.
+
+    Raises:
+        InvalidArgument: the name is not of that form.
+    """
+    head, _, key = resource_name.partition("/")
+    if head != "objects" or len(key) > MAX_KEY_LENGTH or not KEY.fullmatch(key):
+        raise InvalidArgument("The name must be objects/ and an object key.", metadata={"field": "name"})
+    return key

@@ -1,0 +1,122 @@
+"""Reads the environment and .env once, casts at the door, and reports every problem in one message."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from services.chassis.town import Resident, address_of
+
+S = TypeVar("S", bound="TownSettings")
+
+MAX_SECRET_FILE_BYTES = 65_536  # a secret is a line, not a document
+
+
+def names_of(name: str, field: FieldInfo) -> list[str]:
+    """The environment names that set a field, first choice first, in upper case."""
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias or name]
+    return [str(choice).upper() for choice in choices]
+
+
+class FileSource(PydanticBaseSettingsSource):
+    """Lets every setting be given as NAME_FILE, the path of a file that holds the value."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return the content of the first NAME_FILE that is set; the path must be readable."""
+        for name in names_of(field_name, field):
+            if path := os.environ.get(f"{name}_FILE"):
+                with Path(path).open(encoding="utf-8") as file:
+                    return file.read(MAX_SECRET_FILE_BYTES).strip(), name, False
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Collect the values of all fields that a file gives."""
+        found = (self.get_field_value(field, name) for name, field in self.settings_cls.model_fields.items())
+        return {name: value for value, name, _ in found if value is not None}
+
+
+class TownSettings(BaseSettings):
+    """The knobs that every process shares."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", extra="ignore", env_ignore_empty=True, populate_by_name=True, frozen=True
+    )
+
+    port: int = Field(8080, ge=1, le=65_535)
+    """The one public port, Envoy's."""
+    internal_port_base: int = Field(50_050, ge=1024, le=65_000)
+    """First of the internal ports; all of them bind to loopback."""
+    data_dir: Path = Path("data")
+    """Everything that must survive: databases, files, the sandbox's ledger."""
+    app_url: str = Field("", validation_alias=AliasChoices("APP_URL", "NEXT_PUBLIC_APP_URL"))
+    """Public origin of the site: share links and callback URLs begin with it."""
+    storage_public_base_url: str = Field(
+        "", validation_alias=AliasChoices("STORAGE_PUBLIC_BASE_URL", "CLOUDFLARE_R2_AFTERIMAGE_PUBLIC_URL")
+    )
+    """Where the public reads stored files; APP_URL/files when empty."""
+    database_url: str = ""
+    """postgresql://… to scale out; SQLite files under DATA_DIR when empty."""
+    redis_url: str = ""
+    """Redis for derived state; the embedded Valkey when empty; `none` runs without."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe line that is written."""
+    log_format: Literal["", "text", "json"] = ""
+    """text or json; text on a terminal, else json, when empty."""
+
+    @property
+    def origin(self) -> str:
+        """The public origin, without a trailing slash."""
+        return (self.app_url or f"http://localhost:{self.port}").rstrip("/")
+
+    @property
+    def files_base_url(self) -> str:
+        """Public URL under which object keys are found, without a trailing slash."""
+        return (self.storage_public_base_url or f"{self.origin}/files").rstrip("/")
+
+    @property
+    def effective_redis_url(self) -> str:
+        """The Redis to use, or an empty string for none."""
+        if self.redis_url == "none":
+            return ""
+        return self.redis_url or f"redis://{self.address(Resident.VALKEY)}/0"
+
+    def address(self, resident: Resident) -> str:
+        """Host and port of a process of this town."""
+        return address_of(resident, self.internal_port_base)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, NAME_FILE, environment, .env."""
+        del file_secret_settings
+        return init_settings, FileSource(settings_cls), env_settings, dotenv_settings
+
+
+def problems(error: ValidationError) -> str:
+    """Name every wrong setting on a line of its own, never with its value: it may be a secret."""
+    lines = (f"  {'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+    return "\n".join(["These settings are missing or wrong:", *lines])
+
+
+def load(kind: type[S]) -> S:
+    """Read the settings of a process.
+
+    Raises:
+        SystemExit: with one message that names every problem.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        raise SystemExit(problems(error)) from None
+    except OSError as error:
+        raise SystemExit(f"A secret file cannot be read: {error.filename}: {error.strerror}") from None

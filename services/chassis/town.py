@@ -1,0 +1,30 @@
+"""The map of the town: where each process listens, derived from one base port so that towns can stand side by side."""
+
+from enum import IntEnum
+
+
+class Resident(IntEnum):
+    """Offset of each listener from INTERNAL_PORT_BASE."""
+
+    GATEWAY = 0
+    GENERATION = 1
+    STORAGE = 2
+    SHARE = 3
+    COMMUNITY = 4
+    FILES = 5  # the storage service's HTTP listener for public bytes
+    SANDBOX = 6
+    VALKEY = 7
+    ENVOY_ADMIN = 8
+
+
+LOOPBACK = "127.0.0.1"
+
+
+def port_of(resident: Resident, base: int) -> int:
+    """The port a process listens on."""
+    return base + resident
+
+
+def address_of(resident: Resident, base: int) -> str:
+    """Host and port of a process, as gRPC and URLs take them."""
+    return f"{LOOPBACK}:{port_of(resident, base)}"
