@@ -1,0 +1,108 @@
+"""The cache port: derived state only, in Redis or in the process; without it answers are the same, only slower."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+CACHE_BUDGET_SECONDS = 0.1  # a slower answer is no longer worth waiting for
+RETRY_AFTER_SECONDS = 1.0  # after a failure the cache is left alone for so long
+MAX_LOCAL_ENTRIES = 10_000  # bounds the in-process cache
+
+logger = structlog.get_logger()
+
+
+class Cache(Protocol):
+    """Bytes by key, for a time. Nothing kept here may be needed to answer rightly; no method raises."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None when it is not there or the cache is away."""
+
+    async def set(self, key: str, value: bytes, seconds: float) -> None:
+        """Keep a value for so many seconds."""
+
+    async def delete(self, *keys: str) -> None:
+        """Forget values."""
+
+
+class LocalCache:
+    """A cache of this process alone."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, tuple[float, bytes]] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        """The value while it is fresh."""
+        end, value = self._entries.get(key, (0.0, b""))
+        return value if end > time.monotonic() else None
+
+    async def set(self, key: str, value: bytes, seconds: float) -> None:
+        """Keep a value, dropping the oldest beyond the bound."""
+        self._entries.pop(key, None)
+        if len(self._entries) >= MAX_LOCAL_ENTRIES:
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = (time.monotonic() + seconds, value)
+
+    async def delete(self, *keys: str) -> None:
+        """Forget values."""
+        for key in keys:
+            self._entries.pop(key, None)
+
+
+class RedisCache:
+    """A cache that the replicas share. A failure makes it stand aside for a moment."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._away_until = 0.0
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, unless Redis is away."""
+        if self._away():
+            return None
+        try:
+            value = await self._redis.get(key)
+        except (RedisError, OSError) as error:
+            self._stand_aside(error)
+            return None
+        return value if isinstance(value, bytes) else None
+
+    async def set(self, key: str, value: bytes, seconds: float) -> None:
+        """Keep a value, unless Redis is away."""
+        if self._away():
+            return
+        try:
+            await self._redis.set(key, value, px=int(seconds * 1000))
+        except (RedisError, OSError) as error:
+            self._stand_aside(error)
+
+    async def delete(self, *keys: str) -> None:
+        """Forget values; tried even when Redis seems away, since a stale value may be worse than a wait."""
+        try:
+            await self._redis.delete(*keys)
+        except (RedisError, OSError) as error:
+            self._stand_aside(error)
+
+    def _away(self) -> bool:
+        return time.monotonic() < self._away_until
+
+    def _stand_aside(self, error: Exception) -> None:
+        self._away_until = time.monotonic() + RETRY_AFTER_SECONDS
+        logger.warning("cache_away", cause=type(error).__name__)
+
+
+@asynccontextmanager
+async def open_cache(redis_url: str) -> AsyncIterator[Cache]:
+    """The cache at a Redis URL, or this process's own when the URL is empty."""
+    if not redis_url:
+        yield LocalCache()
+        return
+    redis = Redis.from_url(redis_url, socket_timeout=CACHE_BUDGET_SECONDS, socket_connect_timeout=CACHE_BUDGET_SECONDS)
+    try:
+        yield RedisCache(redis)
+    finally:
+        await redis.aclose()

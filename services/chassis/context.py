@@ -1,0 +1,13 @@
+"""What a call carries along inside a process: its id and the moment by which it must have answered."""
+
+import time
+from contextvars import ContextVar
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+def time_remaining() -> float | None:
+    """Seconds until the current call's deadline on the monotonic clock; None outside a call."""
+    end = deadline.get()
+    return None if end is None else end - time.monotonic()

@@ -1,0 +1,161 @@
+"""One async engine per process on SQLite or PostgreSQL, one set of statements, and the database's own clock."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import BigInteger, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from services.chassis.errors import Unavailable
+from services.chassis.migrations import require_current
+from services.chassis.settings import TownSettings
+
+BUSY_TIMEOUT_MS = 5000  # how long a writer waits for another before it is an error
+POOL_SIZE = 5  # SQLite has one writer; PostgreSQL serves many services from one budget of connections
+POOL_WAIT_SECONDS = 5.0  # a request that waits longer for a connection is told to come back
+NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb3", "9p", "fuse.sshfs")  # their locks cannot be trusted by SQLite
+
+
+class db_now(FunctionElement[int]):  # noqa: N801 - reads as an SQL function
+    """Milliseconds since 1970 by the database's clock: leases of several replicas need one clock."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(db_now, "sqlite")
+def _sqlite_now(_element: Any, _compiler: Any, **_options: Any) -> str:
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+@compiles(db_now, "postgresql")
+def _postgresql_now(_element: Any, _compiler: Any, **_options: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+class Database:
+    """Transactions of one service on its own schema."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @property
+    def is_sqlite(self) -> bool:
+        """True on SQLite, which has one writer and no row locks."""
+        return self._engine.dialect.name == "sqlite"
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A short transaction that commits at the end. On SQLite it takes the write lock at once.
+
+        Raises:
+            Unavailable: the database is down, locked or full; nothing was committed.
+        """
+        with translated():
+            async with self._engine.connect() as connection, connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for reading only; on SQLite readers do not wait for the writer.
+
+        Raises:
+            Unavailable: the database is down.
+        """
+        with translated():
+            async with self._engine.connect() as connection:
+                reader = await connection.execution_options(readonly=True)
+                async with reader.begin():
+                    yield reader
+
+    async def ping(self) -> None:
+        """Ask the database anything; raises when it does not answer."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what a driver raises when the database is away into Unavailable; mistakes of ours pass as they are."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout, ConnectionError) as error:
+        raise Unavailable("The database is not reachable at the moment. Try again shortly.", retry_after=1) from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable("The database connection was lost. Try again shortly.", retry_after=1) from error
+        raise
+
+
+def url_of(settings: TownSettings, service: str) -> str:
+    """The service's database: its own SQLite file, or the shared PostgreSQL."""
+    if not settings.database_url:
+        return f"sqlite+aiosqlite:///{settings.data_dir.absolute() / service}.sqlite3"
+    return make_url(settings.database_url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+def make_engine(settings: TownSettings, service: str) -> AsyncEngine:
+    """The engine on the service's own SQLite file, or its own PostgreSQL schema."""
+    url = url_of(settings, service)
+    if url.startswith("sqlite"):
+        refuse_network_folder(settings.data_dir)
+        engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=POOL_WAIT_SECONDS)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    schema = {"server_settings": {"search_path": service, "application_name": f"kawaii-{service}"}}
+    return create_async_engine(
+        url, pool_size=POOL_SIZE, pool_timeout=POOL_WAIT_SECONDS, pool_pre_ping=True, connect_args=schema
+    )
+
+
+def refuse_network_folder(folder: Path) -> None:
+    """Refuse to keep SQLite on a network file system.
+
+    Raises:
+        SystemExit: the folder lies on one.
+    """
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return
+    lines = (line.split()[:3] for line in mounts.read_text(encoding="utf-8").splitlines())
+    inside = [(len(point), kind) for _, point, kind in lines if folder.absolute().is_relative_to(point)]
+    if max(inside, default=(0, ""))[1] in NETWORK_FILE_SYSTEMS:
+        raise SystemExit(f"DATA_DIR {folder} is on a network file system, where SQLite loses data. Use PostgreSQL.")
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """WAL so that readers do not wait; FULL so that what was acknowledged survives a power cut."""
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    """Take the write lock first: a transaction that starts by reading could not upgrade without SQLITE_BUSY."""
+    readonly = connection.get_execution_options().get("readonly")
+    connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+
+@asynccontextmanager
+async def open_database(settings: TownSettings, service: str) -> AsyncIterator[Database]:
+    """Open a service's database for the life of the process.
+
+    Raises:
+        SystemExit: its schema is not the one this code was written for.
+    """
+    engine = make_engine(settings, service)
+    try:
+        await require_current(engine, service)
+        yield Database(engine)
+    finally:
+        await engine.dispose()

@@ -1,0 +1,119 @@
+"""Everything that happens around every RPC, as one list: request id, access log, errors, deadline."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import grpc
+import structlog
+from grpc import aio
+
+from services.chassis import context, errors, status
+from services.chassis.names import new_id
+
+Context = aio.ServicerContext[Any, Any]
+Around = Callable[[str, Context], AbstractAsyncContextManager[None]]
+
+REQUEST_ID_KEY = "x-request-id"
+SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+DEFAULT_DEADLINE_SECONDS = 10.0  # a caller that names none still lets go of our resources
+MAX_DEADLINE_SECONDS = 130.0  # above the longest honest call: an import with its retries
+QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+
+logger = structlog.get_logger()
+
+
+@asynccontextmanager
+async def request_id(_method: str, call: Context) -> AsyncIterator[None]:
+    """Take the caller's request id, or make one, for the logs and for the calls we make."""
+    metadata = dict(call.invocation_metadata() or ())
+    given = str(metadata.get(REQUEST_ID_KEY, ""))
+    identifier = given if SAFE_REQUEST_ID.fullmatch(given) else new_id("req")
+    context.request_id.set(identifier)
+    with structlog.contextvars.bound_contextvars(request_id=identifier):
+        yield
+
+
+@asynccontextmanager
+async def access_log(method: str, call: Context) -> AsyncIterator[None]:
+    """Write one line per RPC: method, code, milliseconds."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        if not method.startswith(QUIET_METHODS):
+            code = grpc.StatusCode.OK if not call.code() else call.code()
+            took = round((time.perf_counter() - start) * 1000, 1)
+            logger.info("rpc", method=method, code=getattr(code, "name", str(code)), ms=took)
+
+
+@asynccontextmanager
+async def error_status(method: str, call: Context) -> AsyncIterator[None]:
+    """End the call with the status of the error that was raised; what is not ours is INTERNAL and stays in the log."""
+    try:
+        yield
+    except errors.KawaiiError as error:
+        if isinstance(error, errors.Internal):
+            logger.exception("internal_error", method=method)
+        await call.abort(status.code_of(error), error.message, status.details_of(error))
+    except (aio.AbortError, asyncio.CancelledError):
+        raise
+    except Exception:
+        logger.exception("unexpected_error", method=method)
+        hidden = errors.Internal("Something went wrong on our side. Try again; if it persists, tell the operator.")
+        await call.abort(status.code_of(hidden), hidden.message, status.details_of(hidden))
+
+
+@asynccontextmanager
+async def deadline(_method: str, call: Context) -> AsyncIterator[None]:
+    """Note by when the call must have answered, so that the calls we make on its behalf end in time too."""
+    remaining = call.time_remaining()
+    seconds = DEFAULT_DEADLINE_SECONDS if remaining is None else min(remaining, MAX_DEADLINE_SECONDS)
+    context.deadline.set(time.monotonic() + seconds)
+    yield
+
+
+class Interceptor(aio.ServerInterceptor):
+    """Wraps an async context manager around all four shapes of RPC, streams included."""
+
+    def __init__(self, around: Around) -> None:
+        self._around = around
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Replace the handler's function by one that runs inside the context manager."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        wrap = self._stream if handler.response_streaming else self._unary
+        shape = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
+        return handler._replace(**{shape: wrap(str(handler_call_details.method), getattr(handler, shape))})
+
+    def _unary(self, method: str, function: Any) -> Any:
+        async def call(request: Any, call: Context) -> Any:
+            async with self._around(method, call):
+                return await function(request, call)
+
+        return call
+
+    def _stream(self, method: str, function: Any) -> Any:
+        async def call(request: Any, call: Context) -> Any:
+            async with self._around(method, call):
+                async for response in function(request, call):
+                    yield response
+
+        return call
+
+
+def _word(streaming: bool) -> str:  # noqa: FBT001 - grpc's own flag
+    return "stream" if streaming else "unary"
+
+
+# Outermost first: the log line sees the final code, and errors are rendered before it.
+INTERCEPTORS: tuple[Around, ...] = (request_id, access_log, error_status, deadline)

@@ -1,0 +1,58 @@
+"""Brings each service's schema up to date as a step of its own, and keeps a service off a schema it does not know."""
+
+import sys
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.chassis.settings import TownSettings
+
+SERVICES = Path(__file__).parents[2]
+EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting will not help
+
+
+def versions_of(service: str) -> Path:
+    """The folder of a service's revisions, files named 0001_….py."""
+    return SERVICES / service / "migrations" / "versions"
+
+
+def head_of(service: str) -> str:
+    """The newest revision, the number its file begins with."""
+    return max(path.name.split("_")[0] for path in versions_of(service).glob("[0-9]*_*.py"))
+
+
+def migrate(service: str, settings: TownSettings) -> None:
+    """Bring a service's schema to its newest revision; repeating it changes nothing."""
+    from alembic import command  # noqa: PLC0415 - 10 MB that a running service does not need
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("version_locations", str(versions_of(service)))
+    config.set_main_option("path_separator", "newline")
+    config.attributes.update(service=service, settings=settings)
+    command.upgrade(config, "head")
+
+
+async def require_current(engine: AsyncEngine, service: str) -> None:
+    """Refuse a database whose schema is older or newer than the code.
+
+    Raises:
+        SystemExit: with code 78 and a sentence that says what to run.
+    """
+    found, wanted = await _revision(engine), head_of(service)
+    if found != wanted:
+        message = f"The {service} database is at revision {found or 'none'}, the code wants {wanted}: kawaii migrate\n"
+        sys.stderr.write(message)
+        raise SystemExit(EXIT_CONFIGURATION)
+
+
+async def _revision(engine: AsyncEngine) -> str:
+    try:
+        async with engine.connect() as connection:
+            return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
+    except DBAPIError:
+        return ""

@@ -1,0 +1,29 @@
+"""Alembic's entry point, shared by every service: it connects as the service would and runs the service's revisions."""
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+from services.chassis.database import make_engine
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the revisions in one transaction, in the service's own schema."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{context.config.attributes["service"]}"'))
+    context.configure(connection=connection, render_as_batch=True, transactional_ddl=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def main() -> None:
+    """Open the service's database and upgrade it."""
+    attributes = context.config.attributes
+    engine = make_engine(attributes["settings"], attributes["service"])
+    async with engine.connect() as connection, connection.begin():
+        await connection.run_sync(upgrade)
+    await engine.dispose()
+
+
+asyncio.run(main())

@@ -1,0 +1,82 @@
+"""Runs a service: interceptors, health, reflection, supervised loops, signals and a graceful stop, all in one place."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from google.protobuf.descriptor import FileDescriptor
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.chassis.health import Health, Ping
+from services.chassis.interceptors import INTERCEPTORS, Interceptor
+from services.chassis.reflection import reflect
+from services.chassis.supervisor import Loop, supervised
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # four times the largest chunk; files go in streams
+MAX_CONCURRENT_RPCS = 1000  # beyond it callers are told at once, instead of waiting in memory
+DRAIN_SECONDS = 0.2  # lets watchers of our health turn away before we stop listening
+GRACE_SECONDS = 8.0  # running calls may finish; the launcher allows ten
+OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),  # a second process on our port is a mistake to be told about
+)
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A servicer, how its generated code registers it, and the file that describes it."""
+
+    register: Callable[[Any, aio.Server], None]
+    servicer: object
+    descriptor: FileDescriptor
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Full names of the proto services in the descriptor."""
+        return tuple(service.full_name for service in self.descriptor.services_by_name.values())
+
+
+def build(mount: Mount, health: Health) -> aio.Server:
+    """Make a server with the interceptor list, the service, health and reflection; not started."""
+    server = aio.server(
+        interceptors=[Interceptor(around) for around in INTERCEPTORS],
+        options=OPTIONS,
+        maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,
+    )
+    mount.register(mount.servicer, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
+    reflect(server, [*mount.names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name])
+    return server
+
+
+async def serve(address: str, mount: Mount, *, loops: Sequence[Loop] = (), pings: Sequence[Ping] = ()) -> None:
+    """Serve until SIGTERM or SIGINT, then say so, let running calls and loops finish, and return."""
+    health = Health(mount.names, pings)
+    await health.start()
+    server = build(mount, health)
+    server.add_insecure_port(address)
+    await server.start()
+    logger.info("serving", address=address)
+    async with supervised([*loops, health.watch]):
+        await stop_signal()
+        logger.info("draining")
+        await health.drain()
+        await asyncio.sleep(DRAIN_SECONDS)
+        await server.stop(GRACE_SECONDS)
+    logger.info("stopped")
+
+
+async def stop_signal() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    await stopping.wait()

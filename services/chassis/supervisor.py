@@ -1,0 +1,35 @@
+"""Keeps background loops alive: one that crashes is logged and started again, and all end when the service stops."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+Loop = Callable[[], Awaitable[None]]
+
+RESTART_SECONDS = 1.0  # long enough not to spin on a broken database, short enough to go unnoticed
+
+logger = structlog.get_logger()
+
+
+async def supervise(loop: Loop) -> None:
+    """Run a loop for ever, restarting it when it raises."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            logger.exception("loop_crashed", loop=getattr(loop, "__qualname__", "loop"))
+        await asyncio.sleep(RESTART_SECONDS)
+
+
+@asynccontextmanager
+async def supervised(loops: Sequence[Loop]) -> AsyncIterator[None]:
+    """Run the loops while inside; on the way out cancel them and wait until each has put its work in order."""
+    tasks = [asyncio.create_task(supervise(loop)) for loop in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
