@@ -1,0 +1,17 @@
+"""KIE's families behind one port: a new family is a file here, a line in PROVIDERS and its golden payloads."""
+
+from collections.abc import Mapping
+
+from services.generation.providers.flux_kontext import FluxKontext
+from services.generation.providers.gpt4o_image import Gpt4oImage
+from services.generation.providers.kie import Kie
+
+PROVIDERS: tuple[type[Gpt4oImage] | type[FluxKontext], ...] = (Gpt4oImage, FluxKontext)
+
+# The last words of the callback paths that the seeds gave to KIE.
+CALLBACK_KINDS: Mapping[str, str] = {provider.family: provider.callback_kind for provider in PROVIDERS}
+
+
+def make_providers(kie: Kie) -> dict[str, Gpt4oImage | FluxKontext]:
+    """One provider a family, by family."""
+    return {provider.family: provider(kie) for provider in PROVIDERS}

@@ -1,0 +1,37 @@
+"""The port to storage over kawaii.storage.v1: what it answers about a copy, told as generation sees it."""
+
+from grpc import aio
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.errors import InvalidArgument, KawaiiError, NotFound
+from services.chassis.names import parse_key
+from services.chassis.status import translated
+from services.generation.answers import Copy, Gone, Later
+from services.generation.model import Output
+
+IMPORT_SECONDS = 75.0  # above storage's own limit for a fetch
+
+
+class StorageArchive:
+    """Keeps pictures in the storage service."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self._storage = storagerpc.StorageServiceStub(channel)
+
+    async def keep(self, generation_id: str, output: Output, download_uri: str) -> Copy | Gone | Later:
+        """See ports. NOT_FOUND and INVALID_ARGUMENT are about the picture; all else passes with time."""
+        request = storagepb.ImportObjectRequest(
+            source_uri=output.source_uri,
+            generation_id=generation_id,
+            index=output.index,
+            download_uri=download_uri,
+        )
+        try:
+            with translated():
+                kept = await self._storage.ImportObject(request, timeout=IMPORT_SECONDS)
+        except (NotFound, InvalidArgument) as error:
+            return Gone(error.message)
+        except KawaiiError as error:
+            return Later(error.message)
+        return Copy(parse_key(kept.name), kept.content_type, kept.size_bytes)

@@ -1,0 +1,47 @@
+"""Wakes loops and watchers of this process when something was committed; those elsewhere find it by polling."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Bell:
+    """Topics and who listens to them. A ring between two waits is not lost: the event stays set."""
+
+    def __init__(self) -> None:
+        self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    def ring(self, *topics: str) -> None:
+        """Wake whoever listens to any of the topics."""
+        for topic in topics:
+            for event in self._listeners.get(topic, ()):
+                event.set()
+
+    @contextmanager
+    def listening(self, topic: str) -> Iterator["Ear"]:
+        """Listen to a topic while inside."""
+        event = asyncio.Event()
+        self._listeners[topic].add(event)
+        try:
+            yield Ear(event)
+        finally:
+            self._listeners[topic].discard(event)
+            if not self._listeners[topic]:
+                del self._listeners[topic]
+
+
+class Ear:
+    """One listener: look for work after each wait, since the ring came before or after the last look."""
+
+    def __init__(self, event: asyncio.Event) -> None:
+        self._event = event
+
+    async def wait(self, seconds: float) -> None:
+        """Return when it rang since the last wait, or after so many seconds."""
+        try:
+            await asyncio.wait_for(self._event.wait(), seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._event.clear()

@@ -1,0 +1,126 @@
+"""The face of the core: what callers may do with generations."""
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
+from hashlib import sha256
+from time import monotonic
+
+from services.chassis.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+)
+from services.chassis.names import new_id
+from services.generation.bell import Bell
+from services.generation.core.orders import checked
+from services.generation.core.plan import Plan
+from services.generation.core.worker import LOOK_SECONDS
+from services.generation.model import (
+    FINAL,
+    UNDECIDED,
+    Draft,
+    Event,
+    Generation,
+    ModelSpec,
+    State,
+)
+from services.generation.ports import FenceLost, GenerationStore, Page
+
+MAX_REQUEST_ID_LENGTH = 255  # AIP-155 and the Idempotency-Key draft
+EVENT_BATCH = 100  # events read at once
+
+
+class Generations:
+    """Orders, looks, waits and cancels."""
+
+    def __init__(self, store: GenerationStore, bell: Bell, models: Mapping[str, ModelSpec], plan: Plan) -> None:
+        self._store = store
+        self._bell = bell
+        self._models = models
+        self._plan = plan
+
+    async def create(self, draft: Draft, request_id: str) -> Generation:
+        """Store an order and wait a moment for the provider's definite answer.
+
+        Raises:
+            InvalidArgument: the order is not one its model takes.
+            AlreadyExists: the request_id was used for another order.
+            FailedPrecondition: the provider refused the order for good (reason PROVIDER_REJECTED).
+        """
+        if len(request_id) > MAX_REQUEST_ID_LENGTH:
+            raise InvalidArgument("The request id is longer than 255 characters.", metadata={"field": "request_id"})
+        complete, spec = checked(draft, self._models)
+        order = json.dumps(asdict(complete), sort_keys=True, default=str)
+        new = Generation(new_id("gen"), complete, spec.family)
+        stored = await self._store.insert(new, request_id, sha256(order.encode()).hexdigest())
+        decided = await self._decided(stored)
+        if decided.state is State.FAILED and decided.failure and not decided.task_id:
+            raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
+        return decided
+
+    async def get(self, identifier: str) -> Generation:
+        """One generation by either id. Raises NotFound."""
+        return await self._store.get(identifier)
+
+    async def list(self, page: Page) -> Sequence[Generation]:
+        """A page, newest first."""
+        return await self._store.list(page)
+
+    async def cancel(self, identifier: str) -> Generation:
+        """End a generation for its owner; repeating it changes nothing.
+
+        Raises:
+            NotFound: no such generation.
+            FailedPrecondition: it has ended otherwise.
+        """
+        generation = await self._store.get(identifier)
+        while generation.state not in FINAL:
+            try:
+                return await self._store.cancel(generation)
+            except FenceLost:
+                generation = await self._store.get(identifier)
+        if generation.state is not State.CANCELED:
+            raise FailedPrecondition(f"The generation has ended as {generation.state} and cannot be canceled.")
+        return generation
+
+    async def watch(self, identifier: str) -> AsyncIterator[Generation]:
+        """The generation now and at each change, until it is final. Raises NotFound."""
+        generation = await self._store.get(identifier)
+        with self._bell.listening(generation.id) as ear:
+            yield generation
+            while generation.state not in FINAL:
+                await ear.wait(LOOK_SECONDS)
+                now = await self._store.get(generation.id)
+                if now != generation:
+                    yield now
+                generation = now
+
+    async def events(self, after: int) -> AsyncIterator[Event]:
+        """Outbox events after a sequence, for ever."""
+        with self._bell.listening("outbox") as ear:
+            while True:
+                batch = await self._store.events(after, EVENT_BATCH)
+                for event in batch:
+                    yield event
+                    after = event.sequence
+                if not batch:
+                    await ear.wait(LOOK_SECONDS)
+
+    def models(self) -> Sequence[ModelSpec]:
+        """The model table."""
+        return tuple(self._models.values())
+
+    async def _decided(self, generation: Generation) -> Generation:
+        """Wait until the provider has answered, but no longer than the plan says."""
+        end = monotonic() + self._plan.create_wait
+        with self._bell.listening(generation.id) as ear:
+            while generation.state in UNDECIDED and (left := end - monotonic()) > 0:
+                await ear.wait(left)
+                generation = await self._store.get(generation.id)
+        return generation
+
+
+def named(generation: Generation) -> dict[str, str]:
+    """Error metadata that names the generation, so that a refused order can be looked up."""
+    code = generation.failure.provider_code if generation.failure else 0
+    return {"generation": generation.id, "provider_code": str(code)}

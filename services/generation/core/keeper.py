@@ -1,0 +1,69 @@
+"""Has each picture copied before its temporary URL dies; a copy that fails is tried again, never given up early."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+
+from services.generation.answers import Copy, Gone, Later
+from services.generation.core.plan import Plan, retry_delay
+from services.generation.model import Failure, Generation, Output, State
+from services.generation.ports import Archive, Change, GenerationStore, Keys, Provider
+
+LEASE_SECONDS = 90.0  # above the time one copy may take; copying twice is harmless
+
+LOST = Failure("RESULT_LOST", "The picture was made, but it was gone upstream before it could be copied.")
+
+logger = structlog.get_logger()
+
+
+class Keeper:
+    """Carries generations from STORING to SUCCEEDED."""
+
+    def __init__(
+        self, store: GenerationStore, archive: Archive, keys: Keys, providers: Mapping[str, Provider], plan: Plan
+    ) -> None:
+        self._store = store
+        self._archive = archive
+        self._keys = keys
+        self._providers = providers
+        self._plan = plan
+
+    async def keep(self, generation: Generation) -> None:
+        """Copy what a claimed generation still lacks."""
+        outputs = tuple([await self._settled(generation, output) for output in generation.outputs])
+        if not all(output.settled for output in outputs):
+            change = Change(due_in=retry_delay(generation.tries), tries=generation.tries, outputs=outputs)
+            await self._store.touch(generation, change)
+        elif any(output.key for output in outputs):
+            await self._store.move(generation, State.SUCCEEDED, Change(outputs=outputs))
+        else:
+            await self._store.move(generation, State.RESULT_LOST, Change(outputs=outputs, failure=LOST))
+
+    async def _settled(self, generation: Generation, output: Output) -> Output:
+        if output.settled:
+            return output
+        answer = await self._archive.keep(generation.id, output, "")
+        if isinstance(answer, Gone):
+            answer = await self._by_fresh_link(generation, output)
+        match answer:
+            case Copy(key, content_type, size):
+                return replace(output, key=key, content_type=content_type, size=size, error="")
+            case Gone(detail):
+                return replace(output, lost=True, error=detail)
+            case Later(detail):
+                return replace(output, error=detail if self._impatient(generation) else "")
+
+    async def _by_fresh_link(self, generation: Generation, output: Output) -> Copy | Gone | Later:
+        """Ask the provider for a direct link: results outlive their first URLs."""
+        attempt = await self._store.attempt(generation.attempt_id)
+        key = await self._keys.reader(attempt.account) if attempt else None
+        if key is None:
+            return Later("no key of the task's account works")
+        provider = self._providers[generation.family]
+        link = await provider.download_link(generation.task_id, output.source_uri, key)
+        return await self._archive.keep(generation.id, output, link) if isinstance(link, str) else link
+
+    def _impatient(self, generation: Generation) -> bool:
+        return time.time() - generation.store_ms / 1000 > self._plan.copy_patience

@@ -1,0 +1,44 @@
+"""Turns the provider's temporary URLs into direct links while the provider still has the picture."""
+
+from collections.abc import Mapping
+
+from services.chassis.errors import NotFound, Unavailable
+from services.generation.answers import Gone, Later
+from services.generation.model import Generation
+from services.generation.ports import GenerationStore, Key, Keys, Provider
+
+
+class Links:
+    """Direct links to results."""
+
+    def __init__(self, store: GenerationStore, keys: Keys, providers: Mapping[str, Provider]) -> None:
+        self._store = store
+        self._keys = keys
+        self._providers = providers
+
+    async def create(self, uri: str, identifier: str) -> str:
+        """A direct link for a provider's temporary URL; any other URL unchanged.
+
+        Raises:
+            NotFound: the identifier names no generation, or the provider no longer has the picture (RESULT_GONE).
+            Unavailable: no key works, or the provider did not answer.
+        """
+        owner = next((provider for provider in self._providers.values() if provider.owns(uri)), None)
+        if owner is None:
+            return uri
+        generation = await self._store.get(identifier) if identifier else None
+        provider = self._providers[generation.family] if generation else owner
+        key = await self._key_for(generation)
+        link = await provider.download_link(generation.task_id if generation else "", uri, key)
+        if isinstance(link, Gone):
+            raise NotFound("The upstream no longer has this picture.", "RESULT_GONE")
+        if isinstance(link, Later):
+            raise Unavailable("The upstream did not answer. Try again shortly.", retry_after=2)
+        return link
+
+    async def _key_for(self, generation: Generation | None) -> Key:
+        attempt = await self._store.attempt(generation.attempt_id) if generation else None
+        key = await self._keys.reader(attempt.account if attempt else "")
+        if key is None:
+            raise Unavailable("No upstream key works at the moment. Try again later.", retry_after=30)
+        return key

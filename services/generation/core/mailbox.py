@@ -1,0 +1,41 @@
+"""Takes webhooks in: verified, kept and answered at once; what they mean is found out later by the postman."""
+
+import hmac
+from collections.abc import Collection, Mapping
+
+from services.chassis.errors import NotFound, PermissionDenied
+from services.chassis.names import new_id
+from services.generation.core.submitter import digest_of
+from services.generation.model import Callback
+from services.generation.ports import GenerationStore, Webhooks
+
+
+class Mailbox:
+    """The way in for webhooks."""
+
+    def __init__(self, store: GenerationStore, webhooks: Webhooks, kinds: Collection[str]) -> None:
+        self._store = store
+        self._webhooks = webhooks
+        self._kinds = kinds
+
+    async def receive(self, kind: str, token: str, body: bytes, headers: Mapping[str, str]) -> bool:
+        """Verify and keep a webhook; False when it is kept already.
+
+        Raises:
+            NotFound: no provider calls back under this kind.
+            InvalidArgument: the body is of no known shape, or its ids disagree.
+            Unauthenticated: a signature is required and missing, wrong or stale.
+            PermissionDenied: the token is not one we gave out (reason INVALID_TOKEN).
+        """
+        if kind not in self._kinds:
+            raise NotFound("No provider calls back under this path.")
+        task_id, code = self._webhooks.read(body, headers)
+        attempt_id = await self._attempt_of(token) if token else ""
+        return await self._store.keep_callback(Callback(new_id("cb"), kind, attempt_id, task_id, code))
+
+    async def _attempt_of(self, token: str) -> str:
+        attempt_id, _, secret = token.partition(".")
+        attempt = await self._store.attempt(attempt_id)
+        if attempt is None or not hmac.compare_digest(attempt.token_digest, digest_of(secret)):
+            raise PermissionDenied("This callback token is not ours.", "INVALID_TOKEN")
+        return attempt.id

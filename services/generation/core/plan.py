@@ -1,0 +1,47 @@
+"""When to try again: every waiting time of the core, in one place, with its reason."""
+
+import random
+from dataclasses import dataclass
+
+JITTER = 0.12  # spreads polls that began together (kie.md 9)
+FOR_EVER_SECONDS = 10 * 365 * 86_400.0  # due only when news arrives
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Waiting times, in seconds; an operator may turn the first four."""
+
+    create_wait: float = 8.0
+    """How long CreateGeneration waits for a definite answer."""
+    timeout: float = 900.0
+    """When a generation that does not finish shows as UNKNOWN; it is still reconciled."""
+    copy_patience: float = 10.0
+    """How long copying may fail before the upstream URL is shown."""
+    submit_within: float = 900.0
+    """When an order that could not be submitted ends as EXPIRED, with nothing billed."""
+    unknown_after: float = 900.0
+    """How long a lost answer's callback is awaited."""
+    reconcile: float = 14 * 86_400.0
+    """How long the provider keeps results (kie.md 5.5): polling longer finds nothing."""
+    first_poll: float = 3.0
+    """No model is faster; the callback usually comes first."""
+
+
+def jittered(seconds: float) -> float:
+    """The waiting time, a little longer or shorter."""
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, hides nothing
+
+
+def poll_delay(tries: int) -> float:
+    """3 s ten times, then longer by 1.3 up to 30 s (kie.md 9)."""
+    return jittered(min(3.0 * 1.3 ** max(tries - 10, 0), 30.0))
+
+
+def reconcile_delay(age: float) -> float:
+    """An overdue task is looked at ever less: a tenth of its age, at most hourly."""
+    return jittered(min(max(age / 10, 30.0), 3600.0))
+
+
+def retry_delay(tries: int) -> float:
+    """1 s doubling to a minute, for copies and for submits that were provably not sent."""
+    return jittered(min(2.0 ** min(max(tries - 1, 0), 6), 60.0))

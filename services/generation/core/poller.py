@@ -1,0 +1,65 @@
+"""Reads the provider's record, which is the truth, until it tells the end; overdue tasks are looked at ever less."""
+
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from services.generation.answers import Broken, Drawing, Drawn, Invisible, Record, Unreadable
+from services.generation.core.plan import FOR_EVER_SECONDS, Plan, poll_delay, reconcile_delay
+from services.generation.model import Failure, Generation, Output, State
+from services.generation.ports import Change, GenerationStore, Keys, Provider
+
+LEASE_SECONDS = 30.0  # above the read timeout of a record
+
+TIMED_OUT = Failure(
+    "TIMED_OUT", "The upstream did not finish in time. If the picture still arrives, it will be shown here."
+)
+
+logger = structlog.get_logger()
+
+
+class Poller:
+    """Carries generations from RUNNING to the provider's verdict."""
+
+    def __init__(self, store: GenerationStore, keys: Keys, providers: Mapping[str, Provider], plan: Plan) -> None:
+        self._store = store
+        self._keys = keys
+        self._providers = providers
+        self._plan = plan
+
+    async def poll(self, generation: Generation) -> None:
+        """Look once at a claimed generation's record."""
+        record = await self.read(generation.attempt_id, generation.family, generation.task_id)
+        match record:
+            case Drawn(uris):
+                outputs = tuple(Output(index, uri) for index, uri in enumerate(uris))
+                await self._store.move(generation, State.STORING, Change(progress=100, outputs=outputs))
+            case Broken(code, message):
+                failure = Failure("PROVIDER_FAILED", message, code)
+                await self._store.move(generation, State.FAILED, Change(failure=failure))
+            case Drawing(progress):
+                await self._wait(generation, progress)
+            case Invisible() | Unreadable():
+                await self._wait(generation, None)
+
+    async def read(self, attempt_id: str, family: str, task_id: str) -> Record:
+        """The record of a task, read with a key of the account that ordered it."""
+        attempt = await self._store.attempt(attempt_id)
+        key = await self._keys.reader(attempt.account) if attempt else None
+        if key is None:
+            return Unreadable("no key of the task's account works")
+        return await self._providers[family].fetch(task_id, key)
+
+    async def _wait(self, generation: Generation, progress: int | None) -> None:
+        age = time.time() - generation.submit_ms / 1000
+        if age > self._plan.reconcile:
+            await self._store.touch(generation, Change(due_in=FOR_EVER_SECONDS))
+        elif generation.state is State.UNKNOWN:
+            await self._store.touch(generation, Change(due_in=reconcile_delay(age), progress=progress))
+        elif age > self._plan.timeout:
+            change = Change(due_in=reconcile_delay(age), progress=progress, failure=TIMED_OUT)
+            await self._store.move(generation, State.UNKNOWN, change)
+        else:
+            delay = poll_delay(generation.tries)
+            await self._store.touch(generation, Change(due_in=delay, tries=generation.tries, progress=progress))

@@ -1,0 +1,73 @@
+"""Reads the inbox: a webhook wakes its generation, or reunites an order whose answer was lost with its task."""
+
+import structlog
+
+from services.generation.answers import Invisible, Unreadable
+from services.generation.bell import Bell, Ear
+from services.generation.core.plan import retry_delay
+from services.generation.core.poller import Poller
+from services.generation.core.worker import LOOK_SECONDS
+from services.generation.model import Attempt, Callback
+from services.generation.ports import GenerationStore
+
+AT_ONCE = 20  # webhooks taken together
+PATIENCE_TRIES = 12  # about ten minutes: longer than any reply that a webhook may overtake
+
+logger = structlog.get_logger()
+
+
+class Postman:
+    """Works through verified webhooks."""
+
+    def __init__(self, store: GenerationStore, bell: Bell, poller: Poller) -> None:
+        self._store = store
+        self._bell = bell
+        self._poller = poller
+
+    async def run(self) -> None:
+        """Read the inbox for ever."""
+        with self._bell.listening("inbox") as ear:
+            while True:
+                await self._round(ear)
+
+    async def _round(self, ear: Ear) -> None:
+        callbacks = await self._store.take_callbacks(AT_ONCE)
+        for callback in callbacks:
+            await self._deliver(callback)
+        if not callbacks:
+            await ear.wait(LOOK_SECONDS)
+
+    async def _deliver(self, callback: Callback) -> None:
+        attempt = await self._addressee(callback)
+        if attempt is None:
+            await self._ask_again_later(callback)
+        elif not attempt.task_id:
+            await self._reunite(callback, attempt)
+        elif attempt.task_id != callback.task_id:
+            logger.error("double_bill_observed", attempt=attempt.id, task=attempt.task_id, other=callback.task_id)
+            await self._store.finish_callback(callback, "foreign")
+        else:
+            await self._store.wake(attempt.generation_id)
+            await self._store.finish_callback(callback, "done")
+
+    async def _addressee(self, callback: Callback) -> Attempt | None:
+        if callback.attempt_id:
+            return await self._store.attempt(callback.attempt_id)
+        return await self._store.attempt_of_task(callback.task_id)
+
+    async def _reunite(self, callback: Callback, attempt: Attempt) -> None:
+        """Adopt the task if the provider shows it to the account that ordered: the webhook itself proves nothing."""
+        generation = await self._store.get(attempt.generation_id)
+        record = await self._poller.read(attempt.id, generation.family, callback.task_id)
+        if isinstance(record, Invisible | Unreadable):
+            await self._ask_again_later(callback)
+            return
+        await self._store.accept(attempt.id, callback.task_id, 0)
+        logger.info("reunited", generation=generation.id, attempt=attempt.id)
+        await self._store.finish_callback(callback, "done")
+
+    async def _ask_again_later(self, callback: Callback) -> None:
+        if callback.tries >= PATIENCE_TRIES:
+            await self._store.finish_callback(callback, "unknown")
+        else:
+            await self._store.postpone_callback(callback, retry_delay(callback.tries))

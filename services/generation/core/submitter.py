@@ -1,0 +1,97 @@
+"""Sends each order once: the row says DIALING before the connection is made and SENDING before the first byte."""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from services.chassis.names import new_id
+from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
+from services.generation.core.plan import Plan, retry_delay
+from services.generation.core.worker import renewing
+from services.generation.model import Attempt, Failure, Generation, State
+from services.generation.ports import Change, GenerationStore, Key, Keys, Provider
+
+LEASE_SECONDS = 10.0  # renewed while the call runs; how long a dead process's order waits
+
+logger = structlog.get_logger()
+
+
+class Line:
+    """The open line to the provider: turns DIALING into SENDING at the last moment at which nothing is sent yet."""
+
+    def __init__(self, store: GenerationStore, dialing: Generation) -> None:
+        self._store = store
+        self.generation = dialing
+
+    async def connected(self) -> None:
+        """Commit SENDING. Raises FenceLost, and then nothing may be sent."""
+        self.generation = await self._store.move(self.generation, State.SENDING)
+
+
+class Submitter:
+    """Carries orders from READY to the provider's answer."""
+
+    def __init__(
+        self,
+        store: GenerationStore,
+        keys: Keys,
+        providers: Mapping[str, Provider],
+        callback_uri: Callable[[str, str], str],
+        plan: Plan,
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._providers = providers
+        self._callback_uri = callback_uri
+        self._plan = plan
+
+    async def submit(self, generation: Generation) -> None:
+        """Make one attempt for a claimed READY generation, if a key is free."""
+        if time.time() * 1000 - generation.create_ms > self._plan.submit_within * 1000:
+            await self._store.move(generation, State.EXPIRED, Change(failure=EXPIRED))
+            return
+        key = await self._keys.acquire()
+        if isinstance(key, float):
+            await self._store.touch(generation, Change(due_in=key, tries=generation.tries - 1))
+            return
+        await self._attempt(generation, key)
+
+    async def _attempt(self, generation: Generation, key: Key) -> None:
+        secret = secrets.token_urlsafe(24)
+        attempt = Attempt(new_id("att"), generation.id, key.account, key.print, digest_of(secret))
+        line = Line(self._store, await self._store.dial(generation, attempt))
+        uri = self._callback_uri(generation.family, f"{attempt.id}.{secret}")
+        async with renewing(self._store, line.generation, LEASE_SECONDS):
+            provider = self._providers[generation.family]
+            outcome = await provider.submit(generation.draft, uri, key, line.connected)
+        logger.info("submitted", generation=generation.id, attempt=attempt.id, outcome=type(outcome).__name__)
+        await self._settle(line.generation, attempt, key, outcome)
+
+    async def _settle(self, generation: Generation, attempt: Attempt, key: Key, outcome: Outcome) -> None:
+        """Record the answer. Only what proves that nothing was accepted leads back to READY."""
+        match outcome:
+            case Accepted(task_id):
+                await self._store.accept(attempt.id, task_id, self._plan.first_poll)
+            case NotSent():
+                again = Change(due_in=retry_delay(generation.tries), tries=generation.tries)
+                await self._store.move(generation, State.READY, again)
+            case Refused(code, _, retry_after):
+                await self._keys.refused(key, code, retry_after)
+                await self._store.move(generation, State.READY, Change(tries=generation.tries))
+            case Rejected(code, message):
+                failure = Failure("PROVIDER_REJECTED", message, code)
+                await self._store.move(generation, State.FAILED, Change(failure=failure))
+            case Ambiguous():
+                await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._plan.unknown_after))
+        await self._store.note_outcome(attempt.id, outcome)
+
+
+EXPIRED = Failure("EXPIRED", "No upstream account could take the order in time. Nothing was billed. Order again later.")
+
+
+def digest_of(secret: str) -> str:
+    """What the attempt's row keeps of its callback token."""
+    return hashlib.sha256(secret.encode()).hexdigest()

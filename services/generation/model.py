@@ -1,0 +1,166 @@
+"""What a generation is: its order, its states and the legal moves between them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a generation stands; the proto's comments explain each."""
+
+    READY = "READY"
+    DIALING = "DIALING"
+    SENDING = "SENDING"
+    AMBIGUOUS = "AMBIGUOUS"
+    RUNNING = "RUNNING"
+    STORING = "STORING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+    CANCELED = "CANCELED"
+    EXPIRED = "EXPIRED"
+    RESULT_LOST = "RESULT_LOST"
+
+
+# A state missing on the right can never be reached from the one on the left. SENDING is the point of no return:
+# only a refusal that proves that nothing was accepted leads back to READY.
+MOVES: Mapping[State, frozenset[State]] = {
+    State.READY: frozenset({State.DIALING, State.CANCELED, State.EXPIRED}),
+    State.DIALING: frozenset({State.READY, State.SENDING, State.CANCELED}),
+    State.SENDING: frozenset({State.READY, State.RUNNING, State.FAILED, State.AMBIGUOUS, State.CANCELED}),
+    State.AMBIGUOUS: frozenset({State.RUNNING, State.UNKNOWN, State.CANCELED}),
+    State.RUNNING: frozenset({State.STORING, State.FAILED, State.UNKNOWN, State.CANCELED}),
+    State.STORING: frozenset({State.SUCCEEDED, State.RESULT_LOST, State.CANCELED}),
+    State.UNKNOWN: frozenset({State.RUNNING, State.STORING, State.FAILED, State.CANCELED}),
+    State.SUCCEEDED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELED: frozenset(),
+    State.EXPIRED: frozenset(),
+    State.RESULT_LOST: frozenset(),
+}
+UNSENT = frozenset({State.READY, State.DIALING})
+UNANSWERED = frozenset({State.SENDING, State.AMBIGUOUS, State.UNKNOWN})
+UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
+FINAL = frozenset(state for state, following in MOVES.items() if not following) | {State.UNKNOWN}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What somebody wants made."""
+
+    model: str
+    prompt: str
+    image_uris: tuple[str, ...] = ()
+    aspect_ratio: str = ""
+    output_format: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A row of the model table: what a model takes and which family serves it."""
+
+    id: str
+    family: str
+    display_name: str
+    max_prompt_length: int
+    aspect_ratios: tuple[str, ...]
+    output_formats: tuple[str, ...] = ()
+    min_images: int = 0
+    max_images: int = 0
+    parameters: Mapping[str, "Parameter"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a model's extra field may hold."""
+
+    kind: type
+    choices: tuple[Any, ...] = ()
+    least: int | None = None
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a generation ended without pictures."""
+
+    reason: str
+    message: str
+    provider_code: int = 0
+
+
+@dataclass(frozen=True)
+class Output:
+    """One picture of a generation. key names the stored copy; lost means that no copy can be made any more."""
+
+    index: int
+    source_uri: str
+    key: str = ""
+    content_type: str = ""
+    size: int = 0
+    error: str = ""
+    lost: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """True when there is nothing left to copy."""
+        return bool(self.key) or self.lost
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One order and what became of it. Times are milliseconds since 1970 by the database's clock."""
+
+    id: str
+    draft: Draft
+    family: str
+    state: State = State.READY
+    fence: int = 0
+    tries: int = 0
+    attempt_id: str = ""
+    task_id: str = ""
+    progress: int = 0
+    outputs: tuple[Output, ...] = ()
+    failure: Failure | None = None
+    create_ms: int = 0
+    update_ms: int = 0
+    submit_ms: int = 0
+    store_ms: int = 0
+    complete_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try to have a generation made: at most one billed request, under one account."""
+
+    id: str
+    generation_id: str
+    account: str
+    key_print: str
+    token_digest: str
+    task_id: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change of a generation, in commit order."""
+
+    sequence: int
+    id: str
+    generation: Generation
+    create_ms: int
+
+
+@dataclass(frozen=True)
+class Callback:
+    """A webhook that was verified and kept, to be looked into."""
+
+    id: str
+    kind: str
+    attempt_id: str
+    task_id: str
+    code: int
+    tries: int = 0
+    create_ms: int = 0

@@ -1,0 +1,191 @@
+"""The seams of generation: what the core needs of a store, of providers, of keys and of an archive."""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.generation.answers import Copy, Gone, Later, Outcome, Record
+from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State
+
+
+class FenceLost(Exception):  # noqa: N818 - it is news, not a mistake
+    """Somebody else has moved the generation since it was read; whoever hears this drops the work."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A provider key. The value is opened only to make a request; the print names it in logs and rows."""
+
+    account: str
+    print: str
+    value: str
+
+    def __repr__(self) -> str:
+        """Show which key, never its value."""
+        return f"Key({self.account}/{self.print})"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which generations to list: the newest first, from after a position on."""
+
+    size: int
+    after: tuple[int, str] | None = None
+    states: tuple[State, ...] = ()
+    start_ms: int = 0
+    end_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changes beside the state. None leaves a value as it is; a known output is updated, a new one inserted."""
+
+    due_in: float = 0.0
+    tries: int = 0
+    failure: Failure | None = None
+    progress: int | None = None
+    outputs: tuple[Output, ...] = ()
+
+
+NOTHING = Change()
+
+
+class GenerationStore(Protocol):
+    """The truth about generations. Every method is one transaction that writes its outbox event with the change.
+
+    A change that names a Generation is fenced: it applies only while state and fence are those of the argument, else
+    FenceLost is raised and nothing changed. Facts about attempts are never fenced. Every method may raise
+    errors.Unavailable, with nothing committed.
+    """
+
+    async def insert(self, generation: Generation, request_key: str, request_hash: str) -> Generation:
+        """Store a new READY generation, due now. A request_key seen before returns its first generation.
+
+        Raises:
+            AlreadyExists: the request_key belongs to another request_hash (reason IDEMPOTENCY_KEY_REUSED).
+        """
+
+    async def get(self, identifier: str) -> Generation:
+        """The generation by our id or by the provider's task id.
+
+        Raises:
+            NotFound: no such generation (reason TASK_NOT_FOUND).
+        """
+
+    async def list(self, page: Page) -> Sequence[Generation]:
+        """Generations by (create_ms, id) descending."""
+
+    async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
+        """Take work that is due and unleased: fence + 1, tries + 1, leased. The longest due first; no row goes to two.
+
+        A lease that ran out is how the work of a process that died is found.
+        """
+
+    async def renew(self, generation: Generation, lease_seconds: float) -> None:
+        """Prolong the lease. Raises FenceLost."""
+
+    async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
+        """READY to DIALING with a new attempt, in one transaction. Raises FenceLost."""
+
+    async def move(self, generation: Generation, state: State, change: Change = NOTHING) -> Generation:
+        """Move to another state; complete_ms is set when it is final. Raises FenceLost.
+
+        SENDING keeps the lease, since the same worker goes on; every other state releases it.
+        """
+
+    async def touch(self, generation: Generation, change: Change) -> Generation:
+        """The same without a change of state; an event is written only when progress or outputs changed."""
+
+    async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
+        """Note the fact that an attempt was answered with a task id, whoever learns it and however late.
+
+        The first id stays. A generation that was unsure of its answer becomes RUNNING; one that was canceled keeps
+        its state. Returns the generation as it is now.
+        """
+
+    async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
+        """Keep the outcome with its attempt, for people who ask later."""
+
+    async def attempt(self, attempt_id: str) -> Attempt | None:
+        """One attempt."""
+
+    async def attempt_of_task(self, task_id: str) -> Attempt | None:
+        """The attempt that was answered with a task id."""
+
+    async def wake(self, generation_id: str) -> None:
+        """Make a generation that waits for its provider due now."""
+
+    async def cancel(self, generation: Generation) -> Generation:
+        """CANCELED from any state that is not final, ending leases. Raises FenceLost."""
+
+    async def keep_callback(self, callback: Callback) -> bool:
+        """Put a webhook into the inbox; False when the same (attempt, task, code) is there already."""
+
+    async def take_callbacks(self, limit: int) -> Sequence[Callback]:
+        """Webhooks not dealt with and due, leased for a moment; oldest first."""
+
+    async def finish_callback(self, callback: Callback, verdict: str) -> None:
+        """Close a webhook: done, or unknown when it points at nothing of ours."""
+
+    async def postpone_callback(self, callback: Callback, due_in: float) -> None:
+        """Look at it again later."""
+
+    async def events(self, after: int, limit: int) -> Sequence[Event]:
+        """Outbox events with a higher sequence, in order."""
+
+
+class Provider(Protocol):
+    """One family of a provider's API: the only place that understands its JSON."""
+
+    async def submit(
+        self, draft: Draft, callback_uri: str, key: Key, connected: Callable[[], Awaitable[None]]
+    ) -> Outcome:
+        """Send one order, once.
+
+        `connected` runs after the connection is up and before the first byte; if it raises FenceLost nothing is sent
+        and it passes through. Never raises otherwise: every mishap is an Outcome.
+        """
+
+    async def fetch(self, task_id: str, key: Key) -> Record:
+        """Read the provider's record of a task. Never raises: what cannot be read now is Unreadable."""
+
+    async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
+        """A fresh direct link to a result; task_id may be empty when it is not known."""
+
+    def owns(self, uri: str) -> bool:
+        """True when the URL is one of the provider's temporary ones, judged by its parsed host."""
+
+
+class Webhooks(Protocol):
+    """The only reader of webhook bodies. A webhook is a hint: nothing in it but its task id and code is believed."""
+
+    def read(self, body: bytes, headers: Mapping[str, str]) -> tuple[str, int]:
+        """Verify a webhook and return its task id and code.
+
+        Raises:
+            InvalidArgument: not of any known shape, or its ids disagree.
+            Unauthenticated: a signature is required and missing, wrong or stale.
+        """
+
+
+class Keys(Protocol):
+    """The pool of provider keys: which may be used now, and what was learnt about them."""
+
+    async def acquire(self, avoid: Collection[str] = ()) -> Key | float:
+        """A key for one create, its account's bucket charged, or the seconds until one may be free.
+
+        Accounts in `avoid` are used only if no other is free.
+        """
+
+    async def reader(self, account: str = "") -> Key | None:
+        """A working key of the account, or of any when empty, for reading; None when there is none."""
+
+    async def refused(self, key: Key, code: int, retry_after: float | None) -> None:
+        """Cool down what a refusal was about: the key or its whole account, for a time that fits the code."""
+
+
+class Archive(Protocol):
+    """Storage, as generation sees it."""
+
+    async def keep(self, generation_id: str, output: Output, download_uri: str) -> Copy | Gone | Later:
+        """Make a permanent copy; idempotent by (generation, index). A download_uri is tried before the source's."""

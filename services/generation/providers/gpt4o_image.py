@@ -1,0 +1,62 @@
+"""KIE's 4o Image API (kie.md 2): successFlag beside status, result URLs under response."""
+
+from typing import Any
+
+from services.generation.answers import Gone, Later, Outcome, Record
+from services.generation.model import Draft
+from services.generation.ports import Key
+from services.generation.providers.kie import COMMON_LINK, Connected, Kie
+from services.generation.providers.records import by_flag, record_in, uris_in
+
+BASE = "/api/v1/gpt4o-image"
+FAILED_WORDS = frozenset({"CREATE_TASK_FAILED", "GENERATE_FAILED"})
+# Put in front of an enhanced prompt, as the seed's back end did.
+STYLE_WORDS = "High quality, highly detailed, beautiful composition, soft lighting, vivid colors. "
+
+
+class Gpt4oImage:
+    """The 4o image family."""
+
+    family = "gpt4o-image"
+    callback_kind = "image-generated"
+
+    def __init__(self, kie: Kie) -> None:
+        self._kie = kie
+
+    async def submit(self, draft: Draft, callback_uri: str, key: Key, connected: Connected) -> Outcome:
+        """See ports."""
+        return await self._kie.submit(f"{BASE}/generate", order_of(draft, callback_uri), key, connected)
+
+    async def fetch(self, task_id: str, key: Key) -> Record:
+        """See ports."""
+        return record_in(await self._kie.read(f"{BASE}/record-info", {"taskId": task_id}, key), record_of)
+
+    async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
+        """See ports. This family's own endpoint wants the task; without one the common endpoint serves."""
+        if not task_id:
+            return await self._kie.link(COMMON_LINK, {"url": uri}, key)
+        return await self._kie.link(f"{BASE}/download-url", {"taskId": task_id, "url": uri}, key)
+
+    def owns(self, uri: str) -> bool:
+        """See ports."""
+        return self._kie.owns(uri)
+
+
+def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:
+    """The body of generate."""
+    enhanced = bool(draft.parameters.get("isEnhance"))
+    order: dict[str, Any] = {
+        "prompt": f"{STYLE_WORDS}{draft.prompt}" if enhanced else draft.prompt,
+        "size": draft.aspect_ratio,
+        "nVariants": 1,
+        "isEnhance": False,
+        "callBackUrl": callback_uri,
+        **draft.parameters,
+    }
+    return {**order, "filesUrl": list(draft.image_uris)} if draft.image_uris else order
+
+
+def record_of(data: dict[str, Any]) -> Record:
+    """The verdict of a record."""
+    uris = uris_in(data.get("response"), {name: data.get(name) for name in ("resultUrls", "imageUrl", "url")})
+    return by_flag(data, uris, failed=data.get("status") in FAILED_WORDS)

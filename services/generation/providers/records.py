@@ -1,0 +1,79 @@
+"""What KIE's record shapes have in common: invisible tasks, terminal codes, and URLs under many names."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+
+from services.generation.answers import Broken, Drawing, Drawn, Invisible, Later, Record, Unreadable
+from services.generation.providers.replies import OK, SERVER_ERROR, NonJson, Reply, number
+
+NOT_VISIBLE = frozenset({OK, 404, 422})  # kie.md 0.5: a task just created may be shown later; 200 without data alike
+OVER = frozenset({408, 501})  # kie.md 4.2: silent for ten minutes, or finished and failed
+FLAG_SUCCESS, FLAG_FAILED = 1, 2  # kie.md 2.2: 2 and above have failed
+URL_NAMES = ("resultUrls", "result_urls", "resultImageUrl", "imageUrl", "url")
+NO_WORDS = "The upstream could not make the picture."
+
+
+def record_in(reply: Reply | NonJson | Later, read: Callable[[dict[str, Any]], Record]) -> Record:
+    """What a reply says of a task; a record it holds is read by its family."""
+    match reply:
+        case Reply(code=200, data=dict() as data):
+            return read(data)
+        case Later(detail):
+            return Unreadable(detail)
+        case NonJson(status, _):
+            return Unreadable(f"HTTP {status} without JSON")
+        case Reply(code=code, message=message) if code in OVER:
+            return Broken(code, message or NO_WORDS)
+        case Reply(code=code) if code in NOT_VISIBLE:
+            return Invisible()
+        case Reply(code=code):
+            return Unreadable(f"code {code}")
+
+
+def by_flag(data: dict[str, Any], uris: tuple[str, ...], *, failed: bool = False) -> Record:
+    """The verdict of the families that carry successFlag; success without a URL is not success yet (kie.md 2.2)."""
+    flag = number(data.get("successFlag")) or 0
+    if failed or flag >= FLAG_FAILED:
+        return Broken(number(data.get("errorCode")) or SERVER_ERROR, str(data.get("errorMessage") or NO_WORDS))
+    if flag == FLAG_SUCCESS and uris:
+        return Drawn(uris)
+    return Drawing(percent(data.get("progress")))
+
+
+def percent(value: Any) -> int:
+    """Progress as a percentage: KIE sends the fraction "0.48" as text, other families an integer."""
+    try:
+        fraction = float(value)
+    except (TypeError, ValueError):
+        return 0
+    scaled = fraction * 100 if fraction <= 1 else fraction
+    return int(min(max(scaled, 0), 100)) if math.isfinite(scaled) else 0
+
+
+def uris_in(*places: Any) -> tuple[str, ...]:
+    """The result URLs, under whatever name and in whatever shape callers have seen, in order, each once."""
+    return tuple(dict.fromkeys(uri for place in places for uri in _uris(place)))
+
+
+def _uris(place: Any) -> Iterator[str]:
+    match place:
+        case str() if place.startswith(("http://", "https://")):
+            yield place
+        case str() if place[:1] in {"{", "["}:
+            yield from _uris(_parsed(place))
+        case list():
+            for item in place:
+                yield from _uris(item if isinstance(item, str) else None)
+        case dict():
+            for name in URL_NAMES:
+                yield from _uris(place.get(name))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,124 @@
+"""Reads KIE's replies: the verdict is the `code` in the body, not the HTTP status (kie.md 0.1)."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from services.generation.answers import Accepted, Ambiguous, Outcome, Refused, Rejected
+
+MAX_REPLY_BYTES = 262_144  # no honest reply comes near it
+MAX_MESSAGE_LENGTH = 300  # of a provider's sentence that is shown or kept
+MAX_TASK_ID_LENGTH = 128  # kie.md 4.1: opaque, at most 64 characters seen
+
+OK = 200
+INVALID = 422
+SERVER_ERROR = 500
+# kie.md 6.1: refused, not billed, and worth another try with another key, account or time.
+REFUSALS = frozenset({401, 402, 429, 430, 433, 455, 505, 550})
+# kie.md 6.1: this order will never be taken.
+REJECTIONS = frozenset({400, 404, 422, 451})
+# kie.md 4.1 and 6.3: 500 inside HTTP 200 with one of these says that the order is wrong, not that the server is.
+VALIDATION_WORDS = (
+    "is required",
+    "cannot be empty",
+    "not supported",
+    "temporarily paused",
+    "tolerance",
+    "exceeds the maximum",
+    "must be",
+)
+THROTTLE_WORD = "frequency"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A reply that is KIE's JSON: its effective code, message and data."""
+
+    code: int
+    message: str
+    data: Any
+    status: int
+    retry_after: float | None = None
+    task_id: str = ""
+
+
+@dataclass(frozen=True)
+class NonJson:
+    """A reply that is not: an edge's page, a truncated body, a wrong shape."""
+
+    status: int
+    excerpt: str
+
+
+def decode(status: int, body: bytes, retry_after: str = "") -> Reply | NonJson:
+    """Read a reply. Never raises."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        return NonJson(status, body[:MAX_MESSAGE_LENGTH].decode(errors="replace"))
+    code = number(document.get("code"))
+    message = document.get("msg") or document.get("message") or ""
+    return Reply(
+        code=status if code is None else code,
+        message=str(message)[:MAX_MESSAGE_LENGTH],
+        data=document.get("data"),
+        status=status,
+        retry_after=seconds(retry_after),
+        task_id=task_id_of(document),
+    )
+
+
+def number(value: Any) -> int | None:
+    """A whole number that came as a number or as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return int(value)
+    except (ValueError, OverflowError):
+        return None
+
+
+def seconds(text: str) -> float | None:
+    """A Retry-After in seconds; None when absent or odd."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def task_id_of(document: dict[str, Any]) -> str:
+    """The task id of a create's reply: under data, or at the root as old callers saw it (kie.md 2.1)."""
+    data = document.get("data")
+    inner = data if isinstance(data, dict) else {}
+    for value in (inner.get("taskId"), document.get("taskId")):
+        if isinstance(value, str) and 0 < len(value) <= MAX_TASK_ID_LENGTH:
+            return value
+    return ""
+
+
+def classify(reply: Reply | NonJson) -> Outcome:
+    """What a reply to a create means. Whatever is not certainly a yes or a no is Ambiguous, and is never re-sent."""
+    match reply:
+        case NonJson(status, _):
+            return Ambiguous(f"HTTP {status} without JSON")
+        case Reply(code=200, task_id=task_id) if task_id:
+            return Accepted(task_id)
+        case Reply(code=200):
+            return Ambiguous("code 200 without a task id")
+        case Reply(code=code, message=message) if code in REFUSALS or THROTTLE_WORD in message.lower():
+            return Refused(code, message, reply.retry_after)
+        case Reply(code=code, message=message) if code in REJECTIONS or is_validation(reply):
+            return Rejected(code, message or "The upstream refused the order.")
+        case Reply(code=code, message=message):
+            return Ambiguous(f"code {code}: {message}")
+
+
+def is_validation(reply: Reply) -> bool:
+    """True for a 500 that says, inside HTTP 200, that the order is wrong."""
+    words = reply.message.lower()
+    return reply.code == SERVER_ERROR and reply.status == OK and any(word in words for word in VALIDATION_WORDS)

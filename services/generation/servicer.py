@@ -1,0 +1,82 @@
+"""Speaks kawaii.generation.v1: parses, calls the core, renders; decides nothing."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from grpc import aio
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+
+from services.chassis.files import PublicFiles
+from services.generation import wire
+from services.generation.core import Generations
+from services.generation.core.links import Links
+from services.generation.core.mailbox import Mailbox
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class GenerationServicer(generationrpc.GenerationServiceServicer):
+    """One method an RPC, in the proto's order."""
+
+    def __init__(self, generations: Generations, mailbox: Mailbox, links: Links, files: PublicFiles) -> None:
+        self._generations = generations
+        self._mailbox = mailbox
+        self._links = links
+        self._files = files
+
+    async def CreateGeneration(
+        self, request: generationpb.CreateGenerationRequest, context: Context
+    ) -> generationpb.Generation:
+        generation = await self._generations.create(wire.draft(request.generation), request.request_id)
+        return wire.to_pb(generation, self._files)
+
+    async def GetGeneration(
+        self, request: generationpb.GetGenerationRequest, context: Context
+    ) -> generationpb.Generation:
+        generation = await self._generations.get(wire.identifier(request.name))
+        return wire.to_pb(generation, self._files)
+
+    async def ListGenerations(
+        self, request: generationpb.ListGenerationsRequest, context: Context
+    ) -> generationpb.ListGenerationsResponse:
+        page = wire.page(request)
+        found = await self._generations.list(page)
+        following = wire.token(request, found[-1]) if len(found) == page.size else ""
+        listed = [wire.to_pb(generation, self._files) for generation in found]
+        return generationpb.ListGenerationsResponse(generations=listed, next_page_token=following)
+
+    async def CancelGeneration(
+        self, request: generationpb.CancelGenerationRequest, context: Context
+    ) -> generationpb.Generation:
+        generation = await self._generations.cancel(wire.identifier(request.name))
+        return wire.to_pb(generation, self._files)
+
+    async def WatchGeneration(
+        self, request: generationpb.WatchGenerationRequest, context: Context
+    ) -> AsyncIterator[generationpb.Generation]:
+        async for generation in self._generations.watch(wire.identifier(request.name)):
+            yield wire.to_pb(generation, self._files)
+
+    async def WatchEvents(
+        self, request: generationpb.WatchEventsRequest, context: Context
+    ) -> AsyncIterator[generationpb.Event]:
+        async for event in self._generations.events(request.after_sequence):
+            yield wire.event_pb(event, self._files)
+
+    async def ReceiveCallback(
+        self, request: generationpb.ReceiveCallbackRequest, context: Context
+    ) -> generationpb.ReceiveCallbackResponse:
+        accepted = await self._mailbox.receive(request.kind, request.token, request.body, request.headers)
+        return generationpb.ReceiveCallbackResponse(accepted=accepted)
+
+    async def CreateDownloadLink(
+        self, request: generationpb.CreateDownloadLinkRequest, context: Context
+    ) -> generationpb.DownloadLink:
+        link = await self._links.create(request.uri, request.generation)
+        return generationpb.DownloadLink(uri=link, direct=link == request.uri)
+
+    async def ListModels(
+        self, request: generationpb.ListModelsRequest, context: Context
+    ) -> generationpb.ListModelsResponse:
+        return generationpb.ListModelsResponse(models=map(wire.model_pb, self._generations.models()))

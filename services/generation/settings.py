@@ -1,0 +1,103 @@
+"""The knobs of the generation service."""
+
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+
+from services.chassis.settings import TownSettings
+from services.generation.core.loops import Bounds
+from services.generation.core.plan import Plan
+from services.generation.ports import Key
+from services.generation.providers import CALLBACK_KINDS
+from services.generation.providers.keys import key_of
+
+Seconds = Annotated[float, Field(gt=0)]
+NO_SECRET = SecretStr("")
+
+
+class GenerationSettings(TownSettings):
+    """Keys, upstream and waiting times."""
+
+    kie_ai_base_url: str = "https://api.kie.ai"
+    """The upstream; the sandbox's address in a town without keys."""
+    kie_ai_api_key: SecretStr = Field(NO_SECRET, validation_alias=AliasChoices("KIE_AI_API_KEY", "KIE_API_KEY"))
+    """The first key of the pool."""
+    kie_ai_api_key_2: SecretStr = NO_SECRET
+    """The second key."""
+    kie_ai_api_key_3: SecretStr = NO_SECRET
+    """The third key."""
+    kie_ai_api_key_4: SecretStr = NO_SECRET
+    """The fourth key."""
+    kie_ai_api_key_5: SecretStr = NO_SECRET
+    """The fifth key."""
+    kie_accounts: str = ""
+    """Account of each key, by position, comma separated; keys of one account share limits. Each its own if empty."""
+    kie_webhook_hmac_key: SecretStr = NO_SECRET
+    """When set, callbacks that are unsigned or wrongly signed are refused."""
+    kie_webhook_hmac_key_previous: SecretStr = NO_SECRET
+    """Also accepted while the key above is being rotated."""
+    generation_timeout_seconds: Seconds = 900.0
+    """When a generation that does not finish shows as timed out; it is still reconciled."""
+    generation_create_wait_seconds: float = Field(8.0, ge=0, le=14)
+    """How long a create waits for the provider's definite answer; below the edge's 15 s."""
+    generation_unknown_after_seconds: Seconds = 900.0
+    """How long the callback of a lost answer is awaited before the generation shows as UNKNOWN."""
+    generation_submit_within_seconds: Seconds = 900.0
+    """When an order that no account could take ends as EXPIRED."""
+    generation_copy_patience_seconds: Seconds = 10.0
+    """How long copying may fail before clients are shown the upstream URL."""
+    generation_submits_at_once: int = Field(20, ge=1, le=200)
+    """Submits in flight; each waits up to 120 s."""
+    generation_polls_at_once: int = Field(20, ge=1, le=200)
+    """Record reads in flight."""
+    generation_copies_at_once: int = Field(8, ge=1, le=100)
+    """Copies in flight; each may move 30 MB."""
+
+    @model_validator(mode="after")
+    def _accounts_fit_keys(self) -> "GenerationSettings":
+        if self.kie_accounts and len(self.kie_accounts.split(",")) != len(self._key_values()):
+            raise ValueError("KIE_ACCOUNTS must name one account for each KIE key")
+        return self
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The pool, each key with its account."""
+        values = self._key_values()
+        names = self.kie_accounts.split(",") if self.kie_accounts else [f"account-{i + 1}" for i in range(len(values))]
+        return tuple(key_of(name.strip(), value) for name, value in zip(names, values, strict=True))
+
+    @property
+    def webhook_keys(self) -> tuple[str, ...]:
+        """The secrets that may sign callbacks."""
+        secrets = (self.kie_webhook_hmac_key, self.kie_webhook_hmac_key_previous)
+        return tuple(value for secret in secrets if (value := secret.get_secret_value()))
+
+    @property
+    def plan(self) -> Plan:
+        """The waiting times of the core."""
+        return Plan(
+            create_wait=self.generation_create_wait_seconds,
+            timeout=self.generation_timeout_seconds,
+            copy_patience=self.generation_copy_patience_seconds,
+            submit_within=self.generation_submit_within_seconds,
+            unknown_after=self.generation_unknown_after_seconds,
+        )
+
+    @property
+    def bounds(self) -> Bounds:
+        """How much the loops do at once."""
+        return Bounds(self.generation_submits_at_once, self.generation_polls_at_once, self.generation_copies_at_once)
+
+    def callback_uri(self, family: str, token: str) -> str:
+        """Where the provider announces the end of an attempt: the seed's path and the attempt's token."""
+        return f"{self.origin}/api/callback/{CALLBACK_KINDS[family]}/{token}"
+
+    def _key_values(self) -> list[str]:
+        secrets = (
+            self.kie_ai_api_key,
+            self.kie_ai_api_key_2,
+            self.kie_ai_api_key_3,
+            self.kie_ai_api_key_4,
+            self.kie_ai_api_key_5,
+        )
+        return [value for secret in secrets if (value := secret.get_secret_value())]

@@ -1,0 +1,49 @@
+"""Statements on attempts: who was asked, what was answered."""
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import db_now
+from services.generation.answers import Accepted, Outcome
+from services.generation.model import Attempt
+from services.generation.stores import rows
+from services.generation.stores.tables import attempt
+
+MAX_DETAIL_LENGTH = 512  # enough to explain; an upstream page is not kept whole
+
+
+async def add(connection: AsyncConnection, new: Attempt) -> None:
+    """Insert an attempt that is about to be made."""
+    values = {
+        "id": new.id,
+        "generation_id": new.generation_id,
+        "account": new.account,
+        "key_print": new.key_print,
+        "token_digest": new.token_digest,
+    }
+    await connection.execute(insert(attempt).values(create_ms=db_now(), **values))
+
+
+async def find(connection: AsyncConnection, attempt_id: str) -> Attempt | None:
+    """One attempt by its id."""
+    row = (await connection.execute(select(attempt).where(attempt.c.id == attempt_id))).first()
+    return rows.attempt_of(row) if row else None
+
+
+async def of_task(connection: AsyncConnection, task_id: str) -> Attempt | None:
+    """The attempt that was answered with a task id."""
+    row = (await connection.execute(select(attempt).where(attempt.c.task_id == task_id).limit(1))).first()
+    return rows.attempt_of(row) if row else None
+
+
+async def accept(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
+    """Note the task id, unless one is noted already."""
+    statement = update(attempt).where(attempt.c.id == attempt_id, attempt.c.task_id.is_(None))
+    await connection.execute(statement.values(task_id=task_id))
+
+
+async def note(connection: AsyncConnection, attempt_id: str, outcome: Outcome) -> None:
+    """Keep an outcome for people who ask later."""
+    detail = "" if isinstance(outcome, Accepted) else getattr(outcome, "message", getattr(outcome, "detail", ""))
+    values = {"outcome": type(outcome).__name__.upper(), "detail": detail[:MAX_DETAIL_LENGTH], "answer_ms": db_now()}
+    await connection.execute(update(attempt).where(attempt.c.id == attempt_id).values(values))

@@ -1,0 +1,172 @@
+"""Statements on generations and their outputs."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Select, and_, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import db_now, upsert
+from services.chassis.errors import AlreadyExists, NotFound
+from services.generation.model import FINAL, Generation, Output, State
+from services.generation.ports import Change, FenceLost, Page
+from services.generation.stores import rows
+from services.generation.stores.tables import generation, output
+
+MILESTONES = {State.STORING: "store_ms", **dict.fromkeys(FINAL, "complete_ms")}
+KEEPS_LEASE = frozenset({State.DIALING, State.SENDING})  # the same worker goes on
+
+
+async def add(connection: AsyncConnection, new: Generation, request_key: str, request_hash: str) -> str | None:
+    """Insert a new generation, due now; None when its request_key is taken."""
+    values = {**rows.generation_columns(new), "request_key": request_key or None, "request_hash": request_hash}
+    statement = upsert(connection, generation).values(due_ms=db_now(), create_ms=db_now(), update_ms=db_now(), **values)
+    fresh = statement.on_conflict_do_nothing(index_elements=["request_key"])
+    inserted: str | None = await connection.scalar(fresh.returning(generation.c.id))
+    return inserted
+
+
+async def of_request(connection: AsyncConnection, request_key: str, request_hash: str) -> Generation:
+    """The generation that a request_key made. Raises AlreadyExists when it was another request."""
+    row = (await connection.execute(select(generation).where(generation.c.request_key == request_key))).one()
+    if row.request_hash != request_hash:
+        raise AlreadyExists(
+            "This idempotency key was used for a different request. Use a new key.", "IDEMPOTENCY_KEY_REUSED"
+        )
+    return (await with_outputs(connection, [row]))[0]
+
+
+async def find(connection: AsyncConnection, identifier: str) -> Generation:
+    """By our id or the provider's task id. Raises NotFound."""
+    match = or_(generation.c.id == identifier, generation.c.task_id == identifier)
+    row = (await connection.execute(select(generation).where(match).limit(1))).first()
+    if row is None:
+        raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")
+    return (await with_outputs(connection, [row]))[0]
+
+
+async def newest(connection: AsyncConnection, page: Page) -> Sequence[Generation]:
+    """A page by (create_ms, id) descending."""
+    query = select(generation).order_by(generation.c.create_ms.desc(), generation.c.id.desc()).limit(page.size)
+    if page.after:
+        created, identifier = page.after
+        earlier = and_(generation.c.create_ms == created, generation.c.id < identifier)
+        query = query.where(or_(generation.c.create_ms < created, earlier))
+    if page.states:
+        query = query.where(generation.c.state.in_(page.states))
+    if page.start_ms:
+        query = query.where(generation.c.create_ms >= page.start_ms)
+    if page.end_ms:
+        query = query.where(generation.c.create_ms < page.end_ms)
+    return await with_outputs(connection, (await connection.execute(query)).all())
+
+
+def due(states: Collection[State], limit: int) -> Select[tuple[str]]:
+    """Ids of unleased work that is due, the longest due first."""
+    return (
+        select(generation.c.id)
+        .where(generation.c.state.in_(states), generation.c.due_ms <= db_now(), generation.c.lease_until_ms <= db_now())
+        .order_by(generation.c.due_ms)
+        .limit(limit)
+    )
+
+
+async def claim(
+    connection: AsyncConnection, states: Collection[State], limit: int, lease_seconds: float
+) -> Sequence[Generation]:
+    """Take due work in one statement, passing over rows that another is taking."""
+    statement = (
+        update(generation)
+        .where(generation.c.id.in_(due(states, limit).with_for_update(skip_locked=True)))
+        .values(
+            fence=generation.c.fence + 1,
+            tries=generation.c.tries + 1,
+            lease_until_ms=db_now() + int(lease_seconds * 1000),
+        )
+        .returning(generation)
+    )
+    return await with_outputs(connection, (await connection.execute(statement)).all())
+
+
+async def renew(connection: AsyncConnection, held: Generation, lease_seconds: float) -> None:
+    """Prolong a lease. Raises FenceLost."""
+    statement = update(generation).where(generation.c.id == held.id, generation.c.fence == held.fence)
+    result = await connection.execute(statement.values(lease_until_ms=db_now() + int(lease_seconds * 1000)))
+    if result.rowcount != 1:
+        raise FenceLost(held.id)
+
+
+async def change(
+    connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
+) -> Generation:
+    """Apply a fenced change and return the generation as it is now. Raises FenceLost."""
+    values = {
+        "state": state,
+        "tries": wanted.tries,
+        "due_ms": db_now() + int(wanted.due_in * 1000),
+        "update_ms": db_now(),
+        **rows.failure_columns(wanted.failure),
+        **columns,
+    }
+    if wanted.progress is not None:
+        values["progress"] = wanted.progress
+    if state not in KEEPS_LEASE:
+        values["lease_until_ms"] = 0
+    if state is not held.state and (milestone := MILESTONES.get(state)):
+        values[milestone] = db_now()
+    fenced = and_(generation.c.id == held.id, generation.c.state == held.state, generation.c.fence == held.fence)
+    row = (await connection.execute(update(generation).where(fenced).values(values).returning(generation))).first()
+    if row is None:
+        raise FenceLost(held.id)
+    await put_outputs(connection, held.id, wanted.outputs)
+    return (await with_outputs(connection, [row]))[0]
+
+
+async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:
+    """Give the generation of an attempt its task id, RUNNING if it was unsure of its answer; False when it has one."""
+    unsure = generation.c.state.in_((State.SENDING, State.AMBIGUOUS, State.UNKNOWN))
+    statement = update(generation).where(generation.c.attempt_id == attempt_id, generation.c.task_id == "")
+    learnt = {"task_id": task_id, "submit_ms": db_now(), "update_ms": db_now()}
+    running = {
+        "state": State.RUNNING,
+        "fence": generation.c.fence + 1,
+        "lease_until_ms": 0,
+        "tries": 0,
+        "complete_ms": 0,
+        "due_ms": db_now() + int(due_in * 1000),
+    }
+    moved = await connection.execute(statement.where(unsure).values(**learnt, **running))
+    return bool(moved.rowcount or (await connection.execute(statement.values(learnt))).rowcount)
+
+
+async def of_attempt(connection: AsyncConnection, generation_id: str) -> Generation:
+    """The generation with this id, which must exist."""
+    row = (await connection.execute(select(generation).where(generation.c.id == generation_id))).one()
+    return (await with_outputs(connection, [row]))[0]
+
+
+async def wake(connection: AsyncConnection, generation_id: str) -> None:
+    """Make a generation that waits for its provider due now."""
+    waiting = generation.c.state.in_((State.RUNNING, State.UNKNOWN)) & (generation.c.task_id != "")
+    statement = update(generation).where(generation.c.id == generation_id, waiting, generation.c.due_ms > db_now())
+    await connection.execute(statement.values(due_ms=db_now()))
+
+
+async def put_outputs(connection: AsyncConnection, generation_id: str, outputs: Sequence[Output]) -> None:
+    """Insert new outputs and update known ones."""
+    for changed in outputs:
+        values = rows.output_columns(generation_id, changed)
+        statement = upsert(connection, output).values(values)
+        await connection.execute(statement.on_conflict_do_update(index_elements=["generation_id", "idx"], set_=values))
+
+
+async def with_outputs(connection: AsyncConnection, found: Sequence[Row[Any]]) -> list[Generation]:
+    """Generations from rows, their outputs read in one query."""
+    if not found:
+        return []
+    ids = [row.id for row in found]
+    query = select(output).where(output.c.generation_id.in_(ids)).order_by(output.c.generation_id, output.c.idx)
+    by_id: dict[str, list[Output]] = {identifier: [] for identifier in ids}
+    for row in await connection.execute(query):
+        by_id[row.generation_id].append(rows.output_of(row))
+    return [rows.generation_of(row, by_id[row.id]) for row in found]

@@ -1,0 +1,41 @@
+"""Statements on the webhook inbox."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import db_now, upsert
+from services.generation.model import Callback
+from services.generation.stores import rows
+from services.generation.stores.tables import inbox
+
+TAKEN_SECONDS = 10.0  # a reader that died lets go after this
+
+
+async def add(connection: AsyncConnection, new: Callback) -> bool:
+    """Keep a webhook; False when it is there already."""
+    values = {"id": new.id, "kind": new.kind, "attempt_id": new.attempt_id, "task_id": new.task_id, "code": new.code}
+    statement = upsert(connection, inbox).values(due_ms=db_now(), create_ms=db_now(), **values)
+    statement = statement.on_conflict_do_nothing(index_elements=["attempt_id", "task_id", "code"])
+    return (await connection.execute(statement.returning(inbox.c.id))).first() is not None
+
+
+async def take(connection: AsyncConnection, limit: int) -> Sequence[Callback]:
+    """Webhooks that are due, oldest first, kept from others for a moment."""
+    open_ = select(inbox.c.id).where(inbox.c.verdict == "", inbox.c.due_ms <= db_now())
+    chosen = open_.order_by(inbox.c.due_ms).limit(limit).with_for_update(skip_locked=True)
+    statement = update(inbox).where(inbox.c.id.in_(chosen))
+    values = {"due_ms": db_now() + int(TAKEN_SECONDS * 1000), "tries": inbox.c.tries + 1}
+    return [rows.callback_of(row) for row in await connection.execute(statement.values(values).returning(inbox))]
+
+
+async def finish(connection: AsyncConnection, callback_id: str, verdict: str) -> None:
+    """Close a webhook."""
+    await connection.execute(update(inbox).where(inbox.c.id == callback_id).values(verdict=verdict))
+
+
+async def postpone(connection: AsyncConnection, callback_id: str, due_in: float) -> None:
+    """Look at it again later."""
+    statement = update(inbox).where(inbox.c.id == callback_id)
+    await connection.execute(statement.values(due_ms=db_now() + int(due_in * 1000)))

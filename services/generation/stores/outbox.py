@@ -1,0 +1,39 @@
+"""The outbox: each change of a generation is written down in the transaction that makes it."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import db_now
+from services.chassis.names import new_id
+from services.generation.model import Event, Generation
+from services.generation.stores import rows
+from services.generation.stores.tables import generation, outbox
+
+# PostgreSQL gives sequences before it commits. The lock makes commit order and sequence order the same, so that a
+# consumer who has read up to n never misses an n - 1 that was committed later.
+ORDER_LOCK = text("SELECT pg_advisory_xact_lock(7316577)")
+
+
+async def append(connection: AsyncConnection, changed: Generation) -> None:
+    """Write the event of a change; the last statement of its transaction."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(ORDER_LOCK)
+    values = {"event_id": new_id("evt"), "generation_id": changed.id, "snapshot": rows.snapshot(changed)}
+    await connection.execute(insert(outbox).values(create_ms=db_now(), **values))
+
+
+async def following(connection: AsyncConnection, after: int, limit: int) -> Sequence[Event]:
+    """Events with a higher sequence, in order."""
+    query = (
+        select(outbox, generation.c.draft)
+        .join(generation, generation.c.id == outbox.c.generation_id)
+        .where(outbox.c.sequence > after)
+        .order_by(outbox.c.sequence)
+        .limit(limit)
+    )
+    found = await connection.execute(query)
+    return [
+        Event(row.sequence, row.event_id, rows.from_snapshot(row.snapshot, row.draft), row.create_ms) for row in found
+    ]

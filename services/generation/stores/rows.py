@@ -1,0 +1,94 @@
+"""Between rows and the model: the one place that knows how a generation is written down."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import orjson
+from sqlalchemy import Row
+
+from services.generation.model import Attempt, Callback, Draft, Failure, Generation, Output, State
+
+Columns = dict[str, Any]
+
+
+def generation_columns(generation: Generation) -> Columns:
+    """The columns of a new generation, without its times."""
+    return {
+        "id": generation.id,
+        "model": generation.draft.model,
+        "family": generation.family,
+        "draft": orjson.dumps(asdict(generation.draft)).decode(),
+        "state": generation.state,
+    }
+
+
+def generation_of(row: Row[Any], outputs: Sequence[Output]) -> Generation:
+    """A generation from its row and its outputs."""
+    return Generation(
+        id=row.id,
+        draft=draft_of(row.draft),
+        family=row.family,
+        state=State(row.state),
+        fence=row.fence,
+        tries=row.tries,
+        attempt_id=row.attempt_id,
+        task_id=row.task_id,
+        progress=row.progress,
+        outputs=tuple(outputs),
+        failure=Failure(row.reason, row.message, row.provider_code) if row.reason else None,
+        create_ms=row.create_ms,
+        update_ms=row.update_ms,
+        submit_ms=row.submit_ms,
+        store_ms=row.store_ms,
+        complete_ms=row.complete_ms,
+    )
+
+
+def draft_of(text: str) -> Draft:
+    """A draft from its JSON."""
+    values = orjson.loads(text)
+    return Draft(**{**values, "image_uris": tuple(values["image_uris"])})
+
+
+def output_of(row: Row[Any]) -> Output:
+    """An output from its row."""
+    return Output(row.idx, row.source_uri, row.key, row.content_type, row.size, row.error, row.lost)
+
+
+def output_columns(generation_id: str, output: Output) -> Columns:
+    """The columns of an output."""
+    columns = asdict(output)
+    return {"generation_id": generation_id, "idx": columns.pop("index"), **columns}
+
+
+def attempt_of(row: Row[Any]) -> Attempt:
+    """An attempt from its row."""
+    return Attempt(row.id, row.generation_id, row.account, row.key_print, row.token_digest, row.task_id or "")
+
+
+def callback_of(row: Row[Any]) -> Callback:
+    """A webhook from its row."""
+    return Callback(row.id, row.kind, row.attempt_id, row.task_id, row.code, row.tries, row.create_ms)
+
+
+def failure_columns(failure: Failure | None) -> Columns:
+    """The columns that say why a generation ended; none when there is nothing to say."""
+    if failure is None:
+        return {}
+    return {"reason": failure.reason, "message": failure.message, "provider_code": failure.provider_code}
+
+
+def snapshot(generation: Generation) -> str:
+    """What an event keeps of a generation: all that can change."""
+    return orjson.dumps(asdict(replace(generation, draft=Draft("", "")))).decode()
+
+
+def from_snapshot(text: str, draft: str) -> Generation:
+    """The generation as an event kept it; the draft never changes and comes from the row."""
+    values = orjson.loads(text)
+    values["draft"] = draft_of(draft)
+    values["state"] = State(values["state"])
+    values["outputs"] = tuple(Output(**output) for output in values["outputs"])
+    values["failure"] = Failure(**values["failure"]) if values["failure"] else None
+    return Generation(**values)

@@ -1,0 +1,159 @@
+"""The generation store on SQL: each method is one transaction, and rings the bell once it is committed."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from sqlalchemy import exists, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import Database
+from services.generation.answers import Outcome
+from services.generation.bell import Bell
+from services.generation.model import Attempt, Callback, Event, Generation, State
+from services.generation.ports import NOTHING, Change, Page
+from services.generation.stores import attempts, generations, inbox, outbox, tables
+
+
+class SqlStore:
+    """Keeps generations on SQLite or PostgreSQL."""
+
+    def __init__(self, database: Database, bell: Bell) -> None:
+        self._database = database
+        self._bell = bell
+
+    async def insert(self, generation: Generation, request_key: str, request_hash: str) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            if await generations.add(connection, generation, request_key, request_hash) is None:
+                return await generations.of_request(connection, request_key, request_hash)
+            stored = await generations.find(connection, generation.id)
+            await outbox.append(connection, stored)
+        return self._rung(stored)
+
+    async def get(self, identifier: str) -> Generation:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await generations.find(connection, identifier)
+
+    async def list(self, page: Page) -> Sequence[Generation]:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await generations.newest(connection, page)
+
+    async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
+        """See ports. Looks before it takes, so that an idle town writes nothing."""
+        if limit < 1 or not await self._any_due(states):
+            return []
+        async with self._database.write() as connection:
+            return await generations.claim(connection, states, limit, lease_seconds)
+
+    async def renew(self, generation: Generation, lease_seconds: float) -> None:
+        """See ports."""
+        async with self._database.write() as connection:
+            await generations.renew(connection, generation, lease_seconds)
+
+    async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            await attempts.add(connection, attempt)
+            change = Change(tries=generation.tries)
+            dialing = await generations.change(
+                connection, generation, State.DIALING, change, attempt_id=attempt.id, task_id=""
+            )
+            await outbox.append(connection, dialing)
+        return self._rung(dialing)
+
+    async def move(self, generation: Generation, state: State, change: Change = NOTHING) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            moved = await generations.change(connection, generation, state, change)
+            await outbox.append(connection, moved)
+        return self._rung(moved)
+
+    async def touch(self, generation: Generation, change: Change) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            touched = await generations.change(connection, generation, generation.state, change)
+            visible = replace(touched, update_ms=0, tries=0) != replace(generation, update_ms=0, tries=0)
+            if visible:
+                await outbox.append(connection, touched)
+        return self._rung(touched) if visible else touched
+
+    async def cancel(self, generation: Generation) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            raised = generation.fence + 1  # whoever holds a lease loses it
+            canceled = await generations.change(connection, generation, State.CANCELED, NOTHING, fence=raised)
+            await outbox.append(connection, canceled)
+        return self._rung(canceled)
+
+    async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            await attempts.accept(connection, attempt_id, task_id)
+            news = await generations.accept(connection, attempt_id, task_id, due_in)
+            now = await self._of_attempt(connection, attempt_id)
+            if news:
+                await outbox.append(connection, now)
+        return self._rung(now)
+
+    async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
+        """See ports."""
+        async with self._database.write() as connection:
+            await attempts.note(connection, attempt_id, outcome)
+
+    async def attempt(self, attempt_id: str) -> Attempt | None:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await attempts.find(connection, attempt_id)
+
+    async def attempt_of_task(self, task_id: str) -> Attempt | None:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await attempts.of_task(connection, task_id)
+
+    async def wake(self, generation_id: str) -> None:
+        """See ports."""
+        async with self._database.write() as connection:
+            await generations.wake(connection, generation_id)
+        self._bell.ring(State.RUNNING)
+
+    async def keep_callback(self, callback: Callback) -> bool:
+        """See ports."""
+        async with self._database.write() as connection:
+            new = await inbox.add(connection, callback)
+        self._bell.ring("inbox")
+        return new
+
+    async def take_callbacks(self, limit: int) -> Sequence[Callback]:
+        """See ports."""
+        async with self._database.write() as connection:
+            return await inbox.take(connection, limit)
+
+    async def finish_callback(self, callback: Callback, verdict: str) -> None:
+        """See ports."""
+        async with self._database.write() as connection:
+            await inbox.finish(connection, callback.id, verdict)
+
+    async def postpone_callback(self, callback: Callback, due_in: float) -> None:
+        """See ports."""
+        async with self._database.write() as connection:
+            await inbox.postpone(connection, callback.id, due_in)
+
+    async def events(self, after: int, limit: int) -> Sequence[Event]:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await outbox.following(connection, after, limit)
+
+    async def _any_due(self, states: Collection[State]) -> bool:
+        async with self._database.read() as connection:
+            return bool(await connection.scalar(select(exists(generations.due(states, 1)))))
+
+    async def _of_attempt(self, connection: AsyncConnection, attempt_id: str) -> Generation:
+        column = tables.attempt.c.generation_id
+        owner = await connection.scalar(select(column).where(tables.attempt.c.id == attempt_id))
+        return await generations.of_attempt(connection, str(owner))
+
+    def _rung(self, generation: Generation) -> Generation:
+        self._bell.ring(generation.id, generation.state, "outbox")
+        return generation

@@ -1,0 +1,94 @@
+"""The tables of generation's own schema. Times are milliseconds since 1970 by the database's clock."""
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+
+metadata = MetaData()
+Sequence = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts by itself only for INTEGER
+
+generation = Table(
+    "generation",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("request_key", Text, unique=True),
+    Column("request_hash", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("draft", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False, default=0),
+    Column("lease_until_ms", BigInteger, nullable=False, default=0),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("attempt_id", Text, nullable=False, default=""),
+    Column("task_id", Text, nullable=False, default=""),
+    Column("progress", Integer, nullable=False, default=0),
+    Column("reason", Text, nullable=False, default=""),
+    Column("message", Text, nullable=False, default=""),
+    Column("provider_code", Integer, nullable=False, default=0),
+    Column("create_ms", BigInteger, nullable=False),
+    Column("update_ms", BigInteger, nullable=False),
+    Column("submit_ms", BigInteger, nullable=False, default=0),
+    Column("store_ms", BigInteger, nullable=False, default=0),
+    Column("complete_ms", BigInteger, nullable=False, default=0),
+    Index("generation_due", "state", "due_ms"),
+    Index("generation_newest", "create_ms", "id"),
+    Index("generation_task", "task_id"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("generation_id", Text, ForeignKey("generation.id"), nullable=False),
+    Column("account", Text, nullable=False),
+    Column("key_print", Text, nullable=False),
+    Column("token_digest", Text, nullable=False),
+    Column("task_id", Text),
+    Column("outcome", Text, nullable=False, default=""),
+    Column("detail", Text, nullable=False, default=""),
+    Column("create_ms", BigInteger, nullable=False),
+    Column("answer_ms", BigInteger, nullable=False, default=0),
+    UniqueConstraint("account", "task_id", name="attempt_task"),
+    Index("attempt_generation", "generation_id"),
+    Index("attempt_by_task", "task_id"),
+)
+
+output = Table(
+    "output",
+    metadata,
+    Column("generation_id", Text, ForeignKey("generation.id"), primary_key=True),
+    Column("idx", Integer, primary_key=True),
+    Column("source_uri", Text, nullable=False),
+    Column("key", Text, nullable=False, default=""),
+    Column("content_type", Text, nullable=False, default=""),
+    Column("size", BigInteger, nullable=False, default=0),
+    Column("error", Text, nullable=False, default=""),
+    Column("lost", Boolean, nullable=False, default=False),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("attempt_id", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("code", Integer, nullable=False),
+    Column("verdict", Text, nullable=False, default=""),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("due_ms", BigInteger, nullable=False),
+    Column("create_ms", BigInteger, nullable=False),
+    UniqueConstraint("attempt_id", "task_id", "code", name="inbox_once"),
+    Index("inbox_due", "verdict", "due_ms"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("sequence", Sequence, primary_key=True, autoincrement=True),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("generation_id", Text, ForeignKey("generation.id"), nullable=False),
+    Column("snapshot", Text, nullable=False),
+    Column("create_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # a sequence is never given twice, even after rows were removed
+)

@@ -1,0 +1,171 @@
+"""Between the model and kawaii.generation.v1, in both directions, and nothing else."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
+from kawaii.generation.v1 import generation_pb2 as generationpb
+
+from services.chassis.errors import InvalidArgument
+from services.chassis.files import PublicFiles
+from services.chassis.names import name, parse_id
+from services.generation.model import Draft, Event, Failure, Generation, ModelSpec, Output, State
+from services.generation.ports import Page
+
+COLLECTION = "generations"
+DEFAULT_PAGE, MAX_PAGE = 50, 1000  # AIP-158: too large is coerced
+
+
+def identifier(resource_name: str) -> str:
+    """The id in generations/{id}, ours or the provider's. Raises InvalidArgument."""
+    return parse_id(COLLECTION, resource_name)
+
+
+def draft(message: generationpb.Generation) -> Draft:
+    """An order from the fields a caller may set."""
+    return Draft(
+        model=message.model,
+        prompt=message.prompt,
+        image_uris=tuple(message.image_uris),
+        aspect_ratio=message.aspect_ratio,
+        output_format=message.output_format,
+        parameters=whole(MessageToDict(message.parameters)),
+    )
+
+
+def whole(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Struct's numbers are all floating; those without a fraction were meant as integers."""
+    return {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in values.items()}
+
+
+def page(request: generationpb.ListGenerationsRequest) -> Page:
+    """What to list. Raises InvalidArgument for a negative size or a token that is not of this list."""
+    if request.page_size < 0:
+        raise InvalidArgument("page_size must not be negative.", metadata={"field": "page_size"})
+    return Page(
+        size=min(request.page_size or DEFAULT_PAGE, MAX_PAGE),
+        after=position(request),
+        states=tuple(
+            State(generationpb.Generation.State.Name(state).removeprefix("STATE_")) for state in request.states
+        ),
+        start_ms=request.start_time.ToMilliseconds(),
+        end_ms=request.end_time.ToMilliseconds(),
+    )
+
+
+def state_of(state: generationpb.Generation.State.ValueType) -> State:
+    """A state by its proto number. Raises InvalidArgument for none or one that does not exist."""
+    names = generationpb.Generation.State
+    word = names.Name(state).removeprefix("STATE_") if state in names.values() else ""
+    if word not in State.__members__:
+        raise InvalidArgument("There is no such state.", metadata={"field": "states"})
+    return State(word)
+
+
+def fingerprint(request: generationpb.ListGenerationsRequest) -> str:
+    """What a page token is bound to: the filters, not the size."""
+    filters = generationpb.ListGenerationsRequest(
+        states=request.states, start_time=request.start_time, end_time=request.end_time
+    )
+    return sha256(filters.SerializeToString(deterministic=True)).hexdigest()[:8]
+
+
+def position(request: generationpb.ListGenerationsRequest) -> tuple[int, str] | None:
+    """Where a page token points. Raises InvalidArgument."""
+    if not request.page_token:
+        return None
+    try:
+        created, last, filters = base64.urlsafe_b64decode(request.page_token).decode().split("|")
+        if filters == fingerprint(request):
+            return int(created), last
+    except (ValueError, binascii.Error):
+        pass
+    raise InvalidArgument("The page_token is not one of this list. Start again without it.", "INVALID_PAGE_TOKEN")
+
+
+def token(request: generationpb.ListGenerationsRequest, last: Generation) -> str:
+    """The token of the page after the one that ends here."""
+    return base64.urlsafe_b64encode(f"{last.create_ms}|{last.id}|{fingerprint(request)}".encode()).decode()
+
+
+def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation:
+    """A generation as callers see it. The pictures of a canceled one are recorded, not shown."""
+    shown = () if generation.state is State.CANCELED else generation.outputs
+    message = generationpb.Generation(
+        name=name(COLLECTION, generation.id),
+        state=generationpb.Generation.State.Value(f"STATE_{generation.state}"),
+        model=generation.draft.model,
+        prompt=generation.draft.prompt,
+        image_uris=generation.draft.image_uris,
+        aspect_ratio=generation.draft.aspect_ratio,
+        output_format=generation.draft.output_format,
+        outputs=[output_pb(output, files) for output in shown],
+        progress_percent=generation.progress,
+        error=failure_pb(generation.failure),
+        provider_task_id=generation.task_id,
+        create_time=timestamp(generation.create_ms),
+        update_time=timestamp(generation.update_ms),
+        complete_time=timestamp(generation.complete_ms),
+    )
+    message.parameters.update(dict(generation.draft.parameters))
+    return message
+
+
+def output_pb(output: Output, files: PublicFiles) -> generationpb.Generation.Output:
+    """A picture, with its public URL as of now."""
+    return generationpb.Generation.Output(
+        index=output.index,
+        object=name("objects", output.key),
+        uri=files.uri(output.key),
+        source_uri=output.source_uri,
+        content_type=output.content_type,
+        size_bytes=output.size,
+        error_message=output.error,
+    )
+
+
+def failure_pb(failure: Failure | None) -> generationpb.Generation.Error | None:
+    """Why it ended; None leaves the field unset."""
+    if failure is None:
+        return None
+    return generationpb.Generation.Error(
+        reason=failure.reason, message=failure.message, provider_code=failure.provider_code
+    )
+
+
+def timestamp(milliseconds: int) -> Timestamp | None:
+    """A time; None leaves the field unset."""
+    if not milliseconds:
+        return None
+    moment = Timestamp()
+    moment.FromMilliseconds(milliseconds)
+    return moment
+
+
+def event_pb(event: Event, files: PublicFiles) -> generationpb.Event:
+    """An event of the outbox."""
+    return generationpb.Event(
+        sequence=event.sequence,
+        event_id=event.id,
+        generation=to_pb(event.generation, files),
+        create_time=timestamp(event.create_ms),
+    )
+
+
+def model_pb(spec: ModelSpec) -> generationpb.Model:
+    """A row of the model table."""
+    return generationpb.Model(
+        name=name("models", spec.id),
+        family=spec.family,
+        display_name=spec.display_name,
+        max_prompt_length=spec.max_prompt_length,
+        aspect_ratios=spec.aspect_ratios,
+        output_formats=spec.output_formats,
+        min_images=spec.min_images,
+        max_images=spec.max_images,
+        parameters=list(spec.parameters),
+    )
