@@ -16,7 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import require_current
-from services.chassis.settings import TownSettings
+from services.chassis.settings import TownSettings, refuse
 
 BUSY_TIMEOUT_MS = 5000  # how long a writer waits for another before it is an error
 POOL_SIZE = 5  # SQLite has one writer; PostgreSQL serves many services from one budget of connections
@@ -134,7 +134,7 @@ def refuse_network_folder(folder: Path) -> None:
     lines = (line.split()[:3] for line in mounts.read_text(encoding="utf-8").splitlines())
     inside = [(len(point), kind) for _, point, kind in lines if folder.absolute().is_relative_to(point)]
     if max(inside, default=(0, ""))[1] in NETWORK_FILE_SYSTEMS:
-        raise SystemExit(f"DATA_DIR {folder} is on a network file system, where SQLite loses data. Use PostgreSQL.")
+        refuse(f"DATA_DIR {folder} is on a network file system, where SQLite loses data. Use PostgreSQL.")
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -1,8 +1,9 @@
 """Reads the environment and .env once, casts at the door, and reports every problem in one message."""
 
 import os
+import sys
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -12,6 +13,7 @@ from services.chassis.town import Resident, address_of
 
 S = TypeVar("S", bound="TownSettings")
 
+EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 MAX_SECRET_FILE_BYTES = 65_536  # a secret is a line, not a document
 
 
@@ -30,7 +32,11 @@ class FileSource(PydanticBaseSettingsSource):
         for name in names_of(field_name, field):
             if path := os.environ.get(f"{name}_FILE"):
                 with Path(path).open(encoding="utf-8") as file:
-                    return file.read(MAX_SECRET_FILE_BYTES).strip(), name, False
+                    return (
+                        file.read(MAX_SECRET_FILE_BYTES).strip(),
+                        name if field.validation_alias else field_name,
+                        False,
+                    )
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -117,6 +123,12 @@ def load(kind: type[S]) -> S:
     try:
         return kind()
     except ValidationError as error:
-        raise SystemExit(problems(error)) from None
+        refuse(problems(error))
     except OSError as error:
-        raise SystemExit(f"A secret file cannot be read: {error.filename}: {error.strerror}") from None
+        refuse(f"A secret file cannot be read: {error.filename}: {error.strerror}")
+
+
+def refuse(message: str) -> NoReturn:
+    """End the process as misconfigured, which tells the launcher that a restart will not help."""
+    sys.stderr.write(f"{message}\n")
+    raise SystemExit(EXIT_CONFIGURATION)

@@ -18,7 +18,7 @@ from services.generation.core import Generations
 from services.generation.core.links import Links
 from services.generation.core.loops import Crew, make_loops
 from services.generation.core.mailbox import Mailbox
-from services.generation.providers import CALLBACK_KINDS, make_providers
+from services.generation.providers import CALLBACK_KINDS, callback_uris, make_providers
 from services.generation.providers.keys import KeyPool
 from services.generation.providers.kie import open_kie
 from services.generation.providers.models import MODELS
@@ -49,7 +49,7 @@ async def main() -> None:
         )
         mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
         archive = StorageArchive(storage)
-        crew = Crew(store, bell, keys, providers, archive, settings.callback_uri, settings.plan)
+        crew = Crew(store, bell, keys, providers, archive, callback_uris(settings.origin), settings.plan)
         loops = make_loops(crew, settings.bounds)
         await serve(settings.address(Resident.GENERATION), mount, loops=loops, pings=[database.ping])
 

@@ -130,6 +130,11 @@ class Generation:
     store_ms: int = 0
     complete_ms: int = 0
 
+    @property
+    def face(self) -> tuple[object, ...]:
+        """What callers can see change; leases and counts are our own affair."""
+        return self.state, self.progress, self.outputs, self.failure, self.task_id
+
 
 @dataclass(frozen=True)
 class Attempt:

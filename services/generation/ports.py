@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 from services.generation.answers import Copy, Gone, Later, Outcome, Record
@@ -19,6 +20,11 @@ class Key:
     account: str
     print: str
     value: str
+
+    @classmethod
+    def of(cls, account: str, value: str) -> "Key":
+        """A key with the print that stands for it in logs and rows."""
+        return cls(account, sha256(value.encode()).hexdigest()[:8], value)
 
     def __repr__(self) -> str:
         """Show which key, never its value."""

@@ -5,11 +5,8 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from services.chassis.settings import TownSettings
-from services.generation.core.loops import Bounds
-from services.generation.core.plan import Plan
+from services.generation.plan import Bounds, Plan
 from services.generation.ports import Key
-from services.generation.providers import CALLBACK_KINDS
-from services.generation.providers.keys import key_of
 
 Seconds = Annotated[float, Field(gt=0)]
 NO_SECRET = SecretStr("")
@@ -64,7 +61,7 @@ class GenerationSettings(TownSettings):
         """The pool, each key with its account."""
         values = self._key_values()
         names = self.kie_accounts.split(",") if self.kie_accounts else [f"account-{i + 1}" for i in range(len(values))]
-        return tuple(key_of(name.strip(), value) for name, value in zip(names, values, strict=True))
+        return tuple(Key.of(name.strip(), value) for name, value in zip(names, values, strict=True))
 
     @property
     def webhook_keys(self) -> tuple[str, ...]:
@@ -87,10 +84,6 @@ class GenerationSettings(TownSettings):
     def bounds(self) -> Bounds:
         """How much the loops do at once."""
         return Bounds(self.generation_submits_at_once, self.generation_polls_at_once, self.generation_copies_at_once)
-
-    def callback_uri(self, family: str, token: str) -> str:
-        """Where the provider announces the end of an attempt: the seed's path and the attempt's token."""
-        return f"{self.origin}/api/callback/{CALLBACK_KINDS[family]}/{token}"
 
     def _key_values(self) -> list[str]:
         secrets = (

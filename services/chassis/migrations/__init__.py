@@ -1,16 +1,14 @@
 """Brings each service's schema up to date as a step of its own, and keeps a service off a schema it does not know."""
 
-import sys
 from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.chassis.settings import TownSettings
+from services.chassis.settings import TownSettings, refuse
 
 SERVICES = Path(__file__).parents[2]
-EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h: restarting will not help
 
 
 def versions_of(service: str) -> Path:
@@ -45,9 +43,7 @@ async def require_current(engine: AsyncEngine, service: str) -> None:
     """
     found, wanted = await _revision(engine), head_of(service)
     if found != wanted:
-        message = f"The {service} database is at revision {found or 'none'}, the code wants {wanted}: kawaii migrate\n"
-        sys.stderr.write(message)
-        raise SystemExit(EXIT_CONFIGURATION)
+        refuse(f"The {service} database is at revision {found or 'none'}, the code wants {wanted}. Run: kawaii migrate")
 
 
 async def _revision(engine: AsyncEngine) -> str:

@@ -13,7 +13,6 @@ from services.chassis.errors import (
 from services.chassis.names import new_id
 from services.generation.bell import Bell
 from services.generation.core.orders import checked
-from services.generation.core.plan import Plan
 from services.generation.core.worker import LOOK_SECONDS
 from services.generation.model import (
     FINAL,
@@ -24,6 +23,7 @@ from services.generation.model import (
     ModelSpec,
     State,
 )
+from services.generation.plan import Plan
 from services.generation.ports import FenceLost, GenerationStore, Page
 
 MAX_REQUEST_ID_LENGTH = 255  # AIP-155 and the Idempotency-Key draft
@@ -91,7 +91,7 @@ class Generations:
             while generation.state not in FINAL:
                 await ear.wait(LOOK_SECONDS)
                 now = await self._store.get(generation.id)
-                if now != generation:
+                if now.face != generation.face:
                     yield now
                 generation = now
 

@@ -1,7 +1,7 @@
 """Finds orders whose process died at the telephone, and those whose lost answer never came by callback."""
 
-from services.generation.core.plan import FOR_EVER_SECONDS, Plan
 from services.generation.model import Failure, Generation, State
+from services.generation.plan import FOR_EVER_SECONDS, Plan
 from services.generation.ports import Change, GenerationStore
 
 LEASE_SECONDS = 10.0  # each piece is one statement

@@ -7,8 +7,8 @@ from dataclasses import replace
 import structlog
 
 from services.generation.answers import Copy, Gone, Later
-from services.generation.core.plan import Plan, retry_delay
 from services.generation.model import Failure, Generation, Output, State
+from services.generation.plan import Plan, retry_delay
 from services.generation.ports import Archive, Change, GenerationStore, Keys, Provider
 
 LEASE_SECONDS = 90.0  # above the time one copy may take; copying twice is harmless

@@ -5,22 +5,13 @@ from dataclasses import dataclass
 
 from services.generation.bell import Bell
 from services.generation.core import janitor, keeper, poller, submitter
-from services.generation.core.plan import Plan
 from services.generation.core.postman import Postman
 from services.generation.core.worker import Round, Work, Worker
 from services.generation.model import State
+from services.generation.plan import Bounds, Plan
 from services.generation.ports import Archive, GenerationStore, Keys, Provider
 
 TIDIED_AT_ONCE = 50  # each is one statement
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How many generations each loop works on at once."""
-
-    submits: int
-    polls: int
-    copies: int
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 import structlog
 
 from services.generation.answers import Broken, Drawing, Drawn, Invisible, Record, Unreadable
-from services.generation.core.plan import FOR_EVER_SECONDS, Plan, poll_delay, reconcile_delay
 from services.generation.model import Failure, Generation, Output, State
+from services.generation.plan import FOR_EVER_SECONDS, Plan, poll_delay, reconcile_delay
 from services.generation.ports import Change, GenerationStore, Keys, Provider
 
 LEASE_SECONDS = 30.0  # above the read timeout of a record

@@ -4,10 +4,10 @@ import structlog
 
 from services.generation.answers import Invisible, Unreadable
 from services.generation.bell import Bell, Ear
-from services.generation.core.plan import retry_delay
 from services.generation.core.poller import Poller
 from services.generation.core.worker import LOOK_SECONDS
 from services.generation.model import Attempt, Callback
+from services.generation.plan import retry_delay
 from services.generation.ports import GenerationStore
 
 AT_ONCE = 20  # webhooks taken together

@@ -9,9 +9,9 @@ import structlog
 
 from services.chassis.names import new_id
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
-from services.generation.core.plan import Plan, retry_delay
 from services.generation.core.worker import renewing
 from services.generation.model import Attempt, Failure, Generation, State
+from services.generation.plan import Plan, retry_delay
 from services.generation.ports import Change, GenerationStore, Key, Keys, Provider
 
 LEASE_SECONDS = 10.0  # renewed while the call runs; how long a dead process's order waits

@@ -1,6 +1,6 @@
 """KIE's families behind one port: a new family is a file here, a line in PROVIDERS and its golden payloads."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from services.generation.providers.flux_kontext import FluxKontext
 from services.generation.providers.gpt4o_image import Gpt4oImage
@@ -15,3 +15,8 @@ CALLBACK_KINDS: Mapping[str, str] = {provider.family: provider.callback_kind for
 def make_providers(kie: Kie) -> dict[str, Gpt4oImage | FluxKontext]:
     """One provider a family, by family."""
     return {provider.family: provider(kie) for provider in PROVIDERS}
+
+
+def callback_uris(origin: str) -> Callable[[str, str], str]:
+    """Where a family announces the end of an attempt: the seed's path and the attempt's token."""
+    return lambda family, token: f"{origin}/api/callback/{CALLBACK_KINDS[family]}/{token}"

@@ -1,6 +1,5 @@
 """The pool of provider keys: accounts with a bucket each, and cooling by cause, so that one bad key harms no order."""
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -75,8 +74,3 @@ class KeyPool:
         full = account.creates[0] + WINDOW_SECONDS - now if len(account.creates) >= CREATES else 0.0
         first_key = min((self._rests.get(key.print, 0) for key in account.keys), default=now) - now
         return max(full, account.rests_until - now, first_key, 0.0)
-
-
-def key_of(account: str, value: str) -> Key:
-    """A key with the print that stands for it in logs and rows."""
-    return Key(account, hashlib.sha256(value.encode()).hexdigest()[:8], value)

@@ -1,7 +1,6 @@
 """The generation store on SQL: each method is one transaction, and rings the bell once it is committed."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -74,10 +73,9 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             touched = await generations.change(connection, generation, generation.state, change)
-            visible = replace(touched, update_ms=0, tries=0) != replace(generation, update_ms=0, tries=0)
-            if visible:
+            if touched.face != generation.face:
                 await outbox.append(connection, touched)
-        return self._rung(touched) if visible else touched
+        return self._rung(touched) if touched.face != generation.face else touched
 
     async def cancel(self, generation: Generation) -> Generation:
         """See ports."""

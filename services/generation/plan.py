@@ -1,4 +1,4 @@
-"""When to try again: every waiting time of the core, in one place, with its reason."""
+"""When to try again and how much to do at once: every waiting time of the core in one place, with its reason."""
 
 import random
 from dataclasses import dataclass
@@ -25,6 +25,15 @@ class Plan:
     """How long the provider keeps results (kie.md 5.5): polling longer finds nothing."""
     first_poll: float = 3.0
     """No model is faster; the callback usually comes first."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many generations each loop works on at once."""
+
+    submits: int
+    polls: int
+    copies: int
 
 
 def jittered(seconds: float) -> float:

@@ -1,0 +1,97 @@
+# Everything a person does with this repository. Bare `make` lists it.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet --quiet
+BUF := $(BIN)/buf
+UV ?= uv
+# Tried in this order; the first that is 3.11 or newer and can make virtual environments is taken.
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+# A second copy of the protos, where generated code is made anew to compare it with the committed one.
+FRESH := .build/fresh
+FRESH_DESCRIPTORS := $(FRESH)/.build/kawaii.binpb
+LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml
+
+.PHONY: help up test check protos release-protos lock bench format hooks clean
+
+help: ## List these targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+up: $(VENV)/.runtime ## Start the whole town on this machine; Ctrl-C stops it.
+	@$(BIN)/python -m deploy.cli up
+
+test: check ## Check everything, then run all tests.
+	@echo "Running the tests."
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
+	@echo "Checking format and lint (ruff)."
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@echo "Checking types (mypy)."
+	@$(BIN)/mypy --no-error-summary
+	@echo "Checking import arrows (import-linter)."
+	@report=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$report"; exit 1; }
+	@echo "Checking protos (fresh code, buf lint, format, breaking)."
+	@rm -rf $(FRESH) && mkdir -p $(FRESH) && cp -R protos $(FRESH)/
+	@report=$$(PYTHON="$(CURDIR)/$(BIN)/python" sh $(FRESH)/protos/generate.sh 2>&1) || { echo "$$report"; exit 1; }
+	@diff -r -x __pycache__ protos/gen $(FRESH)/protos/gen >/dev/null \
+	  || { echo "protos/gen is not what the protos say: run make protos and commit it." >&2; exit 1; }
+	@$(BUF) lint $(FRESH_DESCRIPTORS) --config protos/buf.yaml
+	@$(BUF) format --diff --exit-code protos
+	@$(BUF) breaking $(FRESH_DESCRIPTORS) --against protos/released.binpb --config protos/buf.yaml
+
+protos: $(VENV)/.dev ## Generate protos/gen from the protos.
+	@sh protos/generate.sh
+	@echo "protos/gen is up to date."
+
+release-protos: protos ## Make the present protos the promise that later ones may not break.
+	@cp .build/kawaii.binpb protos/released.binpb
+	@echo "protos/released.binpb is the present contract; commit it with the release."
+
+lock: ## Resolve pyproject.toml anew into the lock files (needs uv).
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	@echo "Resolving the runtime packages."
+	@$(LOCK) --group build -o requirements.lock
+	@echo "Resolving the development packages."
+	@$(LOCK) --group dev -o requirements-dev.lock
+
+bench: $(VENV)/.dev ## Run the benchmarks and print their tables.
+	@for program in bench/[a-z]*.py; do echo "$$program"; $(BIN)/python "$$program" || exit 1; done
+
+format: $(VENV)/.dev ## Format the code and the protos.
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BUF) format -w protos
+
+hooks: $(VENV)/.dev ## Run the checks before each commit.
+	@$(BIN)/pre-commit install
+
+clean: ## Remove what can be made again; keeps .venv and the data.
+	@rm -rf .build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find deploy gateway services protos tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: written last, so an interrupted installation is taken up again.
+$(VENV)/.created:
+	@bare=; for python in $(PYTHON); do \
+	  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 || { bare="$$bare $$python"; continue; }; \
+	  echo "Creating $(VENV) with $$("$$python" --version)."; \
+	  "$$python" -m venv $(VENV) && touch $@; exit; \
+	done; \
+	if [ -n "$$bare" ]; then echo "Python is here ($$bare ) but cannot make virtual environments: apt-get install python3-venv"; \
+	else echo "kawaii needs Python 3.11 or newer; install it, or name it: make PYTHON=path/to/python"; fi >&2; exit 1
+
+$(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.created
+	@echo "Installing the pinned packages into $(VENV); the first time this takes up to a minute."
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
+	@echo "Installing the pinned development tools into $(VENV)."
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@

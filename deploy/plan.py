@@ -1,0 +1,68 @@
+"""Turns the settings into a plan and prints it: a process of its own, so that the launcher stays at 20 MB, not 40."""
+
+import sys
+from collections.abc import Iterator
+
+from deploy import envoy
+from deploy.configuration import settle
+from deploy.environment import inherited, speaks_text
+from deploy.errors import ConfigurationError, TownError
+from deploy.migrations import pending
+from deploy.model import Plan, Port, to_json
+from deploy.processes import DATABASES, ENVOY_CONFIG, TOWN, VALKEY_DIR, Row
+from deploy.settings import LauncherSettings
+from services.chassis.town import LOOPBACK, port_of
+
+SANDBOX_NOTE = "sandbox: no KIE key is set, so pictures are drawn here and nothing is billed"
+MIGRATE = (sys.executable, "-m", "deploy.cli", "migrate")
+CONFIGURATION_EXIT = 2
+
+
+def make(settings: LauncherSettings) -> Plan:
+    """Everything that the launcher needs to know.
+
+    Raises:
+        TownError: when a server is missing for this machine.
+    """
+    rows = [row for row in TOWN if row.wanted(settings)]
+    return Plan(
+        origin=settings.origin,
+        probe_host=settings.probe_host,
+        probe_port=settings.port,
+        data_dir=str(settings.data_dir.absolute()),
+        upstream=SANDBOX_NOTE if settings.sandboxed else settings.kie_ai_base_url,
+        text=speaks_text(settings),
+        environment=inherited(),
+        folders=(str(settings.data_dir / VALKEY_DIR),),
+        files={str(settings.data_dir / ENVOY_CONFIG): envoy.render(settings)},
+        ports=tuple(ports(settings, rows)),
+        processes=tuple(row.process(settings) for row in rows),
+        migration=MIGRATE if stale(settings) else (),
+    )
+
+
+def ports(settings: LauncherSettings, rows: list[Row]) -> Iterator[Port]:
+    """Every port the town will listen on, the public one first."""
+    yield Port(str(settings.bind_address), settings.port, "the public port", "PORT")
+    for row in rows:
+        for resident in row.listens:
+            port = port_of(resident, settings.internal_port_base)
+            yield Port(LOOPBACK, port, resident.name.lower(), "INTERNAL_PORT_BASE")
+
+
+def stale(settings: LauncherSettings) -> bool:
+    """Whether we have databases to bring up to date; PostgreSQL is left to `kawaii migrate`, as others may use it."""
+    return not settings.database_url and bool(pending(DATABASES, settings.data_dir))
+
+
+def main() -> None:
+    """Print the plan, or every problem of the configuration."""
+    try:
+        sys.stdout.write(to_json(make(settle())))
+    except TownError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(CONFIGURATION_EXIT if isinstance(error, ConfigurationError) else 1) from None
+
+
+if __name__ == "__main__":
+    main()

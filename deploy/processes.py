@@ -1,0 +1,105 @@
+"""The table of the town's processes: adding one is adding a row."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deploy import binaries
+from deploy.model import STOP_SECONDS, Process
+from deploy.settings import LauncherSettings
+from services.chassis.town import LOOPBACK, Resident, port_of
+
+SUBMIT_STOP_SECONDS = 125.0  # a submit in flight must record its answer, and KIE may take 120 s (reliability.md 3.7)
+VALKEY_MAX_MEMORY = "128mb"  # derived state of one machine; with volatile-lru only caches are evicted
+
+ENVOY_CONFIG = "envoy/envoy.yaml"
+VALKEY_DIR = "valkey"
+
+
+def envoy(settings: LauncherSettings) -> tuple[str, ...]:
+    """Envoy with the rendered template; without hot restart, so that towns can stand side by side."""
+    config, concurrency = settings.data_dir / ENVOY_CONFIG, settings.envoy_concurrency
+    options = ("--concurrency", str(concurrency), "--log-level", "warn", "--disable-hot-restart")
+    return (binaries.envoy(), "-c", str(config), *options)
+
+
+def valkey(settings: LauncherSettings) -> tuple[str, ...]:
+    """Valkey with an append-only file; its chatter about kernel settings goes to a file of its own."""
+    port = port_of(Resident.VALKEY, settings.internal_port_base)
+    place = ("--bind", LOOPBACK, "--port", str(port), "--dir", str(settings.data_dir / VALKEY_DIR))
+    keep = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
+    limits = ("--maxmemory", VALKEY_MAX_MEMORY, "--maxmemory-policy", "volatile-lru")
+    return (binaries.valkey(), *place, *keep, *limits, "--loglevel", "warning", "--logfile", "valkey.log")
+
+
+def module(name: str) -> "Command":
+    """A process of ours, named by its module."""
+    return lambda _: (sys.executable, "-m", name)
+
+
+def always(_: LauncherSettings) -> bool:
+    """Part of every town."""
+    return True
+
+
+Command = Callable[[LauncherSettings], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A process: how it is started, where it listens, what it is configured by, and whether it is wanted.
+
+    `database` says that it owns one; `settings` is the dotted path of its settings class.
+    """
+
+    name: str
+    command: Command
+    listens: tuple[Resident, ...]
+    settings: str = ""
+    stop_seconds: float = STOP_SECONDS
+    database: bool = False
+    wanted: Callable[[LauncherSettings], bool] = always
+
+    def process(self, settings: LauncherSettings) -> Process:
+        """The program to start; it waits for its migrations when we are the ones who run them."""
+        waits = self.database and not settings.database_url
+        return Process(self.name, self.command(settings), self.stop_seconds, migrated=waits)
+
+
+TOWN = (
+    Row("envoy", envoy, (Resident.ENVOY_ADMIN,), settings="deploy.settings:LauncherSettings"),
+    Row("valkey", valkey, (Resident.VALKEY,), wanted=lambda settings: not settings.redis_url),
+    Row(
+        "sandbox",
+        module("services.sandbox"),
+        (Resident.SANDBOX,),
+        settings="services.sandbox.settings:SandboxSettings",
+        wanted=lambda settings: settings.sandboxed,
+    ),
+    Row(
+        "storage",
+        module("services.storage"),
+        (Resident.STORAGE, Resident.FILES),
+        settings="services.storage.settings:StorageSettings",
+        database=True,
+    ),
+    Row(
+        "share",
+        module("services.share"),
+        (Resident.SHARE,),
+        settings="services.share.settings:ShareSettings",
+        database=True,
+    ),
+    Row(
+        "generation",
+        module("services.generation"),
+        (Resident.GENERATION,),
+        settings="services.generation.settings:GenerationSettings",
+        stop_seconds=SUBMIT_STOP_SECONDS,
+        database=True,
+    ),
+    Row("gateway", module("gateway"), (Resident.GATEWAY,), settings="gateway.settings:GatewaySettings"),
+)
+"""In the order of starting; stopping is the reverse, so that nobody is called after it has gone."""
+
+DATABASES = tuple(row.name for row in TOWN if row.database)

@@ -1,0 +1,264 @@
+"""The front door as rendered: Envoy accepts it, and behaves towards real upstreams as the site needs."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+import httpx
+import pytest
+from aiohttp import web
+
+from deploy import binaries
+from deploy.envoy import render
+from deploy.settings import LauncherSettings
+from services.chassis.town import Resident, port_of
+
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+TOKEN = "att-0123456789-secret"
+PATIENT, HASTY = 15.0, 0.3
+LATE = 2 * HASTY
+
+ODD = {
+    "the defaults": LauncherSettings(),
+    "one machine": LauncherSettings(bind_address=IPv4Address("127.0.0.1"), port=1, internal_port_base=65_000),
+    "IPv6 behind proxies": LauncherSettings(bind_address=IPv6Address("::"), trusted_hops=2, envoy_concurrency=4),
+    "debug in text": LauncherSettings(log_level="debug", log_format="text", edge_timeout_seconds=0.001),
+    "debug in JSON": LauncherSettings(log_level="debug", log_format="json", edge_timeout_seconds=600),
+}
+
+
+@pytest.mark.parametrize("settings", ODD.values(), ids=ODD.keys())
+def test_envoy_accepts_what_is_rendered(settings: LauncherSettings, tmp_path: Path) -> None:
+    file = tmp_path / "envoy.yaml"
+    file.write_text(render(settings), encoding="utf-8")
+
+    done = subprocess.run([binaries.envoy(), "--mode", "validate", "-c", str(file)], capture_output=True, check=False)
+
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.fixture
+def edge_timeout() -> float:
+    return PATIENT
+
+
+@pytest.fixture
+def settings(base: int, edge_timeout: float) -> LauncherSettings:
+    return LauncherSettings(
+        bind_address=IPv4Address("127.0.0.1"),
+        port=base + 10,
+        internal_port_base=base,
+        edge_timeout_seconds=edge_timeout,
+        log_level="debug",
+        log_format="json",
+    )
+
+
+@pytest.fixture
+async def edge(settings: LauncherSettings, tmp_path: Path, until: Until) -> AsyncIterator[httpx.AsyncClient]:
+    """A real Envoy, and a client of it."""
+    file = tmp_path / "envoy.yaml"
+    file.write_text(render(settings), encoding="utf-8")
+    command = (binaries.envoy(), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn")
+    with (tmp_path / "envoy.log").open("wb") as log:
+        envoy = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+        try:
+            await until(lambda: _listens(settings))
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", trust_env=False) as client:
+                yield client
+        finally:
+            envoy.kill()
+            await envoy.wait()
+
+
+def _listens(settings: LauncherSettings) -> bool:
+    admin = f"http://127.0.0.1:{port_of(Resident.ENVOY_ADMIN, settings.internal_port_base)}/ready"
+    try:
+        return httpx.get(admin, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def echo(request: web.Request) -> web.Response:
+    """Answer with what arrived."""
+    seen = {"path": request.path_qs, "headers": {k.lower(): v for k, v in request.headers.items()}}
+    return web.json_response({"method": request.method, **seen, "size": len(await request.read())})
+
+
+async def slow(_: web.Request) -> web.Response:
+    """Answer later than a hasty edge waits for plain requests."""
+    await asyncio.sleep(LATE)
+    return web.Response(text="late")
+
+
+async def _serve(port: int, name: str) -> web.AppRunner:
+    app = web.Application()
+    app.router.add_route("*", "/slow", slow)
+    for path in ("/api/poll-task", "/v1/generations/gen_1:watch", "/api/upload-image", "/api/download-and-upload"):
+        app.router.add_route("*", path, slow)
+    app.router.add_route("*", "/{path:.*}", echo)
+    app.on_response_prepare.append(_named(name))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    return runner
+
+
+def _named(name: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def sign(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers["upstream"] = name
+
+    return sign
+
+
+@pytest.fixture
+async def upstreams(settings: LauncherSettings) -> AsyncIterator[None]:
+    """Stand-ins for the gateway and for the storage service's file listener."""
+    residents = (Resident.GATEWAY, Resident.FILES)
+    ports = {resident.name.lower(): port_of(resident, settings.internal_port_base) for resident in residents}
+    runners = [await _serve(port, name) for name, port in ports.items()]
+    yield
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def test_a_dead_upstream_is_a_json_503_that_says_when_to_return(edge: httpx.AsyncClient) -> None:
+    answer = await edge.get("/api/share/list", headers={"origin": "https://site.example"})
+
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    sentence = "The server is starting, restarting or busy; try again in a second."
+    assert answer.json() == {"success": False, "error": sentence, "code": "UNAVAILABLE", "message": sentence}
+
+
+@pytest.mark.usefixtures("upstreams")
+@pytest.mark.parametrize("edge_timeout", [HASTY])
+async def test_a_slow_upstream_is_a_json_504(edge: httpx.AsyncClient) -> None:
+    answer = await edge.get("/slow")
+
+    assert answer.status_code == 504
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json()["code"] == "DEADLINE_EXCEEDED"
+    assert answer.json()["success"] is False
+    assert "retry-after" not in answer.headers
+
+
+@pytest.mark.usefixtures("upstreams")
+@pytest.mark.parametrize("edge_timeout", [HASTY])
+@pytest.mark.parametrize(
+    "path",
+    ["/api/poll-task?taskId=1", "/v1/generations/gen_1:watch", "/api/upload-image", "/api/download-and-upload"],
+)
+async def test_streams_and_transfers_may_take_longer(edge: httpx.AsyncClient, path: str) -> None:
+    assert (await edge.get(path)).text == "late"
+
+
+@pytest.mark.usefixtures("upstreams")
+@pytest.mark.parametrize(
+    ("path", "upstream"),
+    [("/files/uploads/a.png", "files"), ("/", "gateway"), ("/filesystem", "gateway"), ("/api/callback/x", "gateway")],
+)
+async def test_each_path_has_its_upstream(edge: httpx.AsyncClient, path: str, upstream: str) -> None:
+    assert (await edge.get(path)).headers["upstream"] == upstream
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_nobody_outside_may_say_who_the_user_is(edge: httpx.AsyncClient) -> None:
+    forged = {"x-user-id": "user_1", "X-User-Email": "a@b.example", "x-users": "kept"}
+    seen = (await edge.get("/api/x", headers=forged)).json()["headers"]
+
+    assert [name for name in seen if name.startswith("x-user")] == ["x-users"]
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_a_header_with_an_underscore_is_refused(edge: httpx.AsyncClient) -> None:
+    answer = await edge.get("/api/x", headers={"x_user_id": "user_1"})
+
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_a_request_id_goes_in_and_comes_back(edge: httpx.AsyncClient) -> None:
+    answer = await edge.get("/api/x", headers={"x-request-id": "req-from-the-client"})
+
+    assert answer.headers["x-request-id"] == "req-from-the-client"
+    assert answer.json()["headers"]["x-request-id"] == "req-from-the-client"
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_a_request_without_an_id_is_given_one(edge: httpx.AsyncClient) -> None:
+    answer = await edge.get("/api/x")
+
+    assert len(answer.headers["x-request-id"]) == 36
+    assert answer.json()["headers"]["x-request-id"] == answer.headers["x-request-id"]
+
+
+async def test_an_answer_that_envoy_makes_has_a_request_id_too(edge: httpx.AsyncClient) -> None:
+    answer = await edge.get("/api/x", headers={"x-request-id": "req-from-the-client"})
+
+    assert answer.status_code == 503
+    assert answer.headers["x-request-id"] == "req-from-the-client"
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_the_client_is_the_peer_unless_proxies_are_trusted(edge: httpx.AsyncClient) -> None:
+    seen = (await edge.get("/api/x", headers={"x-forwarded-for": "203.0.113.9"})).json()["headers"]
+
+    assert seen["x-forwarded-for"].startswith("203.0.113.9,")
+    assert seen["x-forwarded-for"].split(",")[-1] != "203.0.113.9"
+
+
+@pytest.mark.usefixtures("upstreams", "edge")
+async def test_paths_are_normalised_but_double_slashes_stay(settings: LauncherSettings) -> None:
+    raw = "GET /files/../api//x?a=%2F HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"
+
+    assert b'"path": "/api//x?a=%2F"' in await _raw(settings.port, raw)
+
+
+@pytest.mark.usefixtures("edge")
+async def test_what_is_not_http_is_a_json_400(settings: LauncherSettings) -> None:
+    answer = await _raw(settings.port, "GET / HTTP/1.1\r\nhost: h\r\nbroken header\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert b'"code": "INVALID_ARGUMENT"' in answer
+
+
+async def _raw(port: int, request: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_the_access_log_holds_no_callback_and_no_query(
+    edge: httpx.AsyncClient, tmp_path: Path, until: Until
+) -> None:
+    await edge.post(f"/api/callback/image-generated/{TOKEN}", json={})
+    await edge.get("/api/share/list?signature=hush")
+    log = tmp_path / "envoy.log"
+    await until(lambda: "/api/share/list" in log.read_text(encoding="utf-8"))
+
+    assert TOKEN not in log.read_text(encoding="utf-8")
+    assert "hush" not in log.read_text(encoding="utf-8")
+
+
+async def test_only_reads_are_tried_again(edge: httpx.AsyncClient, settings: LauncherSettings) -> None:
+    await edge.post("/api/x")
+    after_the_write = await _retries(settings)
+    await edge.get("/api/x")
+
+    assert (after_the_write, await _retries(settings)) == (0, 2)
+
+
+async def _retries(settings: LauncherSettings) -> int:
+    admin = f"http://127.0.0.1:{port_of(Resident.ENVOY_ADMIN, settings.internal_port_base)}"
+    async with httpx.AsyncClient(base_url=admin, trust_env=False) as client:
+        stats = (await client.get("/stats", params={"filter": r"^cluster\.gateway\.upstream_rq_retry$"})).text
+    return int(stats.split()[-1])

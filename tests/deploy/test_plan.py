@@ -1,0 +1,99 @@
+"""The plan holds what the settings ask for, and nothing else."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy import plan
+from deploy.configuration import settle
+from deploy.model import Plan, from_json, to_json
+
+
+def made() -> Plan:
+    return plan.make(settle())
+
+
+def names(of: Plan) -> list[str]:
+    return [process.name for process in of.processes]
+
+
+def test_a_town_without_settings_has_everything_it_needs() -> None:
+    assert names(made()) == ["envoy", "valkey", "sandbox", "storage", "share", "generation", "gateway"]
+
+
+def test_a_key_sends_the_sandbox_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIE_AI_API_KEY", "a-real-key")
+
+    town = made()
+
+    assert "sandbox" not in names(town)
+    assert town.upstream == "https://api.kie.ai"
+    assert town.environment["KIE_AI_API_KEY"] == "a-real-key"
+
+
+@pytest.mark.parametrize("url", ["none", "redis://elsewhere:6379/0"])
+def test_valkey_runs_only_when_no_redis_is_named(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+
+    assert "valkey" not in names(made())
+
+
+def test_services_wait_for_the_migration_of_their_own_databases() -> None:
+    assert [process.name for process in made().processes if process.migrated] == ["storage", "share", "generation"]
+
+
+def test_a_shared_database_is_not_migrated_by_a_town(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere/kawaii")
+
+    town = made()
+
+    assert town.migration == ()
+    assert not any(process.migrated for process in town.processes)
+
+
+def test_a_submit_in_flight_has_time_to_record_its_answer() -> None:
+    bounds = {process.name: process.stop_seconds for process in made().processes}
+
+    assert bounds["generation"] > 120
+    assert bounds["gateway"] == 10
+
+
+def test_every_port_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERNAL_PORT_BASE", "20000")
+    ports = made().ports
+
+    assert (ports[0].host, ports[0].port, ports[0].variable) == ("0.0.0.0", 8080, "PORT")
+    assert {port.host for port in ports[1:]} == {"127.0.0.1"}
+    assert sorted(port.port for port in ports[1:]) == [20000, 20001, 20002, 20003, 20005, 20006, 20007, 20008]
+
+
+def test_byte_code_is_kept_whatever_the_shell_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    environment = made().environment
+
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["MALLOC_ARENA_MAX"] == "2"
+
+
+def test_an_override_is_not_undone_by_a_secret_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "allowed").write_text("127.0.0.1:9000", encoding="utf-8")
+    monkeypatch.setenv("OUTBOUND_ALLOW_PRIVATE_FILE", str(tmp_path / "allowed"))
+    environment = made().environment
+
+    assert environment["OUTBOUND_ALLOW_PRIVATE"] == "127.0.0.1:9000,127.0.0.1:50056"
+    assert "OUTBOUND_ALLOW_PRIVATE_FILE" not in environment
+
+
+def test_a_plan_survives_its_journey() -> None:
+    town = made()
+
+    assert from_json(to_json(town)) == town
+
+
+def test_the_programs_are_there() -> None:
+    programs = {process.command[0] for process in made().processes}
+
+    assert sys.executable in programs
+    assert all(os.access(program, os.X_OK) for program in programs)

@@ -1,0 +1,156 @@
+"""A child is kept alive, and stopped within its bound."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from deploy.errors import TownError
+from deploy.model import Process
+from deploy.supervisor import Backoff, Child
+
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+Python = Callable[..., Process]
+
+DIARY = "import os, pathlib; diary = pathlib.Path('diary').open('a'); print(os.getpid(), file=diary, flush=True)\n"
+SLEEP = "import time; time.sleep(600)\n"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+POLITE = (
+    "import signal, sys\n"
+    "def end(*_): print('goodbye', file=diary, flush=True); sys.exit(0)\n"
+    "signal.signal(signal.SIGTERM, end)\n"
+)
+WORKER = (
+    "import subprocess, sys\n"
+    "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+    "print(worker.pid, file=diary, flush=True)\n"
+)
+
+
+def diary() -> list[str]:
+    file = Path("diary")
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
+
+
+class Start(Protocol):
+    """Let a child live."""
+
+    def __call__(self, process: Process, *, opened: bool = True) -> tuple[Child, asyncio.Task[None]]: ...
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Let children live; whatever is left of them is killed after the test."""
+    started: list[tuple[Child, asyncio.Task[None]]] = []
+
+    def begin(process: Process, *, opened: bool = True) -> tuple[Child, asyncio.Task[None]]:
+        child = Child(process, dict(os.environ), text=False)
+        started.append((child, asyncio.create_task(child.live(lambda: opened))))
+        return started[-1]
+
+    yield begin
+    for child, task in started:
+        child.kill()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await child.stop()
+
+
+async def test_a_killed_process_is_started_again(start: Start, python: Python, until: Until) -> None:
+    start(python("share", DIARY + SLEEP))
+    await until(lambda: len(diary()) == 1)
+
+    os.kill(int(diary()[0]), signal.SIGKILL)
+    await until(lambda: len(diary()) == 2)
+
+    assert diary()[0] != diary()[1]
+
+
+async def test_what_a_crashed_process_left_behind_is_ended(
+    start: Start, python: Python, until: Until, alive: Callable[[int], bool]
+) -> None:
+    start(python("storage", DIARY + WORKER + SLEEP))
+    await until(lambda: len(diary()) == 2)
+    leader, worker = map(int, diary())
+
+    os.kill(leader, signal.SIGKILL)
+
+    await until(lambda: not alive(worker))
+
+
+async def test_a_process_that_ends_on_sigterm_is_left_to_do_so(start: Start, python: Python, until: Until) -> None:
+    child, task = start(python("share", DIARY + POLITE + "print('ready', file=diary, flush=True)\n" + SLEEP))
+    await until(lambda: "ready" in diary())
+
+    task.cancel()
+    await child.stop()
+
+    assert diary()[1:] == ["ready", "goodbye"]
+
+
+async def test_a_process_that_ignores_sigterm_is_killed_after_its_bound(
+    start: Start, python: Python, until: Until, alive: Callable[[int], bool], capfd: pytest.CaptureFixture[str]
+) -> None:
+    child, task = start(python("share", STUBBORN + DIARY + SLEEP, stop_seconds=0.2))
+    await until(diary)
+
+    task.cancel()
+    await child.stop()
+
+    assert not alive(int(diary()[0]))
+    assert '"event": "process_killed"' in capfd.readouterr().err
+
+
+async def test_a_process_that_refuses_its_configuration_ends_the_start(start: Start, python: Python) -> None:
+    _, task = start(python("generation", "raise SystemExit(78)"), opened=False)
+
+    with pytest.raises(TownError, match="generation does not accept its configuration"):
+        await task
+
+
+async def test_a_process_that_keeps_failing_ends_the_start(start: Start, python: Python) -> None:
+    _, task = start(python("gateway", DIARY + "raise SystemExit(3)"), opened=False)
+
+    with pytest.raises(TownError, match=r"gateway failed 5 times \(exit code 3\)"):
+        await task
+    assert len(diary()) == 5
+
+
+async def test_a_process_that_refuses_its_configuration_later_is_tried_again(
+    start: Start, python: Python, until: Until
+) -> None:
+    """The rest of the town serves on; mending the configuration mends the process."""
+    start(python("generation", DIARY + "raise SystemExit(78)"))
+
+    await until(lambda: len(diary()) > 1)
+
+
+async def test_each_restart_is_recorded(
+    start: Start, python: Python, until: Until, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start(python("share", DIARY + "raise SystemExit(1)"))
+    await until(lambda: len(diary()) > 1)
+
+    assert '"event": "process_restarts"' in (line := capfd.readouterr().err)
+    assert '"process": "share", "exit_code": 1, "seconds": 0.1' in line
+
+
+async def test_on_a_terminal_each_line_stands_under_its_name(
+    python: Python, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    child = Child(python("share", "print('one\\ntwo', end='')"), dict(os.environ), text=True)
+
+    await child.run()
+
+    assert capfdbinary.readouterr().err.decode() == "share      │ one\nshare      │ two\n"
+
+
+def test_the_wait_doubles_up_to_a_bound_and_a_steady_life_resets_it() -> None:
+    backoff = Backoff()
+
+    assert [backoff.after(0) for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    assert backoff.after(10.0) == 0.1
