@@ -1,0 +1,9 @@
+"""Where shares are kept: one adapter a file, chosen by this table."""
+
+from collections.abc import Callable
+
+from services.chassis.database import Database
+from services.share.ports import ShareStore
+from services.share.stores.sql import SqlShares
+
+STORES: dict[str, Callable[[Database], ShareStore]] = {"sql": SqlShares}

@@ -1,0 +1,46 @@
+"""Starts the gateway: settings, channels, application, server, in a straight line."""
+
+import signal
+
+import uvicorn
+import uvloop
+
+from gateway.app import make_app
+from gateway.clients import open_clients
+from gateway.settings import GatewaySettings
+from services.chassis.logs import configure
+from services.chassis.settings import load
+from services.chassis.town import LOOPBACK, Resident, port_of
+
+GRACE_SECONDS = 7  # running requests may finish; the launcher allows ten seconds for all of the stop
+KEEP_ALIVE_SECONDS = 5  # above Envoy's four, so that it is never us who closes a connection Envoy is about to use
+
+
+async def main() -> None:
+    """Serve until SIGTERM or SIGINT."""
+    settings = load(GatewaySettings)
+    configure(settings.log_level, settings.log_format, "gateway")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once it has stopped, which must not kill us before the channels are closed
+        signal.signal(number, lambda *_: None)
+    async with open_clients(settings) as clients:
+        config = uvicorn.Config(
+            make_app(settings, clients),
+            host=LOOPBACK,
+            port=port_of(Resident.GATEWAY, settings.internal_port_base),
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,76 @@
+"""The services as the doors see them: typed stubs, one channel each, and the seams where an absence is an answer."""
+
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import grpc
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+from kawaii.share.v1 import share_pb2_grpc as sharerpc
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+from starlette.requests import Request
+
+from gateway.settings import GatewaySettings
+from services.chassis.channels import connect
+from services.chassis.town import Resident
+
+HEALTH_SECONDS = 2.0  # a service that takes longer to say how it is serves nobody
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Clients:
+    """A stub for each service, and one to ask each for its health, by the service's name."""
+
+    generation: "generationrpc.GenerationServiceAsyncStub"
+    storage: "storagerpc.StorageServiceAsyncStub"
+    share: "sharerpc.ShareServiceAsyncStub"
+    health: Mapping[str, health_pb2_grpc.HealthStub]
+
+    async def serving(self, service: str) -> bool:
+        """Whether a service says SERVING; one that cannot be reached does not."""
+        try:
+            answer = await self.health[service].Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+        except aio.AioRpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def found(call: Awaitable[T]) -> T | None:
+    """The answer of a call, or None when it says NOT_FOUND."""
+    try:
+        return await call
+    except aio.AioRpcError as failure:
+        if failure.code() is grpc.StatusCode.NOT_FOUND:
+            return None
+        raise
+
+
+def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel) -> Clients:
+    """Make the stubs over channels that are open."""
+    channels = {"generation": generation, "storage": storage, "share": share}
+    return Clients(
+        generation=generationrpc.GenerationServiceStub(generation),
+        storage=storagerpc.StorageServiceStub(storage),
+        share=sharerpc.ShareServiceStub(share),
+        health={name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()},
+    )
+
+
+@asynccontextmanager
+async def open_clients(settings: GatewaySettings) -> AsyncIterator[Clients]:
+    """Open the channels to this town's services; each connects when first used."""
+    async with (
+        connect(settings.address(Resident.GENERATION)) as generation,
+        connect(settings.address(Resident.STORAGE)) as storage,
+        connect(settings.address(Resident.SHARE)) as share,
+    ):
+        yield over(generation, storage, share)
+
+
+def of(request: Request) -> Clients:
+    """The clients of the application that answers a request."""
+    return cast("Clients", request.app.state.clients)

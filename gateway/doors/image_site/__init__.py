@@ -1,0 +1,21 @@
+"""The image-site door (S0): the routes that front ends of the first seed call, one module for each concern."""
+
+from gateway.doors.image_site import details, diagnostics, generate, shares, storage
+from gateway.routing import route
+
+# Static paths stand before those with an id: `list` and `latest` are no ids.
+ROUTES = [
+    route("/api/generate-image", POST=generate.gpt4o_image),
+    route("/api/flux-kontext/generate", POST=generate.flux_kontext),
+    route("/api/image-details", GET=details.gpt4o_image),
+    route("/api/flux-kontext/image-details", GET=details.flux_kontext),
+    route("/api/download-url", POST=storage.download_url),
+    route("/api/download-and-upload", POST=storage.download_and_upload),
+    route("/api/get-generated-url", GET=storage.get_generated_url),
+    route("/api/upload-image", POST=storage.upload_image),
+    route("/api/share", GET=shares.read_by_query, POST=shares.create),
+    route("/api/share/list", GET=shares.list_),
+    route("/api/share/latest", GET=shares.latest),
+    route("/api/share/{id}", GET=shares.read, PUT=shares.update, DELETE=shares.delete),
+    route("/api/check-r2-config", GET=diagnostics.check_r2_config),
+]

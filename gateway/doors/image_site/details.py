@@ -1,0 +1,30 @@
+"""The routes that front ends poll: one row of ours per question, never a call to the provider."""
+
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import clients, parse
+from gateway.answers import NO_STORE, Json
+from gateway.doors.image_site import tasks
+from services.chassis import names
+
+
+async def gpt4o_image(request: Request) -> Response:
+    """GET /api/image-details (contract.md A3)."""
+    return Json(tasks.details(await asked(request)), headers=NO_STORE)
+
+
+async def flux_kontext(request: Request) -> Response:
+    """GET /api/flux-kontext/image-details (contract.md A4)."""
+    return Json(tasks.flux_details(await asked(request)), headers=NO_STORE)
+
+
+async def asked(request: Request) -> generationpb.Generation:
+    """The generation of ?taskId=, by our id or the provider's."""
+    return await clients.of(request).generation.GetGeneration(named(parse.query_id(request, "taskId")))
+
+
+def named(task_id: str) -> generationpb.GetGenerationRequest:
+    """The request for a task."""
+    return generationpb.GetGenerationRequest(name=names.name("generations", task_id))

@@ -1,0 +1,103 @@
+"""The routes of shared pictures: create, read, list, publish, delete."""
+
+from kawaii.share.v1 import share_pb2 as sharepb
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import clients, parse
+from gateway.answers import NO_STORE, Json
+from gateway.doors.image_site import share_records as records
+from gateway.parse import wrong
+from services.chassis import names
+
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+MAX_OFFSET = 2**31 - 1  # what the proto's field holds
+TOKEN_HEADER = "x-share-token"  # noqa: S105 - a header's name
+LIST_CACHE = {"Cache-Control": "public, s-maxage=300, max-age=60, stale-while-revalidate=120"}
+LATEST_CACHE = {"Cache-Control": "public, s-maxage=600, max-age=300, stale-while-revalidate=120"}
+INDEXED = {"X-Robots-Tag": "index"}
+
+
+async def create(request: Request) -> Response:
+    """POST /api/share (contract.md A11); a picture that is shared already keeps its share, without a token."""
+    share = records.draft(await parse.json_object(request))
+    made = await clients.of(request).share.CreateShare(sharepb.CreateShareRequest(share=share))
+    share_id = records.id_of(made.share)
+    body = {
+        "success": True,
+        "shareId": share_id,
+        "shareUrl": f"{request.app.state.settings.origin}/share/{share_id}",
+        "data": records.record(made.share),
+        **({"publishToken": made.publish_token} if made.publish_token else {}),
+        "message": "The picture is shared." if made.publish_token else "The picture was shared before.",
+    }
+    return Json(body, headers=NO_STORE)
+
+
+async def read(request: Request) -> Response:
+    """GET /api/share/{id} (contract.md A14)."""
+    return await shown(request, name_of(request.path_params["id"]))
+
+
+async def read_by_query(request: Request) -> Response:
+    """GET /api/share?id= (contract.md A11)."""
+    return await shown(request, name_of(request.query_params.get("id", "")))
+
+
+async def shown(request: Request, name: str) -> Response:
+    """One share."""
+    share = await clients.of(request).share.GetShare(sharepb.GetShareRequest(name=name))
+    return Json({"success": True, "data": {**records.record(share), "isPublished": share.published}}, headers=INDEXED)
+
+
+async def list_(request: Request) -> Response:
+    """GET /api/share/list (contract.md A12)."""
+    asked = page_request(request)
+    found = await clients.of(request).share.ListShares(asked)
+    return Json({"success": True, "data": records.page(found, asked)}, headers=LIST_CACHE)
+
+
+def page_request(request: Request) -> sharepb.ListSharesRequest:
+    """The page a client asks for; a cursor overrides the offset."""
+    offset = parse.query_integer(request, "offset", 0)
+    if offset < 0:
+        raise wrong("offset", "offset must not be negative.")
+    cursor = parse.query_cursor(request, "cursor")
+    return sharepb.ListSharesRequest(
+        page_size=max(1, min(MAX_LIMIT, parse.query_integer(request, "limit", DEFAULT_LIMIT))),
+        page_token=cursor,
+        skip=0 if cursor else min(offset, MAX_OFFSET),
+        style=parse.query_text(request, "style"),
+        model=parse.query_text(request, "model"),
+        tag=parse.query_text(request, "tag"),
+    )
+
+
+async def latest(request: Request) -> Response:
+    """GET /api/share/latest (contract.md A13)."""
+    found = await clients.of(request).share.ListLatestShares(sharepb.ListLatestSharesRequest())
+    items = [records.item(share) for share in found.shares]
+    return Json({"success": True, "data": {"items": items}}, headers=LATEST_CACHE)
+
+
+async def update(request: Request) -> Response:
+    """PUT /api/share/{id} with action publish (contract.md A14)."""
+    fields = await parse.json_object(request)
+    fields.choice("action", ("publish",), "")
+    publish = sharepb.PublishShareRequest(name=name_of(request.path_params["id"]), token=fields.required("token"))
+    share = await clients.of(request).share.PublishShare(publish)
+    body = {"success": True, "published": True, "contributedAt": share.publish_time.ToMilliseconds()}
+    return Json(body, headers=NO_STORE)
+
+
+async def delete(request: Request) -> Response:
+    """DELETE /api/share/{id} (contract.md A14)."""
+    name = name_of(request.path_params["id"])
+    token = request.headers.get(TOKEN_HEADER) or (await parse.json_object(request)).required("token")
+    await clients.of(request).share.DeleteShare(sharepb.DeleteShareRequest(name=name, token=token))
+    return Json({"success": True, "deleted": True, "message": "The share is deleted."}, headers=NO_STORE)
+
+
+def name_of(share_id: str) -> str:
+    """The resource name of a share."""
+    return names.name("shares", parse.identifier("id", share_id))

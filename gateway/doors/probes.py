@@ -1,0 +1,32 @@
+"""The doors for machines that watch over us: is the process alive, and does the whole town serve."""
+
+import asyncio
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import clients, failures
+from gateway.answers import NO_STORE, Json
+from gateway.routing import route
+from services.chassis.errors import Unavailable
+
+SERVICES: Final = ("generation", "storage", "share")
+
+
+async def healthz(_request: Request) -> Response:
+    """200 while this process answers at all."""
+    return Json({"success": True, "status": "ok"}, headers=NO_STORE)
+
+
+async def readyz(request: Request) -> Response:
+    """200 once every service says SERVING, else 503 that names those which do not."""
+    answers = await asyncio.gather(*map(clients.of(request).serving, SERVICES))
+    services = dict(zip(SERVICES, answers, strict=True))
+    if all(answers):
+        return Json({"success": True, "status": "ready", "services": services}, headers=NO_STORE)
+    resting = ", ".join(name for name, serving in services.items() if not serving)
+    return failures.answer(Unavailable(f"Not serving yet: {resting}."), {"services": services})
+
+
+ROUTES = [route("/healthz", GET=healthz), route("/readyz", GET=readyz)]

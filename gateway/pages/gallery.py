@@ -1,0 +1,41 @@
+"""Asks the share service for what the pages show: the one seam where it may be down without taking a page along."""
+
+from collections.abc import Sequence
+
+from kawaii.share.v1 import share_pb2 as sharepb
+from kawaii.share.v1 import share_pb2_grpc as sharerpc
+
+from services.chassis.errors import DeadlineExceeded, NotFound, Unavailable
+from services.chassis.names import ID, name
+from services.chassis.status import translated
+
+PAGE_SIZE = 24  # fills whole rows of 2, 3, 4 and 6 tiles
+LATEST_SECONDS = 2.0  # the start page can do without its list, so it does not wait long
+
+
+async def find(shares: "sharerpc.ShareServiceAsyncStub", share_id: str) -> sharepb.Share:
+    """One share.
+
+    Raises:
+        NotFound: no share has this id, also when it is none that we could have made.
+    """
+    if not ID.fullmatch(share_id):
+        raise NotFound("There is no such share.")
+    with translated():
+        return await shares.GetShare(sharepb.GetShareRequest(name=name("shares", share_id)))
+
+
+async def page(shares: "sharerpc.ShareServiceAsyncStub", cursor: str) -> sharepb.ListSharesResponse:
+    """A page of the gallery, from a cursor on; the first one when it is empty."""
+    with translated():
+        return await shares.ListShares(sharepb.ListSharesRequest(page_size=PAGE_SIZE, page_token=cursor))
+
+
+async def latest(shares: "sharerpc.ShareServiceAsyncStub") -> Sequence[sharepb.Share] | None:
+    """The newest shares; None while the share service is away, because pictures can be made without it."""
+    try:
+        with translated():
+            answer = await shares.ListLatestShares(sharepb.ListLatestSharesRequest(), timeout=LATEST_SECONDS)
+    except (Unavailable, DeadlineExceeded):
+        return None
+    return answer.shares

@@ -1,0 +1,51 @@
+"""Streams bytes into storage as fast as storage takes them, and gives up the upload when their source fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+from starlette.requests import ClientDisconnect
+
+from services.chassis.errors import KawaiiError
+
+PREFIX = "uploads"
+UPLOAD_SECONDS = 300.0  # 10 MiB at 0.3 Mbit/s, which is what the edge allows a body
+
+
+class Feed:
+    """The messages of one upload. gRPC swallows what its source raises, so the reason is kept here."""
+
+    def __init__(self, spec: storagepb.UploadObjectRequest.UploadSpec, chunks: AsyncIterator[bytes]) -> None:
+        self.failure: Exception | None = None
+        self._spec = spec
+        self._chunks = chunks
+
+    async def messages(self) -> AsyncIterator[storagepb.UploadObjectRequest]:
+        """First what the file is, then its bytes. When it raises, gRPC cancels the call and storage keeps nothing."""
+        yield storagepb.UploadObjectRequest(spec=self._spec)
+        try:
+            async for chunk in self._chunks:
+                yield storagepb.UploadObjectRequest(chunk=chunk)
+        except (KawaiiError, ClientDisconnect) as failure:
+            self.failure = failure
+            raise
+
+
+async def store(
+    storage: "storagerpc.StorageServiceAsyncStub", name: str, chunks: AsyncIterator[bytes], max_bytes: int
+) -> storagepb.Object:
+    """Keep a client's file under uploads/; `name` is what the client calls it.
+
+    Raises:
+        AioRpcError: storage refused it, for example because it is no picture.
+        KawaiiError, ClientDisconnect: whatever stopped the chunks.
+    """
+    spec = storagepb.UploadObjectRequest.UploadSpec(prefix=PREFIX, original_name=name, max_size_bytes=max_bytes)
+    feed = Feed(spec, chunks)
+    try:
+        return await storage.UploadObject(feed.messages(), timeout=UPLOAD_SECONDS)
+    except asyncio.CancelledError:
+        if feed.failure is None:
+            raise
+        raise feed.failure from None

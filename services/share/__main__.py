@@ -1,0 +1,49 @@
+"""Starts the share service."""
+
+import asyncio
+import time
+
+from kawaii.share.v1.share_pb2 import DESCRIPTOR
+from kawaii.share.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
+
+from services.chassis.cache import open_cache
+from services.chassis.database import open_database
+from services.chassis.files import PublicFiles
+from services.chassis.logs import configure
+from services.chassis.server import Mount, serve
+from services.chassis.settings import load
+from services.chassis.town import Resident
+from services.share.core import Shares
+from services.share.model import Policy
+from services.share.servicer import ShareServicer
+from services.share.settings import ShareSettings
+from services.share.stores import STORES
+from services.share.stores.cached import CachedShares, Freshness
+
+SERVICE = "share"
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+async def main() -> None:
+    """Build the service and serve until told to stop."""
+    settings = load(ShareSettings)
+    configure(settings.log_level, settings.log_format, SERVICE)
+    files = PublicFiles(settings.files_base_url)
+    freshness = Freshness(
+        latest=settings.share_latest_cache_seconds,
+        total=settings.share_total_cache_seconds,
+        stats=settings.share_stats_cache_seconds,
+    )
+    async with open_database(settings, SERVICE) as database, open_cache(settings.effective_redis_url) as cache:
+        store = CachedShares(STORES["sql"](database), cache, freshness, now_ms)
+        shares = Shares(store, Policy(settings.share_list_policy), own_key=files.key, clock=now_ms)
+        mount = Mount(add_ShareServiceServicer_to_server, ShareServicer(shares, files), DESCRIPTOR)
+        await serve(settings.address(Resident.SHARE), mount, pings=[database.ping])
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

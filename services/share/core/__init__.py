@@ -1,0 +1,5 @@
+"""The business of sharing: what may be shared, what the lists show, and who may publish or delete."""
+
+from services.share.core.shares import Shares
+
+__all__ = ["Shares"]

@@ -1,0 +1,106 @@
+"""Decides what a caller may say: every bound on a draft and on a list, and the sentence told when it is crossed."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from services.chassis.errors import InvalidArgument
+from services.share.model import Draft, Facet, Query
+
+MAX_URI_LENGTH = 2048  # what browsers and caches agree to carry
+MAX_PROMPT_LENGTH = 10_000  # above the longest prompt a model takes
+MAX_NAME_LENGTH = 200  # a style or a model; also keeps the indexes' entries small
+MAX_TAGS, MAX_TAG_LENGTH = 20, 100  # contract A11; longer ones are no tags
+MAX_PAGE_SIZE = 100  # a page is one message and one screen
+MAX_SKIP = 1_000_000  # leaving out rows costs time for each of them
+MAX_BATCH = 1000  # of the proto
+EPOCH_MS = 946_684_800_000  # 2000-01-01: pictures that claim to be older have a broken clock
+DAY_MS = 86_400_000  # how far ahead a client's clock may be
+DEFAULT_STYLE = "default"
+BROKEN = re.compile(r"[\0\ud800-\udfff]")  # NUL and halves of a character: no database and no wire carries them
+PLAIN = r"[^\x00-\x20\x7f-\x9f\ud800-\udfff]"
+# No name and password before the host: they are a disguise for links, or a secret that would be shown to all.
+HTTP_URI = re.compile(rf"https?://(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d{{1,5}})?(?:[/?#]{PLAIN}*)?", re.IGNORECASE)
+
+
+def invalid(field: str, message: str) -> InvalidArgument:
+    """The error that names the field at fault."""
+    return InvalidArgument(message, metadata={"field": field})
+
+
+def draft(given: Draft, now_ms: int) -> Draft:
+    """The draft made clean: texts within their bounds, tags counted, style and time filled in.
+
+    Raises:
+        InvalidArgument: with the field that cannot be taken.
+    """
+    if not given.generated_uri:
+        raise invalid("share.generated_uri", "generated_uri is required: the URL of the picture to share.")
+    return replace(
+        given,
+        generated_uri=uri("share.generated_uri", given.generated_uri),
+        original_uri=given.original_uri and uri("share.original_uri", given.original_uri),
+        prompt=text("share.prompt", given.prompt, MAX_PROMPT_LENGTH),
+        style=text("share.style", given.style.strip(), MAX_NAME_LENGTH) or DEFAULT_STYLE,
+        model=text("share.model", given.model.strip(), MAX_NAME_LENGTH),
+        generate_ms=given.generate_ms if EPOCH_MS <= given.generate_ms <= now_ms + DAY_MS else now_ms,
+        seo_tags=tags("share.seo_tags", given.seo_tags),
+    )
+
+
+def uri(field: str, value: str) -> str:
+    """An absolute http or https URL."""
+    if len(value) > MAX_URI_LENGTH or not HTTP_URI.fullmatch(value):
+        raise invalid(field, f"It must be an http or https URL with a host, at most {MAX_URI_LENGTH} characters.")
+    return value
+
+
+def text(field: str, value: str, limit: int) -> str:
+    """A text that every part of the system can carry."""
+    if len(value) > limit:
+        raise invalid(field, f"It is too long: at most {limit} characters are allowed.")
+    if BROKEN.search(value):
+        raise invalid(field, "It holds a NUL or half a character, which cannot be stored. Remove it.")
+    return value
+
+
+def tags(field: str, values: Iterable[str]) -> tuple[str, ...]:
+    """The first tags that are not blank, each once."""
+    kept = list(dict.fromkeys(filter(None, map(str.strip, values))))[:MAX_TAGS]
+    return tuple(text(field, tag, MAX_TAG_LENGTH) for tag in kept)
+
+
+def page_size(value: int, default: int) -> int:
+    """How many to show: too many is brought down (AIP-158)."""
+    if value < 0:
+        raise invalid("page_size", "page_size must not be negative.")
+    return min(value, MAX_PAGE_SIZE) or default
+
+
+def skip(value: int) -> int:
+    """How many to leave out."""
+    if not 0 <= value <= MAX_SKIP:
+        raise invalid("skip", f"skip must lie between 0 and {MAX_SKIP}. Page on with page_token instead.")
+    return value
+
+
+def batch(size: int) -> None:
+    """Refuse a batch that is too large to be read at once."""
+    if size > MAX_BATCH:
+        raise invalid("names", f"At most {MAX_BATCH} names may be given at once.")
+
+
+def facet(query: Query) -> tuple[Facet, str]:
+    """By what the list is narrowed: by one facet at most."""
+    given = [(each, value) for each in Facet if each and (value := getattr(query, each).strip())]
+    if len(given) > 1:
+        raise invalid(given[1][0], "Give at most one of style, model and tag.")
+    for name, value in given:
+        text(name, value, MAX_NAME_LENGTH)
+    return given[0] if given else (Facet.NONE, "")
+
+
+def token(value: str) -> None:
+    """Refuse to go on without a token."""
+    if not value:
+        raise invalid("token", "A token is required: the one that came with the share when it was made.")

@@ -1,0 +1,154 @@
+"""The shares as callers know them: made once per picture, listed by policy, published and deleted with their token."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from services.chassis.errors import NotFound, PermissionDenied
+from services.chassis.names import new_id
+from services.share import seo
+from services.share.core import checks, pages
+from services.share.model import Draft, Page, Policy, Query, Share, Stats, View
+from services.share.ports import Clock, ShareStore
+
+DEFAULT_PAGE_SIZE = 20  # S0 section 10
+LATEST_SIZE = 12  # S0 section 11
+TOKEN_BYTES = 16  # as many random bits as a random UUID has; nobody guesses it
+T = TypeVar("T")
+
+
+def new_token() -> str:
+    """A publish token that cannot be guessed."""
+    return f"ptk_{secrets.token_urlsafe(TOKEN_BYTES)}"
+
+
+def digest_of(token: str) -> str:
+    """What is kept of a token: it tells a right one from a wrong one and nothing else."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Shares:
+    """Everything that can be done with shares. Every method may raise Unavailable.
+
+    own_key takes the object key out of a URL of ours; it is empty for the URLs of others.
+    """
+
+    def __init__(
+        self,
+        store: ShareStore,
+        policy: Policy,
+        *,
+        own_key: Callable[[str], str],
+        clock: Clock,
+    ) -> None:
+        self._store, self._policy, self._own_key, self._clock = store, policy, own_key, clock
+
+    async def create(self, draft: Draft) -> tuple[Share, str]:
+        """Share a picture and return its token; a picture shared before returns that share and no token.
+
+        Raises:
+            InvalidArgument: the draft cannot be taken.
+        """
+        share, token = self._made(draft), new_token()
+        kept = await self._store.insert(share, digest_of(token))
+        return kept, token if kept.id == share.id else ""
+
+    async def get(self, share_id: str) -> Share:
+        """One share, listed or not.
+
+        Raises:
+            NotFound: there is none.
+        """
+        return _existing(await self._store.find(share_id))
+
+    async def batch(self, share_ids: Sequence[str]) -> tuple[Share, ...]:
+        """Those that exist, in the order asked.
+
+        Raises:
+            InvalidArgument: more than MAX_BATCH were asked.
+        """
+        checks.batch(len(share_ids))
+        found = await self._store.batch(share_ids)
+        return tuple(found[share_id] for share_id in share_ids if share_id in found)
+
+    async def list(self, query: Query) -> Page:
+        """A page of the gallery, newest first.
+
+        Raises:
+            InvalidArgument: the query cannot be answered.
+        """
+        view = View(self._policy, *checks.facet(query))
+        size = checks.page_size(query.page_size, DEFAULT_PAGE_SIZE)
+        before, skip = pages.sequence_of(view, query.page_token), checks.skip(query.skip)
+        found = await self._store.page(view, limit=size + 1, before=before, skip=skip)
+        shown = pages.fitting(found[:size])
+        next_token = pages.token(view, shown[-1].sequence) if len(found) > len(shown) else ""
+        return Page(shown, next_token, (await self._store.tally(view)).total)
+
+    async def latest(self, page_size: int) -> tuple[Share, ...]:
+        """The shares whose pictures were made last, newest first.
+
+        Raises:
+            InvalidArgument: page_size is negative.
+        """
+        size = checks.page_size(page_size, LATEST_SIZE)
+        return pages.fitting(await self._store.latest(View(self._policy), size))
+
+    async def publish(self, share_id: str, token: str) -> Share:
+        """Publish a share; the time of the first publication stays.
+
+        Raises:
+            InvalidArgument: no token was given.
+            NotFound: there is no such share.
+            PermissionDenied: the token is not this share's.
+        """
+        await self._authorise(share_id, token)
+        return _existing(await self._store.publish(share_id, self._clock()))
+
+    async def delete(self, share_id: str, token: str) -> None:
+        """Delete a share; raises as publish does."""
+        await self._authorise(share_id, token)
+        if not await self._store.delete(share_id):
+            raise _missing()
+
+    async def stats(self) -> Stats:
+        """Counts over all shares, at most a little old."""
+        return await self._store.stats(self._clock())
+
+    async def _authorise(self, share_id: str, token: str) -> None:
+        checks.token(token)
+        kept = _existing(await self._store.token_digest(share_id))
+        if not hmac.compare_digest(kept, digest_of(token)):
+            raise PermissionDenied("This token does not belong to this share.", "INVALID_TOKEN")
+
+    def _made(self, given: Draft) -> Share:
+        now = self._clock()
+        draft = checks.draft(given, now)
+        key = self._own_key(draft.generated_uri)
+        label = seo.label(draft.model)
+        tags = draft.seo_tags or seo.tags_ja(draft.prompt, draft.style, label)
+        return Share(
+            id=new_id("share"),
+            generated_ref=key or draft.generated_uri,
+            original_ref=self._own_key(draft.original_uri) or draft.original_uri,
+            prompt=draft.prompt,
+            style=draft.style,
+            model=draft.model,
+            generate_ms=draft.generate_ms,
+            stored=draft.stored or bool(key),
+            seo_tags=tags,
+            seo=seo.describe(draft.prompt, draft.style, label, tags),
+            create_ms=now,
+        )
+
+
+def _existing(found: T | None) -> T:
+    if found is None:
+        raise _missing()
+    return found
+
+
+def _missing() -> NotFound:
+    return NotFound("There is no such share. It may have been deleted.")

@@ -1,0 +1,161 @@
+"""What a share is, and which shares each list shows; plain values that know no wire and no database."""
+
+from dataclasses import dataclass
+from enum import IntFlag, StrEnum
+
+NEWEST = 2**63 - 1  # above every sequence: a list that begins below it begins at its start
+FRAME_BYTES = 4096  # above what the short fields, titles and descriptions of a share take
+
+
+class Visibility(IntFlag):
+    """What decides whether a list shows a share. It is kept as one number, so that one index serves every policy."""
+
+    HIDDEN = 0
+    PUBLISHED = 1
+    TEXT = 2
+    """Made from text alone: it has no original."""
+
+
+class Policy(StrEnum):
+    """Which shares the lists show (contract A12); reading one by id is always allowed."""
+
+    TEXT_TO_IMAGE = "text_to_image"
+    PUBLISHED = "published"
+    PUBLISHED_OR_TEXT = "published_or_text"
+    ALL = "all"
+
+
+EVERY = tuple(map(Visibility, range(4)))
+SHOWN: dict[Policy, tuple[Visibility, ...]] = {
+    Policy.TEXT_TO_IMAGE: tuple(each for each in EVERY if Visibility.TEXT in each),
+    Policy.PUBLISHED: tuple(each for each in EVERY if Visibility.PUBLISHED in each),
+    Policy.PUBLISHED_OR_TEXT: tuple(each for each in EVERY if each),
+    Policy.ALL: EVERY,
+}
+
+
+class Facet(StrEnum):
+    """What a list may be narrowed by."""
+
+    NONE = ""
+    STYLE = "style"
+    MODEL = "model"
+    TAG = "tag"
+
+
+@dataclass(frozen=True)
+class View:
+    """A list: what the policy shows, narrowed to one value of one facet."""
+
+    policy: Policy
+    facet: Facet = Facet.NONE
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.policy}:{self.facet}:{self.value}"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a caller asks of the gallery, unchecked."""
+
+    page_size: int = 0
+    page_token: str = ""
+    skip: int = 0
+    style: str = ""
+    model: str = ""
+    tag: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a caller wants to share; URIs are absolute, generate_ms is 0 when unknown."""
+
+    generated_uri: str
+    original_uri: str = ""
+    prompt: str = ""
+    style: str = ""
+    model: str = ""
+    generate_ms: int = 0
+    stored: bool = False
+    seo_tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Seo:
+    """What search engines are told, in Japanese and English."""
+
+    model_label: str
+    title_ja: str
+    title_en: str
+    description_ja: str
+    description_en: str
+    keywords_ja: tuple[str, ...]
+    keywords_en: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Share:
+    """One shared picture. A ref is an object key of ours, or the URL of a picture elsewhere; times are epoch ms.
+
+    The sequence is the order of the lists, 0 until it is stored.
+    """
+
+    id: str
+    generated_ref: str
+    original_ref: str
+    prompt: str
+    style: str
+    model: str
+    generate_ms: int
+    stored: bool
+    seo_tags: tuple[str, ...]
+    seo: Seo
+    create_ms: int
+    sequence: int = 0
+    publish_ms: int = 0
+
+    @property
+    def visibility(self) -> Visibility:
+        """What decides whether a list shows it."""
+        text = Visibility.HIDDEN if self.original_ref else Visibility.TEXT
+        return text | Visibility.PUBLISHED if self.published else text
+
+    @property
+    def published(self) -> bool:
+        """True once it is published."""
+        return self.publish_ms > 0
+
+    @property
+    def weight(self) -> int:
+        """Roughly how many bytes it takes in an answer."""
+        texts = (self.prompt, self.generated_ref, self.original_ref, self.style, self.model)
+        words = (*self.seo_tags, *self.seo.keywords_ja, *self.seo.keywords_en)
+        return sum(len(text.encode()) for text in (*texts, *words)) + FRAME_BYTES
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of a list, newest first; the token is empty at the end."""
+
+    shares: tuple[Share, ...]
+    next_token: str
+    total: int
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many shares a view holds, and the newest sequence among them."""
+
+    total: int
+    sequence: int
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Counts over all shares, and when they were taken."""
+
+    total: int
+    stored: int
+    published: int
+    update_ms: int

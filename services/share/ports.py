@@ -1,0 +1,51 @@
+"""What the share service needs from the outside; the docstrings are the contract that every adapter keeps."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from services.share.model import NEWEST, Share, Stats, Tally, View
+
+Clock = Callable[[], int]
+"""Milliseconds since 1970."""
+
+
+class ShareStore(Protocol):
+    """Keeps shares. Every method raises Unavailable when the database is away, and then nothing was changed."""
+
+    async def insert(self, share: Share, token_digest: str) -> Share:
+        """Keep a share, unless one with the same generated_ref is kept already.
+
+        Returns:
+            The share that is kept: the one given, now with its sequence, or the older one with another id. Of any
+            number of concurrent calls with one generated_ref, all return the same share.
+        """
+
+    async def find(self, share_id: str) -> Share | None:
+        """The share with this id, or None."""
+
+    async def batch(self, share_ids: Sequence[str]) -> dict[str, Share]:
+        """Those of the named shares that exist, by id, read in one query."""
+
+    async def token_digest(self, share_id: str) -> str | None:
+        """The digest that was given to insert, which never changes; None when there is no such share."""
+
+    async def page(self, view: View, *, limit: int, before: int = NEWEST, skip: int = 0) -> tuple[Share, ...]:
+        """The newest shares of a view, largest sequence first, leaving out the first `skip`.
+
+        Only those with a sequence below `before`. Costs no more when there are more shares, but for `skip`.
+        """
+
+    async def latest(self, view: View, limit: int) -> tuple[Share, ...]:
+        """The shares of a view with the largest generate_ms first; equal ones by sequence, largest first."""
+
+    async def tally(self, view: View, after: int = 0) -> Tally:
+        """Count the shares of a view with a sequence above `after`; the Tally's sequence is at least `after`."""
+
+    async def publish(self, share_id: str, now_ms: int) -> Share | None:
+        """Set publish_ms to now_ms, unless it is set; the share as it is then, or None when there is none."""
+
+    async def delete(self, share_id: str) -> bool:
+        """Forget a share and its tags; False when there was none. Its generated_ref may be inserted anew."""
+
+    async def stats(self, now_ms: int) -> Stats:
+        """Count all shares; update_ms is now_ms, or earlier when the counts were taken earlier."""

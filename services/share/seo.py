@@ -1,0 +1,89 @@
+"""Writes what search engines are told about a share, in Japanese and English, from its prompt, style and model."""
+
+import re
+from collections.abc import Iterable
+
+from services.share.model import Seo
+
+MAX_KEYWORDS = 20  # contract 3.1
+MAX_KEYWORD_LENGTH = 100  # as a tag
+MAX_DESCRIPTION_LENGTH = 160  # what search engines show
+MAX_SUBJECT_LENGTH = 40  # leaves room for style and model in a title of about 80 characters
+MAX_LABEL_LENGTH = 40  # as above
+MAX_READ_LENGTH = 2000  # later words of a prompt are details
+MAX_TOKENS, MAX_TOKEN_LENGTH = 10, 30  # half of the key words; longer runs are Japanese sentences, cut to a phrase
+
+LABELS = {
+    "gpt4o-image": "GPT-4o Image",
+    "gpt-4o": "GPT-4o Image",
+    "flux-kontext-pro": "Flux Kontext Pro",
+    "flux-kontext-max": "Flux Kontext Max",
+    "nano-banana": "Nano Banana",
+    "nano-banana-edit": "Nano Banana Edit",
+}
+NO_LABEL = "AI"
+NO_STYLE = "default"
+WORDS_JA = ("AI画像生成", "AIイラスト", "画像生成AI", "かわいい画像")
+WORDS_EN = ("AI image", "AI art", "AI image generator", "kawaii image")
+SMALL_WORDS = frozenset(
+    ("a", "an", "and", "as", "at", "by", "for", "from", "in", "is", "of", "on", "or", "the", "to", "with")
+)
+WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")  # controls, and those that turn text around
+
+
+def label(model: str) -> str:
+    """The model's name for people: known ones by the table, others by their last path segment."""
+    segment = model.rsplit("/", 1)[-1]
+    words = " ".join(word[:1].upper() + word[1:] for word in re.split(r"[-_\s]+", segment))
+    return LABELS.get(segment) or clip(words, MAX_LABEL_LENGTH) or NO_LABEL
+
+
+def tags_ja(prompt: str, style: str, label: str) -> tuple[str, ...]:
+    """The tags of a share whose maker gave none."""
+    return unique((*WORDS_JA, *_styled(style, "{}風"), label, *tokens(prompt)))
+
+
+def describe(prompt: str, style: str, label: str, tags: Iterable[str]) -> Seo:
+    """Titles, descriptions of at most 160 characters and at most 20 different key words per language."""
+    subject, words, styles = clip(prompt, MAX_SUBJECT_LENGTH), tokens(prompt), _styled(style, "{}")
+    given = (*tags, *styles, label, *words)
+    return Seo(
+        model_label=label,
+        title_ja=_joined(subject, *_styled(style, "{}風のAI画像"), f"{label}で生成"),
+        title_en=_joined(subject, *_styled(style, "{} style AI image"), f"made with {label}"),
+        description_ja=clip(f"{label}で生成したAI画像です。{prompt}", MAX_DESCRIPTION_LENGTH),
+        description_en=clip(f"An AI image made with {label}. {prompt}", MAX_DESCRIPTION_LENGTH),
+        keywords_ja=unique((*given, *WORDS_JA)),
+        keywords_en=unique(filter(str.isascii, (*given, *WORDS_EN))),
+    )
+
+
+def tokens(prompt: str) -> tuple[str, ...]:
+    """The first telling words of a prompt."""
+    words = (word[:MAX_TOKEN_LENGTH] for word in WORD.findall(prompt[:MAX_READ_LENGTH]))
+    return unique(word for word in words if len(word) > 1 and word.lower() not in SMALL_WORDS)[:MAX_TOKENS]
+
+
+def unique(words: Iterable[str]) -> tuple[str, ...]:
+    """The first key words that differ by more than their case."""
+    kept: dict[str, str] = {}
+    for word in words:
+        line = clip(word, MAX_KEYWORD_LENGTH)
+        kept.setdefault(line.casefold(), line)
+    return tuple(filter(None, kept.values()))[:MAX_KEYWORDS]
+
+
+def clip(text: str, length: int) -> str:
+    """The text on one line without what cannot be seen, cut with an ellipsis when it is longer."""
+    line = " ".join(UNSEEN.sub(" ", text).split())
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+
+
+def _styled(style: str, form: str) -> tuple[str, ...]:
+    name = clip(style, MAX_LABEL_LENGTH)
+    return (form.format(name),) if name and name.casefold() != NO_STYLE else ()
+
+
+def _joined(*parts: str) -> str:
+    return " | ".join(filter(None, parts))

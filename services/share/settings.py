@@ -1,0 +1,20 @@
+"""The knobs of the share service."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from services.chassis.settings import TownSettings
+
+
+class ShareSettings(TownSettings):
+    """What an operator may turn; each has a good default."""
+
+    share_list_policy: Literal["text_to_image", "published", "published_or_text", "all"] = "text_to_image"
+    """Which shares the gallery, the latest and the sitemap show; a share is always readable by its link."""
+    share_latest_cache_seconds: float = Field(600, ge=1, le=86_400)
+    """How long the latest shares are kept in the cache; a new share shows at once all the same."""
+    share_total_cache_seconds: float = Field(10, ge=1, le=3600)
+    """How long a gallery's total is built upon instead of counted anew; counting a million shares takes a moment."""
+    share_stats_cache_seconds: float = Field(60, ge=1, le=3600)
+    """How long the statistics are kept in the cache."""

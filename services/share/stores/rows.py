@@ -1,0 +1,32 @@
+"""Turns shares into rows and back."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from services.share.model import Seo, Share
+
+WORDS = ("keywords_ja", "keywords_en")
+
+
+def to_row(share: Share, token_digest: str) -> dict[str, Any]:
+    """Every column of a share but the sequence, which the database counts."""
+    row = asdict(share) | {
+        "generated_digest": hashlib.sha256(share.generated_ref.encode()).hexdigest(),
+        "seo_tags": json.dumps(share.seo_tags, ensure_ascii=False),
+        "seo": json.dumps(asdict(share.seo), ensure_ascii=False),
+        "visibility": int(share.visibility),
+        "token_digest": token_digest,
+    }
+    del row["sequence"]
+    return row
+
+
+def to_share(row: RowMapping) -> Share:
+    """The share of a row that holds SHARE_COLUMNS."""
+    told = json.loads(row["seo"])
+    seo = Seo(**told | {name: tuple(told[name]) for name in WORDS})
+    return Share(**dict(row) | {"seo": seo, "seo_tags": tuple(json.loads(row["seo_tags"]))})

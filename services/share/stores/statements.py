@@ -1,0 +1,87 @@
+"""The SQL of the share service; a list is merged from one index range per visibility, so it stays cheap as it grows."""
+
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import Column, Select, Subquery, Table, Update, func, select, union_all, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+
+from services.share.model import SHOWN, Facet, Share, View, Visibility
+from services.share.stores.tables import share, share_tag
+
+COLUMNS = tuple(share.c[field.name] for field in fields(Share))
+FACETS: dict[Facet, tuple[Table, Column[str] | None]] = {
+    Facet.NONE: (share, None),
+    Facet.STYLE: (share, share.c.style),
+    Facet.MODEL: (share, share.c.model),
+    Facet.TAG: (share_tag, share_tag.c.tag),
+}
+NEWEST_FIRST = share.c.sequence.desc()
+LATEST_FIRST = (share.c.generate_ms.desc(), share.c.sequence.desc())
+
+
+def insert_or_find(row: dict[str, Any]) -> ReturningInsert[*tuple[Any, ...]]:
+    """Insert a share, or return the one with its digest. The empty update locks it, so that it cannot vanish before.
+
+    This dialect's insert is written the same way for SQLite.
+    """
+    statement = postgresql.insert(share).values(row)
+    same = {"generated_digest": share.c.generated_digest}
+    return statement.on_conflict_do_update(index_elements=list(same), set_=same).returning(*COLUMNS)
+
+
+def page(view: View, *, limit: int, before: int, skip: int) -> Select[Any]:
+    """A page of a list, newest first."""
+    table, _ = FACETS[view.facet]
+    newest = table.c.sequence.desc()
+    ranges = (_in(view, each).where(table.c.sequence < before).order_by(newest) for each in SHOWN[view.policy])
+    merged = _merged([each.limit(skip + limit) for each in ranges])
+    wanted = select(merged.c.sequence).order_by(merged.c.sequence.desc()).offset(skip).limit(limit)
+    return select(*COLUMNS).where(share.c.sequence.in_(wanted)).order_by(NEWEST_FIRST)
+
+
+def latest(view: View, limit: int) -> Select[Any]:
+    """The shares of a list that is not narrowed, whose pictures were made last."""
+    ranges = (_in(view, each).order_by(*LATEST_FIRST).limit(limit) for each in SHOWN[view.policy])
+    wanted = select(_merged(list(ranges)).c.sequence)
+    return select(*COLUMNS).where(share.c.sequence.in_(wanted)).order_by(*LATEST_FIRST).limit(limit)
+
+
+def tally(view: View, after: int) -> Select[int, Any]:
+    """How many shares of a list are newer than a sequence, and the newest of them."""
+    table, column = FACETS[view.facet]
+    shown = table.c.visibility.in_([int(each) for each in SHOWN[view.policy]])
+    statement = select(func.count(), func.max(table.c.sequence)).where(shown, table.c.sequence > after)
+    return statement if column is None else statement.where(column == view.value)
+
+
+def publish(share_id: str, now_ms: int) -> ReturningUpdate[Any]:
+    """Publish a share that is not yet, and return its sequence."""
+    hidden = update(share).where(share.c.id == share_id, share.c.publish_ms == 0)
+    return _published(hidden, share).values(publish_ms=now_ms).returning(share.c.sequence)
+
+
+def publish_tags(sequence: int) -> Update:
+    """Let the tags of a share that was just published say so."""
+    return _published(update(share_tag).where(share_tag.c.sequence == sequence), share_tag)
+
+
+def counts() -> Select[Any]:
+    """How many shares there are of each kind."""
+    return select(share.c.stored, share.c.visibility, func.count()).group_by(share.c.stored, share.c.visibility)
+
+
+def _in(view: View, visibility: Visibility) -> Select[Any]:
+    table, column = FACETS[view.facet]
+    statement = select(table.c.sequence).where(table.c.visibility == int(visibility))
+    return statement if column is None else statement.where(column == view.value)
+
+
+def _merged(ranges: list[Select[Any]]) -> Subquery:
+    """SQLite takes a LIMIT within a UNION only inside a subquery."""
+    return union_all(*(select(each.subquery().c.sequence) for each in ranges)).subquery()
+
+
+def _published(statement: Update, table: Table) -> Update:
+    return statement.values(visibility=table.c.visibility + int(Visibility.PUBLISHED))

@@ -1,0 +1,54 @@
+"""Puts the storage service together and runs it."""
+
+import asyncio
+import time
+
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.database import open_database
+from services.chassis.files import PublicFiles
+from services.chassis.logs import configure
+from services.chassis.server import Mount, serve
+from services.chassis.settings import load
+from services.chassis.town import Resident
+from services.storage.backends import BACKENDS
+from services.storage.core import Objects, Uploads
+from services.storage.core.objects import Limits
+from services.storage.core.tickets import Tickets
+from services.storage.fetcher import open_fetcher
+from services.storage.listener import UPLOADS, Listener
+from services.storage.secret import link_key
+from services.storage.servicer import StorageServicer
+from services.storage.settings import StorageSettings
+from services.storage.stores import STORES
+
+
+def clock() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+async def main() -> None:
+    """Run until told to stop."""
+    settings = load(StorageSettings)
+    configure(settings.log_level, settings.log_format, "storage")
+    async with open_database(settings, "storage") as database, open_fetcher(settings) as fetcher:
+        store = STORES["sql"](database)
+        backend = BACKENDS[settings.storage_mode](settings)
+        files = PublicFiles(settings.files_base_url)
+        limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
+        objects = Objects(backend, store, fetcher, limits, own_key=files.key, clock=clock)
+        tickets = Tickets(link_key(settings.data_dir / "storage-link.key"))
+        lifetime = settings.upload_link_seconds
+        uploads = Uploads(
+            backend, store, tickets, max_bytes=limits.upload_bytes, lifetime_seconds=lifetime, clock=clock
+        )
+        listener = Listener(settings.address(Resident.FILES), backend, uploads)
+        servicer = StorageServicer(objects, uploads, files, f"{settings.origin}{UPLOADS}".rstrip("/"))
+        mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
+        address = settings.address(Resident.STORAGE)
+        await serve(address, mount, loops=[listener.run, uploads.reap], pings=[database.ping])
+
+
+asyncio.run(main())

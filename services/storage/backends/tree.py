@@ -1,0 +1,96 @@
+"""Walks below a folder by descriptors, so that no symbolic link planted inside can lead out of it."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from io import BufferedReader
+from pathlib import Path
+
+from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # ELOOP: a symbolic link, which we never follow
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a planted pipe must not hang us
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the file system raises into our errors."""
+    try:
+        yield
+    except OSError as error:
+        raise _failure(error) from error
+
+
+def _failure(error: OSError) -> KawaiiError:
+    if error.errno in FULL:
+        return ResourceExhausted("The storage is full; nothing was kept. Tell the operator.", "STORAGE_FULL")
+    return Unavailable("The storage does not work at the moment. Try again shortly.", "STORAGE_DOWN", retry_after=1)
+
+
+@contextmanager
+def folders(root: Path, parts: Sequence[str], *, create: bool = False) -> Iterator[list[int]]:
+    """Descriptors of the root and of each folder on the way down, created where missing if asked."""
+    with ExitStack() as stack:
+        chain = [_kept(stack, os.open(root, FOLDER_FLAGS))]
+        for part in parts:
+            if create:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=chain[-1])
+            chain.append(_kept(stack, os.open(part, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=chain[-1])))
+        yield chain
+
+
+def _kept(stack: ExitStack, descriptor: int) -> int:
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def open_file(root: Path, key: str) -> BufferedReader | None:
+    """Open the regular file under a key; None when there is none, or a symbolic link is in the way."""
+    *parts, name = key.split("/")
+    try:
+        with folders(root, parts) as chain:
+            descriptor = os.open(name, FILE_FLAGS, dir_fd=chain[-1])
+    except OSError as error:
+        if error.errno in ABSENT:
+            return None
+        raise
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    return None
+
+
+def link_file(root: Path, key: str, source: Path) -> bool:
+    """Give a file its key if the key is free, durably; False when something holds it."""
+    *parts, name = key.split("/")
+    with folders(root, parts, create=True) as chain:
+        try:
+            os.link(source, name, dst_dir_fd=chain[-1], follow_symlinks=False)
+        except FileExistsError:
+            return False
+        finally:
+            for descriptor in reversed(chain):  # the name is durable when every folder on the way is
+                os.fsync(descriptor)
+    return True
+
+
+def remove_file(root: Path, key: str) -> None:
+    """Remove the file under a key, durably, if there is one."""
+    *parts, name = key.split("/")
+    with suppress(FileNotFoundError), folders(root, parts) as chain:
+        os.unlink(name, dir_fd=chain[-1])
+        os.fsync(chain[-1])
+
+
+def remove_old(root: Path, parts: Sequence[str], before: float) -> None:
+    """Remove the files of a folder that were last written before a time, in seconds since 1970."""
+    with suppress(FileNotFoundError), folders(root, parts) as chain:
+        for entry in os.scandir(chain[-1]):
+            with suppress(FileNotFoundError):  # another process reaps too
+                if entry.stat(follow_symlinks=False).st_mtime < before:
+                    os.unlink(entry.name, dir_fd=chain[-1])

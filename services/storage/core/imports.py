@@ -1,0 +1,101 @@
+"""Copies pictures from elsewhere, each once: by generation and index, or by source and wished name."""
+
+from functools import partial
+
+from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
+from services.storage.core import keys
+from services.storage.core.flights import Flights
+from services.storage.core.intake import pour, type_of
+from services.storage.model import PICTURE_TYPES, ImportOrder, PictureType, Source, StoredObject
+from services.storage.ports import Backend, Draft, Fetcher, ObjectStore
+
+
+class Imports:
+    """Finds, adopts or fetches what an order names."""
+
+    def __init__(
+        self, backend: Backend, store: ObjectStore, fetcher: Fetcher, make_keys: keys.Keys, max_bytes: int
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._fetcher = fetcher
+        self._keys = make_keys
+        self._max_bytes = max_bytes
+        self._flights = Flights[StoredObject]()
+
+    async def run(self, order: ImportOrder) -> StoredObject:
+        """Do what the order says; orders for the same thing share one fetch."""
+        identity = (order.generation_id, order.index) if order.generation_id else (order.source_uri, order.file_name)
+        return await self._flights.join(identity, partial(self._run, order))
+
+    async def _run(self, order: ImportOrder) -> StoredObject:
+        return await self._known(order) or await self._adopted(order) or await self._fetched(order)
+
+    async def _known(self, order: ImportOrder) -> StoredObject | None:
+        if order.generation_id:
+            return await self._store.of_generation(order.generation_id, order.index)
+        return await self._store.of_source(order.source_uri, order.file_name)
+
+    async def _adopted(self, order: ImportOrder) -> StoredObject | None:
+        """Register bytes that a crash parted from their row: they are whole, and their source may be gone by now."""
+        kinds = PICTURE_TYPES if order.generation_id else ()
+        for kind in kinds:
+            key = keys.of_generation(order.generation_id, order.index, kind)
+            if stat := await self._backend.stat(key):
+                return await self._store.add(_object(order, key, kind, stat.size, stat.sha256))
+        return None
+
+    async def _fetched(self, order: ImportOrder) -> StoredObject:
+        """Copy from the first URL that has the picture; while one may come back, the picture is not lost."""
+        failures: list[KawaiiError] = []
+        for uri in order.candidates:
+            try:
+                return await self._copy(order, uri)
+            except (InvalidArgument, NotFound, Unavailable) as failure:
+                failures.append(failure)
+        raise next((failure for failure in failures if isinstance(failure, Unavailable)), failures[-1])
+
+    async def _copy(self, order: ImportOrder, uri: str) -> StoredObject:
+        async with self._backend.draft() as draft:
+            async with self._fetcher.fetch(uri) as chunks:
+                await pour(chunks, draft, self._max_bytes)
+            kind = type_of(draft)
+            key = await self._put(order, kind, draft)
+            if not key:
+                return await self._kept_first(order)
+            return await self._store.add(_object(order, key, kind, draft.size, draft.sha256))
+
+    async def _put(self, order: ImportOrder, kind: PictureType, draft: Draft) -> str:
+        """Put the draft under the first free key; empty when a generation's picture is already another."""
+        for key in self._wishes(order, kind):
+            if await self._backend.put(key, draft):
+                return key
+        return ""
+
+    def _wishes(self, order: ImportOrder, kind: PictureType) -> tuple[str, ...]:
+        if order.generation_id:
+            return (keys.of_generation(order.generation_id, order.index, kind),)
+        if stem := keys.stem_of(order.file_name):
+            return keys.of_name(stem, kind), keys.twin_of_name(stem, kind)
+        return (self._keys.anonymous(kind),)
+
+    async def _kept_first(self, order: ImportOrder) -> StoredObject:
+        """What another process put there meanwhile: the first copy stays."""
+        found = await self._known(order) or await self._adopted(order)
+        if found:
+            return found
+        raise Unavailable("The picture's place changed hands at this moment. Try again.", retry_after=1)
+
+
+def _object(order: ImportOrder, key: str, kind: PictureType, size: int, sha256: str) -> StoredObject:
+    return StoredObject(
+        key=key,
+        content_type=kind.content_type,
+        size=size,
+        sha256=sha256,
+        source=Source.KIE_DOWNLOAD if order.generation_id else Source.IMPORT,
+        generation_id=order.generation_id or None,
+        index=order.index if order.generation_id else None,
+        original_name=order.file_name,
+        source_uri=order.source_uri,
+    )

@@ -1,0 +1,73 @@
+"""Makes object keys: the server chooses them all, and a client's name is at most sanitised under generated/."""
+
+import re
+import secrets
+import unicodedata
+import uuid
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+from services.storage.model import PictureType
+
+UPLOADS, GENERATED, ARTWORKS, PENDING = "uploads", "generated", "artworks/original", "pending"
+MAX_STEM_LENGTH = 100  # with folder, suffix and extension far below a file system's 255
+MAX_EXTENSION_LENGTH = 5  # of a client's file name, so that "v1.2 final" keeps its dot's tail
+UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+SUFFIX_BYTES, UPLOAD_BYTES = 4, 16  # 8 hex digits part twins; 32 cannot be guessed
+
+Clock = Callable[[], int]
+"""Milliseconds since 1970."""
+
+
+class Keys:
+    """Makes keys; the clock is for the names that carry the time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def new(self, prefix: str, kind: PictureType) -> str:
+        """A fresh key for an upload under one of the three prefixes that clients may name."""
+        makers = {UPLOADS: self.upload, GENERATED: self.anonymous, ARTWORKS: artwork}
+        return makers[prefix](kind)
+
+    def upload(self, kind: PictureType) -> str:
+        """uploads/<ms>-<random>.<ext>."""
+        return f"{UPLOADS}/{self._clock()}-{secrets.token_hex(UPLOAD_BYTES)}.{kind.extension}"
+
+    def anonymous(self, kind: PictureType) -> str:
+        """generated/generated_<ms>_<8 hex>.<ext>."""
+        return f"{GENERATED}/generated_{self._clock()}_{secrets.token_hex(SUFFIX_BYTES)}.{kind.extension}"
+
+
+def artwork(kind: PictureType) -> str:
+    """artworks/original/<uuid>.<ext>."""
+    return f"{ARTWORKS}/{uuid.uuid4()}.{kind.extension}"
+
+
+def of_generation(generation_id: str, index: int, kind: PictureType) -> str:
+    """generated/<generation_id>/<index>.<ext>."""
+    return f"{GENERATED}/{generation_id}/{index}.{kind.extension}"
+
+
+def of_name(stem: str, kind: PictureType) -> str:
+    """generated/<stem>.<ext>."""
+    return f"{GENERATED}/{stem}.{kind.extension}"
+
+
+def twin_of_name(stem: str, kind: PictureType) -> str:
+    """generated/<stem>-<8 random>.<ext>, for a name that other content has taken."""
+    return of_name(f"{stem}-{secrets.token_hex(SUFFIX_BYTES)}", kind)
+
+
+def pending(key: str) -> str:
+    """Where the bytes of an upload link wait for their confirmation; not public."""
+    return f"{PENDING}/{PurePosixPath(key).name}"
+
+
+def stem_of(file_name: str) -> str:
+    """The part of a client's file name that may stand in a key; empty when nothing is left of it."""
+    name = PurePosixPath(file_name.replace("\\", "/")).name
+    stem, dot, extension = name.rpartition(".")
+    kept = stem if dot and len(extension) < MAX_EXTENSION_LENGTH else name
+    plain = unicodedata.normalize("NFKD", kept).encode("ascii", "ignore").decode("ascii")
+    return UNSAFE.sub("_", plain).strip("_-")[:MAX_STEM_LENGTH]

@@ -1,0 +1,130 @@
+"""Takes files in, finds them, reads them and removes them."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from services.chassis.errors import Aborted, InvalidArgument, NotFound
+from services.storage.core import keys, pages
+from services.storage.core.imports import Imports
+from services.storage.core.intake import pour, type_of
+from services.storage.model import Cursor, Filter, ImportOrder, Page, Source, StoredObject, UploadSpec
+from services.storage.ports import Backend, Fetcher, ObjectStore
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Most bytes of a client's file, and of a result."""
+
+    upload_bytes: int
+    result_bytes: int
+
+
+class Objects:
+    """The stored objects. own_key tells the key that a URL of ours names, or an empty string."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: ObjectStore,
+        fetcher: Fetcher,
+        limits: Limits,
+        *,
+        own_key: Callable[[str], str],
+        clock: keys.Clock,
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._limits = limits
+        self._own_key = own_key
+        self._keys = keys.Keys(clock)
+        self._imports = Imports(backend, store, fetcher, self._keys, limits.result_bytes)
+
+    async def upload(self, spec: UploadSpec, chunks: AsyncIterator[bytes]) -> StoredObject:
+        """Keep a file that a client sends.
+
+        Raises:
+            InvalidArgument: FILE_TOO_LARGE, EMPTY_FILE, INVALID_IMAGE, or a prefix that is not for uploads.
+        """
+        prefix = spec.prefix or keys.UPLOADS
+        limit = self._limit(prefix)
+        async with self._backend.draft() as draft:
+            await pour(chunks, draft, min(spec.max_bytes or limit, limit))
+            kind = type_of(draft)
+            key = self._keys.new(prefix, kind)
+            if not await self._backend.put(key, draft):
+                raise Aborted("Two uploads drew the same key. Send the file again.")
+            uploaded = StoredObject(
+                key=key,
+                content_type=kind.content_type,
+                size=draft.size,
+                sha256=draft.sha256,
+                source=Source.UPLOAD,
+                generation_id=spec.generation_id or None,
+                original_name=spec.original_name,
+            )
+        return await self._store.add(uploaded)
+
+    async def import_(self, order: ImportOrder) -> StoredObject:
+        """Keep a copy of what a URL names; the object of a URL of ours is returned without a fetch.
+
+        Raises:
+            NotFound: the URL is ours and names nothing, or SOURCE_GONE.
+            InvalidArgument: URL_NOT_ALLOWED, INVALID_IMAGE, EMPTY_FILE, FILE_TOO_LARGE.
+            Unavailable: SOURCE_UNAVAILABLE.
+        """
+        if key := self._own_key(order.source_uri):
+            return await self.get(key)
+        return await self._imports.run(order)
+
+    async def get(self, key: str) -> StoredObject:
+        """What is known of an object.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        if found := await self._store.get(key):
+            return found
+        raise NotFound("There is no such object.", metadata={"key": key})
+
+    async def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
+        """The bytes of an object from the offset, at most limit of them; all that follow when the limit is 0.
+
+        Raises:
+            NotFound: there is no such object.
+            InvalidArgument: the range does not lie within it.
+        """
+        found = await self.get(key)
+        if not 0 <= offset <= found.size or limit < 0:
+            sentence = f"The range must lie within the object's {found.size} bytes."
+            raise InvalidArgument(sentence, metadata={"field": "offset"})
+        async for chunk in self._backend.read(key, offset, limit):
+            yield chunk
+
+    async def list(self, wanted: Filter, page_size: int, page_token: str) -> Page:
+        """A page of objects, newest first.
+
+        Raises:
+            InvalidArgument: the size or the token is wrong.
+        """
+        size, before = pages.size_of(page_size), pages.cursor_of(wanted, page_token)
+        found = await self._store.list(wanted, before, size + 1)
+        shown = found[:size]
+        more = len(found) > size
+        return Page(shown, pages.token_of(wanted, Cursor(shown[-1].create_ms, shown[-1].key)) if more else "")
+
+    async def delete(self, key: str) -> None:
+        """Remove an object: the bytes first, so that a failure in between can be repeated.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        await self.get(key)
+        await self._backend.delete(key)
+        await self._store.delete(key)
+
+    def _limit(self, prefix: str) -> int:
+        limits = {keys.GENERATED: self._limits.result_bytes}
+        if prefix not in (keys.UPLOADS, keys.GENERATED, keys.ARTWORKS):
+            sentence = "prefix must be uploads, generated or artworks/original."
+            raise InvalidArgument(sentence, metadata={"field": "prefix"})
+        return limits.get(prefix, self._limits.upload_bytes)

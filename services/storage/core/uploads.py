@@ -1,0 +1,116 @@
+"""Lets clients PUT a file straight to us: a signed link, a place to wait, and a check before it counts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from services.storage.core import keys
+from services.storage.core.intake import pour, too_large, type_of
+from services.storage.core.tickets import Ticket, Tickets
+from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
+from services.storage.ports import Backend, ObjectStore
+
+REAP_SECONDS = 300.0  # how late abandoned bytes may go; each round costs one look at a folder
+
+
+class Uploads:
+    """The upload links and what was brought to them."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: ObjectStore,
+        tickets: Tickets,
+        *,
+        max_bytes: int,
+        lifetime_seconds: int,
+        clock: keys.Clock,
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._tickets = tickets
+        self._max_bytes = max_bytes
+        self._lifetime = lifetime_seconds
+        self._clock = clock
+        self._keys = keys.Keys(clock)
+
+    async def create(self, original_name: str, content_type: str, size: int) -> IssuedLink:
+        """Permit one file of a declared type and size.
+
+        Raises:
+            InvalidArgument: the type is no picture's, or the size is not positive or FILE_TOO_LARGE.
+        """
+        kind = _declared(content_type)
+        if size < 1:
+            raise InvalidArgument("size_bytes must be positive.", metadata={"field": "size_bytes"})
+        if size > self._max_bytes:
+            raise too_large(self._max_bytes)
+        expire_ms = self._clock() + self._lifetime * 1000
+        link = UploadLink(self._keys.upload(kind), kind.content_type, size, original_name, expire_ms)
+        await self._store.add_link(link)
+        return IssuedLink(link, self._tickets.token(Ticket(link.key, link.size, link.expire_ms)))
+
+    async def receive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
+        """Take the bytes that the holder of a token brings; they wait where nobody can read them.
+
+        Raises:
+            PermissionDenied: the token is not ours or has expired.
+            InvalidArgument: FILE_TOO_LARGE, more than was declared.
+            AlreadyExists: other bytes were brought before.
+        """
+        ticket = self._tickets.ticket(token, self._clock())
+        async with self._backend.draft() as draft:
+            await pour(chunks, draft, ticket.size)
+            if not await self._backend.put(keys.pending(ticket.key), draft):
+                raise AlreadyExists("This upload link was used for another file. Ask for a new one.")
+
+    async def confirm(self, key: str) -> StoredObject:
+        """Check what was brought and make it an object; repeating it returns the same object.
+
+        Raises:
+            NotFound: there is no such link, or it is long expired.
+            FailedPrecondition: nothing was brought yet.
+            InvalidArgument: EMPTY_FILE, INVALID_IMAGE, or another type than was declared.
+        """
+        if known := await self._store.get(key):
+            return known
+        link = await self._store.get_link(key)
+        if link is None:
+            raise NotFound("There is no such upload link. Ask for a new one.")
+        if not await self._backend.stat(keys.pending(key)):
+            raise FailedPrecondition("Nothing was sent to the upload link yet. PUT the file first.", "NOT_UPLOADED")
+        uploaded = await self._moved(link)
+        await self._backend.delete(keys.pending(key))
+        return uploaded
+
+    async def reap(self) -> None:
+        """Remove abandoned drafts, uploads and links, now and then for ever."""
+        while True:
+            await self._backend.reap(keys.PENDING, self._lifetime)
+            await self._store.delete_links(self._clock() - self._lifetime * 1000)
+            await asyncio.sleep(REAP_SECONDS)
+
+    async def _moved(self, link: UploadLink) -> StoredObject:
+        async with self._backend.draft() as draft:
+            await pour(self._backend.read(keys.pending(link.key), 0, 0), draft, link.size)
+            if type_of(draft).content_type != link.content_type:
+                sentence = f"The file is not the {link.content_type} that was declared."
+                raise InvalidArgument(sentence, "INVALID_IMAGE")
+            await self._backend.put(link.key, draft)
+            uploaded = StoredObject(
+                key=link.key,
+                content_type=link.content_type,
+                size=draft.size,
+                sha256=draft.sha256,
+                source=Source.UPLOAD,
+                original_name=link.original_name,
+            )
+        return await self._store.add(uploaded)
+
+
+def _declared(content_type: str) -> PictureType:
+    for kind in PICTURE_TYPES:
+        if kind.content_type == content_type.lower():
+            return kind
+    sentence = "content_type must be image/png, image/jpeg, image/webp or image/gif."
+    raise InvalidArgument(sentence, "INVALID_IMAGE", metadata={"field": "content_type"})

@@ -1,0 +1,133 @@
+"""Fetches what lies outside our own configuration: every hop guarded, pinned to vetted addresses, cut off in time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import httpx
+
+from services.chassis.errors import NotFound, Unavailable
+from services.storage.guard import Guard, Place, not_allowed
+from services.storage.settings import StorageSettings
+
+OK = 200
+GONE = (403, 404, 410)  # a link that expired (403 on signed URLs) or never was; everything else may pass
+MOVED = (301, 302, 303, 307, 308)
+MAX_REDIRECTS = 3  # reliability.md 2.7 X4
+HEADERS = {
+    # Picture hosts turn away what does not look like a browser.
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+    "Accept": "image/png,image/jpeg,image/webp,image/gif,*/*;q=0.1",
+    "Accept-Encoding": "identity",  # what is not packed cannot be a bomb
+}
+
+
+def unavailable(sentence: str) -> Unavailable:
+    """The source may answer later."""
+    return Unavailable(sentence, "SOURCE_UNAVAILABLE", retry_after=5)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what the network raises into our errors; a body shorter than its Content-Length is a protocol error."""
+    try:
+        yield
+    except (httpx.TransportError, OSError) as error:
+        raise unavailable("The picture's server could not be reached or broke off. Try again shortly.") from error
+
+
+def parse(uri: str) -> httpx.URL:
+    """Read a URL.
+
+    Raises:
+        InvalidArgument: URL_NOT_ALLOWED.
+    """
+    try:
+        return httpx.URL(uri)
+    except (httpx.InvalidURL, ValueError):
+        raise not_allowed("The URL cannot be read. Give the full http(s) URL of a picture.") from None
+
+
+def place_of(url: httpx.URL) -> Place:
+    """What the guard has to know of a URL."""
+    return Place(url.scheme, url.raw_host.decode("ascii"), url.port, bool(url.userinfo))
+
+
+class HttpFetcher:
+    """The Fetcher on a bare httpx transport: no cookies, no proxies, no credentials, no redirects of its own."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport, guard: Guard, settings: StorageSettings) -> None:
+        self._transport = transport
+        self._guard = guard
+        self._total = settings.fetch_total_seconds
+        connect, silent = settings.fetch_connect_seconds, settings.fetch_read_seconds
+        self._timeout = httpx.Timeout(silent, connect=connect, pool=self._total).as_dict()
+
+    @asynccontextmanager
+    async def fetch(self, uri: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open a URL, following a few redirects, and stream its body as it was sent."""
+        with translated():
+            async with asyncio.timeout(self._total):
+                response = await self._open(parse(uri))
+                try:
+                    yield response.aiter_raw()
+                finally:
+                    await response.aclose()
+
+    async def _open(self, url: httpx.URL) -> httpx.Response:
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._send(url, await self._guard.vet(place_of(url)))
+            if response.status_code == OK and response.headers.get("Content-Encoding", "identity") == "identity":
+                return response
+            await response.aclose()
+            url = _next(url, response)
+        raise unavailable("The URL redirects too often. Give the picture's own URL.")
+
+    async def _send(self, url: httpx.URL, addresses: tuple[str, ...]) -> httpx.Response:
+        """Ask one vetted address after the other until one accepts the connection."""
+        *others, last = addresses
+        for address in others:
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return await self._ask(url, address)
+        return await self._ask(url, last)
+
+    async def _ask(self, url: httpx.URL, address: str) -> httpx.Response:
+        """Connect to the address, but keep the name in Host and in TLS."""
+        headers = HEADERS | {"Host": url.netloc.decode("ascii")}
+        name = url.raw_host.decode("ascii").rstrip(".")  # TLS knows no dot at the end of a full name
+        extensions = {"timeout": self._timeout, "sni_hostname": name}
+        request = httpx.Request("GET", url.copy_with(host=address), headers=headers, extensions=extensions)
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        return response
+
+
+def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
+    """Where the answer sends us.
+
+    Raises:
+        NotFound: nowhere, it is gone.
+        Unavailable: nowhere, it failed.
+        InvalidArgument: to a place that we do not go.
+    """
+    status, location = response.status_code, response.headers.get("Location", "")
+    if status in GONE:
+        raise NotFound(f"The picture is gone: its server answered {status}.", "SOURCE_GONE")
+    if status not in MOVED or not location:
+        raise unavailable(f"The picture's server answered {status} without a picture. Try again shortly.")
+    following = url.join(parse(location))
+    if url.scheme == "https" and following.scheme != "https":
+        raise not_allowed("The URL redirects from https to an unprotected address.")
+    return following
+
+
+@asynccontextmanager
+async def open_fetcher(settings: StorageSettings, guard: Guard | None = None) -> AsyncIterator[HttpFetcher]:
+    """Open the fetcher for the life of the process.
+
+    No connection is used twice: the pool knows vetted addresses, not for which name TLS was made.
+    """
+    limits = httpx.Limits(max_connections=settings.fetch_connections, max_keepalive_connections=0)
+    context = httpx.create_ssl_context(trust_env=False)
+    async with httpx.AsyncHTTPTransport(verify=context, trust_env=False, http2=False, limits=limits) as transport:
+        yield HttpFetcher(transport, guard or Guard(settings.outbound_allow_private), settings)

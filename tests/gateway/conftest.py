@@ -1,0 +1,87 @@
+"""The whole gateway over three services that answer on real sockets, and a client that calls it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from grpc import aio
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+from kawaii.share.v1 import share_pb2 as sharepb
+from kawaii.share.v1 import share_pb2_grpc as sharerpc
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from gateway.app import make_app
+from gateway.clients import Clients, over
+from gateway.settings import GatewaySettings
+from services.chassis.channels import connect
+from services.chassis.health import Health
+from services.chassis.server import Mount, build
+from tests.gateway.doubles.generation.servicer import GenerationService
+from tests.gateway.doubles.share.servicer import ShareService
+from tests.gateway.doubles.storage.servicer import StorageService
+from tests.gateway.shapes import ORIGIN
+
+MOUNTS = {
+    "generation": (generationrpc.add_GenerationServiceServicer_to_server, generationpb.DESCRIPTOR),
+    "storage": (storagerpc.add_StorageServiceServicer_to_server, storagepb.DESCRIPTOR),
+    "share": (sharerpc.add_ShareServiceServicer_to_server, sharepb.DESCRIPTOR),
+}
+Connect = Callable[..., httpx.AsyncClient]
+
+
+@dataclass(frozen=True)
+class Town:
+    """The services behind the gateway, their rows and their servers."""
+
+    generation: GenerationService
+    storage: StorageService
+    share: ShareService
+    servers: dict[str, aio.Server]
+    clients: Clients
+
+    async def stop(self, service: str) -> None:
+        """Stop one service."""
+        await self.servers[service].stop(None)
+
+
+@pytest.fixture
+async def town() -> AsyncIterator[Town]:
+    services = {"generation": GenerationService(), "storage": StorageService(), "share": ShareService()}
+    servers: dict[str, aio.Server] = {}
+    async with AsyncExitStack() as stack:
+        channels = []
+        for name, service in services.items():
+            register, descriptor = MOUNTS[name]
+            health = Health([], [])
+            servers[name] = build(Mount(register, service, descriptor), health)
+            port = servers[name].add_insecure_port("127.0.0.1:0")
+            await servers[name].start()
+            await health.check()
+            stack.push_async_callback(servers[name].stop, None)
+            channels.append(await stack.enter_async_context(connect(f"127.0.0.1:{port}")))
+        yield Town(**services, servers=servers, clients=over(*channels))  # type: ignore[arg-type] # by their names
+
+
+@pytest.fixture
+async def connect_with(town: Town) -> AsyncIterator[Connect]:
+    """A client of a gateway with other settings."""
+    async with AsyncExitStack() as stack:
+
+        def open_(**settings: object) -> httpx.AsyncClient:
+            app = make_app(GatewaySettings(app_url=ORIGIN, **settings), town.clients)  # type: ignore[arg-type] # names differ by test
+            transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+            client = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
+            stack.push_async_callback(client.aclose)
+            return client
+
+        yield open_
+
+
+@pytest.fixture
+def client(connect_with: Connect) -> httpx.AsyncClient:
+    """A client of a gateway as it comes."""
+    return connect_with()

@@ -1,0 +1,86 @@
+"""A storage service that keeps files in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from grpc import aio
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.errors import InvalidArgument, NotFound
+from tests.gateway.shapes import FILES, PNG, TIME
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class StorageService(storagerpc.StorageServiceServicer):
+    """Keeps objects; `messages` are the sizes of an upload's chunks, `kept` the bytes of finished uploads only."""
+
+    def __init__(self) -> None:
+        self.rows: list[storagepb.Object] = []
+        self.kept: dict[str, bytes] = {}
+        self.specs: list[storagepb.UploadObjectRequest.UploadSpec] = []
+        self.messages: list[int] = []
+        self.imports: list[storagepb.ImportObjectRequest] = []
+        self.given_up = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    def add(self, key: str, **fields: Any) -> storagepb.Object:
+        row = storagepb.Object(
+            name=f"objects/{key}", uri=f"{FILES}/{key}", content_type="image/png", create_time=TIME, **fields
+        )
+        self.rows.insert(0, row)
+        return row
+
+    async def UploadObject(
+        self, request_iterator: AsyncIterator[storagepb.UploadObjectRequest], context: Context
+    ) -> storagepb.Object:
+        content = bytearray()
+        try:
+            async for message in request_iterator:
+                if message.HasField("spec"):
+                    self.specs.append(message.spec)
+                    continue
+                await self.gate.wait()
+                content += message.chunk
+                self.messages.append(len(message.chunk))
+                if not content.startswith(PNG):
+                    raise InvalidArgument("The file is not a picture.", "INVALID_IMAGE")
+        except asyncio.CancelledError:
+            self.given_up.set()
+            raise
+        key = f"uploads/{len(self.rows)}.png"
+        self.kept[key] = bytes(content)
+        return self.add(key, size_bytes=len(content), original_name=self.specs[-1].original_name)
+
+    async def ImportObject(self, request: storagepb.ImportObjectRequest, context: Context) -> storagepb.Object:
+        self.imports.append(request)
+        place = f"{request.generation_id}/{request.index}.png" if request.generation_id else request.file_name
+        return self.add(
+            f"generated/{place or 'unnamed.png'}",
+            size_bytes=4,
+            generation_id=request.generation_id,
+            source_uri=request.source_uri,
+        )
+
+    async def GetObject(self, request: storagepb.GetObjectRequest, context: Context) -> storagepb.Object:
+        for row in self.rows:
+            if row.name == request.name:
+                return row
+        raise NotFound("There is no such object.")
+
+    async def ListObjects(
+        self, request: storagepb.ListObjectsRequest, context: Context
+    ) -> storagepb.ListObjectsResponse:
+        rows = [row for row in self.rows if row.generation_id == request.generation_id]
+        return storagepb.ListObjectsResponse(objects=rows)
+
+    async def ReadObject(self, request: Any, context: Context) -> Any: ...
+
+    async def DeleteObject(self, request: Any, context: Context) -> Any: ...
+
+    async def CreateUploadLink(self, request: Any, context: Context) -> Any: ...
+
+    async def ConfirmUpload(self, request: Any, context: Context) -> Any: ...

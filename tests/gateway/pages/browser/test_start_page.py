@@ -1,0 +1,185 @@
+"""The start page as a person uses it: a wish, its progress, the picture, the share; and what happens on bad days."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from playwright.async_api import Page, Route, expect
+
+from services.chassis.errors import ResourceExhausted
+from tests.gateway.shapes import FILES
+
+Town = Any  # of tests/gateway/conftest.py
+Generation = generationpb.Generation
+TEMPORARY = "https://tempfile.example/a.png"
+KEPT = f"{FILES}/generated/gen_1.png"
+REFUSAL = "You have made ten pictures today. Come back tomorrow."
+
+
+async def sees(page: Page, selector: str, words: str) -> None:
+    """Let the page's time pass until it shows the words."""
+    async with asyncio.timeout(10):
+        while words not in await page.locator(selector).inner_text():
+            await page.clock.run_for(500)
+
+
+async def order(page: Page, prompt: str) -> None:
+    """Type a wish and press the button."""
+    await page.get_by_label("Your wish").fill(prompt)
+    await page.get_by_role("button", name="Make it").click()
+
+
+def draw(town: Town, percent: int) -> None:
+    """Let the provider be so far with the picture."""
+    town.generation.rows["gen_1"].state = Generation.STATE_RUNNING
+    town.generation.rows["gen_1"].progress_percent = percent
+
+
+def finish(town: Town, output: Generation.Output) -> None:
+    """Let the picture be made."""
+    row = town.generation.rows["gen_1"]
+    row.state = Generation.STATE_SUCCEEDED if output.uri else Generation.STATE_STORING
+    row.outputs.append(output)
+
+
+async def test_a_wish_becomes_a_picture_and_a_share(page: Page, town: Town, origin: str) -> None:
+    town.share.add("share_old", generated_uri=f"{FILES}/old.png", prompt="an old one")
+    await page.reload()
+
+    await order(page, "a fox <b>in snow</b>")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    draw(town, 35)
+    await sees(page, "#percent", "35 %")
+    await sees(page, "#state", "Drawing")
+    await expect(page.get_by_role("button", name="Make it")).to_be_disabled()
+    finish(town, Generation.Output(uri=KEPT))
+    await sees(page, "#actions", "Share it")
+
+    await expect(page.get_by_alt_text("a fox <b>in snow</b>")).to_have_attribute("src", KEPT)
+    await expect(page.get_by_role("link", name="Download")).to_have_attribute("href", KEPT)
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_label("Shared!")).to_have_value(f"{origin}/share/share_2")
+    await expect(page.locator("#latest .tile-text")).to_have_text(["a fox <b>in snow</b>", "an old one"])
+    assert town.share.rows[0].stored
+    assert town.share.rows[0].model == town.generation.rows["gen_1"].model == "gpt4o-image"
+
+
+async def test_a_picture_to_start_from_goes_to_the_chosen_model(
+    page: Page, town: Town, tmp_path: Path, png: bytes
+) -> None:
+    (tmp_path / "start.png").write_bytes(png)
+
+    await page.get_by_role("radio", name="Flux Kontext Max").check()
+    await expect(page.get_by_role("radio", name="2:3")).to_be_hidden()
+    await page.get_by_role("radio", name="9:16").check()
+    await page.locator("#picture").set_input_files(tmp_path / "start.png")
+    await expect(page.get_by_alt_text("The picture to start from")).to_be_visible()
+    await order(page, "as a doll")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    draw(town, 35)
+    await sees(page, "#percent", "35 %")
+
+    placed = town.generation.rows["gen_1"]
+    assert (placed.model, placed.prompt, placed.aspect_ratio) == ("flux-kontext-max", "as a doll", "9:16")
+    assert list(placed.image_uris) == [f"{FILES}/uploads/0.png"]
+    assert town.storage.kept == {"uploads/0.png": png}
+
+
+async def test_a_picture_is_shared_only_once_its_copy_is_kept(page: Page, town: Town) -> None:
+    await order(page, "a fox")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    finish(town, Generation.Output(source_uri=TEMPORARY, error_message="The disk is full."))
+    await sees(page, "#state", "Keeping it safe")
+    await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", TEMPORARY)
+    await expect(page.get_by_role("button", name="Share it")).to_be_hidden()
+    town.storage.add("generated/gen_1.png", generation_id="gen_1")
+    await sees(page, "#actions", "Share it")
+
+    await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", KEPT)
+
+
+async def test_a_refused_wish_is_explained_and_may_be_made_anew(page: Page, town: Town) -> None:
+    keys: list[str | None] = []
+    page.on("request", lambda request: keys.append(request.headers.get("idempotency-key")))
+    town.generation.failure = ResourceExhausted(REFUSAL)
+
+    await order(page, "a fox")
+    await expect(page.get_by_role("alert")).to_have_text(REFUSAL)
+    await expect(page.get_by_text("No picture this time.")).to_be_visible()
+    town.generation.failure = None
+    await page.get_by_role("button", name="Make it").click()
+    await sees(page, "#state", "Waiting for the first brush stroke")
+
+    assert len({key for key in keys if key}) == 2
+
+
+async def test_a_failed_picture_is_explained_in_the_models_words(page: Page, town: Town) -> None:
+    await page.get_by_role("radio", name="Flux Kontext Pro").check()
+    await order(page, "a fox")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    row = town.generation.rows["gen_1"]
+    row.state, row.error.message = Generation.STATE_FAILED, "Your wish breaks the rules."
+    await sees(page, "#easel", "Your wish breaks the rules.")
+
+    await page.reload()
+    await expect(page.get_by_text("Your picture will appear here.")).to_be_visible()
+
+
+async def test_two_bad_polls_are_forgiven_and_the_third_ends_the_wait(page: Page, town: Town) -> None:
+    await order(page, "a fox")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+
+    await page.route("**/api/image-details*", busy, times=2)
+    draw(town, 35)
+    await sees(page, "#percent", "35 %")
+    await page.route("**/api/image-details*", busy, times=1)
+    await sees(page, "#easel", "The drawing service is resting.")
+
+    await expect(page.get_by_role("alert")).to_contain_text("reload this page to look again")
+    await page.reload()
+    await sees(page, "#percent", "35 %")
+
+
+async def busy(route: Route) -> None:
+    """Answer as a gateway whose service is away."""
+    sentence = "The drawing service is resting."
+    await route.fulfill(status=503, json={"success": False, "error": sentence, "code": "X", "message": sentence})
+
+
+async def test_a_reload_goes_on_with_the_same_picture(page: Page, town: Town) -> None:
+    await order(page, "a fox")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    draw(town, 35)
+
+    await page.reload()
+    await sees(page, "#percent", "35 %")
+    finish(town, Generation.Output(uri=KEPT))
+    await sees(page, "#actions", "Share it")
+
+    await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", KEPT)
+    assert len(town.generation.rows) == 1
+
+
+async def test_a_repeated_order_after_a_lost_answer_carries_the_same_key(page: Page, town: Town) -> None:
+    async def lose_answer(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await page.route("**/api/generate-image", lose_answer, times=1)
+    await order(page, "a fox")
+    await expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    await page.get_by_role("button", name="Make it").click()
+    await sees(page, "#state", "Waiting for the first brush stroke")
+
+    first, second = town.generation.request_ids
+    assert first == second != ""
+
+
+async def test_a_phone_shows_everything_without_scrolling_sideways(page: Page, town: Town, origin: str) -> None:
+    town.share.add("share_1", generated_uri=f"{FILES}/1.png", prompt="w" * 200)
+    await page.set_viewport_size({"width": 360, "height": 740})
+
+    for path in ("/", "/share", "/share/share_1", "/share/none"):
+        await page.goto(f"{origin}{path}")
+        assert await page.evaluate("document.documentElement.scrollWidth") == 360

@@ -1,0 +1,189 @@
+"""The pages as a browser receives them: words, links, previews, and nothing that a stranger's words could run."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from kawaii.share.v1 import share_pb2 as sharepb
+
+Town = Any  # of tests/gateway/conftest.py
+Browse = Callable[..., Awaitable[Any]]
+PICTURE = "https://site.test/files/generated/gen_1.png"
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "line\u2028break\u2029here",
+    "\u202egnp.exe right to left",
+    "👩‍👩‍👧‍👦 and a\u0301 and &amp; and &#60;b&#62;",
+    "]]><!-- --><svg onload=alert(1)>",
+)
+EVERY_PAGE = ("/", "/share", "/share/share_1", "/share?id=share_1", "/share/share_none")
+
+
+async def test_start_page_offers_each_model_its_own_ratios(browse: Browse) -> None:
+    page = await browse("/")
+
+    ratios = {box["value"]: box["data-ratios"] for box in page.all("input") if box.get("name") == "model"}
+    assert ratios == {
+        "gpt4o-image": "1:1 3:2 2:3",
+        "flux-kontext-pro": "16:9 1:1 4:3 3:4 9:16",
+        "flux-kontext-max": "16:9 1:1 4:3 3:4 9:16",
+    }
+    assert page.text("title") == "kawaii · draw what you dream"
+
+
+async def test_every_field_of_the_form_has_a_label(browse: Browse) -> None:
+    page = await browse("/")
+
+    labelled = {label.get("for") for label in page.all("label")}
+    named = [field for field in page.all("textarea") + page.all("input") if field.get("type") != "radio"]
+    assert {field["id"] for field in named} <= labelled
+
+
+async def test_start_page_shows_the_latest_shares(browse: Browse, town: Town) -> None:
+    town.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
+
+    page = await browse("/")
+
+    assert {"href": "/share/share_1"} in page.all("a")
+    assert PICTURE in [image.get("src") for image in page.all("img")]
+    assert "a fox" in page.text("span")
+
+
+async def test_start_page_lives_without_the_share_service(browse: Browse, town: Town) -> None:
+    await town.stop("share")
+
+    page = await browse("/")
+
+    assert page.response.status_code == 200
+    assert "taking a nap" in page.text("p")
+
+
+async def test_share_page_tells_its_story_to_people_and_to_link_previews(browse: Browse, town: Town) -> None:
+    seo = sharepb.Share.Seo(title_en="A fox | made with 4o", description_en="A fox in snow.", model_label="4o")
+    town.share.add(
+        "share_1", generated_uri=PICTURE, prompt="a fox\nin snow", style="ghibli", model="gpt4o-image", seo=seo
+    )
+
+    page = await browse("/share/share_1")
+
+    assert page.text("title") == "A fox | made with 4o · kawaii"
+    assert page.text("h1") == "A fox | made with 4o"
+    assert page.text("blockquote") == "a fox\nin snow"
+    assert page.text("dd") == "4oghibli"
+    assert page.text("time") == "5 November 2026"
+    expected = {
+        "og:title": "A fox | made with 4o",
+        "og:description": "A fox in snow.",
+        "og:image": PICTURE,
+        "og:url": "https://site.test/share/share_1",
+        "twitter:card": "summary_large_image",
+        "twitter:image": PICTURE,
+        "robots": "index, follow, max-image-preview:large",
+    }
+    assert {name: page.meta(name) for name in expected} == expected
+    assert {"rel": "canonical", "href": "https://site.test/share/share_1"} in page.all("link")
+
+
+async def test_older_links_with_a_query_show_the_same_share(browse: Browse, town: Town) -> None:
+    town.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
+
+    by_path, by_query = await browse("/share/share_1"), await browse("/share?id=share_1")
+
+    assert by_query.response.text == by_path.response.text
+
+
+@pytest.mark.parametrize("path", ["/share/share_none", "/share?id=share_none", "/share/%3Cscript%3E", "/share/..%20x"])
+async def test_unknown_share_is_a_page_that_nobody_indexes(browse: Browse, path: str) -> None:
+    page = await browse(path)
+
+    assert page.response.status_code == 404
+    assert page.response.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.meta("robots") == "noindex"
+    assert page.text("h1") == "We looked everywhere"
+
+
+@pytest.mark.parametrize("path", ["/share", "/share/share_1"])
+async def test_a_resting_share_service_is_explained_in_words(browse: Browse, town: Town, path: str) -> None:
+    await town.stop("share")
+
+    page = await browse(path)
+
+    assert page.response.status_code == 503
+    assert page.response.headers["retry-after"] == "2"
+    assert page.meta("robots") == "noindex"
+    assert page.text("h1") == "Back in a moment"
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+async def test_hostile_words_appear_as_text_only(browse: Browse, town: Town, words: str) -> None:
+    seo = sharepb.Share.Seo(title_en=words, description_en=words, model_label=words)
+    share = town.share.add("share_1", generated_uri=PICTURE, prompt=words, style=words, model=words, seo=seo)
+    page = await browse("/share/share_1")
+    harmless = sharepb.Share.Seo(title_en="t", description_en="d", model_label="m")
+    share.MergeFrom(sharepb.Share(prompt="p", style="s", model="m", seo=harmless))
+    plain = await browse("/share/share_1")
+
+    assert page.text("blockquote") == words
+    assert " ".join(words.split()) == page.text("h1") == page.meta("og:title")
+    assert [(tag, list(attributes)) for tag, attributes in page.elements] == [
+        (tag, list(attributes)) for tag, attributes in plain.elements
+    ]
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+async def test_hostile_words_stay_text_in_lists(browse: Browse, town: Town, words: str) -> None:
+    town.share.add("share_1", generated_uri=PICTURE, prompt=words)
+
+    for path in ("/", "/share"):
+        page = await browse(path)
+        assert " ".join(words.split()) in page.text("span")
+        assert not [image for image in page.all("img") if "onerror" in image]
+
+
+@pytest.mark.parametrize("uri", ["javascript:alert(1)", "data:text/html,<script>", "JaVaScRiPt:1", "//evil.test/x"])
+async def test_only_web_addresses_become_links_and_pictures(browse: Browse, town: Town, uri: str) -> None:
+    town.share.add("share_1", generated_uri=uri, original_uri=uri, prompt="a fox")
+
+    pages = [await browse(path) for path in EVERY_PAGE]
+
+    assert uri not in [value for page in pages for _, attributes in page.elements for value in attributes.values()]
+
+
+@pytest.mark.parametrize("path", EVERY_PAGE)
+async def test_no_page_runs_or_styles_anything_inline(browse: Browse, town: Town, path: str) -> None:
+    town.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
+
+    page = await browse(path)
+
+    policy = page.response.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "unsafe" not in policy
+    assert all(script.get("src", "").startswith("/assets/") for script in page.all("script"))
+    assert page.text("script") == page.text("style") == ""
+    assert not [
+        name for _, attributes in page.elements for name in attributes if name == "style" or name.startswith("on")
+    ]
+
+
+async def test_gallery_goes_on_by_its_cursor_to_the_end(browse: Browse, town: Town) -> None:
+    for number in range(30):
+        town.share.add(f"share_{number}", generated_uri=PICTURE, prompt=f"fox {number}")
+
+    first = await browse("/share")
+    more = next(link["href"] for link in first.all("a") if link.get("rel") == "next")
+    second = await browse(more)
+
+    seen = [link["href"] for page in (first, second) for link in page.all("a") if "/share/" in (link["href"] or "")]
+    assert seen == [f"/share/share_{number}" for number in reversed(range(30))]
+    assert "next" not in [link.get("rel") for link in second.all("a")]
+
+
+async def test_crawlers_are_kept_off_the_api(browse: Browse) -> None:
+    response = (await browse("/robots.txt")).response
+
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert response.text == "User-agent: *\nDisallow: /api/\n"

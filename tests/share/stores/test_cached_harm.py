@@ -1,0 +1,103 @@
+"""The cache before a store, flushed, filled with garbage and killed: no answer changes."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol
+
+import pytest
+from redis import Redis
+
+from services.chassis.cache import Cache
+from services.chassis.database import Database
+from services.share.model import Policy, Share, View
+from services.share.ports import Clock
+from services.share.stores.cached import CachedShares, Freshness
+from services.share.stores.sql import SqlShares
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
+Make = Callable[..., Share]
+ALL = View(Policy.ALL)
+NOW_MS = 7  # what the statistics are stamped with
+FRESHNESS = Freshness(latest=600, total=10, stats=60)
+
+
+class Valkey(Protocol):
+    """What the tests do to the server."""
+
+    redis: Redis
+
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that moves whenever it is read, so that no two moments are the same."""
+    return clock_from(1_700_000_000_000)
+
+
+def clock_from(start_ms: int) -> Clock:
+    return count(start_ms).__next__
+
+
+@pytest.fixture
+def store(database: Database, cache: Cache, clock: Clock) -> CachedShares:
+    return CachedShares(SqlShares(database), cache, FRESHNESS, clock)
+
+
+async def warm(store: CachedShares) -> None:
+    """Fill the cache."""
+    await store.latest(ALL, 12)
+    await store.tally(ALL)
+    await store.stats(NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"{}",
+        b'"x"',
+        b"[1]",
+        b'{"value":[1],"read_ms":1}',
+        b'{"value":[],"read_ms":1}',
+    ],
+)
+async def test_garbage_is_ignored_and_overwritten(
+    store: CachedShares, make: Make, valkey: Valkey, garbage: bytes
+) -> None:
+    kept = await store.insert(make(), "d")
+    await warm(store)
+    written = [(key, valkey.redis.get(key)) for key in valkey.redis.scan_iter()]
+    assert len(written) == 3
+    for key, _ in written:
+        valkey.redis.set(key, garbage)
+
+    assert await store.latest(ALL, 12) == (kept,)
+    assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == 1
+    for key, value in written:
+        assert valkey.redis.get(key) not in (None, garbage), value
+
+
+async def test_flushing_and_killing_the_cache_changes_no_answer(
+    store: CachedShares, make: Make, valkey: Valkey
+) -> None:
+    shown: list[Share] = []
+    harm: list[Callable[[], object]] = [valkey.redis.flushall, valkey.kill, valkey.start, valkey.redis.flushall]
+    for each in (*harm, *harm):
+        shown.insert(0, await store.insert(make(), "d"))
+        await warm(store)
+        each()
+        assert await store.latest(ALL, 12) == tuple(shown)
+        assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == len(shown)
+        assert await store.delete(shown.pop().id)
+        assert await store.latest(ALL, 12) == tuple(shown)
+        assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == len(shown)
+        shown.insert(0, await store.insert(make(), "d"))
+        published = await store.publish(shown[0].id, 5)
+        assert published
+        shown[0] = published
+        assert await store.latest(ALL, 12) == tuple(shown)

@@ -1,0 +1,68 @@
+"""What search engines are told, for any text at all."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from services.share import seo
+
+anything = some.text(some.characters(exclude_categories=()), max_size=400)
+tags = some.lists(anything, max_size=30)
+
+
+@given(prompt=anything, style=anything, model=anything, tags=tags)
+def test_every_bound_holds_for_any_text(prompt: str, style: str, model: str, tags: list[str]) -> None:
+    label = seo.label(model)
+    made = seo.tags_ja(prompt, style, label)
+    told = seo.describe(prompt, style, label, tags)
+
+    assert 0 < len(label) <= seo.MAX_LABEL_LENGTH
+    assert max(len(told.description_ja), len(told.description_en)) <= 160
+    assert max(len(told.title_ja), len(told.title_en)) <= 200
+    for words in (made, told.keywords_ja, told.keywords_en):
+        assert 0 < len(words) <= 20
+        assert all(0 < len(word) <= 100 for word in words)
+        assert len({word.casefold() for word in words}) == len(words)
+    for text in (told.title_ja, told.title_en, told.description_ja, told.description_en):
+        assert not seo.UNSEEN.search(text)
+        assert text.strip()
+
+
+@pytest.mark.parametrize(
+    ("model", "label"),
+    [
+        ("gpt4o-image", "GPT-4o Image"),
+        ("flux-kontext-pro", "Flux Kontext Pro"),
+        ("google/nano-banana", "Nano Banana"),
+        ("vendor/some_new-model", "Some New Model"),
+        ("", "AI"),
+        ("vendor/", "AI"),
+    ],
+)
+def test_a_model_has_a_name_for_people(model: str, label: str) -> None:
+    assert seo.label(model) == label
+
+
+def test_a_share_is_described_in_both_languages() -> None:
+    told = seo.describe("A white cat with a red hat,\noil", "Ghibli", "Flux Kontext Pro", ["猫", "Cat"])
+
+    assert told.model_label == "Flux Kontext Pro"
+    assert told.title_ja == "A white cat with a red hat, oil | Ghibli風のAI画像 | Flux Kontext Proで生成"
+    assert told.title_en == "A white cat with a red hat, oil | Ghibli style AI image | made with Flux Kontext Pro"
+    assert told.description_ja.endswith("です。A white cat with a red hat, oil")
+    assert told.description_en.endswith("Kontext Pro. A white cat with a red hat, oil")
+    assert told.keywords_ja[:7] == ("猫", "Cat", "Ghibli", "Flux Kontext Pro", "white", "red", "hat")
+    assert told.keywords_en[:4] == ("Cat", "Ghibli", "Flux Kontext Pro", "white")
+
+
+def test_a_share_without_style_and_prompt_is_described_all_the_same() -> None:
+    told = seo.describe("", "default", "AI", [])
+
+    assert (told.title_ja, told.title_en) == ("AIで生成", "made with AI")
+    assert told.keywords_en[0] == "AI"
+
+
+def test_tags_are_made_from_prompt_style_and_model() -> None:
+    made = seo.tags_ja("白い猫、赤い帽子", "水彩", "GPT-4o Image")
+
+    assert {"AI画像生成", "水彩風", "GPT-4o Image", "白い猫", "赤い帽子"} <= set(made)

@@ -1,0 +1,130 @@
+"""Every backend keeps the contract of ports.Backend."""
+
+import asyncio
+
+import pytest
+
+from services.chassis.errors import DataLoss
+from services.storage.model import Stat
+from services.storage.ports import Backend
+from tests.storage.samples import picture
+
+
+async def put(backend: Backend, key: str, *chunks: bytes) -> bool:
+    async with backend.draft() as draft:
+        for chunk in chunks:
+            await draft.write(chunk)
+        return await backend.put(key, draft)
+
+
+async def content(backend: Backend, key: str, offset: int = 0, limit: int = 0) -> bytes:
+    return b"".join([chunk async for chunk in backend.read(key, offset, limit)])
+
+
+async def test_what_was_put_comes_back(backend: Backend) -> None:
+    body = picture(size=700_000)
+
+    assert await put(backend, "uploads/a.png", body[:5], body[5:300_000], body[300_000:])
+    assert await content(backend, "uploads/a.png") == body
+
+
+async def test_a_draft_knows_its_size_its_hash_and_its_first_bytes(backend: Backend) -> None:
+    body = picture()
+    async with backend.draft() as draft:
+        for place in range(len(body)):
+            await draft.write(body[place : place + 1])
+        await backend.put("uploads/a.png", draft)
+
+        assert draft.size == len(body)
+        assert draft.head == body[:16]
+        assert await backend.stat("uploads/a.png") == Stat(draft.size, draft.sha256)
+
+
+async def test_a_range_comes_back_in_pieces_of_bounded_size(backend: Backend) -> None:
+    body = picture(size=700_000)
+    await put(backend, "uploads/a.png", body)
+
+    assert await content(backend, "uploads/a.png", 10, 5) == body[10:15]
+    assert await content(backend, "uploads/a.png", 699_990) == body[-10:]
+    assert await content(backend, "uploads/a.png", 699_990, 100) == body[-10:]
+    assert await content(backend, "uploads/a.png", 700_000) == b""
+    assert max([len(chunk) async for chunk in backend.read("uploads/a.png", 0, 0)]) <= 256 * 1024
+
+
+async def test_the_same_content_may_be_put_again_and_other_content_not(backend: Backend) -> None:
+    assert await put(backend, "generated/g/0.png", picture(seed="first"))
+    assert await put(backend, "generated/g/0.png", picture(seed="first"))
+    assert not await put(backend, "generated/g/0.png", picture(seed="other"))
+
+    assert await content(backend, "generated/g/0.png") == picture(seed="first")
+
+
+async def test_of_sixteen_that_put_one_key_at_once_one_wins(backend: Backend) -> None:
+    seeds = [str(number) for number in range(16)]
+    won = await asyncio.gather(*(put(backend, "generated/g/0.png", picture(seed=seed)) for seed in seeds))
+
+    winner = seeds[won.index(True)]
+    assert won.count(True) == 1
+    assert await content(backend, "generated/g/0.png") == picture(seed=winner)
+
+
+async def test_a_draft_that_was_not_put_is_seen_by_nobody(backend: Backend) -> None:
+    async with backend.draft() as draft:
+        await draft.write(picture())
+
+        assert await backend.stat("uploads/a.png") is None
+    assert not draft.path.exists()
+
+
+async def test_a_writer_that_is_cancelled_leaves_nothing(backend: Backend) -> None:
+    """The client hung up: the write that runs in its thread must not outlive the draft."""
+    drafts = []
+
+    async def write_for_ever() -> None:
+        async with backend.draft() as draft:
+            drafts.append(draft)
+            while True:
+                await draft.write(picture(size=300_000))
+
+    writer = asyncio.create_task(write_for_ever())
+    while not (drafts and drafts[0].size):
+        await asyncio.sleep(0)
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+
+    assert not drafts[0].path.exists()
+
+
+async def test_what_is_not_there_has_no_stat_and_cannot_be_read(backend: Backend) -> None:
+    assert await backend.stat("uploads/none.png") is None
+    assert await backend.stat(f"uploads/{'a' * 400}.png") is None
+    with pytest.raises(DataLoss):
+        await content(backend, "uploads/none.png")
+
+
+async def test_a_deleted_object_is_gone_and_deleting_again_is_fine(backend: Backend) -> None:
+    await put(backend, "uploads/a.png", picture())
+    await backend.delete("uploads/a.png")
+    await backend.delete("uploads/a.png")
+    await backend.delete("nowhere/a.png")
+
+    assert await backend.stat("uploads/a.png") is None
+
+
+async def test_reaping_takes_old_objects_of_the_prefix_only(backend: Backend) -> None:
+    await put(backend, "pending/a.png", picture())
+    await put(backend, "uploads/a.png", picture())
+    await backend.reap("pending", 3600)
+
+    assert await backend.stat("pending/a.png")
+    await backend.reap("pending", -1)
+    assert await backend.stat("pending/a.png") is None
+    assert await backend.stat("uploads/a.png")
+
+
+async def test_reaping_leaves_a_draft_in_use_alone(backend: Backend) -> None:
+    async with backend.draft() as draft:
+        await draft.write(picture())
+        await backend.reap("pending", -1)
+
+        assert await backend.put("uploads/a.png", draft)

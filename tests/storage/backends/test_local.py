@@ -1,0 +1,115 @@
+"""What only a folder can suffer: planted links, a full disk, crashes between its steps."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
+from services.storage.backends.local import LocalFiles
+from services.storage.ports import DRAFT_SECONDS
+from tests.storage.samples import picture
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "objects"
+
+
+@pytest.fixture
+def local(root: Path) -> LocalFiles:
+    return LocalFiles(root)
+
+
+async def put(local: LocalFiles, key: str, *chunks: bytes) -> bool:
+    async with local.draft() as draft:
+        for chunk in chunks:
+            await draft.write(chunk)
+        return await local.put(key, draft)
+
+
+async def test_a_file_may_be_sent_from_its_path(local: LocalFiles) -> None:
+    await put(local, "uploads/a.png", picture())
+    path = await local.path("uploads/a.png")
+
+    assert path is not None
+    assert path.read_bytes() == picture()
+
+
+async def test_a_planted_symbolic_link_is_no_file(local: LocalFiles, root: Path, tmp_path: Path) -> None:
+    await put(local, "uploads/a.png", picture())
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.png").write_bytes(picture())
+    (root / "uploads" / "link.png").symlink_to(outside / "secret.png")
+    (root / "linked").symlink_to(outside)
+
+    for key in ("uploads/link.png", "linked/secret.png"):
+        assert await local.path(key) is None
+        assert await local.stat(key) is None
+    with pytest.raises(Unavailable):
+        await put(local, "linked/new.png", picture())
+    assert [path.name for path in outside.iterdir()] == ["secret.png"]
+    assert not await put(local, "uploads/link.png", picture())
+
+
+async def test_a_pipe_or_a_folder_is_no_file_and_hangs_nobody(local: LocalFiles, root: Path) -> None:
+    await put(local, "uploads/a.png", picture())
+    os.mkfifo(root / "uploads" / "pipe.png")
+
+    assert await local.path("uploads/pipe.png") is None
+    assert await local.path("uploads") is None
+    assert await local.path("uploads/a.png/b.png") is None
+
+
+async def test_a_draft_of_a_dead_process_is_reaped_when_it_is_old(local: LocalFiles, root: Path) -> None:
+    await put(local, "uploads/a.png", picture())
+    dead, young = root / ".drafts" / "dead", root / ".drafts" / "young"
+    dead.write_bytes(b"half")
+    young.write_bytes(b"half")
+    old = time.time() - DRAFT_SECONDS - 1
+    os.utime(dead, (old, old))
+    await local.reap("pending", 60)
+
+    assert not dead.exists()
+    assert young.exists()
+
+
+@pytest.fixture(params=["size=1M", "size=64M,nr_inodes=8"])
+def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    if os.getuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    point = tmp_path / "small"
+    point.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", request.param, "none", point], check=False)
+    if mounted.returncode:
+        pytest.skip("this machine does not let root mount a tmpfs")
+    yield point
+    subprocess.run(["umount", point], check=True)
+
+
+async def test_a_full_disk_is_told_leaves_nothing_and_heals(small_disk: Path) -> None:
+    local = LocalFiles(small_disk)
+    assert await put(local, "uploads/kept.png", picture())
+    with pytest.raises(ResourceExhausted) as failure:
+        for number in range(20):
+            await put(local, f"uploads/{number}.png", *[picture(size=100_000)] * 3)
+
+    assert failure.value.reason == "STORAGE_FULL"
+    assert list((small_disk / ".drafts").iterdir()) == []
+    assert await local.stat("uploads/kept.png")
+    for path in (small_disk / "uploads").glob("[0-9]*"):
+        assert path.stat().st_size == 300_000
+        path.unlink()
+    assert await put(local, "uploads/again.png", picture())
+
+
+async def test_a_storage_that_does_not_work_is_told(tmp_path: Path) -> None:
+    (tmp_path / "objects").write_text("a file where the folder should be")
+
+    with pytest.raises(KawaiiError) as failure:
+        await put(LocalFiles(tmp_path / "objects"), "uploads/a.png", picture())
+    assert failure.value.reason == "STORAGE_DOWN"

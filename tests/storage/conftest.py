@@ -1,0 +1,126 @@
+"""The storage service's surroundings: real databases, a real folder, a real web server to fetch from."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from grpc import aio
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.database import Database, open_database
+from services.chassis.files import PublicFiles
+from services.chassis.health import Health
+from services.chassis.migrations import migrate
+from services.chassis.server import Mount, build
+from services.storage.backends import BACKENDS
+from services.storage.backends.local import LocalFiles
+from services.storage.core import Objects, Uploads
+from services.storage.core.objects import Limits
+from services.storage.core.tickets import Tickets
+from services.storage.fetcher import HttpFetcher, open_fetcher
+from services.storage.servicer import StorageServicer
+from services.storage.settings import StorageSettings
+from services.storage.stores import STORES
+from services.storage.stores.sql import SqlObjects
+from tests.engines import EngineMissingError, Postgres, postgres
+from tests.storage.samples import Remote, open_remote
+
+BASE = "https://site.example/files"
+
+
+def clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    try:
+        with postgres() as server:
+            yield server
+    except EngineMissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+async def remote() -> AsyncIterator[Remote]:
+    async with open_remote() as server:
+        yield server
+
+
+@pytest.fixture
+def settings(tmp_path: Path, remote: Remote) -> StorageSettings:
+    """A town of its own that may fetch from the test's web server, with small limits and short patience."""
+    return StorageSettings(
+        data_dir=tmp_path,
+        app_url="https://site.example",
+        outbound_allow_private=frozenset({remote.authority}),
+        max_upload_bytes=100_000,
+        max_result_bytes=300_000,
+        fetch_connect_seconds=2,
+        fetch_read_seconds=0.3,
+        fetch_total_seconds=2,
+        _env_file=None,
+    )
+
+
+@pytest.fixture
+def migrated(settings: StorageSettings) -> StorageSettings:
+    migrate("storage", settings)
+    return settings
+
+
+@pytest.fixture
+async def database(migrated: StorageSettings) -> AsyncIterator[Database]:
+    async with open_database(migrated, "storage") as database:
+        yield database
+
+
+@pytest.fixture
+def store(database: Database) -> SqlObjects:
+    return STORES["sql"](database)
+
+
+@pytest.fixture(params=sorted(BACKENDS))
+def backend(request: pytest.FixtureRequest, settings: StorageSettings) -> LocalFiles:
+    return BACKENDS[request.param](settings)
+
+
+@pytest.fixture
+async def fetcher(settings: StorageSettings) -> AsyncIterator[HttpFetcher]:
+    async with open_fetcher(settings) as fetcher:
+        yield fetcher
+
+
+@pytest.fixture
+def objects(backend: LocalFiles, store: SqlObjects, fetcher: HttpFetcher, settings: StorageSettings) -> Objects:
+    limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
+    return Objects(backend, store, fetcher, limits, own_key=PublicFiles(BASE).key, clock=clock)
+
+
+@pytest.fixture
+def uploads(backend: LocalFiles, store: SqlObjects, settings: StorageSettings) -> Uploads:
+    tickets = Tickets(b"a secret of thirty-two bytes ...")
+    lifetime = settings.upload_link_seconds
+    return Uploads(backend, store, tickets, max_bytes=settings.max_upload_bytes, lifetime_seconds=lifetime, clock=clock)
+
+
+@asynccontextmanager
+async def served(servicer: StorageServicer) -> AsyncIterator["storagerpc.StorageServiceAsyncStub"]:
+    mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
+    server = build(mount, Health(mount.names, []))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield storagerpc.StorageServiceStub(channel)
+    await server.stop(None)
+
+
+@pytest.fixture
+async def stub(objects: Objects, uploads: Uploads) -> AsyncIterator["storagerpc.StorageServiceAsyncStub"]:
+    """A client on a real channel to the servicer behind the real interceptors."""
+    files = PublicFiles(BASE)
+    async with served(StorageServicer(objects, uploads, files, f"{BASE}/-/uploads")) as stub:
+        yield stub

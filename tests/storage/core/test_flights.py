@@ -1,0 +1,54 @@
+"""Callers who want the same share one run."""
+
+import asyncio
+
+import pytest
+
+from services.storage.core.flights import Flights
+
+
+async def test_joiners_share_one_run_and_its_result_and_a_later_caller_starts_anew() -> None:
+    flights, runs, land = Flights[int](), list[int](), asyncio.Event()
+
+    async def work() -> int:
+        runs.append(1)
+        await land.wait()
+        return len(runs)
+
+    callers = [asyncio.create_task(flights.join("a", work)) for _ in range(5)]
+    other = asyncio.create_task(flights.join("b", work))
+    await asyncio.sleep(0)
+    land.set()
+
+    assert set(await asyncio.gather(*callers, other)) == {2}
+    assert len(runs) == 2
+    assert await flights.join("a", work) == 3
+
+
+async def test_an_error_is_everyone_s_and_is_not_remembered() -> None:
+    flights = Flights[int]()
+
+    async def fail() -> int:
+        raise LookupError
+
+    results = await asyncio.gather(*(flights.join("a", fail) for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(result, LookupError) for result in results)
+    with pytest.raises(LookupError):
+        await flights.join("a", fail)
+
+
+async def test_a_caller_who_leaves_does_not_stop_the_others() -> None:
+    flights, land = Flights[int](), asyncio.Event()
+
+    async def work() -> int:
+        await land.wait()
+        return 7
+
+    leaving, staying = (asyncio.create_task(flights.join("a", work)) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.sleep(0)
+    land.set()
+
+    assert await staying == 7
+    assert leaving.cancelled()

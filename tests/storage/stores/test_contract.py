@@ -1,0 +1,130 @@
+"""Every store on every engine keeps the contract of ports.ObjectStore."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from services.chassis.database import open_database
+from services.chassis.migrations import migrate
+from services.storage.model import Cursor, Filter, StoredObject, UploadLink
+from services.storage.ports import ObjectStore
+from services.storage.settings import StorageSettings
+from services.storage.stores import STORES
+from tests.engines import Postgres
+
+
+def an_object(key: str, generation_id: str | None = None, index: int | None = None) -> StoredObject:
+    return StoredObject(
+        key=key,
+        content_type="image/png",
+        size=3,
+        sha256="0" * 64,
+        source="upload",
+        generation_id=generation_id,
+        index=index,
+        original_name="Ünïcode 猫.png",
+    )
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine_settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSettings:
+    url = ""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres_server")
+        url = server.create_database()
+    settings = StorageSettings(data_dir=tmp_path, database_url=url, _env_file=None)
+    migrate("storage", settings)
+    return settings
+
+
+@pytest.fixture(params=sorted(STORES))
+async def store(request: pytest.FixtureRequest, engine_settings: StorageSettings) -> AsyncIterator[ObjectStore]:
+    async with open_database(engine_settings, "storage") as database:
+        yield STORES[request.param](database)
+
+
+async def test_a_row_comes_back_as_it_was_added_with_the_time_of_the_database(store: ObjectStore) -> None:
+    new = replace(an_object("generated/gen_a/0.png", "gen_a", 0), source_uri="https://x.example/a?b=c")
+    added = await store.add(new)
+
+    assert added == replace(new, create_ms=added.create_ms)
+    assert added.create_ms > 1_700_000_000_000
+    assert await store.get(new.key) == added
+    assert await store.of_generation("gen_a", 0) == added
+    assert await store.get("generated/gen_a/1.png") is None
+
+
+async def test_the_same_key_returns_the_row_that_is_there(store: ObjectStore) -> None:
+    first = await store.add(an_object("uploads/a.png"))
+
+    assert await store.add(replace(an_object("uploads/a.png"), size=4)) == first
+
+
+async def test_one_picture_of_a_generation_has_one_row(store: ObjectStore) -> None:
+    first = await store.add(an_object("generated/gen_a/0.png", "gen_a", 0))
+
+    assert await store.add(an_object("generated/gen_a/0.jpg", "gen_a", 0)) == first
+    assert await store.get("generated/gen_a/0.jpg") is None
+
+
+async def test_one_source_under_one_name_has_one_row_but_each_name_its_own(store: ObjectStore) -> None:
+    copied = replace(an_object("generated/a.png"), source_uri="https://x.example/" + "a" * 8000)
+    first = await store.add(copied)
+
+    assert await store.add(replace(copied, key="generated/b.png")) == first
+    assert await store.of_source(copied.source_uri, copied.original_name) == first
+    other = await store.add(replace(copied, key="generated/c.png", original_name="c.png"))
+    assert other.key == "generated/c.png"
+
+
+async def test_uploads_of_one_generation_do_not_keep_each_other_out(store: ObjectStore) -> None:
+    for key in ("uploads/a.png", "uploads/b.png"):
+        assert (await store.add(an_object(key, "gen_a"))).key == key
+
+
+async def test_of_sixteen_that_add_one_picture_all_get_the_same_row(store: ObjectStore) -> None:
+    added = await asyncio.gather(*(store.add(an_object(f"generated/gen_a/{n}.png", "gen_a", 0)) for n in range(16)))
+
+    assert len(set(added)) == 1
+    assert len(await store.list(Filter(generation_id="gen_a"), None, 50)) == 1
+
+
+async def test_a_list_shows_newest_first_and_goes_on_below_its_cursor(store: ObjectStore) -> None:
+    added = [await store.add(an_object(f"uploads/{n}.png")) for n in (3, 1, 2)]
+    newest = tuple(sorted(added, key=lambda found: (found.create_ms, found.key), reverse=True))
+
+    assert await store.list(Filter(), None, 50) == newest
+    assert await store.list(Filter(), None, 2) == newest[:2]
+    assert await store.list(Filter(), Cursor(newest[1].create_ms, newest[1].key), 2) == newest[2:]
+
+
+async def test_a_list_is_exact_about_prefix_and_generation(store: ObjectStore) -> None:
+    keys = ("uploads/a.png", "UPLOADS/b.png", "uploadsx/c.png", "generated/gen_a/0.png", "generated/gen_ab/0.png")
+    for key in keys:
+        name = key.split("/")[1]
+        await store.add(an_object(key, name, 0) if name.startswith("gen_") else an_object(key))
+
+    assert [found.key for found in await store.list(Filter("uploads/"), None, 50)] == ["uploads/a.png"]
+    assert [found.key for found in await store.list(Filter("", "gen_a"), None, 50)] == ["generated/gen_a/0.png"]
+    assert await store.list(Filter("uploads/", "gen_a"), None, 50) == ()
+
+
+async def test_a_deleted_row_is_gone_and_deleting_again_is_fine(store: ObjectStore) -> None:
+    await store.add(an_object("uploads/a.png"))
+    await store.delete("uploads/a.png")
+    await store.delete("uploads/a.png")
+
+    assert await store.get("uploads/a.png") is None
+
+
+async def test_links_are_kept_until_they_have_long_expired(store: ObjectStore) -> None:
+    old, young = (UploadLink(f"uploads/{ms}.png", "image/png", 5, "a.png", ms) for ms in (1000, 2000))
+    await store.add_link(old)
+    await store.add_link(young)
+    await store.delete_links(1500)
+
+    assert await store.get_link(old.key) is None
+    assert await store.get_link(young.key) == young

@@ -1,0 +1,110 @@
+"""What the fetcher makes of real servers, well behaved and not."""
+
+import gzip
+
+import pytest
+
+from services.chassis.errors import KawaiiError, NotFound
+from services.storage.fetcher import HttpFetcher, open_fetcher
+from services.storage.guard import Guard
+from services.storage.settings import StorageSettings
+from tests.engines import free_port
+from tests.storage.samples import Remote, answer, ok, picture
+
+
+async def fetched(fetcher: HttpFetcher, uri: str) -> bytes:
+    async with fetcher.fetch(uri) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def test_a_picture_arrives_byte_for_byte(fetcher: HttpFetcher, remote: Remote) -> None:
+    assert await fetched(fetcher, remote.put("/a.png", ok(picture(size=200_000)))) == picture(size=200_000)
+
+
+async def test_a_redirect_is_followed(fetcher: HttpFetcher, remote: Remote) -> None:
+    remote.put("/b.png", ok(picture()))
+
+    assert await fetched(fetcher, remote.put("/a.png", answer(302, "Location: /b.png"))) == picture()
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_source_that_says_so_is_gone(fetcher: HttpFetcher, remote: Remote, status: int) -> None:
+    with pytest.raises(NotFound) as gone:
+        await fetched(fetcher, remote.put("/a.png", answer(status, "Content-Length: 0")))
+
+    assert gone.value.reason == "SOURCE_GONE"
+
+
+GZIPPED = gzip.compress(picture())
+BROKEN = {
+    "server error": answer(500, "Content-Length: 0"),
+    "slow down": answer(503, "Content-Length: 0", "Retry-After: 1"),
+    "too many requests": answer(429, "Content-Length: 0"),
+    "redirect to nowhere": answer(302, "Content-Length: 0"),
+    "no content": answer(204),
+    "shorter than it says": answer(200, "Content-Length: 5000") + picture(size=4000),
+    "cut chunk": answer(200, "Transfer-Encoding: chunked") + b"ff\r\nabc",
+    "chunks without an end": answer(200, "Transfer-Encoding: chunked") + b"3\r\nabc\r\n",
+    "no HTTP at all": b"+OK ready\r\n",
+    "nothing": b"",
+    "packed although we asked for plain": answer(200, "Content-Encoding: gzip", f"Content-Length: {len(GZIPPED)}")
+    + GZIPPED,
+}
+
+
+@pytest.mark.parametrize("trouble", sorted(BROKEN))
+async def test_a_source_in_trouble_may_come_back(fetcher: HttpFetcher, remote: Remote, trouble: str) -> None:
+    with pytest.raises(KawaiiError) as failure:
+        await fetched(fetcher, remote.put("/a.png", BROKEN[trouble]))
+
+    assert failure.value.reason == "SOURCE_UNAVAILABLE"
+    assert failure.value.retry_after
+
+
+@pytest.mark.parametrize("beginning", [b"", ok(b"")[:20], answer(200, "Content-Length: 9000") + picture()])
+async def test_a_source_that_falls_silent_is_left(fetcher: HttpFetcher, remote: Remote, beginning: bytes) -> None:
+    with pytest.raises(KawaiiError) as failure:
+        await fetched(fetcher, remote.put_hanging("/a.png", beginning))
+
+    assert failure.value.reason == "SOURCE_UNAVAILABLE"
+
+
+async def test_a_fetch_ends_when_its_whole_time_is_up(remote: Remote, settings: StorageSettings) -> None:
+    impatient = settings.model_copy(update={"fetch_total_seconds": 0.1, "fetch_read_seconds": 60.0})
+    async with open_fetcher(impatient) as fetcher:
+        with pytest.raises(KawaiiError) as failure:
+            await fetched(fetcher, remote.put_hanging("/a.png", b""))
+
+    assert failure.value.reason == "SOURCE_UNAVAILABLE"
+
+
+async def test_nobody_listening_is_trouble_not_loss(settings: StorageSettings) -> None:
+    port = free_port()
+    async with open_fetcher(settings, Guard(frozenset({f"127.0.0.1:{port}"}))) as fetcher:
+        with pytest.raises(KawaiiError) as failure:
+            await fetched(fetcher, f"http://127.0.0.1:{port}/a.png")
+
+    assert failure.value.reason == "SOURCE_UNAVAILABLE"
+
+
+async def test_the_next_address_is_tried_when_the_first_does_not_answer(
+    remote: Remote, settings: StorageSettings
+) -> None:
+    async def two(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.9", "127.0.0.1"]
+
+    guard = Guard(frozenset({f"pictures.example:{remote.port}"}), two)
+    remote.put("/a.png", ok(picture()))
+    async with open_fetcher(settings, guard) as fetcher:
+        assert await fetched(fetcher, f"http://pictures.example:{remote.port}/a.png") == picture()
+
+    assert f"Host: pictures.example:{remote.port}" in remote.requests[0]
+
+
+async def test_proxies_of_the_environment_are_ignored(
+    fetcher: HttpFetcher, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert await fetched(fetcher, remote.put("/a.png", ok(picture()))) == picture()
