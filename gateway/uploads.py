@@ -1,8 +1,8 @@
 """Streams bytes into storage as fast as storage takes them, and gives up the upload when their source fails."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
+from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from starlette.requests import ClientDisconnect
@@ -14,7 +14,11 @@ UPLOAD_SECONDS = 300.0  # 10 MiB at 0.3 Mbit/s, which is what the edge allows a 
 
 
 class Feed:
-    """The messages of one upload. gRPC swallows what its source raises, so the reason is kept here."""
+    """The messages of one upload, and why they broke off.
+
+    A cancelled call looks to a grpc.aio server like a stream that ended well, so a broken source is said in words:
+    a message that is neither spec nor bytes, for which storage refuses the whole upload.
+    """
 
     def __init__(self, spec: storagepb.UploadObjectRequest.UploadSpec, chunks: AsyncIterator[bytes]) -> None:
         self.failure: Exception | None = None
@@ -22,14 +26,14 @@ class Feed:
         self._chunks = chunks
 
     async def messages(self) -> AsyncIterator[storagepb.UploadObjectRequest]:
-        """First what the file is, then its bytes. When it raises, gRPC cancels the call and storage keeps nothing."""
+        """First what the file is, then its bytes, and on a failure the word that breaks off."""
         yield storagepb.UploadObjectRequest(spec=self._spec)
         try:
             async for chunk in self._chunks:
                 yield storagepb.UploadObjectRequest(chunk=chunk)
         except (KawaiiError, ClientDisconnect) as failure:
             self.failure = failure
-            raise
+            yield storagepb.UploadObjectRequest()
 
 
 async def store(
@@ -45,7 +49,7 @@ async def store(
     feed = Feed(spec, chunks)
     try:
         return await storage.UploadObject(feed.messages(), timeout=UPLOAD_SECONDS)
-    except asyncio.CancelledError:
+    except aio.AioRpcError:
         if feed.failure is None:
             raise
         raise feed.failure from None

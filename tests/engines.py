@@ -5,6 +5,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -56,9 +57,11 @@ def postgres() -> Iterator[Postgres]:
         with subprocess.Popen(
             [binaries / "postgres", "-D", data, *options], stderr=subprocess.DEVNULL, **identity
         ) as server:
-            _await_ready(binaries, port)
-            yield Postgres(binaries, port)
-            server.send_signal(2)  # SIGINT: PostgreSQL's fast shutdown
+            try:
+                _await_ready(binaries, port)
+                yield Postgres(binaries, port)
+            finally:
+                server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
 
 
 def _binaries(folder: Path) -> Path:
@@ -93,7 +96,7 @@ def _options(folder: Path, port: int) -> list[str]:
 
 def _await_ready(binaries: Path, port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
-    question = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
+    question = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
     while subprocess.run(question, check=False).returncode:
         if time.monotonic() > deadline:
             raise TimeoutError("PostgreSQL did not start")

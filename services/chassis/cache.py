@@ -82,6 +82,8 @@ class RedisCache:
 
     async def delete(self, *keys: str) -> None:
         """Forget values; tried even when Redis seems away, since a stale value may be worse than a wait."""
+        if not keys:  # Redis calls that an error
+            return
         try:
             await self._redis.delete(*keys)
         except (RedisError, OSError) as error:

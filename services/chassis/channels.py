@@ -9,7 +9,7 @@ from grpc import aio
 from services.chassis import context
 from services.chassis.errors import DeadlineExceeded
 from services.chassis.interceptors import REQUEST_ID_KEY
-from services.chassis.server import MAX_MESSAGE_BYTES
+from services.chassis.server import MAX_MESSAGE_BYTES, WINDOW_BYTES
 
 DEFAULT_SECONDS = 10.0  # what a call may take when neither the caller nor its own caller says
 HOP_SECONDS = 0.05  # kept back at each hop, so that the inner call fails first and can be explained
@@ -17,6 +17,8 @@ LEAST_SECONDS = 0.02  # not worth starting below this
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),  # a restarted neighbour is found again at once
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),

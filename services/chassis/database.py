@@ -21,6 +21,12 @@ from services.chassis.settings import TownSettings, refuse
 BUSY_TIMEOUT_MS = 5000  # how long a writer waits for another before it is an error
 POOL_SIZE = 5  # SQLite has one writer; PostgreSQL serves many services from one budget of connections
 POOL_WAIT_SECONDS = 5.0  # a request that waits longer for a connection is told to come back
+# Parameters hold prompts, which no log may show; drivers' errors quote them unless told not to.
+ENGINE_OPTIONS: dict[str, Any] = {
+    "pool_size": POOL_SIZE,
+    "pool_timeout": POOL_WAIT_SECONDS,
+    "hide_parameters": True,
+}
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb3", "9p", "fuse.sshfs")  # their locks cannot be trusted by SQLite
 
 
@@ -112,14 +118,12 @@ def make_engine(settings: TownSettings, service: str) -> AsyncEngine:
     url = url_of(settings, service)
     if url.startswith("sqlite"):
         refuse_network_folder(settings.data_dir)
-        engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=POOL_WAIT_SECONDS)
+        engine = create_async_engine(url, **ENGINE_OPTIONS)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
     schema = {"server_settings": {"search_path": service, "application_name": f"kawaii-{service}"}}
-    return create_async_engine(
-        url, pool_size=POOL_SIZE, pool_timeout=POOL_WAIT_SECONDS, pool_pre_ping=True, connect_args=schema
-    )
+    return create_async_engine(url, **ENGINE_OPTIONS, pool_pre_ping=True, connect_args=schema)
 
 
 def refuse_network_folder(folder: Path) -> None:

@@ -22,7 +22,6 @@ class Health:
         self.servicer = HealthServicer()
         self._services = ("", *services)
         self._pings = pings
-        self._draining = False
 
     async def watch(self) -> None:
         """Ping for ever."""
@@ -33,12 +32,11 @@ class Health:
     async def check(self) -> None:
         """Ping once and show the result."""
         healthy = all(await asyncio.gather(*map(self._answers, self._pings)))
-        await self._show(serving=healthy and not self._draining)
+        await self._show(serving=healthy)
 
     async def drain(self) -> None:
-        """Say NOT_SERVING from now on, whatever the pings say."""
-        self._draining = True
-        await self._show(serving=False)
+        """Say NOT_SERVING from now on, whatever the pings say; even a check that runs at this moment."""
+        await self.servicer.enter_graceful_shutdown()
 
     async def start(self) -> None:
         """Say NOT_SERVING until the first check: grpc's servicer would begin with SERVING."""

@@ -41,13 +41,22 @@ async def request_id(_method: str, call: Context) -> AsyncIterator[None]:
 async def access_log(method: str, call: Context) -> AsyncIterator[None]:
     """Write one line per RPC: method, code, milliseconds."""
     start = time.perf_counter()
+    answered = False
     try:
         yield
+        answered = True
     finally:
         if not method.startswith(QUIET_METHODS):
-            code = grpc.StatusCode.OK if not call.code() else call.code()
             took = round((time.perf_counter() - start) * 1000, 1)
-            logger.info("rpc", method=method, code=getattr(code, "name", str(code)), ms=took)
+            logger.info("rpc", method=method, code=final_code(call, answered=answered).name, ms=took)
+
+
+def final_code(call: Context, *, answered: bool) -> grpc.StatusCode:
+    """How a call ended. grpc notes no code when all went well, nor when the caller hung up or ran out of time."""
+    noted: Any = call.code()
+    if noted or answered:
+        return noted or grpc.StatusCode.OK
+    return grpc.StatusCode.DEADLINE_EXCEEDED if call.time_remaining() == 0 else grpc.StatusCode.CANCELLED
 
 
 @asynccontextmanager

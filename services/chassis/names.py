@@ -6,6 +6,7 @@ An `{x}_id` is one segment, for example gen_01jx…; an `{x}_name` is the whole 
 import re
 import secrets
 import time
+from urllib.parse import urlsplit
 
 from services.chassis.errors import InvalidArgument
 
@@ -14,6 +15,15 @@ TIME_DIGITS, RANDOM_DIGITS = 10, 16  # 50 bits of milliseconds, 80 random bits: 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 MAX_KEY_LENGTH = 512  # half of S3's limit, and within every file system's path limit
+
+
+def host_of(uri: str) -> str:
+    """The host of an http or https URL; empty when it is none."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # brackets that hold no address
+        return ""
+    return (parts.hostname or "") if parts.scheme in {"http", "https"} else ""
 
 
 def encode(number: int, digits: int) -> str:

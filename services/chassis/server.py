@@ -18,11 +18,14 @@ from services.chassis.supervisor import Loop, supervised
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # four times the largest chunk; files go in streams
 MAX_CONCURRENT_RPCS = 1000  # beyond it callers are told at once, instead of waiting in memory
+WINDOW_BYTES = 1024 * 1024  # of a stream, in flight; gRPC's own estimate grows to 8 MB on loopback, a whole upload
 DRAIN_SECONDS = 0.2  # lets watchers of our health turn away before we stop listening
 GRACE_SECONDS = 8.0  # running calls may finish; the launcher allows ten
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
     ("grpc.so_reuseport", 0),  # a second process on our port is a mistake to be told about
 )
 

@@ -126,6 +126,8 @@ def load(kind: type[S]) -> S:
         refuse(problems(error))
     except OSError as error:
         refuse(f"A secret file cannot be read: {error.filename}: {error.strerror}")
+    except UnicodeDecodeError:
+        refuse("A secret file does not hold text in UTF-8.")
 
 
 def refuse(message: str) -> NoReturn:

@@ -2,22 +2,22 @@
 
 import base64
 import binascii
-from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.files import PublicFiles
-from services.chassis.names import name, parse_id
+from services.chassis.names import ID, name, parse_id
 from services.generation.model import Draft, Event, Failure, Generation, ModelSpec, Output, State
 from services.generation.ports import Page
 
 COLLECTION = "generations"
 DEFAULT_PAGE, MAX_PAGE = 50, 1000  # AIP-158: too large is coerced
+MAX_MS = 2**62  # fits a 64-bit column
 
 
 def identifier(resource_name: str) -> str:
@@ -33,13 +33,15 @@ def draft(message: generationpb.Generation) -> Draft:
         image_uris=tuple(message.image_uris),
         aspect_ratio=message.aspect_ratio,
         output_format=message.output_format,
-        parameters=whole(MessageToDict(message.parameters)),
+        parameters={key: scalar(value) for key, value in message.parameters.fields.items()},
     )
 
 
-def whole(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Struct's numbers are all floating; those without a fraction were meant as integers."""
-    return {key: int(v) if isinstance(v, float) and v.is_integer() else v for key, v in values.items()}
+def scalar(value: Value) -> Any:
+    """A plain value. Struct's numbers are all floating; those without a fraction were meant as integers."""
+    kind = value.WhichOneof("kind")
+    plain = None if kind is None else getattr(value, kind)
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
 def page(request: generationpb.ListGenerationsRequest) -> Page:
@@ -49,11 +51,9 @@ def page(request: generationpb.ListGenerationsRequest) -> Page:
     return Page(
         size=min(request.page_size or DEFAULT_PAGE, MAX_PAGE),
         after=position(request),
-        states=tuple(
-            State(generationpb.Generation.State.Name(state).removeprefix("STATE_")) for state in request.states
-        ),
-        start_ms=request.start_time.ToMilliseconds(),
-        end_ms=request.end_time.ToMilliseconds(),
+        states=tuple(map(state_of, request.states)),
+        start_ms=moment(request.start_time),
+        end_ms=moment(request.end_time),
     )
 
 
@@ -64,6 +64,11 @@ def state_of(state: generationpb.Generation.State.ValueType) -> State:
     if word not in State.__members__:
         raise InvalidArgument("There is no such state.", metadata={"field": "states"})
     return State(word)
+
+
+def moment(time: Timestamp) -> int:
+    """A time in milliseconds. One that no calendar holds is as good as the first or the last that fits a column."""
+    return max(-MAX_MS, min(time.ToMilliseconds(), MAX_MS))
 
 
 def fingerprint(request: generationpb.ListGenerationsRequest) -> str:
@@ -80,8 +85,8 @@ def position(request: generationpb.ListGenerationsRequest) -> tuple[int, str] | 
         return None
     try:
         created, last, filters = base64.urlsafe_b64decode(request.page_token).decode().split("|")
-        if filters == fingerprint(request):
-            return int(created), last
+        if filters == fingerprint(request) and ID.fullmatch(last):
+            return min(int(created), MAX_MS), last
     except (ValueError, binascii.Error):
         pass
     raise InvalidArgument("The page_token is not one of this list. Start again without it.", "INVALID_PAGE_TOKEN")

@@ -64,7 +64,7 @@ class Inbox(Protocol):
 def failure(status: HTTPStatus, code: str, sentence: str) -> web.Response:
     """A failure as every front door of the town words it."""
     body = {"success": False, "error": sentence, "code": code, "message": sentence}
-    return web.json_response(body, status=status, headers=CORS)
+    return web.json_response(body, status=status, headers=CORS | {"Cache-Control": "no-store"})
 
 
 def key_of(path: str) -> str:

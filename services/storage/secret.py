@@ -11,6 +11,7 @@ KEY_BYTES = 32  # as long as the HMAC it feeds
 def link_key(path: Path) -> bytes:
     """Read the key, or make it; of processes that race to make it one wins and all read the same."""
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(KEY_BYTES))

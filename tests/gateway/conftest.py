@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
+from google.protobuf.descriptor import FileDescriptor
 from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
@@ -25,7 +27,7 @@ from tests.gateway.doubles.share.servicer import ShareService
 from tests.gateway.doubles.storage.servicer import StorageService
 from tests.gateway.shapes import ORIGIN
 
-MOUNTS = {
+MOUNTS: dict[str, tuple[Callable[[Any, aio.Server], None], FileDescriptor]] = {
     "generation": (generationrpc.add_GenerationServiceServicer_to_server, generationpb.DESCRIPTOR),
     "storage": (storagerpc.add_StorageServiceServicer_to_server, storagepb.DESCRIPTOR),
     "share": (sharerpc.add_ShareServiceServicer_to_server, sharepb.DESCRIPTOR),

@@ -1,11 +1,14 @@
 """The storage service's surroundings: real databases, a real folder, a real web server to fetch from."""
 
+import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from aiohttp import web
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
@@ -21,6 +24,7 @@ from services.storage.core import Objects, Uploads
 from services.storage.core.objects import Limits
 from services.storage.core.tickets import Tickets
 from services.storage.fetcher import HttpFetcher, open_fetcher
+from services.storage.listener import Listener
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores import STORES
@@ -66,9 +70,17 @@ def settings(tmp_path: Path, remote: Remote) -> StorageSettings:
     )
 
 
+@pytest.fixture(scope="session")
+def migrated_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with an empty database at the newest revision, to copy from."""
+    folder = tmp_path_factory.mktemp("migrated")
+    migrate("storage", StorageSettings(data_dir=folder, _env_file=None))
+    return folder
+
+
 @pytest.fixture
-def migrated(settings: StorageSettings) -> StorageSettings:
-    migrate("storage", settings)
+def migrated(settings: StorageSettings, migrated_folder: Path) -> StorageSettings:
+    shutil.copytree(migrated_folder, settings.data_dir, dirs_exist_ok=True)
     return settings
 
 
@@ -124,3 +136,15 @@ async def stub(objects: Objects, uploads: Uploads) -> AsyncIterator["storagerpc.
     files = PublicFiles(BASE)
     async with served(StorageServicer(objects, uploads, files, f"{BASE}/-/uploads")) as stub:
         yield stub
+
+
+@pytest.fixture
+async def browser(backend: LocalFiles, uploads: Uploads) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the public listener."""
+    runner = web.AppRunner(Listener("127.0.0.1:0", backend, uploads).app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+        yield client
+    await runner.cleanup()

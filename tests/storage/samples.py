@@ -2,9 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
+PATIENCE_SECONDS = 30.0  # far beyond what a loaded machine needs
 HEADS = {
     "png": b"\x89PNG\r\n\x1a\n",
     "jpg": b"\xff\xd8\xff\xe0\x00\x10JFIF",
@@ -24,6 +26,13 @@ async def stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
     """The chunks, as a stream."""
     for chunk in chunks:
         yield chunk
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another task, thread or process does."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - what is waited for knows no event of ours
+            await asyncio.sleep(0.01)
 
 
 def ok(body: bytes, *headers: str) -> bytes:
@@ -81,10 +90,10 @@ class Remote:
 
 
 @asynccontextmanager
-async def open_remote() -> AsyncIterator[Remote]:
+async def open_remote(tls: ssl.SSLContext | None = None) -> AsyncIterator[Remote]:
     """Run the server on a free port."""
     remote = Remote()
-    server = await asyncio.start_server(remote._visit, "127.0.0.1", 0)
+    server = await asyncio.start_server(remote._visit, "127.0.0.1", 0, ssl=tls)
     remote.port = server.sockets[0].getsockname()[1]
     yield remote
     server.close()

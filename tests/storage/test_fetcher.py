@@ -1,7 +1,12 @@
 """What the fetcher makes of real servers, well behaved and not."""
 
 import gzip
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
 
+import httpx
 import pytest
 
 from services.chassis.errors import KawaiiError, NotFound
@@ -9,7 +14,7 @@ from services.storage.fetcher import HttpFetcher, open_fetcher
 from services.storage.guard import Guard
 from services.storage.settings import StorageSettings
 from tests.engines import free_port
-from tests.storage.samples import Remote, answer, ok, picture
+from tests.storage.samples import Remote, answer, ok, open_remote, picture
 
 
 async def fetched(fetcher: HttpFetcher, uri: str) -> bytes:
@@ -99,6 +104,40 @@ async def test_the_next_address_is_tried_when_the_first_does_not_answer(
         assert await fetched(fetcher, f"http://pictures.example:{remote.port}/a.png") == picture()
 
     assert f"Host: pictures.example:{remote.port}" in remote.requests[0]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for pictures.example alone, with its key in the same file."""
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is missing, which makes the certificate for this test")
+    both = tmp_path / "both.pem"
+    names = ["-subj", "/CN=pictures.example", "-addext", "subjectAltName=DNS:pictures.example"]
+    shape = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    made: list[str | Path] = ["openssl", "req", *shape, *names, "-keyout", both, "-out", tmp_path / "cert.pem"]
+    subprocess.run(made, check=True, capture_output=True)
+    both.write_bytes(both.read_bytes() + (tmp_path / "cert.pem").read_bytes())
+    return both
+
+
+async def test_tls_is_made_with_the_name_although_the_connection_goes_to_an_address(
+    certificate: Path, settings: StorageSettings
+) -> None:
+    async def here(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    serving, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    serving.load_cert_chain(certificate)
+    trusting.load_verify_locations(certificate)
+    async with open_remote(serving) as remote, httpx.AsyncHTTPTransport(verify=trusting) as transport:
+        remote.put("/a.png", ok(picture()))
+        allowed = frozenset(f"{name}:{remote.port}" for name in ("pictures.example", "other.example"))
+        fetcher = HttpFetcher(transport, Guard(allowed, here), settings)
+
+        assert await fetched(fetcher, f"https://pictures.example:{remote.port}/a.png") == picture()
+        with pytest.raises(KawaiiError) as failure:
+            await fetched(fetcher, f"https://other.example:{remote.port}/a.png")
+        assert failure.value.reason == "SOURCE_UNAVAILABLE"
 
 
 async def test_proxies_of_the_environment_are_ignored(

@@ -2,10 +2,16 @@
 
 const $ = (id) => document.getElementById(id);
 const SECOND_MS = 1000;
+const UNLOADABLE = "The picture is made, but it could not be loaded. Try its link.";
 let ticking = 0;
 
 function show(...ids) {
   for (const id of ["stage", "result", "progress", "trouble", "actions", "shared"]) $(id).hidden = !ids.includes(id);
+}
+
+function showPicture(...ids) {
+  show("result", ...ids);
+  if ($("result").complete && $("result").naturalWidth === 0) complain(UNLOADABLE);
 }
 
 function tick(since) {
@@ -40,7 +46,7 @@ export function progress(words, percent) {
 export function reveal(url, prompt) {
   if ($("result").getAttribute("src") !== url) $("result").src = url;
   $("result").alt = prompt;
-  show("result", "progress");
+  showPicture("progress");
 }
 
 /** Hang up the picture for good, with what can be done with it. */
@@ -48,7 +54,7 @@ export function finish(url, prompt) {
   rest("done");
   reveal(url, prompt);
   $("download").href = url;
-  show("result", "actions");
+  showPicture("actions");
   $("easel").scrollIntoView({ block: "nearest" });
 }
 
@@ -70,7 +76,7 @@ export function complain(message) {
 export function shared(link) {
   $("share-link").value = link;
   $("open-share").href = link;
-  show("result", "actions", "shared");
+  showPicture("actions", "shared");
 }
 
-$("result").addEventListener("error", () => complain("The picture is made, but it could not be loaded. Try its link."));
+$("result").addEventListener("error", () => complain(UNLOADABLE));

@@ -47,8 +47,9 @@ class Generations:
             AlreadyExists: the request_id was used for another order.
             FailedPrecondition: the provider refused the order for good (reason PROVIDER_REJECTED).
         """
-        if len(request_id) > MAX_REQUEST_ID_LENGTH:
-            raise InvalidArgument("The request id is longer than 255 characters.", metadata={"field": "request_id"})
+        if len(request_id) > MAX_REQUEST_ID_LENGTH or "\x00" in request_id:
+            sentence = "The request id is longer than 255 characters, or holds some that are not text."
+            raise InvalidArgument(sentence, metadata={"field": "request_id"})
         complete, spec = checked(draft, self._models)
         order = json.dumps(asdict(complete), sort_keys=True, default=str)
         new = Generation(new_id("gen"), complete, spec.family)
@@ -115,7 +116,7 @@ class Generations:
         end = monotonic() + self._plan.create_wait
         with self._bell.listening(generation.id) as ear:
             while generation.state in UNDECIDED and (left := end - monotonic()) > 0:
-                await ear.wait(left)
+                await ear.wait(min(left, LOOK_SECONDS))
                 generation = await self._store.get(generation.id)
         return generation
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from services.chassis.errors import NotFound, Unavailable
+from services.chassis.names import ID
 from services.generation.answers import Gone, Later
 from services.generation.model import Generation
 from services.generation.ports import GenerationStore, Key, Keys, Provider
@@ -26,6 +27,8 @@ class Links:
         owner = next((provider for provider in self._providers.values() if provider.owns(uri)), None)
         if owner is None:
             return uri
+        if identifier and not ID.fullmatch(identifier):
+            raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")
         generation = await self._store.get(identifier) if identifier else None
         provider = self._providers[generation.family] if generation else owner
         key = await self._key_for(generation)

@@ -4,7 +4,7 @@ import hmac
 from collections.abc import Collection, Mapping
 
 from services.chassis.errors import NotFound, PermissionDenied
-from services.chassis.names import new_id
+from services.chassis.names import ID, new_id
 from services.generation.core.submitter import digest_of
 from services.generation.model import Callback
 from services.generation.ports import GenerationStore, Webhooks
@@ -35,7 +35,7 @@ class Mailbox:
 
     async def _attempt_of(self, token: str) -> str:
         attempt_id, _, secret = token.partition(".")
-        attempt = await self._store.attempt(attempt_id)
+        attempt = await self._store.attempt(attempt_id) if ID.fullmatch(attempt_id) else None
         if attempt is None or not hmac.compare_digest(attempt.token_digest, digest_of(secret)):
             raise PermissionDenied("This callback token is not ours.", "INVALID_TOKEN")
         return attempt.id

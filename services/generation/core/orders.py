@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.names import host_of
 from services.generation.model import Draft, ModelSpec, Parameter
 
 MAX_URI_LENGTH = 2_048
@@ -51,8 +51,7 @@ def check_images(uris: Sequence[str], spec: ModelSpec) -> None:
         wanted = f"between {spec.min_images} and {spec.max_images}"
         raise refuse("image_uris", f"This model takes {wanted} pictures to start from.")
     for uri in uris:
-        parts = urlsplit(uri) if len(uri) <= MAX_URI_LENGTH and uri.isprintable() else None
-        if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        if len(uri) > MAX_URI_LENGTH or not uri.isprintable() or not host_of(uri):
             raise refuse("image_uris", "A picture to start from must be a public http or https URL.")
 
 

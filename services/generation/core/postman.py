@@ -1,5 +1,7 @@
 """Reads the inbox: a webhook wakes its generation, or reunites an order whose answer was lost with its task."""
 
+import asyncio
+
 import structlog
 
 from services.generation.answers import Invisible, Unreadable
@@ -32,20 +34,27 @@ class Postman:
 
     async def _round(self, ear: Ear) -> None:
         callbacks = await self._store.take_callbacks(AT_ONCE)
-        for callback in callbacks:
-            await self._deliver(callback)
+        await asyncio.gather(*map(self._handle, callbacks))
         if not callbacks:
             await ear.wait(LOOK_SECONDS)
+
+    async def _handle(self, callback: Callback) -> None:
+        """Deal with one. Whatever goes wrong, it is taken again, though not for ever, and its neighbours go on."""
+        try:
+            await self._deliver(callback)
+        except Exception:  # a supervisor: one poisoned webhook must not stop its neighbours
+            logger.exception("callback_failed", callback=callback.id, tries=callback.tries)
+            await self._ask_again_later(callback)
 
     async def _deliver(self, callback: Callback) -> None:
         attempt = await self._addressee(callback)
         if attempt is None:
             await self._ask_again_later(callback)
-        elif not attempt.task_id:
-            await self._reunite(callback, attempt)
-        elif attempt.task_id != callback.task_id:
+        elif await self._is_foreign(callback, attempt):
             logger.error("double_bill_observed", attempt=attempt.id, task=attempt.task_id, other=callback.task_id)
             await self._store.finish_callback(callback, "foreign")
+        elif not attempt.task_id:
+            await self._reunite(callback, attempt)
         else:
             await self._store.wake(attempt.generation_id)
             await self._store.finish_callback(callback, "done")
@@ -54,6 +63,12 @@ class Postman:
         if callback.attempt_id:
             return await self._store.attempt(callback.attempt_id)
         return await self._store.attempt_of_task(callback.task_id)
+
+    async def _is_foreign(self, callback: Callback, attempt: Attempt) -> bool:
+        """True when the attempt has another task, or the task another attempt."""
+        if attempt.task_id:
+            return attempt.task_id != callback.task_id
+        return await self._store.attempt_of_task(callback.task_id) is not None
 
     async def _reunite(self, callback: Callback, attempt: Attempt) -> None:
         """Adopt the task if the provider shows it to the account that ordered: the webhook itself proves nothing."""

@@ -74,7 +74,9 @@ class Submitter:
         """Record the answer. Only what proves that nothing was accepted leads back to READY."""
         match outcome:
             case Accepted(task_id):
-                await self._store.accept(attempt.id, task_id, self._plan.first_poll)
+                now = await self._store.accept(attempt.id, task_id, self._plan.first_poll)
+                if now.task_id != task_id:
+                    logger.error("double_bill_observed", attempt=attempt.id, task=now.task_id, other=task_id)
             case NotSent():
                 again = Change(due_in=retry_delay(generation.tries), tries=generation.tries)
                 await self._store.move(generation, State.READY, again)

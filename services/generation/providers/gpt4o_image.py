@@ -59,4 +59,4 @@ def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:
 def record_of(data: dict[str, Any]) -> Record:
     """The verdict of a record."""
     uris = uris_in(data.get("response"), {name: data.get(name) for name in ("resultUrls", "imageUrl", "url")})
-    return by_flag(data, uris, failed=data.get("status") in FAILED_WORDS)
+    return by_flag(data, uris, failed=str(data.get("status")) in FAILED_WORDS)

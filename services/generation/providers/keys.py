@@ -13,6 +13,7 @@ CREATES, WINDOW_SECONDS = 18, 10.0  # KIE refuses the 21st create in 10 s of an 
 KEY_CODES = frozenset({401, 433})  # about the key; every other refusal is about its account
 COOLING_SECONDS = {401: 300.0, 402: 60.0, 429: 10.0, 430: 10.0, 433: 600.0, 455: 120.0, 505: 300.0, 550: 30.0}
 DEFAULT_COOLING_SECONDS = 10.0
+MAX_COOLING_SECONDS = 3600.0  # whatever a Retry-After says: everything returns by itself
 
 logger = structlog.get_logger()
 
@@ -56,7 +57,8 @@ class KeyPool:
 
     async def refused(self, key: Key, code: int, retry_after: float | None) -> None:
         """See ports."""
-        until = self._clock() + (retry_after or COOLING_SECONDS.get(code, DEFAULT_COOLING_SECONDS))
+        cooling = retry_after or COOLING_SECONDS.get(code, DEFAULT_COOLING_SECONDS)
+        until = self._clock() + min(cooling, MAX_COOLING_SECONDS)
         if code in KEY_CODES:
             self._rests[key.print] = until
         else:

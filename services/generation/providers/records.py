@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from services.generation.answers import Broken, Drawing, Drawn, Invisible, Later, Record, Unreadable
-from services.generation.providers.replies import OK, SERVER_ERROR, NonJson, Reply, number
+from services.generation.providers.replies import OK, SERVER_ERROR, NonJson, Reply, number, sentence
 
 NOT_VISIBLE = frozenset({OK, 404, 422})  # kie.md 0.5: a task just created may be shown later; 200 without data alike
 OVER = frozenset({408, 501})  # kie.md 4.2: silent for ten minutes, or finished and failed
@@ -36,10 +36,10 @@ def record_in(reply: Reply | NonJson | Later, read: Callable[[dict[str, Any]], R
 def by_flag(data: dict[str, Any], uris: tuple[str, ...], *, failed: bool = False) -> Record:
     """The verdict of the families that carry successFlag; success without a URL is not success yet (kie.md 2.2)."""
     flag = number(data.get("successFlag")) or 0
-    if failed or flag >= FLAG_FAILED:
-        return Broken(number(data.get("errorCode")) or SERVER_ERROR, str(data.get("errorMessage") or NO_WORDS))
     if flag == FLAG_SUCCESS and uris:
         return Drawn(uris)
+    if failed or flag >= FLAG_FAILED:
+        return Broken(number(data.get("errorCode")) or SERVER_ERROR, sentence(data.get("errorMessage") or NO_WORDS))
     return Drawing(percent(data.get("progress")))
 
 

@@ -29,7 +29,8 @@ VALIDATION_WORDS = (
     "exceeds the maximum",
     "must be",
 )
-THROTTLE_WORD = "frequency"
+THROTTLE_WORDS = "call frequency"  # kie.md 5.4; one word alone may be quoted from the prompt
+MAX_NUMBER = 2**31 - 1  # what a column of the smallest integer type holds
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,9 @@ def decode(status: int, body: bytes, retry_after: str = "") -> Reply | NonJson:
     if not isinstance(document, dict):
         return NonJson(status, body[:MAX_MESSAGE_LENGTH].decode(errors="replace"))
     code = number(document.get("code"))
-    message = document.get("msg") or document.get("message") or ""
     return Reply(
         code=status if code is None else code,
-        message=str(message)[:MAX_MESSAGE_LENGTH],
+        message=sentence(document.get("msg") or document.get("message") or ""),
         data=document.get("data"),
         status=status,
         retry_after=seconds(retry_after),
@@ -73,13 +73,19 @@ def decode(status: int, body: bytes, retry_after: str = "") -> Reply | NonJson:
 
 
 def number(value: Any) -> int | None:
-    """A whole number that came as a number or as text; None for anything else."""
+    """A whole number that came as a number or as text; None for anything else, also when it fits no column."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return int(value)
+        whole = int(value)
     except (ValueError, OverflowError):
         return None
+    return whole if abs(whole) <= MAX_NUMBER else None
+
+
+def sentence(value: Any) -> str:
+    """A provider's words, short enough to keep and without the one character that PostgreSQL cannot hold."""
+    return str(value).replace("\x00", "")[:MAX_MESSAGE_LENGTH]
 
 
 def seconds(text: str) -> float | None:
@@ -96,7 +102,7 @@ def task_id_of(document: dict[str, Any]) -> str:
     data = document.get("data")
     inner = data if isinstance(data, dict) else {}
     for value in (inner.get("taskId"), document.get("taskId")):
-        if isinstance(value, str) and 0 < len(value) <= MAX_TASK_ID_LENGTH:
+        if isinstance(value, str) and 0 < len(value) <= MAX_TASK_ID_LENGTH and value.isascii() and value.isprintable():
             return value
     return ""
 
@@ -110,7 +116,7 @@ def classify(reply: Reply | NonJson) -> Outcome:
             return Accepted(task_id)
         case Reply(code=200):
             return Ambiguous("code 200 without a task id")
-        case Reply(code=code, message=message) if code in REFUSALS or THROTTLE_WORD in message.lower():
+        case Reply(code=code, message=message) if code in REFUSALS or THROTTLE_WORDS in message.lower():
             return Refused(code, message, reply.retry_after)
         case Reply(code=code, message=message) if code in REJECTIONS or is_validation(reply):
             return Rejected(code, message or "The upstream refused the order.")

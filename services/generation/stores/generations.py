@@ -8,12 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
 from services.chassis.errors import AlreadyExists, NotFound
-from services.generation.model import FINAL, Generation, Output, State
+from services.generation.model import FINAL, Failure, Generation, Output, State
 from services.generation.ports import Change, FenceLost, Page
 from services.generation.stores import rows
 from services.generation.stores.tables import generation, output
 
 MILESTONES = {State.STORING: "store_ms", **dict.fromkeys(FINAL, "complete_ms")}
+NO_FAILURE = Failure("", "")
 KEEPS_LEASE = frozenset({State.DIALING, State.SENDING})  # the same worker goes on
 
 
@@ -105,7 +106,7 @@ async def change(
         "tries": wanted.tries,
         "due_ms": db_now() + int(wanted.due_in * 1000),
         "update_ms": db_now(),
-        **rows.failure_columns(wanted.failure),
+        **(rows.failure_columns(wanted.failure) or cleared(held, state)),
         **columns,
     }
     if wanted.progress is not None:
@@ -122,6 +123,12 @@ async def change(
     return (await with_outputs(connection, [row]))[0]
 
 
+def cleared(held: Generation, state: State) -> rows.Columns:
+    """Columns that take back an UNKNOWN: once there is news it has not ended, and nothing is wrong with it."""
+    news = held.state is State.UNKNOWN and state is not held.state
+    return {**rows.failure_columns(NO_FAILURE), "complete_ms": 0} if news else {}
+
+
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:
     """Give the generation of an attempt its task id, RUNNING if it was unsure of its answer; False when it has one."""
     unsure = generation.c.state.in_((State.SENDING, State.AMBIGUOUS, State.UNKNOWN))
@@ -133,6 +140,7 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due
         "lease_until_ms": 0,
         "tries": 0,
         "complete_ms": 0,
+        **rows.failure_columns(NO_FAILURE),
         "due_ms": db_now() + int(due_in * 1000),
     }
     moved = await connection.execute(statement.where(unsure).values(**learnt, **running))

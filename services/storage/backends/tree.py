@@ -89,8 +89,8 @@ def remove_file(root: Path, key: str) -> None:
 
 def remove_old(root: Path, parts: Sequence[str], before: float) -> None:
     """Remove the files of a folder that were last written before a time, in seconds since 1970."""
-    with suppress(FileNotFoundError), folders(root, parts) as chain:
-        for entry in os.scandir(chain[-1]):
+    with suppress(FileNotFoundError), folders(root, parts) as chain, os.scandir(chain[-1]) as entries:
+        for entry in entries:
             with suppress(FileNotFoundError):  # another process reaps too
                 if entry.stat(follow_symlinks=False).st_mtime < before:
                     os.unlink(entry.name, dir_fd=chain[-1])

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from services.storage.core import keys
+from services.storage.core.flights import Flights
 from services.storage.core.intake import pour, too_large, type_of
 from services.storage.core.tickets import Ticket, Tickets
 from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
@@ -33,6 +35,7 @@ class Uploads:
         self._lifetime = lifetime_seconds
         self._clock = clock
         self._keys = keys.Keys(clock)
+        self._flights = Flights[StoredObject]()
 
     async def create(self, original_name: str, content_type: str, size: int) -> IssuedLink:
         """Permit one file of a declared type and size.
@@ -72,6 +75,20 @@ class Uploads:
             FailedPrecondition: nothing was brought yet.
             InvalidArgument: EMPTY_FILE, INVALID_IMAGE, or another type than was declared.
         """
+        return await self._flights.join(key, partial(self._confirm, key))
+
+    async def reap(self) -> None:
+        """Remove abandoned drafts, uploads and links, now and then for ever."""
+        while True:
+            await self.reap_once()
+            await asyncio.sleep(REAP_SECONDS)
+
+    async def reap_once(self) -> None:
+        """Remove what was abandoned until now."""
+        await self._backend.reap(keys.PENDING, self._lifetime)
+        await self._store.delete_links(self._clock() - self._lifetime * 1000)
+
+    async def _confirm(self, key: str) -> StoredObject:
         if known := await self._store.get(key):
             return known
         link = await self._store.get_link(key)
@@ -82,13 +99,6 @@ class Uploads:
         uploaded = await self._moved(link)
         await self._backend.delete(keys.pending(key))
         return uploaded
-
-    async def reap(self) -> None:
-        """Remove abandoned drafts, uploads and links, now and then for ever."""
-        while True:
-            await self._backend.reap(keys.PENDING, self._lifetime)
-            await self._store.delete_links(self._clock() - self._lifetime * 1000)
-            await asyncio.sleep(REAP_SECONDS)
 
     async def _moved(self, link: UploadLink) -> StoredObject:
         async with self._backend.draft() as draft:

@@ -59,7 +59,7 @@ def test_a_picture_is_made_and_told_of(customer: Customer, receiver: Receiver, p
 @pytest.mark.parametrize(
     ("word", "code", "callback_code"), [("fail", 501, 501), ("policy", 400, 400), ("fail3", None, 500)]
 )
-def test_a_failure_is_told_with_empty_strings(  # noqa: PLR0917  pytest passes them by name
+def test_a_failure_is_told_with_empty_strings(
     customer: Customer, receiver: Receiver, path: str, word: str, code: int | None, callback_code: int
 ) -> None:
     task_id = create(customer, prompt=f"sim:{word}")["data"]["taskId"]

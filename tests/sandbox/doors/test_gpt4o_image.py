@@ -56,7 +56,7 @@ def test_a_picture_is_made_and_told_of(customer: Customer, receiver: Receiver, p
     ("word", "flag", "code", "callback_code"),
     [("fail", 2, 500, 500), ("policy", 2, 400, 400), ("fail451", 2, 451, 451), ("fail3", 3, None, 500)],
 )
-def test_a_failure_is_told_without_an_info(  # noqa: PLR0917  pytest passes them by name
+def test_a_failure_is_told_without_an_info(
     customer: Customer, receiver: Receiver, path: str, word: str, flag: int, code: int | None, callback_code: int
 ) -> None:
     task_id = customer.task_4o(f"sim:{word}")

@@ -55,7 +55,7 @@ def test_a_picture_is_made_and_told_of(customer: Customer, receiver: Receiver, p
     ("word", "code", "message"),
     [("fail", "500", "internal error, please try again later."), ("policy", "400", "nsfw")],
 )
-def test_a_failure_is_told_with_code_501(  # noqa: PLR0917  pytest passes them by name
+def test_a_failure_is_told_with_code_501(
     customer: Customer, receiver: Receiver, path: str, word: str, code: str, message: str
 ) -> None:
     task_id = create(customer, "z-image", {"prompt": f"sim:{word}", "aspect_ratio": "1:1"})["data"]["taskId"]

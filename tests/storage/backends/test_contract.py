@@ -6,7 +6,7 @@ import pytest
 
 from services.chassis.errors import DataLoss
 from services.storage.model import Stat
-from services.storage.ports import Backend
+from services.storage.ports import Backend, Draft
 from tests.storage.samples import picture
 
 
@@ -78,21 +78,20 @@ async def test_a_draft_that_was_not_put_is_seen_by_nobody(backend: Backend) -> N
 
 async def test_a_writer_that_is_cancelled_leaves_nothing(backend: Backend) -> None:
     """The client hung up: the write that runs in its thread must not outlive the draft."""
-    drafts = []
+    drafts: asyncio.Queue[Draft] = asyncio.Queue()
 
     async def write_for_ever() -> None:
         async with backend.draft() as draft:
-            drafts.append(draft)
             while True:
                 await draft.write(picture(size=300_000))
+                drafts.put_nowait(draft)
 
     writer = asyncio.create_task(write_for_ever())
-    while not (drafts and drafts[0].size):
-        await asyncio.sleep(0)
+    draft = await drafts.get()
     writer.cancel()
     await asyncio.gather(writer, return_exceptions=True)
 
-    assert not drafts[0].path.exists()
+    assert not draft.path.exists()
 
 
 async def test_what_is_not_there_has_no_stat_and_cannot_be_read(backend: Backend) -> None:

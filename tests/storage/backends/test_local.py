@@ -91,12 +91,16 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
     subprocess.run(["umount", point], check=True)
 
 
+async def fill(local: LocalFiles) -> None:
+    for number in range(20):
+        await put(local, f"uploads/{number}.png", *[picture(size=100_000)] * 3)
+
+
 async def test_a_full_disk_is_told_leaves_nothing_and_heals(small_disk: Path) -> None:
     local = LocalFiles(small_disk)
     assert await put(local, "uploads/kept.png", picture())
     with pytest.raises(ResourceExhausted) as failure:
-        for number in range(20):
-            await put(local, f"uploads/{number}.png", *[picture(size=100_000)] * 3)
+        await fill(local)
 
     assert failure.value.reason == "STORAGE_FULL"
     assert list((small_disk / ".drafts").iterdir()) == []

@@ -10,7 +10,7 @@ from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects
 from services.storage.model import Filter, ImportOrder, StoredObject
 from services.storage.stores.sql import SqlObjects
-from tests.storage.samples import Remote, answer, ok, picture
+from tests.storage.samples import Remote, answer, ok, picture, until
 
 
 async def content(objects: Objects, found: StoredObject) -> bytes:
@@ -48,8 +48,7 @@ async def test_many_who_want_it_at_once_share_one_fetch(objects: Objects, remote
     orders = [objects.import_(ImportOrder(source, "gen_a")) for _ in range(8)]
     orders += [objects.import_(ImportOrder(source, file_name="x.png")) for _ in range(8)]
     running = asyncio.gather(*orders)
-    while len(remote.visits) < 2:  # noqa: ASYNC110 - the visits come from sockets, pytest-timeout is the deadline
-        await asyncio.sleep(0.01)
+    await until(lambda: len(remote.visits) == 2)
     remote.held.set()
 
     assert len({found.key for found in await running}) == 2
@@ -97,9 +96,7 @@ async def test_a_copy_without_any_name_gets_a_key_of_its_own(objects: Objects, r
     assert found.source == "import"
 
 
-async def test_a_url_of_ours_is_answered_without_a_fetch(
-    objects: Objects, remote: Remote, store: SqlObjects
-) -> None:
+async def test_a_url_of_ours_is_answered_without_a_fetch(objects: Objects, remote: Remote, store: SqlObjects) -> None:
     first = await objects.import_(ImportOrder(remote.put("/r.png", ok(picture())), "gen_a"))
     ours = "https://site.example/files/generated/gen_a/0.png"
 
@@ -180,8 +177,7 @@ async def test_the_first_copy_stays_when_another_process_was_faster(
     source = remote.put("/r", ok(picture(seed="ours")))
     remote.held.clear()
     running = asyncio.create_task(objects.import_(ImportOrder(source, "gen_a")))
-    while not remote.visits:  # noqa: ASYNC110 - the visit comes from a socket, pytest-timeout is the deadline
-        await asyncio.sleep(0.01)
+    await until(lambda: bool(remote.visits))
     await put(backend, "generated/gen_a/0.png", picture(seed="theirs"))
     remote.held.set()
 

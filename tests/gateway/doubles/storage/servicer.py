@@ -23,7 +23,6 @@ class StorageService(storagerpc.StorageServiceServicer):
         self.specs: list[storagepb.UploadObjectRequest.UploadSpec] = []
         self.messages: list[int] = []
         self.imports: list[storagepb.ImportObjectRequest] = []
-        self.given_up = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -38,19 +37,17 @@ class StorageService(storagerpc.StorageServiceServicer):
         self, request_iterator: AsyncIterator[storagepb.UploadObjectRequest], context: Context
     ) -> storagepb.Object:
         content = bytearray()
-        try:
-            async for message in request_iterator:
-                if message.HasField("spec"):
-                    self.specs.append(message.spec)
-                    continue
-                await self.gate.wait()
-                content += message.chunk
-                self.messages.append(len(message.chunk))
-                if not content.startswith(PNG):
-                    raise InvalidArgument("The file is not a picture.", "INVALID_IMAGE")
-        except asyncio.CancelledError:
-            self.given_up.set()
-            raise
+        async for message in request_iterator:
+            if message.HasField("spec"):
+                self.specs.append(message.spec)
+                continue
+            if not message.HasField("chunk"):
+                raise InvalidArgument("Every message after the first must carry bytes.")
+            await self.gate.wait()
+            content += message.chunk
+            self.messages.append(len(message.chunk))
+            if not content.startswith(PNG):
+                raise InvalidArgument("The file is not a picture.", "INVALID_IMAGE")
         key = f"uploads/{len(self.rows)}.png"
         self.kept[key] = bytes(content)
         return self.add(key, size_bytes=len(content), original_name=self.specs[-1].original_name)
@@ -77,7 +74,7 @@ class StorageService(storagerpc.StorageServiceServicer):
         rows = [row for row in self.rows if row.generation_id == request.generation_id]
         return storagepb.ListObjectsResponse(objects=rows)
 
-    async def ReadObject(self, request: Any, context: Context) -> Any: ...
+    def ReadObject(self, request: Any, context: Context) -> Any: ...
 
     async def DeleteObject(self, request: Any, context: Context) -> Any: ...
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import shutil
 import socket
 from collections.abc import AsyncIterator
@@ -74,7 +75,7 @@ async def page(browser: Browser, origin: str, png: bytes) -> AsyncIterator[Page]
     async def picture(route: Route) -> None:
         await route.fulfill(body=png, content_type="image/png")
 
-    await page.route("https://**", picture)
+    await page.route(re.compile(r"^https://"), picture)
     await page.clock.install()
     await page.goto(origin)
     yield page

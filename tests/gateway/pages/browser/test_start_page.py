@@ -56,7 +56,9 @@ async def test_a_wish_becomes_a_picture_and_a_share(page: Page, town: Town, orig
     finish(town, Generation.Output(uri=KEPT))
     await sees(page, "#actions", "Share it")
 
-    await expect(page.get_by_alt_text("a fox <b>in snow</b>")).to_have_attribute("src", KEPT)
+    picture = page.get_by_alt_text("a fox <b>in snow</b>")
+    await expect(picture).to_have_attribute("src", KEPT)
+    assert await picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 48
     await expect(page.get_by_role("link", name="Download")).to_have_attribute("href", KEPT)
     await page.get_by_role("button", name="Share it").click()
     await expect(page.get_by_label("Shared!")).to_have_value(f"{origin}/share/share_2")
@@ -97,6 +99,17 @@ async def test_a_picture_is_shared_only_once_its_copy_is_kept(page: Page, town: 
     await sees(page, "#actions", "Share it")
 
     await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", KEPT)
+
+
+async def test_a_picture_that_does_not_load_is_admitted(page: Page, town: Town) -> None:
+    await page.route(KEPT, lambda route: route.abort())
+
+    await order(page, "a fox")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    finish(town, Generation.Output(uri=KEPT))
+    await sees(page, "#actions", "Share it")
+
+    await expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
 
 
 async def test_a_refused_wish_is_explained_and_may_be_made_anew(page: Page, town: Town) -> None:

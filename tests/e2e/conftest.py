@@ -1,0 +1,15 @@
+"""One town for all end-to-end tests; those that need it otherwise start their own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.town import Town, running
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """The whole town behind real Envoy, with the sandbox upstream."""
+    folder = tmp_path_factory.mktemp("town")
+    with running(folder / "data", SANDBOX_GENERATION_SECONDS="1.5", SANDBOX_IMAGE_SIDE="256") as started:
+        yield started

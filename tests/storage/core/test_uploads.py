@@ -1,0 +1,118 @@
+"""How a file is PUT to an upload link, waits, and becomes an object."""
+
+from typing import Any
+
+import httpx
+import pytest
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.errors import KawaiiError
+from services.storage.backends.local import LocalFiles
+from services.storage.core import Uploads
+from services.storage.model import UploadLink
+from services.storage.stores.sql import SqlObjects
+from tests.storage.samples import picture, stream
+
+BODY = picture(size=5000)
+
+
+async def put(backend: LocalFiles, key: str, body: bytes = BODY) -> None:
+    async with backend.draft() as draft:
+        await draft.write(body)
+        await backend.put(key, draft)
+
+
+async def link(stub: Any, size: int = 5000, content_type: str = "image/png") -> storagepb.UploadLink:
+    request = storagepb.CreateUploadLinkRequest(original_name="cat.png", content_type=content_type, size_bytes=size)
+    answer: storagepb.UploadLink = await stub.CreateUploadLink(request)
+    return answer
+
+
+def path_of(issued: storagepb.UploadLink) -> str:
+    return issued.uri.removeprefix("https://site.example")
+
+
+async def confirmed(stub: Any, issued: storagepb.UploadLink) -> storagepb.Object:
+    answer: storagepb.Object = await stub.ConfirmUpload(storagepb.ConfirmUploadRequest(object=issued.object))
+    return answer
+
+
+async def test_a_file_is_put_to_its_link_and_public_once_confirmed(
+    browser: httpx.AsyncClient, stub: "storagerpc.StorageServiceAsyncStub", backend: LocalFiles
+) -> None:
+    issued = await link(stub)
+    public = f"/files/{issued.object.removeprefix('objects/')}"
+    answer = await browser.put(path_of(issued), content=stream([BODY[:100], BODY[100:]]), headers=issued.headers)
+
+    assert (answer.status_code, answer.json()) == (201, {"success": True})
+    assert (await browser.get(public)).status_code == 404
+    found = await confirmed(stub, issued)
+    assert (found.name, found.size_bytes, found.original_name) == (issued.object, 5000, "cat.png")
+    assert (await browser.get(public)).content == BODY
+    assert await confirmed(stub, issued) == found
+    assert await backend.stat(f"pending/{issued.object.rpartition('/')[2]}") is None
+
+
+async def test_a_link_takes_no_more_than_was_declared(browser: httpx.AsyncClient, stub: Any) -> None:
+    answer = await browser.put(path_of(await link(stub, 4999)), content=stream([BODY]))
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "FILE_TOO_LARGE")
+
+
+async def test_a_link_that_we_did_not_sign_opens_nothing(browser: httpx.AsyncClient, stub: Any) -> None:
+    path = path_of(await link(stub))
+    changed = [path[:-1], path[:40], path[:-10] + "AAAAAAAAAA", path + "AAAA"]
+
+    for forged in [*changed, "/files/-/uploads/", "/files/-/uploads/%ff"]:
+        answer = await browser.put(forged, content=BODY)
+        assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+
+
+async def test_a_link_takes_one_file_and_the_same_again(browser: httpx.AsyncClient, stub: Any) -> None:
+    path = path_of(await link(stub))
+
+    assert [(await browser.put(path, content=BODY)).status_code for _ in range(2)] == [201, 201]
+    assert (await browser.put(path, content=picture(seed="other"))).status_code == 409
+
+
+async def test_an_expired_link_is_refused(backend: LocalFiles, uploads: Uploads) -> None:
+    issued = await uploads.create("cat.png", "image/png", 5000)
+    uploads._clock = lambda: issued.link.expire_ms
+
+    with pytest.raises(KawaiiError, match="expired"):
+        await uploads.receive(issued.token, stream([BODY]))
+    assert await backend.stat(f"pending/{issued.link.key.rpartition('/')[2]}") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"), [(picture("gif"), "INVALID_IMAGE"), (b"<html></html>", "INVALID_IMAGE"), (b"", "EMPTY_FILE")]
+)
+async def test_what_is_not_what_was_declared_is_not_confirmed(uploads: Uploads, body: bytes, reason: str) -> None:
+    issued = await uploads.create("cat.png", "image/png", 5000)
+    await uploads.receive(issued.token, stream([body]))
+
+    with pytest.raises(KawaiiError) as refusal:
+        await uploads.confirm(issued.link.key)
+    assert refusal.value.reason == reason
+
+
+async def test_nothing_is_confirmed_before_it_came(uploads: Uploads) -> None:
+    issued = await uploads.create("cat.png", "image/png", 5000)
+
+    with pytest.raises(KawaiiError) as refusal:
+        await uploads.confirm(issued.link.key)
+    assert refusal.value.reason == "NOT_UPLOADED"
+
+
+async def test_an_upload_that_nobody_confirms_is_reaped(
+    uploads: Uploads, backend: LocalFiles, store: SqlObjects
+) -> None:
+    old = UploadLink("uploads/old.png", "image/png", 5, "", 1)
+    await store.add_link(old)
+    await put(backend, "pending/old.png")
+    uploads._lifetime = -1
+    await uploads.reap_once()
+
+    assert await backend.stat("pending/old.png") is None
+    assert await store.get_link(old.key) is None

@@ -1,0 +1,141 @@
+"""The service as a process of its own: killed in the middle, started again, and kept within its memory."""
+
+import asyncio
+import os
+import random
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from grpc import aio
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.migrations import migrate
+from services.chassis.town import Resident
+from services.storage.settings import StorageSettings
+from tests.storage.samples import PATIENCE_SECONDS, picture, until
+
+Request = storagepb.UploadObjectRequest
+MIB = 1024 * 1024
+MAX_GROWTH_BYTES = 8 * MIB  # a few chunks in flight and the allocator's slack; the file itself would be 30
+REPOSITORY = Path(__file__).parents[2]
+
+
+def free_base() -> int:
+    """A port base whose two listeners are free, below the ports that connections take by themselves."""
+    while True:
+        base = random.randrange(20_000, 32_000, 10)
+        try:
+            for resident in (Resident.STORAGE, Resident.FILES):
+                socket.create_server(("127.0.0.1", base + resident)).close()
+        except OSError:
+            continue
+        return base
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> StorageSettings:
+    settings = StorageSettings(data_dir=tmp_path, internal_port_base=free_base(), _env_file=None)
+    migrate("storage", settings)
+    return settings
+
+
+@asynccontextmanager
+async def running(town: StorageSettings) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The process, serving."""
+    environment = os.environ | {"DATA_DIR": str(town.data_dir), "INTERNAL_PORT_BASE": str(town.internal_port_base)}
+    command = (sys.executable, "-m", "services.storage")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=pipe, cwd=REPOSITORY)
+    assert process.stderr
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while b"serving" not in await process.stderr.readline():
+            assert not process.stderr.at_eof()
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def connected(town: StorageSettings) -> AsyncIterator[Any]:
+    async with aio.insecure_channel(town.address(Resident.STORAGE)) as channel:
+        yield storagerpc.StorageServiceStub(channel)
+
+
+async def parts(body: bytes, size: int = 256 * 1024) -> AsyncIterator[Request]:
+    yield Request(spec=Request.UploadSpec(prefix="generated"))
+    for place in range(0, len(body), size):
+        yield Request(chunk=body[place : place + size])
+
+
+async def status_of(town: StorageSettings, path: str) -> int:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.get(f"http://{town.address(Resident.FILES)}/files/{path}")).status_code
+
+
+def files_of(town: StorageSettings) -> list[str]:
+    return [str(path.relative_to(town.objects_dir)) for path in town.objects_dir.rglob("*") if path.is_file()]
+
+
+async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_to_see_and_the_next_start_works(
+    town: StorageSettings,
+) -> None:
+    body = picture(size=3 * MIB)
+    async with running(town) as process, connected(town) as stub:
+        call = stub.UploadObject()
+        await call.write(Request(spec=Request.UploadSpec(prefix="generated")))
+        await call.write(Request(chunk=body[:MIB]))
+        await until(lambda: any(path.stat().st_size for path in town.objects_dir.glob(".drafts/*")))
+        process.kill()
+        await process.wait()
+        with pytest.raises(aio.AioRpcError):
+            await call
+
+    assert all(name.startswith(".drafts/") for name in files_of(town))
+    async with running(town) as process, connected(town) as stub:
+        assert not (await stub.ListObjects(storagepb.ListObjectsRequest())).objects
+        found = await stub.UploadObject(parts(body))
+        assert await status_of(town, found.name.removeprefix("objects/")) == 200
+        assert await status_of(town, next(name for name in files_of(town) if name.startswith(".drafts/"))) == 404
+        process.terminate()
+        assert await process.wait() == 0
+
+
+def memory(pid: int, field: str) -> int:
+    """A line of /proc/pid/status, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
+async def test_a_large_upload_passes_through_in_bounded_memory(town: StorageSettings) -> None:
+    async with running(town) as process, connected(town) as stub:
+        for _ in range(8):
+            await stub.UploadObject(parts(picture(size=MIB)))
+        before = memory(process.pid, "VmHWM")
+        found = await stub.UploadObject(parts(picture(size=30 * MIB)))
+        read = [len(piece.chunk) async for piece in stub.ReadObject(storagepb.ReadObjectRequest(name=found.name))]
+
+        assert sum(read) == 30 * MIB
+        assert memory(process.pid, "VmHWM") - before < MAX_GROWTH_BYTES
+
+
+async def test_the_link_key_is_made_once_and_is_ours_alone(town: StorageSettings) -> None:
+    keys = []
+    for _ in range(2):
+        async with running(town):
+            path = town.data_dir / "storage-link.key"
+            assert path.stat().st_mode & 0o777 == 0o600
+            keys.append(path.read_bytes())
+
+    assert keys[0] == keys[1]
+    assert len(keys[0]) == 32

@@ -1,0 +1,189 @@
+"""The service as its callers meet it: a real channel, the real interceptors, codes and reasons."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, TypeAlias
+
+import grpc
+import pytest
+from grpc import aio
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis import status
+from services.storage.model import PICTURE_TYPES
+from tests.storage.samples import Remote, answer, ok, picture
+
+Stub: TypeAlias = "storagerpc.StorageServiceAsyncStub"
+Request = storagepb.UploadObjectRequest
+
+
+async def requests(spec: dict[str, Any], chunks: Iterable[bytes]) -> AsyncIterator[Request]:
+    yield Request(spec=Request.UploadSpec(**spec))
+    for chunk in chunks:
+        yield Request(chunk=chunk)
+
+
+async def uploaded(stub: Stub, body: bytes, **spec: Any) -> storagepb.Object:
+    return await stub.UploadObject(requests(spec, [body[:7], body[7:]]))
+
+
+async def refused(call: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    """The code, reason and metadata with which a call fails."""
+    with pytest.raises(aio.AioRpcError) as failure:
+        await call
+    error = status.from_rpc(failure.value)
+    assert error.message.endswith(".")
+    return failure.value.code(), error.reason, error.metadata
+
+
+async def read(stub: Stub, name: str, **part: int) -> list[bytes]:
+    return [piece.chunk async for piece in stub.ReadObject(storagepb.ReadObjectRequest(name=name, **part))]
+
+
+@pytest.mark.parametrize("kind", PICTURE_TYPES)
+async def test_an_upload_is_kept_under_a_key_and_type_from_its_bytes(stub: Stub, kind: Any) -> None:
+    body = picture(kind.extension)
+    found = await uploaded(stub, body, original_name="../evil\r\n.html", generation_id="gen_a")
+
+    assert found.name.startswith("objects/uploads/")
+    assert found.name.endswith(f".{kind.extension}")
+    assert found.uri == f"https://site.example/files/{found.name.removeprefix('objects/')}"
+    assert (found.content_type, found.size_bytes) == (kind.content_type, len(body))
+    assert (found.original_name, found.source, found.generation_id) == ("../evil.html", "upload", "gen_a")
+    assert found.create_time.seconds > 1_700_000_000
+    assert await stub.GetObject(storagepb.GetObjectRequest(name=found.name)) == found
+    assert b"".join(await read(stub, found.name)) == body
+
+
+@pytest.mark.parametrize(
+    ("body", "spec", "reason"),
+    [
+        (b"", {}, "EMPTY_FILE"),
+        (b"<svg/>" * 100, {"original_name": "a.png"}, "INVALID_IMAGE"),
+        (picture(size=100_001), {}, "FILE_TOO_LARGE"),
+        (picture(size=11), {"max_size_bytes": 10}, "FILE_TOO_LARGE"),
+        (picture(size=100_001), {"max_size_bytes": 10**12}, "FILE_TOO_LARGE"),
+        (picture(), {"max_size_bytes": -1}, "INVALID_INPUT"),
+        (picture(), {"prefix": "../etc"}, "INVALID_INPUT"),
+        (picture(), {"prefix": "pending"}, "INVALID_INPUT"),
+        (picture(), {"generation_id": "a/../b"}, "INVALID_INPUT"),
+    ],
+)
+async def test_a_wrong_upload_is_refused_and_leaves_nothing(
+    stub: Stub, body: bytes, spec: dict[str, Any], reason: str
+) -> None:
+    code, found, metadata = await refused(uploaded(stub, body, **spec))
+
+    assert (code, found) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    assert ("max_bytes" in metadata) == (reason == "FILE_TOO_LARGE")
+    assert not (await stub.ListObjects(storagepb.ListObjectsRequest())).objects
+
+
+async def test_an_upload_of_exactly_the_limit_is_taken(stub: Stub) -> None:
+    assert (await uploaded(stub, picture(size=100_000))).size_bytes == 100_000
+    assert (await uploaded(stub, picture(size=300_000), prefix="generated")).size_bytes == 300_000
+
+
+async def test_an_upload_must_begin_with_its_spec_and_go_on_with_bytes(stub: Stub) -> None:
+    async def no_spec() -> AsyncIterator[Request]:
+        yield Request(chunk=picture())
+
+    async def two_specs() -> AsyncIterator[Request]:
+        yield Request(spec=Request.UploadSpec())
+        yield Request(spec=Request.UploadSpec())
+
+    async def nothing() -> AsyncIterator[Request]:
+        return
+        yield
+
+    for stream in (no_spec(), two_specs(), nothing()):
+        assert (await refused(stub.UploadObject(stream)))[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_an_import_comes_back_with_its_public_address(stub: Stub, remote: Remote) -> None:
+    source = remote.put("/r.png", ok(picture()))
+    order = storagepb.ImportObjectRequest(source_uri=source, generation_id="gen_a", index=2)
+    found = await stub.ImportObject(order)
+
+    assert found.name == "objects/generated/gen_a/2.png"
+    assert found.uri == "https://site.example/files/generated/gen_a/2.png"
+    assert (found.index, found.source, found.source_uri) == (2, "kie-download", source)
+    assert await stub.ImportObject(order) == found
+
+
+@pytest.mark.parametrize(
+    ("order", "code", "reason"),
+    [
+        ({"source_uri": "http://169.254.169.254/"}, grpc.StatusCode.INVALID_ARGUMENT, "URL_NOT_ALLOWED"),
+        ({"source_uri": ""}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT"),
+        ({"source_uri": "http://x/" + "a" * 9000}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT"),
+        ({"source_uri": "/gone"}, grpc.StatusCode.NOT_FOUND, "SOURCE_GONE"),
+        ({"source_uri": "/down"}, grpc.StatusCode.UNAVAILABLE, "SOURCE_UNAVAILABLE"),
+        ({"source_uri": "/html"}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_IMAGE"),
+        ({"source_uri": "/html", "generation_id": "../x"}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT"),
+        ({"source_uri": "/html", "index": -1}, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT"),
+        ({"source_uri": "https://site.example/files/uploads/no.png"}, grpc.StatusCode.NOT_FOUND, "NOT_FOUND"),
+    ],
+)
+async def test_an_import_that_cannot_be_says_why(
+    stub: Stub, remote: Remote, order: dict[str, Any], code: grpc.StatusCode, reason: str
+) -> None:
+    remote.put("/down", answer(502, "Content-Length: 0"))
+    remote.put("/html", ok(b"<html></html>"))
+    if order["source_uri"].startswith("/"):
+        order = order | {"source_uri": remote.url(order["source_uri"])}
+
+    assert (await refused(stub.ImportObject(storagepb.ImportObjectRequest(**order))))[:2] == (code, reason)
+
+
+async def test_a_range_is_read_and_a_wrong_one_refused(stub: Stub) -> None:
+    body = picture(size=300_000)
+    found = await uploaded(stub, body, prefix="generated")
+
+    assert b"".join(await read(stub, found.name, offset=100, limit=50)) == body[100:150]
+    assert [len(piece) for piece in await read(stub, found.name)] == [262_144, 300_000 - 262_144]
+    for part in ({"offset": -1}, {"limit": -1}, {"offset": 300_001}):
+        assert (await refused(read(stub, found.name, **part)))[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("name", ["", "uploads/a.png", "objects/", "objects/../a", "objects/a//b", "objects/a\x00"])
+async def test_a_name_of_another_form_is_refused(stub: Stub, name: str) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: stub.GetObject(storagepb.GetObjectRequest(name=name)),
+        lambda: stub.DeleteObject(storagepb.DeleteObjectRequest(name=name)),
+        lambda: stub.ConfirmUpload(storagepb.ConfirmUploadRequest(object=name)),
+        lambda: read(stub, name),
+    ]
+    for call in calls:
+        assert (await refused(call()))[0] is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_does_not_exist_is_not_found(stub: Stub) -> None:
+    name = "objects/uploads/none.png"
+    calls: list[Callable[[], Any]] = [
+        lambda: stub.GetObject(storagepb.GetObjectRequest(name=name)),
+        lambda: stub.DeleteObject(storagepb.DeleteObjectRequest(name=name)),
+        lambda: stub.ConfirmUpload(storagepb.ConfirmUploadRequest(object=name)),
+        lambda: read(stub, name),
+    ]
+    for call in calls:
+        assert (await refused(call()))[:2] == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+
+
+async def test_a_deleted_object_is_gone_with_its_bytes(stub: Stub) -> None:
+    found = await uploaded(stub, picture())
+    await stub.DeleteObject(storagepb.DeleteObjectRequest(name=found.name))
+
+    assert (await refused(read(stub, found.name)))[0] is grpc.StatusCode.NOT_FOUND
+    assert (await refused(stub.GetObject(storagepb.GetObjectRequest(name=found.name))))[0] is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_upload_link_is_only_for_pictures_of_a_fitting_size(stub: Stub) -> None:
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"content_type": "image/svg+xml", "size_bytes": 5}, "INVALID_IMAGE"),
+        ({"content_type": "image/png", "size_bytes": 0}, "INVALID_INPUT"),
+        ({"content_type": "image/png", "size_bytes": 100_001}, "FILE_TOO_LARGE"),
+    ]
+    for arguments, reason in wrong:
+        call = stub.CreateUploadLink(storagepb.CreateUploadLinkRequest(**arguments))
+        assert (await refused(call))[:2] == (grpc.StatusCode.INVALID_ARGUMENT, reason)
