@@ -160,6 +160,6 @@ def query_cursor(request: Request, name: str) -> str:
 def idempotency_key(request: Request) -> str:
     """The caller's id of this request; empty when it gave none."""
     value = request.headers.get("idempotency-key", "")
-    if len(value) > MAX_KEY_LENGTH or not value.isascii() or not (value.isprintable()):
+    if len(value) > MAX_KEY_LENGTH or not value.isascii() or not value.isprintable():
         raise wrong("Idempotency-Key", f"Idempotency-Key must be at most {MAX_KEY_LENGTH} printable ASCII characters.")
     return value

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, Table, event, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -17,6 +17,9 @@ from sqlalchemy.sql.functions import FunctionElement
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import require_current
 from services.chassis.settings import TownSettings, refuse
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 BUSY_TIMEOUT_MS = 5000  # how long a writer waits for another before it is an error
 POOL_SIZE = 5  # SQLite has one writer; PostgreSQL serves many services from one budget of connections
@@ -47,9 +50,11 @@ def _postgresql_now(_element: Any, _compiler: Any, **_options: Any) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
 
 
-def upsert(connection: AsyncConnection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that can say ON CONFLICT, in the connection's dialect."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+def upsert(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """An INSERT that can say ON CONFLICT, in the connection's dialect, which is the only one that is loaded."""
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
+    statement: sqlite.Insert | postgresql.Insert = dialect.insert(table)
+    return statement
 
 
 class Database:

@@ -1,43 +1,17 @@
 """The service as its callers meet it: a real channel, the real interceptors, codes and reasons."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any, TypeAlias
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
-from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
-from services.chassis import status
+from services.storage.backends.local import LocalFiles
 from services.storage.model import PICTURE_TYPES
+from tests.storage.calls import Request, Stub, read, refused, uploaded
 from tests.storage.samples import Remote, answer, ok, picture
-
-Stub: TypeAlias = "storagerpc.StorageServiceAsyncStub"
-Request = storagepb.UploadObjectRequest
-
-
-async def requests(spec: dict[str, Any], chunks: Iterable[bytes]) -> AsyncIterator[Request]:
-    yield Request(spec=Request.UploadSpec(**spec))
-    for chunk in chunks:
-        yield Request(chunk=chunk)
-
-
-async def uploaded(stub: Stub, body: bytes, **spec: Any) -> storagepb.Object:
-    return await stub.UploadObject(requests(spec, [body[:7], body[7:]]))
-
-
-async def refused(call: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
-    """The code, reason and metadata with which a call fails."""
-    with pytest.raises(aio.AioRpcError) as failure:
-        await call
-    error = status.from_rpc(failure.value)
-    assert error.message.endswith(".")
-    return failure.value.code(), error.reason, error.metadata
-
-
-async def read(stub: Stub, name: str, **part: int) -> list[bytes]:
-    return [piece.chunk async for piece in stub.ReadObject(storagepb.ReadObjectRequest(name=name, **part))]
 
 
 @pytest.mark.parametrize("kind", PICTURE_TYPES)
@@ -170,12 +144,20 @@ async def test_what_does_not_exist_is_not_found(stub: Stub) -> None:
         assert (await refused(call()))[:2] == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 
 
-async def test_a_deleted_object_is_gone_with_its_bytes(stub: Stub) -> None:
+async def test_a_deleted_object_is_gone_with_its_bytes(stub: Stub, backend: LocalFiles) -> None:
     found = await uploaded(stub, picture())
     await stub.DeleteObject(storagepb.DeleteObjectRequest(name=found.name))
 
+    assert await backend.stat(found.name.removeprefix("objects/")) is None
     assert (await refused(read(stub, found.name)))[0] is grpc.StatusCode.NOT_FOUND
     assert (await refused(stub.GetObject(storagepb.GetObjectRequest(name=found.name))))[0] is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_object_whose_bytes_are_gone_is_told_from_one_that_never_was(stub: Stub, tmp_path: Path) -> None:
+    found = await uploaded(stub, picture())
+    (tmp_path / "objects" / found.name.removeprefix("objects/")).unlink()
+
+    assert (await refused(read(stub, found.name)))[:2] == (grpc.StatusCode.DATA_LOSS, "DATA_LOSS")
 
 
 async def test_an_upload_link_is_only_for_pictures_of_a_fitting_size(stub: Stub) -> None:

@@ -12,7 +12,7 @@ from services.chassis import names
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 MAX_OFFSET = 2**31 - 1  # what the proto's field holds
-TOKEN_HEADER = "x-share-token"  # noqa: S105 - a header's name
+SHARE_HEADER = "x-share-token"
 LIST_CACHE = {"Cache-Control": "public, s-maxage=300, max-age=60, stale-while-revalidate=120"}
 LATEST_CACHE = {"Cache-Control": "public, s-maxage=600, max-age=300, stale-while-revalidate=120"}
 INDEXED = {"X-Robots-Tag": "index"}
@@ -93,7 +93,7 @@ async def update(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     """DELETE /api/share/{id} (contract.md A14)."""
     name = name_of(request.path_params["id"])
-    token = request.headers.get(TOKEN_HEADER) or (await parse.json_object(request)).required("token")
+    token = request.headers.get(SHARE_HEADER) or (await parse.json_object(request)).required("token")
     await clients.of(request).share.DeleteShare(sharepb.DeleteShareRequest(name=name, token=token))
     return Json({"success": True, "deleted": True, "message": "The share is deleted."}, headers=NO_STORE)
 

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from tests.gateway.conftest import Town
-from tests.gateway.shapes import FILES, PNG, REFUSED, failure
+from tests.gateway.shapes import FILES, PNG, failure
 
 GPT4O, FLUX = "/api/generate-image", "/api/flux-kontext/generate"
 ACCEPTED = {
@@ -185,19 +185,3 @@ async def test_a_field_of_the_wrong_kind_is_named(
 
     assert (response.status_code, response.json()) == (400, failure("INVALID_INPUT", message))
     assert not town.generation.rows
-
-
-async def test_a_definite_refusal_is_an_error(client: httpx.AsyncClient, town: Town) -> None:
-    town.generation.failure = REFUSED
-    response = await client.post(GPT4O, json={"prompt": "a"})
-
-    assert response.status_code == 422
-    assert response.json() == failure("PROVIDER_REJECTED", "The provider refused this prompt. Change it.")
-
-
-async def test_the_idempotency_key_goes_along(client: httpx.AsyncClient, town: Town) -> None:
-    await client.post(GPT4O, json={"prompt": "a"}, headers={"Idempotency-Key": "k" * 255})
-    refused = await client.post(GPT4O, json={"prompt": "a"}, headers={"Idempotency-Key": "k" * 256})
-
-    assert town.generation.request_ids == ["k" * 255]
-    assert refused.status_code == 400

@@ -1,0 +1,59 @@
+"""How long a town with everything installed takes to be ready, and what it keeps resident while idle.
+
+Resident memory is told twice: the sum of RSS, which counts a page that n processes share n times, and the sum of PSS,
+which counts it once and is what the machine really holds.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.e2e.town import Town, running
+
+ROUNDS = 5
+IDLE_SECONDS = 5
+MEBIBYTE = 1024 * 1024
+
+
+def main() -> None:
+    """Start towns one after the other, the first on an empty folder, and print both tables."""
+    starts = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(ROUNDS):
+            begun = time.perf_counter()
+            with running(Path(folder) / "data") as town:
+                starts.append(time.perf_counter() - begun)
+                if number == ROUNDS - 1:
+                    time.sleep(IDLE_SECONDS)
+                    print_memory(town)
+    again = starts[1:]
+    print(f"\nready on an empty folder   {starts[0]:5.2f} s (with migrations)")
+    print(f"ready again, {len(again)} starts     {statistics.median(again):5.2f} s (median; worst {max(again):.2f} s)")
+
+
+def print_memory(town: Town) -> None:
+    """One row a process."""
+    rows = []
+    for process in [town.launcher, *town.launcher.children(recursive=True)]:
+        memory = process.memory_full_info()
+        rows.append((label(process), memory.rss / MEBIBYTE, memory.pss / MEBIBYTE))
+    print(f"{'process':24}{'RSS MiB':>10}{'PSS MiB':>10}")
+    for name, rss, pss in sorted(rows):
+        print(f"{name:24}{rss:10.1f}{pss:10.1f}")
+    print(f"{'the whole town':24}{sum(row[1] for row in rows):10.1f}{sum(row[2] for row in rows):10.1f}")
+
+
+def label(process: psutil.Process) -> str:
+    """The module, or the program, of a process."""
+    line = process.cmdline()
+    return line[line.index("-m") + 1] if "-m" in line else Path(line[0]).name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""A tiny service of all four RPC shapes, which does what the test tells it to, and a client that speaks each shape."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.wrappers_pb2 import StringValue
+from grpc import aio
+
+from services.chassis.channels import connect
+from services.chassis.health import Health
+from services.chassis.server import Mount, build
+
+SERVICE = "kawaii.test.Echo"
+SHAPES = ("unary_unary", "stream_unary", "unary_stream", "stream_stream")
+STREAMED = ("unary_stream", "stream_stream")
+Act = Callable[[str], Awaitable[str]]
+
+
+@cache
+def descriptor() -> Any:
+    """The service's file, as generated code would hold it."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="kawaii/test/echo.proto",
+        package="kawaii.test",
+        syntax="proto3",
+        dependency=["google/protobuf/wrappers.proto"],
+    )
+    methods = file.service.add(name="Echo").method
+    for shape in SHAPES:
+        asks, answers = (word == "stream" for word in shape.split("_"))
+        text = ".google.protobuf.StringValue"
+        methods.add(name=shape, input_type=text, output_type=text, client_streaming=asks, server_streaming=answers)
+    pool = descriptor_pool.Default()
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindFileByName(file.name)
+
+
+class Echo:
+    """Answers with what `act` makes of a request; its streams first send the request back."""
+
+    def __init__(self, act: Act) -> None:
+        self._act = act
+
+    async def unary_unary(self, request: StringValue, _call: object) -> StringValue:
+        return StringValue(value=await self._act(request.value))
+
+    async def stream_unary(self, requests: AsyncIterable[StringValue], _call: object) -> StringValue:
+        return StringValue(value=await self._act("".join([request.value async for request in requests])))
+
+    async def unary_stream(self, request: StringValue, _call: object) -> AsyncIterator[StringValue]:
+        yield request
+        yield StringValue(value=await self._act(request.value))
+
+    async def stream_stream(
+        self, requests: AsyncIterable[StringValue], _call: object
+    ) -> AsyncIterator[StringValue]:
+        async for request in requests:
+            yield request
+            yield StringValue(value=await self._act(request.value))
+
+
+def register(echo: Echo, server: aio.Server) -> None:
+    """What generated code would call add_EchoServicer_to_server."""
+    codec = {
+        "request_deserializer": StringValue.FromString,
+        "response_serializer": StringValue.SerializeToString,
+    }
+    handlers = {
+        shape: getattr(grpc, f"{shape}_rpc_method_handler")(getattr(echo, shape), **codec) for shape in SHAPES
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+
+
+def mount(act: Act) -> Mount:
+    """The service, ready for the chassis."""
+    return Mount(register, Echo(act), descriptor())
+
+
+class Client:
+    """Speaks each shape with the same words."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self.channel = channel
+
+    def start(self, shape: str, text: str, **options: Any) -> Any:
+        """Start a call."""
+        codec = {
+            "request_serializer": StringValue.SerializeToString,
+            "response_deserializer": StringValue.FromString,
+        }
+        request = StringValue(value=text)
+        asked = _once(request) if shape.startswith("stream") else request
+        return getattr(self.channel, shape)(f"/{SERVICE}/{shape}", **codec)(asked, **options)
+
+    async def ask(self, shape: str, text: str, **options: Any) -> str:
+        """The last message of the answer."""
+        call = self.start(shape, text, **options)
+        if shape not in STREAMED:
+            return str((await call).value)
+        return [message.value async for message in call][-1]
+
+
+async def _once(request: StringValue) -> AsyncIterator[StringValue]:
+    yield request
+
+
+@asynccontextmanager
+async def echoing(act: Act, health: Health | None = None) -> AsyncIterator[Client]:
+    """A server that rides on the whole chassis, and a client through the chassis' own channel."""
+    server = build(mount(act), health or Health([], []))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with connect(f"127.0.0.1:{port}") as channel:
+        yield Client(channel)
+    await server.stop(None)

@@ -1,0 +1,24 @@
+"""Orders that the provider refuses, and orders that are sent twice."""
+
+import httpx
+
+from tests.gateway.conftest import Town
+from tests.gateway.shapes import REFUSED, failure
+
+GPT4O = "/api/generate-image"
+
+
+async def test_a_definite_refusal_is_an_error(client: httpx.AsyncClient, town: Town) -> None:
+    town.generation.failure = REFUSED
+    response = await client.post(GPT4O, json={"prompt": "a"})
+
+    assert response.status_code == 422
+    assert response.json() == failure("PROVIDER_REJECTED", "The provider refused this prompt. Change it.")
+
+
+async def test_the_idempotency_key_goes_along(client: httpx.AsyncClient, town: Town) -> None:
+    await client.post(GPT4O, json={"prompt": "a"}, headers={"Idempotency-Key": "k" * 255})
+    refused = await client.post(GPT4O, json={"prompt": "a"}, headers={"Idempotency-Key": "k" * 256})
+
+    assert town.generation.request_ids == ["k" * 255]
+    assert refused.status_code == 400
