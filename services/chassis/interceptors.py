@@ -1,6 +1,7 @@
 """Everything that happens around every RPC, as one list: request id, access log, errors, deadline."""
 
 import asyncio
+import inspect
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -114,7 +115,11 @@ class Interceptor(aio.ServerInterceptor):
     def _stream(self, method: str, function: Any) -> Any:
         async def call(request: Any, call: Context) -> Any:
             async with self._around(method, call):
-                async for response in function(request, call):
+                answer = function(request, call)
+                if inspect.isawaitable(answer):  # a handler that writes by itself, as grpc's own Health.Watch does
+                    await answer
+                    return
+                async for response in answer:
                     yield response
 
         return call

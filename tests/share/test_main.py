@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from asyncio.subprocess import PIPE, Process, create_subprocess_exec
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,26 +18,34 @@ from services.chassis.town import Resident, port_of
 from services.share.settings import ShareSettings
 from tests.engines import free_port
 
+Start = Callable[..., Awaitable[Process]]
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 30.0
 POLL_SECONDS, POLLS = 0.02, 1000
 
 
-async def start(settings: ShareSettings, base: int, **environment: str) -> asyncio.subprocess.Process:
+@pytest.fixture
+async def start(settings: ShareSettings, base: int) -> AsyncIterator[Start]:
+    """Starts the service; whatever still runs when the test ends is killed."""
     given = {
         "DATA_DIR": str(settings.data_dir),
         "DATABASE_URL": settings.database_url,
         "REDIS_URL": "none",
         "INTERNAL_PORT_BASE": str(base),
     }
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.share",
-        cwd=ROOT,
-        env=os.environ | given | environment,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    started: list[Process] = []
+
+    async def run(**environment: str) -> Process:
+        command = (sys.executable, "-m", "services.share")
+        environment = os.environ | given | environment
+        started.append(await create_subprocess_exec(*command, cwd=ROOT, env=environment, stderr=PIPE))
+        return started[-1]
+
+    yield run
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 @pytest.fixture
@@ -61,19 +70,17 @@ async def serving(channel: aio.Channel) -> None:
     pytest.fail("the service never became healthy")
 
 
-async def test_the_process_serves_and_keeps_what_it_was_told(
-    settings: ShareSettings, base: int, channel: aio.Channel
-) -> None:
+async def test_the_process_serves_and_keeps_what_it_was_told(start: Start, channel: aio.Channel) -> None:
     stub = sharerpc.ShareServiceStub(channel)
     share = sharepb.Share(generated_uri="https://site.example/files/generated/a.png")
     site = {"APP_URL": "https://site.example", "SHARE_LIST_POLICY": "published"}
 
-    process = await start(settings, base, **site)
+    process = await start(**site)
     await serving(channel)
     created = await stub.CreateShare(sharepb.CreateShareRequest(share=share))
     process.kill()
     await process.communicate()
-    process = await start(settings, base, **site)
+    process = await start(**site)
     await serving(channel)
 
     found = await stub.GetShare(sharepb.GetShareRequest(name=created.share.name), wait_for_ready=True)
@@ -87,10 +94,10 @@ async def test_the_process_serves_and_keeps_what_it_was_told(
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
-async def test_the_process_refuses_a_database_that_was_not_migrated(settings: ShareSettings, base: int) -> None:
+async def test_the_process_refuses_a_database_that_was_not_migrated(settings: ShareSettings, start: Start) -> None:
     (settings.data_dir / "share.sqlite3").unlink()
 
-    process = await start(settings, base)
+    process = await start()
     _, log = await process.communicate()
 
     assert process.returncode == 78
@@ -98,10 +105,10 @@ async def test_the_process_refuses_a_database_that_was_not_migrated(settings: Sh
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
-async def test_the_process_names_every_wrong_setting(settings: ShareSettings, base: int) -> None:
+async def test_the_process_names_every_wrong_setting(start: Start) -> None:
     wrong = {"SHARE_LIST_POLICY": "some", "SHARE_LATEST_CACHE_SECONDS": "0"}
 
-    process = await start(settings, base, **wrong)
+    process = await start(**wrong)
     _, log = await process.communicate()
 
     assert process.returncode

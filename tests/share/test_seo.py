@@ -62,6 +62,14 @@ def test_a_share_without_style_and_prompt_is_described_all_the_same() -> None:
     assert told.keywords_en[0] == "AI"
 
 
+def test_of_many_key_words_the_first_twenty_are_kept_each_once() -> None:
+    tags = [word for number in range(30) for word in (f"tag{number}", f"Tag{number}")]
+
+    told = seo.describe("", "default", "AI", tags)
+
+    assert told.keywords_ja == told.keywords_en == tuple(f"tag{number}" for number in range(20))
+
+
 def test_tags_are_made_from_prompt_style_and_model() -> None:
     made = seo.tags_ja("白い猫、赤い帽子", "水彩", "GPT-4o Image")
 

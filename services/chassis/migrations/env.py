@@ -11,6 +11,7 @@ from services.chassis.database import make_engine
 def upgrade(connection: Connection) -> None:
     """Run the revisions in one transaction, in the service's own schema."""
     if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7316578)"))  # two that migrate at once take turns
         connection.execute(text(f'CREATE SCHEMA IF NOT EXISTS "{context.config.attributes["service"]}"'))
     context.configure(connection=connection, render_as_batch=True, transactional_ddl=True)
     with context.begin_transaction():

@@ -38,7 +38,7 @@ class Slot(Generic[T]):
     async def get(self, key: str, read: Callable[[], Awaitable[T]]) -> T:
         """The remembered value, or the one that `read` finds; an empty one is not remembered."""
         kept = self._decoded(await self._cache.get(key))
-        if kept and kept.value and self._changed_ms < kept.read_ms <= self._clock():
+        if kept and self._changed_ms < kept.read_ms <= self._clock():
             return kept.value
         found = Kept(read_ms=self._clock(), value=await read())
         if found.value:

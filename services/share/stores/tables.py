@@ -42,7 +42,6 @@ share = Table(
     Index("share_by_model", "model", "visibility", "sequence"),
     Index("share_by_generate_ms", "visibility", "generate_ms", "sequence"),
     Index("share_by_stored", "stored", "visibility"),
-    sqlite_autoincrement=True,  # the sequence of a deleted share is not given out again: page tokens hold it
 )
 
 share_tag = Table(

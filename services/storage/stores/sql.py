@@ -20,9 +20,8 @@ from sqlalchemy import (
     select,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
-from services.chassis.database import Database, db_now
+from services.chassis.database import Database, db_now, upsert
 from services.storage.model import Cursor, Filter, StoredObject, UploadLink
 
 METADATA = MetaData()
@@ -93,14 +92,14 @@ class SqlObjects:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = sqlite.insert if database.is_sqlite else postgresql.insert
 
     async def add(self, new: StoredObject) -> StoredObject:
         """Write the row unless one of its identities is taken; then return the row that has it."""
         values = {column.name: value for column, value in zip(FIELDS, _row(new), strict=True)}
-        statement = self._insert(OBJECTS).values(values | {"create_ms": db_now(), "import_digest": _digest_of(new)})
+        values |= {"create_ms": db_now(), "import_digest": _digest_of(new)}
         async with self._database.write() as connection:
-            row = (await connection.execute(statement.on_conflict_do_nothing().returning(*FIELDS))).one_or_none()
+            statement = upsert(connection, OBJECTS).values(values).on_conflict_do_nothing()
+            row = (await connection.execute(statement.returning(*FIELDS))).one_or_none()
             return StoredObject(*(row or (await connection.execute(_same(new))).one()))
 
     async def get(self, key: str) -> StoredObject | None:

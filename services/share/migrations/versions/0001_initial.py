@@ -28,7 +28,7 @@ def upgrade() -> None:
         sa.Column("publish_ms", sa.BigInteger, nullable=False),
         sa.Column("create_ms", sa.BigInteger, nullable=False),
         sa.Column("token_digest", sa.String(64), nullable=False),
-        sqlite_autoincrement=True,
+        sqlite_autoincrement=True,  # a sequence is not given out again: page tokens hold it
     )
     op.create_table(
         "share_tag",

@@ -1,0 +1,41 @@
+"""What the chassis tests run on: both databases, migrated as a service's would be."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.chassis.migrations import migrate
+from services.chassis.settings import TownSettings
+from tests.engines import EngineMissingError, Postgres, postgres
+
+SERVICE = "generation"  # any service will do: the chassis knows none
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[Postgres]:
+    try:
+        with postgres() as server:
+            yield server
+    except EngineMissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> TownSettings:
+    """Settings that name an empty database."""
+    server: Postgres | None = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
+    return TownSettings(data_dir=tmp_path, database_url=server.create_database() if server else "", _env_file=None)
+
+
+@pytest.fixture
+def migrated(empty: TownSettings) -> TownSettings:
+    migrate(SERVICE, empty)
+    return empty
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> TownSettings:
+    settings = TownSettings(data_dir=tmp_path, database_url="", _env_file=None)
+    migrate(SERVICE, settings)
+    return settings

@@ -1,0 +1,18 @@
+"""A process that serves Echo until it is told to stop; a request that names a file is answered once the file is there."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from services.chassis.server import serve
+from tests.chassis.echo import mount
+from tests.chassis.waiting import eventually
+
+
+async def act(text: str) -> str:
+    await eventually(Path(text).exists)
+    return "finished"
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], mount(act)))

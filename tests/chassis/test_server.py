@@ -1,0 +1,95 @@
+"""A service stops gracefully: it says so, finishes what runs, and ends with success."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.chassis.channels import connect
+from services.chassis.health import Health
+from services.chassis.server import build
+from tests.chassis.echo import Client, mount
+from tests.chassis.waiting import DEADLINE_SECONDS, LOOK_SECONDS
+from tests.engines import free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def address() -> str:
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture
+def process(address: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A real process of the chassis."""
+    with subprocess.Popen([sys.executable, "-m", "tests.chassis.program", address], cwd=ROOT) as running:
+        yield running
+        running.kill()
+
+
+async def until(channel: aio.Channel, wanted: int) -> None:
+    """Wait until the process says of itself what is wanted."""
+    stub = health_pb2_grpc.HealthStub(channel)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while await said(stub) != wanted:
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def said(stub: health_pb2_grpc.HealthStub) -> int:
+    try:
+        answer = await stub.Check(health_pb2.HealthCheckRequest())
+    except aio.AioRpcError:
+        return health_pb2.HealthCheckResponse.UNKNOWN
+    return int(answer.status)
+
+
+async def test_a_running_call_outlives_the_signal_to_stop(
+    process: "subprocess.Popen[bytes]", address: str, tmp_path: Path
+) -> None:
+    async with connect(address) as channel:
+        await until(channel, health_pb2.HealthCheckResponse.SERVING)
+        call = Client(channel).start("unary_stream", str(tmp_path / "go"))
+        await call.read()
+        process.terminate()
+        await until(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
+        (tmp_path / "go").touch()
+        answer = await call.read()
+
+    assert answer.value == "finished"
+    assert await asyncio.to_thread(process.wait, DEADLINE_SECONDS) == 0
+
+
+async def test_a_second_process_on_the_port_is_refused() -> None:
+    async def act(text: str) -> str:
+        return text
+
+    first, second = build(mount(act), Health([], [])), build(mount(act), Health([], []))
+    port = first.add_insecure_port("127.0.0.1:0")
+    await first.start()
+
+    with pytest.raises(RuntimeError):
+        second.add_insecure_port(f"127.0.0.1:{port}")
+
+    await first.stop(None)
+    await second.stop(None)
+
+
+async def test_a_message_beyond_the_limit_is_refused() -> None:
+    async def act(text: str) -> str:
+        return str(len(text))
+
+    server = build(mount(act), Health([], []))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await Client(channel).ask("unary_unary", "x" * (4 * 1024 * 1024 + 1))
+    await server.stop(None)
+
+    assert caught.value.code().name == "RESOURCE_EXHAUSTED"
