@@ -89,6 +89,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.created
 	@echo "Installing the pinned packages into $(VENV); the first time this takes up to a minute."
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -OO -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime

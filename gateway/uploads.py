@@ -14,11 +14,7 @@ UPLOAD_SECONDS = 300.0  # 10 MiB at 0.3 Mbit/s, which is what the edge allows a 
 
 
 class Feed:
-    """The messages of one upload, and why they broke off.
-
-    A cancelled call looks to a grpc.aio server like a stream that ended well, so a broken source is said in words:
-    a message that is neither spec nor bytes, for which storage refuses the whole upload.
-    """
+    """The messages of one upload, and why they broke off: without the last one storage refuses the whole upload."""
 
     def __init__(self, spec: storagepb.UploadObjectRequest.UploadSpec, chunks: AsyncIterator[bytes]) -> None:
         self.failure: Exception | None = None
@@ -26,14 +22,15 @@ class Feed:
         self._chunks = chunks
 
     async def messages(self) -> AsyncIterator[storagepb.UploadObjectRequest]:
-        """First what the file is, then its bytes, and on a failure the word that breaks off."""
+        """First what the file is, then its bytes, and unless their source failed the word that they are complete."""
         yield storagepb.UploadObjectRequest(spec=self._spec)
         try:
             async for chunk in self._chunks:
                 yield storagepb.UploadObjectRequest(chunk=chunk)
         except (KawaiiError, ClientDisconnect) as failure:
             self.failure = failure
-            yield storagepb.UploadObjectRequest()
+            return
+        yield storagepb.UploadObjectRequest(complete=True)
 
 
 async def store(

@@ -22,7 +22,8 @@ async def upload(
     """Take the spec off a stream and leave the bytes.
 
     Raises:
-        InvalidArgument: the first message is no spec, or a later one, when it is read, no bytes.
+        InvalidArgument: the first message is no spec; or, when the bytes are read, a later one is neither bytes nor the
+            end, or the stream is torn (reason UPLOAD_INCOMPLETE).
     """
     async for first in requests:
         if first.WhichOneof("payload") == "spec":
@@ -38,9 +39,14 @@ def _spec(spec: storagepb.UploadObjectRequest.UploadSpec) -> UploadSpec:
 
 async def _chunks(requests: AsyncIterator[storagepb.UploadObjectRequest]) -> AsyncIterator[bytes]:
     async for request in requests:
-        if request.WhichOneof("payload") != "chunk":
-            raise InvalidArgument("Every message after the first must carry bytes.", metadata={"field": "chunk"})
-        yield request.chunk
+        match request.WhichOneof("payload"):
+            case "chunk":
+                yield request.chunk
+            case "complete":
+                return
+            case _:
+                raise InvalidArgument("After the first message come bytes only.", metadata={"field": "chunk"})
+    raise InvalidArgument("The upload broke off before it was complete. Send it again.", "UPLOAD_INCOMPLETE")
 
 
 def order(request: storagepb.ImportObjectRequest) -> ImportOrder:

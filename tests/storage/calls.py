@@ -19,6 +19,7 @@ async def requests(spec: dict[str, Any], chunks: Iterable[bytes]) -> AsyncIterat
     yield Request(spec=Request.UploadSpec(**spec))
     for chunk in chunks:
         yield Request(chunk=chunk)
+    yield Request(complete=True)
 
 
 async def uploaded(stub: Stub, body: bytes, **spec: Any) -> storagepb.Object:

@@ -75,6 +75,7 @@ async def parts(body: bytes, size: int = 256 * 1024) -> AsyncIterator[Request]:
     yield Request(spec=Request.UploadSpec(prefix="generated"))
     for place in range(0, len(body), size):
         yield Request(chunk=body[place : place + size])
+    yield Request(complete=True)
 
 
 async def status_of(town: StorageSettings, path: str) -> int:

@@ -74,6 +74,19 @@ async def test_an_upload_must_begin_with_its_spec_and_go_on_with_bytes(stub: Stu
         assert (await refused(stub.UploadObject(stream)))[0] is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_an_upload_that_ends_without_the_word_complete_was_torn_and_is_not_kept(stub: Stub) -> None:
+    """A killed caller looks to the server like a stream that ended well."""
+
+    async def torn() -> AsyncIterator[Request]:
+        yield Request(spec=Request.UploadSpec())
+        yield Request(chunk=picture())
+
+    code, reason, _ = await refused(stub.UploadObject(torn()))
+
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UPLOAD_INCOMPLETE")
+    assert not (await stub.ListObjects(storagepb.ListObjectsRequest())).objects
+
+
 async def test_an_import_comes_back_with_its_public_address(stub: Stub, remote: Remote) -> None:
     source = remote.put("/r.png", ok(picture()))
     order = storagepb.ImportObjectRequest(source_uri=source, generation_id="gen_a", index=2)

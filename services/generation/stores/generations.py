@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
 from services.chassis.errors import AlreadyExists, NotFound
-from services.generation.model import FINAL, Failure, Generation, Output, State
+from services.generation.model import FINAL, MOVES, Failure, Generation, Output, State
 from services.generation.ports import Change, FenceLost, Page
 from services.generation.stores import rows
 from services.generation.stores.tables import generation, output
@@ -100,7 +100,9 @@ async def renew(connection: AsyncConnection, held: Generation, lease_seconds: fl
 async def change(
     connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
 ) -> Generation:
-    """Apply a fenced change and return the generation as it is now. Raises FenceLost."""
+    """Apply a fenced change and return the generation as it is now. Raises FenceLost, ValueError for an illegal move."""
+    if state is not held.state and state not in MOVES[held.state]:
+        raise ValueError(f"{held.state} may not become {state}")
     values = {
         "state": state,
         "tries": wanted.tries,

@@ -21,7 +21,7 @@ class SqlShares:
     async def insert(self, given: Share, token_digest: str) -> Share:
         """Insert it and its tags, or return the older one."""
         async with self._database.write() as connection:
-            result = await connection.execute(statements.insert_or_find(to_row(given, token_digest)))
+            result = await connection.execute(statements.insert_or_find(connection, to_row(given, token_digest)))
             kept = to_share(result.mappings().one())
             if kept.id == given.id and (rows := _tag_rows(kept)):
                 await connection.execute(insert(share_tag), rows)

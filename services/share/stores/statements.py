@@ -4,9 +4,10 @@ from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import Column, Select, Subquery, Table, Update, func, select, union_all, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
+from services.chassis.database import upsert
 from services.share.model import SHOWN, Facet, Share, View, Visibility
 from services.share.stores.tables import share, share_tag
 
@@ -21,12 +22,9 @@ NEWEST_FIRST = share.c.sequence.desc()
 LATEST_FIRST = (share.c.generate_ms.desc(), share.c.sequence.desc())
 
 
-def insert_or_find(row: dict[str, Any]) -> ReturningInsert[*tuple[Any, ...]]:
-    """Insert a share, or return the one with its digest. The empty update locks it, so that it cannot vanish before.
-
-    This dialect's insert is written the same way for SQLite.
-    """
-    statement = postgresql.insert(share).values(row)
+def insert_or_find(connection: AsyncConnection, row: dict[str, Any]) -> ReturningInsert[*tuple[Any, ...]]:
+    """Insert a share, or return the one with its digest. The empty update locks it, so that it cannot vanish before."""
+    statement = upsert(connection, share).values(row)
     same = {"generated_digest": share.c.generated_digest}
     return statement.on_conflict_do_update(index_elements=list(same), set_=same).returning(*COLUMNS)
 

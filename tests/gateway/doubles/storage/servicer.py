@@ -41,15 +41,18 @@ class StorageService(storagerpc.StorageServiceServicer):
             if message.HasField("spec"):
                 self.specs.append(message.spec)
                 continue
-            if not message.HasField("chunk"):
-                raise InvalidArgument("Every message after the first must carry bytes.")
+            if message.HasField("complete"):
+                return self._kept(bytes(content))
             await self.gate.wait()
             content += message.chunk
             self.messages.append(len(message.chunk))
             if not content.startswith(PNG):
                 raise InvalidArgument("The file is not a picture.", "INVALID_IMAGE")
+        raise InvalidArgument("The upload broke off.", "UPLOAD_INCOMPLETE")
+
+    def _kept(self, content: bytes) -> storagepb.Object:
         key = f"uploads/{len(self.rows)}.png"
-        self.kept[key] = bytes(content)
+        self.kept[key] = content
         return self.add(key, size_bytes=len(content), original_name=self.specs[-1].original_name)
 
     async def ImportObject(self, request: storagepb.ImportObjectRequest, context: Context) -> storagepb.Object:

@@ -30,7 +30,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkawaii/storage/v1/storage.proto\x12\x11kawaii.storage.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x02\n\x06Object\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\x03uri\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\rgeneration_id\x18\x06 \x01(\t\x12\r\n\x05index\x18\x07 \x01(\x05\x12\x15\n\roriginal_name\x18\x08 \x01(\t\x12\x12\n\nsource_uri\x18\t \x01(\t\x12\x14\n\x06source\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:6\xea\x41\x33\n\x11kawaii.dev/Object\x12\robjects/{key}*\x07objects2\x06object\"\xc7\x01\n\nUploadLink\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12;\n\x07headers\x18\x03 \x03(\x0b\x32*.kawaii.storage.v1.UploadLink.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd8\x01\n\x13UploadObjectRequest\x12\x41\n\x04spec\x18\x01 \x01(\x0b\x32\x31.kawaii.storage.v1.UploadObjectRequest.UploadSpecH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x1a\x62\n\nUploadSpec\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x15\n\roriginal_name\x18\x02 \x01(\t\x12\x16\n\x0emax_size_bytes\x18\x03 \x01(\x03\x12\x15\n\rgeneration_id\x18\x04 \x01(\tB\t\n\x07payload\"~\n\x13ImportObjectRequest\x12\x18\n\nsource_uri\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\rgeneration_id\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x11\n\tfile_name\x18\x04 \x01(\t\x12\x14\n\x0c\x64ownload_uri\x18\x05 \x01(\t\"<\n\x10GetObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\"\\\n\x11ReadObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"#\n\x12ReadObjectResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"b\n\x12ListObjectsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x15\n\rgeneration_id\x18\x04 \x01(\t\"Z\n\x13ListObjectsResponse\x12*\n\x07objects\x18\x01 \x03(\x0b\x32\x19.kawaii.storage.v1.Object\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x13\x44\x65leteObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\"f\n\x17\x43reateUploadLinkRequest\x12\x15\n\roriginal_name\x18\x01 \x01(\t\x12\x1a\n\x0c\x63ontent_type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nsize_bytes\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x02\",\n\x14\x43onfirmUploadRequest\x12\x14\n\x06object\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\xeb\x06\n\x0eStorageService\x12U\n\x0cUploadObject\x12&.kawaii.storage.v1.UploadObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00(\x01\x12S\n\x0cImportObject\x12&.kawaii.storage.v1.ImportObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00\x12q\n\tGetObject\x12#.kawaii.storage.v1.GetObjectRequest\x1a\x19.kawaii.storage.v1.Object\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=objects/**}\x12]\n\nReadObject\x12$.kawaii.storage.v1.ReadObjectRequest\x1a%.kawaii.storage.v1.ReadObjectResponse\"\x00\x30\x01\x12q\n\x0bListObjects\x12%.kawaii.storage.v1.ListObjectsRequest\x1a&.kawaii.storage.v1.ListObjectsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/objects\x12t\n\x0c\x44\x65leteObject\x12&.kawaii.storage.v1.DeleteObjectRequest\x1a\x16.google.protobuf.Empty\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=objects/**}\x12y\n\x10\x43reateUploadLink\x12*.kawaii.storage.v1.CreateUploadLinkRequest\x1a\x1d.kawaii.storage.v1.UploadLink\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/uploadLinks:\x01*\x12w\n\rConfirmUpload\x12\'.kawaii.storage.v1.ConfirmUploadRequest\x1a\x19.kawaii.storage.v1.Object\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/uploadLinks:confirm:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkawaii/storage/v1/storage.proto\x12\x11kawaii.storage.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x02\n\x06Object\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\x03uri\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\rgeneration_id\x18\x06 \x01(\t\x12\r\n\x05index\x18\x07 \x01(\x05\x12\x15\n\roriginal_name\x18\x08 \x01(\t\x12\x12\n\nsource_uri\x18\t \x01(\t\x12\x14\n\x06source\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:6\xea\x41\x33\n\x11kawaii.dev/Object\x12\robjects/{key}*\x07objects2\x06object\"\xc7\x01\n\nUploadLink\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12;\n\x07headers\x18\x03 \x03(\x0b\x32*.kawaii.storage.v1.UploadLink.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xec\x01\n\x13UploadObjectRequest\x12\x41\n\x04spec\x18\x01 \x01(\x0b\x32\x31.kawaii.storage.v1.UploadObjectRequest.UploadSpecH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08\x63omplete\x18\x03 \x01(\x08H\x00\x1a\x62\n\nUploadSpec\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x15\n\roriginal_name\x18\x02 \x01(\t\x12\x16\n\x0emax_size_bytes\x18\x03 \x01(\x03\x12\x15\n\rgeneration_id\x18\x04 \x01(\tB\t\n\x07payload\"~\n\x13ImportObjectRequest\x12\x18\n\nsource_uri\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\rgeneration_id\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x11\n\tfile_name\x18\x04 \x01(\t\x12\x14\n\x0c\x64ownload_uri\x18\x05 \x01(\t\"<\n\x10GetObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\"\\\n\x11ReadObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"#\n\x12ReadObjectResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"b\n\x12ListObjectsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x15\n\rgeneration_id\x18\x04 \x01(\t\"Z\n\x13ListObjectsResponse\x12*\n\x07objects\x18\x01 \x03(\x0b\x32\x19.kawaii.storage.v1.Object\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x13\x44\x65leteObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\"f\n\x17\x43reateUploadLinkRequest\x12\x15\n\roriginal_name\x18\x01 \x01(\t\x12\x1a\n\x0c\x63ontent_type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nsize_bytes\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x02\",\n\x14\x43onfirmUploadRequest\x12\x14\n\x06object\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\xeb\x06\n\x0eStorageService\x12U\n\x0cUploadObject\x12&.kawaii.storage.v1.UploadObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00(\x01\x12S\n\x0cImportObject\x12&.kawaii.storage.v1.ImportObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00\x12q\n\tGetObject\x12#.kawaii.storage.v1.GetObjectRequest\x1a\x19.kawaii.storage.v1.Object\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=objects/**}\x12]\n\nReadObject\x12$.kawaii.storage.v1.ReadObjectRequest\x1a%.kawaii.storage.v1.ReadObjectResponse\"\x00\x30\x01\x12q\n\x0bListObjects\x12%.kawaii.storage.v1.ListObjectsRequest\x1a&.kawaii.storage.v1.ListObjectsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/objects\x12t\n\x0c\x44\x65leteObject\x12&.kawaii.storage.v1.DeleteObjectRequest\x1a\x16.google.protobuf.Empty\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=objects/**}\x12y\n\x10\x43reateUploadLink\x12*.kawaii.storage.v1.CreateUploadLinkRequest\x1a\x1d.kawaii.storage.v1.UploadLink\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/uploadLinks:\x01*\x12w\n\rConfirmUpload\x12\'.kawaii.storage.v1.ConfirmUploadRequest\x1a\x19.kawaii.storage.v1.Object\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/uploadLinks:confirm:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -86,27 +86,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADLINK_HEADERSENTRY']._serialized_start=725
   _globals['_UPLOADLINK_HEADERSENTRY']._serialized_end=771
   _globals['_UPLOADOBJECTREQUEST']._serialized_start=774
-  _globals['_UPLOADOBJECTREQUEST']._serialized_end=990
-  _globals['_UPLOADOBJECTREQUEST_UPLOADSPEC']._serialized_start=881
-  _globals['_UPLOADOBJECTREQUEST_UPLOADSPEC']._serialized_end=979
-  _globals['_IMPORTOBJECTREQUEST']._serialized_start=992
-  _globals['_IMPORTOBJECTREQUEST']._serialized_end=1118
-  _globals['_GETOBJECTREQUEST']._serialized_start=1120
-  _globals['_GETOBJECTREQUEST']._serialized_end=1180
-  _globals['_READOBJECTREQUEST']._serialized_start=1182
-  _globals['_READOBJECTREQUEST']._serialized_end=1274
-  _globals['_READOBJECTRESPONSE']._serialized_start=1276
-  _globals['_READOBJECTRESPONSE']._serialized_end=1311
-  _globals['_LISTOBJECTSREQUEST']._serialized_start=1313
-  _globals['_LISTOBJECTSREQUEST']._serialized_end=1411
-  _globals['_LISTOBJECTSRESPONSE']._serialized_start=1413
-  _globals['_LISTOBJECTSRESPONSE']._serialized_end=1503
-  _globals['_DELETEOBJECTREQUEST']._serialized_start=1505
-  _globals['_DELETEOBJECTREQUEST']._serialized_end=1568
-  _globals['_CREATEUPLOADLINKREQUEST']._serialized_start=1570
-  _globals['_CREATEUPLOADLINKREQUEST']._serialized_end=1672
-  _globals['_CONFIRMUPLOADREQUEST']._serialized_start=1674
-  _globals['_CONFIRMUPLOADREQUEST']._serialized_end=1718
-  _globals['_STORAGESERVICE']._serialized_start=1721
-  _globals['_STORAGESERVICE']._serialized_end=2596
+  _globals['_UPLOADOBJECTREQUEST']._serialized_end=1010
+  _globals['_UPLOADOBJECTREQUEST_UPLOADSPEC']._serialized_start=901
+  _globals['_UPLOADOBJECTREQUEST_UPLOADSPEC']._serialized_end=999
+  _globals['_IMPORTOBJECTREQUEST']._serialized_start=1012
+  _globals['_IMPORTOBJECTREQUEST']._serialized_end=1138
+  _globals['_GETOBJECTREQUEST']._serialized_start=1140
+  _globals['_GETOBJECTREQUEST']._serialized_end=1200
+  _globals['_READOBJECTREQUEST']._serialized_start=1202
+  _globals['_READOBJECTREQUEST']._serialized_end=1294
+  _globals['_READOBJECTRESPONSE']._serialized_start=1296
+  _globals['_READOBJECTRESPONSE']._serialized_end=1331
+  _globals['_LISTOBJECTSREQUEST']._serialized_start=1333
+  _globals['_LISTOBJECTSREQUEST']._serialized_end=1431
+  _globals['_LISTOBJECTSRESPONSE']._serialized_start=1433
+  _globals['_LISTOBJECTSRESPONSE']._serialized_end=1523
+  _globals['_DELETEOBJECTREQUEST']._serialized_start=1525
+  _globals['_DELETEOBJECTREQUEST']._serialized_end=1588
+  _globals['_CREATEUPLOADLINKREQUEST']._serialized_start=1590
+  _globals['_CREATEUPLOADLINKREQUEST']._serialized_end=1692
+  _globals['_CONFIRMUPLOADREQUEST']._serialized_start=1694
+  _globals['_CONFIRMUPLOADREQUEST']._serialized_end=1738
+  _globals['_STORAGESERVICE']._serialized_start=1741
+  _globals['_STORAGESERVICE']._serialized_end=2616
 # @@protoc_insertion_point(module_scope)

@@ -143,7 +143,7 @@ Global___UploadLink: _TypeAlias = UploadLink  # noqa: Y015
 
 @_typing.final
 class UploadObjectRequest(_message.Message):
-    """UploadObjectRequest is the description of a file, then its bytes."""
+    """UploadObjectRequest is the description of a file, then its bytes, then the end."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -181,8 +181,11 @@ class UploadObjectRequest(_message.Message):
 
     SPEC_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
     chunk: _builtins.bytes
     """Bytes of the file, at most 1 MiB a message."""
+    complete: _builtins.bool
+    """The last message: true says that all bytes were sent. A cancelled stream looks to a server like an ended one."""
     @_builtins.property
     def spec(self) -> Global___UploadObjectRequest.UploadSpec:
         """What the file is."""
@@ -192,12 +195,13 @@ class UploadObjectRequest(_message.Message):
         *,
         spec: Global___UploadObjectRequest.UploadSpec | None = ...,
         chunk: _builtins.bytes = ...,
+        complete: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "payload", b"payload", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "complete", b"complete", "payload", b"payload", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "payload", b"payload", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "complete", b"complete", "payload", b"payload", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["spec", "chunk"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["spec", "chunk", "complete"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

@@ -83,7 +83,8 @@ class StorageServiceServicer:
     """
 
     def UploadObject(self, request_iterator, context):
-        """UploadObject takes a file: the first message says what it is, every later one carries bytes.
+        """UploadObject takes a file: the first message says what it is, the next carry bytes, the last says it is complete.
+        A stream that ends without that last word was torn, and nothing is kept of it.
         The type is read from the bytes. A key that exists with the same content returns the existing object;
         with other content it is ALREADY_EXISTS.
         No REST mapping: browsers upload through the gateway's multipart routes.

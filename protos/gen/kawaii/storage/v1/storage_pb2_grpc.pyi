@@ -35,7 +35,8 @@ class StorageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> StorageServiceAsyncStub: ...
     UploadObject: _grpc.StreamUnaryMultiCallable[_storage_pb2.UploadObjectRequest, _storage_pb2.Object]
-    """UploadObject takes a file: the first message says what it is, every later one carries bytes.
+    """UploadObject takes a file: the first message says what it is, the next carry bytes, the last says it is complete.
+    A stream that ends without that last word was torn, and nothing is kept of it.
     The type is read from the bytes. A key that exists with the same content returns the existing object;
     with other content it is ALREADY_EXISTS.
     No REST mapping: browsers upload through the gateway's multipart routes.
@@ -66,7 +67,8 @@ class StorageServiceAsyncStub(StorageServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     UploadObject: _aio.StreamUnaryMultiCallable[_storage_pb2.UploadObjectRequest, _storage_pb2.Object]  # type: ignore[assignment]
-    """UploadObject takes a file: the first message says what it is, every later one carries bytes.
+    """UploadObject takes a file: the first message says what it is, the next carry bytes, the last says it is complete.
+    A stream that ends without that last word was torn, and nothing is kept of it.
     The type is read from the bytes. A key that exists with the same content returns the existing object;
     with other content it is ALREADY_EXISTS.
     No REST mapping: browsers upload through the gateway's multipart routes.
@@ -100,7 +102,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_storage_pb2.UploadObjectRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.Object, _abc.Awaitable[_storage_pb2.Object]]:
-        """UploadObject takes a file: the first message says what it is, every later one carries bytes.
+        """UploadObject takes a file: the first message says what it is, the next carry bytes, the last says it is complete.
+        A stream that ends without that last word was torn, and nothing is kept of it.
         The type is read from the bytes. A key that exists with the same content returns the existing object;
         with other content it is ALREADY_EXISTS.
         No REST mapping: browsers upload through the gateway's multipart routes.

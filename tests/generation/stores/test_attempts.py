@@ -1,0 +1,146 @@
+"""What an attempt was answered is a fact: nobody needs a lease to note it, and it is noted once, on every engine."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import select
+
+from services.chassis.database import Database
+from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
+from services.generation.model import Failure, State
+from services.generation.ports import Change, GenerationStore
+from services.generation.stores.tables import attempt as table
+from tests.generation.builders import attempt_for, brought, dialed, ordered
+
+UNSURE = (State.SENDING, State.AMBIGUOUS, State.UNKNOWN)
+DIALED = sorted(set(State) - {State.READY, State.EXPIRED, State.DIALING})
+
+
+async def test_an_attempt_is_found_by_its_id(store: GenerationStore) -> None:
+    await ordered(store)
+    (ready,) = await store.claim([State.READY], 1, 60)
+    attempt = attempt_for(ready)
+    dialing = await store.dial(ready, attempt)
+
+    assert dialing.attempt_id == attempt.id
+    assert await store.attempt(attempt.id) == attempt
+    assert await store.attempt("att_nobody") is None
+
+
+@pytest.mark.parametrize("state", UNSURE)
+async def test_an_answer_sets_an_unsure_generation_running(store: GenerationStore, state: State) -> None:
+    held = await brought(store, state)
+    now = await store.accept(held.attempt_id, "task1", 0)
+
+    assert (now.state, now.task_id, now.fence) == (State.RUNNING, "task1", held.fence + 1)
+    assert now.submit_ms
+    assert not now.complete_ms
+    assert (await store.events(0, 1000))[-1].generation == now
+    assert [row.id for row in await store.claim([State.RUNNING], 1, 60)] == [held.id]
+
+
+@pytest.mark.parametrize("state", [state for state in DIALED if state not in UNSURE])
+async def test_an_answer_leaves_any_other_state_as_it_is(store: GenerationStore, state: State) -> None:
+    held = await brought(store, state)
+    now = await store.accept(held.attempt_id, "task1", 0)
+
+    assert (now.state, now.task_id) == (state, "task1")
+
+
+async def test_an_answer_takes_back_the_end_of_an_unknown(store: GenerationStore) -> None:
+    held = await brought(store, State.AMBIGUOUS)
+    unknown = await store.move(held, State.UNKNOWN, Change(failure=Failure("ANSWER_LOST", "No news.")))
+    now = await store.accept(unknown.attempt_id, "task1", 0)
+
+    assert unknown.failure
+    assert now.failure is None
+
+
+async def test_the_first_answer_stays(store: GenerationStore) -> None:
+    held = await brought(store, State.SENDING)
+    first = await store.accept(held.attempt_id, "task1", 60)
+    events = len(await store.events(0, 1000))
+    again = await store.accept(held.attempt_id, "task1", 0)
+    other = await store.accept(held.attempt_id, "task2", 0)
+
+    assert first == again == other
+    assert len(await store.events(0, 1000)) == events
+    attempt = await store.attempt(held.attempt_id)
+    assert attempt
+    assert attempt.task_id == "task1"
+
+
+async def test_ten_who_learn_it_at_once_set_it_running_once(store: GenerationStore) -> None:
+    held = await brought(store, State.AMBIGUOUS)
+    events = len(await store.events(0, 1000))
+
+    told = await asyncio.gather(*(store.accept(held.attempt_id, "task1", 60) for _ in range(10)))
+
+    assert len(set(told)) == 1
+    assert len(await store.events(0, 1000)) == events + 1
+
+
+async def test_a_generation_is_found_by_its_task(store: GenerationStore) -> None:
+    held = await brought(store, State.SENDING)
+    now = await store.accept(held.attempt_id, "task1", 0)
+
+    assert await store.get("task1") == now
+    attempt = await store.attempt_of_task("task1")
+    assert attempt
+    assert attempt.id == held.attempt_id
+    assert await store.attempt_of_task("task2") is None
+
+
+async def test_the_answer_to_an_earlier_attempt_is_noted_with_it_alone(store: GenerationStore) -> None:
+    first = await dialed(store)
+    ready = await store.move(first, State.READY)
+    (claimed,) = await store.claim([State.READY], 1, 60)
+    second = await store.dial(claimed, attempt_for(ready))
+    now = await store.accept(first.attempt_id, "task1", 0)
+
+    assert (now.state, now.attempt_id, now.task_id) == (State.DIALING, second.attempt_id, "")
+    attempt = await store.attempt_of_task("task1")
+    assert attempt
+    assert attempt.id == first.attempt_id
+
+
+@pytest.mark.parametrize(
+    ("outcome", "word", "detail"),
+    [
+        (Accepted("task1"), "ACCEPTED", ""),
+        (NotSent("ConnectError"), "NOTSENT", "ConnectError"),
+        (Refused(429, "Slow down"), "REFUSED", "Slow down"),
+        (Rejected(422, "No"), "REJECTED", "No"),
+        (Ambiguous("x" * 2000), "AMBIGUOUS", "x" * 512),
+    ],
+)
+async def test_the_outcome_of_an_attempt_is_kept(
+    store: GenerationStore, database: Database, outcome: Outcome, word: str, detail: str
+) -> None:
+    held = await dialed(store)
+    await store.note_outcome(held.attempt_id, outcome)
+
+    async with database.read() as connection:
+        row = (await connection.execute(select(table).where(table.c.id == held.attempt_id))).one()
+    assert (row.outcome, row.detail) == (word, detail)
+    assert row.answer_ms >= row.create_ms
+
+
+async def test_waking_makes_a_waiting_generation_due(store: GenerationStore) -> None:
+    held = await brought(store, State.SENDING)
+    await store.accept(held.attempt_id, "task1", 3600)
+    before = await store.claim([State.RUNNING], 1, 60)
+    await store.wake(held.id)
+
+    assert before == []
+    assert [row.id for row in await store.claim([State.RUNNING], 1, 60)] == [held.id]
+
+
+async def test_waking_disturbs_nobody_who_waits_for_something_else(store: GenerationStore) -> None:
+    held = await brought(store, State.STORING)
+    (claimed,) = await store.claim([State.STORING], 1, 60)
+    await store.touch(claimed, Change(due_in=3600))
+    await store.wake(held.id)
+    await store.wake("gen_nobody")
+
+    assert await store.claim([State.STORING], 1, 60) == []

@@ -1,0 +1,61 @@
+"""The outbox tells every change once, in order, and never something late before what was already read."""
+
+import asyncio
+
+from services.generation.model import Event, State
+from services.generation.ports import Change, GenerationStore
+from tests.generation.builders import brought, ordered
+
+WRITERS, ORDERS = 10, 8
+
+
+async def read_all(store: GenerationStore, wanted: int, batch: int) -> list[Event]:
+    """Read on from the last sequence, as a consumer does, while others write."""
+    read: list[Event] = []
+    while len(read) < wanted:
+        found = await store.events(read[-1].sequence if read else 0, batch)
+        read += found
+        await asyncio.sleep(0)
+    return read
+
+
+async def write(store: GenerationStore) -> list[str]:
+    return [(await ordered(store)).id for _ in range(ORDERS)]
+
+
+async def test_a_consumer_misses_nothing_while_others_write(store: GenerationStore) -> None:
+    """On PostgreSQL sequences are given before the commit: without care a reader would pass one over."""
+    reading = asyncio.create_task(read_all(store, WRITERS * ORDERS, 7))
+    written = await asyncio.gather(*(write(store) for _ in range(WRITERS)))
+    async with asyncio.timeout(30):
+        read = await reading
+
+    told = [event.generation.id for event in read]
+    assert sorted(told) == sorted(identifier for part in written for identifier in part)
+    sequences = [event.sequence for event in read]
+    assert sequences == sorted(set(sequences))
+    assert len({event.id for event in read}) == len(read)
+
+
+async def test_the_events_of_a_generation_are_its_story(store: GenerationStore) -> None:
+    await brought(store, State.UNKNOWN)
+
+    told = [event.generation.state for event in await store.events(0, 100)]
+    assert told == [State.READY, State.DIALING, State.SENDING, State.AMBIGUOUS, State.UNKNOWN]
+
+
+async def test_an_event_keeps_what_was_then(store: GenerationStore) -> None:
+    held = await brought(store, State.RUNNING)
+    then = await store.touch(held, Change(progress=10))
+    await store.move(then, State.FAILED)
+
+    assert (await store.events(0, 100))[-2].generation == then
+
+
+async def test_a_reader_goes_on_where_it_stopped(store: GenerationStore) -> None:
+    await brought(store, State.RUNNING)
+    everything = await store.events(0, 100)
+
+    assert await store.events(0, 2) == everything[:2]
+    assert await store.events(everything[1].sequence, 100) == everything[2:]
+    assert await store.events(everything[-1].sequence, 100) == []

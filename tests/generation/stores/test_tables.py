@@ -1,0 +1,25 @@
+"""The tables that statements are written against are those that the migrations make, on every engine."""
+
+from typing import Any
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+from services.chassis.database import make_engine
+from services.chassis.settings import TownSettings
+from services.generation.stores.tables import metadata
+
+
+def differences(connection: Connection) -> Any:
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return compare_metadata(context, metadata)
+
+
+async def test_the_migrations_make_the_tables(engine: TownSettings) -> None:
+    opened = make_engine(engine, "generation")
+    async with opened.connect() as connection:
+        found = await connection.run_sync(differences)
+    await opened.dispose()
+
+    assert found == []
