@@ -70,16 +70,23 @@ class ModelSpec:
     min_images: int = 0
     max_images: int = 0
     parameters: Mapping[str, "Parameter"] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    credits: float = 0.0
+
+    def name_of(self, field_name: str) -> str:
+        """What the provider calls a field of the draft for this model: no two models agree (kie.md 4.4)."""
+        return self.names.get(field_name, field_name)
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a model's extra field may hold."""
+    """What a model's extra field may hold, and what is sent when an order says nothing."""
 
     kind: type
     choices: tuple[Any, ...] = ()
     least: int | None = None
     most: int | None = None
+    default: Any = None
 
 
 @dataclass(frozen=True)

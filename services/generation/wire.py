@@ -173,4 +173,5 @@ def model_pb(spec: ModelSpec) -> generationpb.Model:
         min_images=spec.min_images,
         max_images=spec.max_images,
         parameters=list(spec.parameters),
+        credits=spec.credits,
     )

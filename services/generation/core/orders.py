@@ -32,7 +32,13 @@ def checked(draft: Draft, models: Mapping[str, ModelSpec]) -> tuple[Draft, Model
         check_parameter(name, value, spec.parameters)
     ratio = choose("aspect_ratio", draft.aspect_ratio, spec.aspect_ratios)
     format_ = choose("output_format", draft.output_format, spec.output_formats)
-    return replace(draft, aspect_ratio=ratio, output_format=format_), spec
+    parameters = {**defaults_of(spec), **draft.parameters}
+    return replace(draft, aspect_ratio=ratio, output_format=format_, parameters=parameters), spec
+
+
+def defaults_of(spec: ModelSpec) -> dict[str, Any]:
+    """The extra fields a model wants to be told even when the order says nothing."""
+    return {name: wanted.default for name, wanted in spec.parameters.items() if wanted.default is not None}
 
 
 def check_prompt(prompt: str, spec: ModelSpec) -> None:

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping
 
+from services.generation.ports import Provider
 from services.generation.providers.flux_kontext import FluxKontext
 from services.generation.providers.gpt4o_image import Gpt4oImage
 from services.generation.providers.kie import Kie
+from services.generation.providers.market_jobs import MarketJobs
 
-PROVIDERS: tuple[type[Gpt4oImage] | type[FluxKontext], ...] = (Gpt4oImage, FluxKontext)
+PROVIDERS = (Gpt4oImage, FluxKontext, MarketJobs)
 
 # The last words of the callback paths that the seeds gave to KIE.
 CALLBACK_KINDS: Mapping[str, str] = {provider.family: provider.callback_kind for provider in PROVIDERS}
 
 
-def make_providers(kie: Kie) -> dict[str, Gpt4oImage | FluxKontext]:
+def make_providers(kie: Kie) -> dict[str, Provider]:
     """One provider a family, by family."""
     return {provider.family: provider(kie) for provider in PROVIDERS}
 

@@ -1,4 +1,7 @@
-"""The table of models: what may be asked of each. A new model is a row here and nothing else."""
+"""The table of models: what may be asked of each (kie.md 2 to 4). A new model is a row here and nothing else.
+
+The ids, fields, enums and limits of the Market's rows are KIE's of August 2026; the first of a list is the default.
+"""
 
 from collections.abc import Mapping
 
@@ -13,6 +16,11 @@ KONTEXT_PARAMETERS = {
     "safetyTolerance": Parameter(int, least=0, most=6),
     "watermark": Parameter(str),
 }
+
+BANANA_RATIOS = ("1:1", "9:16", "16:9", "3:4", "4:3", "3:2", "2:3", "5:4", "4:5", "21:9", "auto")
+WIDE_RATIOS = ("auto", *BANANA_RATIOS[:-1], "1:4", "4:1", "1:8", "8:1")
+SEVEN_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
+RESOLUTION = Parameter(str, choices=("1K", "2K", "4K"), default="1K")
 
 ROWS = (
     ModelSpec(
@@ -43,6 +51,81 @@ ROWS = (
         output_formats=("jpeg", "png"),
         max_images=1,
         parameters=KONTEXT_PARAMETERS,
+    ),
+    ModelSpec(
+        id="google/nano-banana",
+        family="market-jobs",
+        display_name="Nano Banana",
+        max_prompt_length=5_000,
+        aspect_ratios=BANANA_RATIOS,
+        output_formats=("png", "jpeg"),
+        parameters={"nsfw_checker": FLAG},
+    ),
+    ModelSpec(
+        id="google/nano-banana-edit",
+        family="market-jobs",
+        display_name="Nano Banana Edit",
+        max_prompt_length=5_000,
+        aspect_ratios=BANANA_RATIOS,
+        output_formats=("png", "jpeg"),
+        min_images=1,
+        max_images=10,
+        parameters={"nsfw_checker": FLAG},
+        names={"image_uris": "image_urls"},
+    ),
+    ModelSpec(
+        id="nano-banana-pro",
+        family="market-jobs",
+        display_name="Nano Banana Pro",
+        max_prompt_length=10_000,
+        aspect_ratios=BANANA_RATIOS,
+        output_formats=("png", "jpg"),
+        max_images=8,
+        parameters={"resolution": RESOLUTION},
+        names={"image_uris": "image_input"},
+    ),
+    ModelSpec(
+        id="nano-banana-2",
+        family="market-jobs",
+        display_name="Nano Banana 2",
+        max_prompt_length=20_000,
+        aspect_ratios=WIDE_RATIOS,
+        output_formats=("jpg", "png"),
+        max_images=14,
+        parameters={"resolution": RESOLUTION},
+        names={"image_uris": "image_input"},
+    ),
+    ModelSpec(
+        id="gpt-image-2-text-to-image",
+        family="market-jobs",
+        display_name="GPT Image 2",
+        max_prompt_length=20_000,
+        aspect_ratios=("auto", "1:1", "3:2", "2:3", "16:9", "9:16", "4:3", "3:4"),
+        # Other resolutions are refused for auto and for some ratios (kie.md 4.4), so only the safe one is offered.
+        parameters={"resolution": Parameter(str, choices=("1K",), default="1K")},
+    ),
+    ModelSpec(
+        id="flux-2/pro-text-to-image",
+        family="market-jobs",
+        display_name="Flux 2 Pro",
+        max_prompt_length=4_800,  # documented 5000, but 4900 was refused in the field (kie.md 4.1)
+        aspect_ratios=SEVEN_RATIOS,
+        parameters={"resolution": Parameter(str, choices=("1K", "2K"), default="1K"), "nsfw_checker": FLAG},
+    ),
+    ModelSpec(
+        id="seedream/4.5-text-to-image",
+        family="market-jobs",
+        display_name="Seedream 4.5",
+        max_prompt_length=3_000,
+        aspect_ratios=SEVEN_RATIOS,
+        parameters={"quality": Parameter(str, choices=("basic", "high"), default="basic")},
+    ),
+    ModelSpec(
+        id="z-image",
+        family="market-jobs",
+        display_name="Z-Image",
+        max_prompt_length=1_000,
+        aspect_ratios=("1:1", "4:3", "3:4", "16:9", "9:16"),
     ),
 )
 MODELS: Mapping[str, ModelSpec] = {row.id: row for row in ROWS}

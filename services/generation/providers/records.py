@@ -13,6 +13,8 @@ NOT_VISIBLE = frozenset({OK, 404, 422})  # kie.md 0.5: a task just created may b
 OVER = frozenset({408, 501})  # kie.md 4.2: silent for ten minutes, or finished and failed
 FLAG_SUCCESS, FLAG_FAILED = 1, 2  # kie.md 2.2: 2 and above have failed
 URL_NAMES = ("resultUrls", "result_urls", "resultImageUrl", "imageUrl", "url")
+MAX_URIS = 16  # no model makes more than six pictures
+MAX_URI_LENGTH = 4_096  # a signed link has under one thousand
 NO_WORDS = "The upstream could not make the picture."
 
 
@@ -44,24 +46,24 @@ def by_flag(data: dict[str, Any], uris: tuple[str, ...], *, failed: bool = False
 
 
 def percent(value: Any) -> int:
-    """Progress as a percentage: KIE sends the fraction "0.48" as text, other families an integer."""
+    """Progress as a percentage: KIE's 4o sends the fraction "0.48" as text, its Market whole percents."""
     try:
         fraction = float(value)
     except (TypeError, ValueError):
         return 0
-    scaled = fraction * 100 if fraction <= 1 else fraction
+    scaled = fraction * 100 if fraction <= 1 and not isinstance(value, int) else fraction
     return int(min(max(scaled, 0), 100)) if math.isfinite(scaled) else 0
 
 
 def uris_in(*places: Any) -> tuple[str, ...]:
     """The result URLs, under whatever name and in whatever shape callers have seen, in order, each once."""
-    return tuple(dict.fromkeys(uri for place in places for uri in _uris(place)))
+    return tuple(dict.fromkeys(uri for place in places for uri in _uris(place)))[:MAX_URIS]
 
 
 def _uris(place: Any) -> Iterator[str]:
     match place:
         case str() if place.startswith(("http://", "https://")):
-            yield place
+            yield from [place] if place.isprintable() and " " not in place and len(place) <= MAX_URI_LENGTH else []
         case str() if place[:1] in {"{", "["}:
             yield from _uris(_parsed(place))
         case list():

@@ -39,7 +39,8 @@ async def of_request(connection: AsyncConnection, request_key: str, request_hash
 
 async def find(connection: AsyncConnection, identifier: str) -> Generation:
     """By our id or the provider's task id. Raises NotFound."""
-    match = or_(generation.c.id == identifier, generation.c.task_id == identifier)
+    of_task = and_(generation.c.task_id == identifier, generation.c.task_id != "")
+    match = or_(generation.c.id == identifier, of_task)
     row = (await connection.execute(select(generation).where(match).limit(1))).first()
     if row is None:
         raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")

@@ -177,6 +177,7 @@ class Generation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, generations/{generation_id}."""
     state: Global___Generation.State.ValueType
@@ -193,6 +194,8 @@ class Generation(_message.Message):
     """How far the provider is, 0 to 100."""
     provider_task_id: _builtins.str
     """The provider's own task id; empty until it is known."""
+    joined: _builtins.bool
+    """True when the request_id had made this generation before, so that nothing new was ordered. CreateGeneration only."""
     @_builtins.property
     def image_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Public URLs of the pictures to start from."""
@@ -239,10 +242,11 @@ class Generation(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
+        joined: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "parameters", b"parameters", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "image_uris", b"image_uris", "model", b"model", "name", b"name", "output_format", b"output_format", "outputs", b"outputs", "parameters", b"parameters", "progress_percent", b"progress_percent", "prompt", b"prompt", "provider_task_id", b"provider_task_id", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "image_uris", b"image_uris", "joined", b"joined", "model", b"model", "name", b"name", "output_format", b"output_format", "outputs", b"outputs", "parameters", b"parameters", "progress_percent", b"progress_percent", "prompt", b"prompt", "provider_task_id", b"provider_task_id", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,6 +267,7 @@ class Model(_message.Message):
     MIN_IMAGES_FIELD_NUMBER: _builtins.int
     MAX_IMAGES_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    CREDITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, models/{model_id}; the id may hold slashes."""
     family: _builtins.str
@@ -275,6 +280,8 @@ class Model(_message.Message):
     """Fewest pictures to start from."""
     max_images: _builtins.int
     """Most pictures to start from."""
+    credits: _builtins.float
+    """What one picture costs, in the provider's credits; 0 when it is not known."""
     @_builtins.property
     def aspect_ratios(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ratios it takes; the first is the default."""
@@ -299,10 +306,11 @@ class Model(_message.Message):
         min_images: _builtins.int = ...,
         max_images: _builtins.int = ...,
         parameters: _abc.Iterable[_builtins.str] | None = ...,
+        credits: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratios", b"aspect_ratios", "display_name", b"display_name", "family", b"family", "max_images", b"max_images", "max_prompt_length", b"max_prompt_length", "min_images", b"min_images", "name", b"name", "output_formats", b"output_formats", "parameters", b"parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratios", b"aspect_ratios", "credits", b"credits", "display_name", b"display_name", "family", b"family", "max_images", b"max_images", "max_prompt_length", b"max_prompt_length", "min_images", b"min_images", "name", b"name", "output_formats", b"output_formats", "parameters", b"parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -521,6 +529,32 @@ class CancelGenerationRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelGenerationRequest: _TypeAlias = CancelGenerationRequest  # noqa: Y015
+
+@_typing.final
+class RetryGenerationRequest(_message.Message):
+    """RetryGenerationRequest names the generation to try again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ACCEPT_DOUBLE_BILLING_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """generations/{id}."""
+    accept_double_billing: _builtins.bool
+    """Needed for a generation in UNKNOWN: its first order may have been taken."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        accept_double_billing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_double_billing", b"accept_double_billing", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryGenerationRequest: _TypeAlias = RetryGenerationRequest  # noqa: Y015
 
 @_typing.final
 class WatchGenerationRequest(_message.Message):

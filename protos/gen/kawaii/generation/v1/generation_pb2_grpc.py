@@ -58,6 +58,11 @@ class GenerationServiceStub:
                 request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.CancelGenerationRequest.SerializeToString,
                 response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
                 _registered_method=True)
+        self.RetryGeneration = channel.unary_unary(
+                '/kawaii.generation.v1.GenerationService/RetryGeneration',
+                request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationRequest.SerializeToString,
+                response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+                _registered_method=True)
         self.WatchGeneration = channel.unary_stream(
                 '/kawaii.generation.v1.GenerationService/WatchGeneration',
                 request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.WatchGenerationRequest.SerializeToString,
@@ -123,6 +128,14 @@ class GenerationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryGeneration(self, request, context):
+        """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
+        upstream and may be billed again, so one whose first order may still be billed needs accept_double_billing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchGeneration(self, request, context):
         """WatchGeneration sends the generation now and again at each change, and ends after a final state.
         """
@@ -182,6 +195,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
             'CancelGeneration': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelGeneration,
                     request_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.CancelGenerationRequest.FromString,
+                    response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.SerializeToString,
+            ),
+            'RetryGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryGeneration,
+                    request_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationRequest.FromString,
                     response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.SerializeToString,
             ),
             'WatchGeneration': grpc.unary_stream_rpc_method_handler(
@@ -321,6 +339,33 @@ class GenerationService:
             target,
             '/kawaii.generation.v1.GenerationService/CancelGeneration',
             kawaii_dot_generation_dot_v1_dot_generation__pb2.CancelGenerationRequest.SerializeToString,
+            kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.generation.v1.GenerationService/RetryGeneration',
+            kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationRequest.SerializeToString,
             kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
             options,
             channel_credentials,

@@ -50,6 +50,10 @@ class GenerationServiceStub:
     """CancelGeneration ends a generation for its owner. Before the submit nothing is billed; after it the provider
     cannot be stopped, so a result that still arrives is recorded but not shown. Repeating it changes nothing.
     """
+    RetryGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.RetryGenerationRequest, _generation_pb2.Generation]
+    """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
+    upstream and may be billed again, so one whose first order may still be billed needs accept_double_billing.
+    """
     WatchGeneration: _grpc.UnaryStreamMultiCallable[_generation_pb2.WatchGenerationRequest, _generation_pb2.Generation]
     """WatchGeneration sends the generation now and again at each change, and ends after a final state."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_generation_pb2.WatchEventsRequest, _generation_pb2.Event]
@@ -88,6 +92,10 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.CancelGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
     """CancelGeneration ends a generation for its owner. Before the submit nothing is billed; after it the provider
     cannot be stopped, so a result that still arrives is recorded but not shown. Repeating it changes nothing.
+    """
+    RetryGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.RetryGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
+    """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
+    upstream and may be billed again, so one whose first order may still be billed needs accept_double_billing.
     """
     WatchGeneration: _aio.UnaryStreamMultiCallable[_generation_pb2.WatchGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
     """WatchGeneration sends the generation now and again at each change, and ends after a final state."""
@@ -148,6 +156,16 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_pb2.Generation, _abc.Awaitable[_generation_pb2.Generation]]:
         """CancelGeneration ends a generation for its owner. Before the submit nothing is billed; after it the provider
         cannot be stopped, so a result that still arrives is recorded but not shown. Repeating it changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryGeneration(
+        self,
+        request: _generation_pb2.RetryGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.Generation, _abc.Awaitable[_generation_pb2.Generation]]:
+        """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
+        upstream and may be billed again, so one whose first order may still be billed needs accept_double_billing.
         """
 
     @_abc_1.abstractmethod

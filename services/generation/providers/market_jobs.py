@@ -1,0 +1,71 @@
+"""KIE's Market, the unified jobs API (kie.md 4): one pair of endpoints, a table of models, `state` and JSON inside JSON."""
+
+from typing import Any
+
+import orjson
+
+from services.generation.answers import Broken, Drawing, Drawn, Gone, Later, Outcome, Record
+from services.generation.model import Draft
+from services.generation.ports import Key
+from services.generation.providers.kie import COMMON_LINK, Connected, Kie
+from services.generation.providers.models import MODELS
+from services.generation.providers.records import NO_WORDS, percent, record_in, uris_in
+from services.generation.providers.replies import SERVER_ERROR, number, sentence
+
+BASE = "/api/v1/jobs"
+
+
+class MarketJobs:
+    """The Market family: nano-banana and its neighbours."""
+
+    family = "market-jobs"
+    callback_kind = "nano-banana"
+
+    def __init__(self, kie: Kie) -> None:
+        self._kie = kie
+
+    async def submit(self, draft: Draft, callback_uri: str, key: Key, connected: Connected) -> Outcome:
+        """See ports."""
+        return await self._kie.submit(f"{BASE}/createTask", order_of(draft, callback_uri), key, connected)
+
+    async def fetch(self, task_id: str, key: Key) -> Record:
+        """See ports."""
+        return record_in(await self._kie.read(f"{BASE}/recordInfo", {"taskId": task_id}, key), record_of)
+
+    async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
+        """See ports. The common endpoint needs the URL alone."""
+        del task_id
+        return await self._kie.link(COMMON_LINK, {"url": uri}, key)
+
+    def owns(self, uri: str) -> bool:
+        """See ports."""
+        return self._kie.owns(uri)
+
+
+def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:
+    """The body of createTask: every field under the name that this very model has for it."""
+    spec = MODELS[draft.model]
+    given: dict[str, Any] = {"aspect_ratio": draft.aspect_ratio, "output_format": draft.output_format}
+    given["image_uris"] = list(draft.image_uris)
+    named = {spec.name_of(field): value for field, value in given.items() if value}
+    order_input = {"prompt": draft.prompt, **named, **draft.parameters}
+    return {"model": draft.model, "callBackUrl": callback_uri, "input": order_input}
+
+
+def record_of(data: dict[str, Any]) -> Record:
+    """The verdict of a record. Only resultJson holds results: `param` holds the inputs' URLs (kie.md 8, 14)."""
+    state = data.get("state")
+    if state == "fail":
+        return Broken(number(data.get("failCode")) or SERVER_ERROR, sentence(data.get("failMsg") or NO_WORDS))
+    uris = uris_in(parsed(data.get("resultJson")))
+    if state == "success" and uris:
+        return Drawn(uris)
+    return Drawing(percent(data.get("progress")))
+
+
+def parsed(result: Any) -> Any:
+    """ResultJson is JSON text on the wire, and an object on some pages."""
+    try:
+        return orjson.loads(result) if isinstance(result, str) else result
+    except orjson.JSONDecodeError:
+        return None
