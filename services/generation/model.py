@@ -42,6 +42,8 @@ MOVES: Mapping[State, frozenset[State]] = {
 UNSENT = frozenset({State.READY, State.DIALING})
 UNANSWERED = frozenset({State.SENDING, State.AMBIGUOUS, State.UNKNOWN})
 UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
+# Not moves of ours: what an owner may order once more, as a new chain of attempts.
+RETRYABLE = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST, State.UNKNOWN})
 FINAL = frozenset(state for state, following in MOVES.items() if not following) | {State.UNKNOWN}
 
 
@@ -133,9 +135,12 @@ class Generation:
     failure: Failure | None = None
     create_ms: int = 0
     update_ms: int = 0
+    ready_ms: int = 0
     submit_ms: int = 0
     store_ms: int = 0
     complete_ms: int = 0
+    joined: bool = False
+    """True when an order's request id had made it before."""
 
     @property
     def face(self) -> tuple[object, ...]:
@@ -153,6 +158,10 @@ class Attempt:
     key_print: str
     token_digest: str
     task_id: str = ""
+    outcome: str = ""
+    detail: str = ""
+    create_ms: int = 0
+    answer_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,15 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Story:
+    """All that is known of a generation: its events, its attempts and the webhooks that named them."""
+
+    events: tuple[Event, ...]
+    attempts: tuple[Attempt, ...]
+    callbacks: tuple["Callback", ...]
+
+
+@dataclass(frozen=True)
 class Callback:
     """A webhook that was verified and kept, to be looked into."""
 
@@ -176,3 +194,4 @@ class Callback:
     code: int
     tries: int = 0
     create_ms: int = 0
+    verdict: str = ""

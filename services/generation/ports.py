@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Protocol
 
 from services.generation.answers import Copy, Gone, Later, Outcome, Record
-from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State
+from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State, Story
 
 
 class FenceLost(Exception):  # noqa: N818 - it is news, not a mistake
@@ -123,6 +123,12 @@ class GenerationStore(Protocol):
 
     async def cancel(self, generation: Generation) -> Generation:
         """CANCELED from any state that is not final, ending leases. Raises FenceLost."""
+
+    async def restart(self, generation: Generation) -> Generation:
+        """READY again for a new chain of attempts, its outputs removed. Raises FenceLost."""
+
+    async def story(self, generation: Generation) -> Story:
+        """Everything that happened to a generation, each part oldest first."""
 
     async def keep_callback(self, callback: Callback) -> bool:
         """Put a webhook into the inbox; False when the same (attempt, task, code) is there already."""

@@ -52,6 +52,13 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
         generation = await self._generations.cancel(wire.identifier(request.name))
         return wire.to_pb(generation, self._files)
 
+    async def RetryGeneration(
+        self, request: generationpb.RetryGenerationRequest, context: Context
+    ) -> generationpb.Generation:
+        identifier, accepted = wire.identifier(request.name), request.accept_double_billing
+        generation = await self._generations.retry(identifier, accept_double_billing=accepted)
+        return wire.to_pb(generation, self._files)
+
     async def WatchGeneration(
         self, request: generationpb.WatchGenerationRequest, context: Context
     ) -> AsyncIterator[generationpb.Generation]:

@@ -115,6 +115,7 @@ def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation
         create_time=timestamp(generation.create_ms),
         update_time=timestamp(generation.update_ms),
         complete_time=timestamp(generation.complete_ms),
+        joined=generation.joined,
     )
     message.parameters.update(dict(generation.draft.parameters))
     return message

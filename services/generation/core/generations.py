@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from time import monotonic
 
 from services.chassis.errors import (
+    Aborted,
     FailedPrecondition,
     InvalidArgument,
 )
@@ -16,6 +17,7 @@ from services.generation.core.orders import checked
 from services.generation.core.worker import LOOK_SECONDS
 from services.generation.model import (
     FINAL,
+    RETRYABLE,
     UNDECIDED,
     Draft,
     Event,
@@ -57,7 +59,7 @@ class Generations:
         decided = await self._decided(stored)
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
-        return decided
+        return replace(decided, joined=stored.joined)
 
     async def get(self, identifier: str) -> Generation:
         """One generation by either id. Raises NotFound."""
@@ -83,6 +85,27 @@ class Generations:
         if generation.state is not State.CANCELED:
             raise FailedPrecondition(f"The generation has ended as {generation.state} and cannot be canceled.")
         return generation
+
+    async def retry(self, identifier: str, *, accept_double_billing: bool) -> Generation:
+        """Order a generation that ended without pictures once more.
+
+        Raises:
+            NotFound: no such generation.
+            FailedPrecondition: it is under way or has its pictures (reason NOT_RETRYABLE), or its first order may have
+                been taken and the caller did not accept that (reason MAY_BILL_TWICE).
+            Aborted: it changed meanwhile.
+        """
+        generation = await self._store.get(identifier)
+        if generation.state not in RETRYABLE:
+            raise FailedPrecondition(f"A generation in {generation.state} cannot be retried.", "NOT_RETRYABLE")
+        if generation.state is State.UNKNOWN and not accept_double_billing:
+            raise FailedPrecondition(
+                "Its first order may have been taken. Accept double billing to retry.", "MAY_BILL_TWICE"
+            )
+        try:
+            return await self._decided(await self._store.restart(generation))
+        except FenceLost:
+            raise Aborted("The generation changed meanwhile. Look at it again.") from None
 
     async def watch(self, identifier: str) -> AsyncIterator[Generation]:
         """The generation now and at each change, until it is final. Raises NotFound."""

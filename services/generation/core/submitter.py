@@ -50,7 +50,7 @@ class Submitter:
 
     async def submit(self, generation: Generation) -> None:
         """Make one attempt for a claimed READY generation, if a key is free."""
-        if time.time() * 1000 - generation.create_ms > self._plan.submit_within * 1000:
+        if time.time() * 1000 - generation.ready_ms > self._plan.submit_within * 1000:
             await self._store.move(generation, State.EXPIRED, Change(failure=EXPIRED))
             return
         key = await self._keys.acquire()

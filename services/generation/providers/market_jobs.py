@@ -1,4 +1,4 @@
-"""KIE's Market, the unified jobs API (kie.md 4): one pair of endpoints, a table of models, `state` and JSON inside JSON."""
+"""KIE's Market, the unified jobs API (kie.md 4): two endpoints, a table of models, `state` and JSON inside JSON."""
 
 from typing import Any
 

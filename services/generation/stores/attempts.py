@@ -1,5 +1,7 @@
 """Statements on attempts: who was asked, what was answered."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,6 +36,12 @@ async def of_task(connection: AsyncConnection, task_id: str) -> Attempt | None:
     """The attempt that was answered with a task id."""
     row = (await connection.execute(select(attempt).where(attempt.c.task_id == task_id).limit(1))).first()
     return rows.attempt_of(row) if row else None
+
+
+async def of_generation(connection: AsyncConnection, generation_id: str) -> Sequence[Attempt]:
+    """Every attempt of a generation, oldest first."""
+    query = select(attempt).where(attempt.c.generation_id == generation_id).order_by(attempt.c.create_ms, attempt.c.id)
+    return [rows.attempt_of(row) for row in await connection.execute(query)]
 
 
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, or_, select, update
+from sqlalchemy import Row, Select, and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
@@ -21,7 +21,9 @@ KEEPS_LEASE = frozenset({State.DIALING, State.SENDING})  # the same worker goes 
 async def add(connection: AsyncConnection, new: Generation, request_key: str, request_hash: str) -> str | None:
     """Insert a new generation, due now; None when its request_key is taken."""
     values = {**rows.generation_columns(new), "request_key": request_key or None, "request_hash": request_hash}
-    statement = upsert(connection, generation).values(due_ms=db_now(), create_ms=db_now(), update_ms=db_now(), **values)
+    statement = upsert(connection, generation).values(
+        due_ms=db_now(), create_ms=db_now(), update_ms=db_now(), ready_ms=db_now(), **values
+    )
     fresh = statement.on_conflict_do_nothing(index_elements=["request_key"])
     inserted: str | None = await connection.scalar(fresh.returning(generation.c.id))
     return inserted
@@ -101,7 +103,7 @@ async def renew(connection: AsyncConnection, held: Generation, lease_seconds: fl
 async def change(
     connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
 ) -> Generation:
-    """Apply a fenced change and return the generation as it is now. Raises FenceLost, ValueError for an illegal move."""
+    """Apply a fenced change; the generation as it is now. Raises FenceLost, and ValueError for an illegal move."""
     if state is not held.state and state not in MOVES[held.state]:
         raise ValueError(f"{held.state} may not become {state}")
     values = {
@@ -130,6 +132,21 @@ def cleared(held: Generation, state: State) -> rows.Columns:
     """Columns that take back an UNKNOWN: once there is news it has not ended, and nothing is wrong with it."""
     news = held.state is State.UNKNOWN and state is not held.state
     return {**rows.failure_columns(NO_FAILURE), "complete_ms": 0} if news else {}
+
+
+async def restart(connection: AsyncConnection, held: Generation) -> Generation:
+    """READY again as if new, without the pictures of the chain before. Raises FenceLost."""
+    blank: dict[str, Any] = dict.fromkeys(("attempt_id", "task_id", "reason", "message"), "")
+    zero = ("progress", "provider_code", "submit_ms", "store_ms", "complete_ms", "lease_until_ms", "tries")
+    values = {**blank, **dict.fromkeys(zero, 0), "state": State.READY, "fence": held.fence + 1}
+    times = dict.fromkeys(("ready_ms", "due_ms", "update_ms"), db_now())
+    fenced = and_(generation.c.id == held.id, generation.c.state == held.state, generation.c.fence == held.fence)
+    statement = update(generation).where(fenced).values(**values, **times).returning(generation)
+    row = (await connection.execute(statement)).first()
+    if row is None:
+        raise FenceLost(held.id)
+    await connection.execute(delete(output).where(output.c.generation_id == held.id))
+    return rows.generation_of(row, ())
 
 
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
-from services.generation.model import Callback
+from services.generation.model import Attempt, Callback
 from services.generation.stores import rows
 from services.generation.stores.tables import inbox
 
@@ -39,3 +39,13 @@ async def postpone(connection: AsyncConnection, callback_id: str, due_in: float)
     """Look at it again later."""
     statement = update(inbox).where(inbox.c.id == callback_id)
     await connection.execute(statement.values(due_ms=db_now() + int(due_in * 1000)))
+
+
+async def of_attempts(connection: AsyncConnection, chain: Sequence[Attempt]) -> Sequence[Callback]:
+    """Every webhook that named one of the attempts or its task, oldest first."""
+    tasks = [attempt.task_id for attempt in chain if attempt.task_id]
+    named = or_(inbox.c.attempt_id.in_([attempt.id for attempt in chain]), inbox.c.task_id.in_(tasks))
+    return [
+        rows.callback_of(row)
+        for row in await connection.execute(select(inbox).where(named).order_by(inbox.c.create_ms))
+    ]

@@ -1,8 +1,9 @@
 """The outbox: each change of a generation is written down in the transaction that makes it."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import Select, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now
@@ -24,15 +25,24 @@ async def append(connection: AsyncConnection, changed: Generation) -> None:
     await connection.execute(insert(outbox).values(create_ms=db_now(), **values))
 
 
+EVENTS = (
+    select(outbox, generation.c.draft)
+    .join(generation, generation.c.id == outbox.c.generation_id)
+    .order_by(outbox.c.sequence)
+)
+
+
 async def following(connection: AsyncConnection, after: int, limit: int) -> Sequence[Event]:
     """Events with a higher sequence, in order."""
-    query = (
-        select(outbox, generation.c.draft)
-        .join(generation, generation.c.id == outbox.c.generation_id)
-        .where(outbox.c.sequence > after)
-        .order_by(outbox.c.sequence)
-        .limit(limit)
-    )
+    return await _read(connection, EVENTS.where(outbox.c.sequence > after).limit(limit))
+
+
+async def of_generation(connection: AsyncConnection, generation_id: str) -> Sequence[Event]:
+    """Every event of a generation, in order."""
+    return await _read(connection, EVENTS.where(outbox.c.generation_id == generation_id))
+
+
+async def _read(connection: AsyncConnection, query: Select[Any]) -> Sequence[Event]:
     found = await connection.execute(query)
     return [
         Event(row.sequence, row.event_id, rows.from_snapshot(row.snapshot, row.draft), row.create_ms) for row in found

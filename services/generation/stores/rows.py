@@ -39,6 +39,7 @@ def generation_of(row: Row[Any], outputs: Sequence[Output]) -> Generation:
         failure=Failure(row.reason, row.message, row.provider_code) if row.reason else None,
         create_ms=row.create_ms,
         update_ms=row.update_ms,
+        ready_ms=row.ready_ms,
         submit_ms=row.submit_ms,
         store_ms=row.store_ms,
         complete_ms=row.complete_ms,
@@ -64,12 +65,23 @@ def output_columns(generation_id: str, output: Output) -> Columns:
 
 def attempt_of(row: Row[Any]) -> Attempt:
     """An attempt from its row."""
-    return Attempt(row.id, row.generation_id, row.account, row.key_print, row.token_digest, row.task_id or "")
+    return Attempt(
+        id=row.id,
+        generation_id=row.generation_id,
+        account=row.account,
+        key_print=row.key_print,
+        token_digest=row.token_digest,
+        task_id=row.task_id or "",
+        outcome=row.outcome,
+        detail=row.detail,
+        create_ms=row.create_ms,
+        answer_ms=row.answer_ms,
+    )
 
 
 def callback_of(row: Row[Any]) -> Callback:
     """A webhook from its row."""
-    return Callback(row.id, row.kind, row.attempt_id, row.task_id, row.code, row.tries, row.create_ms)
+    return Callback(row.id, row.kind, row.attempt_id, row.task_id, row.code, row.tries, row.create_ms, row.verdict)
 
 
 def failure_columns(failure: Failure | None) -> Columns:

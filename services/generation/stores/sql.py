@@ -1,6 +1,7 @@
 """The generation store on SQL: each method is one transaction, and rings the bell once it is committed."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -8,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis.database import Database
 from services.generation.answers import Outcome
 from services.generation.bell import Bell
-from services.generation.model import Attempt, Callback, Event, Generation, State
+from services.generation.model import Attempt, Callback, Event, Generation, State, Story
 from services.generation.ports import NOTHING, Change, Page
 from services.generation.stores import attempts, generations, inbox, outbox, tables
 
@@ -24,7 +25,7 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             if await generations.add(connection, generation, request_key, request_hash) is None:
-                return await generations.of_request(connection, request_key, request_hash)
+                return replace(await generations.of_request(connection, request_key, request_hash), joined=True)
             stored = await generations.find(connection, generation.id)
             await outbox.append(connection, stored)
         return self._rung(stored)
@@ -84,6 +85,21 @@ class SqlStore:
             canceled = await generations.change(connection, generation, State.CANCELED, NOTHING, fence=raised)
             await outbox.append(connection, canceled)
         return self._rung(canceled)
+
+    async def restart(self, generation: Generation) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            ready = await generations.restart(connection, generation)
+            await outbox.append(connection, ready)
+        return self._rung(ready)
+
+    async def story(self, generation: Generation) -> Story:
+        """See ports."""
+        async with self._database.read() as connection:
+            events = await outbox.of_generation(connection, generation.id)
+            chain = await attempts.of_generation(connection, generation.id)
+            named = await inbox.of_attempts(connection, chain)
+        return Story(tuple(events), tuple(chain), tuple(named))
 
     async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
         """See ports."""

@@ -27,6 +27,7 @@ generation = Table(
     Column("provider_code", BigInteger, nullable=False, default=0),
     Column("create_ms", BigInteger, nullable=False),
     Column("update_ms", BigInteger, nullable=False),
+    Column("ready_ms", BigInteger, nullable=False),
     Column("submit_ms", BigInteger, nullable=False, default=0),
     Column("store_ms", BigInteger, nullable=False, default=0),
     Column("complete_ms", BigInteger, nullable=False, default=0),
@@ -90,5 +91,6 @@ outbox = Table(
     Column("generation_id", Text, ForeignKey("generation.id"), nullable=False),
     Column("snapshot", Text, nullable=False),
     Column("create_ms", BigInteger, nullable=False),
+    Index("outbox_generation", "generation_id"),
     sqlite_autoincrement=True,  # a sequence is never given twice, even after rows were removed
 )

@@ -39,7 +39,10 @@ def create_generation() -> None:
         *(text(name) for name in ("attempt_id", "task_id")),
         number("progress"),
         *(text(name) for name in ("reason", "message")),
-        *(number(name) for name in ("provider_code", "create_ms", "update_ms", "submit_ms", "store_ms", "complete_ms")),
+        *(
+            number(name)
+            for name in ("provider_code", "create_ms", "update_ms", "ready_ms", "submit_ms", "store_ms", "complete_ms")
+        ),
     )
     op.create_index("generation_due", "generation", ["state", "due_ms"])
     op.create_index("generation_newest", "generation", ["create_ms", "id"])
@@ -102,3 +105,4 @@ def create_outbox() -> None:
         sa.ForeignKeyConstraint(["generation_id"], ["generation.id"]),
         sqlite_autoincrement=True,
     )
+    op.create_index("outbox_generation", "outbox", ["generation_id"])

@@ -1,0 +1,82 @@
+"""Tells operators the whole story of a generation, and lets them give a lost order the task that the provider shows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from services.generation.answers import Invisible, Unreadable
+from services.generation.core.poller import Poller
+from services.generation.model import Attempt, Callback, Event, Generation
+from services.generation.ports import GenerationStore
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that happened, in words without prompts, keys or tokens."""
+
+    time_ms: int
+    kind: str
+    text: str
+
+
+class History:
+    """What operators may ask of a generation's past."""
+
+    def __init__(self, store: GenerationStore, poller: Poller) -> None:
+        self._store = store
+        self._poller = poller
+
+    async def explain(self, identifier: str) -> Sequence[Entry]:
+        """The timeline, oldest first. Raises NotFound."""
+        story = await self._store.story(await self._store.get(identifier))
+        entries = [state_entry(event) for event in story.events]
+        entries += [entry for attempt in story.attempts for entry in attempt_entries(attempt)]
+        entries += [callback_entry(callback) for callback in story.callbacks]
+        return sorted(entries, key=lambda entry: entry.time_ms)
+
+    async def adopt(self, attempt_id: str, task_id: str) -> Generation:
+        """Join a task to an attempt whose answer was lost.
+
+        Raises:
+            NotFound: no such attempt, or the provider does not show the task to its account.
+            AlreadyExists: another attempt owns the task.
+            FailedPrecondition: the attempt has a task already.
+            Unavailable: the provider could not be asked.
+        """
+        attempt = await self._store.attempt(attempt_id)
+        if attempt is None:
+            raise NotFound("There is no attempt with this id. ExplainGeneration shows them.")
+        if attempt.task_id:
+            raise FailedPrecondition("This attempt was answered; it has a task already.")
+        if await self._store.attempt_of_task(task_id):
+            raise AlreadyExists("Another attempt owns this task.")
+        generation = await self._store.get(attempt.generation_id)
+        match await self._poller.read(attempt.id, generation.family, task_id):
+            case Invisible():
+                raise NotFound("The provider does not show this task to the attempt's account.", "TASK_NOT_FOUND")
+            case Unreadable(detail):
+                raise Unavailable(f"The provider could not be asked now: {detail}. Try again.", retry_after=5)
+        return await self._store.accept(attempt.id, task_id, 0)
+
+
+def state_entry(event: Event) -> Entry:
+    """A change of state or progress."""
+    generation = event.generation
+    words = [str(generation.state), f"{generation.progress} %", f"{len(generation.outputs)} pictures"]
+    if generation.failure:
+        words.append(f"{generation.failure.reason} ({generation.failure.provider_code})")
+    return Entry(event.create_ms, "state", ", ".join(words))
+
+
+def attempt_entries(attempt: Attempt) -> Iterator[Entry]:
+    """An attempt and its answer."""
+    yield Entry(attempt.create_ms, "attempt", f"{attempt.id} at {attempt.account} with key {attempt.key_print}")
+    if attempt.outcome:
+        words = [attempt.id, attempt.outcome, attempt.task_id, attempt.detail]
+        yield Entry(attempt.answer_ms, "answer", " ".join(word for word in words if word))
+
+
+def callback_entry(callback: Callback) -> Entry:
+    """A webhook and what was made of it."""
+    made = callback.verdict or f"open after {callback.tries} looks"
+    return Entry(callback.create_ms, "webhook", f"{callback.kind} for {callback.task_id}, code {callback.code}: {made}")
