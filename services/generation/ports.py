@@ -82,7 +82,9 @@ class GenerationStore(Protocol):
         """Generations by (create_ms, id) descending."""
 
     async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
-        """Take work that is due and unleased: fence + 1, tries + 1, leased. The longest due first; no row goes to two.
+        """Take work that is due and unleased: fence + 1, tries + 1, leased; no row goes to two.
+
+        Orders go in the order they came; everything else newest first, since that is what somebody may be watching.
 
         A lease that ran out is how the work of a process that died is found.
         """

@@ -32,9 +32,8 @@ class Poller:
         """Look once at a claimed generation's record."""
         record = await self.read(generation.attempt_id, generation.family, generation.task_id)
         match record:
-            case Drawn(uris):
-                outputs = tuple(Output(index, uri) for index, uri in enumerate(uris))
-                await self._store.move(generation, State.STORING, Change(progress=100, outputs=outputs))
+            case Drawn():
+                await self._store.move(generation, State.STORING, Change(progress=100, outputs=outputs_of(record)))
             case Broken(code, message):
                 failure = Failure("PROVIDER_FAILED", message, code)
                 await self._store.move(generation, State.FAILED, Change(failure=failure))
@@ -63,3 +62,8 @@ class Poller:
         else:
             delay = poll_delay(generation.tries)
             await self._store.touch(generation, Change(due_in=delay, tries=generation.tries, progress=progress))
+
+
+def outputs_of(record: Drawn) -> tuple[Output, ...]:
+    """The pictures of a record, none of them copied yet."""
+    return tuple(Output(index, uri) for index, uri in enumerate(record.uris))

@@ -4,13 +4,13 @@ import asyncio
 
 import structlog
 
-from services.generation.answers import Invisible, Unreadable
+from services.generation.answers import Drawn, Invisible, Unreadable
 from services.generation.bell import Bell, Ear
-from services.generation.core.poller import Poller
+from services.generation.core.poller import Poller, outputs_of
 from services.generation.core.worker import LOOK_SECONDS
-from services.generation.model import Attempt, Callback
+from services.generation.model import Attempt, Callback, State
 from services.generation.plan import retry_delay
-from services.generation.ports import GenerationStore
+from services.generation.ports import Change, GenerationStore
 
 AT_ONCE = 20  # webhooks taken together
 PATIENCE_TRIES = 12  # about ten minutes: longer than any reply that a webhook may overtake
@@ -56,8 +56,18 @@ class Postman:
         elif not attempt.task_id:
             await self._reunite(callback, attempt)
         else:
-            await self._store.wake(attempt.generation_id)
+            await self._tell(attempt)
             await self._store.finish_callback(callback, "done")
+
+    async def _tell(self, attempt: Attempt) -> None:
+        """Wake the generation. The result of a canceled one is recorded, not copied and not shown."""
+        generation = await self._store.get(attempt.generation_id)
+        if generation.state is not State.CANCELED:
+            await self._store.wake(generation.id)
+            return
+        record = await self._poller.read(attempt.id, generation.family, attempt.task_id)
+        if isinstance(record, Drawn) and not generation.outputs:
+            await self._store.touch(generation, Change(outputs=outputs_of(record)))
 
     async def _addressee(self, callback: Callback) -> Attempt | None:
         if callback.attempt_id:

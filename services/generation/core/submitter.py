@@ -1,5 +1,6 @@
 """Sends each order once: the row says DIALING before the connection is made and SENDING before the first byte."""
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from services.chassis.errors import Unavailable
 from services.chassis.names import new_id
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.core.worker import renewing
@@ -14,6 +16,7 @@ from services.generation.model import Attempt, Failure, Generation, State
 from services.generation.plan import Plan, retry_delay
 from services.generation.ports import Change, GenerationStore, Key, Keys, Provider
 
+INSISTENCE_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # longer than a database takes to restart
 LEASE_SECONDS = 10.0  # renewed while the call runs; how long a dead process's order waits
 
 logger = structlog.get_logger()
@@ -89,6 +92,17 @@ class Submitter:
             case Ambiguous():
                 await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._plan.unknown_after))
         await self._store.note_outcome(attempt.id, outcome)
+
+    async def _accept(self, attempt_id: str, task_id: str) -> None:
+        """Record the task, again and again while the database is away: nobody else knows it yet."""
+        for delay in INSISTENCE_SECONDS:
+            try:
+                await self._store.accept(attempt_id, task_id, self._plan.first_poll)
+            except Unavailable:
+                await asyncio.sleep(delay)
+            else:
+                return
+        logger.error("answer_not_recorded", attempt=attempt_id, task=task_id)
 
 
 EXPIRED = Failure("EXPIRED", "No upstream account could take the order in time. Nothing was billed. Order again later.")

@@ -1,0 +1,350 @@
+"""A webhook is a hint: it wakes its generation or reunites an orphan with its task, and never moves anything itself."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from services.generation.answers import Accepted, Ambiguous, Broken, Drawing, Drawn, Outcome, Unreadable
+from services.generation.model import Generation, State
+from services.generation.ports import Page
+from services.generation.stores.tables import inbox
+from tests.generation.town import KIND, Connected, Submit, Town, answering
+from tests.generation.waiting import eventually, reached
+
+URI = "https://temporary.example/a.png"
+
+
+async def verdicts(town: Town) -> list[str]:
+    """What became of each webhook, oldest first."""
+    async with town.database.read() as connection:
+        return list(await connection.scalars(select(inbox.c.verdict).order_by(inbox.c.id)))
+
+
+async def settled(town: Town) -> list[str]:
+    """The verdicts once all are given."""
+
+    async def done() -> bool:
+        found = await verdicts(town)
+        return bool(found) and all(found)
+
+    await eventually(done)
+    return await verdicts(town)
+
+
+async def looked_into(town: Town) -> None:
+    """Wait until each webhook was taken at least once and put back."""
+
+    async def put_back() -> bool:
+        async with town.database.read() as connection:
+            rows = (await connection.execute(select(inbox.c.tries, inbox.c.verdict))).all()
+        return all(row.tries or row.verdict for row in rows)
+
+    await eventually(put_back)
+
+
+async def lost(town: Town) -> tuple[Generation, str]:
+    """An order whose answer was lost, and the token of its attempt."""
+    town.provider.scripts.append(answering(Ambiguous("ReadTimeout")))
+    created = await town.order()
+    await town.submit()
+    generation = await town.store.get(created.id)
+    assert generation.state is State.AMBIGUOUS
+    return generation, town.provider.submits[-1].token
+
+
+async def running(town: Town) -> Generation:
+    """An order that the provider draws."""
+    created = await town.order()
+    await town.submit()
+    return await town.store.get(created.id)
+
+
+async def test_an_ambiguous_order_is_never_sent_again(town: Town) -> None:
+    generation, _ = await lost(town)
+    for _ in range(5):
+        await town.let_leases_end()
+        await town.submit()
+        await town.tidy()
+        await town.poll()
+
+    assert len(town.provider.submits) == 1
+    assert (await town.store.get(generation.id)).state is State.UNKNOWN
+
+
+async def test_a_callback_with_the_token_reunites_an_orphan(town: Town) -> None:
+    generation, token = await lost(town)
+    town.provider.records["task9"] = Drawing(10)
+    async with town.delivering():
+        await town.callback("task9", token)
+        now = await reached(town.store, generation.id, State.RUNNING)
+
+    assert now.task_id == "task9"
+    assert len(town.provider.submits) == 1
+
+
+async def test_a_callback_reunites_an_unknown_and_takes_back_its_end(town: Town) -> None:
+    generation, token = await lost(town)
+    await town.let_time_pass()
+    await town.tidy()
+    unknown = await town.store.get(generation.id)
+    town.provider.records["task9"] = Drawn((URI,))
+    async with town.running():
+        await town.callback("task9", token)
+        done = await reached(town.store, generation.id, State.SUCCEEDED)
+
+    assert unknown.state is State.UNKNOWN
+    assert unknown.failure
+    assert done.failure is None
+    assert done.complete_ms >= unknown.complete_ms
+    assert len(town.provider.submits) == 1
+
+
+async def test_a_callback_may_come_before_the_reply(town: Town) -> None:
+    """The provider calls back while its answer to the order is still on the wire (reliability.md K12)."""
+    town.provider.records["task1"] = Drawing(5)
+
+    async def overtaken(submit: Submit, connected: Connected) -> Outcome:
+        await connected()
+        await town.callback("task1", submit.token)
+        await eventually(lambda: arrived(town))
+        return Accepted("task1")
+
+    town.provider.scripts.append(overtaken)
+    created = await town.order()
+    async with town.delivering():
+        await town.submit()
+        await settled(town)
+    now = await town.store.get(created.id)
+
+    assert (now.state, now.task_id) == (State.RUNNING, "task1")
+    assert len(town.provider.submits) == 1
+
+
+async def arrived(town: Town) -> bool:
+    (listed,) = await town.store.list(Page(10))
+    return listed.task_id == "task1"
+
+
+async def test_a_late_refusal_does_not_undo_a_reunion(town: Town) -> None:
+    town.provider.records["task1"] = Drawing(5)
+
+    async def contradicting(submit: Submit, connected: Connected) -> Outcome:
+        await connected()
+        await town.callback("task1", submit.token)
+        await eventually(lambda: arrived(town))
+        return Ambiguous("ReadTimeout")
+
+    town.provider.scripts.append(contradicting)
+    created = await town.order()
+    async with town.running():
+        now = await reached(town.store, created.id, State.RUNNING)
+
+    assert now.task_id == "task1"
+    assert len(town.provider.submits) == 1
+
+
+async def test_a_thousand_copies_of_a_callback_have_one_effect(town: Town) -> None:
+    generation = await running(town)
+    fetched = len(town.provider.fetches)
+    async with town.delivering():
+        told = await asyncio.gather(*(town.callback("task1", code=200) for _ in range(200)))
+        await settled(town)
+    await town.poll()
+
+    assert told.count(True) == 1
+    assert await verdicts(town) == ["done"]
+    assert len(town.provider.fetches) == fetched + 1
+    assert (await town.store.get(generation.id)).state is State.RUNNING
+
+
+async def test_a_bare_callback_for_a_known_task_wakes_it(town: Town) -> None:
+    generation = await running(town)
+    await town.poll()
+    town.provider.records["task1"] = Drawn((URI,))
+    await town.poll()
+    asleep = await town.store.get(generation.id)
+    async with town.delivering():
+        await town.callback("task1")
+        await settled(town)
+    await town.poll()
+
+    assert asleep.state is State.RUNNING
+    assert (await town.store.get(generation.id)).state is State.STORING
+
+
+async def test_a_bare_callback_for_an_unknown_task_ends_as_unknown(town: Town) -> None:
+    generation, _ = await lost(town)
+    events = await town.store.events(0, 100)
+    await town.callback("task-of-somebody")
+    async with town.delivering():
+        while not all(await verdicts(town)):
+            await town.let_time_pass()
+            await asyncio.sleep(0.005)
+
+    assert await verdicts(town) == ["unknown"]
+    assert (await town.store.get(generation.id)).state in {State.AMBIGUOUS, State.UNKNOWN}
+    assert await town.store.events(0, 100) == events
+
+
+async def test_a_bare_callback_that_overtakes_the_reply_is_kept_until_it_fits(town: Town) -> None:
+    await town.callback("task1")
+    async with town.delivering():
+        await looked_into(town)
+        generation = await running(town)
+        await town.let_time_pass()
+        await settled(town)
+
+    assert await verdicts(town) == ["done"]
+    assert (await town.store.get(generation.id)).state is State.RUNNING
+
+
+async def test_a_task_that_the_provider_does_not_show_is_not_adopted(town: Town) -> None:
+    """Whoever holds the token could name any task; only one that the account really has is believed."""
+    generation, token = await lost(town)
+    async with town.delivering():
+        await town.callback("forged", token)
+        await looked_into(town)
+        now = await town.store.get(generation.id)
+        town.provider.records["forged"] = Drawn((URI,))
+        town.provider.owners["forged"] = "somebody else"
+        await town.let_time_pass()
+        await looked_into(town)
+
+    assert (now.state, now.task_id) == (State.AMBIGUOUS, "")
+    assert (await town.store.get(generation.id)).task_id == ""
+
+
+async def test_a_task_of_another_order_is_not_adopted(town: Town) -> None:
+    other = await running(town)
+    generation, token = await lost(town)
+    town.provider.records[other.task_id] = Drawn((URI,))
+    async with town.delivering():
+        await town.callback(other.task_id, token)
+        await settled(town)
+
+    assert await verdicts(town) == ["foreign"]
+    assert (await town.store.get(generation.id)).task_id == ""
+    assert (await town.store.get(other.task_id)).id == other.id
+
+
+async def test_a_second_task_for_one_attempt_is_set_aside(town: Town) -> None:
+    generation = await running(town)
+    token = town.provider.submits[-1].token
+    town.provider.records["task2"] = Drawn((URI,))
+    async with town.delivering():
+        await town.callback("task2", token)
+        await settled(town)
+
+    assert await verdicts(town) == ["foreign"]
+    assert (await town.store.get(generation.id)).task_id == generation.task_id
+
+
+async def test_one_poisoned_callback_does_not_stop_its_neighbours(town: Town) -> None:
+    poisoned, token = await lost(town)
+    generation, good = await lost(town)
+    town.provider.records.update(task8=Drawing(1), task9=Drawing(1))
+    honest = town.provider.fetch
+
+    async def fetch(task_id: str, key: object) -> object:
+        if task_id == "task8":
+            raise ZeroDivisionError
+        return await honest(task_id, key)  # type: ignore[arg-type] # passed on as it came
+
+    town.provider.fetch = fetch  # type: ignore[method-assign, assignment] # a provider that breaks its promise
+    async with town.delivering():
+        await town.callback("task8", token)
+        await town.callback("task9", good)
+        await reached(town.store, generation.id, State.RUNNING)
+
+    assert (await town.store.get(poisoned.id)).state is State.AMBIGUOUS
+
+
+@pytest.mark.parametrize("order", [(501, 200), (200, 501)])
+async def test_the_record_decides_and_not_the_order_of_callbacks(town: Town, order: tuple[int, int]) -> None:
+    generation = await running(town)
+    town.provider.records["task1"] = Drawn((URI,))
+    async with town.running():
+        for code in order:
+            await town.callback("task1", code=code)
+        done = await reached(town.store, generation.id, State.SUCCEEDED)
+
+    assert done.failure is None
+
+
+async def test_a_callback_that_says_failed_fails_nothing(town: Town) -> None:
+    generation = await running(town)
+    town.provider.records["task1"] = Drawing(50)
+    async with town.delivering():
+        await town.callback("task1", code=501)
+        await settled(town)
+    await town.poll()
+
+    assert (await town.store.get(generation.id)).state is State.RUNNING
+
+
+@pytest.mark.parametrize("token", ["x", ".", "att_1.", ".secret", "att_nobody.secret", "a\x00b.c", "/../x.y", "é.ü"])
+async def test_a_token_that_is_not_ours_is_refused(town: Town, token: str) -> None:
+    await lost(town)
+
+    with pytest.raises(PermissionDenied) as caught:
+        await town.callback("task9", token)
+
+    assert caught.value.reason == "INVALID_TOKEN"
+    assert await verdicts(town) == []
+
+
+async def test_a_token_must_be_right_to_the_last_letter(town: Town) -> None:
+    _, token = await lost(town)
+    _, other = await lost(town)
+    swapped = f"{token.partition('.')[0]}.{other.partition('.')[2]}"
+
+    for forged in (token[:-1], token + "x", swapped, token.partition(".")[0]):
+        with pytest.raises(PermissionDenied):
+            await town.callback("task9", forged)
+    assert await verdicts(town) == []
+
+
+async def test_a_callback_of_an_unknown_kind_is_refused(town: Town) -> None:
+    with pytest.raises(NotFound):
+        await town.mailbox.receive("video-generated", "", b'{"taskId":"a"}', {})
+
+
+async def test_an_unsigned_callback_is_refused_once_a_key_is_set(town: Town) -> None:
+    town = replace(town, webhook_keys=("webhook-key",))
+
+    with pytest.raises(Unauthenticated):
+        await town.callback("task1")
+
+    assert await verdicts(town) == []
+
+
+async def test_a_body_of_no_known_shape_is_refused(town: Town) -> None:
+    with pytest.raises(InvalidArgument):
+        await town.mailbox.receive(KIND, "", b"<html>", {})
+
+
+async def test_a_broken_record_reunites_and_fails(town: Town) -> None:
+    generation, token = await lost(town)
+    town.provider.records["task9"] = Broken(501, "It failed.")
+    async with town.running():
+        await town.callback("task9", token, code=501)
+        ended = await reached(town.store, generation.id, State.FAILED)
+
+    assert ended.failure
+    assert ended.failure.message == "It failed."
+
+
+async def test_an_upstream_that_is_away_postpones_the_reunion(town: Town) -> None:
+    generation, token = await lost(town)
+    town.provider.records["task9"] = Unreadable("HTTP 502")
+    async with town.delivering():
+        await town.callback("task9", token)
+        await looked_into(town)
+        town.provider.records["task9"] = Drawing(1)
+        await town.let_time_pass()
+        now = await reached(town.store, generation.id, State.RUNNING)
+
+    assert now.task_id == "task9"
