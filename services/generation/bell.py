@@ -18,6 +18,10 @@ class Bell:
             for event in self._listeners.get(topic, ()):
                 event.set()
 
+    def ring_later(self, topic: str, seconds: float) -> None:
+        """Ring once more after a while, for work that becomes due then."""
+        asyncio.get_running_loop().call_later(seconds, self.ring, topic)
+
     @contextmanager
     def listening(self, topic: str) -> Iterator["Ear"]:
         """Listen to a topic while inside."""

@@ -180,7 +180,8 @@ async def wake(connection: AsyncConnection, generation_id: str) -> None:
     waiting = generation.c.state.in_((State.RUNNING, State.UNKNOWN)) & (generation.c.task_id != "")
     statement = update(generation).where(generation.c.id == generation_id, waiting, generation.c.due_ms > db_now())
     soonest = generation.c.update_ms + READ_GAP_MS
-    await connection.execute(statement.values(due_ms=case((soonest > db_now(), soonest), else_=db_now())))
+    too_soon = and_(generation.c.tries > 0, soonest > db_now())  # tries counts reads since the task was accepted
+    await connection.execute(statement.values(due_ms=case((too_soon, soonest), else_=db_now())))
 
 
 async def put_outputs(connection: AsyncConnection, generation_id: str, outputs: Sequence[Output]) -> None:

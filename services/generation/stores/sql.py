@@ -131,6 +131,7 @@ class SqlStore:
         async with self._database.write() as connection:
             await generations.wake(connection, generation_id)
         self._bell.ring(State.RUNNING)
+        self._bell.ring_later(State.RUNNING, generations.READ_GAP_MS / 1000)
 
     async def keep_callback(self, callback: Callback) -> bool:
         """See ports."""
