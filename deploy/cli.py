@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from deploy.errors import ConfigurationError
+from deploy.keys import keys
+from deploy.tasks import tasks
 
 CONFIGURATION_EXIT = 2
 
@@ -15,6 +17,10 @@ CONFIGURATION_EXIT = 2
 @click.group()
 def main() -> None:
     """Run and look after a kawaii town."""
+
+
+main.add_command(tasks)
+main.add_command(keys)
 
 
 @main.command()

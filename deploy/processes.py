@@ -79,26 +79,31 @@ TOWN = (
     Row(
         "storage",
         module("services.storage"),
-        (Resident.STORAGE, Resident.FILES),
+        (Resident.STORAGE, Resident.FILES, Resident.STORAGE_METRICS),
         settings="services.storage.settings:StorageSettings",
         database=True,
     ),
     Row(
         "share",
         module("services.share"),
-        (Resident.SHARE,),
+        (Resident.SHARE, Resident.SHARE_METRICS),
         settings="services.share.settings:ShareSettings",
         database=True,
     ),
     Row(
         "generation",
         module("services.generation"),
-        (Resident.GENERATION,),
+        (Resident.GENERATION, Resident.GENERATION_METRICS),
         settings="services.generation.settings:GenerationSettings",
         stop_seconds=SUBMIT_STOP_SECONDS,
         database=True,
     ),
-    Row("gateway", module("gateway"), (Resident.GATEWAY,), settings="gateway.settings:GatewaySettings"),
+    Row(
+        "gateway",
+        module("gateway"),
+        (Resident.GATEWAY, Resident.GATEWAY_METRICS),
+        settings="gateway.settings:GatewaySettings",
+    ),
 )
 """In the order of starting; stopping is the reverse, so that nobody is called after it has gone."""
 

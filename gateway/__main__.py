@@ -1,5 +1,6 @@
 """Starts the gateway: settings, channels, application, server, in a straight line."""
 
+import asyncio
 import signal
 
 import uvicorn
@@ -7,9 +8,12 @@ import uvloop
 
 from gateway.app import make_app
 from gateway.clients import open_clients
+from gateway.server import Server
 from gateway.settings import GatewaySettings
+from services.chassis.exposition import Exposition
 from services.chassis.logs import configure
 from services.chassis.settings import load
+from services.chassis.supervisor import supervised
 from services.chassis.town import LOOPBACK, Resident, port_of
 
 GRACE_SECONDS = 7  # running requests may finish; the launcher allows ten seconds for all of the stop
@@ -23,9 +27,11 @@ async def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has stopped, which must not kill us before the channels are closed
         signal.signal(number, lambda *_: None)
-    async with open_clients(settings) as clients:
+    leaving = asyncio.Event()
+    exposition = Exposition(settings.address(Resident.GATEWAY_METRICS))
+    async with open_clients(settings) as clients, supervised([exposition.run]):
         config = uvicorn.Config(
-            make_app(settings, clients),
+            make_app(settings, clients, leaving),
             host=LOOPBACK,
             port=port_of(Resident.GATEWAY, settings.internal_port_base),
             loop="none",
@@ -39,7 +45,7 @@ async def main() -> None:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        await uvicorn.Server(config).serve()
+        await Server(config, leaving).serve()
 
 
 if __name__ == "__main__":

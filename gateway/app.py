@@ -1,5 +1,6 @@
 """Wires the application: one route table, one list of layers around it, one table of failures."""
 
+import asyncio
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
@@ -9,17 +10,20 @@ from starlette.types import ASGIApp
 
 from gateway import failures
 from gateway.clients import Clients
-from gateway.doors import callbacks, image_site, pages, probes
+from gateway.doors import callbacks, health, image_site, pages, probes
 from gateway.middleware.access_log import AccessLog
 from gateway.middleware.body_limit import BodyLimit
 from gateway.middleware.cors import Cors
+from gateway.middleware.deadline import Deadline
+from gateway.middleware.metrics import Metrics
 from gateway.middleware.request_id import RequestId
 from gateway.middleware.security_headers import SecurityHeaders
 from gateway.settings import GatewaySettings
+from gateway.watches import Watches
 
 FORM_BYTES = 64 * 1024  # what a form may take beside its file: boundaries, part headers, small fields
 
-ROUTES: Sequence[BaseRoute] = (*image_site.ROUTES, *callbacks.ROUTES, *probes.ROUTES, *pages.ROUTES)
+ROUTES: Sequence[BaseRoute] = (*image_site.ROUTES, *callbacks.ROUTES, *health.ROUTES, *probes.ROUTES, *pages.ROUTES)
 
 
 def layers(settings: GatewaySettings) -> list[Middleware]:
@@ -31,20 +35,23 @@ def layers(settings: GatewaySettings) -> list[Middleware]:
     return [
         Middleware(RequestId),
         Middleware(AccessLog),
+        Middleware(Metrics),
         Middleware(Cors, settings.cors_allowed_origins),
         Middleware(SecurityHeaders),
         Middleware(BodyLimit, settings.max_json_bytes, limits),
+        Middleware(Deadline),
     ]
 
 
-def make_app(settings: GatewaySettings, clients: Clients) -> ASGIApp:
-    """The application over services that are reached by `clients`.
+def make_app(settings: GatewaySettings, clients: Clients, leaving: asyncio.Event | None = None) -> ASGIApp:
+    """The application over services that are reached by `clients`; once `leaving` is set its streams end.
 
     The layers lie around Starlette, not inside it, so that the answer to a bug of ours passes through them too.
     """
     site = Starlette(routes=ROUTES, exception_handlers=failures.HANDLERS)
     site.router.redirect_slashes = False  # a redirect is not JSON, and loses the body of a POST
     site.state.settings, site.state.clients = settings, clients
+    site.state.watches = Watches(settings.max_watches, leaving or asyncio.Event())
     app: ASGIApp = site
     for layer, args, kwargs in reversed(layers(settings)):
         app = layer(app, *args, **kwargs)

@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
@@ -28,15 +29,24 @@ class Clients:
     generation: "generationrpc.GenerationServiceAsyncStub"
     storage: "storagerpc.StorageServiceAsyncStub"
     share: "sharerpc.ShareServiceAsyncStub"
+    admin: "adminrpc.GenerationAdminServiceAsyncStub"
     health: Mapping[str, health_pb2_grpc.HealthStub]
 
-    async def serving(self, service: str) -> bool:
-        """Whether a service says SERVING; one that cannot be reached does not."""
+    async def serving(self, service: str, seconds: float = HEALTH_SECONDS) -> bool:
+        """Whether a service says SERVING; one that cannot be reached in time does not."""
         try:
-            answer = await self.health[service].Check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+            answer = await self.health[service].Check(health_pb2.HealthCheckRequest(), timeout=seconds)
         except aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def answered(call: Awaitable[T]) -> T | None:
+    """The answer of a call, or None when it failed, for those to whom no answer is an answer too."""
+    try:
+        return await call
+    except aio.AioRpcError:
+        return None
 
 
 async def found(call: Awaitable[T]) -> T | None:
@@ -56,6 +66,7 @@ def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel) -> C
         generation=generationrpc.GenerationServiceStub(generation),
         storage=storagerpc.StorageServiceStub(storage),
         share=sharerpc.ShareServiceStub(share),
+        admin=adminrpc.GenerationAdminServiceStub(generation),
         health={name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()},
     )
 

@@ -15,7 +15,8 @@ from services.chassis.names import ID
 
 MAX_KEY_LENGTH = 255  # of an Idempotency-Key (conventions.md 4.3)
 MAX_QUERY_LENGTH = 200  # of a filter: the longest style or model a share may have
-WEB_URL = re.compile(r"https?://[^\s/?#]+\S*", re.IGNORECASE)
+MAX_URL_LENGTH = 8192  # longer than any signed URL; servers take no longer request line
+WEB_URL = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 INTEGER = re.compile(r"-?[0-9]{1,20}")
 CURSOR = re.compile(r"[0-9]{1,16}")  # a number that JavaScript holds exactly
 JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.+-]+\+json)", re.IGNORECASE)
@@ -78,6 +79,11 @@ class Fields:
             raise wrong(name, f"{name} must be a number.")
         return None if value is None else float(value)
 
+    def flattened(self, section: str, spellings: Mapping[str, str]) -> "Fields":
+        """These fields with those of a nested object, which win, among them; `spellings` renames some of them all."""
+        given = [*self._values.items(), *self._of(section, dict, "an object", {}).items()]
+        return Fields({spellings.get(name, name): value for name, value in given if value is not None})
+
     def texts(self, name: str) -> list[str]:
         """A list of strings."""
         values = self._of(name, list, "a list of strings", [])
@@ -108,6 +114,8 @@ async def json_object(request: Request) -> Fields:
 
 def decoded(body: bytes) -> object:
     """A JSON document."""
+    if not body:
+        raise InvalidArgument("The body is empty. Send a JSON object.")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -116,6 +124,8 @@ def decoded(body: bytes) -> object:
 
 def web_url(name: str, value: str) -> str:
     """An http or https URL; whether its host may be reached is for the service that fetches it."""
+    if len(value) > MAX_URL_LENGTH:
+        raise wrong(name, f"{name} is too long: at most {MAX_URL_LENGTH} characters are taken.")
     if not WEB_URL.fullmatch(value):
         raise wrong(name, f"{name} must be an http or https URL.")
     return value

@@ -33,3 +33,8 @@ class Methods:
 def route(path: str, **endpoints: Endpoint) -> Route:
     """Make one line of a door's table: the endpoints of a path by their methods, for example GET=read, POST=create."""
     return Route(path, Methods(endpoints))
+
+
+def template(scope: Scope) -> str:
+    """The path of the table's line that answered, for example /api/share/{id}; empty when none fitted."""
+    return str(getattr(scope.get("route"), "path", ""))

@@ -23,6 +23,10 @@ class GatewaySettings(TownSettings):
     """Largest picture that may be uploaded, this size included (contract.md A8)."""
     max_callback_bytes: int = Field(64 * 1024, ge=1024)
     """Largest webhook body; real ones are below 4 KiB (kie.md 2.4)."""
+    max_watches: int = Field(500, ge=1, le=900)
+    """Clients that may follow a task at once; each holds one of the 1000 calls that generation takes at a time."""
+    heartbeat_seconds: float = Field(15.0, gt=0, le=50)
+    """How long a stream of events may be silent; below the 60 s after which the edge takes it for dead."""
 
     @field_validator("cors_allowed_origins", mode="before")
     @classmethod

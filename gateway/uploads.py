@@ -1,23 +1,30 @@
 """Streams bytes into storage as fast as storage takes them, and gives up the upload when their source fails."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from starlette.requests import ClientDisconnect
 
-from services.chassis.errors import KawaiiError
+from services.chassis.errors import DeadlineExceeded, KawaiiError
 
 PREFIX = "uploads"
 UPLOAD_SECONDS = 300.0  # 10 MiB at 0.3 Mbit/s, which is what the edge allows a body
+STEP_SECONDS = 55.0  # for each chunk, and from the last to storage's answer: the edge waits 60 s without a sign
 
 
 class Feed:
     """The messages of one upload, and why they broke off: without the last one storage refuses the whole upload."""
 
-    def __init__(self, spec: storagepb.UploadObjectRequest.UploadSpec, chunks: AsyncIterator[bytes]) -> None:
+    def __init__(
+        self, spec: storagepb.UploadObjectRequest.UploadSpec, chunks: AsyncIterator[bytes], step_seconds: float
+    ) -> None:
         self.failure: Exception | None = None
+        self.bound = asyncio.timeout(step_seconds)
+        self._step_seconds = step_seconds
         self._spec = spec
         self._chunks = chunks
 
@@ -26,26 +33,40 @@ class Feed:
         yield storagepb.UploadObjectRequest(spec=self._spec)
         try:
             async for chunk in self._chunks:
+                self._step()
                 yield storagepb.UploadObjectRequest(chunk=chunk)
         except (KawaiiError, ClientDisconnect) as failure:
             self.failure = failure
             return
+        self._step()
         yield storagepb.UploadObjectRequest(complete=True)
+
+    def _step(self) -> None:
+        with suppress(RuntimeError):  # storage has answered, and nobody waits any more
+            self.bound.reschedule(asyncio.get_running_loop().time() + self._step_seconds)
 
 
 async def store(
-    storage: "storagerpc.StorageServiceAsyncStub", name: str, chunks: AsyncIterator[bytes], max_bytes: int
+    storage: "storagerpc.StorageServiceAsyncStub",
+    name: str,
+    chunks: AsyncIterator[bytes],
+    max_bytes: int,
+    step_seconds: float = STEP_SECONDS,
 ) -> storagepb.Object:
     """Keep a client's file under uploads/; `name` is what the client calls it.
 
     Raises:
         AioRpcError: storage refused it, for example because it is no picture.
         KawaiiError, ClientDisconnect: whatever stopped the chunks.
+        DeadlineExceeded: it stood still, on either side.
     """
     spec = storagepb.UploadObjectRequest.UploadSpec(prefix=PREFIX, original_name=name, max_size_bytes=max_bytes)
-    feed = Feed(spec, chunks)
+    feed = Feed(spec, chunks, step_seconds)
     try:
-        return await storage.UploadObject(feed.messages(), timeout=UPLOAD_SECONDS)
+        async with feed.bound:
+            return await storage.UploadObject(feed.messages(), timeout=UPLOAD_SECONDS)
+    except TimeoutError:
+        raise DeadlineExceeded("The upload stood still for too long. Try again shortly.") from None
     except aio.AioRpcError:
         if feed.failure is None:
             raise

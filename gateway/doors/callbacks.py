@@ -10,6 +10,7 @@ from starlette.routing import Route
 from gateway import clients, parse
 from gateway.answers import Json
 from gateway.routing import route
+from services.chassis import failpoints
 
 KINDS = ("image-generated", "flux-kontext", "nano-banana")
 MESSAGE = "回调处理成功"  # S0 section 7
@@ -24,7 +25,9 @@ async def receive(kind: str, request: Request) -> Response:
         body=await request.body(),
         headers=signed(request),
     )
+    await failpoints.reach("callback.received")
     await clients.of(request).generation.ReceiveCallback(callback)
+    await failpoints.reach("callback.answered")
     return Json({"success": True, "message": MESSAGE})
 
 

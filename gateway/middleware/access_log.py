@@ -5,6 +5,8 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.routing import template
+
 QUIET_ROUTES = ("/healthz", "/readyz")  # asked every few seconds by machines
 
 logger = structlog.get_logger()
@@ -22,7 +24,7 @@ class AccessLog:
 
         async def watch(message: Message) -> None:
             nonlocal status
-            status = message.get("status", status)
+            status = int(message.get("status", status))  # an HTTPStatus is written with its name otherwise
             await send(message)
 
         try:
@@ -32,6 +34,6 @@ class AccessLog:
 
 
 def _write(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", "")
+    route = template(scope)
     if route not in QUIET_ROUTES:
         logger.info("http", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1))

@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from sqlalchemy import BigInteger, Table, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
 BUSY_TIMEOUT_MS = 5000  # how long a writer waits for another before it is an error
 POOL_SIZE = 5  # SQLite has one writer; PostgreSQL serves many services from one budget of connections
 POOL_WAIT_SECONDS = 5.0  # a request that waits longer for a connection is told to come back
+CONNECT_SECONDS = 5.0  # asyncpg's own minute would outlive every caller
+STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
 # Parameters hold prompts, which no log may show; drivers' errors quote them unless told not to.
 ENGINE_OPTIONS: dict[str, Any] = {
     "pool_size": POOL_SIZE,
     "pool_timeout": POOL_WAIT_SECONDS,
     "hide_parameters": True,
 }
+# SQLSTATE classes that time heals: connections, a standby during failover, lost races, exhaustion, the operator.
+PASSING_STATES = ("08", "25006", "40", "53", "57")
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb3", "9p", "fuse.sshfs")  # their locks cannot be trusted by SQLite
+
+logger = structlog.get_logger()
 
 
 class db_now(FunctionElement[int]):  # noqa: N801 - reads as an SQL function
@@ -103,22 +110,33 @@ def translated() -> Iterator[None]:
     """Turn what a driver raises when the database is away into Unavailable; mistakes of ours pass as they are."""
     try:
         yield
-    except (OperationalError, InterfaceError, PoolTimeout, ConnectionError) as error:
+    except (DBAPIError, PoolTimeout, OSError) as error:  # OSError: a name that does not resolve, a time that is up
+        if isinstance(error, DBAPIError) and not _passes(error):
+            raise
+        logger.warning("database_away", cause=repr(getattr(error, "orig", error)))
         raise Unavailable("The database is not reachable at the moment. Try again shortly.", retry_after=1) from error
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise Unavailable("The database connection was lost. Try again shortly.", retry_after=1) from error
-        raise
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Whether waiting may help. SQLite's driver and PostgreSQL's name such failures differently."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    return away or state.startswith(PASSING_STATES)
 
 
 def url_of(settings: TownSettings, service: str) -> str:
     """The service's database: its own SQLite file, or the shared PostgreSQL."""
     if not settings.database_url:
         return f"sqlite+aiosqlite:///{settings.data_dir.absolute() / service}.sqlite3"
-    return make_url(settings.database_url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+    url = make_url(settings.database_url).set(drivername="postgresql+asyncpg")
+    if mode := url.query.get("sslmode"):  # libpq's word, which hosts put into the URLs they hand out; asyncpg's is ssl
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    return url.render_as_string(hide_password=False)
 
 
-def make_engine(settings: TownSettings, service: str) -> AsyncEngine:
+def make_engine(
+    settings: TownSettings, service: str, statement_seconds: float | None = STATEMENT_SECONDS
+) -> AsyncEngine:
     """The engine on the service's own SQLite file, or its own PostgreSQL schema."""
     url = url_of(settings, service)
     if url.startswith("sqlite"):
@@ -127,8 +145,12 @@ def make_engine(settings: TownSettings, service: str) -> AsyncEngine:
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
-    schema = {"server_settings": {"search_path": service, "application_name": f"kawaii-{service}"}}
-    return create_async_engine(url, **ENGINE_OPTIONS, pool_pre_ping=True, connect_args=schema)
+    arguments = {
+        "server_settings": {"search_path": service, "application_name": f"kawaii-{service}"},
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": statement_seconds,
+    }
+    return create_async_engine(url, **ENGINE_OPTIONS, pool_pre_ping=True, connect_args=arguments)
 
 
 def refuse_network_folder(folder: Path) -> None:

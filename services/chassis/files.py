@@ -1,8 +1,6 @@
 """Turns object keys into public URLs and back, so that rows hold keys and never URLs that can move."""
 
-from urllib.parse import urlsplit
-
-from services.chassis.names import KEY, MAX_KEY_LENGTH
+from services.chassis.names import is_key
 
 
 class PublicFiles:
@@ -20,4 +18,4 @@ class PublicFiles:
         if not uri.startswith(f"{self._base}/"):
             return ""
         key = uri.removeprefix(f"{self._base}/")
-        return key if len(key) <= MAX_KEY_LENGTH and KEY.fullmatch(key) and not urlsplit(uri).query else ""
+        return key if is_key(key) else ""

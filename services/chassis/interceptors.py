@@ -1,4 +1,4 @@
-"""Everything that happens around every RPC, as one list: request id, access log, errors, deadline."""
+"""Everything that happens around every RPC, as one list: request id, access log, metrics, errors, deadline."""
 
 import asyncio
 import inspect
@@ -12,7 +12,7 @@ import grpc
 import structlog
 from grpc import aio
 
-from services.chassis import context, errors, status
+from services.chassis import context, errors, metrics, status
 from services.chassis.names import new_id
 
 Context = aio.ServicerContext[Any, Any]
@@ -50,6 +50,19 @@ async def access_log(method: str, call: Context) -> AsyncIterator[None]:
         if not method.startswith(QUIET_METHODS):
             took = round((time.perf_counter() - start) * 1000, 1)
             logger.info("rpc", method=method, code=final_code(call, answered=answered).name, ms=took)
+
+
+@asynccontextmanager
+async def measured(method: str, call: Context) -> AsyncIterator[None]:
+    """Count the call, how it ended and how long it took."""
+    start = time.perf_counter()
+    answered = False
+    metrics.rpc_started(method)
+    try:
+        yield
+        answered = True
+    finally:
+        metrics.rpc_ended(method, final_code(call, answered=answered), time.perf_counter() - start)
 
 
 def final_code(call: Context, *, answered: bool) -> grpc.StatusCode:
@@ -129,5 +142,5 @@ def _word(streaming: bool) -> str:  # noqa: FBT001 - grpc's own flag
     return "stream" if streaming else "unary"
 
 
-# Outermost first: the log line sees the final code, and errors are rendered before it.
-INTERCEPTORS: tuple[Around, ...] = (request_id, access_log, error_status, deadline)
+# Outermost first: the log line and the metrics see the final code, and errors are rendered before them.
+INTERCEPTORS: tuple[Around, ...] = (request_id, access_log, measured, error_status, deadline)

@@ -54,13 +54,18 @@ def parse_id(collection: str, resource_name: str) -> str:
     return identifier
 
 
+def is_key(text: str) -> bool:
+    """Whether a text is an object key; a key has clean segments only, so it cannot climb out of a folder."""
+    return len(text) <= MAX_KEY_LENGTH and bool(KEY.fullmatch(text))
+
+
 def parse_key(resource_name: str) -> str:
-    """Take the key out of objects/{key}; a key has clean segments only, so it cannot climb out of a folder.
+    """Take the key out of objects/{key}.
 
     Raises:
         InvalidArgument: the name is not of that form.
     """
     head, _, key = resource_name.partition("/")
-    if head != "objects" or len(key) > MAX_KEY_LENGTH or not KEY.fullmatch(key):
+    if head != "objects" or not is_key(key):
         raise InvalidArgument("The name must be objects/ and an object key.", metadata={"field": "name"})
     return key

@@ -46,24 +46,32 @@ class Mount:
         return tuple(service.full_name for service in self.descriptor.services_by_name.values())
 
 
-def build(mount: Mount, health: Health) -> aio.Server:
-    """Make a server with the interceptor list, the service, health and reflection; not started."""
+def names_of(mounts: Sequence[Mount]) -> list[str]:
+    """Full names of everything that is mounted."""
+    return [name for mount in mounts for name in mount.names]
+
+
+def build(mounts: Sequence[Mount], health: Health) -> aio.Server:
+    """Make a server with the interceptor list, the mounted services, health and reflection; not started."""
     server = aio.server(
         interceptors=[Interceptor(around) for around in INTERCEPTORS],
         options=OPTIONS,
         maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,
     )
-    mount.register(mount.servicer, server)
+    for mount in mounts:
+        mount.register(mount.servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
-    reflect(server, [*mount.names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name])
+    reflect(server, [*names_of(mounts), health_pb2.DESCRIPTOR.services_by_name["Health"].full_name])
     return server
 
 
-async def serve(address: str, mount: Mount, *, loops: Sequence[Loop] = (), pings: Sequence[Ping] = ()) -> None:
+async def serve(
+    address: str, mounts: Sequence[Mount], *, loops: Sequence[Loop] = (), pings: Sequence[Ping] = ()
+) -> None:
     """Serve until SIGTERM or SIGINT, then say so, let running calls and loops finish, and return."""
-    health = Health(mount.names, pings)
+    health = Health(names_of(mounts), pings)
     await health.start()
-    server = build(mount, health)
+    server = build(mounts, health)
     server.add_insecure_port(address)
     await server.start()
     logger.info("serving", address=address)

@@ -15,6 +15,10 @@ class Resident(IntEnum):
     SANDBOX = 6
     VALKEY = 7
     ENVOY_ADMIN = 8
+    GATEWAY_METRICS = 10  # a process's metrics are ten above the process
+    GENERATION_METRICS = 11
+    STORAGE_METRICS = 12
+    SHARE_METRICS = 13
 
 
 LOOPBACK = "127.0.0.1"

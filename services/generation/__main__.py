@@ -2,30 +2,30 @@
 
 import asyncio
 
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis import logs
 from services.chassis.channels import connect
 from services.chassis.database import open_database
+from services.chassis.exposition import Exposition
 from services.chassis.files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.town import Resident
+from services.generation.admin_servicer import GenerationAdminServicer
 from services.generation.archive import StorageArchive
 from services.generation.bell import Bell
-from services.generation.core import Generations
-from services.generation.core.links import Links
+from services.generation.core import Generations, History, Links, Mailbox
 from services.generation.core.loops import Crew, make_loops
-from services.generation.core.mailbox import Mailbox
-from services.generation.providers import CALLBACK_KINDS, callback_uris, make_providers
-from services.generation.providers.keys import KeyPool
-from services.generation.providers.kie import open_kie
-from services.generation.providers.models import MODELS
+from services.generation.gauges import Gauges
+from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
 from services.generation.providers.webhooks import KieWebhooks
 from services.generation.servicer import GenerationServicer
 from services.generation.settings import GenerationSettings
-from services.generation.stores.sql import SqlStore
+from services.generation.stores import SqlCensus, SqlStore, open_keys
 
 
 async def main() -> None:
@@ -39,19 +39,21 @@ async def main() -> None:
     ):
         bell = Bell()
         store = SqlStore(database, bell)
-        keys = KeyPool(settings.keys)
-        providers = make_providers(kie)
-        servicer = GenerationServicer(
-            Generations(store, bell, MODELS, settings.plan),
-            Mailbox(store, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values()),
-            Links(store, keys, providers),
-            PublicFiles(settings.files_base_url),
-        )
-        mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
-        archive = StorageArchive(storage)
-        crew = Crew(store, bell, keys, providers, archive, callback_uris(settings.origin), settings.plan)
-        loops = make_loops(crew, settings.bounds)
-        await serve(settings.address(Resident.GENERATION), mount, loops=loops, pings=[database.ping])
+        keys = await open_keys(database, bell, settings.keys, settings.generation_creates_per_window)
+        providers, plan = make_providers(kie), settings.plan
+        generations, files = Generations(store, bell, keys, MODELS, plan), PublicFiles(settings.files_base_url)
+        mailbox = Mailbox(store, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
+        servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers), files)
+        crew = Crew(store, bell, keys, kie, providers, StorageArchive(storage), callback_uris(settings.origin), plan)
+        admin = GenerationAdminServicer(crew.warden, History(store, crew.poller))
+        mounts = [
+            Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
+            Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
+        ]
+        gauges = Gauges(SqlCensus(database).take, keys.listing)
+        exposition = Exposition(settings.address(Resident.GENERATION_METRICS), gauges.refresh)
+        loops = [*make_loops(crew, settings.bounds), exposition.run]
+        await serve(settings.address(Resident.GENERATION), mounts, loops=loops, pings=[database.ping])
 
 
 if __name__ == "__main__":

@@ -78,9 +78,10 @@ class Broken:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """The record could not be read this time."""
+    """The record could not be read this time; code is the provider's, 0 when it gave none."""
 
     detail: str
+    code: int = 0
 
 
 Record = Drawing | Invisible | Drawn | Broken | Unreadable

@@ -42,9 +42,13 @@ class Ear:
         self._event = event
 
     async def wait(self, seconds: float) -> None:
-        """Return when it rang since the last wait, or after so many seconds."""
+        """Return when it rang since the last wait, or after so many seconds.
+
+        Not by wait_for: until Python 3.12 it loses a cancellation that comes together with the ring.
+        """
         try:
-            await asyncio.wait_for(self._event.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
         except TimeoutError:
             return
         finally:

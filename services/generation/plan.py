@@ -9,7 +9,7 @@ FOR_EVER_SECONDS = 10 * 365 * 86_400.0  # due only when news arrives
 
 @dataclass(frozen=True)
 class Plan:
-    """Waiting times, in seconds; an operator may turn the first four."""
+    """Waiting times, in seconds; an operator may turn the first eight."""
 
     create_wait: float = 8.0
     """How long CreateGeneration waits for a definite answer."""
@@ -21,6 +21,14 @@ class Plan:
     """When an order that could not be submitted ends as EXPIRED, with nothing billed."""
     unknown_after: float = 900.0
     """How long a lost answer's callback is awaited."""
+    dry_after: float = 8.0
+    """A new order is refused when no account can take one for longer than this."""
+    balance: float = 60.0
+    """How often an account's balance is read."""
+    dry_balance: float = 5.0
+    """The same while the account has run dry; also how often at most it may be found dry again."""
+    lease: float = 10.0
+    """How long the work of a process that died waits for another; renewed while the work goes on."""
     reconcile: float = 14 * 86_400.0
     """How long the provider keeps results (kie.md 5.5): polling longer finds nothing."""
     first_poll: float = 3.0

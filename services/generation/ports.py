@@ -1,34 +1,16 @@
-"""The seams of generation: what the core needs of a store, of providers, of keys and of an archive."""
+"""The seams of generation: what the core needs of a store, of providers and of an archive."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Protocol
 
 from services.generation.answers import Copy, Gone, Later, Outcome, Record
+from services.generation.keyring import Key
 from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State, Story
 
 
 class FenceLost(Exception):  # noqa: N818 - it is news, not a mistake
     """Somebody else has moved the generation since it was read; whoever hears this drops the work."""
-
-
-@dataclass(frozen=True)
-class Key:
-    """A provider key. The value is opened only to make a request; the print names it in logs and rows."""
-
-    account: str
-    print: str
-    value: str
-
-    @classmethod
-    def of(cls, account: str, value: str) -> "Key":
-        """A key with the print that stands for it in logs and rows."""
-        return cls(account, sha256(value.encode()).hexdigest()[:8], value)
-
-    def __repr__(self) -> str:
-        """Show which key, never its value."""
-        return f"Key({self.account}/{self.print})"
 
 
 @dataclass(frozen=True)
@@ -180,22 +162,6 @@ class Webhooks(Protocol):
             InvalidArgument: not of any known shape, or its ids disagree.
             Unauthenticated: a signature is required and missing, wrong or stale.
         """
-
-
-class Keys(Protocol):
-    """The pool of provider keys: which may be used now, and what was learnt about them."""
-
-    async def acquire(self, avoid: Collection[str] = ()) -> Key | float:
-        """A key for one create, its account's bucket charged, or the seconds until one may be free.
-
-        Accounts in `avoid` are used only if no other is free.
-        """
-
-    async def reader(self, account: str = "") -> Key | None:
-        """A working key of the account, or of any when empty, for reading; None when there is none."""
-
-    async def refused(self, key: Key, code: int, retry_after: float | None) -> None:
-        """Cool down what a refusal was about: the key or its whole account, for a time that fits the code."""
 
 
 class Archive(Protocol):

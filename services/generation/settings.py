@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
 from services.chassis.settings import TownSettings
+from services.generation.keyring import Key
 from services.generation.plan import Bounds, Plan
-from services.generation.ports import Key
 
 Seconds = Annotated[float, Field(gt=0)]
 NO_SECRET = SecretStr("")
@@ -37,12 +37,20 @@ class GenerationSettings(TownSettings):
     """When a generation that does not finish shows as timed out; it is still reconciled."""
     generation_create_wait_seconds: float = Field(8.0, ge=0, le=14)
     """How long a create waits for the provider's definite answer; below the edge's 15 s."""
+    generation_dry_after_seconds: Seconds = 8.0
+    """A new order is refused when no account can take one for longer than this."""
     generation_unknown_after_seconds: Seconds = 900.0
     """How long the callback of a lost answer is awaited before the generation shows as UNKNOWN."""
     generation_submit_within_seconds: Seconds = 900.0
     """When an order that no account could take ends as EXPIRED."""
     generation_copy_patience_seconds: Seconds = 10.0
     """How long copying may fail before clients are shown the upstream URL."""
+    generation_balance_seconds: Seconds = 60.0
+    """How often each account's balance is read, which spends nothing."""
+    generation_creates_per_window: int = Field(18, ge=1, le=1000)
+    """Creates an account may have in flight or in any ten seconds; KIE refuses the 21st (kie.md 5.4)."""
+    generation_lease_seconds: float = Field(10.0, ge=1, le=300)
+    """How long the work of a process that died waits for another; it must outlast a pause of a busy machine."""
     generation_submits_at_once: int = Field(20, ge=1, le=200)
     """Submits in flight; each waits up to 120 s."""
     generation_polls_at_once: int = Field(20, ge=1, le=200)
@@ -78,6 +86,9 @@ class GenerationSettings(TownSettings):
             copy_patience=self.generation_copy_patience_seconds,
             submit_within=self.generation_submit_within_seconds,
             unknown_after=self.generation_unknown_after_seconds,
+            lease=self.generation_lease_seconds,
+            dry_after=self.generation_dry_after_seconds,
+            balance=self.generation_balance_seconds,
         )
 
     @property

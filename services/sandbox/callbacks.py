@@ -87,21 +87,21 @@ class Sender:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()
-                for delivery in self._ready():
+                now = self._sandbox.now_ms()  # one look: what becomes due between two would be overlooked
+                for delivery in self._ready(now):
                     self._busy.add(delivery.task_id)
                     group.create_task(self._deliver(delivery))
-                await self._pause()
+                await self._pause(now)
 
-    def _ready(self) -> list[Delivery]:
+    def _ready(self, now: int) -> list[Delivery]:
         """What may go now: one callback of a task at a time, so that they keep their order."""
         first: dict[str, Delivery] = {}
-        for delivery in self._store.deliveries.due(self._sandbox.now_ms()):
+        for delivery in self._store.deliveries.due(now):
             if delivery.task_id not in self._busy:
                 first.setdefault(delivery.task_id, delivery)
         return list(first.values())[: MOST_AT_ONCE - len(self._busy)]
 
-    async def _pause(self) -> None:
-        now = self._sandbox.now_ms()
+    async def _pause(self, now: int) -> None:
         due = self._store.deliveries.next_due_ms(now)
         seconds = LONGEST_WAIT_SECONDS if due is None else min((due - now) / 1000, LONGEST_WAIT_SECONDS)
         with contextlib.suppress(TimeoutError):

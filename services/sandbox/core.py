@@ -8,7 +8,7 @@ from decimal import Decimal
 from services.sandbox.model import Call, Draft, Phase, RefusalError, Rules, Task, View, digest_of
 from services.sandbox.paths import results_of
 from services.sandbox.ports import Store
-from services.sandbox.refusals import FREQUENCY, NO_ACCESS, NO_CREDIT, NO_RECORD, REFUSALS, Page
+from services.sandbox.refusals import FREQUENCY, NO_ACCESS, NO_CREDIT, NO_RECORD, Page, refuse
 from services.sandbox.steps import parse, script_of
 
 KEY = re.compile(r"Bearer (sandbox-([A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*?)(?:-\d+)?)")
@@ -116,18 +116,11 @@ class Sandbox:
         if task is None or (task.account, task.draft.family) != (account, family):
             raise RefusalError(422, NO_RECORD)
         if task.life.read_fault and self._store.tasks.count_read(task_id) <= task.life.read_faults:
-            return self._refuse(task.life.read_fault)
+            return refuse(task.life.read_fault)
         view = self.view(task)
         if view.phase is Phase.INVISIBLE:
             raise RefusalError(422, NO_RECORD)
         return view
-
-    @staticmethod
-    def _refuse(word: str) -> Page:
-        answer = REFUSALS[word]
-        if isinstance(answer, Page):
-            return answer
-        raise RefusalError(answer.code, answer.message)
 
     def view(self, task: Task) -> View:
         """Look at a task now."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from services.sandbox.model import Json
+from services.sandbox.model import Json, RefusalError
 
 HTML = "<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1><p>cloudflare</p></body></html>"
 
@@ -57,3 +57,15 @@ REFUSALS: dict[str, Refusal | Page] = {
     "html524": _gateway(524, "524: A timeout occurred"),
     "1010": Page(403, "error code: 1010", media_type="text/plain"),
 }
+
+
+def refuse(word: str) -> Page:
+    """The page that a word stands for.
+
+    Raises:
+        RefusalError: it stands for a business answer, which the app words as every other.
+    """
+    answer = REFUSALS[word]
+    if isinstance(answer, Page):
+        return answer
+    raise RefusalError(answer.code, answer.message)

@@ -8,6 +8,7 @@ from kawaii.share.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
 
 from services.chassis.cache import open_cache
 from services.chassis.database import open_database
+from services.chassis.exposition import Exposition
 from services.chassis.files import PublicFiles
 from services.chassis.logs import configure
 from services.chassis.server import Mount, serve
@@ -42,7 +43,8 @@ async def main() -> None:
         store = CachedShares(STORES["sql"](database), cache, freshness, now_ms)
         shares = Shares(store, Policy(settings.share_list_policy), own_key=files.key, clock=now_ms)
         mount = Mount(add_ShareServiceServicer_to_server, ShareServicer(shares, files), DESCRIPTOR)
-        await serve(settings.address(Resident.SHARE), mount, pings=[database.ping])
+        exposition = Exposition(settings.address(Resident.SHARE_METRICS))
+        await serve(settings.address(Resident.SHARE), [mount], loops=[exposition.run], pings=[database.ping])
 
 
 if __name__ == "__main__":

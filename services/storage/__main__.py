@@ -7,6 +7,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.database import open_database
+from services.chassis.exposition import Exposition
 from services.chassis.files import PublicFiles
 from services.chassis.logs import configure
 from services.chassis.server import Mount, serve
@@ -48,7 +49,8 @@ async def main() -> None:
         servicer = StorageServicer(objects, uploads, files, f"{settings.origin}{UPLOADS}".rstrip("/"))
         mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
         address = settings.address(Resident.STORAGE)
-        await serve(address, mount, loops=[listener.run, uploads.reap], pings=[database.ping])
+        exposition = Exposition(settings.address(Resident.STORAGE_METRICS))
+        await serve(address, [mount], loops=[listener.run, uploads.reap, exposition.run], pings=[database.ping])
 
 
 asyncio.run(main())

@@ -32,6 +32,12 @@ class Place:
         """The port to connect to; 0 for schemes that we do not speak."""
         return DEFAULT_PORTS.get(self.scheme, 0) if self.port is None else self.port
 
+    @property
+    def authority(self) -> str:
+        """host:port as OUTBOUND_ALLOW_PRIVATE names it; an IPv6 address stands in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host.lower()}:{self.effective_port}"
+
 
 def not_allowed(sentence: str) -> InvalidArgument:
     """The refusal of a URL."""
@@ -53,7 +59,7 @@ class Guard:
             InvalidArgument: URL_NOT_ALLOWED.
             OSError: the name cannot be resolved now.
         """
-        exempt = f"{place.host.lower()}:{place.effective_port}" in self._allowed
+        exempt = place.authority in self._allowed
         _require_form(place, exempt=exempt)
         addresses = await self._resolve(place.host, place.effective_port)
         if not exempt and not all(map(is_public, addresses)):

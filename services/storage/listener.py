@@ -16,7 +16,7 @@ from services.chassis.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from services.chassis.names import KEY, MAX_KEY_LENGTH
+from services.chassis.names import is_key
 from services.storage.model import PICTURE_TYPES
 from services.storage.ports import PublicFolder
 
@@ -70,8 +70,7 @@ def failure(status: HTTPStatus, code: str, sentence: str) -> web.Response:
 def key_of(path: str) -> str:
     """The public key that a raw path names; empty for any other path."""
     key = path.removeprefix(FILES)
-    well_formed = path.startswith(FILES) and len(key) <= MAX_KEY_LENGTH and KEY.fullmatch(key)
-    return key if well_formed and key.startswith(PUBLIC_PREFIXES) else ""
+    return key if path.startswith(FILES) and is_key(key) and key.startswith(PUBLIC_PREFIXES) else ""
 
 
 class Listener:

@@ -111,7 +111,7 @@ async def _once(request: StringValue) -> AsyncIterator[StringValue]:
 @asynccontextmanager
 async def echoing(act: Act, health: Health | None = None) -> AsyncIterator[Client]:
     """A server that rides on the whole chassis, and a client through the chassis' own channel."""
-    server = build(mount(act), health or Health([], []))
+    server = build([mount(act)], health or Health([], []))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with connect(f"127.0.0.1:{port}") as channel:

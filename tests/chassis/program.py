@@ -15,4 +15,4 @@ async def act(text: str) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1], mount(act)))
+    asyncio.run(serve(sys.argv[1], [mount(act)]))

@@ -89,6 +89,22 @@ async def test_a_failed_transaction_leaves_nothing(migrated: TownSettings) -> No
         assert await tally(database) == 0
 
 
+async def test_a_canceled_transaction_gives_its_lock_back(migrated: TownSettings) -> None:
+    """A caller that hangs up cancels the transaction at any of its steps."""
+    async with open_database(migrated, SERVICE) as database:
+        await make_tally(database)
+        for steps in range(60):
+            task = asyncio.create_task(count_up(database))
+            for _ in range(steps):
+                await asyncio.sleep(0.0005)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        before = await tally(database)
+        await count_up(database)
+
+        assert await tally(database) == before + 1
+
+
 async def test_a_locked_database_is_unavailable(sqlite: TownSettings) -> None:
     engine = make_engine(sqlite, SERVICE)
     event.listen(engine.sync_engine, "connect", impatient)

@@ -14,7 +14,7 @@ import pytest
 
 from deploy.model import Plan, Process
 
-BLOCK = 12  # a town's internal ports and its public one
+BLOCK = 16  # a town's internal ports and its public one
 POLL_SECONDS = 0.02
 POLLS = 1000  # twenty seconds: a busy machine is no failure
 

@@ -66,7 +66,8 @@ def test_every_port_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (ports[0].host, ports[0].port, ports[0].variable) == ("0.0.0.0", 8080, "PORT")
     assert {port.host for port in ports[1:]} == {"127.0.0.1"}
-    assert sorted(port.port for port in ports[1:]) == [20000, 20001, 20002, 20003, 20005, 20006, 20007, 20008]
+    processes, metrics = [20000, 20001, 20002, 20003, 20005, 20006, 20007, 20008], [20010, 20011, 20012, 20013]
+    assert sorted(port.port for port in ports[1:]) == [*processes, *metrics]
 
 
 def test_byte_code_is_kept_whatever_the_shell_says(monkeypatch: pytest.MonkeyPatch) -> None:

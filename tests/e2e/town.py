@@ -20,7 +20,7 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.generation.v1.generation_pb2 import ListGenerationsRequest
 
 T = TypeVar("T")
-BLOCK = 12  # a town's internal ports and its public one
+BLOCK = 16  # a town's internal ports and its public one
 START_SECONDS = 60.0
 PATIENCE_SECONDS = 45.0  # a generation with a restart in the middle, on a busy machine
 LOOK_SECONDS = 0.1

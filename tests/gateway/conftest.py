@@ -9,6 +9,8 @@ import httpx
 import pytest
 from google.protobuf.descriptor import FileDescriptor
 from grpc import aio
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.share.v1 import share_pb2 as sharepb
@@ -22,6 +24,7 @@ from gateway.settings import GatewaySettings
 from services.chassis.channels import connect
 from services.chassis.health import Health
 from services.chassis.server import Mount, build
+from tests.gateway.doubles.admin.servicer import AdminService
 from tests.gateway.doubles.generation.servicer import GenerationService
 from tests.gateway.doubles.share.servicer import ShareService
 from tests.gateway.doubles.storage.servicer import StorageService
@@ -42,6 +45,7 @@ class Town:
     generation: GenerationService
     storage: StorageService
     share: ShareService
+    admin: AdminService
     servers: dict[str, aio.Server]
     clients: Clients
 
@@ -53,19 +57,22 @@ class Town:
 @pytest.fixture
 async def town() -> AsyncIterator[Town]:
     services = {"generation": GenerationService(), "storage": StorageService(), "share": ShareService()}
+    admin = AdminService()
+    beside = {"generation": Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR)}
     servers: dict[str, aio.Server] = {}
     async with AsyncExitStack() as stack:
         channels = []
         for name, service in services.items():
             register, descriptor = MOUNTS[name]
             health = Health([], [])
-            servers[name] = build(Mount(register, service, descriptor), health)
+            mounts = [Mount(register, service, descriptor), *([beside[name]] if name in beside else [])]
+            servers[name] = build(mounts, health)
             port = servers[name].add_insecure_port("127.0.0.1:0")
             await servers[name].start()
             await health.check()
             stack.push_async_callback(servers[name].stop, None)
             channels.append(await stack.enter_async_context(connect(f"127.0.0.1:{port}")))
-        yield Town(**services, servers=servers, clients=over(*channels))  # type: ignore[arg-type] # by their names
+        yield Town(**services, admin=admin, servers=servers, clients=over(*channels))  # type: ignore[arg-type] # by their names
 
 
 @pytest.fixture
@@ -74,7 +81,7 @@ async def connect_with(town: Town) -> AsyncIterator[Connect]:
     async with AsyncExitStack() as stack:
 
         def open_(**settings: object) -> httpx.AsyncClient:
-            app = make_app(GatewaySettings(app_url=ORIGIN, **settings), town.clients)  # type: ignore[arg-type] # names differ by test
+            app = make_app(GatewaySettings(**{"app_url": ORIGIN, **settings}), town.clients)  # type: ignore[arg-type] # names differ by test
             transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
             stack.push_async_callback(client.aclose)

@@ -42,6 +42,7 @@ def test_an_error_that_will_pass_says_when_to_come_back(
         (errors.InvalidArgument("Too large.", "FILE_TOO_LARGE"), 413),
         (errors.InvalidArgument("Not JSON.", "UNSUPPORTED_MEDIA_TYPE"), 415),
         (errors.FailedPrecondition("Refused.", "PROVIDER_REJECTED"), 422),
+        (errors.AlreadyExists("Used for another order.", "IDEMPOTENCY_KEY_REUSED"), 422),
         (errors.PermissionDenied("Wrong token.", "INVALID_TOKEN"), 403),
     ],
 )

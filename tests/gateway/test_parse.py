@@ -14,7 +14,6 @@ PATHS = (
     "/api/download-and-upload",
 )
 NOT_JSON = {
-    "empty": b"",
     "broken": b'{"prompt": "a',
     "trailing": b'{"prompt": "a"} x',
     "nan": b'{"prompt": "a", "n": NaN}',
@@ -36,6 +35,27 @@ async def test_malformed_json_is_400(client: httpx.AsyncClient, town: Town, path
     assert response.json() == failure("INVALID_INPUT", "The body is not valid JSON.")
     assert not town.generation.rows
     assert not town.share.rows
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_a_missing_body_is_told_from_a_broken_one(client: httpx.AsyncClient, method: str) -> None:
+    response = await client.request(method, "/api/share" if method == "POST" else "/api/share/share_1")
+
+    assert response.status_code == 400
+    assert response.json() == failure("INVALID_INPUT", "The body is empty. Send a JSON object.")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_url_that_never_ends_is_refused_without_trying_every_way_to_read_it(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    """A pattern that backtracks would hold up everybody for an hour (reliability.md V16)."""
+    url = f"https://{'a' * 200_000} b"
+    fields = dict.fromkeys(("fileUrl", "inputImage", "generatedUrl", "url"), url)
+    response = await client.post(path, json={"prompt": "a", **fields})
+
+    assert response.status_code == 400
+    assert response.json()["error"].endswith(" is too long: at most 8192 characters are taken.")
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"1", b"null", b"true"])

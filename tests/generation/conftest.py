@@ -90,7 +90,7 @@ def store(database: Database) -> SqlStore:
 async def town(sqlite: TownSettings) -> AsyncIterator[Town]:
     """The whole core on a real SQLite file, between a provider and an archive that do what the test says."""
     async with open_database(sqlite, SERVICE) as opened:
-        yield make_town(opened)
+        yield await make_town(opened)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from services.chassis.database import Database
 from services.chassis.supervisor import supervised
-from services.generation.answers import Accepted, Copy, Gone, Invisible, Later, Outcome, Record
+from services.generation.answers import Accepted, Copy, Gone, Invisible, Later, Outcome, Record, Refused
 from services.generation.bell import Bell
 from services.generation.core import Generations
 from services.generation.core.janitor import Janitor
@@ -21,12 +21,13 @@ from services.generation.core.mailbox import Mailbox
 from services.generation.core.poller import Poller
 from services.generation.core.postman import Postman
 from services.generation.core.submitter import Submitter
+from services.generation.keyring import Key
 from services.generation.model import Draft, Generation, Output, State
 from services.generation.plan import Bounds, Plan
-from services.generation.ports import Archive, Key, Provider
-from services.generation.providers.keys import KeyPool
+from services.generation.ports import Archive, Provider
 from services.generation.providers.models import MODELS
 from services.generation.providers.webhooks import KieWebhooks
+from services.generation.stores.keys import SqlKeys, open_keys
 from services.generation.stores.sql import SqlStore
 from services.generation.stores.tables import generation as generation_table
 from services.generation.stores.tables import inbox as inbox_table
@@ -84,6 +85,7 @@ class FakeProvider(Provider):
         self.records: dict[str, Record] = {}
         self.owners: dict[str, str] = {}
         self.links: dict[str, str | Gone | Later] = {}
+        self.balances: dict[str, float | Refused | Later] = {}
         self.fetches: list[str] = []
 
     async def submit(self, draft: Draft, callback_uri: str, key: Key, connected: Connected) -> Outcome:
@@ -110,6 +112,10 @@ class FakeProvider(Provider):
         """A fresh link, if the test gave one."""
         del task_id, key
         return self.links.get(uri, Gone("no record"))
+
+    async def credits(self, key: Key) -> float | Refused | Later:
+        """What the account holds, by what the test says."""
+        return self.balances.get(key.account, 1000.0)
 
     def owns(self, uri: str) -> bool:
         """True for the temporary host."""
@@ -140,14 +146,14 @@ class Town:
     bell: Bell
     provider: FakeProvider
     archive: FakeArchive
-    keys: KeyPool
+    keys: SqlKeys
     plan: Plan = PLAN
     webhook_keys: Sequence[str] = ()
 
     @property
     def generations(self) -> Generations:
         """The face of the core."""
-        return Generations(self.store, self.bell, MODELS, self.plan)
+        return Generations(self.store, self.bell, self.keys, MODELS, self.plan)
 
     @property
     def mailbox(self) -> Mailbox:
@@ -162,7 +168,8 @@ class Town:
     @property
     def crew(self) -> Crew:
         """What the loops work with."""
-        return Crew(self.store, self.bell, self.keys, {FAMILY: self.provider}, self.archive, callback_uri, self.plan)
+        families = {FAMILY: self.provider}
+        return Crew(self.store, self.bell, self.keys, self.provider, families, self.archive, callback_uri, self.plan)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -233,8 +240,9 @@ def callback_uri(family: str, token: str) -> str:
     return f"https://site.example/api/callback/{family}/{token}"
 
 
-def make_town(database: Database, accounts: Sequence[str] = ("one", "two")) -> Town:
+async def make_town(database: Database, accounts: Sequence[str] = ("one", "two")) -> Town:
     """A town on an open database, with a key for each account."""
     bell = Bell()
-    keys = KeyPool([Key.of(account, f"key-of-{account}") for account in accounts])
+    pool = [Key.of(account, f"key-of-{account}") for account in accounts]
+    keys = await open_keys(database, bell, pool, creates=18)
     return Town(database, SqlStore(database, bell), bell, FakeProvider(), FakeArchive(), keys)

@@ -1,12 +1,17 @@
 """How callbacks are signed, repeated and given up."""
 
+import asyncio
 import base64
+import itertools
 import time
 
+import httpx
 import pytest
 
-from services.sandbox.callbacks import sign
-from tests.sandbox.support import HMAC_KEY, Customer, Receiver, until
+from services.sandbox.callbacks import Sender, sign
+from services.sandbox.core import Sandbox
+from services.sandbox.doors import FAMILIES
+from tests.sandbox.support import DEADLINE_SECONDS, HMAC_KEY, RULES, START_MS, Bench, Customer, Receiver, until
 
 
 @pytest.mark.parametrize(
@@ -121,3 +126,21 @@ def test_callback_first_arrives_before_the_reply(customer: Customer, receiver: R
     task_id = customer.task_4o("sim:callback-first")
 
     assert [body["data"]["taskId"] for body in receiver.bodies[path]] == [task_id]
+
+
+async def test_a_callback_that_becomes_due_while_the_sender_looks_is_not_overlooked(bench: Bench) -> None:
+    """Each look at the clock takes a millisecond here; between two of them a callback once waited for a minute."""
+    call = bench.sandbox.begin("shop", "gpt4o_image", "a cat")
+    body = {"prompt": "a cat", "size": "1:1", "callBackUrl": "http://receiver.example/"}
+    task = bench.sandbox.create(call, FAMILIES["gpt4o_image"].draft(body))
+    looks = itertools.count(START_MS + RULES.generation_ms - 1)
+    sandbox = Sandbox(bench.store, RULES, lambda: next(looks), lambda: "")
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as client:
+        sender = Sender(sandbox, bench.store, FAMILIES, client, key="", spacing=())
+        sending = asyncio.create_task(sender.run())
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await sender.first_try(task.id)
+        sending.cancel()
+        await asyncio.wait([sending])
+
+    assert [delivery["status"] for delivery in bench.store.deliveries.log(task.id)] == [200]

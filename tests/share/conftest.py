@@ -137,7 +137,7 @@ def serve(database: Database, clock: Clock) -> Serve:
     ) -> AsyncIterator["sharerpc.ShareServiceAsyncStub"]:
         servicer = ShareServicer(Shares(cached(database, cache), policy, own_key=files.key, clock=clock), files)
         mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
-        server = build(mount, Health(mount.names, []))
+        server = build([mount], Health(mount.names, []))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:

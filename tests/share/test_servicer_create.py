@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeAlias
 
 import pytest
+from grpc import aio
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from sqlalchemy import func, select
@@ -146,6 +147,24 @@ async def test_any_other_web_address_may_be_shared(client: Client, uri: str) -> 
 async def test_a_text_out_of_bounds_is_refused(client: Client, refused: Refused, field: str, value: Any) -> None:
     with refused(InvalidArgument, "INVALID_INPUT", f"share.{field}"):
         await client.CreateShare(request(**{field: value}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("prompt", "a" * 10_001, "prompt is too long: at most 10000 characters are allowed."),
+        ("style", "a\0b", "style holds a NUL or half a character, which cannot be stored. Remove it."),
+        ("original_uri", "/a", "original_uri must be an http or https URL with a host, at most 2048 characters."),
+    ],
+)
+async def test_the_sentence_of_a_refusal_names_what_is_wrong(
+    client: Client, field: str, value: str, sentence: str
+) -> None:
+    """Behind REST it is all that people see."""
+    with pytest.raises(aio.AioRpcError) as caught:
+        await client.CreateShare(request(**{field: value}))
+
+    assert caught.value.details() == sentence
 
 
 async def test_texts_may_fill_their_bounds(client: Client) -> None:

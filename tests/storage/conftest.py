@@ -122,7 +122,7 @@ def uploads(backend: LocalFiles, store: SqlObjects, settings: StorageSettings) -
 @asynccontextmanager
 async def served(servicer: StorageServicer) -> AsyncIterator["storagerpc.StorageServiceAsyncStub"]:
     mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
-    server = build(mount, Health(mount.names, []))
+    server = build([mount], Health(mount.names, []))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -95,6 +95,14 @@ async def test_an_exempt_host_and_port_may_be_private_and_its_neighbour_port_may
         await fetched(guarded, "http://inside.example/a.png")
 
 
+async def test_an_exempt_ipv6_address_is_named_in_brackets(canary: Canary, settings: StorageSettings) -> None:
+    fetcher = HttpFetcher(httpx.MockTransport(canary), Guard(frozenset({"[::1]:8080"}), look_up), settings)
+
+    assert await fetched(fetcher, "http://[::1]:8080/a.png") == picture()
+    with pytest.raises(InvalidArgument):
+        await fetched(fetcher, "http://[::1]:8081/a.png")
+
+
 @pytest.mark.parametrize(
     "location",
     ["http://169.254.169.254/", "http://inside.example/", "file:///etc/passwd", "//mixed.example/", "http://[::1]/"],

@@ -1,14 +1,18 @@
 """The image-site door (S0): the routes that front ends of the first seed call, one module for each concern."""
 
-from gateway.doors.image_site import details, diagnostics, generate, shares, storage
+from gateway.doors.image_site import details, diagnostics, generate, shares, storage, stream
 from gateway.routing import route
 
 # Static paths stand before those with an id: `list` and `latest` are no ids.
 ROUTES = [
     route("/api/generate-image", POST=generate.gpt4o_image),
     route("/api/flux-kontext/generate", POST=generate.flux_kontext),
+    route("/api/nano-banana/generate", POST=generate.nano_banana),
     route("/api/image-details", GET=details.gpt4o_image),
     route("/api/flux-kontext/image-details", GET=details.flux_kontext),
+    route("/api/nano-banana/image-details", GET=details.nano_banana),
+    route("/api/task-status", GET=details.task_status),
+    route("/api/poll-task", GET=stream.poll_task),
     route("/api/download-url", POST=storage.download_url),
     route("/api/download-and-upload", POST=storage.download_and_upload),
     route("/api/get-generated-url", GET=storage.get_generated_url),

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from gateway import clients, parse
 from gateway.answers import NO_STORE, Json
-from gateway.doors.image_site import tasks
+from gateway.doors.image_site import nano_records, outcomes, tasks
 from services.chassis import names
 
 
@@ -18,6 +18,16 @@ async def gpt4o_image(request: Request) -> Response:
 async def flux_kontext(request: Request) -> Response:
     """GET /api/flux-kontext/image-details (contract.md A4)."""
     return Json(tasks.flux_details(await asked(request)), headers=NO_STORE)
+
+
+async def nano_banana(request: Request) -> Response:
+    """GET /api/nano-banana/image-details (contract.md A15)."""
+    return Json(nano_records.details(await asked(request)), headers=NO_STORE)
+
+
+async def task_status(request: Request) -> Response:
+    """GET /api/task-status (contract.md A18)."""
+    return Json(outcomes.status(await asked(request)), headers=NO_STORE)
 
 
 async def asked(request: Request) -> generationpb.Generation:

@@ -1,34 +1,45 @@
-"""The routes that order pictures: the answer is a task id, at once, and never a picture."""
+"""The routes that order pictures: the answer is a task id at once, and a picture only for those who asked to wait."""
 
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, parse
+from gateway import clients, idempotency, parse
 from gateway.answers import NO_STORE, Json
-from gateway.doors.image_site import orders, pictures, tasks
+from gateway.doors.image_site import nano_orders, orders, pictures, tasks, waiting
+from services.chassis import failpoints
 
-CREATE_SECONDS = 14.5  # above the longest wait for a definite answer (14 s), below the 15 s of the edge
+CREATE_SECONDS = 14.5  # above the longest wait for a definite answer (14 s), also where the edge waits longer
+REPLAYED = {"Idempotent-Replayed": "true"}  # Stripe's word for it (conventions.md 4.3)
 
 
 async def gpt4o_image(request: Request) -> Response:
     """POST /api/generate-image (contract.md A1)."""
     fields = await parse.json_object(request)
-    order = orders.gpt4o_image(fields)
-    order.image_uris.extend(await pictures.public_uris(request, "fileUrl", orders.gpt4o_picture(fields)))
-    return await ordered(request, order)
+    return await ordered(request, orders.gpt4o_image(fields), "fileUrl", orders.gpt4o_picture(fields))
 
 
 async def flux_kontext(request: Request) -> Response:
     """POST /api/flux-kontext/generate (contract.md A2)."""
     fields = await parse.json_object(request)
-    order = orders.flux_kontext(fields)
-    order.image_uris.extend(await pictures.public_uris(request, "inputImage", orders.flux_picture(fields)))
-    return await ordered(request, order)
+    return await ordered(request, orders.flux_kontext(fields), "inputImage", orders.flux_picture(fields))
 
 
-async def ordered(request: Request, order: generationpb.Generation) -> Response:
-    """Place an order; the same Idempotency-Key places it once."""
-    create = generationpb.CreateGenerationRequest(generation=order, request_id=parse.idempotency_key(request))
-    generation = await clients.of(request).generation.CreateGeneration(create, timeout=CREATE_SECONDS)
-    return Json(tasks.accepted(generation), headers=NO_STORE)
+async def nano_banana(request: Request) -> Response:
+    """POST /api/nano-banana/generate (contract.md A15)."""
+    fields = nano_orders.flattened(await parse.json_object(request))
+    order, given = nano_orders.nano_banana(fields), nano_orders.pictures(fields)
+    return await ordered(request, order, nano_orders.PICTURES, *given, model=order.model)
+
+
+async def ordered(request: Request, order: generationpb.Generation, field: str, *given: str, **extra: str) -> Response:
+    """Place an order with the pictures given in a field; the same Idempotency-Key places it once."""
+    patience = waiting.Patience.of(request)
+    create = generationpb.CreateGenerationRequest(generation=order, request_id=idempotency.request_id(request))
+    async with pictures.provided(request, field, [value for value in given if value]) as uris:
+        create.generation.image_uris.extend(uris)
+        generation = await clients.of(request).generation.CreateGeneration(create, timeout=CREATE_SECONDS)
+    await failpoints.reach("accept.answered")
+    applied, news = await waiting.waited(request, generation, patience)
+    headers = NO_STORE | applied | (REPLAYED if generation.joined else {})
+    return Json(tasks.accepted(generation) | extra | news, headers=headers)

@@ -11,7 +11,7 @@ from gateway.parse import Fields, web_url, wrong
 from services.chassis import names
 from services.chassis.files import PublicFiles
 
-IMPORT_SECONDS = 35.0  # above one whole fetch (30 s); with the two calls before it no more than 55 s (DESIGN 1)
+IMPORT_SECONDS = 35.0  # above one whole fetch (30 s); the edge waits 60 s, for the calls before it too
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.chassis.settings import TownSettings, refuse
@@ -50,5 +50,5 @@ async def _revision(engine: AsyncEngine) -> str:
     try:
         async with engine.connect() as connection:
             return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
-    except DBAPIError:
+    except (OperationalError, ProgrammingError):  # SQLite's and PostgreSQL's word for a table that is not there
         return ""

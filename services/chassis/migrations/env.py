@@ -21,7 +21,7 @@ def upgrade(connection: Connection) -> None:
 async def main() -> None:
     """Open the service's database and upgrade it."""
     attributes = context.config.attributes
-    engine = make_engine(attributes["settings"], attributes["service"])
+    engine = make_engine(attributes["settings"], attributes["service"], statement_seconds=None)  # tables may be large
     async with engine.connect() as connection, connection.begin():
         await connection.run_sync(upgrade)
     await engine.dispose()

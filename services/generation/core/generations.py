@@ -4,8 +4,8 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
-from time import monotonic
 
+from services.chassis import failpoints
 from services.chassis.errors import (
     Aborted,
     FailedPrecondition,
@@ -13,12 +13,13 @@ from services.chassis.errors import (
 )
 from services.chassis.names import new_id
 from services.generation.bell import Bell
+from services.generation.core.counter import Counter
 from services.generation.core.orders import checked
 from services.generation.core.worker import LOOK_SECONDS
+from services.generation.keyring import Keys
 from services.generation.model import (
     FINAL,
     RETRYABLE,
-    UNDECIDED,
     Draft,
     Event,
     Generation,
@@ -35,11 +36,13 @@ EVENT_BATCH = 100  # events read at once
 class Generations:
     """Orders, looks, waits and cancels."""
 
-    def __init__(self, store: GenerationStore, bell: Bell, models: Mapping[str, ModelSpec], plan: Plan) -> None:
+    def __init__(
+        self, store: GenerationStore, bell: Bell, keys: Keys, models: Mapping[str, ModelSpec], plan: Plan
+    ) -> None:
         self._store = store
         self._bell = bell
         self._models = models
-        self._plan = plan
+        self._counter = Counter(store, bell, keys, plan)
 
     async def create(self, draft: Draft, request_id: str) -> Generation:
         """Store an order and wait a moment for the provider's definite answer.
@@ -48,6 +51,8 @@ class Generations:
             InvalidArgument: the order is not one its model takes.
             AlreadyExists: the request_id was used for another order.
             FailedPrecondition: the provider refused the order for good (reason PROVIDER_REJECTED).
+            ResourceExhausted, Unavailable: no account can take it soon (see Counter); nothing was billed, and the same
+                request_id orders again.
         """
         if len(request_id) > MAX_REQUEST_ID_LENGTH or "\x00" in request_id:
             sentence = "The request id is longer than 255 characters, or holds some that are not text."
@@ -56,7 +61,8 @@ class Generations:
         order = json.dumps(asdict(complete), sort_keys=True, default=str)
         new = Generation(new_id("gen"), complete, spec.family)
         stored = await self._store.insert(new, request_id, sha256(order.encode()).hexdigest())
-        decided = await self._decided(stored)
+        stored = await self._counter.readmitted(stored)
+        decided = await self._counter.decided(stored)
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
         return replace(decided, joined=stored.joined)
@@ -103,7 +109,7 @@ class Generations:
                 "Its first order may have been taken. Accept double billing to retry.", "MAY_BILL_TWICE"
             )
         try:
-            return await self._decided(await self._store.restart(generation))
+            return await self._counter.decided(await self._store.restart(generation))
         except FenceLost:
             raise Aborted("The generation changed meanwhile. Look at it again.") from None
 
@@ -127,21 +133,13 @@ class Generations:
                 for event in batch:
                     yield event
                     after = event.sequence
+                    await failpoints.reach("outbox.published")
                 if not batch:
                     await ear.wait(LOOK_SECONDS)
 
     def models(self) -> Sequence[ModelSpec]:
         """The model table."""
         return tuple(self._models.values())
-
-    async def _decided(self, generation: Generation) -> Generation:
-        """Wait until the provider has answered, but no longer than the plan says."""
-        end = monotonic() + self._plan.create_wait
-        with self._bell.listening(generation.id) as ear:
-            while generation.state in UNDECIDED and (left := end - monotonic()) > 0:
-                await ear.wait(min(left, LOOK_SECONDS))
-                generation = await self._store.get(generation.id)
-        return generation
 
 
 def named(generation: Generation) -> dict[str, str]:

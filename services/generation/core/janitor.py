@@ -1,10 +1,9 @@
 """Finds orders whose process died at the telephone, and those whose lost answer never came by callback."""
 
+from services.chassis import failpoints
 from services.generation.model import Failure, Generation, State
 from services.generation.plan import FOR_EVER_SECONDS, Plan
 from services.generation.ports import Change, GenerationStore
-
-LEASE_SECONDS = 10.0  # each piece is one statement
 
 NO_ANSWER = Failure(
     "ANSWER_LOST",
@@ -22,6 +21,7 @@ class Janitor:
 
     async def tidy(self, generation: Generation) -> None:
         """Decide about a claimed generation whose lease, or patience, ran out."""
+        await failpoints.reach("tidy.before")
         match generation.state:
             case State.DIALING:  # SENDING is committed before the first byte, so nothing was sent
                 await self._store.move(generation, State.READY, Change(tries=generation.tries))

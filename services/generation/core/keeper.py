@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import structlog
 
+from services.chassis import failpoints
 from services.generation.answers import Copy, Gone, Later
+from services.generation.keyring import Keys
 from services.generation.model import Failure, Generation, Output, State
 from services.generation.plan import Plan, retry_delay
-from services.generation.ports import Archive, Change, GenerationStore, Keys, Provider
-
-LEASE_SECONDS = 90.0  # above the time one copy may take; copying twice is harmless
+from services.generation.ports import Archive, Change, GenerationStore, Provider
 
 LOST = Failure("RESULT_LOST", "The picture was made, but it was gone upstream before it could be copied.")
 
@@ -37,6 +37,7 @@ class Keeper:
             change = Change(due_in=retry_delay(generation.tries), tries=generation.tries, outputs=outputs)
             await self._store.touch(generation, change)
         elif any(output.key for output in outputs):
+            await failpoints.reach("storing.before_commit")
             await self._store.move(generation, State.SUCCEEDED, Change(outputs=outputs))
         else:
             await self._store.move(generation, State.RESULT_LOST, Change(outputs=outputs, failure=LOST))

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from services.chassis.errors import NotFound, Unavailable
 from services.chassis.names import ID
 from services.generation.answers import Gone, Later
+from services.generation.keyring import Key, Keys
 from services.generation.model import Generation
-from services.generation.ports import GenerationStore, Key, Keys, Provider
+from services.generation.ports import GenerationStore, Provider
 
 
 class Links:

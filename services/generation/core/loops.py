@@ -1,4 +1,4 @@
-"""The five loops that carry generations on, each with its bounds: submit, poll, keep, tidy, and reading the inbox."""
+"""The loops, each with its bounds: submit, poll, keep and tidy carry generations on, two read mail and mind keys."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from services.generation.bell import Bell
 from services.generation.core import janitor, keeper, poller, submitter
 from services.generation.core.postman import Postman
+from services.generation.core.warden import Warden
 from services.generation.core.worker import Round, Work, Worker
+from services.generation.keyring import Bank, Keys
 from services.generation.model import State
 from services.generation.plan import Bounds, Plan
-from services.generation.ports import Archive, GenerationStore, Keys, Provider
+from services.generation.ports import Archive, GenerationStore, Provider
 
 TIDIED_AT_ONCE = 50  # each is one statement
 
@@ -21,26 +23,38 @@ class Crew:
     store: GenerationStore
     bell: Bell
     keys: Keys
+    bank: Bank
     providers: Mapping[str, Provider]
     archive: Archive
     callback_uri: Callable[[str, str], str]
     plan: Plan
 
+    @property
+    def poller(self) -> poller.Poller:
+        """Who reads the provider's records."""
+        return poller.Poller(self.store, self.keys, self.providers, self.plan)
+
+    @property
+    def warden(self) -> Warden:
+        """Who looks after the keys."""
+        return Warden(self.keys, self.bank, self.plan)
+
 
 def make_loops(crew: Crew, bounds: Bounds) -> Sequence[Callable[[], Awaitable[None]]]:
     """The loops, ready to run."""
-    reads = poller.Poller(crew.store, crew.keys, crew.providers, crew.plan)
+    reads = crew.poller
     sends = submitter.Submitter(crew.store, crew.keys, crew.providers, crew.callback_uri, crew.plan)
     keeps = keeper.Keeper(crew.store, crew.archive, crew.keys, crew.providers, crew.plan)
     tidies = janitor.Janitor(crew.store, crew.plan)
 
-    def worker(states: Sequence[State], at_once: int, seconds: float, work: Work) -> Callable[[], Awaitable[None]]:
-        return Worker(crew.store, crew.bell, Round(states, states[0], at_once, seconds), work).run
+    def worker(states: Sequence[State], at_once: int, work: Work) -> Callable[[], Awaitable[None]]:
+        return Worker(crew.store, crew.bell, Round(states, states[0], at_once, crew.plan.lease), work).run
 
     return (
-        worker((State.READY,), bounds.submits, submitter.LEASE_SECONDS, sends.submit),
-        worker((State.RUNNING, State.UNKNOWN), bounds.polls, poller.LEASE_SECONDS, reads.poll),
-        worker((State.STORING,), bounds.copies, keeper.LEASE_SECONDS, keeps.keep),
-        worker((State.DIALING, State.SENDING, State.AMBIGUOUS), TIDIED_AT_ONCE, janitor.LEASE_SECONDS, tidies.tidy),
+        worker((State.READY,), bounds.submits, sends.submit),
+        worker((State.RUNNING, State.UNKNOWN), bounds.polls, reads.poll),
+        worker((State.STORING,), bounds.copies, keeps.keep),
+        worker((State.DIALING, State.SENDING, State.AMBIGUOUS), TIDIED_AT_ONCE, tidies.tidy),
         Postman(crew.store, crew.bell, reads).run,
+        crew.warden.run,
     )

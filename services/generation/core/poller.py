@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 import structlog
 
+from services.chassis import failpoints
 from services.generation.answers import Broken, Drawing, Drawn, Invisible, Record, Unreadable
+from services.generation.cooling import UNACCEPTED
+from services.generation.keyring import Keys
 from services.generation.model import Failure, Generation, Output, State
 from services.generation.plan import FOR_EVER_SECONDS, Plan, poll_delay, reconcile_delay
-from services.generation.ports import Change, GenerationStore, Keys, Provider
-
-LEASE_SECONDS = 30.0  # above the read timeout of a record
+from services.generation.ports import Change, GenerationStore, Provider
 
 TIMED_OUT = Failure(
     "TIMED_OUT", "The upstream did not finish in time. If the picture still arrives, it will be shown here."
@@ -31,24 +32,29 @@ class Poller:
     async def poll(self, generation: Generation) -> None:
         """Look once at a claimed generation's record."""
         record = await self.read(generation.attempt_id, generation.family, generation.task_id)
+        await failpoints.reach("poll.reply")
         match record:
             case Drawn():
                 await self._store.move(generation, State.STORING, Change(progress=100, outputs=outputs_of(record)))
+                await failpoints.reach("running.final")
             case Broken(code, message):
                 failure = Failure("PROVIDER_FAILED", message, code)
                 await self._store.move(generation, State.FAILED, Change(failure=failure))
+                await failpoints.reach("running.final")
             case Drawing(progress):
                 await self._wait(generation, progress)
             case Invisible() | Unreadable():
                 await self._wait(generation, None)
 
     async def read(self, attempt_id: str, family: str, task_id: str) -> Record:
-        """The record of a task, read with a key of the account that ordered it."""
+        """The record of a task, read with a key of the account that ordered it, or a sibling of it."""
         attempt = await self._store.attempt(attempt_id)
-        key = await self._keys.reader(attempt.account) if attempt else None
-        if key is None:
-            return Unreadable("no key of the task's account works")
-        return await self._providers[family].fetch(task_id, key)
+        while attempt and (key := await self._keys.reader(attempt.account)):
+            record = await self._providers[family].fetch(task_id, key)
+            if not (isinstance(record, Unreadable) and record.code in UNACCEPTED):
+                return record
+            await self._keys.refused(key, record.code, None)
+        return Unreadable("no key of the task's account works")
 
     async def _wait(self, generation: Generation, progress: int | None) -> None:
         age = time.time() - generation.submit_ms / 1000

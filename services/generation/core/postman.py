@@ -4,6 +4,8 @@ import asyncio
 
 import structlog
 
+from services.chassis import failpoints
+from services.generation import metrics
 from services.generation.answers import Drawn, Invisible, Unreadable
 from services.generation.bell import Bell, Ear
 from services.generation.core.poller import Poller, outputs_of
@@ -51,7 +53,7 @@ class Postman:
         if attempt is None:
             await self._ask_again_later(callback)
         elif await self._is_foreign(callback, attempt):
-            logger.error("double_bill_observed", attempt=attempt.id, task=attempt.task_id, other=callback.task_id)
+            metrics.double_bill(attempt.id, attempt.task_id, callback.task_id)
             await self._store.finish_callback(callback, "foreign")
         elif not attempt.task_id:
             await self._reunite(callback, attempt)
@@ -88,6 +90,7 @@ class Postman:
             await self._ask_again_later(callback)
             return
         await self._store.accept(attempt.id, callback.task_id, 0)
+        await failpoints.reach("adopt.after")
         logger.info("reunited", generation=generation.id, attempt=attempt.id)
         await self._store.finish_callback(callback, "done")
 

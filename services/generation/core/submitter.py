@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from services.chassis import failpoints
 from services.chassis.errors import Unavailable
 from services.chassis.names import new_id
+from services.generation import metrics
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
-from services.generation.core.worker import renewing
+from services.generation.keyring import Key, Keys, Wait
 from services.generation.model import Attempt, Failure, Generation, State
 from services.generation.plan import Plan, retry_delay
-from services.generation.ports import Change, GenerationStore, Key, Keys, Provider
+from services.generation.ports import Change, GenerationStore, Provider
 
 INSISTENCE_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # longer than a database takes to restart
-LEASE_SECONDS = 10.0  # renewed while the call runs; how long a dead process's order waits
 
 logger = structlog.get_logger()
 
@@ -31,7 +32,9 @@ class Line:
 
     async def connected(self) -> None:
         """Commit SENDING. Raises FenceLost, and then nothing may be sent."""
+        await failpoints.reach("dial.connected")
         self.generation = await self._store.move(self.generation, State.SENDING)
+        await failpoints.reach("sending.marked")
 
 
 class Submitter:
@@ -53,23 +56,26 @@ class Submitter:
 
     async def submit(self, generation: Generation) -> None:
         """Make one attempt for a claimed READY generation, if a key is free."""
-        if time.time() * 1000 - generation.ready_ms > self._plan.submit_within * 1000:
+        left = self._plan.submit_within - (time.time() - generation.ready_ms / 1000)
+        if left < 0:
             await self._store.move(generation, State.EXPIRED, Change(failure=EXPIRED))
             return
-        key = await self._keys.acquire()
-        if isinstance(key, float):
-            await self._store.touch(generation, Change(due_in=key, tries=generation.tries - 1))
+        attempt_id = new_id("att")
+        key = await self._keys.acquire(attempt_id, generation.draft.model)
+        if isinstance(key, Wait):
+            await self._store.touch(generation, Change(due_in=min(key.seconds, left), tries=generation.tries - 1))
             return
-        await self._attempt(generation, key)
+        await self._attempt(generation, attempt_id, key)
 
-    async def _attempt(self, generation: Generation, key: Key) -> None:
+    async def _attempt(self, generation: Generation, attempt_id: str, key: Key) -> None:
         secret = secrets.token_urlsafe(24)
-        attempt = Attempt(new_id("att"), generation.id, key.account, key.print, digest_of(secret))
+        attempt = Attempt(attempt_id, generation.id, key.account, key.print, digest_of(secret))
         line = Line(self._store, await self._store.dial(generation, attempt))
         uri = self._callback_uri(generation.family, f"{attempt.id}.{secret}")
-        async with renewing(self._store, line.generation, LEASE_SECONDS):
-            provider = self._providers[generation.family]
-            outcome = await provider.submit(generation.draft, uri, key, line.connected)
+        await failpoints.reach("dial.before")
+        provider = self._providers[generation.family]
+        outcome = await provider.submit(generation.draft, uri, key, line.connected)
+        await failpoints.reach("reply.read")
         logger.info("submitted", generation=generation.id, attempt=attempt.id, outcome=type(outcome).__name__)
         await self._settle(line.generation, attempt, key, outcome)
 
@@ -77,31 +83,34 @@ class Submitter:
         """Record the answer. Only what proves that nothing was accepted leads back to READY."""
         match outcome:
             case Accepted(task_id):
-                now = await self._store.accept(attempt.id, task_id, self._plan.first_poll)
-                if now.task_id != task_id:
-                    logger.error("double_bill_observed", attempt=attempt.id, task=now.task_id, other=task_id)
+                await self._accept(attempt.id, task_id)
             case NotSent():
                 again = Change(due_in=retry_delay(generation.tries), tries=generation.tries)
                 await self._store.move(generation, State.READY, again)
             case Refused(code, _, retry_after):
-                await self._keys.refused(key, code, retry_after)
+                await self._keys.refused(key, code, retry_after, generation.draft.model)
                 await self._store.move(generation, State.READY, Change(tries=generation.tries))
+                await failpoints.reach("refused.recorded")
             case Rejected(code, message):
                 failure = Failure("PROVIDER_REJECTED", message, code)
                 await self._store.move(generation, State.FAILED, Change(failure=failure))
             case Ambiguous():
                 await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._plan.unknown_after))
+                await failpoints.reach("ambiguous.recorded")
         await self._store.note_outcome(attempt.id, outcome)
 
     async def _accept(self, attempt_id: str, task_id: str) -> None:
         """Record the task, again and again while the database is away: nobody else knows it yet."""
         for delay in INSISTENCE_SECONDS:
             try:
-                await self._store.accept(attempt_id, task_id, self._plan.first_poll)
+                now = await self._store.accept(attempt_id, task_id, self._plan.first_poll)
             except Unavailable:
                 await asyncio.sleep(delay)
-            else:
-                return
+                continue
+            if now.task_id != task_id:
+                metrics.double_bill(attempt_id, now.task_id, task_id)
+            await failpoints.reach("submitted.recorded")
+            return
         logger.error("answer_not_recorded", attempt=attempt_id, task=task_id)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -62,7 +62,8 @@ class Worker:
     async def _do(self, generation: Generation) -> None:
         """Do one piece. Whatever goes wrong, the lease ends and somebody takes it again."""
         try:
-            await self._work(generation)
+            async with renewing(self._store, generation, self._round.lease_seconds):
+                await self._work(generation)
         except FenceLost:
             logger.info("fence_lost", generation=generation.id, state=generation.state)
         except Unavailable as error:
@@ -85,4 +86,5 @@ async def renewing(store: GenerationStore, generation: Generation, seconds: floa
 async def _renew(store: GenerationStore, generation: Generation, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds / RENEWALS)
-        await store.renew(generation, seconds)
+        with suppress(Unavailable):  # the next turn comes before the lease ends
+            await store.renew(generation, seconds)

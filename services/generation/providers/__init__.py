@@ -5,8 +5,11 @@ from collections.abc import Callable, Mapping
 from services.generation.ports import Provider
 from services.generation.providers.flux_kontext import FluxKontext
 from services.generation.providers.gpt4o_image import Gpt4oImage
-from services.generation.providers.kie import Kie
+from services.generation.providers.kie import Kie, open_kie
 from services.generation.providers.market_jobs import MarketJobs
+from services.generation.providers.models import MODELS
+
+__all__ = ["CALLBACK_KINDS", "MODELS", "PROVIDERS", "callback_uris", "make_providers", "open_kie"]
 
 PROVIDERS = (Gpt4oImage, FluxKontext, MarketJobs)
 
@@ -16,7 +19,7 @@ CALLBACK_KINDS: Mapping[str, str] = {provider.family: provider.callback_kind for
 
 def make_providers(kie: Kie) -> dict[str, Provider]:
     """One provider a family, by family."""
-    return {provider.family: provider(kie) for provider in PROVIDERS}
+    return {provider.family: provider(kie.counted_as(provider.family)) for provider in PROVIDERS}
 
 
 def callback_uris(origin: str) -> Callable[[str, str], str]:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from services.generation.answers import Gone, Later, Outcome, Record
+from services.generation.keyring import Key
 from services.generation.model import Draft
-from services.generation.ports import Key
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
 from services.generation.providers.records import by_flag, record_in, uris_in
 

@@ -11,15 +11,27 @@ import httpx
 import orjson
 
 from services.chassis.names import host_of
-from services.generation.answers import Ambiguous, Gone, Later, NotSent, Outcome
-from services.generation.ports import Key
-from services.generation.providers.replies import INVALID, MAX_REPLY_BYTES, OK, NonJson, Reply, classify, decode
+from services.generation import metrics
+from services.generation.answers import Ambiguous, Gone, Later, NotSent, Outcome, Refused
+from services.generation.keyring import Key
+from services.generation.providers.replies import (
+    INVALID,
+    MAX_REPLY_BYTES,
+    OK,
+    NonJson,
+    Reply,
+    balance_in,
+    classify,
+    decode,
+)
 
 RESULT_SUFFIXES = (".aiquickdraw.com", ".redpandaai.co")  # kie.md 5.6; R2 links are trusted by provenance only
+CREDITS = "/api/v1/chat/credit"  # kie.md 5.1
 COMMON_LINK = "/api/v1/common/download-url"  # for files of every family (kie.md 5.2)
 FIRST_BYTE = "http11.send_request_headers.started"
 # The edge refuses default agents (kie.md 0.9).
 HEADERS = {"User-Agent": "kawaii/0.1 (+self-hosted image site)", "Accept-Encoding": "identity", "Accept": "*/*"}
+NOT_JSON = "not_json"  # counted instead of a code: an edge's page
 MISHAPS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
 
 Trace = Callable[[str, Any], Awaitable[None]]
@@ -41,16 +53,21 @@ READ = Patience(httpx.Timeout(connect=5, read=20, write=10, pool=5), 25.0)  # be
 class Kie:
     """KIE's API under one base URL."""
 
-    def __init__(self, base_url: str, submits: "Line", reads: "Line") -> None:
+    def __init__(self, base_url: str, submits: "Line", reads: "Line", name: str = "kie") -> None:
         self._base = base_url.rstrip("/")
         self._submits = submits
         self._reads = reads
+        self._name = name
+
+    def counted_as(self, name: str) -> "Kie":
+        """The same, its calls counted under another name."""
+        return Kie(self._base, self._submits, self._reads, name)
 
     async def submit(self, path: str, order: Mapping[str, Any], key: Key, connected: Connected) -> Outcome:
         """POST an order once. `connected` runs before the first byte, and what it raises passes through."""
         watch = Watch(connected)
         try:
-            reply = await self._submits.exchange(self._request("POST", path, key, order), watch.trace)
+            reply = await self._exchange(self._submits, self._request("POST", path, key, order), watch.trace)
         except MISHAPS as error:
             detail = type(error).__name__
             return Ambiguous(detail) if watch.open else NotSent(detail)
@@ -59,14 +76,22 @@ class Kie:
     async def read(self, path: str, query: Mapping[str, str], key: Key) -> Reply | NonJson | Later:
         """GET a record; Later when the network failed."""
         try:
-            return await self._reads.exchange(self._request("GET", f"{path}?{httpx.QueryParams(query)}", key))
+            return await self._exchange(self._reads, self._request("GET", f"{path}?{httpx.QueryParams(query)}", key))
         except MISHAPS as error:
             return Later(type(error).__name__)
+
+    async def credits(self, key: Key) -> float | Refused | Later:
+        """GET the balance of the key's account, a number that need not be whole (kie.md 5.1)."""
+        try:
+            reply = await self._exchange(self._reads, self._request("GET", CREDITS, key))
+        except MISHAPS as error:
+            return Later(type(error).__name__)
+        return balance_in(reply)
 
     async def link(self, path: str, body: Mapping[str, Any], key: Key) -> str | Gone | Later:
         """POST for a direct link, whose `data` is a string (kie.md 2.3, 5.2)."""
         try:
-            reply = await self._reads.exchange(self._request("POST", path, key, body))
+            reply = await self._exchange(self._reads, self._request("POST", path, key, body))
         except MISHAPS as error:
             return Later(type(error).__name__)
         if isinstance(reply, Reply) and reply.code == OK and isinstance(reply.data, str) and reply.data:
@@ -80,6 +105,16 @@ class Kie:
         host = host_of(uri)
         own = bool(host) and urlsplit(uri).netloc == urlsplit(self._base).netloc
         return own or f".{host}".endswith(RESULT_SUFFIXES)
+
+    async def _exchange(self, line: "Line", request: httpx.Request, trace: Trace | None = None) -> Reply | NonJson:
+        """Exchange and count how it went. Raises what the line raises."""
+        try:
+            reply = await line.exchange(request, trace)
+        except MISHAPS as error:
+            metrics.answered(self._name, type(error).__name__)
+            raise
+        metrics.answered(self._name, reply.code if isinstance(reply, Reply) else NOT_JSON)
+        return reply
 
     def _request(self, method: str, path: str, key: Key, body: Mapping[str, Any] | None = None) -> httpx.Request:
         headers = {"Authorization": f"Bearer {key.value}", "Content-Type": "application/json"}

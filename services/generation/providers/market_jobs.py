@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 
 from services.generation.answers import Broken, Drawing, Drawn, Gone, Later, Outcome, Record
+from services.generation.keyring import Key
 from services.generation.model import Draft
-from services.generation.ports import Key
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
 from services.generation.providers.models import MODELS
 from services.generation.providers.records import NO_WORDS, percent, record_in, uris_in

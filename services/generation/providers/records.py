@@ -32,7 +32,7 @@ def record_in(reply: Reply | NonJson | Later, read: Callable[[dict[str, Any]], R
         case Reply(code=code) if code in NOT_VISIBLE:
             return Invisible()
         case Reply(code=code):
-            return Unreadable(f"code {code}")
+            return Unreadable(f"code {code}", code)
 
 
 def by_flag(data: dict[str, Any], uris: tuple[str, ...], *, failed: bool = False) -> Record:

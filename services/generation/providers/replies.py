@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from services.generation.answers import Accepted, Ambiguous, Outcome, Refused, Rejected
+from services.generation.answers import Accepted, Ambiguous, Later, Outcome, Refused, Rejected
 
 MAX_REPLY_BYTES = 262_144  # no honest reply comes near it
 MAX_MESSAGE_LENGTH = 300  # of a provider's sentence that is shown or kept
@@ -122,6 +122,19 @@ def classify(reply: Reply | NonJson) -> Outcome:
             return Rejected(code, message or "The upstream refused the order.")
         case Reply(code=code, message=message):
             return Ambiguous(f"code {code}: {message}")
+
+
+def balance_in(reply: Reply | NonJson) -> float | Refused | Later:
+    """What a reply to a question for the balance says (kie.md 5.1)."""
+    match reply:
+        case Reply(code=200, data=int() | float() as amount) if math.isfinite(amount):
+            return float(amount)
+        case Reply(code=code, message=message) if code in REFUSALS:
+            return Refused(code, message, reply.retry_after)
+        case Reply(code=code):
+            return Later(f"code {code} without a balance")
+        case NonJson(status, _):
+            return Later(f"HTTP {status} without JSON")
 
 
 def is_validation(reply: Reply) -> bool:

@@ -1,1 +1,7 @@
-"""Where generations are kept: one store on SQLAlchemy Core, the same statements on SQLite and PostgreSQL."""
+"""Where generations and keys are kept: on SQLAlchemy Core, the same statements on SQLite and PostgreSQL."""
+
+from services.generation.stores.census import SqlCensus
+from services.generation.stores.keys import open_keys
+from services.generation.stores.sql import SqlStore
+
+__all__ = ["SqlCensus", "SqlStore", "open_keys"]

@@ -95,9 +95,10 @@ async def claim(
 
 
 async def renew(connection: AsyncConnection, held: Generation, lease_seconds: float) -> None:
-    """Prolong a lease. Raises FenceLost."""
-    statement = update(generation).where(generation.c.id == held.id, generation.c.fence == held.fence)
-    result = await connection.execute(statement.values(lease_until_ms=db_now() + int(lease_seconds * 1000)))
+    """Prolong a lease; one that was given back stays so. Raises FenceLost."""
+    ours = and_(generation.c.id == held.id, generation.c.fence == held.fence, generation.c.lease_until_ms > 0)
+    prolonged = update(generation).where(ours).values(lease_until_ms=db_now() + int(lease_seconds * 1000))
+    result = await connection.execute(prolonged)
     if result.rowcount != 1:
         raise FenceLost(held.id)
 

@@ -10,7 +10,7 @@ from services.generation.model import Attempt, Callback
 from services.generation.stores import rows
 from services.generation.stores.tables import inbox
 
-TAKEN_SECONDS = 30.0  # a reader that died lets go after this; above the read timeout of a record
+TAKEN_SECONDS = 10.0  # a reader that died lets go after this; reading a record twice is harmless
 
 
 async def add(connection: AsyncConnection, new: Callback) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Select, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis import failpoints
 from services.chassis.database import db_now
 from services.chassis.names import new_id
 from services.generation.model import Event, Generation
@@ -23,6 +24,7 @@ async def append(connection: AsyncConnection, changed: Generation) -> None:
         await connection.execute(ORDER_LOCK)
     values = {"event_id": new_id("evt"), "generation_id": changed.id, "snapshot": rows.snapshot(changed)}
     await connection.execute(insert(outbox).values(create_ms=db_now(), **values))
+    await failpoints.reach("outbox.before_commit")
 
 
 EVENTS = (

@@ -6,7 +6,9 @@ from dataclasses import replace
 from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis import failpoints
 from services.chassis.database import Database
+from services.generation import metrics
 from services.generation.answers import Outcome
 from services.generation.bell import Bell
 from services.generation.model import Attempt, Callback, Event, Generation, State, Story
@@ -28,7 +30,10 @@ class SqlStore:
                 return replace(await generations.of_request(connection, request_key, request_hash), joined=True)
             stored = await generations.find(connection, generation.id)
             await outbox.append(connection, stored)
-        return self._rung(stored)
+            await failpoints.reach("accept.before_commit")
+        await failpoints.reach("accept.after_commit")
+        metrics.created(stored)
+        return self._rung(stored, stored)
 
     async def get(self, identifier: str) -> Generation:
         """See ports."""
@@ -45,12 +50,15 @@ class SqlStore:
         if limit < 1 or not await self._any_due(states):
             return []
         async with self._database.write() as connection:
-            return await generations.claim(connection, states, limit, lease_seconds)
+            taken = await generations.claim(connection, states, limit, lease_seconds)
+        await failpoints.reach("claim.after")
+        return taken
 
     async def renew(self, generation: Generation, lease_seconds: float) -> None:
         """See ports."""
         async with self._database.write() as connection:
             await generations.renew(connection, generation, lease_seconds)
+        await failpoints.reach("lease.renewed")
 
     async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
         """See ports."""
@@ -61,14 +69,14 @@ class SqlStore:
                 connection, generation, State.DIALING, change, attempt_id=attempt.id, task_id=""
             )
             await outbox.append(connection, dialing)
-        return self._rung(dialing)
+        return self._rung(generation, dialing)
 
     async def move(self, generation: Generation, state: State, change: Change = NOTHING) -> Generation:
         """See ports."""
         async with self._database.write() as connection:
             moved = await generations.change(connection, generation, state, change)
             await outbox.append(connection, moved)
-        return self._rung(moved)
+        return self._rung(generation, moved)
 
     async def touch(self, generation: Generation, change: Change) -> Generation:
         """See ports."""
@@ -76,7 +84,7 @@ class SqlStore:
             touched = await generations.change(connection, generation, generation.state, change)
             if touched.face != generation.face:
                 await outbox.append(connection, touched)
-        return self._rung(touched) if touched.face != generation.face else touched
+        return self._rung(generation, touched) if touched.face != generation.face else touched
 
     async def cancel(self, generation: Generation) -> Generation:
         """See ports."""
@@ -84,14 +92,14 @@ class SqlStore:
             raised = generation.fence + 1  # whoever holds a lease loses it
             canceled = await generations.change(connection, generation, State.CANCELED, NOTHING, fence=raised)
             await outbox.append(connection, canceled)
-        return self._rung(canceled)
+        return self._rung(generation, canceled)
 
     async def restart(self, generation: Generation) -> Generation:
         """See ports."""
         async with self._database.write() as connection:
             ready = await generations.restart(connection, generation)
             await outbox.append(connection, ready)
-        return self._rung(ready)
+        return self._rung(generation, ready)
 
     async def story(self, generation: Generation) -> Story:
         """See ports."""
@@ -104,17 +112,19 @@ class SqlStore:
     async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
         """See ports."""
         async with self._database.write() as connection:
+            before = await self._of_attempt(connection, attempt_id)
             await attempts.accept(connection, attempt_id, task_id)
             news = await generations.accept(connection, attempt_id, task_id, due_in)
             now = await self._of_attempt(connection, attempt_id)
             if news:
                 await outbox.append(connection, now)
-        return self._rung(now)
+        return self._rung(before, now)
 
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
         """See ports."""
         async with self._database.write() as connection:
             await attempts.note(connection, attempt_id, outcome)
+        metrics.attempted(outcome)
 
     async def attempt(self, attempt_id: str) -> Attempt | None:
         """See ports."""
@@ -137,6 +147,10 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             new = await inbox.add(connection, callback)
+            await failpoints.reach("inbox.before_commit")
+        await failpoints.reach("inbox.after_commit")
+        if not new:
+            metrics.called_back("duplicate")
         self._bell.ring("inbox")
         return new
 
@@ -149,6 +163,7 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             await inbox.finish(connection, callback.id, verdict)
+        metrics.called_back(verdict)
 
     async def postpone_callback(self, callback: Callback, due_in: float) -> None:
         """See ports."""
@@ -169,6 +184,7 @@ class SqlStore:
         owner = await connection.scalar(select(column).where(tables.attempt.c.id == attempt_id))
         return await generations.of_attempt(connection, str(owner))
 
-    def _rung(self, generation: Generation) -> Generation:
-        self._bell.ring(generation.id, generation.state, "outbox")
-        return generation
+    def _rung(self, before: Generation, after: Generation) -> Generation:
+        metrics.moved(before, after)
+        self._bell.ring(after.id, after.state, "outbox")
+        return after

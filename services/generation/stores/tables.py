@@ -1,6 +1,18 @@
 """The tables of generation's own schema. Times are milliseconds since 1970 by the database's clock."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 Sequence = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts by itself only for INTEGER
@@ -93,4 +105,44 @@ outbox = Table(
     Column("create_ms", BigInteger, nullable=False),
     Index("outbox_generation", "generation_id"),
     sqlite_autoincrement=True,  # a sequence is never given twice, even after rows were removed
+)
+
+# The key pool. A key is named by its print; its value is in no row.
+provider_account = Table(
+    "provider_account",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("cause_code", BigInteger, nullable=False, default=0),
+    Column("rest_until_ms", BigInteger, nullable=False, default=0),
+    Column("credits", Double, nullable=False, default=0.0),
+    Column("credits_ms", BigInteger, nullable=False, default=0),
+    Column("asked_ms", BigInteger, nullable=False, default=0),
+)
+
+provider_key = Table(
+    "provider_key",
+    metadata,
+    Column("print", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("cause_code", BigInteger, nullable=False, default=0),
+    Column("rest_until_ms", BigInteger, nullable=False, default=0),
+    Column("strikes", BigInteger, nullable=False, default=0),
+)
+
+model_rest = Table(
+    "model_rest",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("cause_code", BigInteger, nullable=False, default=0),
+    Column("rest_until_ms", BigInteger, nullable=False, default=0),
+)
+
+create_mark = Table(  # one for each create that its account's bucket still counts, by the attempt's id
+    "create_mark",
+    metadata,
+    Column("attempt_id", Text, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
 )

@@ -10,7 +10,7 @@ from services.sandbox.doors.desk import Desk, body_of, caller, desk_of
 from services.sandbox.doors.replies import Reset, created, ok, page, refused
 from services.sandbox.model import Call, Json, RefusalError, Step
 from services.sandbox.ports import Family
-from services.sandbox.refusals import REFUSALS, Page
+from services.sandbox.refusals import Page, refuse
 
 Door = Callable[[Request], Awaitable[Response]]
 
@@ -32,15 +32,7 @@ def before(step: Step) -> Response | None:
     """What the script wants instead of a task."""
     if step.reset == "before":
         return Reset()
-    return refusal(step) if step.refusal and not step.billed else None
-
-
-def refusal(step: Step) -> Response:
-    """The refusal a script names; a business one is worded by the app as every other is."""
-    answer = REFUSALS[step.refusal]
-    if isinstance(answer, Page):
-        return page(answer)
-    raise RefusalError(answer.code, answer.message)
+    return page(refuse(step.refusal)) if step.refusal and not step.billed else None
 
 
 async def follow(desk: Desk, family: Family, call: Call, body: Json) -> Response:
@@ -53,7 +45,7 @@ async def follow(desk: Desk, family: Family, call: Call, body: Json) -> Response
     await asyncio.sleep(step.hang_after)
     if step.reset == "after":
         return Reset()
-    return refusal(step) if step.refusal else created(task.id, step.mangled)
+    return page(refuse(step.refusal)) if step.refusal else created(task.id, step.mangled)
 
 
 def reader(family: Family) -> Door:

@@ -26,9 +26,9 @@ def choice(body: Json, name: str, default: str, allowed: Iterable[str], code: in
         RefusalError: with this code for any other value.
     """
     value = body.get(name, default)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise RefusalError(code, f"{name} is not within the range of allowed options")
-    return str(value)
+    return value
 
 
 def ratio(value: str) -> tuple[int, int]:

@@ -28,6 +28,11 @@ def invalid(field: str, message: str) -> InvalidArgument:
     return InvalidArgument(message, metadata={"field": field})
 
 
+def label(field: str) -> str:
+    """A field's name without the message that holds it: people who never saw the proto read it too."""
+    return field.rpartition(".")[2]
+
+
 def draft(given: Draft, now_ms: int) -> Draft:
     """The draft made clean: texts within their bounds, tags counted, style and time filled in.
 
@@ -51,16 +56,17 @@ def draft(given: Draft, now_ms: int) -> Draft:
 def uri(field: str, value: str) -> str:
     """An absolute http or https URL."""
     if len(value) > MAX_URI_LENGTH or not HTTP_URI.fullmatch(value):
-        raise invalid(field, f"It must be an http or https URL with a host, at most {MAX_URI_LENGTH} characters.")
+        name = label(field)
+        raise invalid(field, f"{name} must be an http or https URL with a host, at most {MAX_URI_LENGTH} characters.")
     return value
 
 
 def text(field: str, value: str, limit: int) -> str:
     """A text that every part of the system can carry."""
     if len(value) > limit:
-        raise invalid(field, f"It is too long: at most {limit} characters are allowed.")
+        raise invalid(field, f"{label(field)} is too long: at most {limit} characters are allowed.")
     if BROKEN.search(value):
-        raise invalid(field, "It holds a NUL or half a character, which cannot be stored. Remove it.")
+        raise invalid(field, f"{label(field)} holds a NUL or half a character, which cannot be stored. Remove it.")
     return value
 
 
@@ -80,7 +86,7 @@ def page_size(value: int, default: int) -> int:
 def skip(value: int) -> int:
     """How many to leave out."""
     if not 0 <= value <= MAX_SKIP:
-        raise invalid("skip", f"skip must lie between 0 and {MAX_SKIP}. Page on with page_token instead.")
+        raise invalid("skip", f"Between 0 and {MAX_SKIP} shares can be left out. Follow the pages instead.")
     return value
 
 

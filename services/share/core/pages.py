@@ -30,7 +30,7 @@ def sequence_of(view: View, page_token: str) -> int:
         if check == _check(view, sequence):
             return sequence
     raise InvalidArgument(
-        "page_token must be the next_page_token of a page with the same filters. Start again without it.",
+        "This is not how a page of this list goes on. Start again from its first page.",
         "INVALID_PAGE_TOKEN",
         metadata={"field": "page_token"},
     )

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from io import BufferedReader
 from pathlib import Path
 
+from services.chassis import failpoints
 from services.chassis.errors import DataLoss
 from services.storage.backends.draft import DraftFile
 from services.storage.backends.tree import link_file, open_file, remove_file, remove_old, translated
@@ -43,7 +44,7 @@ class LocalFiles:
         file = await asyncio.to_thread(self._open, key)
         if file is None:
             raise DataLoss("The file of this object is gone. Tell the operator.", metadata={"key": key})
-        with file:
+        with translated(), file:
             file.seek(offset)
             rest = limit or os.fstat(file.fileno()).st_size
             while rest > 0 and (chunk := await asyncio.to_thread(file.read, min(rest, CHUNK_BYTES))):
@@ -85,7 +86,9 @@ class LocalFiles:
         with translated():
             with draft.path.open("rb") as file:
                 os.fsync(file.fileno())
+            failpoints.reach_in_thread("put.tmp_synced")
             taken = not link_file(self._root, key, draft.path)
+            failpoints.reach_in_thread("put.linked")
         return not taken or self._stat(key) == Stat(draft.size, draft.sha256)
 
     def _stat(self, key: str) -> Stat | None:

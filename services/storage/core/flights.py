@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from services.chassis.errors import ResourceExhausted
+
 T = TypeVar("T")
+
+MAX_FLIGHTS = (
+    256  # each may hold a file open and outlives its caller, so that callers who come and go could pile them up
+)
 
 
 class Flights(Generic[T]):
@@ -14,9 +20,15 @@ class Flights(Generic[T]):
         self._running: dict[Hashable, asyncio.Task[T]] = {}
 
     async def join(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Join the flight of the key, or start it; its result or error is everyone's."""
+        """Join the flight of the key, or start it; its result or error is everyone's.
+
+        Raises:
+            ResourceExhausted: too many others are in flight.
+        """
         task = self._running.get(key)
         if task is None:
+            if len(self._running) >= MAX_FLIGHTS:
+                raise ResourceExhausted("Too many files are on their way in. Try again shortly.", retry_after=5)
             task = self._running[key] = asyncio.create_task(work())
             task.add_done_callback(lambda done: self._land(key, done))
         return await asyncio.shield(task)

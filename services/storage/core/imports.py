@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from services.chassis import failpoints
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.storage.core import keys
 from services.storage.core.flights import Flights
@@ -24,9 +25,8 @@ class Imports:
         self._flights = Flights[StoredObject]()
 
     async def run(self, order: ImportOrder) -> StoredObject:
-        """Do what the order says; orders for the same thing share one fetch."""
-        identity = (order.generation_id, order.index) if order.generation_id else (order.source_uri, order.file_name)
-        return await self._flights.join(identity, partial(self._run, order))
+        """Do what the order says; equal orders share one fetch. A fresher link makes another order."""
+        return await self._flights.join(order, partial(self._run, order))
 
     async def _run(self, order: ImportOrder) -> StoredObject:
         return await self._known(order) or await self._adopted(order) or await self._fetched(order)
@@ -59,6 +59,7 @@ class Imports:
         async with self._backend.draft() as draft:
             async with self._fetcher.fetch(uri) as chunks:
                 await pour(chunks, draft, self._max_bytes)
+            await failpoints.reach("download.done")
             kind = type_of(draft)
             key = await self._put(order, kind, draft)
             if not key:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from services.chassis import failpoints
 from services.chassis.errors import InvalidArgument
 from services.storage.model import PictureType
 from services.storage.ports import Draft
@@ -18,6 +19,7 @@ async def pour(chunks: AsyncIterator[bytes], draft: Draft, max_bytes: int) -> No
         if draft.size + len(chunk) > max_bytes:
             raise too_large(max_bytes)
         await draft.write(chunk)
+        await failpoints.reach("download.mid")
 
 
 def too_large(max_bytes: int) -> InvalidArgument:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
+from services.chassis import failpoints
 from services.chassis.errors import Aborted, InvalidArgument, NotFound
 from services.storage.core import keys, pages
 from services.storage.core.imports import Imports
@@ -74,7 +75,9 @@ class Objects:
         """
         if key := self._own_key(order.source_uri):
             return await self.get(key)
-        return await self._imports.run(order)
+        kept = await self._imports.run(order)
+        await failpoints.reach("put.reply_lost")
+        return kept
 
     async def get(self, key: str) -> StoredObject:
         """What is known of an object.

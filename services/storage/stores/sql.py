@@ -21,6 +21,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from services.chassis import failpoints
 from services.chassis.database import Database, db_now, upsert
 from services.storage.model import Cursor, Filter, StoredObject, UploadLink
 
@@ -100,7 +101,10 @@ class SqlObjects:
         async with self._database.write() as connection:
             statement = upsert(connection, OBJECTS).values(values).on_conflict_do_nothing()
             row = (await connection.execute(statement.returning(*FIELDS))).one_or_none()
-            return StoredObject(*(row or (await connection.execute(_same(new))).one()))
+            kept = StoredObject(*(row or (await connection.execute(_same(new))).one()))
+            await failpoints.reach("row.before_commit")
+        await failpoints.reach("row.after_commit")
+        return kept
 
     async def get(self, key: str) -> StoredObject | None:
         """Look a row up by its key."""

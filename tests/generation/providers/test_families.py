@@ -8,9 +8,17 @@ import pytest
 
 from services.generation.answers import Accepted, Gone, Later
 from services.generation.core.orders import checked
+from services.generation.keyring import Key
 from services.generation.model import Draft
-from services.generation.ports import Key
-from services.generation.providers import CALLBACK_KINDS, PROVIDERS, callback_uris, flux_kontext, gpt4o_image, make_providers, market_jobs
+from services.generation.providers import (
+    CALLBACK_KINDS,
+    PROVIDERS,
+    callback_uris,
+    flux_kontext,
+    gpt4o_image,
+    make_providers,
+    market_jobs,
+)
 from services.generation.providers.kie import open_kie
 from services.generation.providers.models import MODELS
 from tests.generation.upstream import Upstream, reply

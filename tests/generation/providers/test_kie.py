@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from services.generation.answers import Accepted, Ambiguous, Later, NotSent, Outcome, Refused, Rejected
-from services.generation.ports import FenceLost, Key
+from services.generation.keyring import Key
+from services.generation.ports import FenceLost
 from services.generation.providers.kie import Kie, Patience, open_kie
 from services.generation.providers.replies import NonJson, Reply
 from tests.engines import free_port
@@ -22,7 +23,7 @@ from tests.generation.upstream import Behaviour, Upstream, page, raw, reply
 
 KEY = Key.of("one", "secret-key")
 OK = {"code": 200, "msg": "success", "data": {"taskId": "task1"}}
-BRIEF = Patience(httpx.Timeout(connect=1, read=0.2, write=1, pool=1), 0.5)  # only for upstreams that never answer
+BRIEF = Patience(httpx.Timeout(connect=0.3, read=0.2, write=1, pool=1), 0.6)  # only for upstreams that never answer
 PATIENT = Patience(httpx.Timeout(10), 30)
 
 

@@ -191,7 +191,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 ENVELOPE = st.fixed_dictionaries(
-    {}, optional={name: JSON for name in ("code", "msg", "message", "data", "taskId", "success")}
+    {}, optional=dict.fromkeys(("code", "msg", "message", "data", "taskId", "success"), JSON)
 )
 
 

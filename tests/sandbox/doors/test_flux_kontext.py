@@ -81,6 +81,7 @@ def test_a_failure_is_told_with_empty_strings(
         ({"prompt": "a cat", "aspectRatio": "5:1"}, 422),
         ({"prompt": "a cat", "outputFormat": "gif"}, 422),
         ({"prompt": "a cat", "model": "flux-kontext-tiny"}, 422),
+        ({"prompt": "a cat", "model": ["flux-kontext-pro"]}, 422),
         ({"prompt": "a cat", "safetyTolerance": 7}, 500),
         ({"prompt": "a cat", "safetyTolerance": 3, "inputImage": "https://a.example/1.png"}, 500),
     ],

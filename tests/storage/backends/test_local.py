@@ -117,3 +117,14 @@ async def test_a_storage_that_does_not_work_is_told(tmp_path: Path) -> None:
     with pytest.raises(KawaiiError) as failure:
         await put(LocalFiles(tmp_path / "objects"), "uploads/a.png", picture())
     assert failure.value.reason == "STORAGE_DOWN"
+
+
+async def test_a_disk_that_fails_while_reading_is_told() -> None:
+    """The first page of a process's memory is a regular file that answers EIO."""
+    memory = Path("/proc/self")
+    if not (memory / "mem").is_file():
+        pytest.skip("this machine has no /proc/self/mem, whose reading fails")
+
+    with pytest.raises(Unavailable) as failure:
+        await anext(LocalFiles(memory).read("mem", 0, 10))
+    assert failure.value.reason == "STORAGE_DOWN"

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from services.storage.core.flights import Flights
+from services.chassis.errors import ResourceExhausted
+from services.storage.core.flights import MAX_FLIGHTS, Flights
 
 
 async def test_joiners_share_one_run_and_its_result_and_a_later_caller_starts_anew() -> None:
@@ -53,3 +54,21 @@ async def test_a_caller_who_leaves_does_not_stop_the_others() -> None:
 
     assert await staying == 7
     assert leaving.cancelled()
+
+
+async def test_a_crowd_of_flights_is_bounded_and_joining_one_stays_possible() -> None:
+    flights, land = Flights[int](), asyncio.Event()
+
+    async def work() -> int:
+        await land.wait()
+        return 7
+
+    flying = [asyncio.create_task(flights.join(number, work)) for number in range(MAX_FLIGHTS)]
+    await asyncio.sleep(0)
+    with pytest.raises(ResourceExhausted):
+        await flights.join("one more", work)
+    flying.append(asyncio.create_task(flights.join(0, work)))
+    land.set()
+
+    assert set(await asyncio.gather(*flying)) == {7}
+    assert await flights.join("one more", work) == 7

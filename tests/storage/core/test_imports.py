@@ -1,6 +1,7 @@
 """Copies from elsewhere: each picture once, whatever crashes, races or lies."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,22 @@ async def test_the_source_is_tried_when_the_fresher_link_fails(
 
     assert await objects.import_(ImportOrder(source, "gen_a", download_uri=remote.url("/fresh")))
     assert remote.visits == ["/fresh", "/source"]
+
+
+async def test_a_fresher_link_does_not_share_the_end_of_a_stale_one(objects: Objects, remote: Remote) -> None:
+    """Joined to the fetch of a link that is gone, it would tell that the picture is lost, untried."""
+    remote.put("/fresh", ok(picture()))
+    stale = ImportOrder(remote.url("/gone"), "gen_a")
+    remote.held.clear()
+    first = asyncio.create_task(objects.import_(stale))
+    await until(lambda: remote.visits == ["/gone"])
+    second = asyncio.create_task(objects.import_(replace(stale, download_uri=remote.url("/fresh"))))
+    await until(lambda: len(remote.visits) == 2)
+    remote.held.set()
+
+    with pytest.raises(NotFound):
+        await first
+    assert (await second).key == "generated/gen_a/0.png"
 
 
 async def test_a_picture_is_not_lost_while_one_of_its_links_may_come_back(objects: Objects, remote: Remote) -> None:

@@ -1,4 +1,4 @@
-"""The first schema: generations, attempts, outputs, the inbox and the outbox."""
+"""The first schema: generations, attempts, outputs, the inbox, the outbox and the key pool."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,6 +26,7 @@ def upgrade() -> None:
     create_output()
     create_inbox()
     create_outbox()
+    create_pool()
 
 
 def create_generation() -> None:
@@ -106,3 +107,28 @@ def create_outbox() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("outbox_generation", "outbox", ["generation_id"])
+
+
+def create_pool() -> None:
+    """The provider's accounts and keys, the models it has switched off, and the creates that are being counted."""
+    op.create_table(
+        "provider_account",
+        sa.Column("name", sa.Text, primary_key=True),
+        *(number(name) for name in ("cause_code", "rest_until_ms")),
+        sa.Column("credits", sa.Double, nullable=False),
+        *(number(name) for name in ("credits_ms", "asked_ms")),
+    )
+    op.create_table(
+        "provider_key",
+        sa.Column("print", sa.Text, primary_key=True),
+        text("account"),
+        number("position"),
+        sa.Column("disabled", sa.Boolean, nullable=False),
+        *(number(name) for name in ("cause_code", "rest_until_ms", "strikes")),
+    )
+    op.create_table(
+        "model_rest",
+        sa.Column("model", sa.Text, primary_key=True),
+        *(number(name) for name in ("cause_code", "rest_until_ms")),
+    )
+    op.create_table("create_mark", sa.Column("attempt_id", sa.Text, primary_key=True), text("account"), number("at_ms"))

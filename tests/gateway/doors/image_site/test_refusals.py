@@ -1,4 +1,4 @@
-"""Orders that the provider refuses, and orders that are sent twice."""
+"""Orders that the provider refuses."""
 
 import httpx
 
@@ -14,11 +14,3 @@ async def test_a_definite_refusal_is_an_error(client: httpx.AsyncClient, town: T
 
     assert response.status_code == 422
     assert response.json() == failure("PROVIDER_REJECTED", "The provider refused this prompt. Change it.")
-
-
-async def test_the_idempotency_key_goes_along(client: httpx.AsyncClient, town: Town) -> None:
-    await client.post(GPT4O, json={"prompt": "a"}, headers={"Idempotency-Key": "k" * 255})
-    refused = await client.post(GPT4O, json={"prompt": "a"}, headers={"Idempotency-Key": "k" * 256})
-
-    assert town.generation.request_ids == ["k" * 255]
-    assert refused.status_code == 400

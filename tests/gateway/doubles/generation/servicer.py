@@ -1,5 +1,7 @@
 """A generation service that keeps orders and callbacks in memory."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
 
@@ -7,21 +9,33 @@ from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
-from services.chassis.errors import KawaiiError, NotFound, Unauthenticated
+from services.chassis.errors import AlreadyExists, KawaiiError, NotFound, Unauthenticated
 from tests.gateway.shapes import TIME
 
 Context = aio.ServicerContext[Any, Any]
+Generation = generationpb.Generation
+FINAL = (
+    Generation.STATE_SUCCEEDED,
+    Generation.STATE_FAILED,
+    Generation.STATE_UNKNOWN,
+    Generation.STATE_CANCELED,
+    Generation.STATE_EXPIRED,
+    Generation.STATE_RESULT_LOST,
+)
 TEMPORARY_HOST = "https://tempfile.aiquickdraw.com/"
 
 
 class GenerationService(generationrpc.GenerationServiceServicer):
-    """Keeps orders and callbacks."""
+    """Keeps orders and callbacks; `seconds` is what the last read was given, `watchers` are those who watch now."""
 
     def __init__(self) -> None:
         self.rows: dict[str, generationpb.Generation] = {}
         self.request_ids: list[str] = []
         self.callbacks: list[generationpb.ReceiveCallbackRequest] = []
         self.failure: KawaiiError | None = None
+        self.seconds = 0.0
+        self.watchers: list[asyncio.Event] = []
+        self._orders: dict[str, tuple[str, generationpb.Generation]] = {}
         self._numbers = count(1)
 
     def add(self, identifier: str, **fields: Any) -> generationpb.Generation:
@@ -29,21 +43,41 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         self.rows[identifier] = row
         return row
 
+    def change(self, identifier: str, **fields: Any) -> None:
+        """Set fields of a row, and tell those who watch."""
+        self.rows[identifier].MergeFrom(Generation(**fields))
+        for watcher in self.watchers:
+            watcher.set()
+
     async def CreateGeneration(
         self, request: generationpb.CreateGenerationRequest, context: Context
     ) -> generationpb.Generation:
         if self.failure:
             raise self.failure
         self.request_ids.append(request.request_id)
-        row = request.generation
-        row.name = f"generations/gen_{next(self._numbers)}"
-        row.state = generationpb.Generation.STATE_READY
-        self.rows[row.name.partition("/")[2]] = row
+        if known := self._orders.get(request.request_id):
+            return self._joined(*known, request.generation)
+        identifier = f"gen_{next(self._numbers)}"
+        row = Generation(name=f"generations/{identifier}", state=Generation.STATE_READY)
+        row.MergeFrom(request.generation)
+        self.rows[identifier] = row
+        if request.request_id:
+            self._orders[request.request_id] = (identifier, request.generation)
         return row
+
+    def _joined(
+        self, identifier: str, first: generationpb.Generation, repeated: generationpb.Generation
+    ) -> generationpb.Generation:
+        if first != repeated:
+            raise AlreadyExists("This idempotency key was used for a different request.", "IDEMPOTENCY_KEY_REUSED")
+        joined = Generation(joined=True)
+        joined.MergeFrom(self.rows[identifier])
+        return joined
 
     async def GetGeneration(
         self, request: generationpb.GetGenerationRequest, context: Context
     ) -> generationpb.Generation:
+        self.seconds = context.time_remaining()
         identifier = request.name.removeprefix("generations/")
         for key, row in self.rows.items():
             if identifier in (key, row.provider_task_id):
@@ -67,9 +101,27 @@ class GenerationService(generationrpc.GenerationServiceServicer):
 
     async def ListGenerations(self, request: Any, context: Context) -> Any: ...
 
+    async def RetryGeneration(self, request: Any, context: Context) -> Any: ...
+
     async def CancelGeneration(self, request: Any, context: Context) -> Any: ...
 
-    def WatchGeneration(self, request: Any, context: Context) -> Any: ...
+    async def WatchGeneration(
+        self, request: generationpb.WatchGenerationRequest, context: Context
+    ) -> AsyncIterator[generationpb.Generation]:
+        row = await self.GetGeneration(generationpb.GetGenerationRequest(name=request.name), context)
+        news = asyncio.Event()
+        self.watchers.append(news)
+        try:
+            while True:
+                shown = Generation()
+                shown.CopyFrom(row)
+                yield shown
+                if row.state in FINAL:
+                    return
+                await news.wait()
+                news.clear()
+        finally:
+            self.watchers.remove(news)
 
     def WatchEvents(self, request: Any, context: Context) -> Any: ...
 

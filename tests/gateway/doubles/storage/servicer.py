@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from google.protobuf.empty_pb2 import Empty
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
@@ -15,7 +16,10 @@ Context = aio.ServicerContext[Any, Any]
 
 
 class StorageService(storagerpc.StorageServiceServicer):
-    """Keeps objects; `messages` are the sizes of an upload's chunks, `kept` the bytes of finished uploads only."""
+    """Keeps objects; `messages` are the sizes of an upload's chunks, `kept` the bytes of finished uploads only.
+
+    `seconds` is what the last list or upload was given.
+    """
 
     def __init__(self) -> None:
         self.rows: list[storagepb.Object] = []
@@ -23,6 +27,7 @@ class StorageService(storagerpc.StorageServiceServicer):
         self.specs: list[storagepb.UploadObjectRequest.UploadSpec] = []
         self.messages: list[int] = []
         self.imports: list[storagepb.ImportObjectRequest] = []
+        self.seconds = 0.0
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -37,6 +42,7 @@ class StorageService(storagerpc.StorageServiceServicer):
         self, request_iterator: AsyncIterator[storagepb.UploadObjectRequest], context: Context
     ) -> storagepb.Object:
         content = bytearray()
+        self.seconds = context.time_remaining()
         async for message in request_iterator:
             if message.HasField("spec"):
                 self.specs.append(message.spec)
@@ -74,12 +80,16 @@ class StorageService(storagerpc.StorageServiceServicer):
     async def ListObjects(
         self, request: storagepb.ListObjectsRequest, context: Context
     ) -> storagepb.ListObjectsResponse:
+        self.seconds = context.time_remaining()
         rows = [row for row in self.rows if row.generation_id == request.generation_id]
         return storagepb.ListObjectsResponse(objects=rows)
 
     def ReadObject(self, request: Any, context: Context) -> Any: ...
 
-    async def DeleteObject(self, request: Any, context: Context) -> Any: ...
+    async def DeleteObject(self, request: storagepb.DeleteObjectRequest, context: Context) -> Empty:
+        self.rows.remove(await self.GetObject(storagepb.GetObjectRequest(name=request.name), context))
+        self.kept.pop(request.name.removeprefix("objects/"), None)
+        return Empty()
 
     async def CreateUploadLink(self, request: Any, context: Context) -> Any: ...
 

@@ -1,0 +1,18 @@
+"""uvicorn's server, which also tells the open streams that we stop: they would hold it up until its patience ends."""
+
+import asyncio
+import socket
+
+import uvicorn
+
+
+class Server(uvicorn.Server):
+    """Sets `leaving` when it was asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, leaving: asyncio.Event) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the streams end, then stop as usual."""
+        await super().shutdown(sockets)

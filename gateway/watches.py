@@ -1,0 +1,97 @@
+"""Follows generations for clients that wait: so many at once, none longer than its client, none past our own stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from grpc import aio
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+from starlette.requests import Request
+
+from services.chassis.errors import Unavailable
+from services.chassis.names import name
+
+RETRY_SECONDS = 5.0  # places come free as pictures are finished
+CROWDED = "Too many clients are watching. Ask for the details of the task every few seconds instead."
+Call = aio.UnaryStreamCall[generationpb.WatchGenerationRequest, generationpb.Generation]
+
+
+class Watch:
+    """One generation as it changes. `over` says that no more will come: it ended, its service left, or we stop."""
+
+    def __init__(self, call: Call, leaving: "asyncio.Future[Any]") -> None:
+        self.over = False
+        self._call = call
+        self._leaving = leaving
+        self._reading: asyncio.Future[Any] | None = None
+
+    async def first(self) -> generationpb.Generation:
+        """How the generation stands now. Raises AioRpcError: there is none, or its service cannot be reached."""
+        return cast("generationpb.Generation", await self._call.read())
+
+    async def next(self, seconds: float) -> generationpb.Generation | None:
+        """The next change; None when none came in time, and when none will come any more."""
+        reading = self._reading = self._reading or asyncio.ensure_future(self._read())
+        # Waits without cancelling: a read that is cancelled would end the whole call.
+        await asyncio.wait({reading, self._leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not reading.done():
+            self.over = self._leaving.done()
+            return None
+        generation: generationpb.Generation | None = reading.result()
+        self._reading, self.over = None, generation is None
+        return generation
+
+    def close(self) -> None:
+        """End the call."""
+        if self._reading:
+            self._reading.cancel()
+        self._call.cancel()
+
+    async def _read(self) -> generationpb.Generation | None:
+        """The next change, or None at the end. A service that goes away is an end too: who still cares asks again."""
+        try:
+            generation = await self._call.read()
+        except aio.AioRpcError:
+            return None
+        return None if generation is aio.EOF else cast("generationpb.Generation", generation)
+
+
+class Watches:
+    """The watches of this process: `limit` at once, all of them over once `leaving` is set."""
+
+    def __init__(self, limit: int, leaving: asyncio.Event) -> None:
+        self._free = limit
+        self._leaving = leaving
+
+    @property
+    def full(self) -> bool:
+        """Whether no more can be opened now."""
+        return self._free < 1
+
+    @asynccontextmanager
+    async def open(self, stub: "generationrpc.GenerationServiceAsyncStub", task_id: str) -> AsyncIterator[Watch]:
+        """A watch of one generation, by either id, that ends with this context.
+
+        Raises:
+            Unavailable: too many are open (reason TOO_MANY_STREAMS).
+        """
+        if self.full:
+            raise Unavailable(CROWDED, "TOO_MANY_STREAMS", retry_after=RETRY_SECONDS)
+        self._free -= 1
+        leaving = asyncio.ensure_future(self._leaving.wait())
+        watch = Watch(
+            stub.WatchGeneration(generationpb.WatchGenerationRequest(name=name("generations", task_id))), leaving
+        )
+        try:
+            yield watch
+        finally:
+            watch.close()
+            leaving.cancel()
+            self._free += 1
+
+
+def of(request: Request) -> Watches:
+    """The watches of the application that answers a request."""
+    return cast("Watches", request.app.state.watches)

@@ -1,0 +1,66 @@
+"""Shows a process's metrics to Prometheus on a loopback port: one path, one method, no framework and no thread."""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+MAX_REQUEST_BYTES = 8192  # a scrape's head has some 300
+REQUEST_SECONDS = 2.0  # a scraper has its request ready; one that dawdles must not hold up our stop
+
+Refresh = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    """Nothing to look up: the counters are always as they should be."""
+
+
+class Exposition:
+    """Answers GET /metrics. `refresh` runs before each answer, for gauges that are looked up."""
+
+    def __init__(self, address: str, refresh: Refresh = nothing) -> None:
+        self._host, _, self._port = address.rpartition(":")
+        self._refresh = refresh
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        server = await asyncio.start_server(self._serve, self._host, int(self._port), limit=MAX_REQUEST_BYTES)
+        await server.serve_forever()
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Answer one request; whoever sends none, or hangs up, gets no answer."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                line = await request_line(reader)
+                writer.write(await self._answer(line))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            return
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes | None) -> bytes:
+        if line is None:
+            return response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if line.split(b"?")[0].split()[:2] != [b"GET", b"/metrics"]:
+            return response(HTTPStatus.NOT_FOUND)
+        await self._refresh()
+        return response(HTTPStatus.OK, generate_latest())
+
+
+async def request_line(reader: StreamReader) -> bytes | None:
+    """The first line of a request, once its head has come; None when the head is too long."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError:
+        return None
+    return head.partition(b"\r\n")[0]
+
+
+def response(status: HTTPStatus, body: bytes = b"") -> bytes:
+    """An answer after which the connection ends; one without a body says its status in words."""
+    content = body or f"{status.phrase}\n".encode()
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {CONTENT_TYPE_PLAIN_0_0_4}\r\n"
+    return f"{head}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content

@@ -1,0 +1,98 @@
+"""Named places at which a test may kill, fail or hold this process: bare names unless FAILPOINT is set."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from services.chassis.errors import Unavailable
+
+HANG_SECONDS = "30"  # three leases; FAILPOINT_HANG_SECONDS follows a town whose leases are shorter
+SLEEP_SECONDS = 0.3  # long enough for neighbours to overtake
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens at a point: always, with a chance, or at the nth time only. The name `*` is every point."""
+
+    name: str
+    action: str
+    chance: float = 1.0
+    nth: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Fault":
+        """Read name:action[:chance|nth]; a number with a dot is a chance. Raises ValueError."""
+        name, action, *rest = text.split(":")
+        if action not in ("kill", "error", "sleep", "hang") or len(rest) > 1:
+            raise ValueError(f"FAILPOINT takes name:kill|error|sleep|hang[:chance|nth], not {text}")
+        if not rest:
+            return cls(name, action)
+        return cls(name, action, chance=float(rest[0])) if "." in rest[0] else cls(name, action, nth=int(rest[0]))
+
+
+class Failpoints:
+    """The faults of this process, drawn from a seed so that a run can be had again."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._faults = tuple(map(Fault.parse, filter(None, environment.get("FAILPOINT", "").split(","))))
+        self._dice = random.Random(environment.get("FAILPOINT_SEED", ""))  # noqa: S311 - chooses faults, hides nothing
+        self._log = environment.get("FAILPOINT_LOG", "")
+        self._hang_seconds = float(environment.get("FAILPOINT_HANG_SECONDS", HANG_SECONDS))
+        self._reached: Counter[str] = Counter()
+
+    @property
+    def armed(self) -> bool:
+        """Whether there is any fault at all."""
+        return bool(self._faults)
+
+    def strike(self, name: str) -> str:
+        """Do what befalls this point and cannot wait; the action, or an empty string.
+
+        Raises:
+            Unavailable: the action is error.
+        """
+        self._reached[name] += 1
+        action = next((fault.action for fault in self._faults if self._befalls(fault, name)), "")
+        if action:
+            self._note(name, action)
+        match action:
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "error":
+                raise Unavailable("A failpoint of a test stood in the way. Try again.", retry_after=1)
+            case "hang":  # nothing of this process moves, as when it is stopped or its machine swaps
+                time.sleep(self._hang_seconds)
+        return action
+
+    def _befalls(self, fault: Fault, name: str) -> bool:
+        if fault.name not in ("*", name):
+            return False
+        return self._reached[name] == fault.nth if fault.nth else self._dice.random() < fault.chance
+
+    def _note(self, name: str, action: str) -> None:
+        """Tell the harness; O_APPEND keeps the lines of several processes whole."""
+        if self._log:
+            descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            os.write(descriptor, f"{name} {action} {os.getpid()}\n".encode())
+            os.close(descriptor)
+
+
+# Read here and not in the settings: it is no knob for operators, and must hold before the settings are read.
+FAILPOINTS = Failpoints(os.environ)
+
+
+async def reach(name: str) -> None:
+    """Pass a point. Raises Unavailable when a test wants it."""
+    if FAILPOINTS.armed and FAILPOINTS.strike(name) == "sleep":
+        await asyncio.sleep(SLEEP_SECONDS)
+
+
+def reach_in_thread(name: str) -> None:
+    """The same outside the event loop. Raises Unavailable when a test wants it."""
+    if FAILPOINTS.armed and FAILPOINTS.strike(name) == "sleep":
+        time.sleep(SLEEP_SECONDS)

@@ -1,0 +1,44 @@
+"""Speaks GenerationAdminService: beside servicer.py because operators have a service of their own."""
+
+from typing import Any
+
+from grpc import aio
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+
+from services.generation import admin_wire, wire
+from services.generation.core.history import History
+from services.generation.core.warden import Warden
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
+    """One method an RPC, in the proto's order."""
+
+    def __init__(self, warden: Warden, history: History) -> None:
+        self._warden = warden
+        self._history = history
+
+    async def ListProviderKeys(
+        self, request: adminpb.ListProviderKeysRequest, context: Context
+    ) -> adminpb.ListProviderKeysResponse:
+        return admin_wire.pool_pb(await self._warden.listing())
+
+    async def EnableKey(self, request: adminpb.EnableKeyRequest, context: Context) -> adminpb.ProviderKey:
+        return admin_wire.key_pb(await self._warden.enable(admin_wire.key_print(request.name)))
+
+    async def DisableKey(self, request: adminpb.DisableKeyRequest, context: Context) -> adminpb.ProviderKey:
+        return admin_wire.key_pb(await self._warden.disable(admin_wire.key_print(request.name)))
+
+    async def ProbeKey(self, request: adminpb.ProbeKeyRequest, context: Context) -> adminpb.ProviderKey:
+        return admin_wire.key_pb(await self._warden.probe(admin_wire.key_print(request.name)))
+
+    async def ExplainGeneration(
+        self, request: adminpb.ExplainGenerationRequest, context: Context
+    ) -> adminpb.ExplainGenerationResponse:
+        return admin_wire.story_pb(await self._history.explain(wire.identifier(request.name)))
+
+    async def AdoptTask(self, request: adminpb.AdoptTaskRequest, context: Context) -> adminpb.AdoptTaskResponse:
+        attempt, task = admin_wire.adoption(request)
+        return admin_wire.adopted_pb((await self._history.adopt(attempt, task)).id)

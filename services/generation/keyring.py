@@ -1,0 +1,133 @@
+"""The seam to the provider's keys, beside ports.py because the pool is state of its own that operators see and turn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+from services.generation.answers import Later, Refused
+
+
+@dataclass(frozen=True)
+class Key:
+    """A provider key. The value is opened only to make a request; the print names it in logs and rows."""
+
+    account: str
+    print: str
+    value: str
+
+    @classmethod
+    def of(cls, account: str, value: str) -> "Key":
+        """A key with the print that stands for it in logs and rows."""
+        return cls(account, sha256(value.encode()).hexdigest()[:8], value)
+
+    def __repr__(self) -> str:
+        """Show which key, never its value."""
+        return f"Key({self.account}/{self.print})"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How long until a create may be taken: code is the refusal to blame, 0 when the accounts are merely busy."""
+
+    seconds: float
+    code: int = 0
+
+
+@dataclass(frozen=True)
+class KeyStatus:
+    """A key as operators see it. cause_code and rest_until_ms are 0 unless it rests."""
+
+    print: str
+    account: str
+    disabled: bool = False
+    cause_code: int = 0
+    rest_until_ms: int = 0
+
+
+@dataclass(frozen=True)
+class AccountStatus:
+    """An account as operators see it. cause_code and rest_until_ms are 0 unless it rests, credits_ms if never asked."""
+
+    name: str
+    cause_code: int = 0
+    rest_until_ms: int = 0
+    recent: int = 0
+    in_flight: int = 0
+    credits: float = 0.0
+    credits_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The keys in the order configured, and their accounts by name."""
+
+    keys: tuple[KeyStatus, ...]
+    accounts: tuple[AccountStatus, ...]
+
+
+class Keys(Protocol):
+    """The pool of provider keys, shared by all replicas and kept over restarts; cooling.py says who rests for what.
+
+    Every method is one transaction, and may raise errors.Unavailable with nothing changed. What ends a rest early makes
+    the orders that wait for it due at once.
+    """
+
+    async def acquire(self, attempt_id: str, model: str) -> Key | Wait:
+        """A key for the one create of this attempt, or how long until one may be free.
+
+        A create counts from here until the bucket's window after its answer was noted, so that the provider, which
+        counts somewhere in between, never sees more than the bucket in any window; nor are more ever in flight.
+        Exact over all replicas. The account with the least such creates goes first.
+        """
+
+    async def outlook(self, model: str) -> Wait:
+        """What acquire would say now, taking nothing: 0 seconds when it would give a key."""
+
+    async def reader(self, account: str = "") -> Key | None:
+        """A key of the account, or of any when empty, for reading; None when there is none.
+
+        A resting account is still read. A key that the provider does not accept is never given; one that rests for
+        another cause, or that an operator took out, only if its account has no better.
+        """
+
+    async def refused(self, key: Key, code: int, retry_after: float | None, model: str = "") -> None:
+        """Let rest what a refusal was about: the key, its account, or the model at every account.
+
+        A rest is never cut short by another, and one that only news can end is not replaced by one that time ends.
+        """
+
+    async def note_balance(self, key: Key, credits_left: float) -> None:
+        """The provider answered this key with its account's balance.
+
+        The key is accepted again, and so is an account that had run dry, if it holds more than nothing.
+        """
+
+    async def due(self, balance_seconds: float, dry_seconds: float) -> Sequence[Key]:
+        """Keys whose account's balance is to be asked now, taken so that no other replica asks at the same time.
+
+        A key that was not accepted is due when its rest ends, and the next time later. An account is due every
+        balance_seconds, or dry_seconds while it has run dry, by a key that reads.
+        """
+
+    async def find(self, key_print: str) -> Key:
+        """A configured key. Raises NotFound (reason KEY_NOT_FOUND)."""
+
+    async def status(self, key_print: str) -> KeyStatus:
+        """How a key stands now. Raises NotFound."""
+
+    async def listing(self) -> Pool:
+        """All of the pool, as of now."""
+
+    async def enable(self, key_print: str) -> KeyStatus:
+        """Put a key back, ending its rest. Raises NotFound."""
+
+    async def disable(self, key_print: str) -> KeyStatus:
+        """Take a key out until enable. Raises NotFound."""
+
+
+class Bank(Protocol):
+    """Where balances are asked."""
+
+    async def credits(self, key: Key) -> float | Refused | Later:
+        """What the key's account holds, in the provider's credits. Spends nothing, never raises."""

@@ -1,0 +1,124 @@
+"""Chooses among the keys from one look at their rows; plain functions, so that every choice reads the same facts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+
+from services.generation.cooling import DRY, NEWS, UNACCEPTED
+from services.generation.keyring import AccountStatus, KeyStatus, Pool, Wait
+
+WINDOW_MS = 10_000  # the provider's sliding window for creates (kie.md 5.4)
+SOON_MS = 1_000  # when a create in flight may be answered, or news of a dead key come: nobody knows, so look again
+NO_KEYS = Wait(60.0, 401)  # no key is configured or enabled; an operator may mend that
+
+Line = Row[Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """The pool at a moment of the database's clock: accounts by name, keys by position, creates being counted."""
+
+    now: int
+    accounts: Sequence[Line]
+    keys: Sequence[Line]
+    marks: Sequence[Any]
+    model: Line | None = None
+
+    def left(self, line: Line) -> float:
+        """Seconds that a key, an account or a model still rests."""
+        least = SOON_MS if line.cause_code in NEWS else 0
+        return max(line.rest_until_ms - self.now, least) / 1000 if line.cause_code else 0.0
+
+    def frees(self, account: str) -> list[int]:
+        """When each create that counts for an account stops counting, soonest first."""
+        ends = [self._end(mark) for mark in self.marks if mark.account == account]
+        return sorted(end for end in ends if end > self.now)
+
+    def _end(self, mark: Any) -> int:
+        """A window after the answer; before it nobody can say, and an attempt that was never made has none."""
+        known: int = max(mark.at_ms, mark.answer_ms or 0) + WINDOW_MS
+        return max(known, self.now + SOON_MS) if mark.in_flight else known
+
+
+def choose(look: Look, creates: int) -> str | Wait:
+    """The print of the key for the next create: of the account that counts the fewest, if that is below `creates`."""
+    if look.model and (rest := look.left(look.model)):
+        return Wait(rest, look.model.cause_code)
+    standings = [standing for account in look.accounts for standing in _standings(look, account, creates)]
+    free = [standing for standing in standings if not standing.wait.seconds]
+    if free:
+        return min(free, key=lambda standing: standing.load).key_print
+    waits = [standing.wait for standing in standings] or [NO_KEYS]
+    soonest = min(waits, key=lambda wait: wait.seconds)
+    merely_busy = any(not wait.code for wait in waits)
+    return Wait(soonest.seconds) if merely_busy else soonest
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An account that has a key in use: its load, the key that would be taken, and when."""
+
+    load: int
+    key_print: str
+    wait: Wait
+
+
+def _standings(look: Look, account: Line, creates: int) -> Iterator[Standing]:
+    """The standing of an account; none when it has no key in use."""
+    keys = [key for key in look.keys if key.account == account.name and not key.disabled]
+    if keys:
+        key, frees = min(keys, key=look.left), look.frees(account.name)
+        yield Standing(len(frees), key.print, _wait(look, max(account, key, key=look.left), frees, creates))
+
+
+def _wait(look: Look, rest: Line, frees: Sequence[int], creates: int) -> Wait:
+    """What keeps an account: its rest, or its key's, or its bucket."""
+    if seconds := look.left(rest):
+        return Wait(seconds, rest.cause_code)
+    return Wait((frees[len(frees) - creates] - look.now) / 1000 if len(frees) >= creates else 0.0)
+
+
+def reader(look: Look, account: str) -> str | None:
+    """The print of the key to read an account with, or any account when empty."""
+    keys = [key for key in look.keys if account in {"", key.account} and key.cause_code not in UNACCEPTED]
+    best = min(keys, key=lambda key: (key.disabled, look.left(key) > 0), default=None)
+    return best.print if best else None
+
+
+def accounts_due(look: Look, balance_seconds: float, dry_seconds: float) -> list[Line]:
+    """Accounts whose balance was not asked for so long."""
+    patience = {True: dry_seconds * 1000, False: balance_seconds * 1000}
+    return [line for line in look.accounts if look.now - line.asked_ms >= patience[line.cause_code in DRY]]
+
+
+def keys_due(look: Look) -> list[Line]:
+    """Keys that were not accepted and have rested enough to be asked again."""
+    resting = [key for key in look.keys if key.cause_code in UNACCEPTED and not key.disabled]
+    return [key for key in resting if key.rest_until_ms <= look.now]
+
+
+def pool_of(look: Look) -> Pool:
+    """What operators see."""
+    keys = tuple(key_status(look, key) for key in look.keys)
+    return Pool(keys, tuple(_account_status(look, account) for account in look.accounts))
+
+
+def key_status(look: Look, key: Line) -> KeyStatus:
+    """A key; what it rested for is over once it no longer rests."""
+    rests = look.left(key) > 0
+    return KeyStatus(key.print, key.account, key.disabled, key.cause_code * rests, key.rest_until_ms * rests)
+
+
+def _account_status(look: Look, account: Line) -> AccountStatus:
+    rests = look.left(account) > 0
+    return AccountStatus(
+        name=account.name,
+        cause_code=account.cause_code * rests,
+        rest_until_ms=account.rest_until_ms * rests,
+        recent=len(look.frees(account.name)),
+        in_flight=sum(bool(mark.in_flight) for mark in look.marks if mark.account == account.name),
+        credits=account.credits,
+        credits_ms=account.credits_ms,
+    )

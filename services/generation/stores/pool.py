@@ -1,0 +1,143 @@
+"""Statements on the key pool: who rests, and the creates that count."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Row, Table, and_, delete, exists, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import db_now, upsert
+from services.generation.cooling import DRY, NEWS, UNACCEPTED, Scope, rest_seconds
+from services.generation.keyring import Key
+from services.generation.model import State
+from services.generation.stores.choice import WINDOW_MS, Look
+from services.generation.stores.tables import (
+    attempt,
+    create_mark,
+    generation,
+    model_rest,
+    provider_account,
+    provider_key,
+)
+
+AWAKE = {"cause_code": 0, "rest_until_ms": 0}
+IN_FLIGHT = and_(
+    generation.c.id == attempt.c.generation_id,
+    generation.c.attempt_id == attempt.c.id,
+    generation.c.state.in_((State.DIALING, State.SENDING)),
+)
+MARKS = (
+    select(create_mark.c.account, create_mark.c.at_ms, attempt.c.answer_ms, generation.c.id.label("in_flight"))
+    .outerjoin(attempt, attempt.c.id == create_mark.c.attempt_id)
+    .outerjoin(generation, IN_FLIGHT)
+)
+# Which rows a scope of the cooling table names, and by what.
+RESTING: dict[Scope, tuple[Table, str]] = {
+    Scope.KEY: (provider_key, "print"),
+    Scope.ACCOUNT: (provider_account, "name"),
+    Scope.MODEL: (model_rest, "model"),
+}
+
+
+async def register(connection: AsyncConnection, keys: Sequence[Key]) -> None:
+    """Make the rows those of the settings; what is known of keys that stay is kept."""
+    names, prints = sorted({key.account for key in keys}), [key.print for key in keys]
+    for name in names:
+        await connection.execute(upsert(connection, provider_account).values(name=name).on_conflict_do_nothing())
+    for position, key in enumerate(keys):
+        place = {"account": key.account, "position": position}
+        statement = upsert(connection, provider_key).values(print=key.print, **place)
+        await connection.execute(statement.on_conflict_do_update(index_elements=["print"], set_=place))
+    await connection.execute(delete(provider_key).where(provider_key.c.print.not_in(prints)))
+    await connection.execute(delete(provider_account).where(provider_account.c.name.not_in(names)))
+
+
+async def look(connection: AsyncConnection, prints: Collection[str], model: str = "", *, locked: bool = False) -> Look:
+    """The pool as it stands, with the keys that this process can open; locked, nobody else may choose meanwhile.
+
+    The lock waits: a row that is passed over would be a limit that is not kept.
+    """
+    accounts = select(provider_account).order_by(provider_account.c.name)
+    found = (await connection.execute(accounts.with_for_update() if locked else accounts)).all()
+    openable = provider_key.c.print.in_(prints)
+    keys = (await connection.execute(select(provider_key).where(openable).order_by(provider_key.c.position))).all()
+    resting = (await connection.execute(select(model_rest).where(model_rest.c.model == model))).first()
+    marks = (await connection.execute(MARKS)).all()
+    return Look(await clock(connection), found, keys, marks, resting)
+
+
+async def clock(connection: AsyncConnection) -> int:
+    """Milliseconds since 1970, by the database."""
+    return int(await connection.scalar(select(db_now())) or 0)
+
+
+async def mark(connection: AsyncConnection, attempt_id: str, account: str) -> None:
+    """Count a create, and forget those that count no more."""
+    counts = or_(attempt.c.answer_ms > db_now() - WINDOW_MS, exists().where(IN_FLIGHT))
+    counted = exists().where(attempt.c.id == create_mark.c.attempt_id, counts)
+    await connection.execute(delete(create_mark).where(create_mark.c.at_ms <= db_now() - WINDOW_MS, ~counted))
+    await connection.execute(insert(create_mark).values(attempt_id=attempt_id, account=account, at_ms=db_now()))
+
+
+async def rest(connection: AsyncConnection, scope: Scope, who: str, code: int, retry_after: float | None) -> bool:
+    """Let rest what a refusal was about; False when it rests for longer, or for something graver, already."""
+    table, column = RESTING[scope]
+    if scope is Scope.MODEL:
+        await connection.execute(upsert(connection, table).values(model=who).on_conflict_do_nothing())
+    named = table.c[column] == who
+    line = (await connection.execute(select(table).where(named).with_for_update())).first()
+    until = await clock(connection) + int(rest_seconds(code, retry_after) * 1000)
+    if line is None or not outranks(code, until, line):
+        return False
+    await connection.execute(update(table).where(named).values(cause_code=code, rest_until_ms=until))
+    return True
+
+
+def outranks(code: int, until: int, line: Row[Any]) -> bool:
+    """True when a new rest replaces the one a line has: news beats time, and the longer time the shorter."""
+    if line.cause_code in NEWS:
+        return False
+    return code in NEWS or until > line.rest_until_ms
+
+
+async def note_balance(connection: AsyncConnection, key: Key, credits_left: float) -> bool:
+    """Write a balance down and end the rests that it ends; True when it ended one."""
+    account = update(provider_account).where(provider_account.c.name == key.account)
+    await connection.execute(account.values(credits=credits_left, credits_ms=db_now()))
+    ran_dry = account.where(provider_account.c.cause_code.in_(DRY))
+    if credits_left > 0:
+        refilled = (await connection.execute(ran_dry.values(AWAKE))).rowcount
+    else:
+        refilled = 0
+        until = db_now() + int(rest_seconds(min(DRY)) * 1000)
+        await connection.execute(ran_dry.values(rest_until_ms=until))
+    refused = and_(provider_key.c.print == key.print, provider_key.c.cause_code.in_(UNACCEPTED))
+    accepted = (await connection.execute(update(provider_key).where(refused).values(strikes=0, **AWAKE))).rowcount
+    return bool(refilled or accepted)
+
+
+async def take_account(connection: AsyncConnection, line: Row[Any]) -> bool:
+    """Take it on to ask an account's balance; False when another was faster."""
+    unasked = and_(provider_account.c.name == line.name, provider_account.c.asked_ms == line.asked_ms)
+    taken = await connection.execute(update(provider_account).where(unasked).values(asked_ms=db_now()))
+    return taken.rowcount == 1
+
+
+async def take_key(connection: AsyncConnection, line: Row[Any]) -> bool:
+    """Take it on to probe a key, its next probe later by another strike; False when another was faster."""
+    unprobed = and_(provider_key.c.print == line.print, provider_key.c.rest_until_ms == line.rest_until_ms)
+    seconds = rest_seconds(line.cause_code, strikes=line.strikes + 1)
+    later = {"strikes": line.strikes + 1, "rest_until_ms": db_now() + int(seconds * 1000)}
+    return (await connection.execute(update(provider_key).where(unprobed).values(later))).rowcount == 1
+
+
+async def turn(connection: AsyncConnection, key_print: str, **values: Any) -> None:
+    """Change a key's row as an operator wants it."""
+    await connection.execute(update(provider_key).where(provider_key.c.print == key_print).values(**values))
+
+
+async def wake(connection: AsyncConnection) -> None:
+    """Make every order that waits for a key due now; one that somebody holds is being looked at already."""
+    waiting = and_(generation.c.state == State.READY, generation.c.due_ms > db_now())
+    free = select(generation.c.id).where(waiting).with_for_update(skip_locked=True)
+    await connection.execute(update(generation).where(generation.c.id.in_(free)).values(due_ms=db_now()))

@@ -1,0 +1,83 @@
+"""Orders that are sent twice (conventions.md 4.3)."""
+
+import base64
+
+import httpx
+import pytest
+
+from tests.gateway.conftest import Town
+from tests.gateway.shapes import PNG, failure
+
+ROUTES = {
+    "/api/generate-image": {"prompt": "a"},
+    "/api/flux-kontext/generate": {"prompt": "a"},
+    "/api/nano-banana/generate": {"prompt": "a", "model": "nano-banana"},
+}
+GPT4O = "/api/generate-image"
+KEY = {"Idempotency-Key": "k" * 255}
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_a_repeated_order_joins_the_first_and_says_so(client: httpx.AsyncClient, town: Town, path: str) -> None:
+    first, second = [await client.post(path, json=ROUTES[path], headers=KEY) for _ in range(2)]
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.json() == second.json()
+    assert "idempotent-replayed" not in first.headers
+    assert second.headers["idempotent-replayed"] == "true"
+    assert list(town.generation.rows) == ["gen_1"]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_a_key_that_was_used_for_another_order_is_refused(
+    client: httpx.AsyncClient, town: Town, path: str
+) -> None:
+    await client.post(path, json=ROUTES[path], headers=KEY)
+    response = await client.post(path, json={**ROUTES[path], "prompt": "b"}, headers=KEY)
+
+    assert response.status_code == 422
+    assert response.json() == failure(
+        "IDEMPOTENCY_KEY_REUSED", "This idempotency key was used for a different request."
+    )
+    assert list(town.generation.rows) == ["gen_1"]
+
+
+async def test_one_key_on_three_routes_is_three_orders(client: httpx.AsyncClient, town: Town) -> None:
+    answers = [await client.post(path, json=body, headers=KEY) for path, body in ROUTES.items()]
+
+    assert [answer.json()["taskId"] for answer in answers] == ["gen_1", "gen_2", "gen_3"]
+    assert all(len(request_id) <= 255 for request_id in town.generation.request_ids)
+
+
+async def test_without_a_key_every_order_is_a_new_one(client: httpx.AsyncClient, town: Town) -> None:
+    for _ in range(2):
+        await client.post(GPT4O, json={"prompt": "a"})
+
+    assert list(town.generation.rows) == ["gen_1", "gen_2"]
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@pytest.mark.parametrize("key", [b"k" * 256, b"a\tb", b"\xe4", b"a\x7f"])
+async def test_a_malformed_key_is_refused_before_anything_is_stored(
+    client: httpx.AsyncClient, town: Town, path: str, key: bytes
+) -> None:
+    pasted = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    body = {**ROUTES[path], "fileUrl": pasted, "inputImage": pasted}
+    response = await client.post(path, json=body, headers=[(b"Idempotency-Key", key)])
+
+    assert response.status_code == 400
+    assert response.json() == failure(
+        "INVALID_INPUT", "Idempotency-Key must be at most 255 printable ASCII characters."
+    )
+    assert not town.generation.rows
+    assert not town.storage.rows
+
+
+async def test_a_refused_order_leaves_no_pasted_picture_behind(client: httpx.AsyncClient, town: Town) -> None:
+    await client.post(GPT4O, json={"prompt": "a"}, headers=KEY)
+    pasted = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    response = await client.post(GPT4O, json={"prompt": "b", "fileUrl": pasted}, headers=KEY)
+
+    assert response.status_code == 422
+    assert len(town.storage.specs) == 1  # it had been stored
+    assert not town.storage.kept

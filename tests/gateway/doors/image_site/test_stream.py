@@ -1,0 +1,219 @@
+"""Following a task by server-sent events, over a real socket (S1, contract.md A19)."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from kawaii.generation.v1 import generation_pb2 as generationpb
+
+from tests.gateway.conftest import Town
+from tests.gateway.doors.image_site.conftest import Serve, Until
+from tests.gateway.shapes import FILES, MILLISECONDS, TIME
+
+Generation = generationpb.Generation
+WATCH = "/api/poll-task?taskId=gen_1"
+PICTURE = Generation.Output(uri=f"{FILES}/a.png", source_uri="https://tempfile.aiquickdraw.com/a.png")
+RUNNING: dict[str, Any] = {
+    "type": "generation.progress",
+    "taskId": "gen_1",
+    "status": "GENERATING",
+    "successFlag": 0,
+    "progress": 0,
+    "response": None,
+    "errorCode": None,
+    "errorMessage": "",
+    "createTime": MILLISECONDS,
+    "completeTime": None,
+    "paramJson": '{"model":"gpt4o-image","size":"","outputFormat":""}',
+}
+DONE = {
+    **RUNNING,
+    "type": "generation.succeeded",
+    "status": "SUCCESS",
+    "successFlag": 1,
+    "progress": 100,
+    "response": {"resultUrls": [f"{FILES}/a.png"], "result_urls": [f"{FILES}/a.png"]},
+}
+HEARTBEAT = ": heartbeat"
+
+
+class Stream:
+    """Reads frames, as lists of lines."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self._lines = response.aiter_lines()
+
+    async def frame(self) -> list[str]:
+        """The lines up to the next blank one; none at the end."""
+        lines: list[str] = []
+        async for line in self._lines:
+            if not line:
+                break
+            lines.append(line)
+        return lines
+
+    async def event(self) -> tuple[str, dict[str, Any]]:
+        """Id and data of the next event, whatever heartbeats come before it."""
+        frame = await self.frame()
+        while frame in ([HEARTBEAT], ["retry: 1000"]):
+            frame = await self.frame()
+        [identifier, data] = frame
+        return identifier.removeprefix("id: "), json.loads(data.removeprefix("data: "))
+
+    async def rest(self) -> AsyncIterator[list[str]]:
+        """Frames until the end, without heartbeats."""
+        while frame := await self.frame():
+            if frame != [HEARTBEAT]:
+                yield frame
+
+
+@pytest.fixture(autouse=True)
+def running(town: Town) -> None:
+    """A 4o picture in the making."""
+    town.generation.add("gen_1", state=Generation.STATE_READY, model="gpt4o-image", provider_task_id="kie-77")
+
+
+async def test_each_visible_change_is_an_event_and_the_end_ends_the_stream(
+    serve_with: Serve, town: Town, until: Until
+) -> None:
+    async with serve_with().http.stream("GET", WATCH) as response:
+        stream = Stream(response)
+        assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
+        assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert await stream.frame() == ["retry: 1000"]
+        assert (await stream.event())[1] == RUNNING
+
+        town.generation.change("gen_1", state=Generation.STATE_SENDING)  # looks the same, so nothing is said
+        town.generation.change("gen_1", state=Generation.STATE_RUNNING, progress_percent=40)
+        assert (await stream.event())[1] == {**RUNNING, "progress": 40}
+
+        town.generation.change("gen_1", state=Generation.STATE_SUCCEEDED, outputs=[PICTURE])
+        assert (await stream.event())[1] == DONE
+        assert [frame async for frame in stream.rest()] == []
+
+    await until(lambda: not town.generation.watchers)
+
+
+async def test_a_picture_that_shows_before_its_copy_is_kept_is_progress_still(serve_with: Serve, town: Town) -> None:
+    failed = Generation.Output(source_uri="https://tempfile.aiquickdraw.com/a.png", error_message="It timed out.")
+    async with serve_with().http.stream("GET", WATCH) as response:
+        stream = Stream(response)
+        await stream.event()
+        town.generation.change("gen_1", state=Generation.STATE_STORING, outputs=[failed])
+        _, data = await stream.event()
+
+    assert (data["type"], data["status"]) == ("generation.progress", "SUCCESS")
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ("FAILED", "generation.failed"),
+        ("UNKNOWN", "generation.unknown"),
+        ("CANCELED", "generation.canceled"),
+        ("EXPIRED", "generation.expired"),
+        ("RESULT_LOST", "generation.result_lost"),
+    ],
+)
+async def test_the_last_event_says_how_it_ended(serve_with: Serve, town: Town, state: str, kind: str) -> None:
+    error = Generation.Error(reason="WHY", message="Because.")
+    town.generation.change("gen_1", state=Generation.State.Value(f"STATE_{state}"), error=error, complete_time=TIME)
+    async with serve_with().http.stream("GET", WATCH) as response:
+        stream = Stream(response)
+        assert (await stream.event())[1] == {
+            **RUNNING,
+            "type": kind,
+            "status": "GENERATE_FAILED",
+            "successFlag": 3,
+            "errorCode": "WHY",
+            "errorMessage": "Because.",
+            "completeTime": MILLISECONDS,
+        }
+        assert [frame async for frame in stream.rest()] == []
+
+
+async def test_silence_is_broken_by_heartbeats(serve_with: Serve, town: Town) -> None:
+    async with serve_with(heartbeat_seconds=0.05).http.stream("GET", WATCH) as response:
+        stream = Stream(response)
+        await stream.event()
+        assert [await stream.frame() for _ in range(3)] == [[HEARTBEAT]] * 3
+
+        town.generation.change("gen_1", progress_percent=70)
+        assert (await stream.event())[1]["progress"] == 70
+
+
+async def test_a_client_that_comes_back_is_told_only_what_it_has_not_seen(serve_with: Serve, town: Town) -> None:
+    live = serve_with(heartbeat_seconds=0.05)
+    async with live.http.stream("GET", WATCH) as response:
+        seen, _ = await Stream(response).event()
+    async with live.http.stream("GET", WATCH, headers={"Last-Event-ID": seen}) as response:
+        stream = Stream(response)
+        assert [await stream.frame() for _ in range(2)] == [["retry: 1000"], [HEARTBEAT]]
+
+        town.generation.change("gen_1", state=Generation.STATE_SUCCEEDED, outputs=[PICTURE])
+        last, data = await stream.event()
+        assert data == DONE
+
+    await live.stop()
+    town.generation.change("gen_1")
+    other = serve_with()  # ids mean the same to every process
+    ended = await other.http.get(WATCH, headers={"Last-Event-ID": last})
+    again = await other.http.get(WATCH, headers={"Last-Event-ID": seen})
+
+    assert (ended.status_code, ended.content) == (204, b"")
+    assert f"id: {last}" in again.text.splitlines()
+
+
+async def test_the_providers_id_is_followed_too(serve_with: Serve) -> None:
+    async with serve_with().http.stream("GET", "/api/poll-task?taskId=kie-77") as response:
+        assert (await Stream(response).event())[1]["taskId"] == "gen_1"
+
+
+async def test_a_client_that_leaves_ends_its_watch_and_frees_its_place(
+    serve_with: Serve, town: Town, until: Until
+) -> None:
+    live = serve_with(max_watches=1)
+    async with live.http.stream("GET", WATCH) as response:
+        await Stream(response).event()
+        refused = await live.http.get(WATCH)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert refused.json()["code"] == "TOO_MANY_STREAMS"
+        assert len(town.generation.watchers) == 1
+
+    await until(lambda: not town.generation.watchers)
+    async with live.http.stream("GET", WATCH) as response:
+        assert (await Stream(response).event())[1] == RUNNING
+
+
+async def test_a_refused_stream_takes_no_place(serve_with: Serve) -> None:
+    live = serve_with(max_watches=1)
+    for _ in range(3):
+        assert (await live.http.get("/api/poll-task?taskId=gen_none")).status_code == 404
+    assert (await live.http.head(WATCH)).status_code == 200
+    async with live.http.stream("GET", WATCH) as response:
+        assert response.status_code == 200
+
+
+async def test_when_the_service_goes_the_stream_ends_and_the_client_may_come_back(
+    serve_with: Serve, town: Town
+) -> None:
+    async with serve_with().http.stream("GET", WATCH) as response:
+        stream = Stream(response)
+        await stream.event()
+        await town.stop("generation")
+        assert [frame async for frame in stream.rest()] == []
+
+
+async def test_our_own_stop_ends_the_streams_at_once(serve_with: Serve, town: Town, until: Until) -> None:
+    live = serve_with()
+    async with live.http.stream("GET", WATCH) as response:
+        stream = Stream(response)
+        await stream.event()
+        live.server.should_exit = True
+        assert [frame async for frame in stream.rest()] == []
+
+    await live.serving
+    await until(lambda: not town.generation.watchers)

@@ -1,0 +1,163 @@
+"""Wherever the process dies, the order ends and is billed at most once: nothing behind SENDING is ever sent again."""
+
+import asyncio
+from collections.abc import Awaitable
+
+import pytest
+
+from services.chassis.supervisor import supervised
+from services.generation.answers import Accepted, Drawn, Outcome
+from services.generation.core.loops import make_loops
+from services.generation.model import FINAL, State
+from tests.generation.town import BOUNDS, Connected, Script, Submit, Town
+from tests.generation.waiting import eventually, reached
+
+URI = "https://temporary.example/a.png"
+
+
+class Cut:
+    """A place at which the process dies: whoever comes there waits until the test has killed the loops."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+
+    async def die(self) -> None:
+        """Never returns."""
+        self.reached.set()
+        await asyncio.Event().wait()
+
+
+def before_connect(cut: Cut) -> Script:
+    async def script(_submit: Submit, _connected: Connected) -> Outcome:
+        await cut.die()
+        raise AssertionError
+
+    return script
+
+
+def after_sending(cut: Cut) -> Script:
+    async def script(_submit: Submit, connected: Connected) -> Outcome:
+        await connected()
+        await cut.die()
+        raise AssertionError
+
+    return script
+
+
+async def killed(town: Town, *ends: Awaitable[object]) -> None:
+    """Run the loops until one of the ends, then kill them and what they do at this moment."""
+    tasks = [asyncio.create_task(loop()) for loop in make_loops(town.crew, BOUNDS)]
+    waiting = [asyncio.ensure_future(end) for end in ends]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    doomed = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Worker._do"]
+    for task in [*tasks, *doomed, *waiting]:
+        task.cancel()
+    await asyncio.gather(*tasks, *doomed, *waiting, return_exceptions=True)
+
+
+async def test_a_death_before_the_first_byte_leads_to_one_submit(town: Town) -> None:
+    cut = Cut()
+    town.provider.scripts.append(before_connect(cut))
+    town.provider.records["task1"] = Drawn((URI,))
+    created = await town.order()
+    await killed(town, cut.reached.wait())
+    left = await town.store.get(created.id)
+    await town.let_leases_end()
+    async with town.running():
+        await reached(town.store, created.id, State.SUCCEEDED)
+
+    assert left.state is State.DIALING
+    assert len(town.provider.submits) == 1
+
+
+async def test_a_death_after_the_first_byte_is_never_sent_again(town: Town) -> None:
+    cut = Cut()
+    town.provider.scripts.append(after_sending(cut))
+    created = await town.order()
+    await killed(town, cut.reached.wait())
+    left = await town.store.get(created.id)
+    await town.let_leases_end()
+    async with town.running():
+        await reached(town.store, created.id, State.AMBIGUOUS)
+        await town.let_time_pass()
+        unknown = await reached(town.store, created.id, State.UNKNOWN)
+
+    assert left.state is State.SENDING
+    assert unknown.failure
+    assert unknown.failure.reason == "ANSWER_LOST"
+    assert len(town.provider.submits) == 1
+
+
+async def test_the_callback_of_an_order_whose_process_died_brings_its_picture(town: Town) -> None:
+    cut = Cut()
+    town.provider.scripts.append(after_sending(cut))
+    created = await town.order()
+    await killed(town, cut.reached.wait())
+    town.provider.records["task7"] = Drawn((URI,))
+    await town.callback("task7", town.provider.submits[0].token)
+    async with town.running():
+        done = await reached(town.store, created.id, State.SUCCEEDED)
+
+    assert done.task_id == "task7"
+    assert len(town.provider.submits) == 1
+
+
+async def test_a_zombie_that_wakes_at_the_first_byte_sends_nothing(town: Town) -> None:
+    """Its lease ended and another has taken the order: SENDING is refused, so not a byte leaves (reliability.md C4)."""
+    asleep, wake = asyncio.Event(), asyncio.Event()
+
+    async def frozen(_submit: Submit, connected: Connected) -> Outcome:
+        asleep.set()
+        await wake.wait()
+        await connected()
+        return Accepted("zombie")
+
+    town.provider.scripts.append(frozen)
+    created = await town.order()
+    async with supervised([make_loops(town.crew, BOUNDS)[0]]):
+        await asleep.wait()
+        await town.let_leases_end()
+        await town.tidy()
+        await town.let_time_pass()
+        running = await reached(town.store, created.id, State.RUNNING)
+        wake.set()
+
+    assert len(town.provider.submits) == 1
+    assert running.task_id == (await town.store.get(created.id)).task_id != "zombie"
+
+
+STEPS = ("attempt", "claim", "dial", "move", "accept", "renew", "touch", "note_outcome", "get")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_death_at_any_step_of_the_store_bills_once(town: Town, step: str, when: str) -> None:
+    """The loops are killed around the first use of a store method, then started anew on the same rows."""
+    cut, honest = Cut(), getattr(town.store, step)
+
+    async def dying(*arguments: object) -> object:
+        if when == "before":
+            await cut.die()
+        answer = await honest(*arguments)
+        if step != "claim" or answer:
+            await cut.die()
+        return answer
+
+    town.provider.records["task1"] = Drawn((URI,))
+    created = await town.order()
+    setattr(town.store, step, dying)
+    await killed(town, cut.reached.wait(), eventually(lambda: ended(town, created.id)))
+    setattr(town.store, step, honest)
+    await town.let_leases_end()
+    async with town.running():
+        await eventually(lambda: ended(town, created.id))
+
+    # After the SENDING mark and before the first byte nobody can tell whether it left: then nothing is sent at all.
+    assert len(town.provider.submits) == (0 if (step, when) == ("move", "after") else 1)
+
+
+async def ended(town: Town, identifier: str) -> bool:
+    generation = await type(town.store).get(town.store, identifier)
+    if generation.state is State.AMBIGUOUS:
+        await town.let_time_pass()
+    return generation.state in FINAL

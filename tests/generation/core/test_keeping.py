@@ -1,0 +1,203 @@
+"""A picture is shown as ours once it is stored; copying is tried until it works, or the picture is provably gone."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+
+from services.generation.answers import Broken, Copy, Drawing, Drawn, Gone, Invisible, Later, Record, Unreadable
+from services.generation.model import Generation, State
+from tests.generation.town import DRAFT, Town
+from tests.generation.waiting import reached
+
+FIRST, SECOND = "https://temporary.example/a.png", "https://temporary.example/b.png"
+
+
+async def running(town: Town) -> Generation:
+    created = await town.order()
+    await town.submit()
+    return await town.store.get(created.id)
+
+
+async def drawn(town: Town, *uris: str) -> Generation:
+    """A generation whose pictures wait to be copied."""
+    generation = await running(town)
+    town.provider.records[generation.task_id] = Drawn(uris or (FIRST,))
+    await town.poll()
+    return await town.store.get(generation.id)
+
+
+async def tried(town: Town, generation: Generation) -> Generation:
+    """After one more try to copy."""
+    await town.let_time_pass()
+    await town.keep()
+    return await town.store.get(generation.id)
+
+
+async def test_a_drawn_picture_is_stored_and_then_shown(town: Town) -> None:
+    generation = await drawn(town)
+    done = await tried(town, generation)
+
+    (output,) = done.outputs
+    assert generation.state is State.STORING
+    assert (done.state, done.progress, done.failure) == (State.SUCCEEDED, 100, None)
+    assert (output.source_uri, output.key) == (FIRST, f"generated/{generation.id}/0.png")
+    assert (output.content_type, output.size) == ("image/png", 7)
+
+
+async def test_the_whole_way_without_any_callback(town: Town) -> None:
+    town.provider.records["task1"] = Drawn((FIRST, SECOND))
+    async with town.running():
+        created = await town.generations.create(DRAFT, "")
+        done = await reached(town.store, created.id, State.SUCCEEDED)
+
+    assert [output.key for output in done.outputs] == [f"generated/{created.id}/{index}.png" for index in (0, 1)]
+
+
+async def test_a_copy_that_fails_and_then_works_succeeds_once(town: Town) -> None:
+    generation = await drawn(town)
+    town.archive.answers.extend([Later("storage is away"), Later("storage is away")])
+    states = [(await tried(town, generation)).state for _ in range(4)]
+    events = [event.generation.state for event in await town.store.events(0, 100)]
+
+    assert states == [State.STORING, State.STORING, State.SUCCEEDED, State.SUCCEEDED]
+    assert events.count(State.SUCCEEDED) == 1
+    assert len(town.archive.asked) == 3
+
+
+async def test_a_failing_copy_is_told_only_after_some_patience(town: Town) -> None:
+    generation = await drawn(town)
+    town.archive.answers.extend([Later("storage is away")] * 2)
+    early = await tried(town, generation)
+    impatient = replace(town, plan=replace(town.plan, copy_patience=0.0))
+    while time.time() <= early.store_ms / 1000:
+        await asyncio.sleep(0.001)
+    late = await tried(impatient, generation)
+    done = await tried(town, generation)
+
+    assert [output.outputs[0].error for output in (early, late, done)] == ["", "storage is away", ""]
+
+
+async def test_a_gone_picture_is_asked_for_by_a_fresh_link(town: Town) -> None:
+    generation = await drawn(town)
+    town.archive.answers.append(Gone("404"))
+    town.provider.links[FIRST] = "https://fresh.example/a.png"
+    done = await tried(town, generation)
+
+    assert done.state is State.SUCCEEDED
+    assert town.archive.asked == [(generation.id, 0, ""), (generation.id, 0, "https://fresh.example/a.png")]
+
+
+async def test_a_picture_that_is_gone_for_good_is_lost_and_says_so(town: Town) -> None:
+    generation = await drawn(town)
+    town.archive.answers.extend([Gone("404"), Gone("404")])
+    town.provider.links[FIRST] = "https://fresh.example/a.png"
+    lost = await tried(town, generation)
+
+    assert lost.state is State.RESULT_LOST
+    assert lost.failure
+    assert lost.failure.reason == "RESULT_LOST"
+    assert lost.outputs[0].lost
+
+
+async def test_a_link_that_comes_later_is_not_a_loss(town: Town) -> None:
+    generation = await drawn(town)
+    town.archive.answers.append(Gone("404"))
+    town.provider.links[FIRST] = Later("HTTP 502")
+    waiting = await tried(town, generation)
+    done = await tried(town, generation)
+
+    assert waiting.state is State.STORING
+    assert done.state is State.SUCCEEDED
+
+
+async def test_pictures_that_are_stored_are_not_copied_again(town: Town) -> None:
+    generation = await drawn(town, FIRST, SECOND)
+    town.archive.answers.extend([Copy("generated/x/0.png", "image/png", 1), Later("away")])
+    half = await tried(town, generation)
+    done = await tried(town, generation)
+
+    assert [bool(output.key) for output in half.outputs] == [True, False]
+    assert half.state is State.STORING
+    assert [index for _, index, _ in town.archive.asked] == [0, 1, 1]
+    assert done.state is State.SUCCEEDED
+
+
+async def test_one_lost_picture_of_two_leaves_a_success(town: Town) -> None:
+    generation = await drawn(town, FIRST, SECOND)
+    town.archive.answers.append(Gone("404"))
+    done = await tried(town, generation)
+
+    assert done.state is State.SUCCEEDED
+    assert [output.lost for output in done.outputs] == [True, False]
+
+
+async def test_a_task_that_failed_upstream_has_failed(town: Town) -> None:
+    generation = await running(town)
+    town.provider.records[generation.task_id] = Broken(400, "The prompt was flagged.")
+    await town.poll()
+    ended = await town.store.get(generation.id)
+
+    assert ended.state is State.FAILED
+    assert ended.failure
+    assert (ended.failure.reason, ended.failure.provider_code) == ("PROVIDER_FAILED", 400)
+
+
+@pytest.mark.parametrize("record", [Drawing(0), Invisible(), Unreadable("HTTP 502")])
+async def test_what_is_not_an_end_is_waited_for(town: Town, record: Record) -> None:
+    generation = await running(town)
+    town.provider.records[generation.task_id] = record
+    for _ in range(4):
+        await town.let_time_pass()
+        await town.poll()
+    now = await town.store.get(generation.id)
+
+    assert now.state is State.RUNNING
+    assert len(town.provider.fetches) == 4
+
+
+async def test_progress_is_shown_and_not_taken_back_by_a_bad_day(town: Town) -> None:
+    generation = await running(town)
+    shown = []
+    for record in (Drawing(48), Unreadable("HTTP 502"), Invisible()):
+        town.provider.records[generation.task_id] = record
+        await town.let_time_pass()
+        await town.poll()
+        shown.append((await town.store.get(generation.id)).progress)
+
+    assert shown == [48, 48, 48]
+
+
+async def test_a_task_that_takes_too_long_is_unknown_and_still_watched(town: Town) -> None:
+    generation = await running(town)
+    town.provider.records[generation.task_id] = Drawing(99)
+    town.plan = replace(town.plan, timeout=0.0)
+    while time.time() <= generation.submit_ms / 1000:
+        await asyncio.sleep(0.001)
+    await town.let_time_pass()
+    await town.poll()
+    unknown = await town.store.get(generation.id)
+    town.provider.records[generation.task_id] = Drawn((FIRST,))
+    await town.let_time_pass()
+    await town.poll()
+    done = await tried(town, generation)
+
+    assert unknown.state is State.UNKNOWN
+    assert unknown.failure
+    assert unknown.failure.reason == "TIMED_OUT"
+    assert (done.state, done.failure) == (State.SUCCEEDED, None)
+    assert done.complete_ms
+
+
+async def test_a_task_is_read_with_a_key_of_the_account_that_ordered_it(town: Town) -> None:
+    for _ in range(6):
+        await town.order()
+    await town.submit()
+    for number in range(1, 7):
+        town.provider.records[f"task{number}"] = Drawn((FIRST,))
+    await town.poll()
+
+    assert len({submit.account for submit in town.provider.submits}) == 2
+    assert {event.generation.state for event in await town.store.events(0, 100)} >= {State.STORING}
+    assert sum(event.generation.state is State.STORING for event in await town.store.events(0, 100)) == 6

@@ -1,0 +1,72 @@
+"""A provider's temporary URL becomes a direct link while the provider has the picture; any other URL stays as it is."""
+
+import pytest
+
+from services.chassis.errors import NotFound, Unavailable
+from services.generation.answers import Gone, Later
+from tests.generation.town import Town
+
+URI, FRESH = "https://temporary.example/a.png", "https://fresh.example/a.png"
+
+
+async def task(town: Town) -> str:
+    """The id of an order that has a task."""
+    created = await town.order()
+    await town.submit()
+    return created.id
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_temporary_url_becomes_a_direct_link(town: Town, *, named: bool) -> None:
+    identifier = await task(town)
+    town.provider.links[URI] = FRESH
+
+    assert await town.links.create(URI, identifier if named else "") == FRESH
+
+
+async def test_the_providers_own_id_will_do(town: Town) -> None:
+    await task(town)
+    town.provider.links[URI] = FRESH
+
+    assert await town.links.create(URI, "task1") == FRESH
+
+
+@pytest.mark.parametrize("uri", ["https://example.org/a.png", "/files/a.png", "", "https://[::1"])
+async def test_any_other_url_stays_as_it_is(town: Town, uri: str) -> None:
+    assert await town.links.create(uri, "") == uri
+
+
+@pytest.mark.parametrize("identifier", ["gen_nobody", "a\x00b", "../x"])
+async def test_a_generation_that_is_not_there_is_not_found(town: Town, identifier: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        await town.links.create(URI, identifier)
+
+    assert caught.value.reason == "TASK_NOT_FOUND"
+
+
+async def test_a_picture_that_is_gone_is_not_found(town: Town) -> None:
+    town.provider.links[URI] = Gone("only records within 14 days")
+
+    with pytest.raises(NotFound) as caught:
+        await town.links.create(URI, "")
+
+    assert caught.value.reason == "RESULT_GONE"
+
+
+async def test_an_upstream_that_is_away_is_unavailable(town: Town) -> None:
+    town.provider.links[URI] = Later("HTTP 502")
+
+    with pytest.raises(Unavailable) as caught:
+        await town.links.create(URI, "")
+
+    assert caught.value.retry_after
+
+
+async def test_without_a_working_key_there_is_no_link(town: Town) -> None:
+    for account in ("one", "two"):
+        key = await town.keys.reader(account)
+        assert key
+        await town.keys.refused(key, 401, None)
+
+    with pytest.raises(Unavailable):
+        await town.links.create(URI, "")

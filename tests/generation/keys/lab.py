@@ -1,0 +1,106 @@
+"""Keys to test with, a hand that moves the pool's clock, and a whole generation core against the real stand-in."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import httpx
+from sqlalchemy import update
+
+from services.chassis.database import Database
+from services.chassis.supervisor import supervised
+from services.generation.bell import Bell
+from services.generation.core import Generations
+from services.generation.core.loops import Crew, make_loops
+from services.generation.keyring import Key
+from services.generation.model import Draft
+from services.generation.plan import Bounds, Plan
+from services.generation.providers import make_providers
+from services.generation.providers.kie import open_kie
+from services.generation.providers.models import MODELS
+from services.generation.stores.keys import SqlKeys, open_keys
+from services.generation.stores.sql import SqlStore
+from services.generation.stores.tables import create_mark, model_rest, provider_account, provider_key
+from tests.generation.town import FakeArchive
+
+CREATES = 18
+WINDOW_MS = 10_000
+MODEL = "gpt4o-image"
+ONE, ONE_B, TWO = Key.of("one", "secret-1"), Key.of("one", "secret-1b"), Key.of("two", "secret-2")
+numbers = count(1)
+BOUNDS = Bounds(submits=20, polls=20, copies=8)
+
+
+@dataclass
+class Hand:
+    """Lets time pass for the pool, without waiting for it."""
+
+    database: Database
+
+    async def window_passes(self) -> None:
+        """Every create so far is a window old."""
+        await self._set(update(create_mark).values(at_ms=create_mark.c.at_ms - WINDOW_MS))
+
+    async def rests_end(self) -> None:
+        """Every rest is over, by the clock."""
+        for table in (provider_account, provider_key, model_rest):
+            await self._set(update(table).values(rest_until_ms=1))
+
+    async def balances_age(self) -> None:
+        """Nobody asked for a balance for long."""
+        await self._set(update(provider_account).values(asked_ms=0))
+
+    async def _set(self, statement: Any) -> None:
+        async with self.database.write() as connection:
+            await connection.execute(statement)
+
+
+async def taken(pool: SqlKeys, times: int, model: str = MODEL) -> list[Key]:
+    """So many creates, all of which must be free."""
+    keys = [await pool.acquire(f"att_{next(numbers)}", model) for _ in range(times)]
+    assert all(isinstance(key, Key) for key in keys)
+    return [key for key in keys if isinstance(key, Key)]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A replica at work."""
+
+    generations: Generations
+    store: SqlStore
+    pool: SqlKeys
+
+
+@asynccontextmanager
+async def working(database: Database, url: str, keys: Sequence[Key], plan: Plan) -> AsyncIterator[Lab]:
+    """The real core with all its loops, against the stand-in at a URL; only storage is a double."""
+    async with open_kie(url) as kie:
+        bell = Bell()
+        store, pool = SqlStore(database, bell), await open_keys(database, bell, keys, CREATES)
+        crew = Crew(store, bell, pool, kie, make_providers(kie), FakeArchive(), nowhere, plan)
+        async with supervised(make_loops(crew, BOUNDS)):
+            yield Lab(Generations(store, bell, pool, MODELS, plan), store, pool)
+
+
+def nowhere(_family: str, token: str) -> str:
+    """A callback address at which nobody listens."""
+    return f"http://127.0.0.1:9/{token}"
+
+
+def draft(prompt: str) -> Draft:
+    """An order."""
+    return Draft(MODEL, prompt)
+
+
+async def turn(url: str, account: str, **change: Any) -> None:
+    """Change an account of the stand-in."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        (await http.post(f"/sandbox/accounts/{account}", json=change)).raise_for_status()
+
+
+async def seen(url: str, path: str, **query: Any) -> Any:
+    """What the stand-in remembers."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        return (await http.get(path, params=query)).raise_for_status().json()

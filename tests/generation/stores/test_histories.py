@@ -1,0 +1,173 @@
+"""Any history of orders, claims, moves, facts and cancellations ends where a small reference says it must."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings, strategies
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from services.chassis.database import Database, make_engine
+from services.chassis.migrations import migrate
+from services.generation.bell import Bell
+from services.generation.model import FINAL, MOVES, RETRYABLE, UNANSWERED, Generation, State
+from services.generation.ports import FenceLost
+from services.generation.stores.sql import SqlStore
+from tests.generation.builders import attempt_for, new
+from tests.generation.conftest import SERVICE, settings_of
+
+T = TypeVar("T")
+WORK = tuple(set(State) - FINAL)
+NO_LEASE = 0.0  # everything claimed may be claimed again at once, as after a crash
+
+
+@cache
+def template() -> Path:
+    """A migrated SQLite file."""
+    folder = Path(tempfile.mkdtemp(prefix="kawaii-histories-"))
+    migrate(SERVICE, settings_of(folder))
+    return folder / f"{SERVICE}.sqlite3"
+
+
+@dataclass
+class Reference:
+    """What must be true of one generation: a state, a fence, a task, and the attempt that may name the task."""
+
+    state: State = State.READY
+    fence: int = 0
+    task: str = ""
+    attempt: str = ""
+    past: dict[str, str] = field(default_factory=dict)
+
+    def holds(self, held: Generation) -> bool:
+        return (self.state, self.fence) == (held.state, held.fence)
+
+    def accept(self, attempt: str, task: str) -> None:
+        """A fact: the first id stays, and only the attempt of now speaks for the generation."""
+        self.past.setdefault(attempt, task)
+        if attempt != self.attempt or self.task:
+            return
+        self.task = task
+        if self.state in UNANSWERED:
+            self.state, self.fence = State.RUNNING, self.fence + 1
+
+
+class Histories(RuleBasedStateMachine):
+    """Rules are what processes do, dead and alive; a held generation may be stale at any time."""
+
+    held: Bundle[Generation] = Bundle("held")
+    attempts: Bundle[tuple[str, str]] = Bundle("attempts")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        shutil.copy(template(), self.folder.name)
+        self.runner = asyncio.Runner()
+        self.engine = make_engine(settings_of(Path(self.folder.name)), SERVICE)
+        self.store = SqlStore(Database(self.engine), Bell())
+        self.known: dict[str, Reference] = {}
+
+    def teardown(self) -> None:
+        self.run(self.engine.dispose())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    @rule(target=held)
+    def order(self) -> Generation:
+        generation = self.run(self.store.insert(new(), "", "hash"))
+        self.known[generation.id] = Reference()
+        return generation
+
+    @rule(target=held, pick=strategies.randoms(use_true_random=False))
+    def claim(self, pick: Any) -> Generation:
+        """Takes all that is under way, whoever held it; fences rise."""
+        claimed = self.run(self.store.claim(WORK, 100, NO_LEASE))
+        for generation in claimed:
+            self.known[generation.id].fence += 1
+        assert {g.id for g in claimed} == {i for i, r in self.known.items() if r.state in WORK}
+        return pick.choice(claimed) if claimed else self.order()
+
+    @rule(target=attempts, held=held)
+    def dial(self, held: Generation) -> tuple[str, str]:
+        attempt, reference = attempt_for(held), self.known[held.id]
+        fresh = reference.holds(held) and held.state is State.READY
+        if self.succeeds(self.store.dial(held, attempt), fresh=fresh):
+            reference.state, reference.attempt, reference.task = State.DIALING, attempt.id, ""
+        return held.id, attempt.id if fresh else reference.attempt
+
+    @rule(target=held, held=held, state=strategies.sampled_from(sorted(State)))
+    def move(self, held: Generation, state: State) -> Generation:
+        reference = self.known[held.id]
+        fresh = reference.holds(held) and state in MOVES[held.state] and state not in {State.DIALING, State.CANCELED}
+        if state not in {State.DIALING, State.CANCELED} and self.succeeds(self.store.move(held, state), fresh=fresh):
+            reference.state = state
+        return self.run(self.store.get(held.id))
+
+    @rule(named=attempts, number=strategies.integers(0, 2))
+    def accept(self, named: tuple[str, str], number: int) -> None:
+        """A reply or a webhook, from anybody at any time."""
+        generation_id, attempt_id = named
+        if attempt_id:
+            task = f"task-{attempt_id}-{number}"
+            self.run(self.store.accept(attempt_id, task, 0))
+            self.known[generation_id].accept(attempt_id, self.known[generation_id].past.get(attempt_id, task))
+
+    @rule(held=consumes(held))
+    def cancel(self, held: Generation) -> None:
+        reference = self.known[held.id]
+        if held.state not in FINAL and self.succeeds(self.store.cancel(held), fresh=reference.holds(held)):
+            reference.state, reference.fence = State.CANCELED, reference.fence + 1
+
+    @rule(target=held, held=held)
+    def restart(self, held: Generation) -> Generation:
+        """What an owner may order of a generation that ended without pictures."""
+        reference = self.known[held.id]
+        if held.state in RETRYABLE and self.succeeds(self.store.restart(held), fresh=reference.holds(held)):
+            reference.state, reference.fence, reference.task, reference.attempt = (
+                State.READY,
+                reference.fence + 1,
+                "",
+                "",
+            )
+        return self.run(self.store.get(held.id))
+
+    def succeeds(self, work: Coroutine[Any, Any, object], *, fresh: bool) -> bool:
+        """Runs a fenced change, which must apply exactly when what is held is fresh and the move is legal."""
+        try:
+            self.run(work)
+        except (FenceLost, ValueError):
+            assert not fresh
+            return False
+        assert fresh
+        return True
+
+    @invariant()
+    def rows_are_as_the_reference_says(self) -> None:
+        for identifier, reference in self.known.items():
+            row = self.run(self.store.get(identifier))
+            assert (row.state, row.fence, row.task_id) == (reference.state, reference.fence, reference.task)
+
+    @invariant()
+    def events_tell_a_legal_story(self) -> None:
+        last: dict[str, State] = {}
+        for event in self.run(self.store.events(0, 10_000)):
+            now = event.generation.state
+            before = last.get(event.generation.id, now)
+            again = before in RETRYABLE and now is State.READY
+            assert now is before or now in MOVES[before] or again
+            last[event.generation.id] = now
+        assert last == {identifier: reference.state for identifier, reference in self.known.items()}
+
+
+Histories.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestHistories = Histories.TestCase
