@@ -15,4 +15,5 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the streams end, then stop as usual."""
+        self._leaving.set()
         await super().shutdown(sockets)

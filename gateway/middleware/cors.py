@@ -11,7 +11,7 @@ from gateway.middleware.headers import on_start
 EVERY_ANSWER = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     # The seed's two, and ours: a page could not send what is not named here.
-    "Access-Control-Allow-Headers": "Content-Type, Authorization, Idempotency-Key, X-Request-Id, X-Share-Token",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization, Idempotency-Key, Prefer, X-Request-Id, X-Share-Token",
     "Access-Control-Max-Age": "86400",
 }
 

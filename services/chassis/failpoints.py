@@ -78,7 +78,7 @@ class Failpoints:
         """Tell the harness; O_APPEND keeps the lines of several processes whole."""
         if self._log:
             descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            os.write(descriptor, f"{name} {action} {os.getpid()}\n".encode())
+            os.write(descriptor, f"{time.time():.3f} {name} {action} {os.getpid()}\n".encode())
             os.close(descriptor)
 
 

@@ -21,7 +21,8 @@ def test_the_readme_s_lines_run_in_order(town: Town, tmp_path: Path) -> None:
     if buf is None:
         pytest.skip("buf is not installed here")
     lines = "\n".join(BLOCK.findall((ROOT / "README.md").read_text()))
-    environment = os.environ | {"URL": town.url, "INTERNAL_PORT_BASE": str(town.base), "BUF": buf}
+    programs = {"BUF": buf, "KAWAII": str(Path(sys.executable).with_name("kawaii"))}
+    environment = os.environ | {"URL": town.url, "INTERNAL_PORT_BASE": str(town.base)} | programs
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", lines],
         check=False,

@@ -8,7 +8,7 @@ from tests.gateway.conftest import Connect
 LIST = "https://our.site,http://localhost:3000"
 COMMON = {
     "access-control-allow-methods": "GET, POST, PUT, DELETE, OPTIONS",
-    "access-control-allow-headers": "Content-Type, Authorization, Idempotency-Key, X-Request-Id, X-Share-Token",
+    "access-control-allow-headers": "Content-Type, Authorization, Idempotency-Key, Prefer, X-Request-Id, X-Share-Token",
     "access-control-max-age": "86400",
     "vary": "Origin",
 }

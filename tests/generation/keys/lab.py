@@ -100,7 +100,7 @@ async def turn(url: str, account: str, **change: Any) -> None:
         (await http.post(f"/sandbox/accounts/{account}", json=change)).raise_for_status()
 
 
-async def seen(url: str, path: str, **query: Any) -> Any:
+async def seen(url: str, what: str, **query: Any) -> Any:
     """What the stand-in remembers."""
     async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        return (await http.get(path, params=query)).raise_for_status().json()
+        return (await http.get(f"/sandbox/{what}", params=query)).raise_for_status().json()

@@ -73,6 +73,7 @@ class Histories(RuleBasedStateMachine):
         self.known: dict[str, Reference] = {}
 
     def teardown(self) -> None:
+        self.events_tell_a_legal_story()
         self.run(self.engine.dispose())
         self.runner.close()
         self.folder.cleanup()
@@ -105,9 +106,11 @@ class Histories(RuleBasedStateMachine):
 
     @rule(target=held, held=held, state=strategies.sampled_from(sorted(State)))
     def move(self, held: Generation, state: State) -> Generation:
+        """Any state but those that have a way of their own, and the one it is in, which would be no move."""
         reference = self.known[held.id]
-        fresh = reference.holds(held) and state in MOVES[held.state] and state not in {State.DIALING, State.CANCELED}
-        if state not in {State.DIALING, State.CANCELED} and self.succeeds(self.store.move(held, state), fresh=fresh):
+        fresh = reference.holds(held) and state in MOVES[held.state]
+        own_way = {State.DIALING, State.CANCELED, held.state}
+        if state not in own_way and self.succeeds(self.store.move(held, state), fresh=fresh):
             reference.state = state
         return self.run(self.store.get(held.id))
 
@@ -155,7 +158,6 @@ class Histories(RuleBasedStateMachine):
             row = self.run(self.store.get(identifier))
             assert (row.state, row.fence, row.task_id) == (reference.state, reference.fence, reference.task)
 
-    @invariant()
     def events_tell_a_legal_story(self) -> None:
         last: dict[str, State] = {}
         for event in self.run(self.store.events(0, 10_000)):
@@ -168,6 +170,6 @@ class Histories(RuleBasedStateMachine):
 
 
 Histories.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestHistories = Histories.TestCase

@@ -1,0 +1,137 @@
+"""The customers: each orders one picture, again with the same key until somebody says yes or no."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.chaos.town import ChaosTown
+
+AGAIN_SECONDS = 0.2
+PATIENCE_SECONDS = 6.0  # of one request; a hung gateway is asked again
+# What the provider does to the order, and how often of a hundred. `{}` is where the callback's fate goes.
+DAYS: Mapping[str, float] = {
+    "{}": 52,
+    "slow:2,{}": 3,
+    "invisible:1,{}": 3,
+    "success-no-url:1,{}": 2,
+    "early-complete,{}": 1,
+    "variants:2,{}": 3,
+    "result_urls,{}": 1,
+    "expired-result,{}": 2,
+    "html-result,{}": 2,
+    "late-callback:2,{}": 3,
+    "failcb-then-ok,{}": 2,
+    "read-html502:2,{}": 1,
+    "read-429:2,{}": 1,
+    "callback-first,{}": 3,
+    "reset-before,{}": 2,
+    "reset-after,{}": 4,
+    "hang-after:2,{}": 2,
+    "html524,billed,{}": 2,
+    "html502,{}": 1,
+    "noid,{}": 1,
+    "badjson,{}": 1,
+    "emptyreply,{}": 1,
+    "429http then {}": 3,
+    "422": 1,
+    "fail,{}": 2,
+    "policy,{}": 1,
+}
+CALLBACKS: Mapping[str, float] = {"nocallback": 30, "dupcallback:2": 30, "ok": 40}
+ROUTES: Mapping[str, tuple[Mapping[str, str], float]] = {
+    "/api/generate-image": ({}, 60),
+    "/api/flux-kontext/generate": ({"model": "flux-kontext-pro"}, 25),
+    "/api/nano-banana/generate": ({"model": "google/nano-banana"}, 15),
+}
+
+
+@dataclass(frozen=True)
+class Order:
+    """One customer's wish."""
+
+    key: str
+    route: str
+    body: Mapping[str, str]
+
+    @property
+    def prompt(self) -> str:
+        return self.body["prompt"]
+
+
+@dataclass
+class Book:
+    """What customers were told: the ids they were given by prompt, and what was refused."""
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    accepted: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, dict[str, Any]] = field(default_factory=dict)
+    odd: list[str] = field(default_factory=list)
+
+
+def order_of(seed: str, number: int) -> Order:
+    """The order with this number, always the same for a seed."""
+    dice = random.Random(f"{seed}/order/{number}")
+    day, callback = drawn(dice, DAYS), drawn(dice, CALLBACKS)
+    route = drawn(dice, {path: weight for path, (_, weight) in ROUTES.items()})
+    return scripted(seed, number, day.format(callback), route)
+
+
+def scripted(seed: str, number: int, script: str, route: str = "/api/generate-image") -> Order:
+    """An order whose day is known."""
+    extra, _ = ROUTES[route]
+    prompt = f"storm {seed} number {number} sim:{script}"
+    return Order(f"chaos-{seed}-{number}", route, {"prompt": prompt, **extra})
+
+
+def drawn(dice: random.Random, weights: Mapping[str, float]) -> str:
+    """One of the keys."""
+    return dice.choices(list(weights), list(weights.values()))[0]
+
+
+class Customers:
+    """Place orders at a town."""
+
+    def __init__(self, town: ChaosTown, book: Book, at_once: int) -> None:
+        self._town = town
+        self._book = book
+        self._room = asyncio.Semaphore(at_once)
+        limits = httpx.Limits(max_keepalive_connections=at_once)
+        self._http = httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits)
+
+    async def place(self, order: Order) -> None:
+        """Order until somebody says yes or no."""
+        self._book.orders[order.prompt] = order
+        async with self._room:
+            while not self._settled(order, await self._ask(order)):
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._http.aclose()
+
+    async def _ask(self, order: Order) -> httpx.Response | None:
+        with suppress(httpx.HTTPError):
+            return await self._http.post(order.route, json=dict(order.body), headers={"Idempotency-Key": order.key})
+        return None
+
+    def _settled(self, order: Order, answer: httpx.Response | None) -> bool:
+        if answer is None or answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return False
+        told = answer.json()
+        if answer.is_success:
+            known = self._book.accepted.setdefault(order.prompt, str(told["taskId"]))
+            if known != told["taskId"]:
+                self._book.odd.append(f"{order.key} was given {known}, then {told['taskId']}")
+            return True
+        if told.get("code") == "PROVIDER_REJECTED":
+            self._book.refused[order.prompt] = told
+            return True
+        if answer.status_code not in {httpx.codes.CONFLICT, httpx.codes.TOO_MANY_REQUESTS}:
+            self._book.odd.append(f"{order.key}: {answer.status_code} {told}")
+            return True
+        return False

@@ -1,0 +1,54 @@
+"""A process may serve several services: each is called, listed and watched by its own name."""
+
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+
+from services.chassis.health import Health
+from services.chassis.server import Mount, build, names_of
+from tests.chassis.echo import SERVICE, Client, mount
+
+ADMIN = "kawaii.generation.v1.GenerationAdminService"
+
+
+class Admin(adminrpc.GenerationAdminServiceServicer):
+    """Has one key."""
+
+    async def ListProviderKeys(self, request: object, context: object) -> adminpb.ListProviderKeysResponse:
+        return adminpb.ListProviderKeysResponse(provider_keys=[adminpb.ProviderKey(name="providerKeys/1")])
+
+
+async def repeat(text: str) -> str:
+    return text
+
+
+async def test_every_mounted_service_is_served_listed_and_healthy() -> None:
+    admin = Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, Admin(), adminpb.DESCRIPTOR)
+    mounts = [mount(repeat), admin]
+    health = Health(names_of(mounts), [])
+    server = build(mounts, health)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    await health.check()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        echoed = await Client(channel).ask("unary_unary", "hello")
+        listed = await adminrpc.GenerationAdminServiceStub(channel).ListProviderKeys(adminpb.ListProviderKeysRequest())
+        checks = [health_pb2.HealthCheckRequest(service=service) for service in ("", SERVICE, ADMIN)]
+        states = [(await health_pb2_grpc.HealthStub(channel).Check(check)).status for check in checks]
+        names = await reflected(channel)
+    await server.stop(None)
+
+    assert (echoed, len(listed.provider_keys)) == ("hello", 1)
+    assert states == [health_pb2.HealthCheckResponse.SERVING] * 3
+    assert {SERVICE, ADMIN} <= names
+
+
+async def reflected(channel: aio.Channel) -> set[str]:
+    """What reflection lists."""
+    call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo()
+    await call.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+    answer = await call.read()
+    await call.done_writing()
+    return {service.name for service in answer.list_services_response.service}
