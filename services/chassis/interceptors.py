@@ -20,7 +20,6 @@ Around = Callable[[str, Context], AbstractAsyncContextManager[None]]
 
 REQUEST_ID_KEY = "x-request-id"
 SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-DEFAULT_DEADLINE_SECONDS = 10.0  # a caller that names none still lets go of our resources
 MAX_DEADLINE_SECONDS = 130.0  # above the longest honest call: an import with its retries
 QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
@@ -92,10 +91,12 @@ async def error_status(method: str, call: Context) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def deadline(_method: str, call: Context) -> AsyncIterator[None]:
-    """Note by when the call must have answered, so that the calls we make on its behalf end in time too."""
-    remaining = call.time_remaining()
-    seconds = DEFAULT_DEADLINE_SECONDS if remaining is None else min(remaining, MAX_DEADLINE_SECONDS)
-    context.deadline.set(time.monotonic() + seconds)
+    """Note by when the call must have answered, so that the calls we make on its behalf end in time too.
+
+    A caller that names no deadline, as watchers do, leaves each of our calls its own default.
+    """
+    if (remaining := call.time_remaining()) is not None:
+        context.deadline.set(time.monotonic() + min(remaining, MAX_DEADLINE_SECONDS))
     yield
 
 

@@ -66,9 +66,17 @@ def build(mounts: Sequence[Mount], health: Health) -> aio.Server:
 
 
 async def serve(
-    address: str, mounts: Sequence[Mount], *, loops: Sequence[Loop] = (), pings: Sequence[Ping] = ()
+    address: str,
+    mounts: Sequence[Mount],
+    *,
+    loops: Sequence[Loop] = (),
+    pings: Sequence[Ping] = (),
+    farewell: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then say so, let running calls and loops finish, and return."""
+    """Serve until SIGTERM or SIGINT, then say so, let running calls and loops finish, and return.
+
+    `farewell` runs once draining has begun: it ends streams that would otherwise last as long as their readers.
+    """
     health = Health(names_of(mounts), pings)
     await health.start()
     server = build(mounts, health)
@@ -80,6 +88,7 @@ async def serve(
         logger.info("draining")
         await health.drain()
         await asyncio.sleep(DRAIN_SECONDS)
+        farewell()
         await server.stop(GRACE_SECONDS)
     logger.info("stopped")
 

@@ -53,7 +53,8 @@ async def main() -> None:
         gauges = Gauges(SqlCensus(database).take, keys.listing)
         exposition = Exposition(settings.address(Resident.GENERATION_METRICS), gauges.refresh)
         loops = [*make_loops(crew, settings.bounds), exposition.run]
-        await serve(settings.address(Resident.GENERATION), mounts, loops=loops, pings=[database.ping])
+        address, pings = settings.address(Resident.GENERATION), [database.ping]
+        await serve(address, mounts, loops=loops, pings=pings, farewell=bell.close)
 
 
 if __name__ == "__main__":

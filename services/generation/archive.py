@@ -10,6 +10,7 @@ from services.chassis.status import translated
 from services.generation.answers import Copy, Gone, Later
 from services.generation.model import Output
 
+NOT_ALLOWED = "URL_NOT_ALLOWED"
 IMPORT_SECONDS = 75.0  # above storage's own limit for a fetch
 
 
@@ -20,7 +21,10 @@ class StorageArchive:
         self._storage = storagerpc.StorageServiceStub(channel)
 
     async def keep(self, generation_id: str, output: Output, download_uri: str) -> Copy | Gone | Later:
-        """See ports. NOT_FOUND and INVALID_ARGUMENT are about the picture; all else passes with time."""
+        """See ports. NOT_FOUND and INVALID_ARGUMENT are about the picture; all else passes with time.
+
+        A URL that storage may not open is our configuration's fault, and mends when that is mended.
+        """
         request = storagepb.ImportObjectRequest(
             source_uri=output.source_uri,
             generation_id=generation_id,
@@ -31,7 +35,7 @@ class StorageArchive:
             with translated():
                 kept = await self._storage.ImportObject(request, timeout=IMPORT_SECONDS)
         except (NotFound, InvalidArgument) as error:
-            return Gone(error.message)
+            return Later(error.message) if error.reason == NOT_ALLOWED else Gone(error.message)
         except KawaiiError as error:
             return Later(error.message)
         return Copy(parse_key(kept.name), kept.content_type, kept.size_bytes)

@@ -11,12 +11,18 @@ class Bell:
 
     def __init__(self) -> None:
         self._listeners: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.closing = False
 
     def ring(self, *topics: str) -> None:
         """Wake whoever listens to any of the topics."""
         for topic in topics:
             for event in self._listeners.get(topic, ()):
                 event.set()
+
+    def close(self) -> None:
+        """Wake everybody for the last time: streams end, so that a stop does not wait for their readers."""
+        self.closing = True
+        self.ring(*self._listeners)
 
     def ring_later(self, topic: str, seconds: float) -> None:
         """Ring once more after a while, for work that becomes due then."""

@@ -1,19 +1,21 @@
 """A toxic TCP proxy before the provider, which also witnesses what was asked and how much of the answer got through."""
 
 import asyncio
+import json
 import random
 import re
 import socket
 import struct
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 CHUNK_BYTES = 65_536
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST, not FIN
 TOKEN = re.compile(rb'"callBackUrl":"[^"]*/(att_[0-9a-z]+)\.')
 LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
-CODE = re.compile(rb'"code": ?(\d+)')
+TAKEN, REFUSED = 200, frozenset({401, 402, 422, 429, 433, 455, 505, 550})
 SLOW_SECONDS, SILENT_SECONDS, CRUMB_SECONDS = 0.4, 2.5, 0.001
 SLICE_BYTES, MAX_CUT_BYTES = 16, 700  # an order is about as long, an answer shorter
 
@@ -36,12 +38,18 @@ class Call:
         return found.group(1).decode() if found else ""
 
     @property
-    def code(self) -> int | None:
-        """The code of an answer that was passed on whole; None if it was not, or is not KIE's."""
+    def verdict(self) -> str:
+        """What an answer that was passed on whole says for certain: taken or refused; empty if it leaves a doubt."""
         head, _, body = bytes(self.answer).partition(b"\r\n\r\n")
-        length, code = LENGTH.search(head), CODE.search(body)
-        complete = length is not None and len(body) == int(length.group(1)) and self.toxic != "reset_peer"
-        return int(code.group(1)) if complete and code else None
+        length = LENGTH.search(head)
+        if length is None or len(body) != int(length.group(1)) or self.toxic == "reset_peer":
+            return ""
+        with suppress(ValueError):
+            document = json.loads(body)
+            if document["code"] == TAKEN:
+                return "taken" if document["data"].get("taskId") else ""
+            return "refused" if document["code"] in REFUSED else ""
+        return ""
 
     def room(self, *, back: bool) -> int:
         """How many bytes may still pass: resets fall on the way there or back, cuts and silence on the way back."""

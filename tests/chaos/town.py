@@ -173,6 +173,10 @@ class ChaosTown:
         """How often each failpoint did this."""
         return Counter(name for _, name, done in self.hits() if done == action)
 
+    def fault_of(self, name: str, life: int) -> str:
+        """What the next life of a process is given, as the weather is now."""
+        return self.faults(name, life)
+
     @property
     def deaths(self) -> int:
         return sum(len(resident.deaths) for resident in self.residents.values())
@@ -209,14 +213,13 @@ async def running(data: Path, seed: str, mix: Mapping[str, float], **settings: s
     base = free_base()
     proxy = Proxy(base + OFFSETS["sandbox"], seed, {})
     await proxy.up()
-    data.mkdir(parents=True, exist_ok=True)
     environment = surroundings(base, data, seed, proxy) | settings
-    await asyncio.to_thread(migrate, environment)
+    await asyncio.to_thread(migrate, data, environment)
     residents = {name: Resident(name, MODULES.get(name, name), environment, data / f"{name}.log") for name in OFFSETS}
     town = ChaosTown(base, data, seed, proxy, residents, environment)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(proxy.close)
-        tasks = [asyncio.create_task(r.live(lambda *life: town.faults(*life))) for r in residents.values()]
+        tasks = [asyncio.create_task(r.live(town.fault_of)) for r in residents.values()]
         stack.push_async_callback(end, tasks)
         await town.ready()
         proxy.mix = mix
@@ -238,8 +241,9 @@ def surroundings(base: int, data: Path, seed: str, proxy: Proxy) -> dict[str, st
     }
 
 
-def migrate(environment: Mapping[str, str]) -> None:
+def migrate(data: Path, environment: Mapping[str, str]) -> None:
     """Make the databases."""
+    data.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "deploy.cli", "migrate"]
     subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=True, capture_output=True)
 

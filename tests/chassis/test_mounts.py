@@ -13,11 +13,11 @@ from tests.chassis.echo import SERVICE, Client, mount
 ADMIN = "kawaii.generation.v1.GenerationAdminService"
 
 
-class Admin(adminrpc.GenerationAdminServiceServicer):
-    """Has one key."""
+async def one_key(_servicer: object, _request: object, _call: object) -> adminpb.ListProviderKeysResponse:
+    return adminpb.ListProviderKeysResponse(provider_keys=[adminpb.ProviderKey(name="providerKeys/1")])
 
-    async def ListProviderKeys(self, request: object, context: object) -> adminpb.ListProviderKeysResponse:
-        return adminpb.ListProviderKeysResponse(provider_keys=[adminpb.ProviderKey(name="providerKeys/1")])
+
+Admin = type("Admin", (adminrpc.GenerationAdminServiceServicer,), {"ListProviderKeys": one_key})
 
 
 async def repeat(text: str) -> str:

@@ -69,7 +69,7 @@ async def test_a_second_process_on_the_port_is_refused() -> None:
     async def act(text: str) -> str:
         return text
 
-    first, second = build(mount(act), Health([], [])), build(mount(act), Health([], []))
+    first, second = build([mount(act)], Health([], [])), build([mount(act)], Health([], []))
     port = first.add_insecure_port("127.0.0.1:0")
     await first.start()
 
@@ -84,7 +84,7 @@ async def test_a_message_beyond_the_limit_is_refused() -> None:
     async def act(text: str) -> str:
         return str(len(text))
 
-    server = build(mount(act), Health([], []))
+    server = build([mount(act)], Health([], []))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -35,7 +35,7 @@ from services.generation.stores.tables import inbox as inbox_table
 FAMILY = "gpt4o-image"
 KIND = "image-generated"
 TEMPORARY = "https://temporary.example/"
-PLAN = Plan(create_wait=0.2, first_poll=0.0)
+PLAN = Plan(create_wait=0.2, first_poll=0.0, lost_after=0.0)
 BOUNDS = Bounds(submits=4, polls=4, copies=4)
 DRAFT = Draft("gpt4o-image", "a cat")
 

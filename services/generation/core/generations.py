@@ -10,6 +10,7 @@ from services.chassis.errors import (
     Aborted,
     FailedPrecondition,
     InvalidArgument,
+    Unavailable,
 )
 from services.chassis.names import new_id
 from services.generation.bell import Bell
@@ -120,6 +121,7 @@ class Generations:
             yield generation
             while generation.state not in FINAL:
                 await ear.wait(LOOK_SECONDS)
+                self._stay_open()
                 now = await self._store.get(generation.id)
                 if now.face != generation.face:
                     yield now
@@ -136,6 +138,11 @@ class Generations:
                     await failpoints.reach("outbox.published")
                 if not batch:
                     await ear.wait(LOOK_SECONDS)
+                self._stay_open()
+
+    def _stay_open(self) -> None:
+        if self._bell.closing:
+            raise Unavailable("The service is restarting. Watch again.", retry_after=1)
 
     def models(self) -> Sequence[ModelSpec]:
         """The model table."""

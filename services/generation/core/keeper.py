@@ -51,10 +51,10 @@ class Keeper:
         match answer:
             case Copy(key, content_type, size):
                 return replace(output, key=key, content_type=content_type, size=size, error="")
-            case Gone(detail):
+            case Gone(detail) if age_of(generation) > self._plan.lost_after:
                 return replace(output, lost=True, error=detail)
-            case Later(detail):
-                return replace(output, error=detail if self._impatient(generation) else "")
+            case Gone(detail) | Later(detail):
+                return replace(output, error=detail if age_of(generation) > self._plan.copy_patience else "")
 
     async def _by_fresh_link(self, generation: Generation, output: Output) -> Copy | Gone | Later:
         """Ask the provider for a direct link: results outlive their first URLs."""
@@ -66,5 +66,7 @@ class Keeper:
         link = await provider.download_link(generation.task_id, output.source_uri, key)
         return await self._archive.keep(generation.id, output, link) if isinstance(link, str) else link
 
-    def _impatient(self, generation: Generation) -> bool:
-        return time.time() - generation.store_ms / 1000 > self._plan.copy_patience
+
+def age_of(generation: Generation) -> float:
+    """Seconds for which its pictures have been waiting to be copied."""
+    return time.time() - generation.store_ms / 1000

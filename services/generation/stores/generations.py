@@ -103,12 +103,19 @@ async def renew(connection: AsyncConnection, held: Generation, lease_seconds: fl
         raise FenceLost(held.id)
 
 
+async def move(
+    connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
+) -> Generation:
+    """Apply a fenced change of state. Raises FenceLost, and ValueError for a move that the model does not know."""
+    if state not in MOVES[held.state]:
+        raise ValueError(f"{held.state} may not become {state}")
+    return await change(connection, held, state, wanted, **columns)
+
+
 async def change(
     connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
 ) -> Generation:
-    """Apply a fenced change; the generation as it is now. Raises FenceLost, and ValueError for an illegal move."""
-    if state is not held.state and state not in MOVES[held.state]:
-        raise ValueError(f"{held.state} may not become {state}")
+    """Apply a fenced change; the generation as it is now. Raises FenceLost."""
     values = {
         "state": state,
         "tries": wanted.tries,

@@ -65,7 +65,7 @@ class SqlStore:
         async with self._database.write() as connection:
             await attempts.add(connection, attempt)
             change = Change(tries=generation.tries)
-            dialing = await generations.change(
+            dialing = await generations.move(
                 connection, generation, State.DIALING, change, attempt_id=attempt.id, task_id=""
             )
             await outbox.append(connection, dialing)
@@ -74,7 +74,7 @@ class SqlStore:
     async def move(self, generation: Generation, state: State, change: Change = NOTHING) -> Generation:
         """See ports."""
         async with self._database.write() as connection:
-            moved = await generations.change(connection, generation, state, change)
+            moved = await generations.move(connection, generation, state, change)
             await outbox.append(connection, moved)
         return self._rung(generation, moved)
 
@@ -90,7 +90,7 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             raised = generation.fence + 1  # whoever holds a lease loses it
-            canceled = await generations.change(connection, generation, State.CANCELED, NOTHING, fence=raised)
+            canceled = await generations.move(connection, generation, State.CANCELED, NOTHING, fence=raised)
             await outbox.append(connection, canceled)
         return self._rung(generation, canceled)
 

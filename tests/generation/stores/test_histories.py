@@ -106,10 +106,10 @@ class Histories(RuleBasedStateMachine):
 
     @rule(target=held, held=held, state=strategies.sampled_from(sorted(State)))
     def move(self, held: Generation, state: State) -> Generation:
-        """Any state but those that have a way of their own, and the one it is in, which would be no move."""
+        """Any state but those that have a way of their own."""
         reference = self.known[held.id]
         fresh = reference.holds(held) and state in MOVES[held.state]
-        own_way = {State.DIALING, State.CANCELED, held.state}
+        own_way = {State.DIALING, State.CANCELED}
         if state not in own_way and self.succeeds(self.store.move(held, state), fresh=fresh):
             reference.state = state
         return self.run(self.store.get(held.id))
