@@ -18,6 +18,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import require_current
 from services.chassis.settings import TownSettings, refuse
+from services.chassis.unbroken import settled, unbroken
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -64,6 +65,7 @@ def upsert(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgr
     return statement
 
 
+@unbroken
 class Database:
     """Transactions of one service on its own schema."""
 
@@ -144,6 +146,7 @@ def make_engine(
         engine = create_async_engine(url, **ENGINE_OPTIONS)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        event.listen(engine.sync_engine, "invalidate", _release_sqlite)
         return engine
     arguments = {
         "server_settings": {"search_path": service, "application_name": f"kawaii-{service}"},
@@ -183,6 +186,11 @@ def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
 
 
+def _release_sqlite(connection: Any, _record: Any, _error: BaseException | None) -> None:
+    """Give the write lock back when a statement was cancelled: a close alone waits until its cursor is collected."""
+    connection.rollback()
+
+
 @asynccontextmanager
 async def open_database(settings: TownSettings, service: str) -> AsyncIterator[Database]:
     """Open a service's database for the life of the process.
@@ -195,4 +203,5 @@ async def open_database(settings: TownSettings, service: str) -> AsyncIterator[D
         await require_current(engine, service)
         yield Database(engine)
     finally:
+        await settled()
         await engine.dispose()

@@ -14,8 +14,9 @@ logger = structlog.get_logger()
 
 
 async def supervise(loop: Loop) -> None:
-    """Run a loop for ever, restarting it when it raises."""
-    while True:
+    """Run a loop until cancelled, restarting it when it raises. A loop may finish its work before it gives way."""
+    task = asyncio.current_task()
+    while not (task and task.cancelling()):
         try:
             await loop()
         except Exception:

@@ -107,7 +107,10 @@ class Customers:
         """Order until somebody says yes or no."""
         self._book.orders[order.prompt] = order
         async with self._room:
-            while not self._settled(order, await self._ask(order)):
+            while True:
+                answer = await self._ask(order)
+                if self._settled(order, answer):
+                    return
                 await asyncio.sleep(AGAIN_SECONDS)
 
     async def close(self) -> None:

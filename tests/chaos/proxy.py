@@ -30,6 +30,7 @@ class Call:
     ended: float = 0.0
     asked: bytearray = field(default_factory=bytearray)
     answer: bytearray = field(default_factory=bytearray)
+    short: bool = False
 
     @property
     def attempt(self) -> str:
@@ -42,7 +43,7 @@ class Call:
         """What an answer that was passed on whole says for certain: taken or refused; empty if it leaves a doubt."""
         head, _, body = bytes(self.answer).partition(b"\r\n\r\n")
         length = LENGTH.search(head)
-        if length is None or len(body) != int(length.group(1)) or self.toxic == "reset_peer":
+        if length is None or len(body) != int(length.group(1)):
             return ""
         with suppress(ValueError):
             document = json.loads(body)
@@ -127,7 +128,7 @@ class Proxy:
             back.cancel()
             await asyncio.gather(there, back, return_exceptions=True)
             abort(upstream)
-            abort(client) if call.toxic == "reset_peer" else client.close()
+            abort(client) if call.short and call.toxic == "reset_peer" else client.close()
 
 
 async def pump(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray) -> None:
@@ -142,6 +143,7 @@ async def pump(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamW
             await writer.drain()
             seen += allowed
             if len(allowed) < len(piece):
+                call.short = True
                 return
 
 

@@ -65,7 +65,7 @@ async def brew(data: Path, wish: Wish, **settings: str) -> Report:
             await storm.end()
             raged = time.monotonic() - began
             settled = await drain(town)
-            report = await judge(town, storm, book, follower)
+            report = await judge(town, book, follower)
         times = [("storm, s", round(raged)), ("drain, s", round(settled) if settled is not None else "not settled")]
         return Report([("seed", wish.seed), *times, *report.rows], report.broken)
 
@@ -117,7 +117,7 @@ def pending(bill: Bill) -> bool:
     return taken + (len(bill.tries) - taken) // CALLBACK_TRIES < bill.planned
 
 
-async def judge(town: ChaosTown, storm: Storm, book: Book, follower: Follower) -> Report:
+async def judge(town: ChaosTown, book: Book, follower: Follower) -> Report:
     """Read everything and check it."""
     facts = await gather_facts(town)
     strikes = [when for when, _, action in town.hits() if action in {"error", "hang"}]

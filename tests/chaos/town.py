@@ -1,4 +1,4 @@
-"""A town that is made to be killed: each process is forked from a warm server, so that a restart takes a tenth of a second."""
+"""A town made to be killed: its processes are forks of a warm server, so that a restart takes a tenth of a second."""
 
 import asyncio
 import ctypes
@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from services.chassis import failpoints
 from services.chassis.settings import TownSettings
 from tests.chaos.proxy import Proxy
 from tests.e2e.town import BLOCK, ROOT, free_base
@@ -35,7 +36,9 @@ WARM = (
     "services.chassis.server",
     "sqlalchemy.dialects.sqlite.aiosqlite",
     "sqlalchemy.dialects.postgresql.asyncpg",
-    "tests.chaos.storm",
+    "tests.chaos.checker",
+    "tests.chaos.follower",
+    "tests.chaos.weather",
 )
 MODULES = {"sandbox": "services.sandbox", "storage": "services.storage", "generation": "services.generation"}
 OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "sandbox": 6}
@@ -77,6 +80,7 @@ def incarnate(module: str, environment: Mapping[str, str], log: str) -> None:
     """Become a process of the town; runs in a fresh fork."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ.update(environment)
+    failpoints.FAILPOINTS = failpoints.Failpoints(environment)  # the warm server was loaded without any
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -1,4 +1,4 @@
-"""Bad weather by a seed: which failpoint a life of a process is given, who is killed when, and when the line is down."""
+"""Bad weather by a seed: which failpoint a life of a process is given, who is killed when, when the line is down."""
 
 import asyncio
 from collections.abc import Mapping

@@ -55,9 +55,7 @@ class Echo:
         yield request
         yield StringValue(value=await self._act(request.value))
 
-    async def stream_stream(
-        self, requests: AsyncIterable[StringValue], _call: object
-    ) -> AsyncIterator[StringValue]:
+    async def stream_stream(self, requests: AsyncIterable[StringValue], _call: object) -> AsyncIterator[StringValue]:
         async for request in requests:
             yield request
             yield StringValue(value=await self._act(request.value))
@@ -69,9 +67,7 @@ def register(echo: Echo, server: aio.Server) -> None:
         "request_deserializer": StringValue.FromString,
         "response_serializer": StringValue.SerializeToString,
     }
-    handlers = {
-        shape: getattr(grpc, f"{shape}_rpc_method_handler")(getattr(echo, shape), **codec) for shape in SHAPES
-    }
+    handlers = {shape: getattr(grpc, f"{shape}_rpc_method_handler")(getattr(echo, shape), **codec) for shape in SHAPES}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
 

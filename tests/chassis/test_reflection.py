@@ -9,7 +9,9 @@ from tests.chassis.echo import SERVICE, echoing
 NAMES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 
 
-async def ask(reflection: str, request: reflection_pb2.ServerReflectionRequest) -> reflection_pb2.ServerReflectionResponse:
+async def ask(
+    reflection: str, request: reflection_pb2.ServerReflectionRequest
+) -> reflection_pb2.ServerReflectionResponse:
     """One question by a raw stream call."""
 
     async def act(text: str) -> str:

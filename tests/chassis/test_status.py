@@ -56,7 +56,9 @@ async def test_any_client_can_read_the_details() -> None:
     trailing = dict(caught.value.trailing_metadata() or ())
     status = status_pb2.Status.FromString(trailing[DETAILS_KEY])
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
-    assert [status.details[0].Unpack(info), status.details[1].Unpack(bad), status.details[2].Unpack(retry)] == [True] * 3
+    assert [status.details[0].Unpack(info), status.details[1].Unpack(bad), status.details[2].Unpack(retry)] == [
+        True
+    ] * 3
     assert (status.code, status.message) == (grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "Slow down.")
     assert (info.domain, info.reason) == ("kawaii", "RATE_LIMIT")
     assert bad.field_violations[0].field == "prompt"

@@ -29,9 +29,9 @@ class Postman:
         self._poller = poller
 
     async def run(self) -> None:
-        """Read the inbox for ever."""
+        """Read the inbox until the bell closes."""
         with self._bell.listening("inbox") as ear:
-            while True:
+            while not self._bell.closing:
                 await self._round(ear)
 
     async def _round(self, ear: Ear) -> None:

@@ -41,13 +41,19 @@ class Worker:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Take and do work for ever."""
+        """Take and do work until the bell closes or this is cancelled; what is running is always brought to its end."""
         try:
             with self._bell.listening(self._round.topic) as ear:
-                while True:
+                while not self._bell.closing:
                     await self._take(ear)
         finally:
-            await asyncio.gather(*self._running, return_exceptions=True)
+            await self._finish()
+
+    async def _finish(self) -> None:
+        """An answer that is on its way must be recorded, so a second cancellation does not cut it off either."""
+        while self._running:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait(self._running)
 
     async def _take(self, ear: Ear) -> None:
         room = self._round.at_once - len(self._running)

@@ -12,7 +12,7 @@ from services.generation.providers.replies import OK, SERVER_ERROR, NonJson, Rep
 NOT_VISIBLE = frozenset({OK, 404, 422})  # kie.md 0.5: a task just created may be shown later; 200 without data alike
 OVER = frozenset({408, 501})  # kie.md 4.2: silent for ten minutes, or finished and failed
 FLAG_SUCCESS, FLAG_FAILED = 1, 2  # kie.md 2.2: 2 and above have failed
-URL_NAMES = ("resultUrls", "result_urls", "resultImageUrl", "imageUrl", "url")
+URL_NAMES = ("resultUrls", "result_urls", "resultImageUrl", "result_image_url", "imageUrl", "url")
 MAX_URIS = 16  # no model makes more than six pictures
 MAX_URI_LENGTH = 4_096  # a signed link has under one thousand
 NO_WORDS = "The upstream could not make the picture."

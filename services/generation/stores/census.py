@@ -4,6 +4,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database, db_now
+from services.chassis.unbroken import unbroken
 from services.generation.gauges import OPEN, Census
 from services.generation.model import State
 from services.generation.stores.tables import generation, inbox
@@ -20,6 +21,7 @@ BY_STATE = (
 INBOX_AGE = select(db_now() - func.min(inbox.c.create_ms)).where(inbox.c.verdict == "")
 
 
+@unbroken
 class SqlCensus:
     """Takes the census of generation's own schema."""
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database
 from services.chassis.errors import NotFound
+from services.chassis.unbroken import unbroken
 from services.generation import metrics
 from services.generation.bell import Bell
 from services.generation.cooling import Scope, cooling_of
@@ -18,6 +19,7 @@ from services.generation.stores import choice, pool
 logger = structlog.get_logger()
 
 
+@unbroken
 class SqlKeys:
     """Keeps the pool on SQLite or PostgreSQL. The values stay here; `creates` is the bucket of each account."""
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
 from services.chassis.database import Database
+from services.chassis.unbroken import unbroken
 from services.generation import metrics
 from services.generation.answers import Outcome
 from services.generation.bell import Bell
@@ -16,6 +17,7 @@ from services.generation.ports import NOTHING, Change, Page
 from services.generation.stores import attempts, generations, inbox, outbox, tables
 
 
+@unbroken
 class SqlStore:
     """Keeps generations on SQLite or PostgreSQL."""
 

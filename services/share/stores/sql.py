@@ -6,12 +6,14 @@ from typing import Any
 from sqlalchemy import Select, delete, insert, select
 
 from services.chassis.database import Database
+from services.chassis.unbroken import unbroken
 from services.share.model import NEWEST, Share, Stats, Tally, View, Visibility
 from services.share.stores import statements
 from services.share.stores.rows import to_row, to_share
 from services.share.stores.tables import share, share_tag
 
 
+@unbroken
 class SqlShares:
     """A ShareStore on one database. Tags lie in a table of their own, written with their share."""
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from services.chassis import failpoints
 from services.chassis.database import Database, db_now, upsert
+from services.chassis.unbroken import unbroken
 from services.storage.model import Cursor, Filter, StoredObject, UploadLink
 
 METADATA = MetaData()
@@ -88,6 +89,7 @@ def _matches(wanted: Filter) -> list[ColumnElement[bool]]:
     return clauses
 
 
+@unbroken
 class SqlObjects:
     """The ObjectStore on a SQL database."""
 
