@@ -105,8 +105,8 @@ class Customers:
 
     async def place(self, order: Order) -> None:
         """Order until somebody says yes or no."""
-        self._book.orders[order.prompt] = order
         async with self._room:
+            self._book.orders[order.prompt] = order
             while True:
                 answer = await self._ask(order)
                 if self._settled(order, answer):

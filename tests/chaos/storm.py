@@ -73,15 +73,19 @@ async def brew(data: Path, wish: Wish, **settings: str) -> Report:
 async def rage(town: ChaosTown, storm: Storm, book: Book, wish: Wish) -> None:
     """Take orders under faults until the wish is fulfilled."""
     end = time.monotonic() + wish.seconds
-    customers, number = Customers(town, book, ORDERS_AT_ONCE), 0
+    customers = Customers(town, book, ORDERS_AT_ONCE)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(customers.close)
         background(stack, storm.kill())
         background(stack, storm.cut())
-        while number < wish.generations or (town.deaths < wish.kills and time.monotonic() < end):
-            wave = [order_of(wish.seed, n) for n in range(number, number + WAVE)]
-            await asyncio.gather(*map(customers.place, wave))
-            number += WAVE
+        await place(customers, wish.seed, range(wish.generations))
+        while town.deaths < wish.kills and time.monotonic() < end:
+            await place(customers, wish.seed, range(len(book.orders), len(book.orders) + WAVE))
+
+
+async def place(customers: Customers, seed: str, numbers: range) -> None:
+    """Place orders, as many at once as there are customers."""
+    await asyncio.gather(*(customers.place(order_of(seed, number)) for number in numbers))
 
 
 def background(stack: AsyncExitStack, work: Coroutine[None, None, None]) -> None:

@@ -49,7 +49,7 @@ async def test_an_inner_call_may_ask_for_less() -> None:
         async with echoing(outer) as client:
             remaining = float(await client.ask("unary_unary", "", timeout=60))
 
-    assert 0 < remaining <= 2
+    assert 0 < remaining < 3  # gRPC rounds what it writes on the wire
 
 
 async def test_an_inner_call_may_not_ask_for_more() -> None:

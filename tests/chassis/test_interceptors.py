@@ -205,8 +205,8 @@ async def test_the_log_line_of_a_call_that_ran_out_of_time_says_so(shape: str, l
     assert rpcs(logs) == [(f"/{SERVICE}/{shape}", "DEADLINE_EXCEEDED")]
 
 
-@every_shape
-async def test_a_call_without_a_deadline_gets_one(shape: str) -> None:
+@pytest.mark.parametrize("shape", ["unary_unary", "stream_unary"])
+async def test_a_call_over_our_channels_has_a_deadline_even_when_none_was_named(shape: str) -> None:
     async def tell(_text: str) -> str:
         return str(context.time_remaining())
 
@@ -214,6 +214,15 @@ async def test_a_call_without_a_deadline_gets_one(shape: str) -> None:
         remaining = float(await client.ask(shape, ""))
 
     assert 0 < remaining < 11
+
+
+@pytest.mark.parametrize("shape", ["unary_stream", "stream_stream"])
+async def test_a_stream_lasts_as_long_as_its_reader_and_so_do_the_calls_it_makes(shape: str) -> None:
+    async def tell(_text: str) -> str:
+        return str(context.time_remaining())
+
+    async with echoing(tell) as client:
+        assert await client.ask(shape, "") == "None"
 
 
 async def test_an_absurd_deadline_is_cut() -> None:
