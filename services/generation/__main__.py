@@ -18,7 +18,7 @@ from services.chassis.town import Resident
 from services.generation.admin_servicer import GenerationAdminServicer
 from services.generation.archive import StorageArchive
 from services.generation.bell import Bell
-from services.generation.core import Generations, History, Links, Mailbox
+from services.generation.core import Counter, Generations, History, Links, Mailbox
 from services.generation.core.loops import Crew, make_loops
 from services.generation.gauges import Gauges
 from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
@@ -40,8 +40,8 @@ async def main() -> None:
         bell = Bell()
         store = SqlStore(database, bell)
         keys = await open_keys(database, bell, settings.keys, settings.generation_creates_per_window)
-        providers, plan = make_providers(kie), settings.plan
-        generations, files = Generations(store, bell, keys, MODELS, plan), PublicFiles(settings.files_base_url)
+        providers, plan, files = make_providers(kie), settings.plan, PublicFiles(settings.files_base_url)
+        generations = Generations(store, bell, Counter(store, bell, keys, plan), MODELS, files)
         mailbox = Mailbox(store, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
         servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers), files)
         crew = Crew(store, bell, keys, kie, providers, StorageArchive(storage), callback_uris(settings.origin), plan)
@@ -53,8 +53,8 @@ async def main() -> None:
         gauges = Gauges(SqlCensus(database).take, keys.listing)
         exposition = Exposition(settings.address(Resident.GENERATION_METRICS), gauges.refresh)
         loops = [*make_loops(crew, settings.bounds), exposition.run]
-        address, pings = settings.address(Resident.GENERATION), [database.ping]
-        await serve(address, mounts, loops=loops, pings=pings, farewell=bell.close)
+        address = settings.address(Resident.GENERATION)
+        await serve(address, mounts, loops=loops, pings=[database.ping], farewell=bell.close)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ def page(request: generationpb.ListGenerationsRequest) -> Page:
         size=min(request.page_size or DEFAULT_PAGE, MAX_PAGE),
         after=position(request),
         states=tuple(map(state_of, request.states)),
-        start_ms=moment(request.start_time),
-        end_ms=moment(request.end_time),
+        start_ms=moment("start_time", request.start_time),
+        end_ms=moment("end_time", request.end_time),
     )
 
 
@@ -66,9 +66,12 @@ def state_of(state: generationpb.Generation.State.ValueType) -> State:
     return State(word)
 
 
-def moment(time: Timestamp) -> int:
-    """A time in milliseconds. One that no calendar holds is as good as the first or the last that fits a column."""
-    return max(-MAX_MS, min(time.ToMilliseconds(), MAX_MS))
+def moment(field: str, time: Timestamp) -> int:
+    """A time in milliseconds. Raises InvalidArgument for one that no calendar holds."""
+    try:
+        return time.ToMilliseconds()
+    except ValueError:
+        raise InvalidArgument(f"{field} lies outside the years 1 to 9999.", metadata={"field": field}) from None
 
 
 def fingerprint(request: generationpb.ListGenerationsRequest) -> str:

@@ -57,7 +57,8 @@ async def brew(data: Path, wish: Wish, **settings: str) -> Report:
     """Run one storm from beginning to judgement."""
     began = time.monotonic()
     async with running(data, wish.seed, {}, **settings) as town:
-        storm, book, follower = Storm(town), Book(), Follower(town.generation)
+        book, follower = Book(), Follower(town.generation)
+        storm = Storm(town, wish.kills, lambda: (len(book.accepted) + 1) / wish.generations)
         async with AsyncExitStack() as stack:
             background(stack, follower.run())
             await storm.begin()

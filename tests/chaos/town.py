@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from pathlib import Path
 
 from services.chassis import failpoints
@@ -79,6 +80,7 @@ def calm(_name: str, _life: int) -> str:
 def incarnate(module: str, environment: Mapping[str, str], log: str) -> None:
     """Become a process of the town; runs in a fresh fork."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # or the warm server would outlive the harness with us
     os.environ.update(environment)
     failpoints.FAILPOINTS = failpoints.Failpoints(environment)  # the warm server was loaded without any
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

@@ -8,7 +8,9 @@ from services.generation.ports import NOTHING, GenerationStore
 
 numbers: Iterator[int] = count(1)
 
-DRAFT = Draft("gpt4o-image", "a cat, 猫 🐈", ("https://example.org/a.png",), "1:1", "", {"isEnhance": True, "nVariants": 2})
+DRAFT = Draft(
+    "gpt4o-image", "a cat, 猫 🐈", ("https://example.org/a.png",), "1:1", "", {"isEnhance": True, "nVariants": 2}
+)
 
 
 def new(draft: Draft = DRAFT) -> Generation:

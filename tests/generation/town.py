@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import update
 
 from services.chassis.database import Database
+from services.chassis.files import PublicFiles
 from services.chassis.supervisor import supervised
 from services.generation.answers import Accepted, Copy, Gone, Invisible, Later, Outcome, Record, Refused
 from services.generation.bell import Bell
-from services.generation.core import Generations
+from services.generation.core import Counter, Generations
 from services.generation.core.janitor import Janitor
 from services.generation.core.keeper import Keeper
 from services.generation.core.links import Links
@@ -35,6 +36,7 @@ from services.generation.stores.tables import inbox as inbox_table
 FAMILY = "gpt4o-image"
 KIND = "image-generated"
 TEMPORARY = "https://temporary.example/"
+FILES = PublicFiles("http://localhost:8080/files")
 PLAN = Plan(create_wait=0.2, first_poll=0.0, lost_after=0.0)
 BOUNDS = Bounds(submits=4, polls=4, copies=4)
 DRAFT = Draft("gpt4o-image", "a cat")
@@ -153,7 +155,7 @@ class Town:
     @property
     def generations(self) -> Generations:
         """The face of the core."""
-        return Generations(self.store, self.bell, self.keys, MODELS, self.plan)
+        return Generations(self.store, self.bell, Counter(self.store, self.bell, self.keys, self.plan), MODELS, FILES)
 
     @property
     def mailbox(self) -> Mailbox:

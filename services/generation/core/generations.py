@@ -12,12 +12,13 @@ from services.chassis.errors import (
     InvalidArgument,
     Unavailable,
 )
+from services.chassis.files import PublicFiles
 from services.chassis.names import new_id
 from services.generation.bell import Bell
 from services.generation.core.counter import Counter
 from services.generation.core.orders import checked
+from services.generation.core.pictures import check_public
 from services.generation.core.worker import LOOK_SECONDS
-from services.generation.keyring import Keys
 from services.generation.model import (
     FINAL,
     RETRYABLE,
@@ -27,7 +28,6 @@ from services.generation.model import (
     ModelSpec,
     State,
 )
-from services.generation.plan import Plan
 from services.generation.ports import FenceLost, GenerationStore, Page
 
 MAX_REQUEST_ID_LENGTH = 255  # AIP-155 and the Idempotency-Key draft
@@ -38,12 +38,18 @@ class Generations:
     """Orders, looks, waits and cancels."""
 
     def __init__(
-        self, store: GenerationStore, bell: Bell, keys: Keys, models: Mapping[str, ModelSpec], plan: Plan
+        self,
+        store: GenerationStore,
+        bell: Bell,
+        counter: Counter,
+        models: Mapping[str, ModelSpec],
+        files: PublicFiles,
     ) -> None:
         self._store = store
         self._bell = bell
         self._models = models
-        self._counter = Counter(store, bell, keys, plan)
+        self._counter = counter
+        self._files = files
 
     async def create(self, draft: Draft, request_id: str) -> Generation:
         """Store an order and wait a moment for the provider's definite answer.
@@ -59,6 +65,7 @@ class Generations:
             sentence = "The request id is longer than 255 characters, or holds some that are not text."
             raise InvalidArgument(sentence, metadata={"field": "request_id"})
         complete, spec = checked(draft, self._models)
+        check_public(complete.image_uris, self._files)
         order = json.dumps(asdict(complete), sort_keys=True, default=str)
         new = Generation(new_id("gen"), complete, spec.family)
         stored = await self._store.insert(new, request_id, sha256(order.encode()).hexdigest())

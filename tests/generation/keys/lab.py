@@ -10,9 +10,10 @@ import httpx
 from sqlalchemy import update
 
 from services.chassis.database import Database
+from services.chassis.files import PublicFiles
 from services.chassis.supervisor import supervised
 from services.generation.bell import Bell
-from services.generation.core import Generations
+from services.generation.core import Counter, Generations
 from services.generation.core.loops import Crew, make_loops
 from services.generation.keyring import Key
 from services.generation.model import Draft
@@ -31,6 +32,9 @@ MODEL = "gpt4o-image"
 ONE, ONE_B, TWO = Key.of("one", "secret-1"), Key.of("one", "secret-1b"), Key.of("two", "secret-2")
 numbers = count(1)
 BOUNDS = Bounds(submits=20, polls=20, copies=8)
+
+
+FILES = PublicFiles("http://localhost:8080/files")
 
 
 @dataclass
@@ -81,7 +85,7 @@ async def working(database: Database, url: str, keys: Sequence[Key], plan: Plan)
         store, pool = SqlStore(database, bell), await open_keys(database, bell, keys, CREATES)
         crew = Crew(store, bell, pool, kie, make_providers(kie), FakeArchive(), nowhere, plan)
         async with supervised(make_loops(crew, BOUNDS)):
-            yield Lab(Generations(store, bell, pool, MODELS, plan), store, pool)
+            yield Lab(Generations(store, bell, Counter(store, bell, pool, plan), MODELS, FILES), store, pool)
 
 
 def nowhere(_family: str, token: str) -> str:

@@ -142,7 +142,10 @@ async def test_a_family_speaks_at_its_own_addresses(family: str, generate: str, 
     ],
 )
 async def test_a_link_is_asked_for_where_kie_gives_it(family: str, task: str, line: str, body: dict[str, str]) -> None:
-    async with Upstream(reply({"code": 200, "data": "https://r2.example/x"})) as upstream, open_kie(upstream.url) as kie:
+    async with (
+        Upstream(reply({"code": 200, "data": "https://r2.example/x"})) as upstream,
+        open_kie(upstream.url) as kie,
+    ):
         link = await make_providers(kie)[family].download_link(task, PICTURES[0], KEY)
 
     assert link == "https://r2.example/x"

@@ -235,7 +235,10 @@ async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.Monkey
 
 
 async def test_a_record_is_read() -> None:
-    async with Upstream(reply({"code": 200, "msg": "success", "data": {"a": 1}})) as upstream, kie_at(upstream.url) as kie:
+    async with (
+        Upstream(reply({"code": 200, "msg": "success", "data": {"a": 1}})) as upstream,
+        kie_at(upstream.url) as kie,
+    ):
         answer = await kie.read("/record-info", {"taskId": "task1"}, KEY)
 
     assert isinstance(answer, Reply)

@@ -115,7 +115,9 @@ def test_an_odd_error_code_is_a_server_error(code: Any) -> None:
 
 
 def test_urls_that_no_row_can_hold_are_left_out() -> None:
-    assert uris_in([URI, "https://a.example/\x00", "https://a.example/a b", f"https://a.example/{'x' * 5000}"]) == (URI,)
+    assert uris_in([URI, "https://a.example/\x00", "https://a.example/a b", f"https://a.example/{'x' * 5000}"]) == (
+        URI,
+    )
 
 
 def test_a_flood_of_urls_is_bounded() -> None:

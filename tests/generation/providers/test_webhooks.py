@@ -93,7 +93,8 @@ def test_ids_that_are_missing_odd_or_at_odds_are_refused(document: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"null", b"[]", b'"x"', b"\xff", b"taskId=1", b"[" * 100_000, b'{"code":200'],
+    "raw",
+    [b"", b"{", b"null", b"[]", b'"x"', b"\xff", b"taskId=1", b"[" * 100_000, b'{"code":200'],
 )
 def test_a_body_that_is_no_json_object_is_refused(raw: bytes) -> None:
     with pytest.raises(InvalidArgument):
@@ -136,7 +137,18 @@ def test_a_fresh_timestamp_is_taken(skew: int) -> None:
 
 @pytest.mark.parametrize(
     "stamp",
-    ["", "-1760000000", "1760000000.0", "1.76e9", " 1760000000", "1760000000\n", "9" * 40, "0", "x", "１７６００００００００"]
+    [
+        "",
+        "-1760000000",
+        "1760000000.0",
+        "1.76e9",
+        " 1760000000",
+        "1760000000\n",
+        "9" * 40,
+        "0",
+        "x",
+        "１７６００００００００",
+    ]
     + [str(NOW - 301), str(NOW + 301), str(NOW * 1000)],
 )
 def test_a_stale_or_odd_timestamp_is_refused_even_when_signed(stamp: str) -> None:

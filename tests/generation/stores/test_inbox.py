@@ -28,9 +28,9 @@ async def test_another_attempt_task_or_code_is_another_webhook(store: Generation
     others = [{"attempt_id": "att_2"}, {"attempt_id": ""}, {"task_id": "task2"}, {"code": 501}]
     await store.keep_callback(FIRST)
 
-    assert [
-        await store.keep_callback(replace(FIRST, id=f"cb_{n}", **other)) for n, other in enumerate(others, 2)
-    ] == [True] * 4
+    assert [await store.keep_callback(replace(FIRST, id=f"cb_{n}", **other)) for n, other in enumerate(others, 2)] == [
+        True
+    ] * 4
 
 
 async def test_a_taken_webhook_is_as_it_came(store: GenerationStore) -> None:

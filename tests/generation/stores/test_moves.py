@@ -10,9 +10,7 @@ from services.generation.ports import Change, FenceLost, GenerationStore
 from tests.generation.builders import attempt_for, brought, dialed, ordered
 
 LEGAL = [(state, step) for state, steps in MOVES.items() for step in sorted(steps)]
-ILLEGAL = [
-    (state, step) for state in MOVES for step in State if step is not state and step not in MOVES[state]
-]
+ILLEGAL = [(state, step) for state in MOVES for step in State if step is not state and step not in MOVES[state]]
 BROKEN = Failure("PROVIDER_FAILED", "It broke.", 501)
 OUTPUTS = (Output(0, "https://temporary.example/a.png"), Output(1, "https://temporary.example/b.png"))
 

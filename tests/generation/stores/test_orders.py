@@ -39,7 +39,9 @@ async def test_an_order_is_found_by_its_id(store: GenerationStore) -> None:
     [
         Draft("m", "'; DROP TABLE generation; --"),
         Draft("m", 'quotes " \\ and\nlines\u2028'),
-        Draft("m", "👩‍👩‍👧 ‮rtl é ﷽", ("https://example.org/?a=b&c=%20",), "16:9", "png", {"a": [1, {"b": None}], "c": 1.5}),
+        Draft(
+            "m", "👩‍👩‍👧 ‮rtl é ﷽", ("https://example.org/?a=b&c=%20",), "16:9", "png", {"a": [1, {"b": None}], "c": 1.5}
+        ),
     ],
 )
 async def test_a_draft_is_kept_exactly(store: GenerationStore, draft: Draft) -> None:

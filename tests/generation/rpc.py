@@ -1,0 +1,42 @@
+"""The service's skin over a town: a real server with the real interceptors, and a client of it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import pytest
+from grpc import aio
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+
+from services.chassis.channels import connect
+from services.chassis.errors import KawaiiError
+from services.chassis.files import PublicFiles
+from services.chassis.health import Health
+from services.chassis.server import Mount, build
+from services.chassis.status import from_rpc
+from services.generation.servicer import GenerationServicer
+from tests.generation.town import Town
+
+FILES = PublicFiles("https://files.example/files")
+
+
+@asynccontextmanager
+async def served(town: Town) -> AsyncIterator["generationrpc.GenerationServiceAsyncStub"]:
+    """A client of the town's service."""
+    servicer = GenerationServicer(town.generations, town.mailbox, town.links, FILES)
+    register = generationrpc.add_GenerationServiceServicer_to_server
+    server = build([Mount(register, servicer, generationpb.DESCRIPTOR)], Health([], []))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with connect(f"127.0.0.1:{port}") as channel:
+        yield generationrpc.GenerationServiceStub(channel)
+    await server.stop(None)
+
+
+@contextmanager
+def refused(kind: type[KawaiiError], reason: str, field: str = "") -> Iterator[None]:
+    """Expects a call to end with this error, reason and field."""
+    with pytest.raises(aio.AioRpcError) as caught:
+        yield
+    error = from_rpc(caught.value)
+    assert (type(error), error.reason, error.metadata.get("field", "")) == (kind, reason, field)

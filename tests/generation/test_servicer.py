@@ -1,0 +1,316 @@
+"""Every RPC over a real channel: what it answers, with which code, and for which reason it refuses."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+from kawaii.generation.v1 import generation_pb2 as generationpb
+
+from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from services.generation.answers import Drawn, Rejected
+from services.generation.model import State
+from services.generation.providers.models import MODELS
+from tests.generation.builders import brought, ordered
+from tests.generation.rpc import refused, served
+from tests.generation.town import KIND, Town, answering
+from tests.generation.waiting import reached
+
+URI, FRESH = "https://temporary.example/a.png", "https://fresh.example/a.png"
+Pb = generationpb.Generation
+BAD_NAMES = ["", "gen_1", "generations/", "generations/a/b", "shares/gen_1", "generations/../x", "generations/a\x00"]
+
+
+def order(parameters: dict[str, Any] | None = None, **fields: Any) -> generationpb.CreateGenerationRequest:
+    struct = Struct()
+    struct.update(parameters or {})
+    wanted = Pb(**{"model": "gpt4o-image", "prompt": "a cat", **fields}, parameters=struct)
+    return generationpb.CreateGenerationRequest(generation=wanted)
+
+
+async def test_a_created_generation_shows_what_was_ordered(town: Town) -> None:
+    request = order({"nVariants": 2, "isEnhance": True}, image_uris=["https://example.org/a.png"], aspect_ratio="3:2")
+    async with served(town) as stub:
+        created = await stub.CreateGeneration(request)
+
+    assert created.name.startswith("generations/gen_")
+    assert (created.state, created.model, created.prompt) == (Pb.STATE_READY, "gpt4o-image", "a cat")
+    assert (list(created.image_uris), created.aspect_ratio) == (["https://example.org/a.png"], "3:2")
+    assert (created.parameters["nVariants"], created.parameters["isEnhance"]) == (2, True)
+    assert created.create_time.seconds > 1_600_000_000
+    assert not created.HasField("error")
+    assert not created.HasField("complete_time")
+
+
+async def test_a_finished_generation_shows_its_picture(town: Town) -> None:
+    town.provider.records["task1"] = Drawn((URI,))
+    async with served(town) as stub, town.running():
+        created = await stub.CreateGeneration(order())
+        identifier = created.name.partition("/")[2]
+        await reached(town.store, identifier, State.SUCCEEDED)
+        done = await stub.GetGeneration(generationpb.GetGenerationRequest(name=created.name))
+        by_task = await stub.GetGeneration(generationpb.GetGenerationRequest(name="generations/task1"))
+
+    (output,) = done.outputs
+    key = f"generated/{identifier}/0.png"
+    assert (done.state, done.progress_percent, done.provider_task_id) == (Pb.STATE_SUCCEEDED, 100, "task1")
+    assert (output.object, output.uri) == (f"objects/{key}", f"https://files.example/files/{key}")
+    assert (output.source_uri, output.content_type, output.size_bytes) == (URI, "image/png", 7)
+    assert done.HasField("complete_time")
+    assert by_task == done
+
+
+async def test_a_bad_order_names_its_field(town: Town) -> None:
+    async with served(town) as stub:
+        with refused(InvalidArgument, "INVALID_INPUT", "prompt"):
+            await stub.CreateGeneration(order(prompt=" "))
+        with refused(InvalidArgument, "INVALID_INPUT", "model"):
+            await stub.CreateGeneration(order(model="nobody"))
+        with refused(InvalidArgument, "INVALID_INPUT", "parameters.seed"):
+            await stub.CreateGeneration(order({"seed": 1}))
+        with refused(InvalidArgument, "INVALID_INPUT", "prompt"):
+            await stub.CreateGeneration(order(prompt=""))
+        with refused(InvalidArgument, "INVALID_INPUT", "model"):
+            await stub.CreateGeneration(generationpb.CreateGenerationRequest())
+
+
+@pytest.mark.parametrize("value", [None, 1.5, "2", [2], {"a": 1}, float("inf"), 1e300])
+async def test_an_extra_of_another_type_is_refused(town: Town, value: Any) -> None:
+    async with served(town) as stub:
+        with refused(InvalidArgument, "INVALID_INPUT", "parameters.nVariants"):
+            await stub.CreateGeneration(order({"nVariants": value}))
+
+
+async def test_a_definite_refusal_is_an_error(town: Town) -> None:
+    town.provider.scripts.append(answering(Rejected(422, "The prompt is not allowed.")))
+    async with served(town) as stub, town.running():
+        with refused(FailedPrecondition, "PROVIDER_REJECTED"):
+            await stub.CreateGeneration(order())
+
+
+async def test_a_request_id_belongs_to_its_order(town: Town) -> None:
+    async with served(town) as stub:
+        request = order()
+        request.request_id = "key"
+        first = await stub.CreateGeneration(request)
+        again = await stub.CreateGeneration(request)
+        request.generation.prompt = "a dog"
+        with refused(AlreadyExists, "IDEMPOTENCY_KEY_REUSED"):
+            await stub.CreateGeneration(request)
+
+    assert again.name == first.name
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+async def test_a_name_must_be_one_of_ours(town: Town, name: str) -> None:
+    async with served(town) as stub:
+        for call, kind in (
+            (stub.GetGeneration, generationpb.GetGenerationRequest),
+            (stub.CancelGeneration, generationpb.CancelGenerationRequest),
+        ):
+            with refused(InvalidArgument, "INVALID_INPUT", "name"):
+                await call(kind(name=name))
+
+
+async def test_nothing_is_found_by_a_foreign_name(town: Town) -> None:
+    async with served(town) as stub:
+        with refused(NotFound, "TASK_NOT_FOUND"):
+            await stub.GetGeneration(generationpb.GetGenerationRequest(name="generations/nobody"))
+        with refused(NotFound, "TASK_NOT_FOUND"):
+            await stub.CancelGeneration(generationpb.CancelGenerationRequest(name="generations/nobody"))
+        with refused(NotFound, "TASK_NOT_FOUND"):
+            await anext(aiter(stub.WatchGeneration(generationpb.WatchGenerationRequest(name="generations/nobody"))))
+
+
+async def names(stub: Any, **fields: Any) -> list[str]:
+    """All names, page by page."""
+    listed: list[str] = []
+    token = ""
+    while True:
+        page = await stub.ListGenerations(generationpb.ListGenerationsRequest(page_token=token, **fields))
+        listed += [generation.name for generation in page.generations]
+        token = page.next_page_token
+        if not token:
+            return listed
+
+
+async def test_pages_hold_everything_once(town: Town) -> None:
+    stored = {f"generations/{(await ordered(town.store)).id}" for _ in range(7)}
+    async with served(town) as stub:
+        listed = [await names(stub, page_size=size) for size in (1, 3, 7, 0, 100_000)]
+
+    assert all(len(pages) == 7 and set(pages) == stored for pages in listed)
+    assert listed[0] == listed[1] == listed[2]
+
+
+async def test_a_list_can_be_of_some_states(town: Town) -> None:
+    await ordered(town.store)
+    running = await brought(town.store, State.RUNNING)
+    async with served(town) as stub:
+        assert await names(stub, states=[Pb.STATE_RUNNING]) == [f"generations/{running.id}"]
+
+
+async def test_a_page_token_belongs_to_its_filters(town: Town) -> None:
+    for _ in range(3):
+        await ordered(town.store)
+    async with served(town) as stub:
+        page = await stub.ListGenerations(generationpb.ListGenerationsRequest(page_size=1))
+        request = generationpb.ListGenerationsRequest(page_size=2, page_token=page.next_page_token)
+        following = await stub.ListGenerations(request)
+        request.states.append(Pb.STATE_READY)
+        with refused(InvalidArgument, "INVALID_PAGE_TOKEN"):
+            await stub.ListGenerations(request)
+
+    assert len(following.generations) == 2
+
+
+@pytest.mark.parametrize("token", ["x", "é", "AAAA", "fHx8", "MXxhfDI=", "=" * 9, "MTIzfGdlbl8xfDAwMDAwMDAw", "\x00"])
+async def test_a_page_token_of_nobody_is_refused(town: Town, token: str) -> None:
+    async with served(town) as stub:
+        with refused(InvalidArgument, "INVALID_PAGE_TOKEN"):
+            await stub.ListGenerations(generationpb.ListGenerationsRequest(page_token=token))
+
+
+async def test_a_list_of_nonsense_is_refused(town: Town) -> None:
+    async with served(town) as stub:
+        with refused(InvalidArgument, "INVALID_INPUT", "page_size"):
+            await stub.ListGenerations(generationpb.ListGenerationsRequest(page_size=-1))
+        for state in (0, 99):
+            with refused(InvalidArgument, "INVALID_INPUT", "states"):
+                await stub.ListGenerations(generationpb.ListGenerationsRequest(states=[state]))  # type: ignore[list-item] # on purpose
+
+
+@pytest.mark.parametrize("seconds", [-(2**62), 2**53, 2**62])
+@pytest.mark.parametrize("field", ["start_time", "end_time"])
+async def test_a_time_that_no_calendar_holds_is_refused(town: Town, field: str, seconds: int) -> None:
+    async with served(town) as stub:
+        with refused(InvalidArgument, "INVALID_INPUT", field):
+            await names(stub, **{field: Timestamp(seconds=seconds)})
+
+
+@pytest.mark.parametrize("seconds", [-1, 1, 253_402_300_799])
+async def test_a_list_is_of_what_came_before_or_after(town: Town, seconds: int) -> None:
+    await ordered(town.store)
+    async with served(town) as stub:
+        later = await names(stub, start_time=Timestamp(seconds=seconds))
+        earlier = await names(stub, end_time=Timestamp(seconds=seconds))
+
+    assert len(later) + len(earlier) == 1
+
+
+async def test_a_canceled_generation_does_not_show_its_pictures(town: Town) -> None:
+    town.provider.records["task1"] = Drawn((URI,))
+    async with served(town) as stub:
+        created = await stub.CreateGeneration(order())
+        await town.submit()
+        await town.poll()
+        canceled = await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=created.name))
+        again = await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=created.name))
+
+    assert (canceled.state, list(canceled.outputs)) == (Pb.STATE_CANCELED, [])
+    assert again == canceled
+
+
+async def test_what_has_ended_cannot_be_canceled(town: Town) -> None:
+    ended = await brought(town.store, State.FAILED)
+    async with served(town) as stub:
+        with refused(FailedPrecondition, "FAILED_PRECONDITION"):
+            await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=f"generations/{ended.id}"))
+
+
+async def test_a_failed_generation_can_be_ordered_again(town: Town) -> None:
+    ended = await brought(town.store, State.FAILED)
+    async with served(town) as stub:
+        again = await stub.RetryGeneration(generationpb.RetryGenerationRequest(name=f"generations/{ended.id}"))
+        with refused(FailedPrecondition, "NOT_RETRYABLE"):
+            await stub.RetryGeneration(generationpb.RetryGenerationRequest(name=f"generations/{ended.id}"))
+
+    assert (again.name, again.state) == (f"generations/{ended.id}", Pb.STATE_READY)
+
+
+async def test_an_unknown_is_ordered_again_only_by_who_accepts_two_bills(town: Town) -> None:
+    ended = await brought(town.store, State.UNKNOWN)
+    request = generationpb.RetryGenerationRequest(name=f"generations/{ended.id}")
+    async with served(town) as stub:
+        with refused(FailedPrecondition, "MAY_BILL_TWICE"):
+            await stub.RetryGeneration(request)
+        request.accept_double_billing = True
+        again = await stub.RetryGeneration(request)
+
+    assert again.state == Pb.STATE_READY
+
+
+async def test_a_watcher_sees_changes_until_the_end(town: Town) -> None:
+    async with served(town) as stub:
+        created = await stub.CreateGeneration(order())
+        call = stub.WatchGeneration(generationpb.WatchGenerationRequest(name=created.name))
+        first = await call.read()
+        await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=created.name))
+        rest = [generation.state async for generation in call]
+
+    assert first == created
+    assert rest == [Pb.STATE_CANCELED]
+
+
+async def test_events_are_streamed_from_a_sequence_on(town: Town) -> None:
+    stored = await brought(town.store, State.SENDING)
+    async with served(town) as stub:
+        call = stub.WatchEvents(generationpb.WatchEventsRequest())
+        first, second = await call.read(), await call.read()
+        call.cancel()
+        resumed = stub.WatchEvents(generationpb.WatchEventsRequest(after_sequence=first.sequence))
+        again = await resumed.read()
+        resumed.cancel()
+
+    assert (first.generation.name, first.generation.state) == (f"generations/{stored.id}", Pb.STATE_READY)
+    assert second == again
+    assert first.event_id != second.event_id
+
+
+async def test_a_callback_is_taken_once(town: Town) -> None:
+    request = generationpb.ReceiveCallbackRequest(kind=KIND, body=b'{"code":200,"data":{"taskId":"task1"}}')
+    async with served(town) as stub:
+        told = [(await stub.ReceiveCallback(request)).accepted for _ in range(2)]
+
+    assert told == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "reason"),
+    [
+        ({"kind": "video"}, NotFound, "NOT_FOUND"),
+        ({"body": b"<html>"}, InvalidArgument, "INVALID_INPUT"),
+        ({"body": b'{"taskId":"a","task_id":"b"}'}, InvalidArgument, "INVALID_INPUT"),
+        ({"token": "att_1.secret"}, PermissionDenied, "INVALID_TOKEN"),
+        ({"token": "\x00.\x00"}, PermissionDenied, "INVALID_TOKEN"),
+    ],
+)
+async def test_a_bad_callback_is_refused(town: Town, changes: dict[str, Any], kind: Any, reason: str) -> None:
+    fields = {"kind": KIND, "body": b'{"taskId":"task1"}', **changes}
+    async with served(town) as stub:
+        with refused(kind, reason):
+            await stub.ReceiveCallback(generationpb.ReceiveCallbackRequest(**fields))
+
+    assert await town.store.take_callbacks(10) == []
+
+
+async def test_a_temporary_url_becomes_a_direct_link(town: Town) -> None:
+    town.provider.links[URI] = FRESH
+    async with served(town) as stub:
+        link = await stub.CreateDownloadLink(generationpb.CreateDownloadLinkRequest(uri=URI))
+        foreign = await stub.CreateDownloadLink(generationpb.CreateDownloadLinkRequest(uri="https://example.org/a"))
+        with refused(NotFound, "RESULT_GONE"):
+            await stub.CreateDownloadLink(generationpb.CreateDownloadLinkRequest(uri=f"{URI}?gone"))
+
+    assert (link.uri, link.direct) == (FRESH, False)
+    assert (foreign.uri, foreign.direct) == ("https://example.org/a", True)
+
+
+async def test_the_table_of_models_is_told(town: Town) -> None:
+    async with served(town) as stub:
+        told = (await stub.ListModels(generationpb.ListModelsRequest())).models
+
+    assert [model.name for model in told] == [f"models/{identifier}" for identifier in MODELS]
+    flux = next(model for model in told if model.name == "models/flux-kontext-pro")
+    assert (flux.max_prompt_length, flux.aspect_ratios[0], list(flux.output_formats)) == (3000, "16:9", ["jpeg", "png"])
+    assert "safetyTolerance" in flux.parameters

@@ -1,0 +1,89 @@
+"""Keys and accounts are read as an operator gives them, and no value is ever shown."""
+
+from pathlib import Path
+
+import pytest
+
+from services.chassis.settings import EXIT_CONFIGURATION, load
+from services.generation.settings import GenerationSettings
+
+CANARY = "sk-canary-"
+NAMES = ("KIE_AI_API_KEY", "KIE_API_KEY", *(f"KIE_AI_API_KEY_{number}" for number in range(2, 6)))
+OTHERS = ("KIE_ACCOUNTS", "KIE_WEBHOOK_HMAC_KEY", "KIE_WEBHOOK_HMAC_KEY_PREVIOUS", "GENERATION_CREATE_WAIT_SECONDS")
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No .env and none of our names."""
+    monkeypatch.chdir(tmp_path)
+    for name in (*NAMES, *OTHERS):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_keys_the_pool_is_empty() -> None:
+    assert load(GenerationSettings).keys == ()
+
+
+@pytest.mark.parametrize("first", ["KIE_AI_API_KEY", "KIE_API_KEY"])
+def test_each_key_is_an_account_of_its_own(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    monkeypatch.setenv(first, f"{CANARY}1")
+    monkeypatch.setenv("KIE_AI_API_KEY_3", f"{CANARY}3")
+
+    keys = load(GenerationSettings).keys
+
+    assert [(key.account, key.value) for key in keys] == [("account-1", f"{CANARY}1"), ("account-2", f"{CANARY}3")]
+    assert len({key.print for key in keys}) == 2
+
+
+def test_keys_can_share_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES[2:5]:
+        monkeypatch.setenv(name, f"{CANARY}{name}")
+    monkeypatch.setenv("KIE_ACCOUNTS", "main, main,spare")
+
+    assert [key.account for key in load(GenerationSettings).keys] == ["main", "main", "spare"]
+
+
+@pytest.mark.parametrize("accounts", ["one,two", "one,two,three,four"])
+def test_accounts_must_fit_the_keys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], accounts: str
+) -> None:
+    for name in NAMES[2:5]:
+        monkeypatch.setenv(name, f"{CANARY}{name}")
+    monkeypatch.setenv("KIE_ACCOUNTS", accounts)
+
+    with pytest.raises(SystemExit) as caught:
+        load(GenerationSettings)
+
+    told = capsys.readouterr().err
+    assert caught.value.code == EXIT_CONFIGURATION
+    assert "KIE_ACCOUNTS" in told
+    assert CANARY not in told
+
+
+def test_no_key_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*NAMES[1:], "KIE_WEBHOOK_HMAC_KEY"):
+        monkeypatch.setenv(name, f"{CANARY}{name}")
+
+    settings = load(GenerationSettings)
+
+    assert CANARY not in repr(settings) + repr(settings.keys)
+
+
+def test_two_webhook_keys_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIE_WEBHOOK_HMAC_KEY", "new")
+    monkeypatch.setenv("KIE_WEBHOOK_HMAC_KEY_PREVIOUS", "old")
+
+    assert load(GenerationSettings).webhook_keys == ("new", "old")
+
+
+def test_a_create_waits_less_than_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENERATION_CREATE_WAIT_SECONDS", "15")
+
+    with pytest.raises(SystemExit):
+        load(GenerationSettings)
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    plan = load(GenerationSettings).plan
+
+    assert (plan.create_wait, plan.timeout, plan.copy_patience) == (8.0, 900.0, 10.0)
