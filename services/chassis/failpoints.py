@@ -43,6 +43,7 @@ class Failpoints:
         self._dice = random.Random(environment.get("FAILPOINT_SEED", ""))  # noqa: S311 - chooses faults, hides nothing
         self._log = environment.get("FAILPOINT_LOG", "")
         self._hang_seconds = float(environment.get("FAILPOINT_HANG_SECONDS", HANG_SECONDS))
+        self._quiet_until = time.monotonic() + float(environment.get("FAILPOINT_AFTER_SECONDS", "0"))
         self._reached: Counter[str] = Counter()
 
     @property
@@ -56,6 +57,8 @@ class Failpoints:
         Raises:
             Unavailable: the action is error.
         """
+        if time.monotonic() < self._quiet_until:
+            return ""
         self._reached[name] += 1
         action = next((fault.action for fault in self._faults if self._befalls(fault, name)), "")
         if action:

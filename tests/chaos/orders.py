@@ -43,8 +43,9 @@ DAYS: Mapping[str, float] = {
     "policy,{}": 1,
 }
 CALLBACKS: Mapping[str, float] = {"nocallback": 30, "dupcallback:2": 30, "ok": 40}
+GPT4O = "/api/generate-image"
 ROUTES: Mapping[str, tuple[Mapping[str, str], float]] = {
-    "/api/generate-image": ({}, 60),
+    GPT4O: ({}, 60),
     "/api/flux-kontext/generate": ({"model": "flux-kontext-pro"}, 25),
     "/api/nano-banana/generate": ({"model": "google/nano-banana"}, 15),
 }
@@ -78,10 +79,12 @@ def order_of(seed: str, number: int) -> Order:
     dice = random.Random(f"{seed}/order/{number}")
     day, callback = drawn(dice, DAYS), drawn(dice, CALLBACKS)
     route = drawn(dice, {path: weight for path, (_, weight) in ROUTES.items()})
+    if "variants" in day:  # the other families show one URL
+        route = GPT4O
     return scripted(seed, number, day.format(callback), route)
 
 
-def scripted(seed: str, number: int, script: str, route: str = "/api/generate-image") -> Order:
+def scripted(seed: str, number: int, script: str, route: str = GPT4O) -> Order:
     """An order whose day is known."""
     extra, _ = ROUTES[route]
     prompt = f"storm {seed} number {number} sim:{script}"

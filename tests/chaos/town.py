@@ -68,13 +68,13 @@ SETTINGS = {
     "AUTH_DEV_MODE": "1",
     "FAILPOINT_HANG_SECONDS": str(3 * LEASE_SECONDS),
 }
-Faults = Callable[[str, int], str]
-"""What FAILPOINT a life of a process is given, by the process's name and the number of the life."""
+Faults = Callable[[str, int], Mapping[str, str]]
+"""What FAILPOINT variables a life of a process is given, by the process's name and the number of the life."""
 
 
-def calm(_name: str, _life: int) -> str:
+def calm(_name: str, _life: int) -> Mapping[str, str]:
     """No faults."""
-    return ""
+    return {}
 
 
 def incarnate(module: str, environment: Mapping[str, str], log: str) -> None:
@@ -101,6 +101,7 @@ class Resident:
     log: Path
     deaths: list[float] = field(default_factory=list)
     lives: int = 0
+    born: float = 0.0
     process: "multiprocessing.process.BaseProcess | None" = None
 
     async def live(self, faults: Faults) -> None:
@@ -109,10 +110,11 @@ class Resident:
             await self._once(faults(self.name, self.lives))
             self.deaths.append(time.time())
 
-    async def _once(self, fault: str) -> None:
+    async def _once(self, faults: Mapping[str, str]) -> None:
         seed = f"{self.environment['FAILPOINT_SEED']}/{self.name}/{self.lives}"
-        environment = {**self.environment, "FAILPOINT": fault, "FAILPOINT_SEED": seed}
+        environment = {**self.environment, "FAILPOINT_SEED": seed, **faults}
         self.lives += 1
+        self.born = time.time()
         process = FORKS.Process(target=incarnate, args=(self.module, environment, str(self.log)))
         process.start()
         self.process = process
@@ -179,7 +181,7 @@ class ChaosTown:
         """How often each failpoint did this."""
         return Counter(name for _, name, done in self.hits() if done == action)
 
-    def fault_of(self, name: str, life: int) -> str:
+    def fault_of(self, name: str, life: int) -> Mapping[str, str]:
         """What the next life of a process is given, as the weather is now."""
         return self.faults(name, life)
 

@@ -1,10 +1,11 @@
 """Bad weather by a seed: which failpoint a life of a process is given, who is killed when, when the line is down."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 
 from tests.chaos.points import POINTS
-from tests.chaos.town import ChaosTown, dice_of
+from tests.chaos.town import ChaosTown, calm, dice_of
 
 # Shares of all connections to the provider; the rest are left alone.
 TOXICS: Mapping[str, float] = {
@@ -16,7 +17,8 @@ TOXICS: Mapping[str, float] = {
 }
 BACKGROUND = "*:error:0.002,*:sleep:0.01,*:hang:0.0002"
 MAX_NTH = 3  # an armed point kills at its first, second or third passing
-LIFE_SECONDS = 2.0  # a life whose point is never passed ends by then, on average
+LIFE_SECONDS = 10.0  # a life whose point is never passed ends by then, on average
+QUIET_SECONDS, HASTE_SECONDS = (3.0, 6.0), (0.2, 1.0)  # before a life is in danger: kills are ahead of, or behind, plan
 UP_SECONDS, DOWN_SECONDS = 8.0, 0.5  # of the line to the provider
 
 
@@ -32,42 +34,42 @@ class Storm:
 
     async def begin(self) -> None:
         """Arm every process and let the toxics flow."""
-        self._town.faults = self.fault_of
+        self._town.faults = self.faults_of
         self._town.proxy.mix = TOXICS
         await self._town.restart()
 
     async def end(self) -> None:
         """Calm: every process starts anew without a fault."""
-        self._town.faults = lambda _name, _life: ""
+        self._town.faults = calm
         self._town.proxy.mix = {}
         await self._town.proxy.up()
         await self._town.restart()
 
-    def fault_of(self, name: str, life: int) -> str:
-        """The least hit point of the process kills it, if there is to be a kill by now; small faults lie everywhere."""
+    def faults_of(self, name: str, life: int) -> Mapping[str, str]:
+        """After a quiet time the least hit point of the process kills it; small faults lie everywhere."""
         points = POINTS.get(name)
         if not points:
-            return ""
-        if not self._due():
-            return BACKGROUND
+            return {}
         hits = self._town.counted("kill")
         dice = dice_of(self._town.seed, f"{name}/{life}")
         chosen = min(points, key=lambda point: (hits[point], self._armed[point], dice.random()))
         self._armed[chosen] += 1
-        return f"{chosen}:kill:{dice.randint(1, MAX_NTH)},{BACKGROUND}"
+        quiet = dice.uniform(*(QUIET_SECONDS if self._early() else HASTE_SECONDS))
+        faults = f"{chosen}:kill:{dice.randint(1, MAX_NTH)},{BACKGROUND}"
+        return {"FAILPOINT": faults, "FAILPOINT_AFTER_SECONDS": f"{quiet:.2f}"}
 
     async def kill(self) -> None:
-        """Kill any process at any moment, for ever."""
+        """Kill processes at any moment, for ever; most often one whose failpoint lets it live on."""
         names = list(self._town.residents)
         while True:
             await asyncio.sleep(self._dice.expovariate(len(names) / LIFE_SECONDS))
             victim = self._town.residents[self._dice.choice(names)]
-            if self._due():
+            if time.time() - victim.born > LIFE_SECONDS / 2:
                 victim.kill()
 
-    def _due(self) -> bool:
+    def _early(self) -> bool:
         """Kills keep pace with the orders, so that there is work to interrupt from the first to the last."""
-        return self._town.deaths <= self._kills * self._done()
+        return self._town.deaths > self._kills * self._done()
 
     async def cut(self) -> None:
         """Take the line to the provider away now and then."""

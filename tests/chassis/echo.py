@@ -97,7 +97,7 @@ class Client:
         call = self.start(shape, text, **options)
         if shape not in STREAMED:
             return str((await call).value)
-        return [message.value async for message in call][-1]
+        return str([message.value async for message in call][-1])
 
 
 async def _once(request: StringValue) -> AsyncIterator[StringValue]:

@@ -1,4 +1,4 @@
-"""A process that serves Echo until it is told to stop; a request that names a file is answered once the file is there."""
+"""A process that serves Echo until told to stop; a request that names a file is answered once the file is there."""
 
 import asyncio
 import sys

@@ -42,6 +42,13 @@ async def make_tally(database: Database) -> None:
         await connection.execute(text("INSERT INTO tally VALUES (0)"))
 
 
+async def spoil(database: Database) -> None:
+    """Write, then stumble."""
+    async with database.write() as connection:
+        await connection.execute(text("UPDATE tally SET value = 9"))
+        raise ZeroDivisionError
+
+
 async def test_sqlite_is_durable_and_lets_readers_pass(sqlite: TownSettings) -> None:
     async with open_database(sqlite, SERVICE) as database, database.read() as connection:
         pragmas = {
@@ -82,9 +89,7 @@ async def test_a_failed_transaction_leaves_nothing(migrated: TownSettings) -> No
     async with open_database(migrated, SERVICE) as database:
         await make_tally(database)
         with pytest.raises(ZeroDivisionError):
-            async with database.write() as connection:
-                await connection.execute(text("UPDATE tally SET value = 9"))
-                raise ZeroDivisionError
+            await spoil(database)
 
         assert await tally(database) == 0
 

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,9 @@ async def until(channel: aio.Channel, wanted: int) -> None:
     """Wait until the process says of itself what is wanted."""
     stub = health_pb2_grpc.HealthStub(channel)
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while await said(stub) != wanted:
+        for _ in count():
+            if await said(stub) == wanted:
+                return
             await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -45,7 +48,7 @@ async def said(stub: health_pb2_grpc.HealthStub) -> int:
     try:
         answer = await stub.Check(health_pb2.HealthCheckRequest())
     except aio.AioRpcError:
-        return health_pb2.HealthCheckResponse.UNKNOWN
+        return int(health_pb2.HealthCheckResponse.UNKNOWN)
     return int(answer.status)
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
+import grpc
 import pytest
+from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
-from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis import errors
 from services.chassis.channels import connect
@@ -20,7 +20,7 @@ from tests.engines import free_port
 OUTPUT = Output(1, "https://temporary.example/a.png")
 
 
-class Storage(storagerpc.StorageServiceServicer):
+class Storage:
     """A storage service that answers what the test says."""
 
     def __init__(self, answer: storagepb.Object | errors.KawaiiError) -> None:
@@ -36,9 +36,19 @@ class Storage(storagerpc.StorageServiceServicer):
         return self._answer
 
 
+def register(storage: Storage, server: aio.Server) -> None:
+    """Only the one RPC that generation uses."""
+    handler = grpc.unary_unary_rpc_method_handler(
+        storage.ImportObject,
+        request_deserializer=storagepb.ImportObjectRequest.FromString,
+        response_serializer=storagepb.Object.SerializeToString,
+    )
+    service = storagepb.DESCRIPTOR.services_by_name["StorageService"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"ImportObject": handler}),))
+
+
 @asynccontextmanager
 async def archive(storage: Storage) -> AsyncIterator[StorageArchive]:
-    register: Any = storagerpc.add_StorageServiceServicer_to_server
     server = build([Mount(register, storage, storagepb.DESCRIPTOR)], Health([], []))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

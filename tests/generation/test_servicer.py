@@ -104,12 +104,10 @@ async def test_a_request_id_belongs_to_its_order(town: Town) -> None:
 @pytest.mark.parametrize("name", BAD_NAMES)
 async def test_a_name_must_be_one_of_ours(town: Town, name: str) -> None:
     async with served(town) as stub:
-        for call, kind in (
-            (stub.GetGeneration, generationpb.GetGenerationRequest),
-            (stub.CancelGeneration, generationpb.CancelGenerationRequest),
-        ):
-            with refused(InvalidArgument, "INVALID_INPUT", "name"):
-                await call(kind(name=name))
+        with refused(InvalidArgument, "INVALID_INPUT", "name"):
+            await stub.GetGeneration(generationpb.GetGenerationRequest(name=name))
+        with refused(InvalidArgument, "INVALID_INPUT", "name"):
+            await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=name))
 
 
 async def test_nothing_is_found_by_a_foreign_name(town: Town) -> None:
@@ -252,15 +250,19 @@ async def test_a_watcher_sees_changes_until_the_end(town: Town) -> None:
     assert rest == [Pb.STATE_CANCELED]
 
 
+async def told(stub: Any, after: int, count: int) -> list[generationpb.Event]:
+    """So many events after a sequence."""
+    call = stub.WatchEvents(generationpb.WatchEventsRequest(after_sequence=after))
+    events = [await call.read() for _ in range(count)]
+    call.cancel()
+    return events
+
+
 async def test_events_are_streamed_from_a_sequence_on(town: Town) -> None:
     stored = await brought(town.store, State.SENDING)
     async with served(town) as stub:
-        call = stub.WatchEvents(generationpb.WatchEventsRequest())
-        first, second = await call.read(), await call.read()
-        call.cancel()
-        resumed = stub.WatchEvents(generationpb.WatchEventsRequest(after_sequence=first.sequence))
-        again = await resumed.read()
-        resumed.cancel()
+        first, second = await told(stub, 0, 2)
+        (again,) = await told(stub, first.sequence, 1)
 
     assert (first.generation.name, first.generation.state) == (f"generations/{stored.id}", Pb.STATE_READY)
     assert second == again

@@ -28,6 +28,7 @@ class Upstream:
     requests: list[Request] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     connections: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
@@ -53,6 +54,7 @@ class Upstream:
             while first := await reader.read(1):
                 self.events.append("first byte")
                 self.requests.append(await request_in(first, reader))
+                self.asked.set()
                 await self.behaviour(reader, writer)
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):

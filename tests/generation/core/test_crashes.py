@@ -46,10 +46,10 @@ def after_sending(cut: Cut) -> Script:
 
 async def killed(town: Town, *ends: Awaitable[object]) -> None:
     """Run the loops until one of the ends, then kill them and what they do at this moment."""
-    tasks = [asyncio.create_task(loop()) for loop in make_loops(town.crew, BOUNDS)]
+    tasks = [asyncio.ensure_future(loop()) for loop in make_loops(town.crew, BOUNDS)]
     waiting = [asyncio.ensure_future(end) for end in ends]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    doomed = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "Worker._do"]
+    doomed = [task for task in asyncio.all_tasks() if "Worker._do" in repr(task.get_coro())]
     for task in [*tasks, *doomed, *waiting]:
         task.cancel()
     await asyncio.gather(*tasks, *doomed, *waiting, return_exceptions=True)

@@ -1,7 +1,5 @@
 """A picture is shown as ours once it is stored; copying is tried until it works, or the picture is provably gone."""
 
-import asyncio
-import time
 from dataclasses import replace
 
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from services.generation.answers import Broken, Copy, Drawing, Drawn, Gone, Invisible, Later, Record, Unreadable
 from services.generation.model import Generation, State
 from tests.generation.town import DRAFT, Town
-from tests.generation.waiting import reached
+from tests.generation.waiting import after, reached
 
 FIRST, SECOND = "https://temporary.example/a.png", "https://temporary.example/b.png"
 
@@ -71,8 +69,7 @@ async def test_a_failing_copy_is_told_only_after_some_patience(town: Town) -> No
     town.archive.answers.extend([Later("storage is away")] * 2)
     early = await tried(town, generation)
     impatient = replace(town, plan=replace(town.plan, copy_patience=0.0))
-    while time.time() <= early.store_ms / 1000:
-        await asyncio.sleep(0.001)
+    await after(early.store_ms)
     late = await tried(impatient, generation)
     done = await tried(town, generation)
 
@@ -173,8 +170,7 @@ async def test_a_task_that_takes_too_long_is_unknown_and_still_watched(town: Tow
     generation = await running(town)
     town.provider.records[generation.task_id] = Drawing(99)
     town.plan = replace(town.plan, timeout=0.0)
-    while time.time() <= generation.submit_ms / 1000:
-        await asyncio.sleep(0.001)
+    await after(generation.submit_ms)
     await town.let_time_pass()
     await town.poll()
     unknown = await town.store.get(generation.id)

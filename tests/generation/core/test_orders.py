@@ -1,5 +1,6 @@
 """Only what the model takes gets in, and what is left out is filled in; every refusal names its field."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_a_prompt_has_a_length(draft: Draft, limit: int) -> None:
     assert refused(replace(draft, prompt="猫" * (limit + 1)))[0] == "prompt"
 
 
-@pytest.mark.parametrize("prompt", ["👩‍👩‍👧", "e\u0301", "‮gnisrever", "line\nbreak", "<script>", "' OR 1=1 --"])
+@pytest.mark.parametrize("prompt", ["👩‍👩‍👧", "e\u0301", "\u202egnisrever", "line\nbreak", "<script>", "' OR 1=1 --"])
 def test_a_prompt_is_never_changed(prompt: str) -> None:
     assert checked(replace(FOUR, prompt=prompt), MODELS)[0].prompt == prompt
 
@@ -107,10 +108,9 @@ def test_a_picture_must_be_a_web_address(uri: str) -> None:
 @given(st.text(max_size=60))
 def test_no_address_is_too_odd_to_be_judged(text: str) -> None:
     for uri in (text, f"https://{text}"):
-        try:
-            checked(replace(FOUR, image_uris=(uri,)), MODELS)
-        except InvalidArgument as error:
-            assert error.metadata == {"field": "image_uris"}
+        with suppress(InvalidArgument):
+            complete, _ = checked(replace(FOUR, image_uris=(uri,)), MODELS)
+            assert complete.image_uris[0].startswith(("http", "HTTP"))
 
 
 @pytest.mark.parametrize(

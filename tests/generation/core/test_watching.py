@@ -17,8 +17,7 @@ async def test_a_watcher_sees_every_face_until_the_end(town: Town) -> None:
     seen: list[State] = []
 
     async def watch() -> None:
-        async for generation in town.generations.watch(created.id):
-            seen.append(generation.state)
+        seen.extend([generation.state async for generation in town.generations.watch(created.id)])
 
     async with asyncio.timeout(20):
         watching = asyncio.create_task(watch())

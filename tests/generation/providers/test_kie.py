@@ -1,4 +1,4 @@
-"""A submit over real sockets: what is provably unsent, what is not, and never a second request (reliability.md K1 to K11)."""
+"""A submit over real sockets: what is provably unsent, what is not, and never a second request (reliability.md 2.2)."""
 
 import asyncio
 import gzip
@@ -157,7 +157,7 @@ def self_signed(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
         pytest.skip("openssl is missing, which makes the certificate")
     folder: Path = tmp_path_factory.mktemp("tls")
     command = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
-    files = ["-keyout", folder / "key.pem", "-out", folder / "certificate.pem"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "certificate.pem")]
     subprocess.run([*command, *files], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
@@ -218,8 +218,7 @@ async def test_a_submit_never_rides_on_a_used_connection() -> None:
 async def test_a_cancelled_submit_is_not_sent_again() -> None:
     async with Upstream(silence) as upstream, kie_at(upstream.url) as kie:
         task = asyncio.create_task(kie.submit("/generate", {}, KEY, no_fence))
-        while not upstream.requests:
-            await asyncio.sleep(0.005)
+        await upstream.asked.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""What KIE's records mean, family by family: real payloads in golden/, every variant that a caller has met, and a fuzzer."""
+"""What KIE's records mean, family by family: real payloads in golden/, the variants that callers met, and a fuzzer."""
 
 import json
 from pathlib import Path

@@ -84,8 +84,22 @@ def test_other_fields_do_not_disturb(record: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [None, {}, [], "", TASK, {"taskId": ""}, {"taskId": None}, {"taskId": 7}, {"taskId": [TASK]}, {"taskId": {}}]
-    + [{"taskId": "x" * (MAX_TASK_ID_LENGTH + 1)}, {"taskId": "a\x00b"}, {"taskId": "a\nb"}, {"task_id": TASK}],
+    [
+        None,
+        {},
+        [],
+        "",
+        TASK,
+        {"taskId": ""},
+        {"taskId": None},
+        {"taskId": 7},
+        {"taskId": [TASK]},
+        {"taskId": {}},
+        {"taskId": "x" * (MAX_TASK_ID_LENGTH + 1)},
+        {"taskId": "a\x00b"},
+        {"taskId": "a\nb"},
+        {"task_id": TASK},
+    ],
 )
 def test_a_yes_without_a_usable_id_proves_nothing(data: Any) -> None:
     assert type(answered(body(200, "success", data))) is Ambiguous
@@ -170,8 +184,16 @@ def test_a_sentence_can_be_kept_by_postgresql() -> None:
 
 @pytest.mark.parametrize(
     ("header", "delay"),
-    [("7", 7.0), ("1.5", 1.5), ("", None), ("soon", None), ("-1", None), ("inf", None), ("nan", None)]
-    + [("Wed, 21 Oct 2026 07:28:00 GMT", None)],
+    [
+        ("7", 7.0),
+        ("1.5", 1.5),
+        ("", None),
+        ("soon", None),
+        ("-1", None),
+        ("inf", None),
+        ("nan", None),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+    ],
 )
 def test_retry_after_is_read_in_seconds(header: str, delay: float | None) -> None:
     outcome = answered(body(429), retry_after=header)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from services.generation.model import Callback
 from services.generation.ports import GenerationStore
@@ -25,7 +26,7 @@ async def test_twenty_copies_at_once_are_kept_once(store: GenerationStore) -> No
 
 
 async def test_another_attempt_task_or_code_is_another_webhook(store: GenerationStore) -> None:
-    others = [{"attempt_id": "att_2"}, {"attempt_id": ""}, {"task_id": "task2"}, {"code": 501}]
+    others: list[dict[str, Any]] = [{"attempt_id": "att_2"}, {"attempt_id": ""}, {"task_id": "task2"}, {"code": 501}]
     await store.keep_callback(FIRST)
 
     assert [await store.keep_callback(replace(FIRST, id=f"cb_{n}", **other)) for n, other in enumerate(others, 2)] == [

@@ -1,7 +1,8 @@
-"""A generation moves only by legal moves of its holder; each move and its event are one transaction, on every engine."""
+"""Only its holder moves a generation, by legal moves; each move and its event are one transaction, on every engine."""
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ async def test_an_illegal_move_is_a_mistake(sqlite_store: GenerationStore, state
 
 
 @pytest.mark.parametrize("wrong", [{"fence": 7}, {"state": State.RUNNING}, {"id": "gen_nobody"}])
-async def test_a_stale_holder_changes_nothing(store: GenerationStore, wrong: dict[str, object]) -> None:
+async def test_a_stale_holder_changes_nothing(store: GenerationStore, wrong: dict[str, Any]) -> None:
     held = await dialed(store)
     events = await store.events(0, 1000)
     stale = replace(held, **wrong)

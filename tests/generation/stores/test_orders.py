@@ -40,7 +40,12 @@ async def test_an_order_is_found_by_its_id(store: GenerationStore) -> None:
         Draft("m", "'; DROP TABLE generation; --"),
         Draft("m", 'quotes " \\ and\nlines\u2028'),
         Draft(
-            "m", "👩‍👩‍👧 ‮rtl é ﷽", ("https://example.org/?a=b&c=%20",), "16:9", "png", {"a": [1, {"b": None}], "c": 1.5}
+            "m",
+            "👩‍👩‍👧 \u202ertl é ﷽",
+            ("https://example.org/?a=b&c=%20",),
+            "16:9",
+            "png",
+            {"a": [1, {"b": None}], "c": 1.5},
         ),
     ],
 )
