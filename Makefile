@@ -15,7 +15,7 @@ FRESH := .build/fresh
 FRESH_DESCRIPTORS := $(FRESH)/.build/kawaii.binpb
 LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check protos release-protos lock bench format hooks clean
+.PHONY: help up test check chaos protos release-protos lock bench format hooks clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,11 @@ check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
 	@$(BUF) lint $(FRESH_DESCRIPTORS) --config protos/buf.yaml
 	@$(BUF) format --diff --exit-code protos
 	@$(BUF) breaking $(FRESH_DESCRIPTORS) --against protos/released.binpb --config protos/buf.yaml
+
+chaos: $(VENV)/.dev ## Strike a town for half an hour: storm, every failpoint, bad webhooks (CHAOS_SEED replays).
+	@$(BIN)/python -m tests.chaos.storm --generations 2000 --kills 500 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.matrix $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.hammer $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
 protos: $(VENV)/.dev ## Generate protos/gen from the protos.
 	@sh protos/generate.sh

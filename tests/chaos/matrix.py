@@ -1,4 +1,4 @@
-"""Every failpoint with every action: a small town is struck once, and has to be whole again soon (reliability.md G3)."""
+"""Every failpoint with every action: a town is struck once, and has to be whole again soon (reliability.md G3)."""
 
 import argparse
 import asyncio

@@ -117,13 +117,13 @@ def is_free(port: int) -> bool:
 
 
 @contextmanager
-def running(data: Path, **settings: str) -> Iterator[Town]:
+def running(data: Path, python: str = sys.executable, **settings: str) -> Iterator[Town]:
     """Start a town, wait until it is ready, and stop it as Ctrl-C would."""
     base = free_base()
     port = base + BLOCK - 1
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KIE_", "AUTH_"))}
     environment |= {"PORT": str(port), "INTERNAL_PORT_BASE": str(base), "DATA_DIR": str(data), "LOG_FORMAT": "json"}
-    command = [sys.executable, "-m", "deploy.cli", "up"]
+    command = [python, "-m", "deploy.cli", "up"]
     log = data.parent / f"{data.name}.log"
     with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
         launcher = subprocess.Popen(command, cwd=ROOT, env=environment | settings, stdout=output, stderr=output)

@@ -53,6 +53,8 @@ async def killed(town: Town, *ends: Awaitable[object]) -> None:
     for task in [*tasks, *doomed, *waiting]:
         task.cancel()
     await asyncio.gather(*tasks, *doomed, *waiting, return_exceptions=True)
+    if begun := asyncio.all_tasks() - {asyncio.current_task()}:  # transactions, which end as they would in the database
+        await asyncio.wait(begun)
 
 
 async def test_a_death_before_the_first_byte_leads_to_one_submit(town: Town) -> None:

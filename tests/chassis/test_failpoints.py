@@ -1,0 +1,96 @@
+"""A failpoint does what the environment says, and nothing without it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.chassis.errors import Unavailable
+from services.chassis.failpoints import Failpoints, reach, reach_in_thread
+
+PASS_TWICE = """
+import asyncio
+from services.chassis.failpoints import reach, reach_in_thread
+asyncio.run(reach("a.point"))
+print("once", flush=True)
+reach_in_thread("a.point")
+print("twice", flush=True)
+"""
+ROOT = Path(__file__).parents[2]
+
+
+def passing_twice(log: Path, fault: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"FAILPOINT": fault, "FAILPOINT_LOG": str(log), "FAILPOINT_HANG_SECONDS": "0"}
+    command = [sys.executable, "-c", PASS_TWICE]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def noted(log: Path) -> list[list[str]]:
+    return [line.split()[1:3] for line in log.read_text().splitlines()]
+
+
+def test_a_point_is_a_bare_name_without_the_variable() -> None:
+    assert not Failpoints({}).armed
+    asyncio.run(reach("a.point"))
+    reach_in_thread("a.point")
+
+
+def test_kill_ends_the_process_at_the_nth_passing_and_leaves_a_line(tmp_path: Path) -> None:
+    done = passing_twice(tmp_path / "log", "a.point:kill:2")
+
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout == "once\n"
+    assert noted(tmp_path / "log") == [["a.point", "kill"]]
+
+
+def test_error_looks_as_if_something_were_away(tmp_path: Path) -> None:
+    done = passing_twice(tmp_path / "log", "a.point:error")
+
+    assert "Unavailable" in done.stderr
+    assert noted(tmp_path / "log") == [["a.point", "error"]]
+
+
+@pytest.mark.parametrize("action", ["hang", "sleep"])
+def test_what_only_holds_a_process_lets_it_go_on(tmp_path: Path, action: str) -> None:
+    done = passing_twice(tmp_path / "log", f"*:{action}")
+
+    assert done.stdout == "once\ntwice\n"
+    assert noted(tmp_path / "log") == [["a.point", action]] * 2
+
+
+def test_another_point_is_left_alone(tmp_path: Path) -> None:
+    assert passing_twice(tmp_path / "log", "another.point:kill").returncode == 0
+
+
+def test_no_fault_falls_in_the_quiet_time() -> None:
+    points = Failpoints({"FAILPOINT": "a.point:error", "FAILPOINT_AFTER_SECONDS": "3600"})
+
+    assert points.strike("a.point") == ""
+
+
+def test_a_seed_brings_back_the_same_chances() -> None:
+    def struck(seed: str) -> list[int]:
+        points = Failpoints({"FAILPOINT": "*:error:0.3", "FAILPOINT_SEED": seed})
+        return [number for number in range(50) if failed(points)]
+
+    assert struck("7") == struck("7")
+    assert 0 < len(struck("7")) < 50
+    assert struck("7") != struck("8")
+
+
+def failed(points: Failpoints) -> bool:
+    try:
+        points.strike("a.point")
+    except Unavailable:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("text", ["a.point", "a.point:explode", "a.point:kill:often", "a.point:kill:1:2"])
+def test_a_misspelt_fault_does_not_pass_for_a_good_day(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Failpoints({"FAILPOINT": text})
