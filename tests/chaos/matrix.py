@@ -105,8 +105,7 @@ async def struck(town: ChaosTown, before: int) -> bool:
 
 async def found(town: ChaosTown, book: Book) -> list[str]:
     """What the checker says of the town so far."""
-    strikes = [when for when, _, _ in town.hits()] + town.residents["generation"].deaths
-    checker = Checker(await gather_facts(town), Witness(book, town.proxy.calls, strikes))
+    checker = Checker(await gather_facts(town), Witness(book, town.proxy.calls, town.strikes))
     return [f"{what}: {sentence}" for what, sentences in checker.broken().items() for sentence in sentences]
 
 
@@ -115,7 +114,7 @@ async def run(folder: Path, seed: str, wanted: Sequence[Cell], towns: int = TOWN
     waiting = iter(enumerate(wanted))
 
     async def work(place: int) -> None:
-        async with running(folder / str(place), f"{seed}-{place}", {}, **SETTINGS) as town:
+        async with running(folder / str(place), f"{seed}-{place}", **SETTINGS) as town:
             for number, cell in waiting:
                 await strike(town, cell, number)
 

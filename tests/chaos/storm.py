@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tests.chaos.follower import Follower
 from tests.chaos.orders import Book, Customers, order_of
 from tests.chaos.town import ChaosTown, running
 from tests.chaos.weather import Storm
+from tests.engines import postgres
 
 ORDERS_AT_ONCE = 24
 WAVE = 24  # orders placed at a time while there are not enough kills
@@ -53,10 +54,10 @@ class Report:
         return "\n".join([*(f"{name:<{width}}  {value}" for name, value in lines), *details])
 
 
-async def brew(data: Path, wish: Wish, **settings: str) -> Report:
+async def brew(data: Path, wish: Wish, *, twins: bool = False, **settings: str) -> Report:
     """Run one storm from beginning to judgement."""
     began = time.monotonic()
-    async with running(data, wish.seed, {}, **settings) as town:
+    async with running(data, wish.seed, twins=twins, **settings) as town:
         book, follower = Book(), Follower(town.generation)
         storm = Storm(town, wish.kills, lambda: (len(book.accepted) + 1) / wish.generations)
         async with AsyncExitStack() as stack:
@@ -125,8 +126,7 @@ def pending(bill: Bill) -> bool:
 async def judge(town: ChaosTown, book: Book, follower: Follower) -> Report:
     """Read everything and check it."""
     facts = await gather_facts(town)
-    strikes = [when for when, _, action in town.hits() if action in {"error", "hang"}]
-    checker = Checker(facts, Witness(book, town.proxy.calls, [*strikes, *town.residents["generation"].deaths]))
+    checker = Checker(facts, Witness(book, town.proxy.calls, town.strikes))
     missed = {row.sequence for row in facts.events} - set(follower.seen)
     hits, unknown = town.counted("kill"), checker.in_state(State.UNKNOWN)
     billed = {bill.attempt_id for bill in facts.bills}
@@ -158,11 +158,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", default="")
+    parser.add_argument("--postgres", action="store_true", help="PostgreSQL from its wheel, and two generations")
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
     wish = Wish(asked.seed or secrets.token_hex(4), asked.generations, asked.kills, asked.seconds)
-    with tempfile.TemporaryDirectory(prefix="kawaii-chaos-") as folder:
-        report = asyncio.run(brew(asked.data or Path(folder), wish))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-chaos-")))
+        url = stack.enter_context(postgres()).create_database() if asked.postgres else ""
+        report = asyncio.run(brew(asked.data or folder, wish, twins=asked.postgres, DATABASE_URL=url))
     sys.stdout.write(f"{report}\n")
     return int(any(report.broken.values()))
 

