@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 JITTER = 0.12  # spreads polls that began together (kie.md 9)
 FOR_EVER_SECONDS = 10 * 365 * 86_400.0  # due only when news arrives
+RECONCILE_SECONDS = 14 * 86_400.0  # how long the provider keeps results (kie.md 5.5)
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Plan:
     """The same while the account has run dry; also how often at most it may be found dry again."""
     lease: float = 10.0
     """How long the work of a process that died waits for another; renewed while the work goes on."""
-    reconcile: float = 14 * 86_400.0
-    """How long the provider keeps results (kie.md 5.5): polling longer finds nothing."""
+    reconcile: float = RECONCILE_SECONDS
+    """Polling longer finds nothing."""
     first_poll: float = 3.0
     """No model is faster; the callback usually comes first."""
 

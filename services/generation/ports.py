@@ -102,8 +102,8 @@ class GenerationStore(Protocol):
     async def attempt_of_task(self, task_id: str) -> Attempt | None:
         """The attempt that was answered with a task id."""
 
-    async def wake(self, generation_id: str) -> None:
-        """Make a generation that waits for its provider due now."""
+    async def wake(self, generation_id: str) -> bool:
+        """Make a generation that waits for its provider due now; False when it is being read, so tell it again."""
 
     async def cancel(self, generation: Generation) -> Generation:
         """CANCELED from any state that is not final, ending leases. Raises FenceLost."""
@@ -116,6 +116,9 @@ class GenerationStore(Protocol):
 
     async def keep_callback(self, callback: Callback) -> bool:
         """Put a webhook into the inbox; False when the same (attempt, task, code) is there already."""
+
+    async def strangers(self) -> int:
+        """How many open webhooks came without a token."""
 
     async def take_callbacks(self, limit: int) -> Sequence[Callback]:
         """Webhooks not dealt with and due, leased for a moment; oldest first."""

@@ -23,7 +23,7 @@ from tests.engines import postgres
 
 ORDERS_AT_ONCE = 24
 WAVE = 24  # orders placed at a time while there are not enough kills
-DRAIN_SECONDS = 90.0  # the longest honest wait: a copy that failed often is tried again after a minute
+DRAIN_SECONDS = 180.0  # the longest honest wait: a copy that failed often is tried again after a minute, twice
 LOOK_SECONDS = 0.5
 CALLBACK_TRIES = 4
 DELIVERED = 200

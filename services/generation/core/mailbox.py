@@ -3,11 +3,13 @@
 import hmac
 from collections.abc import Collection, Mapping
 
-from services.chassis.errors import NotFound, PermissionDenied
+from services.chassis.errors import NotFound, PermissionDenied, ResourceExhausted
 from services.chassis.names import ID, new_id
 from services.generation.core.submitter import digest_of
 from services.generation.model import Callback
 from services.generation.ports import GenerationStore, Webhooks
+
+MAX_STRANGERS = 10_000  # each is a row that is looked at a dozen times in ten minutes
 
 
 class Mailbox:
@@ -25,13 +27,22 @@ class Mailbox:
             NotFound: no provider calls back under this kind.
             InvalidArgument: the body is of no known shape, or its ids disagree.
             Unauthenticated: a signature is required and missing, wrong or stale.
+            ResourceExhausted: too many webhooks without a token are waiting.
             PermissionDenied: the token is not one we gave out (reason INVALID_TOKEN).
         """
         if kind not in self._kinds:
             raise NotFound("No provider calls back under this path.")
         task_id, code = self._webhooks.read(body, headers)
-        attempt_id = await self._attempt_of(token) if token else ""
+        attempt_id = await self._attempt_of(token) if token else await self._stranger()
         return await self._store.keep_callback(Callback(new_id("cb"), kind, attempt_id, task_id, code))
+
+    async def _stranger(self) -> str:
+        """No attempt. Anybody can call the bare path, so only so many such webhooks may wait to be looked into."""
+        if await self._store.strangers() >= MAX_STRANGERS:
+            raise ResourceExhausted(
+                "Too many webhooks without a token are waiting. Send it again later.", retry_after=60
+            )
+        return ""
 
     async def _attempt_of(self, token: str) -> str:
         attempt_id, _, secret = token.partition(".")

@@ -1,6 +1,7 @@
 """Reads the inbox: a webhook wakes its generation, or reunites an order whose answer was lost with its task."""
 
 import asyncio
+import time
 
 import structlog
 
@@ -11,10 +12,11 @@ from services.generation.bell import Bell, Ear
 from services.generation.core.poller import Poller, outputs_of
 from services.generation.core.worker import LOOK_SECONDS
 from services.generation.model import Attempt, Callback, State
-from services.generation.plan import retry_delay
+from services.generation.plan import RECONCILE_SECONDS, reconcile_delay, retry_delay
 from services.generation.ports import Change, GenerationStore
 
 AT_ONCE = 20  # webhooks taken together
+BEING_READ_SECONDS = 0.5  # a read takes less, as a rule
 PATIENCE_TRIES = 12  # about ten minutes: longer than any reply that a webhook may overtake
 
 logger = structlog.get_logger()
@@ -57,19 +59,20 @@ class Postman:
             await self._store.finish_callback(callback, "foreign")
         elif not attempt.task_id:
             await self._reunite(callback, attempt)
-        else:
-            await self._tell(attempt)
+        elif await self._tell(attempt):
             await self._store.finish_callback(callback, "done")
+        else:
+            await self._store.postpone_callback(callback, BEING_READ_SECONDS)
 
-    async def _tell(self, attempt: Attempt) -> None:
+    async def _tell(self, attempt: Attempt) -> bool:
         """Wake the generation. The result of a canceled one is recorded, not copied and not shown."""
         generation = await self._store.get(attempt.generation_id)
         if generation.state is not State.CANCELED:
-            await self._store.wake(generation.id)
-            return
+            return await self._store.wake(generation.id)
         record = await self._poller.read(attempt.id, generation.family, attempt.task_id)
         if isinstance(record, Drawn) and not generation.outputs:
             await self._store.touch(generation, Change(outputs=outputs_of(record)))
+        return True
 
     async def _addressee(self, callback: Callback) -> Attempt | None:
         if callback.attempt_id:
@@ -86,13 +89,26 @@ class Postman:
         """Adopt the task if the provider shows it to the account that ordered: the webhook itself proves nothing."""
         generation = await self._store.get(attempt.generation_id)
         record = await self._poller.read(attempt.id, generation.family, callback.task_id)
-        if isinstance(record, Invisible | Unreadable):
+        if isinstance(record, Unreadable):
+            await self._keep_asking(callback)
+            return
+        if isinstance(record, Invisible):
             await self._ask_again_later(callback)
             return
         await self._store.accept(attempt.id, callback.task_id, 0)
         await failpoints.reach("adopt.after")
         logger.info("reunited", generation=generation.id, attempt=attempt.id)
         await self._store.finish_callback(callback, "done")
+
+    async def _keep_asking(self, callback: Callback) -> None:
+        """The provider is away, not the task: ask ever less, for as long as it keeps results."""
+        age = time.time() - callback.create_ms / 1000
+        if age > RECONCILE_SECONDS:
+            await self._store.finish_callback(callback, "unknown")
+        elif callback.tries < PATIENCE_TRIES:
+            await self._store.postpone_callback(callback, retry_delay(callback.tries))
+        else:
+            await self._store.postpone_callback(callback, reconcile_delay(age))
 
     async def _ask_again_later(self, callback: Callback) -> None:
         if callback.tries >= PATIENCE_TRIES:

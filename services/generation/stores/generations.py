@@ -183,13 +183,20 @@ async def of_attempt(connection: AsyncConnection, generation_id: str) -> Generat
     return (await with_outputs(connection, [row]))[0]
 
 
-async def wake(connection: AsyncConnection, generation_id: str) -> None:
-    """Make a generation that waits for its provider due now, or as soon as its record may be read again."""
-    waiting = generation.c.state.in_((State.RUNNING, State.UNKNOWN)) & (generation.c.task_id != "")
-    statement = update(generation).where(generation.c.id == generation_id, waiting, generation.c.due_ms > db_now())
+async def wake(connection: AsyncConnection, generation_id: str) -> bool:
+    """Make a generation that waits for its provider due now, or as soon as its record may be read again.
+
+    False when somebody is reading the record at this moment: what the news is about may have been missed.
+    """
+    waiting = and_(generation.c.id == generation_id, generation.c.state.in_((State.RUNNING, State.UNKNOWN)))
+    being_read = select(generation.c.id).where(waiting, generation.c.lease_until_ms > db_now())
+    if await connection.scalar(being_read):
+        return False
+    statement = update(generation).where(waiting, generation.c.task_id != "", generation.c.due_ms > db_now())
     soonest = generation.c.update_ms + READ_GAP_MS
     too_soon = and_(generation.c.tries > 0, soonest > db_now())  # tries counts reads since the task was accepted
     await connection.execute(statement.values(due_ms=case((too_soon, soonest), else_=db_now())))
+    return True
 
 
 async def put_outputs(connection: AsyncConnection, generation_id: str, outputs: Sequence[Output]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
@@ -19,6 +19,12 @@ async def add(connection: AsyncConnection, new: Callback) -> bool:
     statement = upsert(connection, inbox).values(due_ms=db_now(), create_ms=db_now(), **values)
     statement = statement.on_conflict_do_nothing(index_elements=["attempt_id", "task_id", "code"])
     return (await connection.execute(statement.returning(inbox.c.id))).first() is not None
+
+
+async def strangers(connection: AsyncConnection) -> int:
+    """How many open webhooks came without a token."""
+    bare = select(func.count()).where(inbox.c.verdict == "", inbox.c.attempt_id == "")
+    return int(await connection.scalar(bare) or 0)
 
 
 async def take(connection: AsyncConnection, limit: int) -> Sequence[Callback]:

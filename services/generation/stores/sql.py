@@ -138,12 +138,18 @@ class SqlStore:
         async with self._database.read() as connection:
             return await attempts.of_task(connection, task_id)
 
-    async def wake(self, generation_id: str) -> None:
+    async def wake(self, generation_id: str) -> bool:
         """See ports."""
         async with self._database.write() as connection:
-            await generations.wake(connection, generation_id)
+            told = await generations.wake(connection, generation_id)
         self._bell.ring(State.RUNNING)
         self._bell.ring_later(State.RUNNING, generations.READ_GAP_MS / 1000)
+        return told
+
+    async def strangers(self) -> int:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await inbox.strangers(connection)
 
     async def keep_callback(self, callback: Callback) -> bool:
         """See ports."""

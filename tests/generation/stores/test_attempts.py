@@ -148,6 +148,17 @@ async def test_waking_makes_a_waiting_generation_due(store: GenerationStore) -> 
     assert [row.id for row in await store.claim([State.RUNNING], 1, 60)] == [held.id]
 
 
+async def test_a_generation_that_is_being_read_must_be_told_again(store: GenerationStore) -> None:
+    """The news may be younger than what the reader sees, so it must not be taken for told."""
+    held = await brought(store, State.SENDING)
+    await store.accept(held.attempt_id, "task1", 0)
+    (reader,) = await store.claim([State.RUNNING], 1, 60)
+
+    assert await store.wake(held.id) is False
+    await store.touch(reader, Change(due_in=3600))
+    assert await store.wake(held.id) is True
+
+
 async def test_waking_disturbs_nobody_who_waits_for_something_else(store: GenerationStore) -> None:
     held = await brought(store, State.STORING)
     (claimed,) = await store.claim([State.STORING], 1, 60)
