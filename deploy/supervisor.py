@@ -75,7 +75,8 @@ class Child:
         with suppress(ProcessLookupError):  # it ended by itself
             handle.terminate()
         try:
-            await asyncio.wait_for(handle.wait(), self._process.stop_seconds)
+            async with asyncio.timeout(self._process.stop_seconds):
+                await handle.wait()
         except TimeoutError:
             self._log.warning("process_killed", process=self._process.name, seconds=self._process.stop_seconds)
         await self._bury(handle)

@@ -80,7 +80,8 @@ class Sender:
         """Wait until a callback of the task was tried once, whatever came of it."""
         tried = self._waiting.setdefault(task_id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(tried.wait(), HOLD_SECONDS)
+            async with asyncio.timeout(HOLD_SECONDS):
+                await tried.wait()
 
     async def run(self) -> None:
         """Send for ever."""
@@ -105,7 +106,8 @@ class Sender:
         due = self._store.deliveries.next_due_ms(now)
         seconds = LONGEST_WAIT_SECONDS if due is None else min((due - now) / 1000, LONGEST_WAIT_SECONDS)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     async def _deliver(self, delivery: Delivery) -> None:
         task = self._store.tasks.get(delivery.task_id)

@@ -15,8 +15,9 @@ from tests.chaos.facts import gather_facts
 from tests.chaos.follower import Follower
 from tests.chaos.orders import Book, Customers, scripted
 from tests.chaos.points import POINTS, SERVICE_OF
+from tests.chaos.resident import calm
 from tests.chaos.storm import background, drain
-from tests.chaos.town import ChaosTown, calm, running
+from tests.chaos.town import ChaosTown, running
 
 ACTIONS = ("kill", "error", "hang")
 # Together they pass every point: a good day, a lost answer with and without a callback, a refusal, a long call, an end.

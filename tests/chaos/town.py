@@ -1,48 +1,23 @@
-"""A town made to be killed: its processes are forks of a warm server, so that a restart takes a tenth of a second."""
+"""A town made to be killed, without the launcher and its patience: gateway, generation, storage, and the provider."""
 
 import asyncio
-import ctypes
-import multiprocessing
 import os
 import random
-import runpy
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from multiprocessing import forkserver
+from dataclasses import dataclass
 from pathlib import Path
 
-from services.chassis import failpoints
 from services.chassis.settings import TownSettings
 from tests.chaos.proxy import Proxy
+from tests.chaos.resident import OFFSETS, Faults, Resident, calm, resident
 from tests.e2e.town import BLOCK, ROOT, free_base
 
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
 READY_SECONDS = 30.0
-WARM = (
-    "gateway.app",
-    "services.generation.core.loops",
-    "services.generation.servicer",
-    "services.generation.stores.keys",
-    "services.sandbox.app",
-    "services.sandbox.painter.canvas",
-    "services.storage.fetcher",
-    "services.storage.listener",
-    "services.storage.servicer",
-    "services.chassis.server",
-    "sqlalchemy.dialects.sqlite.aiosqlite",
-    "sqlalchemy.dialects.postgresql.asyncpg",
-    "tests.chaos.checker",
-    "tests.chaos.follower",
-    "tests.chaos.weather",
-)
-MODULES = {"sandbox": "services.sandbox", "storage": "services.storage", "generation": "services.generation"}
-OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "sandbox": 6}
 TWIN = "generation-2"
 LEASE_SECONDS = 1.5
 # Waits are short, so that minutes of storm hold years of bad days; the promises do not depend on them.
@@ -70,75 +45,6 @@ SETTINGS = {
     "AUTH_DEV_MODE": "1",
     "FAILPOINT_HANG_SECONDS": str(3 * LEASE_SECONDS),
 }
-Faults = Callable[[str, int], Mapping[str, str]]
-"""What FAILPOINT variables a life of a process is given, by the process's name and the number of the life."""
-
-
-def calm(_name: str, _life: int) -> Mapping[str, str]:
-    """No faults."""
-    return {}
-
-
-def incarnate(module: str, environment: Mapping[str, str], log: str) -> None:
-    """Become a process of the town; runs in a fresh fork."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.close(forkserver._forkserver._forkserver_alive_fd)  # or the warm server would outlive the harness with us
-    os.environ.update(environment)
-    failpoints.FAILPOINTS = failpoints.Failpoints(environment)  # the warm server was loaded without any
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    sys.argv = [module]
-    sys.modules.pop(f"{module}.__main__", None)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
-@dataclass
-class Resident:
-    """One process of the town, alive again right after each death."""
-
-    name: str
-    module: str
-    port: int
-    environment: Mapping[str, str]
-    log: Path
-    deaths: list[float] = field(default_factory=list)
-    lives: int = 0
-    born: float = 0.0
-    process: "multiprocessing.process.BaseProcess | None" = None
-
-    async def live(self, faults: Faults) -> None:
-        """Run for ever."""
-        while True:
-            await self._once(faults(self.name, self.lives))
-            self.deaths.append(time.time())
-
-    async def _once(self, faults: Mapping[str, str]) -> None:
-        seed = f"{self.environment['FAILPOINT_SEED']}/{self.name}/{self.lives}"
-        environment = {**self.environment, "FAILPOINT_SEED": seed, **faults}
-        self.lives += 1
-        self.born = time.time()
-        process = FORKS.Process(target=incarnate, args=(self.module, environment, str(self.log)))
-        process.start()
-        self.process = process
-        over = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().add_reader(process.sentinel, over.set_result, None)
-        try:
-            await over
-        finally:
-            asyncio.get_running_loop().remove_reader(process.sentinel)
-            process.kill()
-            process.join()
-
-    def kill(self) -> bool:
-        """SIGKILL; False when there is nobody to kill."""
-        if self.process is None or self.process.pid is None or not self.process.is_alive():
-            return False
-        os.kill(self.process.pid, signal.SIGKILL)
-        return True
-
-
-FORKS = multiprocessing.get_context("forkserver")
 
 
 @dataclass
@@ -226,7 +132,6 @@ async def listening(port: int) -> None:
 @asynccontextmanager
 async def running(data: Path, seed: str, *, twins: bool = False, **settings: str) -> AsyncIterator[ChaosTown]:
     """Start a town in calm weather, with one generation or two, and end it at the end without ceremony."""
-    FORKS.set_forkserver_preload(list(WARM))
     base = free_base()
     async with AsyncExitStack() as stack:
         proxy = await proxied(stack, Proxy(base + OFFSETS["sandbox"], seed, {}))
@@ -247,12 +152,6 @@ async def proxied(stack: AsyncExitStack, proxy: Proxy) -> Proxy:
     await proxy.up()
     stack.push_async_callback(proxy.close)
     return proxy
-
-
-def resident(name: str, kind: str, base: int, environment: Mapping[str, str]) -> Resident:
-    """A process on its port of a block."""
-    log = Path(environment["DATA_DIR"]) / f"{name}.log"
-    return Resident(name, MODULES.get(kind, kind), base + OFFSETS[kind], environment, log)
 
 
 async def twin(stack: AsyncExitStack, base: int, environment: Mapping[str, str]) -> Resident:

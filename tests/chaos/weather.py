@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from tests.chaos.points import POINTS
-from tests.chaos.town import ChaosTown, calm, dice_of
+from tests.chaos.resident import calm
+from tests.chaos.town import ChaosTown, dice_of
 
 # Shares of all connections to the provider; the rest are left alone.
 TOXICS: Mapping[str, float] = {

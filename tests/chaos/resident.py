@@ -1,0 +1,112 @@
+"""The processes of a town made to be killed: forks of a warm server, so that a restart takes a tenth of a second."""
+
+import asyncio
+import ctypes
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from services.chassis import failpoints
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "sandbox": 6}
+MODULES = {"sandbox": "services.sandbox", "storage": "services.storage", "generation": "services.generation"}
+WARM = (
+    "gateway.app",
+    "services.generation.core.loops",
+    "services.generation.servicer",
+    "services.generation.stores.keys",
+    "services.sandbox.app",
+    "services.sandbox.painter.canvas",
+    "services.storage.fetcher",
+    "services.storage.listener",
+    "services.storage.servicer",
+    "services.chassis.server",
+    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "tests.chaos.checker",
+    "tests.chaos.follower",
+    "tests.chaos.weather",
+)
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(list(WARM))
+Faults = Callable[[str, int], Mapping[str, str]]
+"""What FAILPOINT variables a life of a process is given, by the process's name and the number of the life."""
+
+
+def calm(_name: str, _life: int) -> Mapping[str, str]:
+    """No faults."""
+    return {}
+
+
+def incarnate(module: str, environment: Mapping[str, str], log: str) -> None:
+    """Become a process of the town; runs in a fresh fork."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # or the warm server would outlive the harness with us
+    os.environ.update(environment)
+    failpoints.FAILPOINTS = failpoints.Failpoints(environment)  # the warm server was loaded without any
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    sys.argv = [module]
+    sys.modules.pop(f"{module}.__main__", None)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+@dataclass
+class Resident:
+    """One process of the town, alive again right after each death."""
+
+    name: str
+    module: str
+    port: int
+    environment: Mapping[str, str]
+    log: Path
+    deaths: list[float] = field(default_factory=list)
+    lives: int = 0
+    born: float = 0.0
+    process: BaseProcess | None = None
+
+    async def live(self, faults: Faults) -> None:
+        """Run for ever."""
+        while True:
+            await self._once(faults(self.name, self.lives))
+            self.deaths.append(time.time())
+
+    async def _once(self, faults: Mapping[str, str]) -> None:
+        seed = f"{self.environment['FAILPOINT_SEED']}/{self.name}/{self.lives}"
+        environment = {**self.environment, "FAILPOINT_SEED": seed, **faults}
+        self.lives += 1
+        self.born = time.time()
+        process = FORKS.Process(target=incarnate, args=(self.module, environment, str(self.log)))
+        process.start()
+        self.process = process
+        over = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().add_reader(process.sentinel, over.set_result, None)
+        try:
+            await over
+        finally:
+            asyncio.get_running_loop().remove_reader(process.sentinel)
+            process.kill()
+            process.join()
+
+    def kill(self) -> bool:
+        """SIGKILL; False when there is nobody to kill."""
+        if self.process is None or self.process.pid is None or not self.process.is_alive():
+            return False
+        os.kill(self.process.pid, signal.SIGKILL)
+        return True
+
+
+def resident(name: str, kind: str, base: int, environment: Mapping[str, str]) -> Resident:
+    """A process on its port of a block."""
+    log = Path(environment["DATA_DIR"]) / f"{name}.log"
+    return Resident(name, MODULES.get(kind, kind), base + OFFSETS[kind], environment, log)
