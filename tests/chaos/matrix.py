@@ -115,7 +115,7 @@ async def run(folder: Path, seed: str, wanted: Sequence[Cell], towns: int = TOWN
     waiting = iter(enumerate(wanted))
 
     async def work(place: int) -> None:
-        async with running(folder / str(place), f"{seed}-{place}", **SETTINGS) as town:
+        async with running(folder / str(place), f"{seed}-{place}", SETTINGS) as town:
             for number, cell in waiting:
                 await strike(town, cell, number)
 

@@ -54,10 +54,10 @@ class Report:
         return "\n".join([*(f"{name:<{width}}  {value}" for name, value in lines), *details])
 
 
-async def brew(data: Path, wish: Wish, *, twins: bool = False, **settings: str) -> Report:
-    """Run one storm from beginning to judgement."""
+async def brew(data: Path, wish: Wish, database_url: str = "") -> Report:
+    """Run one storm from beginning to judgement; on PostgreSQL over two generations."""
     began = time.monotonic()
-    async with running(data, wish.seed, twins=twins, **settings) as town:
+    async with running(data, wish.seed, {"DATABASE_URL": database_url}, twins=bool(database_url)) as town:
         book, follower = Book(), Follower(town.generation)
         storm = Storm(town, wish.kills, lambda: (len(book.accepted) + 1) / wish.generations)
         async with AsyncExitStack() as stack:
@@ -165,7 +165,7 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-chaos-")))
         url = stack.enter_context(postgres()).create_database() if asked.postgres else ""
-        report = asyncio.run(brew(asked.data or folder, wish, twins=asked.postgres, DATABASE_URL=url))
+        report = asyncio.run(brew(asked.data or folder, wish, url))
     sys.stdout.write(f"{report}\n")
     return int(any(report.broken.values()))
 

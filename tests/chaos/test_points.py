@@ -22,7 +22,7 @@ def test_the_code_has_the_documented_failpoints_and_no_others() -> None:
 
 
 def test_no_other_process_has_failpoints_that_nobody_strikes() -> None:
-    found = defaultdict(set)
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for path in [*(ROOT / "services").rglob("*.py"), *(ROOT / "gateway").rglob("*.py")]:
         if not any(path.is_relative_to(home) for home in HOMES.values()):
             found[path.name] |= set(REACHED.findall(path.read_text()))

@@ -3,6 +3,7 @@
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ async def test_a_storm_loses_nothing_and_bills_nothing_twice(tmp_path: Path) -> 
     report = await brew(tmp_path / "town", Wish(SEED, generations=200, kills=50, seconds=60))
 
     assert not any(report.broken.values()), f"CHAOS_SEED={SEED}\n{report}"
-    told = dict(report.rows)
+    told: dict[str, Any] = dict(report.rows)
     assert told["accepted"] + told["refused for good"] == told["orders offered"] >= 200
     assert told["SIGKILLs"] >= 50
     assert told["drain, s"] != "not settled", f"CHAOS_SEED={SEED}\n{report}"

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from services.chassis.settings import TownSettings
 from tests.chaos.proxy import Proxy
@@ -106,8 +107,8 @@ class ChaosTown:
 
     async def ready(self) -> None:
         """Wait until every process listens."""
-        for resident in self.residents.values():
-            await listening(resident.port)
+        for each in self.residents.values():
+            await listening(each.port)
 
     async def restart(self, *names: str) -> None:
         """Kill processes; they come back with the faults of now."""
@@ -130,12 +131,14 @@ async def listening(port: int) -> None:
 
 
 @asynccontextmanager
-async def running(data: Path, seed: str, *, twins: bool = False, **settings: str) -> AsyncIterator[ChaosTown]:
+async def running(
+    data: Path, seed: str, settings: Mapping[str, str] = MappingProxyType({}), *, twins: bool = False
+) -> AsyncIterator[ChaosTown]:
     """Start a town in calm weather, with one generation or two, and end it at the end without ceremony."""
     base = free_base()
     async with AsyncExitStack() as stack:
         proxy = await proxied(stack, Proxy(base + OFFSETS["sandbox"], seed, {}))
-        environment = surroundings(base, data, seed, proxy) | settings
+        environment = {**surroundings(base, data, seed, proxy), **settings}
         await asyncio.to_thread(migrate, data, environment)
         residents = {name: resident(name, name, base, environment) for name in OFFSETS}
         if twins:
