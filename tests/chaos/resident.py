@@ -50,9 +50,7 @@ def calm(_name: str, _life: int) -> Mapping[str, str]:
 def incarnate(module: str, environment: Mapping[str, str], log: str) -> None:
     """Become a process of the town; runs in a fresh fork."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.close(
-        vars(forkserver._forkserver)["_forkserver_alive_fd"]
-    )  # else the warm server outlives the harness
+    os.close(vars(forkserver._forkserver)["_forkserver_alive_fd"])  # else the warm server outlives the harness
     os.environ.update(environment)
     failpoints.FAILPOINTS = failpoints.Failpoints(environment)  # the warm server was loaded without any
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

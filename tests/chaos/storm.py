@@ -27,6 +27,7 @@ DRAIN_SECONDS = 180.0  # the longest honest wait: a copy that failed often is tr
 LOOK_SECONDS = 0.5
 CALLBACK_TRIES = 4
 DELIVERED = 200
+OFTEN = 10  # hits of a failpoint that reliability.md G1 asks for
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ async def judge(town: ChaosTown, book: Book, follower: Follower) -> Report:
         ("refused for good", len(book.refused)),
         ("SIGKILLs", town.deaths),
         ("  at failpoints", sum(hits.values())),
-        ("  distinct failpoints", f"{len(hits)}, each at least {min(hits.values(), default=0)} times"),
+        ("  distinct failpoints", f"{len(hits)}, {sum(count >= OFTEN for count in hits.values())} of them ten times"),
         ("errors, sleeps, hangs", tuple(sum(town.counted(action).values()) for action in ("error", "sleep", "hang"))),
         ("toxic connections", sum(bool(call.toxic) for call in town.proxy.calls)),
         ("bills", len(facts.bills)),
