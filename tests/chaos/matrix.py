@@ -32,7 +32,7 @@ SCRIPTS = (
 )
 HIT_SECONDS = 20.0  # the longest way to a point: a janitor's, over a lease and the patience for a callback
 CONVERGE_SECONDS = 15.0  # reliability.md G3, after the fault is gone
-TOWNS = 3  # side by side: a cell is mostly waiting
+TOWNS = 5  # side by side: a cell is mostly waiting
 SETTINGS = {"GENERATION_UNKNOWN_AFTER_SECONDS": "2", "GENERATION_LEASE_SECONDS": "1", "FAILPOINT_HANG_SECONDS": "3"}
 
 
