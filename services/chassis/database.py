@@ -1,5 +1,6 @@
 """One async engine per process on SQLite or PostgreSQL, one set of statements, and the database's own clock."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
@@ -71,6 +72,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._writing = asyncio.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -85,7 +87,7 @@ class Database:
             Unavailable: the database is down, locked or full; nothing was committed.
         """
         with translated():
-            async with self._engine.connect() as connection, connection.begin():
+            async with self._turn(), self._engine.connect() as connection, connection.begin():
                 yield connection
 
     @asynccontextmanager
@@ -100,6 +102,19 @@ class Database:
                 reader = await connection.execution_options(readonly=True)
                 async with reader.begin():
                     yield reader
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Queue with our other writers: SQLite has one, lets waiters starve, and they would hold the pool."""
+        if not self.is_sqlite:
+            yield
+            return
+        async with asyncio.timeout(POOL_WAIT_SECONDS):
+            await self._writing.acquire()
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     async def ping(self) -> None:
         """Ask the database anything; raises when it does not answer."""

@@ -45,6 +45,7 @@ async def test_an_upstream_that_has_enough_to_do_is_told_as_no_capacity(town: To
 @pytest.mark.parametrize("code", [401, 402, 433, 455, 505])
 async def test_accounts_that_do_not_work_are_told_as_unavailable(town: Town, code: int) -> None:
     town = await dried(town, code)
+    town.provider.balances = dict.fromkeys(ACCOUNTS, 0.0)  # a balance would bring a 402 account back at once
     async with town.running():
         with pytest.raises(Unavailable) as caught:
             await town.generations.create(DRAFT, "")
