@@ -1,0 +1,70 @@
+"""Believes the tokens of a shared secret and of a sign-in service, and turns away pages that borrow a cookie."""
+
+import time
+from collections.abc import Mapping
+
+from starlette.requests import Request
+
+from gateway.identity.keys import PublishedKeys, SharedSecret
+from gateway.identity.people import Person, person_of
+from gateway.identity.publisher import Publisher
+from gateway.identity.refusals import foreign_page, invalid_token
+from gateway.identity.settings import IdentitySettings
+from gateway.identity.tokens import Trust, header_of
+
+COOKIE = "__session"  # contract.md 1.B0
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+SHARED, PUBLISHED = "HS256", ""
+
+
+class Believer:
+    """The Doorkeeper over trusts: one for the shared secret, one for published keys."""
+
+    def __init__(self, trusts: Mapping[str, Trust], origins: frozenset[str]) -> None:
+        self._trusts = trusts
+        self._origins = origins
+
+    async def person(self, request: Request) -> Person | None:
+        """The person of the bearer token, else of the session cookie."""
+        token = bearer(request) or self._cookie(request)
+        return person_of(await self._trust(token).claims(token)) if token else None
+
+    def _trust(self, token: str) -> Trust:
+        """Whose word a token is; the algorithm it names chooses the trust, never the algorithm of a key."""
+        named = str(header_of(token).get("alg", ""))
+        trust = self._trusts.get(SHARED if named == SHARED else PUBLISHED)
+        if trust is None:
+            raise invalid_token("The token was not issued for this site.")
+        return trust
+
+    def _cookie(self, request: Request) -> str:
+        """The session's token; a browser sends it from every page, so writes must come from one of ours."""
+        token, origin = request.cookies.get(COOKIE, ""), request.headers.get("origin", "")
+        if token and request.method not in SAFE and origin and origin not in self._origins:
+            raise foreign_page()
+        return token
+
+
+def bearer(request: Request) -> str:
+    """The token of the Authorization header; empty when there is none.
+
+    Raises:
+        Unauthenticated: INVALID_TOKEN, the header is of another scheme or empty.
+    """
+    header = request.headers.get("authorization", "")
+    scheme, _, token = header.partition(" ")
+    if header and (scheme.lower() != "bearer" or not token.strip()):
+        raise invalid_token("The Authorization header must be Bearer and a token.")
+    return token.strip()
+
+
+def believer(settings: IdentitySettings, origins: frozenset[str]) -> Believer:
+    """The believer of these settings; only pages of the named origins may write with the cookie."""
+    issuers = (settings.auth_issuer,) if settings.auth_issuer else ()
+    trusts: dict[str, Trust] = {}
+    if secret := settings.auth_hs256_secret.get_secret_value():
+        trusts[SHARED] = Trust(SharedSecret(secret), issuers, settings.auth_audience)
+    if settings.auth_jwks_url:
+        keys = PublishedKeys(Publisher(settings.auth_jwks_url).read, time.monotonic)
+        trusts[PUBLISHED] = Trust(keys, issuers, settings.auth_audience)
+    return Believer(trusts, origins)
