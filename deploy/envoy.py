@@ -1,11 +1,14 @@
 """Renders the one Envoy template; its numbers and their reasons stand in the template."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from deploy.environment import speaks_text
 from deploy.settings import LauncherSettings
+from services.chassis.origins import ANY_ORIGIN
 from services.chassis.town import LOOPBACK, Resident, port_of
 
 TEMPLATE = "envoy.yaml.j2"
@@ -36,7 +39,13 @@ def variables(settings: LauncherSettings) -> dict[str, object]:
         "gateway_port": port_of(Resident.GATEWAY, base),
         "files_port": port_of(Resident.FILES, base),
         "trusted_hops": settings.trusted_hops,
+        "listed_origins": listed(settings.cors_allowed_origins),
         "edge_timeout": f"{settings.edge_timeout_seconds:.3f}s",
         "access_log": settings.log_level == "debug",
         "json_log": not speaks_text(settings),
     }
+
+
+def listed(origins: Sequence[str]) -> str:
+    """A pattern of the origins that may read with credentials; empty when everyone may read without."""
+    return "" if tuple(origins) == ANY_ORIGIN else "|".join(map(re.escape, origins))

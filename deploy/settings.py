@@ -4,6 +4,7 @@ from ipaddress import IPv4Address
 
 from pydantic import AliasChoices, Field, IPvAnyAddress, SecretStr
 
+from services.chassis.origins import ANY_ORIGIN, Origins
 from services.chassis.settings import TownSettings
 from services.chassis.town import Resident
 
@@ -16,6 +17,8 @@ class LauncherSettings(TownSettings):
 
     bind_address: IPvAnyAddress = IPv4Address("0.0.0.0")  # noqa: S104 - Envoy is the public door; the rest is on loopback
     """Where the public port listens; 127.0.0.1 hides the town from the network."""
+    cors_allowed_origins: Origins = ANY_ORIGIN
+    """Origins whose pages may read what Envoy answers itself, as the gateway has it."""
     trusted_hops: int = Field(0, ge=0, le=10)
     """How many proxies before us write X-Forwarded-For; too many lets clients forge their address."""
     envoy_concurrency: int = Field(1, ge=1, le=64)

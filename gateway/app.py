@@ -10,7 +10,9 @@ from starlette.types import ASGIApp
 
 from gateway import failures
 from gateway.clients import Clients
-from gateway.doors import callbacks, health, image_site, pages, probes
+from gateway.doors import callbacks, community, health, image_site, pages, probes
+from gateway.doors.community.viewers import Roster
+from gateway.identity.doorkeeper import doorkeeper, sign_in
 from gateway.middleware.access_log import AccessLog
 from gateway.middleware.body_limit import BodyLimit
 from gateway.middleware.cors import Cors
@@ -20,10 +22,18 @@ from gateway.middleware.request_id import RequestId
 from gateway.middleware.security_headers import SecurityHeaders
 from gateway.settings import GatewaySettings
 from gateway.watches import Watches
+from services.chassis.origins import ANY_ORIGIN
 
 FORM_BYTES = 64 * 1024  # what a form may take beside its file: boundaries, part headers, small fields
 
-ROUTES: Sequence[BaseRoute] = (*image_site.ROUTES, *callbacks.ROUTES, *health.ROUTES, *probes.ROUTES, *pages.ROUTES)
+ROUTES: Sequence[BaseRoute] = (
+    *image_site.ROUTES,
+    *community.ROUTES,
+    *callbacks.ROUTES,
+    *health.ROUTES,
+    *probes.ROUTES,
+    *pages.ROUTES,
+)
 
 
 def layers(settings: GatewaySettings) -> list[Middleware]:
@@ -43,6 +53,11 @@ def layers(settings: GatewaySettings) -> list[Middleware]:
     ]
 
 
+def own_origins(settings: GatewaySettings) -> frozenset[str]:
+    """The pages that may write with a session cookie: our own, and those of the list."""
+    return frozenset({settings.origin, *settings.cors_allowed_origins} - set(ANY_ORIGIN))
+
+
 def make_app(settings: GatewaySettings, clients: Clients, leaving: asyncio.Event | None = None) -> ASGIApp:
     """The application over services that are reached by `clients`; once `leaving` is set its streams end.
 
@@ -51,6 +66,8 @@ def make_app(settings: GatewaySettings, clients: Clients, leaving: asyncio.Event
     site = Starlette(routes=ROUTES, exception_handlers=failures.HANDLERS)
     site.router.redirect_slashes = False  # a redirect is not JSON, and loses the body of a POST
     site.state.settings, site.state.clients = settings, clients
+    site.state.doorkeeper, site.state.login = doorkeeper(settings, own_origins(settings)), sign_in(settings)
+    site.state.roster = Roster()
     site.state.watches = Watches(settings.max_watches, leaving or asyncio.Event())
     app: ASGIApp = site
     for layer, args, kwargs in reversed(layers(settings)):

@@ -8,6 +8,9 @@ from typing import TypeVar, cast
 import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
+from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
+from kawaii.community.v1 import users_pb2_grpc as usersrpc
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
@@ -18,6 +21,7 @@ from gateway.settings import GatewaySettings
 from services.chassis.channels import connect
 from services.chassis.town import Resident
 
+BYTES = "bytes"  # the part of storage that is its disk or bucket
 HEALTH_SECONDS = 2.0  # a service that takes longer to say how it is serves nobody
 T = TypeVar("T")
 
@@ -30,12 +34,16 @@ class Clients:
     storage: "storagerpc.StorageServiceAsyncStub"
     share: "sharerpc.ShareServiceAsyncStub"
     admin: "adminrpc.GenerationAdminServiceAsyncStub"
+    artworks: "artworksrpc.ArtworkServiceAsyncStub"
+    users: "usersrpc.UserServiceAsyncStub"
+    credits: "creditsrpc.CreditServiceAsyncStub"
     health: Mapping[str, health_pb2_grpc.HealthStub]
 
-    async def serving(self, service: str, seconds: float = HEALTH_SECONDS) -> bool:
-        """Whether a service says SERVING; one that cannot be reached in time does not."""
+    async def serving(self, service: str, seconds: float = HEALTH_SECONDS, part: str = "") -> bool:
+        """Whether a service, or a part of it, says SERVING; one that cannot be reached in time does not."""
         try:
-            answer = await self.health[service].Check(health_pb2.HealthCheckRequest(), timeout=seconds)
+            request = health_pb2.HealthCheckRequest(service=part)
+            answer = await self.health[service].Check(request, timeout=seconds)
         except aio.AioRpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
@@ -59,14 +67,17 @@ async def found(call: Awaitable[T]) -> T | None:
         raise
 
 
-def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel) -> Clients:
+def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel, community: aio.Channel) -> Clients:
     """Make the stubs over channels that are open."""
-    channels = {"generation": generation, "storage": storage, "share": share}
+    channels = {"generation": generation, "storage": storage, "share": share, "community": community}
     return Clients(
         generation=generationrpc.GenerationServiceStub(generation),
         storage=storagerpc.StorageServiceStub(storage),
         share=sharerpc.ShareServiceStub(share),
         admin=adminrpc.GenerationAdminServiceStub(generation),
+        artworks=artworksrpc.ArtworkServiceStub(community),
+        users=usersrpc.UserServiceStub(community),
+        credits=creditsrpc.CreditServiceStub(community),
         health={name: health_pb2_grpc.HealthStub(channel) for name, channel in channels.items()},
     )
 
@@ -78,8 +89,9 @@ async def open_clients(settings: GatewaySettings) -> AsyncIterator[Clients]:
         connect(settings.address(Resident.GENERATION)) as generation,
         connect(settings.address(Resident.STORAGE)) as storage,
         connect(settings.address(Resident.SHARE)) as share,
+        connect(settings.address(Resident.COMMUNITY)) as community,
     ):
-        yield over(generation, storage, share)
+        yield over(generation, storage, share, community)
 
 
 def of(request: Request) -> Clients:

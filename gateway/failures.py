@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
+from gateway import rate_limits
 from gateway.answers import Json
 from services.chassis import errors
 from services.chassis.status import from_rpc
@@ -41,6 +42,7 @@ STATUS_OF_REASON = {
     "FILE_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "PAYLOAD_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "INSUFFICIENT_CREDITS": HTTPStatus.PAYMENT_REQUIRED,
     "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
 }
 
@@ -71,7 +73,7 @@ def status_of(error: errors.KawaiiError) -> HTTPStatus:
 
 def headers_of(error: errors.KawaiiError, status: HTTPStatus) -> dict[str, str]:
     """Headers of every failure: it is never cached or indexed, and one that will pass says when to come back."""
-    headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+    headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex", **rate_limits.of_refusal(error)}
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or RETRY_SECONDS)))
     return headers

@@ -3,7 +3,7 @@
 python-multipart's push parser does the reading; this file sets its bounds and says what a form must hold.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,14 +25,19 @@ MAX_PARTS = 20  # FE-B sends two; each part costs a little even when it is ignor
 MAX_HEADERS = 8  # browsers send two a part
 MAX_HEADER_BYTES = 4096  # room for the longest file name a browser sends
 MAX_NAME_LENGTH = 255  # of a file name, as file systems have it
+MAX_TEXT_BYTES = 4096  # of a field beside the file: titles and switches
 
 
 @dataclass(frozen=True)
 class IncomingFile:
-    """A file on its way in: the client's name for it, and its bytes in chunks as they arrive."""
+    """A file on its way in: the client's name for it, its bytes in chunks as they arrive, and the fields beside it.
+
+    Fields may stand behind the file, so they are complete only once the chunks have ended.
+    """
 
     name: str
     chunks: AsyncIterator[bytes]
+    texts: Mapping[str, str]
 
 
 class FileField:
@@ -41,6 +46,8 @@ class FileField:
     def __init__(self, max_bytes: int) -> None:
         self.name = ""
         self.data = bytearray()
+        self.texts: dict[str, str] = {}
+        self._text_name, self._text = "", bytearray()
         self._max_bytes = max_bytes
         self._size = self._files = self._parts = 0
         self._taking = self._ended = False
@@ -56,6 +63,7 @@ class FileField:
             "on_header_end": self._end_header,
             "on_headers_finished": self._end_headers,
             "on_part_data": self._read_data,
+            "on_part_end": self._end_part,
             "on_end": self._end,
         }
 
@@ -79,7 +87,7 @@ class FileField:
             raise wrong(FIELD, "The file is empty.")
 
     def _begin_part(self) -> None:
-        self._taking, self._disposition = False, b""
+        self._taking, self._disposition, self._text_name, self._text = False, b"", "", bytearray()
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise InvalidArgument(f"The form has more than {MAX_PARTS} parts.")
@@ -99,6 +107,8 @@ class FileField:
         _, options = parse_options_header(self._disposition)
         if options.get(b"name") == FIELD.encode() and b"filename" in options:
             self._begin_file(options[b"filename"])
+        elif b"filename" not in options:
+            self._text_name = options.get(b"name", b"").decode(errors="replace")
 
     def _begin_file(self, name: bytes) -> None:
         self._files += 1
@@ -112,6 +122,14 @@ class FileField:
             if self._size > self._max_bytes:
                 raise failures.too_large(self._max_bytes)
             self.data += memoryview(data)[start:end]
+        elif self._text_name:
+            self._text += memoryview(data)[start:end]
+            if len(self._text) > MAX_TEXT_BYTES:
+                raise InvalidArgument(f"A field of the form has more than {MAX_TEXT_BYTES} bytes.")
+
+    def _end_part(self) -> None:
+        if self._text_name:
+            self.texts[self._text_name] = self._text.decode(errors="replace")
 
     def _end(self) -> None:
         self._ended = True
@@ -148,7 +166,7 @@ async def incoming_file(request: Request, max_bytes: int) -> IncomingFile:
     async for _ in form:
         if field.data:
             break
-    return IncomingFile(field.name, chunks(field, form))
+    return IncomingFile(field.name, chunks(field, form), field.texts)
 
 
 async def read(field: FileField, request: Request) -> AsyncIterator[None]:

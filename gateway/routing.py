@@ -19,6 +19,11 @@ class Methods:
         if "GET" in self._apps:
             self._apps["HEAD"] = self._apps["GET"]
 
+    @property
+    def names(self) -> list[str]:
+        """The methods that this path takes."""
+        return sorted(self._apps)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by the endpoint of the request's method.
 
@@ -26,7 +31,7 @@ class Methods:
             HTTPException: 405, with the methods there are.
         """
         if scope["method"] not in self._apps:
-            raise HTTPException(405, headers={"Allow": ", ".join(self._apps)})
+            raise HTTPException(405, headers={"Allow": ", ".join(self.names)})
         await self._apps[scope["method"]](scope, receive, send)
 
 

@@ -51,16 +51,18 @@ async def store(
     name: str,
     chunks: AsyncIterator[bytes],
     max_bytes: int,
+    *,
     step_seconds: float = STEP_SECONDS,
+    prefix: str = PREFIX,
 ) -> storagepb.Object:
-    """Keep a client's file under uploads/; `name` is what the client calls it.
+    """Keep a client's file under a prefix, uploads/ by default; `name` is what the client calls it.
 
     Raises:
         AioRpcError: storage refused it, for example because it is no picture.
         KawaiiError, ClientDisconnect: whatever stopped the chunks.
         DeadlineExceeded: it stood still, on either side.
     """
-    spec = storagepb.UploadObjectRequest.UploadSpec(prefix=PREFIX, original_name=name, max_size_bytes=max_bytes)
+    spec = storagepb.UploadObjectRequest.UploadSpec(prefix=prefix, original_name=name, max_size_bytes=max_bytes)
     feed = Feed(spec, chunks, step_seconds)
     try:
         async with feed.bound:

@@ -17,6 +17,7 @@ from gateway.routing import route
 from services.chassis.names import host_of
 
 LOOK_SECONDS = 1.0  # for each look, and all are taken at once
+PRODUCTION = "production"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 Keys = adminpb.ListProviderKeysResponse
 
@@ -65,7 +66,7 @@ async def looked_at(services: clients.Clients) -> Town:
     return Town(
         *await asyncio.gather(
             services.serving("generation", LOOK_SECONDS),
-            services.serving("storage", LOOK_SECONDS),
+            services.serving("storage", LOOK_SECONDS, clients.BYTES),
             services.serving("share", LOOK_SECONDS),
             clients.answered(wanted),
         )
@@ -81,7 +82,7 @@ def has_usable(keys: Keys) -> bool:
 
 def environment(origin: str) -> str:
     """A site that only its own machine can reach is in development."""
-    return "development" if host_of(origin) in LOOPBACK_HOSTS else "production"
+    return "development" if host_of(origin) in LOOPBACK_HOSTS else PRODUCTION
 
 
 ROUTES = [route("/api/health", GET=health), route("/api/test-env", GET=test_env)]

@@ -1,12 +1,15 @@
 """Says who sends a request, for towns with sign-in, without, and under development."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from starlette.requests import Request
 
 from gateway.identity.people import DEVELOPER, Person
 from gateway.identity.settings import IdentitySettings
+
+if TYPE_CHECKING:  # it loads the cryptography that most towns save
+    from gateway.identity.login import Login
 
 logger = structlog.get_logger()
 
@@ -50,3 +53,12 @@ def doorkeeper(settings: IdentitySettings, origins: frozenset[str]) -> Doorkeepe
         logger.warning("auth_dev_mode", hint="everybody who reaches this town acts as one developer")
         return Developer()
     return Nobody()
+
+
+def sign_in(settings: IdentitySettings) -> "Login | None":
+    """The exchange behind POST /api/auth/login; None where no OAuth client is named."""
+    if not settings.auth_google_client_id:
+        return None
+    from gateway.identity.login import login  # noqa: PLC0415 - as above
+
+    return login(settings)

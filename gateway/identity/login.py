@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.identity.keys import PublishedKeys
-from gateway.identity.people import Person, person_of, user_id
+from gateway.identity.people import Person, person_of
 from gateway.identity.publisher import Publisher
 from gateway.identity.settings import IdentitySettings
 from gateway.identity.tokens import Trust, signed
@@ -43,7 +43,7 @@ class Login:
             Unavailable: AUTH_UNAVAILABLE, Google's keys cannot be read now.
         """
         claims = await self._google.claims(id_token)
-        person = replace(person_of(claims), id=user_id(f"google_{claims['sub']}"))
+        person = replace(person_of(claims), id=f"google_{claims['sub']}")
         return Session(self._token(person), self._settings.auth_token_seconds, person)
 
     def _token(self, person: Person) -> str:

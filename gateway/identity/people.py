@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
-from services.chassis.names import ID
+from gateway.identity.refusals import invalid_token
 
+MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core 2
 MAX_CLAIM_LENGTH = 512  # of a name, an address or a picture's URL; longer claims are cut off as absent
-DIGEST_LENGTH = 32  # hex digits: enough that two subjects never share an id
 
 
 @dataclass(frozen=True)
@@ -25,18 +24,15 @@ DEVELOPER = Person("user_dev", "Developer", "dev@localhost.invalid")
 
 
 def person_of(claims: Mapping[str, Any]) -> Person:
-    """The person of a token's claims, by OpenID Connect's names."""
-    return Person(
-        user_id(str(claims["sub"])),
-        _text(claims, "name"),
-        _text(claims, "email"),
-        _text(claims, "picture"),
-    )
+    """The person of a token's claims, by OpenID Connect's names; the id is the subject as it is.
 
-
-def user_id(subject: str) -> str:
-    """Our id of a subject: the subject itself where it can stand in a path, else one made from it."""
-    return subject if ID.fullmatch(subject) else f"user_{sha256(subject.encode()).hexdigest()[:DIGEST_LENGTH]}"
+    Raises:
+        Unauthenticated: INVALID_TOKEN, the subject cannot be a person's id.
+    """
+    subject = str(claims["sub"])
+    if len(subject) > MAX_SUBJECT_LENGTH or not subject.isprintable():
+        raise invalid_token("The token names nobody.")
+    return Person(subject, _text(claims, "name"), _text(claims, "email"), _text(claims, "picture"))
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:

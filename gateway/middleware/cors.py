@@ -12,6 +12,12 @@ EVERY_ANSWER = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     # The seed's two, and ours: a page could not send what is not named here.
     "Access-Control-Allow-Headers": "Content-Type, Authorization, Idempotency-Key, Prefer, X-Request-Id, X-Share-Token",
+    # And what a page could not read: whose answer it was, when to come again, and how an order was taken.
+    "Access-Control-Expose-Headers": (
+        "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, "
+        "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+        "Idempotent-Replayed, Preference-Applied, Location, ETag"
+    ),
     "Access-Control-Max-Age": "86400",
 }
 

@@ -1,7 +1,7 @@
 """The cache port: derived state only, in Redis or in the process; without it answers are the same, only slower."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -22,8 +22,14 @@ class Cache(Protocol):
     async def get(self, key: str) -> bytes | None:
         """The value, or None when it is not there or the cache is away."""
 
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values of several keys, in their order, asked for at once."""
+
     async def set(self, key: str, value: bytes, seconds: float) -> None:
-        """Keep a value for so many seconds."""
+        """Keep a value for so many seconds, whatever its key held before."""
+
+    async def set_many(self, values: Mapping[str, bytes], seconds: float) -> None:
+        """Keep several values for so many seconds, sent at once."""
 
     async def delete(self, *keys: str) -> None:
         """Forget values."""
@@ -40,12 +46,21 @@ class LocalCache:
         end, value = self._entries.get(key, (0.0, b""))
         return value if end > time.monotonic() else None
 
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values that are fresh."""
+        return [await self.get(key) for key in keys]
+
     async def set(self, key: str, value: bytes, seconds: float) -> None:
         """Keep a value, dropping the oldest beyond the bound."""
         self._entries.pop(key, None)
         if len(self._entries) >= MAX_LOCAL_ENTRIES:
             del self._entries[next(iter(self._entries))]
         self._entries[key] = (time.monotonic() + seconds, value)
+
+    async def set_many(self, values: Mapping[str, bytes], seconds: float) -> None:
+        """Keep values."""
+        for key, value in values.items():
+            await self.set(key, value, seconds)
 
     async def delete(self, *keys: str) -> None:
         """Forget values."""
@@ -62,21 +77,32 @@ class RedisCache:
 
     async def get(self, key: str) -> bytes | None:
         """The value, unless Redis is away."""
-        if self._away():
-            return None
+        return (await self.get_many([key]))[0]
+
+    async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """One MGET: to it a key of another type is simply missing, and setting the key anew heals it."""
+        if not keys or self._away():
+            return [None] * len(keys)
         try:
-            value = await self._redis.get(key)
+            values = await self._redis.mget(keys)
         except (RedisError, OSError) as error:
             self._stand_aside(error)
-            return None
-        return value if isinstance(value, bytes) else None
+            return [None] * len(keys)
+        return [value if isinstance(value, bytes) else None for value in values]
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
         """Keep a value, unless Redis is away."""
-        if self._away():
+        await self.set_many({key: value}, seconds)
+
+    async def set_many(self, values: Mapping[str, bytes], seconds: float) -> None:
+        """Keep values in one round trip, unless Redis is away."""
+        if not values or self._away():
             return
+        pipeline = self._redis.pipeline(transaction=False)
+        for key, value in values.items():
+            pipeline.set(key, value, px=int(seconds * 1000))
         try:
-            await self._redis.set(key, value, px=int(seconds * 1000))
+            await pipeline.execute()
         except (RedisError, OSError) as error:
             self._stand_aside(error)
 

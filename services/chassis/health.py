@@ -1,7 +1,7 @@
 """Health that tells the truth: NOT_SERVING until the pings answer, while they fail, and from the first SIGTERM on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 from grpc_health.v1 import health_pb2
@@ -9,6 +9,7 @@ from grpc_health.v1._async import HealthServicer
 
 Ping = Callable[[], Awaitable[None]]
 
+NO_PARTS: Mapping[str, Ping] = {}
 PING_SECONDS = 5.0  # how late an outage may show; a ping costs one trivial query
 PING_TIMEOUT_SECONDS = 2.0  # a dependency slower than this serves nobody
 
@@ -16,12 +17,16 @@ logger = structlog.get_logger()
 
 
 class Health:
-    """Flips grpc.health.v1 for the server ("") and each of its services by what the pings say."""
+    """Flips grpc.health.v1 for the server ("") and each of its services by what the pings say.
 
-    def __init__(self, services: Sequence[str], pings: Sequence[Ping]) -> None:
+    Parts have a name of their own in it: without one the service is degraded, and says so there, but serves.
+    """
+
+    def __init__(self, services: Sequence[str], pings: Sequence[Ping], parts: Mapping[str, Ping] = NO_PARTS) -> None:
         self.servicer = HealthServicer()
         self._services = ("", *services)
         self._pings = pings
+        self._parts = parts
 
     async def watch(self) -> None:
         """Ping for ever."""
@@ -31,8 +36,11 @@ class Health:
 
     async def check(self) -> None:
         """Ping once and show the result."""
-        healthy = all(await asyncio.gather(*map(self._answers, self._pings)))
-        await self._show(serving=healthy)
+        answers = await asyncio.gather(*map(self._answers, (*self._parts.values(), *self._pings)))
+        healthy = all(answers[len(self._parts) :])
+        await self._show(self._services, serving=healthy)
+        for part, answered in zip(self._parts, answers, strict=False):
+            await self._show([part], serving=healthy and answered)
 
     async def drain(self) -> None:
         """Say NOT_SERVING from now on, whatever the pings say; even a check that runs at this moment."""
@@ -40,11 +48,11 @@ class Health:
 
     async def start(self) -> None:
         """Say NOT_SERVING until the first check: grpc's servicer would begin with SERVING."""
-        await self._show(serving=False)
+        await self._show((*self._services, *self._parts), serving=False)
 
-    async def _show(self, *, serving: bool) -> None:
+    async def _show(self, services: Sequence[str], *, serving: bool) -> None:
         response = health_pb2.HealthCheckResponse
-        for service in self._services:
+        for service in services:
             await self.servicer.set(service, response.SERVING if serving else response.NOT_SERVING)
 
     async def _answers(self, ping: Ping) -> bool:

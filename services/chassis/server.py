@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from google.protobuf.descriptor import FileDescriptor
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.chassis.health import Health, Ping
+from services.chassis.health import NO_PARTS, Health, Ping
 from services.chassis.interceptors import INTERCEPTORS, Interceptor
 from services.chassis.reflection import reflect
 from services.chassis.supervisor import Loop, supervised
@@ -71,13 +71,14 @@ async def serve(
     *,
     loops: Sequence[Loop] = (),
     pings: Sequence[Ping] = (),
+    parts: Mapping[str, Ping] = NO_PARTS,
     farewell: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then say so, let running calls and loops finish, and return.
 
     `farewell` runs once draining has begun: it ends streams that would otherwise last as long as their readers.
     """
-    health = Health(names_of(mounts), pings)
+    health = Health(names_of(mounts), pings, parts)
     await health.start()
     server = build(mounts, health)
     server.add_insecure_port(address)

@@ -61,7 +61,10 @@ class TownSettings(BaseSettings):
     app_url: str = Field("", validation_alias=AliasChoices("APP_URL", "NEXT_PUBLIC_APP_URL"))
     """Public origin of the site: share links and callback URLs begin with it."""
     storage_public_base_url: str = Field(
-        "", validation_alias=AliasChoices("STORAGE_PUBLIC_BASE_URL", "CLOUDFLARE_R2_AFTERIMAGE_PUBLIC_URL")
+        "",
+        validation_alias=AliasChoices(
+            "STORAGE_PUBLIC_BASE_URL", "CLOUDFLARE_R2_AFTERIMAGE_PUBLIC_URL", "CLOUDFLARE_R2_PUBLIC_URL"
+        ),
     )
     """Where the public reads stored files; APP_URL/files when empty."""
     database_url: str = ""
@@ -82,6 +85,11 @@ class TownSettings(BaseSettings):
     def files_base_url(self) -> str:
         """Public URL under which object keys are found, without a trailing slash."""
         return (self.storage_public_base_url or f"{self.origin}/files").rstrip("/")
+
+    @property
+    def files_base_urls(self) -> tuple[str, ...]:
+        """Every public URL under which object keys are found, the present one first."""
+        return tuple(dict.fromkeys((self.files_base_url, f"{self.origin}/files")))
 
     @property
     def effective_redis_url(self) -> str:

@@ -21,7 +21,7 @@ def unbroken(store: type[C]) -> type[C]:
     """Make each public coroutine method of a store run to its end once begun; its caller may leave at any time."""
     for name, method in list(vars(store).items()):
         if inspect.iscoroutinefunction(method) and not name.startswith("_"):
-            setattr(store, name, _kept_running(method))
+            setattr(store, name, kept_running(method))
     return store
 
 
@@ -31,7 +31,9 @@ async def settled() -> None:
         await asyncio.wait(_running)
 
 
-def _kept_running(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+def kept_running(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Make one coroutine method run to its end once begun."""
+
     @wraps(method)
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
         task = asyncio.ensure_future(method(*args, **kwargs))

@@ -20,6 +20,7 @@ from services.generation.archive import StorageArchive
 from services.generation.bell import Bell
 from services.generation.core import Counter, Generations, History, Links, Mailbox
 from services.generation.core.loops import Crew, make_loops
+from services.generation.core.pictures import Pictures
 from services.generation.gauges import Gauges
 from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
 from services.generation.providers.webhooks import KieWebhooks
@@ -40,11 +41,14 @@ async def main() -> None:
         bell = Bell()
         store = SqlStore(database, bell)
         keys = await open_keys(database, bell, settings.keys, settings.generation_creates_per_window)
-        providers, plan, files = make_providers(kie), settings.plan, PublicFiles(settings.files_base_url)
-        generations = Generations(store, bell, Counter(store, bell, keys, plan), MODELS, files)
+        providers, plan, files = make_providers(kie), settings.plan, PublicFiles(*settings.files_base_urls)
+        counter, quota = Counter(store, bell, keys, plan), settings.generation_daily_quota
+        archive = StorageArchive(storage)
+        pictures = Pictures(files, archive, settings.outbound_allow_private)
+        generations = Generations(store, bell, counter, MODELS, pictures, daily_quota=quota)
         mailbox = Mailbox(store, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
-        servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers), files)
-        crew = Crew(store, bell, keys, kie, providers, StorageArchive(storage), callback_uris(settings.origin), plan)
+        servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers, pictures), files)
+        crew = Crew(store, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan)
         admin = GenerationAdminServicer(crew.warden, History(store, crew.poller))
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),

@@ -6,12 +6,13 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound
 from services.chassis.names import parse_key
+from services.chassis.outbound import NOT_ALLOWED
 from services.chassis.status import translated
 from services.generation.answers import Copy, Gone, Later
 from services.generation.model import Output
 
-NOT_ALLOWED = "URL_NOT_ALLOWED"
 IMPORT_SECONDS = 75.0  # above storage's own limit for a fetch
+CHECK_SECONDS = 5.0  # above storage's own limit for a look-up
 
 
 class StorageArchive:
@@ -39,3 +40,8 @@ class StorageArchive:
         except KawaiiError as error:
             return Later(error.message)
         return Copy(parse_key(kept.name), kept.content_type, kept.size_bytes)
+
+    async def check(self, uri: str) -> None:
+        """See ports."""
+        with translated():
+            await self._storage.CheckSource(storagepb.CheckSourceRequest(uri=uri), timeout=CHECK_SECONDS)

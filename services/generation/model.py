@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from services.generation.quota import Quota
+
 
 class State(StrEnum):
     """Where a generation stands; the proto's comments explain each."""
@@ -141,6 +143,8 @@ class Generation:
     complete_ms: int = 0
     joined: bool = False
     """True when an order's request id had made it before."""
+    quota: Quota | None = None
+    """Where whoever ordered it stands, as it was stored; None when it was not counted."""
 
     @property
     def face(self) -> tuple[object, ...]:

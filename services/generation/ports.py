@@ -7,6 +7,7 @@ from typing import Protocol
 from services.generation.answers import Copy, Gone, Later, Outcome, Record
 from services.generation.keyring import Key
 from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State, Story
+from services.generation.quota import Charge
 
 
 class FenceLost(Exception):  # noqa: N818 - it is news, not a mistake
@@ -46,11 +47,14 @@ class GenerationStore(Protocol):
     errors.Unavailable, with nothing committed.
     """
 
-    async def insert(self, generation: Generation, request_key: str, request_hash: str) -> Generation:
-        """Store a new READY generation, due now. A request_key seen before returns its first generation.
+    async def insert(
+        self, generation: Generation, request_key: str, request_hash: str, charge: Charge | None = None
+    ) -> Generation:
+        """Store a new READY generation, due now. A request_key seen before returns its first generation, uncounted.
 
         Raises:
             AlreadyExists: the request_key belongs to another request_hash (reason IDEMPOTENCY_KEY_REUSED).
+            ResourceExhausted: the charge's day is used up (reason RATE_LIMIT); nothing is stored.
         """
 
     async def get(self, identifier: str) -> Generation:
@@ -172,3 +176,11 @@ class Archive(Protocol):
 
     async def keep(self, generation_id: str, output: Output, download_uri: str) -> Copy | Gone | Later:
         """Make a permanent copy; idempotent by (generation, index). A download_uri is tried before the source's."""
+
+    async def check(self, uri: str) -> None:
+        """Look up where a stranger's URL leads; a name that cannot be resolved now passes.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED, not to the public internet.
+            Unavailable, DeadlineExceeded: storage cannot say now.
+        """

@@ -28,7 +28,9 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     async def CreateGeneration(
         self, request: generationpb.CreateGenerationRequest, context: Context
     ) -> generationpb.Generation:
-        generation = await self._generations.create(wire.draft(request.generation), request.request_id)
+        generation = await self._generations.create(
+            wire.draft(request.generation), request.request_id, request.quota_subject
+        )
         return wire.to_pb(generation, self._files)
 
     async def GetGeneration(

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 
+from services.chassis.outbound import Exempt
 from services.chassis.settings import TownSettings
 from services.generation.keyring import Key
 from services.generation.plan import Bounds, Plan
@@ -33,6 +34,10 @@ class GenerationSettings(TownSettings):
     """When set, callbacks that are unsigned or wrongly signed are refused."""
     kie_webhook_hmac_key_previous: SecretStr = NO_SECRET
     """Also accepted while the key above is being rotated."""
+    outbound_allow_private: Exempt = frozenset()
+    """host:port pairs that pictures to start from may name although they are private, as storage's fetcher has it."""
+    generation_daily_quota: int = Field(0, ge=0, le=1_000_000)
+    """Orders that one client address may place in a day, which begins at midnight in Japan; 0 is no limit."""
     generation_timeout_seconds: Seconds = 900.0
     """When a generation that does not finish shows as timed out; it is still reconciled."""
     generation_create_wait_seconds: float = Field(8.0, ge=0, le=14)

@@ -5,6 +5,7 @@ import binascii
 from hashlib import sha256
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
@@ -14,6 +15,7 @@ from services.chassis.files import PublicFiles
 from services.chassis.names import ID, name, parse_id
 from services.generation.model import Draft, Event, Failure, Generation, ModelSpec, Output, State
 from services.generation.ports import Page
+from services.generation.quota import Quota
 
 COLLECTION = "generations"
 DEFAULT_PAGE, MAX_PAGE = 50, 1000  # AIP-158: too large is coerced
@@ -119,6 +121,7 @@ def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation
         update_time=timestamp(generation.update_ms),
         complete_time=timestamp(generation.complete_ms),
         joined=generation.joined,
+        quota=quota_pb(generation.quota),
     )
     message.parameters.update(dict(generation.draft.parameters))
     return message
@@ -144,6 +147,15 @@ def failure_pb(failure: Failure | None) -> generationpb.Generation.Error | None:
     return generationpb.Generation.Error(
         reason=failure.reason, message=failure.message, provider_code=failure.provider_code
     )
+
+
+def quota_pb(quota: Quota | None) -> generationpb.Generation.Quota | None:
+    """Where whoever ordered stands; None leaves the field unset."""
+    if quota is None:
+        return None
+    delay = Duration()
+    delay.FromMilliseconds(int(quota.reset_seconds * 1000))
+    return generationpb.Generation.Quota(limit=quota.limit, remaining=quota.remaining, reset_delay=delay)
 
 
 def timestamp(milliseconds: int) -> Timestamp | None:

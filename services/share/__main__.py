@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from functools import partial
 
 from kawaii.share.v1.share_pb2 import DESCRIPTOR
 from kawaii.share.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
 
+from services.chassis.bulletin import open_bulletin
 from services.chassis.cache import open_cache
 from services.chassis.database import open_database
 from services.chassis.exposition import Exposition
@@ -14,7 +16,7 @@ from services.chassis.logs import configure
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.town import Resident
-from services.share.core import Shares
+from services.share.core import Expiry, Shares
 from services.share.model import Policy
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
@@ -22,6 +24,7 @@ from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, Freshness
 
 SERVICE = "share"
+CHANNEL = DESCRIPTOR.services_by_name["ShareService"].full_name  # as the proto says
 
 
 def now_ms() -> int:
@@ -33,18 +36,27 @@ async def main() -> None:
     """Build the service and serve until told to stop."""
     settings = load(ShareSettings)
     configure(settings.log_level, settings.log_format, SERVICE)
-    files = PublicFiles(settings.files_base_url)
+    files = PublicFiles(*settings.files_base_urls)
     freshness = Freshness(
+        record=settings.share_record_cache_seconds,
+        list=settings.share_list_cache_seconds,
         latest=settings.share_latest_cache_seconds,
         total=settings.share_total_cache_seconds,
         stats=settings.share_stats_cache_seconds,
     )
-    async with open_database(settings, SERVICE) as database, open_cache(settings.effective_redis_url) as cache:
-        store = CachedShares(STORES["sql"](database), cache, freshness, now_ms)
-        shares = Shares(store, Policy(settings.share_list_policy), own_key=files.key, clock=now_ms)
+    async with (
+        open_database(settings, SERVICE) as database,
+        open_cache(settings.effective_redis_url) as cache,
+        open_bulletin(settings.effective_redis_url, CHANNEL) as bulletin,
+    ):
+        store = CachedShares(STORES["sql"](database), cache, freshness, now_ms, bulletin.announce)
+        expiry = Expiry(store, settings.share_expire_days, now_ms)
+        policy, allowed = Policy(settings.share_list_policy), settings.outbound_allow_private
+        shares = Shares(store, policy, own_key=files.key, clock=now_ms, allowed=allowed)
         mount = Mount(add_ShareServiceServicer_to_server, ShareServicer(shares, files), DESCRIPTOR)
         exposition = Exposition(settings.address(Resident.SHARE_METRICS))
-        await serve(settings.address(Resident.SHARE), [mount], loops=[exposition.run], pings=[database.ping])
+        loops = [exposition.run, expiry.run, partial(bulletin.listen, store.hear)]
+        await serve(settings.address(Resident.SHARE), [mount], loops=loops, pings=[database.ping])
 
 
 if __name__ == "__main__":

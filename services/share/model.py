@@ -135,6 +135,22 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A listed share as a sitemap names it; it was last changed at update_ms."""
+
+    id: str
+    update_ms: int
+
+
+@dataclass(frozen=True)
+class Links:
+    """The links of one block of the list, and how many blocks there are."""
+
+    links: tuple[Link, ...]
+    blocks: int
+
+
+@dataclass(frozen=True)
 class Page:
     """Part of a list, newest first; the token is empty at the end."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from services.share.model import NEWEST, Share, Stats, Tally, View
+from services.share.model import NEWEST, Link, Share, Stats, Tally, View
 
 Clock = Callable[[], int]
 """Milliseconds since 1970."""
@@ -41,11 +41,20 @@ class ShareStore(Protocol):
     async def tally(self, view: View, after: int = 0) -> Tally:
         """Count the shares of a view with a sequence above `after`; the Tally's sequence is at least `after`."""
 
+    async def links(self, view: View, after: int, until: int) -> tuple[Link, ...]:
+        """The shares of a view with a sequence above `after`, up to and with `until`, oldest first."""
+
+    async def last_sequence(self, view: View) -> int:
+        """The newest sequence of a view, 0 when it is empty. Costs no more when there are more shares."""
+
     async def publish(self, share_id: str, now_ms: int) -> Share | None:
         """Set publish_ms to now_ms, unless it is set; the share as it is then, or None when there is none."""
 
     async def delete(self, share_id: str) -> bool:
         """Forget a share and its tags; False when there was none. Its generated_ref may be inserted anew."""
+
+    async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
+        """Delete at most so many shares that were both created and, if at all, published before; their ids."""
 
     async def stats(self, now_ms: int) -> Stats:
         """Count all shares; update_ms is now_ms, or earlier when the counts were taken earlier."""

@@ -51,6 +51,13 @@ class ShareServicer(sharerpc.ShareServiceServicer):
     ) -> sharepb.ListLatestSharesResponse:
         return wire.latest(await self._shares.latest(request.page_size), self._files)
 
+    async def ListShareLinks(
+        self,
+        request: sharepb.ListShareLinksRequest,
+        context: ServicerContext[sharepb.ListShareLinksRequest, sharepb.ListShareLinksResponse],
+    ) -> sharepb.ListShareLinksResponse:
+        return wire.links(await self._shares.links(request.block))
+
     async def PublishShare(
         self, request: sharepb.PublishShareRequest, context: ServicerContext[sharepb.PublishShareRequest, sharepb.Share]
     ) -> sharepb.Share:

@@ -8,7 +8,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 
 from services.chassis.files import PublicFiles
 from services.chassis.names import name, parse_id
-from services.share.model import Draft, Page, Query, Share, Stats
+from services.share.model import Draft, Link, Links, Page, Query, Share, Stats
 
 COLLECTION = "shares"
 
@@ -86,6 +86,16 @@ def page(given: Page, files: PublicFiles) -> sharepb.ListSharesResponse:
     """A page of the gallery."""
     shares = (share(each, files) for each in given.shares)
     return sharepb.ListSharesResponse(shares=shares, next_page_token=given.next_token, total_size=given.total)
+
+
+def links(given: Links) -> sharepb.ListShareLinksResponse:
+    """The links of a block."""
+    return sharepb.ListShareLinksResponse(links=map(link, given.links), block_count=given.blocks)
+
+
+def link(given: Link) -> sharepb.ShareLink:
+    """A share as a sitemap names it."""
+    return sharepb.ShareLink(name=name(COLLECTION, given.id), update_time=timestamp(given.update_ms))
 
 
 def latest(shares: Iterable[Share], files: PublicFiles) -> sharepb.ListLatestSharesResponse:

@@ -13,11 +13,11 @@ from services.chassis.logs import configure
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.town import Resident
-from services.storage.backends import BACKENDS
+from services.storage.backends import opened
 from services.storage.core import Objects, Uploads
 from services.storage.core.objects import Limits
 from services.storage.core.tickets import Tickets
-from services.storage.fetcher import open_fetcher
+from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
 from services.storage.secret import link_key
 from services.storage.servicer import StorageServicer
@@ -34,12 +34,15 @@ async def main() -> None:
     """Run until told to stop."""
     settings = load(StorageSettings)
     configure(settings.log_level, settings.log_format, "storage")
-    async with open_database(settings, "storage") as database, open_fetcher(settings) as fetcher:
+    async with (
+        open_database(settings, "storage") as database,
+        open_fetchers(settings) as fetchers,
+        opened(settings, database) as (backend, movers),
+    ):
         store = STORES["sql"](database)
-        backend = BACKENDS[settings.storage_mode](settings)
-        files = PublicFiles(settings.files_base_url)
+        files = PublicFiles(*settings.files_base_urls)
         limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
-        objects = Objects(backend, store, fetcher, limits, own_key=files.key, clock=clock)
+        objects = Objects(backend, store, fetchers, limits, own_key=files.key, clock=clock)
         tickets = Tickets(link_key(settings.data_dir / "storage-link.key"))
         lifetime = settings.upload_link_seconds
         uploads = Uploads(

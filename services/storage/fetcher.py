@@ -3,17 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from ipaddress import ip_address
+from typing import Any
 
 import httpx
 
 from services.chassis.errors import NotFound, Unavailable
-from services.storage.guard import Guard, Place, not_allowed
+from services.chassis.outbound import Place, not_allowed
+from services.storage.guard import Guard, authorities_of
+from services.storage.ports import Fetchers
 from services.storage.settings import StorageSettings
 
 OK = 200
 GONE = (403, 404, 410)  # a link that expired (403 on signed URLs) or never was; everything else may pass
 MOVED = (301, 302, 303, 307, 308)
 MAX_REDIRECTS = 3  # reliability.md 2.7 X4
+CHECK_SECONDS = 2.0  # for one look-up of a name: somebody waits for it with an order in hand
+CONNECTED = "connection.connect_tcp.complete"  # httpcore's word for a connection that has carried nothing yet
 HEADERS = {
     # Picture hosts turn away what does not look like a browser.
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
@@ -74,6 +80,13 @@ class HttpFetcher:
                 finally:
                     await response.aclose()
 
+    async def check(self, uri: str) -> None:
+        """Look at a URL as a fetch would, without sending anything; a name that cannot be resolved now passes."""
+        place = place_of(parse(uri))
+        with suppress(OSError):
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._guard.look_up(place)
+
     async def _open(self, url: httpx.URL) -> httpx.Response:
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._send(url, await self._guard.vet(place_of(url)))
@@ -95,11 +108,28 @@ class HttpFetcher:
         """Connect to the address, but keep the name in Host and in TLS."""
         headers = HEADERS | {"Host": url.netloc.decode("ascii")}
         name = url.raw_host.decode("ascii").rstrip(".")  # TLS knows no dot at the end of a full name
-        extensions = {"timeout": self._timeout, "sni_hostname": name}
+        extensions = {"timeout": self._timeout, "sni_hostname": name, "trace": Pin(address).trace}
         request = httpx.Request("GET", url.copy_with(host=address), headers=headers, extensions=extensions)
         response = await self._transport.handle_async_request(request)
         response.request = request
         return response
+
+
+class Pin:
+    """Holds a connection to the vetted address: one that ended elsewhere is cut before it carries a byte."""
+
+    def __init__(self, address: str) -> None:
+        self._address = ip_address(address)
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Called by httpcore at each step."""
+        if event != CONNECTED:
+            return
+        stream = info["return_value"]
+        peer = stream.get_extra_info("server_addr")
+        if not peer or ip_address(peer[0]) != self._address:
+            await stream.aclose()
+            raise not_allowed("The connection did not end at the address that the URL's name stands for.")
 
 
 def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
@@ -115,19 +145,39 @@ def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
         raise NotFound(f"The picture is gone: its server answered {status}.", "SOURCE_GONE")
     if status not in MOVED or not location:
         raise unavailable(f"The picture's server answered {status} without a picture. Try again shortly.")
-    following = url.join(parse(location))
+    following = _joined(url, location)
     if url.scheme == "https" and following.scheme != "https":
         raise not_allowed("The URL redirects from https to an unprotected address.")
     return following
 
 
+def _joined(url: httpx.URL, location: str) -> httpx.URL:
+    try:
+        return url.join(location)
+    except (httpx.InvalidURL, ValueError):
+        raise not_allowed("The URL redirects to something that is no URL. Give the picture's own URL.") from None
+
+
 @asynccontextmanager
-async def open_fetcher(settings: StorageSettings, guard: Guard | None = None) -> AsyncIterator[HttpFetcher]:
-    """Open the fetcher for the life of the process.
+async def open_fetcher(
+    settings: StorageSettings, connections: int, guard: Guard | None = None
+) -> AsyncIterator[HttpFetcher]:
+    """Open a fetcher with a budget of so many connections.
 
     No connection is used twice: the pool knows vetted addresses, not for which name TLS was made.
     """
-    limits = httpx.Limits(max_connections=settings.fetch_connections, max_keepalive_connections=0)
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=0)
     context = httpx.create_ssl_context(trust_env=False)
+    guard = guard or Guard(settings.outbound_allow_private, own=authorities_of(settings.origin))
     async with httpx.AsyncHTTPTransport(verify=context, trust_env=False, http2=False, limits=limits) as transport:
-        yield HttpFetcher(transport, guard or Guard(settings.outbound_allow_private), settings)
+        yield HttpFetcher(transport, guard, settings)
+
+
+@asynccontextmanager
+async def open_fetchers(settings: StorageSettings) -> AsyncIterator[Fetchers]:
+    """Open both fetchers for the life of the process; they share neither connections nor resolver threads."""
+    async with (
+        open_fetcher(settings, settings.fetch_connections) as imports,
+        open_fetcher(settings, settings.fetch_copy_connections) as copies,
+    ):
+        yield Fetchers(imports, copies)

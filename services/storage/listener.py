@@ -1,7 +1,8 @@
-"""Serves public files over HTTP straight from disk, and takes the PUTs of upload links; Envoy routes /files/ here."""
+"""Serves public files over HTTP wherever they lie, and takes the PUTs of upload links; Envoy sends /files/ here."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
@@ -17,14 +18,17 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.names import is_key
-from services.storage.model import PICTURE_TYPES
-from services.storage.ports import PublicFolder
+from services.storage.model import PICTURE_TYPES, Stat
+from services.storage.ports import Backend
 
 FILES = "/files/"
 UPLOADS = "/files/-/uploads/"  # no key begins with a dash, so the two never meet
 PUBLIC_PREFIXES = ("uploads/", "generated/", "kie-downloads/", "artworks/")
 CONTENT_TYPES = {kind.extension: kind.content_type for kind in PICTURE_TYPES} | {"jpeg": "image/jpeg"}  # old keys too
 UNKNOWN_TYPE = "application/octet-stream"
+TAG = web.RequestKey("tag", str)  # the validator of a request's answer
+BEGUN = web.RequestKey("begun", bool)  # its bytes flow already
+ANY = "*"
 CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
 CHUNK_BYTES = 256 * 1024  # performance.md 4
 
@@ -73,12 +77,48 @@ def key_of(path: str) -> str:
     return key if path.startswith(FILES) and is_key(key) and key.startswith(PUBLIC_PREFIXES) else ""
 
 
+async def tagged(request: web.Request, response: web.StreamResponse) -> None:
+    """Give every answer about a file the validator that is the same wherever its bytes lie: their hash."""
+    if TAG in request and response.status < HTTPStatus.BAD_REQUEST:
+        response.etag = request[TAG]
+
+
+def cut_off(request: web.Request) -> ConnectionResetError:
+    """End an answer that cannot be completed so that nobody takes it for whole."""
+    if request.transport:
+        request.transport.abort()
+    return ConnectionResetError("the bytes of the object broke off")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of an object is sent, and how the answer says so."""
+
+    status: HTTPStatus
+    span: range
+    headers: dict[str, str]
+
+
+def part_of(request: web.Request, size: int) -> Part | None:
+    """The bytes that a request wants; None when there are none such. Objects never change, so If-Range always holds."""
+    whole = {"Accept-Ranges": "bytes"}
+    try:
+        wanted = request.http_range
+    except ValueError:
+        return None
+    if wanted.start is None:
+        return Part(HTTPStatus.OK, range(size), whole)
+    span = range(size)[wanted]
+    shown = {"Content-Range": f"bytes {span.start}-{span.stop - 1}/{size}"}
+    return Part(HTTPStatus.PARTIAL_CONTENT, span, whole | shown) if span else None
+
+
 class Listener:
     """The HTTP side of the storage service on one host:port."""
 
-    def __init__(self, address: str, folder: PublicFolder, inbox: Inbox) -> None:
+    def __init__(self, address: str, backend: Backend, inbox: Inbox) -> None:
         self._host, _, self._port = address.rpartition(":")
-        self._folder = folder
+        self._backend = backend
         self._inbox = inbox
 
     async def run(self) -> None:
@@ -94,6 +134,7 @@ class Listener:
     def app(self) -> web.Application:
         """The application, for a server of any kind."""
         app = web.Application()
+        app.on_response_prepare.append(tagged)
         app.router.add_route("*", "/{path:.*}", self._answer)
         return app
 
@@ -101,6 +142,8 @@ class Listener:
         try:
             return await self._routed(request, request.rel_url.raw_path)
         except KawaiiError as error:
+            if BEGUN in request:
+                raise cut_off(request) from error
             status = REASON_STATUSES.get(error.reason) or STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
             return failure(status, error.reason, error.message)
 
@@ -108,17 +151,44 @@ class Listener:
         if request.method == "OPTIONS":
             return web.Response(headers=PREFLIGHT)
         if request.method in ("GET", "HEAD"):
-            return await self._sent(key_of(path))
+            return await self._sent(request, key_of(path))
         if request.method == "PUT" and path.startswith(UPLOADS):
             return await self._received(request, path.removeprefix(UPLOADS))
         return failure(HTTPStatus.METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "Files can be read with GET or HEAD only.")
 
-    async def _sent(self, key: str) -> web.StreamResponse:
-        path = await self._folder.path(key) if key else None
-        if path is None:
+    async def _sent(self, request: web.Request, key: str) -> web.StreamResponse:
+        stat = await self._backend.stat(key) if key else None
+        if stat is None:
             raise NotFound("There is no such file.")
-        content_type = CONTENT_TYPES.get(key.rpartition(".")[2], UNKNOWN_TYPE)
-        return web.FileResponse(path, CHUNK_BYTES, headers=FILE_HEADERS | {"Content-Type": content_type})
+        request[TAG] = stat.sha256
+        if any(tag.value in (stat.sha256, ANY) for tag in request.if_none_match or ()):
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=FILE_HEADERS)
+        headers = FILE_HEADERS | {"Content-Type": CONTENT_TYPES.get(key.rpartition(".")[2], UNKNOWN_TYPE)}
+        if path := await self._backend.path(key):
+            return web.FileResponse(path, CHUNK_BYTES, headers=headers)
+        return await self._streamed(request, key, stat, headers)
+
+    async def _streamed(
+        self, request: web.Request, key: str, stat: Stat, headers: dict[str, str]
+    ) -> web.StreamResponse:
+        """Pass on the bytes of an object that is no file here."""
+        part = part_of(request, stat.size)
+        if part is None:
+            span = {"Content-Range": f"bytes */{stat.size}"}
+            return web.Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=FILE_HEADERS | span)
+        response = web.StreamResponse(status=part.status, headers=headers | part.headers)
+        response.content_length = len(part.span)
+        if request.method == "GET" and part.span:
+            await self._pour(request, response, key, part.span)
+        return response
+
+    async def _pour(self, request: web.Request, response: web.StreamResponse, key: str, span: range) -> None:
+        """Begin the answer with the first bytes, so that a place that fails can still be told as a failure."""
+        async for chunk in self._backend.read(key, span.start, len(span)):
+            if not response.prepared:
+                request[BEGUN] = True
+                await response.prepare(request)
+            await response.write(chunk)
 
     async def _received(self, request: web.Request, token: str) -> web.Response:
         await self._inbox.receive(token, request.content.iter_chunked(CHUNK_BYTES))

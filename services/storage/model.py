@@ -28,6 +28,20 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True)
+class Label:
+    """What a bucket is told to keep beside the bytes (S0 section 4); empty fields are left out."""
+
+    content_type: str = "application/octet-stream"
+    original_name: str = ""
+    task_id: str = ""
+    source: str = ""
+    original_url: str = ""
+
+
+UNLABELLED = Label()
+
+
+@dataclass(frozen=True)
 class StoredObject:
     """One stored file. create_ms counts from 1970 by the database's clock and is 0 until the row is written."""
 
@@ -42,6 +56,11 @@ class StoredObject:
     source_uri: str = ""
     create_ms: int = 0
 
+    @property
+    def label(self) -> Label:
+        """What stands on the bytes themselves."""
+        return Label(self.content_type, self.original_name, self.generation_id or "", self.source, self.source_uri)
+
 
 @dataclass(frozen=True)
 class Stat:
@@ -49,6 +68,15 @@ class Stat:
 
     size: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A key that a listing found: its bytes' size, and when they were last written, in seconds since 1970."""
+
+    key: str
+    size: int
+    modified: float
 
 
 @dataclass(frozen=True)
@@ -114,7 +142,8 @@ class UploadLink:
 
 @dataclass(frozen=True)
 class IssuedLink:
-    """An upload link and the signed token that proves it."""
+    """An upload link, and where to PUT: a URL of the bucket itself, or, when empty, our door with the signed token."""
 
     link: UploadLink
     token: str
+    bucket_uri: str = ""

@@ -2,10 +2,20 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink
+from services.storage.model import (
+    UNLABELLED,
+    Cursor,
+    Filter,
+    Label,
+    Listed,
+    Stat,
+    StoredObject,
+    UploadLink,
+)
 
 DRAFT_SECONDS = 3600.0  # an untouched draft of this age belongs to nobody: no upload or fetch may pause so long
 
@@ -41,17 +51,18 @@ class Draft(Protocol):
 class Backend(Protocol):
     """Where bytes lie, by key. Objects appear whole or not at all, and never change.
 
-    Every method raises Unavailable with reason STORAGE_DOWN when the place cannot be reached.
+    Every method raises Unavailable with reason STORAGE_DOWN when the place cannot be reached or refuses our rights.
     """
 
     def draft(self) -> AbstractAsyncContextManager[Draft]:
         """Open a draft; leaving the context removes it, whether it was put or not."""
 
-    async def put(self, key: str, draft: Draft) -> bool:
+    async def put(self, key: str, draft: Draft, label: Label = UNLABELLED) -> bool:
         """Make the draft's bytes durable and visible under the key, in one step, if nothing is there.
 
-        Of many that race for a key one wins. Returns True when the key now holds the draft's content, even if an
-        earlier put brought it, and False when it holds other content, which is left as it is.
+        Any backend's draft will do. Of many that race for a key one wins. Returns True when the key now holds the
+        draft's content, even if an earlier put brought it, and False when it holds other content, which is left as it
+        is. A place that can keeps the label beside the bytes.
 
         Raises:
             ResourceExhausted: STORAGE_FULL; nothing is left behind.
@@ -64,8 +75,26 @@ class Backend(Protocol):
             DataLoss: nothing lies under the key.
         """
 
+    async def size(self, key: str) -> int | None:
+        """Size of what lies under the key; None when nothing does. Cheap."""
+
     async def stat(self, key: str) -> Stat | None:
         """Size and hash of what lies under the key; None when nothing does. May have to read it all."""
+
+    async def path(self, key: str) -> Path | None:
+        """The regular file of this machine under the key, reached without following any symbolic link.
+
+        None when there is none, or when the bytes lie elsewhere.
+        """
+
+    def keys(self, prefix: str, after: str = "") -> AsyncIterator[Listed]:
+        """List what lies under keys that begin with the prefix and come after `after`, by the order of their bytes.
+
+        What comes or goes meanwhile may or may not be listed; the listing can be taken up again at any key.
+        """
+
+    async def upload_uri(self, key: str, content_type: str, size: int, seconds: int) -> str:
+        """A URL to which anyone may PUT that many bytes of that type under the key for so long; empty: use our door."""
 
     async def delete(self, key: str) -> None:
         """Remove what lies under the key, if anything does."""
@@ -73,15 +102,11 @@ class Backend(Protocol):
     async def reap(self, prefix: str, age_seconds: float) -> None:
         """Remove the objects whose key is prefix/{one segment} when older than the age.
 
-        Drafts that nobody touched for DRAFT_SECONDS go with them, whatever the age says.
+        Drafts and unfinished uploads that nobody touched for DRAFT_SECONDS go with them, whatever the age says.
         """
 
-
-class PublicFolder(Protocol):
-    """A backend whose objects are files of this machine, which a listener may send without reading them."""
-
-    async def path(self, key: str) -> Path | None:
-        """The regular file under the key, reached without following any symbolic link; None when there is none."""
+    async def ping(self) -> None:
+        """Return when the place works."""
 
 
 class ObjectStore(Protocol):
@@ -109,6 +134,9 @@ class ObjectStore(Protocol):
     async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
         """At most limit rows, newest first, by (create_ms, key) descending, strictly below the cursor."""
 
+    async def correct(self, key: str, stat: Stat) -> StoredObject | None:
+        """Write the size and hash that the bytes have into the row of a key; the row, None when there is none."""
+
     async def delete(self, key: str) -> None:
         """Forget a row, if there is one."""
 
@@ -133,3 +161,18 @@ class Fetcher(Protocol):
             NotFound: SOURCE_GONE, the server says 403, 404 or 410.
             Unavailable: SOURCE_UNAVAILABLE, anything else that keeps the body from arriving whole.
         """
+
+    async def check(self, uri: str) -> None:
+        """Look at a URL as fetch would, and send nothing; a name that cannot be resolved now passes.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED.
+        """
+
+
+@dataclass(frozen=True)
+class Fetchers:
+    """Two ways out with a budget each: what clients import never holds up the permanent copies of results."""
+
+    imports: Fetcher
+    copies: Fetcher

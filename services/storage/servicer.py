@@ -35,6 +35,10 @@ class StorageServicer(storagerpc.StorageServiceServicer):
     async def ImportObject(self, request: storagepb.ImportObjectRequest, context: Context) -> storagepb.Object:
         return self._rendered(await self._objects.import_(wire.order(request)))
 
+    async def CheckSource(self, request: storagepb.CheckSourceRequest, context: Context) -> Empty:
+        await self._objects.check(wire.uri("uri", request.uri))
+        return Empty()
+
     async def GetObject(self, request: storagepb.GetObjectRequest, context: Context) -> storagepb.Object:
         return self._rendered(await self._objects.get(parse_key(request.name)))
 
@@ -60,7 +64,7 @@ class StorageServicer(storagerpc.StorageServiceServicer):
     ) -> storagepb.UploadLink:
         name = wire.shown(request.original_name)
         issued = await self._uploads.create(name, request.content_type, request.size_bytes)
-        return wire.link_to_pb(issued.link, f"{self._upload_base}/{issued.token}")
+        return wire.link_to_pb(issued.link, issued.bucket_uri or f"{self._upload_base}/{issued.token}")
 
     async def ConfirmUpload(self, request: storagepb.ConfirmUploadRequest, context: Context) -> storagepb.Object:
         return self._rendered(await self._uploads.confirm(parse_key(request.object)))

@@ -1,37 +1,19 @@
 """Joins ledger, databases, files and witnesses, and says where a promise was broken (reliability.md G1 and G2)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy import Row
 
-from services.generation.model import FINAL, State
-from tests.chaos.facts import Bill, Facts
-from tests.chaos.orders import Book
-from tests.chaos.proxy import Call
+from services.generation.model import FINAL, UNSENT, State
+from tests.chaos.facts import Bill, Facts, Moment
+from tests.chaos.witness import Witness
 
-NEAR_SECONDS = 2.0  # how long after an answer a death may still keep it from being recorded
 FAILING = frozenset({"fail", "policy"})
+WITHDRAWN = frozenset({State.EXPIRED, State.CANCELED})  # ends that need no answer
 Generation = Row[Any]
-
-
-@dataclass(frozen=True)
-class Witness:
-    """What was seen from outside: the customers' book, the proxy's calls, and when generation was struck."""
-
-    book: Book
-    calls: Sequence[Call]
-    strikes: Sequence[float]
-
-    def verdicts(self) -> Mapping[str, Call]:
-        """The call of each attempt whose answer was passed on and was certain."""
-        return {call.attempt: call for call in self.calls if call.attempt and call.verdict}
-
-    def struck(self, call: Call) -> bool:
-        """Whether generation was struck while it had this call in hand."""
-        return any(call.began <= strike <= call.ended + NEAR_SECONDS for strike in self.strikes)
 
 
 class Checker:
@@ -48,6 +30,8 @@ class Checker:
         for output in facts.outputs:
             self._outputs[output.generation_id].append(output)
         self._objects = {row.key: row for row in facts.objects}
+        self._attempts = {row.id: row for row in facts.attempts}
+        self._kept = {webhook.attempt_id for webhook in facts.inbox}
 
     def broken(self) -> dict[str, list[str]]:
         """Every promise with what broke it."""
@@ -58,6 +42,8 @@ class Checker:
             "SUCCEEDED without exact bytes": list(self.inexact()),
             "UNKNOWN not as predicted": list(self.misjudged()),
             "ended otherwise than the provider says": list(self.contradicted()),
+            "cancels not kept": list(self.canceled_wrongly()),
+            "shares lost or doubled": list(self.shares_astray()),
             "events out of step": list(self.out_of_step()),
             "odd answers to customers": list(self._witness.book.odd),
         }
@@ -67,26 +53,37 @@ class Checker:
         return [row for row in self._facts.generations.values() if row.state in states]
 
     def predicted(self) -> set[str]:
-        """Generations whose last attempt left us with no certain answer and no callback: all these are UNKNOWN."""
-        rows = self._facts.generations.values()
-        return {row.id for row in rows if row.attempt_id and row.state != State.EXPIRED and self._unheard(row)}
+        """The generations that have to be UNKNOWN: nobody told us for certain, or who was told did not live to write.
 
-    def _unheard(self, row: Generation) -> bool:
-        return row.attempt_id not in self._verdicts and not self.heard(row)
+        In both cases no callback came that would have told us again.
+        """
+        asking = [row for row in self._facts.generations.values() if row.attempt_id and row.state not in WITHDRAWN]
+        unheard = [row for row in asking if not self.heard(row)]
+        return {row.id for row in unheard if row.attempt_id not in self._verdicts} | self.dropped()
 
     def heard(self, row: Generation) -> bool:
         """Whether a callback of the last attempt was taken; it may be ours although the provider never learnt so."""
-        kept = any(webhook.attempt_id == row.attempt_id for webhook in self._facts.inbox)
-        return kept or any(bill.heard for bill in self._bills[row.attempt_id])
+        return row.attempt_id in self._kept or any(bill.heard for bill in self._bills[row.attempt_id])
 
-    def killed_in_hand(self) -> set[str]:
-        """Generations whose certain answer died with the process that had just read it, and no callback came."""
+    def dropped(self) -> set[str]:
+        """Generations left in SENDING by a worker that had their certain answer and was struck before it wrote."""
         rows = self._facts.generations.values()
-        return {
-            row.id
-            for row in rows
-            if (call := self._verdicts.get(row.attempt_id)) and not self.heard(row) and self._witness.struck(call)
-        }
+        return {row.id for row in rows if row.state not in WITHDRAWN and not self.heard(row) and self._dropped(row)}
+
+    def _dropped(self, row: Generation) -> bool:
+        attempt = self._attempts.get(row.attempt_id)
+        if attempt is None or attempt.id not in self._verdicts or attempt.outcome or attempt.task_id:
+            return False
+        return any(self._witness.struck(row.id, began, ended) for began, ended in self._left(row))
+
+    def _left(self, row: Generation) -> Iterator[tuple[float, float]]:
+        """From when to when the last attempt was in SENDING, if nobody but the janitor ended that."""
+        for before, after in pairwise(self._history(row)):
+            if (before.state, after.state, before.attempt_id) == (State.SENDING, State.AMBIGUOUS, row.attempt_id):
+                yield before.when, after.when
+
+    def _history(self, row: Generation) -> Iterable[Moment]:
+        return self._facts.histories.get(row.id, ())
 
     def lost(self) -> Iterator[str]:
         """Accepted, and not ended, or not there; or there under a key twice."""
@@ -101,7 +98,7 @@ class Checker:
                 yield f"webhook {callback.id} of {callback.attempt_id} was never dealt with"
 
     def billed_twice(self) -> Iterator[str]:
-        """More than one bill for an attempt, or for a generation; or a bill for an attempt we do not know."""
+        """More than one bill for an attempt, or for a chain of attempts that its owner wanted; or one of no attempt."""
         owners = {row.id: row.generation_id for row in self._facts.attempts}
         for attempt, bills in self._bills.items():
             if attempt not in owners:
@@ -109,7 +106,9 @@ class Checker:
             if len(bills) > 1:
                 yield f"{len(bills)} bills for the one attempt {attempt}"
         counted = Counter(owners.get(bill.attempt_id, "") for bill in self._facts.bills)
-        yield from (f"{count} bills for {owner}" for owner, count in counted.items() if owner and count > 1)
+        for owner, count in counted.items():
+            if owner and count > 1 + (owner in self._witness.book.retries):
+                yield f"{count} bills for {owner}"
 
     def duplicates(self) -> Iterator[str]:
         """Two objects of one picture, a file without a row, or two generations of one order."""
@@ -135,9 +134,36 @@ class Checker:
         unknown = {row.id for row in self.in_state(State.UNKNOWN)}
         for identifier in sorted(self.predicted() - unknown):
             yield f"{identifier} is {self._facts.generations[identifier].state}, but nobody could tell us"
-        for identifier in sorted(unknown - self.predicted() - self.killed_in_hand()):
+        for identifier in sorted(unknown - self.predicted()):
             row = self._facts.generations[identifier]
             yield f"{identifier} is UNKNOWN ({row.reason}), but {row.attempt_id} was heard of: {row.draft}"
+
+    def canceled_wrongly(self) -> Iterator[str]:
+        """CANCELED that nobody wanted, wanted and promised and not CANCELED, or billed although it was not yet sent."""
+        cancels = self._witness.book.cancels
+        yield from (f"{row.id} is CANCELED by nobody" for row in self.in_state(State.CANCELED) if row.id not in cancels)
+        for identifier in (identifier for identifier, promised in cancels.items() if promised):
+            row = self._facts.generations[identifier]
+            if row.state != State.CANCELED:
+                yield f"{identifier} was canceled and is {row.state}"
+            if self.canceled_unsent(row) and self._bills[row.attempt_id]:
+                yield f"{identifier} was canceled before it was sent, and {row.attempt_id} is billed"
+
+    def canceled_unsent(self, row: Generation) -> bool:
+        """Whether a generation was canceled before anything was sent."""
+        before = [moment.state for moment in self._history(row) if moment.state != State.CANCELED]
+        return bool(before) and before[-1] in UNSENT
+
+    def shares_astray(self) -> Iterator[str]:
+        """A picture that was shared and is not, or more than once; or is, and nobody shared it."""
+        kept: defaultdict[str, list[str]] = defaultdict(list)
+        for row in self._facts.shares:
+            kept[row.generated_ref].append(row.id)
+        wanted = {uri.partition("/files/")[2]: told for uri, told in self._witness.book.shares.items()}
+        for ref, told in wanted.items():
+            if list(told) != kept[ref]:
+                yield f"{ref} was shared as {sorted(told)}, kept is {kept[ref]}"
+        yield from (f"nobody shared {ref}" for ref in kept.keys() - wanted.keys())
 
     def contradicted(self) -> Iterator[str]:
         """An end that the provider's own verdict does not bear out."""
@@ -154,10 +180,10 @@ class Checker:
 
     def out_of_step(self) -> Iterator[str]:
         """The last event of a generation does not tell its state."""
-        last = {row.generation_id: row.snapshot for row in sorted(self._facts.events, key=lambda row: row.sequence)}
         for row in self._facts.generations.values():
-            if f'"state":"{row.state}"' not in last.get(row.id, ""):
-                yield f"{row.id} is {row.state}, its last event says {last.get(row.id)}"
+            last = [moment.state for moment in self._history(row)][-1:]
+            if last != [row.state]:
+                yield f"{row.id} is {row.state}, its last event says {last}"
 
 
 def twice(counted: Mapping[Any, int]) -> Iterable[str]:

@@ -2,17 +2,22 @@
 
 import asyncio
 import hashlib
+import json
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 from sqlalchemy import Row, Table, select
 
 from services.chassis.database import open_database
+from services.generation.model import State
 from services.generation.stores import tables
+from services.share.stores.tables import share
 from services.storage.stores.sql import OBJECTS
 from tests.chaos.town import ChaosTown
 
@@ -41,6 +46,14 @@ class Bill:
         return DELIVERED in self.tries
 
 
+class Moment(NamedTuple):
+    """What an event says: since when, in seconds since 1970, a generation was in a state, and under which attempt."""
+
+    when: float
+    state: State
+    attempt_id: str
+
+
 @dataclass(frozen=True)
 class Facts:
     """Everything the checker needs to judge."""
@@ -53,6 +66,16 @@ class Facts:
     objects: Rows
     files: Mapping[str, str]
     bills: Sequence[Bill]
+    shares: Rows = ()
+
+    @cached_property
+    def histories(self) -> Mapping[str, Sequence[Moment]]:
+        """What every generation went through, in order."""
+        found: defaultdict[str, list[Moment]] = defaultdict(list)
+        for row in sorted(self.events, key=lambda row: row.sequence):
+            told = json.loads(row.snapshot)
+            found[row.generation_id].append(Moment(row.create_ms / 1000, State(told["state"]), told["attempt_id"]))
+        return found
 
 
 async def rows_of(town: ChaosTown, service: str, *wanted: Table) -> list[Rows]:
@@ -66,9 +89,11 @@ async def gather_facts(town: ChaosTown) -> Facts:
     names = (tables.generation, tables.attempt, tables.output, tables.inbox, tables.outbox)
     generations, attempts, outputs, inbox, events = await rows_of(town, "generation", *names)
     (objects,) = await rows_of(town, "storage", OBJECTS)
+    (shares,) = await rows_of(town, "share", share)
     files = await asyncio.to_thread(files_of, town.data / "objects" / "generated")
     by_id = {row.id: row for row in generations}
-    return Facts(by_id, attempts, outputs, inbox, events, objects, files, await bills_of(town, pictures=True))
+    bills = await bills_of(town, pictures=True)
+    return Facts(by_id, attempts, outputs, inbox, events, objects, files, bills, shares)
 
 
 def files_of(folder: Path) -> dict[str, str]:

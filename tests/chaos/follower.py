@@ -8,6 +8,7 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.generation.v1.generation_pb2 import WatchEventsRequest
 
 AGAIN_SECONDS = 0.2
+RECONNECT = (("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50))  # of a town that dies
 
 
 class Follower:
@@ -19,8 +20,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        options = [("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50)]
-        async with aio.insecure_channel(self._address, options=options) as channel:
+        async with aio.insecure_channel(self._address, options=RECONNECT) as channel:
             stub: generationrpc.GenerationServiceAsyncStub = generationrpc.GenerationServiceStub(channel)
             while True:
                 with suppress(aio.AioRpcError):

@@ -4,18 +4,19 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
+from tests.chaos.book import Book, Errand, Order
+from tests.chaos.errands import Errands
 from tests.chaos.town import ChaosTown
 
 AGAIN_SECONDS = 0.2
 PATIENCE_SECONDS = 6.0  # of one request; a hung gateway is asked again
+AGAIN = "fail then {}"  # the provider fails, and the customer orders once more
 # What the provider does to the order, and how often of a hundred. `{}` is where the callback's fate goes.
 DAYS: Mapping[str, float] = {
-    "{}": 52,
+    "{}": 49,
     "slow:2,{}": 3,
     "invisible:1,{}": 3,
     "success-no-url:1,{}": 2,
@@ -40,38 +41,17 @@ DAYS: Mapping[str, float] = {
     "429http then {}": 3,
     "422": 1,
     "fail,{}": 2,
+    AGAIN.format("{}"): 3,
     "policy,{}": 1,
 }
 CALLBACKS: Mapping[str, float] = {"nocallback": 30, "dupcallback:2": 30, "ok": 40}
+ERRANDS: Mapping[Errand, float] = {Errand.NONE: 80, Errand.HASTY: 4, Errand.CANCEL: 4, Errand.SHARE: 12}
 GPT4O = "/api/generate-image"
 ROUTES: Mapping[str, tuple[Mapping[str, str], float]] = {
     GPT4O: ({}, 60),
     "/api/flux-kontext/generate": ({"model": "flux-kontext-pro"}, 25),
     "/api/nano-banana/generate": ({"model": "google/nano-banana"}, 15),
 }
-
-
-@dataclass(frozen=True)
-class Order:
-    """One customer's wish."""
-
-    key: str
-    route: str
-    body: Mapping[str, str]
-
-    @property
-    def prompt(self) -> str:
-        return self.body["prompt"]
-
-
-@dataclass
-class Book:
-    """What customers were told: the ids they were given by prompt, and what was refused."""
-
-    orders: dict[str, Order] = field(default_factory=dict)
-    accepted: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, dict[str, Any]] = field(default_factory=dict)
-    odd: list[str] = field(default_factory=list)
 
 
 def order_of(seed: str, number: int) -> Order:
@@ -81,17 +61,18 @@ def order_of(seed: str, number: int) -> Order:
     route = drawn(dice, {path: weight for path, (_, weight) in ROUTES.items()})
     if "variants" in day:  # the other families show one URL
         route = GPT4O
-    return scripted(seed, number, day.format(callback), route)
+    errand = Errand.RETRY if day == AGAIN else Errand(drawn(dice, ERRANDS))
+    return scripted(seed, number, day.format(callback), route, errand)
 
 
-def scripted(seed: str, number: int, script: str, route: str = GPT4O) -> Order:
+def scripted(seed: str, number: int, script: str, route: str = GPT4O, errand: Errand = Errand.NONE) -> Order:
     """An order whose day is known."""
     extra, _ = ROUTES[route]
     prompt = f"storm {seed} number {number} sim:{script}"
-    return Order(f"chaos-{seed}-{number}", route, {"prompt": prompt, **extra})
+    return Order(f"chaos-{seed}-{number}", route, {"prompt": prompt, **extra}, errand)
 
 
-def drawn(dice: random.Random, weights: Mapping[str, float]) -> str:
+def drawn(dice: random.Random, weights: Mapping[str, float] | Mapping[Errand, float]) -> str:
     """One of the keys."""
     return dice.choices(list(weights), list(weights.values()))[0]
 
@@ -99,9 +80,9 @@ def drawn(dice: random.Random, weights: Mapping[str, float]) -> str:
 class Customers:
     """Place orders at a town."""
 
-    def __init__(self, town: ChaosTown, book: Book, at_once: int) -> None:
-        self._town = town
+    def __init__(self, town: ChaosTown, book: Book, errands: Errands, at_once: int) -> None:
         self._book = book
+        self._errands = errands
         self._room = asyncio.Semaphore(at_once)
         limits = httpx.Limits(max_keepalive_connections=at_once)
         self._http = httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits)
@@ -110,6 +91,7 @@ class Customers:
         """Order until somebody says yes or no."""
         async with self._room:
             self._book.orders[order.prompt] = order
+            self._errands.begin(order)
             while True:
                 answer = await self._ask(order)
                 if self._settled(order, answer):

@@ -8,17 +8,18 @@ import runpy
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from deploy import binaries
 from services.chassis import failpoints
+from services.chassis.town import LOOPBACK
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "sandbox": 6}
-MODULES = {"sandbox": "services.sandbox", "storage": "services.storage", "generation": "services.generation"}
+OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "share": 3, "sandbox": 6, "valkey": 7}
 WARM = (
     "gateway.app",
     "services.generation.core.loops",
@@ -26,6 +27,9 @@ WARM = (
     "services.generation.stores.keys",
     "services.sandbox.app",
     "services.sandbox.painter.canvas",
+    "services.share.core.shares",
+    "services.share.servicer",
+    "services.share.stores.cached",
     "services.storage.fetcher",
     "services.storage.listener",
     "services.storage.servicer",
@@ -33,7 +37,7 @@ WARM = (
     "sqlalchemy.dialects.sqlite.aiosqlite",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "tests.chaos.checker",
-    "tests.chaos.follower",
+    "tests.chaos.errands",
     "tests.chaos.weather",
 )
 FORKS = multiprocessing.get_context("forkserver")
@@ -47,8 +51,8 @@ def calm(_name: str, _life: int) -> Mapping[str, str]:
     return {}
 
 
-def incarnate(module: str, environment: Mapping[str, str], log: str) -> None:
-    """Become a process of the town; runs in a fresh fork."""
+def incarnate(command: Sequence[str], environment: Mapping[str, str], log: str) -> None:
+    """Become a process of the town, a module of ours or a program; runs in a fresh fork."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.close(vars(forkserver._forkserver)["_forkserver_alive_fd"])  # else the warm server outlives the harness
     os.environ.update(environment)
@@ -56,9 +60,11 @@ def incarnate(module: str, environment: Mapping[str, str], log: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    sys.argv = [module]
-    sys.modules.pop(f"{module}.__main__", None)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if command[0].startswith("/"):
+        os.execv(command[0], list(command))  # noqa: S606 - no shell is wanted
+    sys.argv = [command[0]]
+    sys.modules.pop(f"{command[0]}.__main__", None)
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
 
 
 @dataclass
@@ -66,11 +72,13 @@ class Resident:
     """One process of the town, alive again right after each death."""
 
     name: str
-    module: str
+    command: Sequence[str]
     port: int
     environment: Mapping[str, str]
     log: Path
-    deaths: list[float] = field(default_factory=list)
+    deaths: int = 0
+    freezes: int = 0
+    blows: list[float] = field(default_factory=list)
     lives: int = 0
     born: float = 0.0
     process: BaseProcess | None = None
@@ -79,14 +87,14 @@ class Resident:
         """Run for ever."""
         while True:
             await self._once(faults(self.name, self.lives))
-            self.deaths.append(time.time())
+            self.deaths += 1
 
     async def _once(self, faults: Mapping[str, str]) -> None:
         seed = f"{self.environment['FAILPOINT_SEED']}/{self.name}/{self.lives}"
         environment = {**self.environment, "FAILPOINT_SEED": seed, **faults}
         self.lives += 1
         self.born = time.time()
-        process = FORKS.Process(target=incarnate, args=(self.module, environment, str(self.log)))
+        process = FORKS.Process(target=incarnate, args=(self.command, environment, str(self.log)))
         process.start()
         self.process = process
         over = asyncio.get_running_loop().create_future()
@@ -100,13 +108,33 @@ class Resident:
 
     def kill(self) -> bool:
         """SIGKILL; False when there is nobody to kill."""
+        return self._strike(signal.SIGKILL)
+
+    async def freeze(self, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT a while later; who takes its place meanwhile is not hurt by that."""
+        self.freezes += self._strike(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._strike(signal.SIGCONT)
+
+    def _strike(self, number: signal.Signals) -> bool:
         if self.process is None or self.process.pid is None or not self.process.is_alive():
             return False
-        os.kill(self.process.pid, signal.SIGKILL)
+        os.kill(self.process.pid, number)
+        self.blows.append(time.time())
         return True
 
 
 def resident(name: str, kind: str, base: int, environment: Mapping[str, str]) -> Resident:
     """A process on its port of a block."""
-    log = Path(environment["DATA_DIR"]) / f"{name}.log"
-    return Resident(name, MODULES.get(kind, kind), base + OFFSETS[kind], environment, log)
+    folder = Path(environment["DATA_DIR"])
+    return Resident(name, command_of(kind, base, folder), base + OFFSETS[kind], environment, folder / f"{name}.log")
+
+
+def command_of(kind: str, base: int, folder: Path) -> Sequence[str]:
+    """A module of ours, or the one program that is not: Valkey, which keeps what it is told as in a real town."""
+    if kind == "valkey":
+        place = ("--bind", LOOPBACK, "--port", str(base + OFFSETS[kind]), "--dir", str(folder))
+        return (binaries.valkey(), *place, "--appendonly", "yes", "--save", "")
+    return ("gateway" if kind == "gateway" else f"services.{kind}",)

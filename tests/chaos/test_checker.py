@@ -1,5 +1,6 @@
 """The checker bites: each promise, broken on purpose, is named."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 
 from services.generation.model import State
-from tests.chaos.checker import Checker, Witness
+from tests.chaos.book import Book
+from tests.chaos.checker import Checker
 from tests.chaos.facts import Bill, Facts
-from tests.chaos.orders import Book, scripted
+from tests.chaos.orders import scripted
 from tests.chaos.proxy import Call
+from tests.chaos.witness import Witness
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b"
 TAKEN = b'{"code": 200, "data": {"taskId": "task"}}'
@@ -30,33 +33,52 @@ class World:
     """A good ending, to be spoiled."""
 
     state: State = State.SUCCEEDED
+    path: tuple[State, ...] = (State.READY, State.DIALING, State.SENDING)
     bills: tuple[Bill, ...] = (BILL,)
     calls: tuple[Call, ...] = (call_of("att_1", TAKEN),)
     strikes: tuple[float, ...] = ()
+    let_go: frozenset[str] = frozenset()
+    outcome: str = ""
     files: dict[str, str] = field(default_factory=lambda: {KEY: "digest"})
     rows: tuple[tuple[str, int, str, str], ...] = (("gen_1", 0, KEY, "digest"),)
     webhooks: tuple[tuple[str, str], ...] = (("att_1", "done"),)
     last_event: str = ""
     accepted: str = "gen_1"
+    cancels: dict[str, bool] = field(default_factory=dict)
+    retries: frozenset[str] = frozenset()
+    shared: dict[str, set[str]] = field(default_factory=dict)
+    shares: tuple[tuple[str, str], ...] = ()
 
     def broken(self) -> dict[str, list[str]]:
         """What the checker says."""
-        book = Book({ORDER.prompt: ORDER}, {ORDER.prompt: self.accepted})
-        found = Checker(self._facts(), Witness(book, self.calls, self.strikes)).broken()
+        found = Checker(self._facts(), Witness(self._book(), self.calls, self.strikes, self.let_go)).broken()
         return {what: sentences for what, sentences in found.items() if sentences}
 
+    def _book(self) -> Book:
+        orders, accepted = {ORDER.prompt: ORDER}, {ORDER.prompt: self.accepted}
+        return Book(orders, accepted, cancels=self.cancels, retries=set(self.retries), shares=self.shared)
+
     def _facts(self) -> Facts:
-        event = f'{{"state":"{self.last_event or self.state}"}}'
         return Facts(
             generations={"gen_1": row(id="gen_1", attempt_id="att_1", state=self.state, draft=ORDER.prompt)},
-            attempts=[row(id="att_1", generation_id="gen_1")],
+            attempts=[row(id="att_1", generation_id="gen_1", outcome=self.outcome, task_id=None)],
             outputs=[row(generation_id="gen_1", idx=0, key=KEY)],
             inbox=[row(id="cb_1", attempt_id=attempt, verdict=verdict) for attempt, verdict in self.webhooks],
-            events=[row(generation_id="gen_1", sequence=1, snapshot=event)],
+            events=self._events(),
             objects=[row(generation_id=g, idx=i, key=k, sha256=digest) for g, i, k, digest in self.rows],
             files=self.files,
             bills=self.bills,
+            shares=[row(generated_ref=ref, id=identifier) for ref, identifier in self.shares],
         )
+
+    def _events(self) -> list[Any]:
+        """One event a second for each state on the path, and the last."""
+        told = [*self.path, self.last_event or self.state]
+        snapshots = [json.dumps({"state": state, "attempt_id": "att_1"}) for state in told]
+        return [
+            row(generation_id="gen_1", sequence=number, create_ms=number * 1000, snapshot=snapshot)
+            for number, snapshot in enumerate(snapshots, 8)
+        ]
 
 
 def row(**columns: Any) -> Any:
@@ -64,6 +86,10 @@ def row(**columns: Any) -> Any:
 
 
 UNHEARD = World(State.UNKNOWN, bills=(replace(BILL, tries=()),), calls=(), webhooks=())
+LEFT = (State.SENDING, State.AMBIGUOUS)  # at 8 s and at 9 s
+READ = replace(UNHEARD, path=LEFT, calls=(call_of("att_1", TAKEN),))
+CANCELED = World(State.CANCELED, cancels={"gen_1": True})
+SHARED = World(shared={f"http://here/files/{KEY}": {"share_1"}}, shares=((KEY, "share_1"),))
 CASES: list[tuple[str, World]] = [
     ("lost", World(accepted="gen_2")),
     ("lost", replace(UNHEARD, state=State.RUNNING)),
@@ -75,21 +101,23 @@ CASES: list[tuple[str, World]] = [
     ("SUCCEEDED without exact bytes", World(files={})),
     ("SUCCEEDED without exact bytes", World(files={KEY: "half of it"})),
     ("SUCCEEDED without exact bytes", World(rows=(("gen_1", 0, KEY, "another"),))),
-    (
-        "SUCCEEDED without exact bytes",
-        World(
-            bills=(
-                replace(
-                    BILL,
-                    sha256=("digest", "a second"),
-                ),
-            )
-        ),
-    ),
+    ("SUCCEEDED without exact bytes", World(bills=(replace(BILL, sha256=("digest", "a second")),))),
     ("UNKNOWN not as predicted", World(State.UNKNOWN)),
     ("UNKNOWN not as predicted", World(State.UNKNOWN, calls=())),
     ("UNKNOWN not as predicted", World(State.UNKNOWN, bills=(replace(BILL, tries=()),), webhooks=())),
     ("UNKNOWN not as predicted", replace(UNHEARD, state=State.SUCCEEDED)),
+    ("UNKNOWN not as predicted", READ),
+    ("UNKNOWN not as predicted", replace(READ, strikes=(5.0, 12.0))),
+    ("UNKNOWN not as predicted", replace(READ, strikes=(8.5,), outcome="ACCEPTED")),
+    ("UNKNOWN not as predicted", replace(READ, strikes=(8.5,), state=State.RUNNING)),
+    ("UNKNOWN not as predicted", replace(READ, strikes=(8.5,), path=(State.SENDING, State.RUNNING))),
+    ("cancels not kept", World(State.CANCELED)),
+    ("cancels not kept", World(cancels={"gen_1": True})),
+    ("cancels not kept", replace(CANCELED, path=(State.READY, State.DIALING))),
+    ("shares lost or doubled", replace(SHARED, shares=())),
+    ("shares lost or doubled", replace(SHARED, shares=((KEY, "share_1"), (KEY, "share_2")))),
+    ("shares lost or doubled", replace(SHARED, shares=((KEY, "share_2"),))),
+    ("shares lost or doubled", World(shares=((KEY, "share_1"),))),
     ("ended otherwise than the provider says", World(State.FAILED)),
     ("ended otherwise than the provider says", World(bills=(replace(BILL, script="fail,ok"),))),
     ("ended otherwise than the provider says", World(State.RESULT_LOST)),
@@ -110,8 +138,28 @@ def test_an_order_of_which_nobody_could_tell_us_is_rightly_unknown() -> None:
     assert UNHEARD.broken() == {}
 
 
-def test_an_answer_that_died_with_its_reader_is_rightly_unknown() -> None:
-    assert replace(UNHEARD, calls=(call_of("att_1", TAKEN),), strikes=(10.5,)).broken() == {}
+@pytest.mark.parametrize("world", [replace(READ, strikes=(8.5,)), replace(READ, let_go=frozenset({"gen_1"}))])
+def test_an_answer_that_nobody_lived_to_write_down_is_rightly_unknown(world: World) -> None:
+    assert world.broken() == {}
+
+
+def test_a_second_bill_is_rightful_once_the_owner_has_ordered_again() -> None:
+    twice = World(bills=(BILL, replace(BILL, attempt_id="att_2", task_id="other", sha256=())))
+    attempts = [row(id=name, generation_id="gen_1", outcome="", task_id=None) for name in ("att_1", "att_2")]
+
+    assert bills_of(twice, attempts, frozenset()) == ["2 bills for gen_1"]
+    assert bills_of(twice, attempts, frozenset({"gen_1"})) == []
+
+
+def bills_of(world: World, attempts: list[Any], retries: frozenset[str]) -> list[str]:
+    """What the checker says of the bills, with these attempts."""
+    book = Book(retries=set(retries))
+    return list(Checker(replace(world._facts(), attempts=attempts), Witness(book, ())).billed_twice())
+
+
+@pytest.mark.parametrize("world", [CANCELED, SHARED, World(cancels={"gen_1": False})])
+def test_a_kept_errand_breaks_nothing(world: World) -> None:
+    assert world.broken() == {}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A town made to be killed, without the launcher and its patience: gateway, generation, storage, and the provider."""
+"""A town made to be killed, without the launcher and its patience: every service, Valkey, and the provider."""
 
 import asyncio
 import os
@@ -6,19 +6,21 @@ import random
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from services.chassis.settings import TownSettings
+from tests.chaos.diary import Diary
+from tests.chaos.points import SERVICE_OF
 from tests.chaos.proxy import Proxy
 from tests.chaos.resident import OFFSETS, Faults, Resident, calm, resident
 from tests.e2e.town import BLOCK, ROOT, free_base
 
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0  # a busy machine starts slowly
+STRIKING = frozenset({"kill", "error", "hang"})
 TWIN = "generation-2"
 LEASE_SECONDS = 1.5
 # Waits are short, so that minutes of storm hold years of bad days; the promises do not depend on them.
@@ -40,8 +42,7 @@ SETTINGS = {
     "SANDBOX_GENERATION_SECONDS": "0.3",
     "SANDBOX_IMAGE_SIDE": "64",
     "SANDBOX_CALLBACK_RETRY_SECONDS": "0.5,1,2",
-    "REDIS_URL": "none",
-    "LOG_LEVEL": "warning",
+    "LOG_LEVEL": "info",
     "LOG_FORMAT": "json",
     "AUTH_DEV_MODE": "1",
     "FAILPOINT_HANG_SECONDS": str(3 * LEASE_SECONDS),
@@ -50,7 +51,7 @@ SETTINGS = {
 
 @dataclass
 class ChaosTown:
-    """Four kinds of processes, the toxic proxy between two of them, and what befell them."""
+    """Six kinds of processes, the toxic proxy before the provider, and what befell them."""
 
     base: int
     data: Path
@@ -77,25 +78,17 @@ class ChaosTown:
         """Where its databases are."""
         return TownSettings(data_dir=self.data, database_url=self.environment.get("DATABASE_URL", ""), _env_file=None)
 
-    def hits(self) -> list[tuple[float, str, str]]:
-        """When which failpoint did what."""
-        lines = self.hit_log.read_text().splitlines() if self.hit_log.exists() else []
-        parts = [line.split() for line in lines]
-        return [(float(when), name, action) for when, name, action, _ in parts]
+    @property
+    def diary(self) -> Diary:
+        """What its processes wrote."""
+        return Diary(self.data)
 
     @property
     def strikes(self) -> list[float]:
-        """When a generation process died, failed or stood still."""
-        deaths = [when for name, found in self.residents.items() if "generation" in name for when in found.deaths]
-        return [*deaths, *(when for when, _, action in self.hits() if action in {"error", "hang"})]
-
-    @property
-    def hit_log(self) -> Path:
-        return self.data / "failpoints.log"
-
-    def counted(self, action: str) -> Counter[str]:
-        """How often each failpoint did this."""
-        return Counter(name for _, name, done in self.hits() if done == action)
+        """When a generation process was killed, failed, or stood still."""
+        blows = [when for name, found in self.residents.items() if "generation" in name for when in found.blows]
+        hits = [hit for hit in self.diary.hits() if SERVICE_OF[hit.point] == "generation"]
+        return [*blows, *(hit.when for hit in hits if hit.action in STRIKING)]
 
     def fault_of(self, name: str, life: int) -> Mapping[str, str]:
         """What the next life of a process is given, as the weather is now."""
@@ -103,7 +96,7 @@ class ChaosTown:
 
     @property
     def deaths(self) -> int:
-        return sum(len(resident.deaths) for resident in self.residents.values())
+        return sum(resident.deaths for resident in self.residents.values())
 
     async def ready(self) -> None:
         """Wait until every process listens."""
@@ -132,7 +125,12 @@ async def listening(port: int) -> None:
 
 @asynccontextmanager
 async def running(
-    data: Path, seed: str, settings: Mapping[str, str] = MappingProxyType({}), *, twins: bool = False
+    data: Path,
+    seed: str,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    kinds: Collection[str] = tuple(OFFSETS),
+    *,
+    twins: bool = False,
 ) -> AsyncIterator[ChaosTown]:
     """Start a town in calm weather, with one generation or two, and end it at the end without ceremony."""
     base = free_base()
@@ -140,7 +138,7 @@ async def running(
         proxy = await proxied(stack, Proxy(base + OFFSETS["sandbox"], seed, {}))
         environment = {**surroundings(base, data, seed, proxy), **settings}
         await asyncio.to_thread(migrate, data, environment)
-        residents = {name: resident(name, name, base, environment) for name in OFFSETS}
+        residents = {name: resident(name, name, base, environment) for name in kinds}
         if twins:
             residents[TWIN] = await twin(stack, base, environment)
         town = ChaosTown(base, data, seed, proxy, residents, environment)
@@ -175,8 +173,9 @@ def surroundings(base: int, data: Path, seed: str, proxy: Proxy) -> dict[str, st
         "DATA_DIR": str(data),
         "APP_URL": f"http://127.0.0.1:{base + OFFSETS['gateway']}",
         "KIE_AI_BASE_URL": f"http://127.0.0.1:{proxy.port}",
+        "REDIS_URL": f"redis://127.0.0.1:{base + OFFSETS['valkey']}",
         "OUTBOUND_ALLOW_PRIVATE": sandbox,
-        "FAILPOINT_LOG": str(data / "failpoints.log"),
+        "FAILPOINT_LOG": str(Diary(data).hit_log),
         "FAILPOINT_SEED": seed,
     }
 

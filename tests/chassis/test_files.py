@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from services.chassis.files import PublicFiles
 
-FILES = PublicFiles("https://files.example/base/")
+FILES = PublicFiles("https://files.example/base/", "http://localhost:8080/files")
 KEY = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,20}){0,3}", fullmatch=True)
 
 
@@ -35,12 +35,33 @@ def test_nothing_stored_has_no_url() -> None:
         "https://files.example/base/",
         "https://files.example/base/../secret",
         "https://files.example/base/a//b",
-        "https://files.example/base/a.png?width=1",
-        "https://files.example/base/a.png#part",
+        "https://files.example/base/a.png/",
         "https://files.example/base/%2e%2e/a",
-        "http://files.example/base/a.png",
-        "HTTPS://files.example/base/a.png",
+        "https://files.example/BASE/a.png",
+        "https://files.example:8443/base/a.png",
+        "http://files.example:443/base/a.png",
+        "https://me@files.example/base/a.png",
+        "ftp://files.example/base/a.png",
+        "https://former.example/base/a.png",
     ],
 )
-def test_a_foreign_or_decorated_url_names_no_key(uri: str) -> None:
+def test_a_foreign_url_names_no_key(uri: str) -> None:
     assert FILES.key(uri) == ""
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://files.example/base/a/b.png",
+        "https://files.example/base/a/b.png?width=1&x=/../",
+        "https://files.example/base/a/b.png#part",
+        "https://files.example:443/base/a/b.png",
+        "http://files.example/base/a/b.png",
+        "http://files.example:80/base/a/b.png",
+        "HTTPS://Files.EXAMPLE./base/a/b.png",
+        "http://localhost:8080/files/a/b.png",
+        "http://LOCALHOST:8080/files/a/b.png?v=2",
+    ],
+)
+def test_our_own_url_is_known_however_it_is_spelt(uri: str) -> None:
+    assert FILES.key(uri) == "a/b.png"

@@ -27,7 +27,10 @@ ODD = {
     "IPv6 behind proxies": LauncherSettings(bind_address=IPv6Address("::"), trusted_hops=2, envoy_concurrency=4),
     "debug in text": LauncherSettings(log_level="debug", log_format="text", edge_timeout_seconds=0.001),
     "debug in JSON": LauncherSettings(log_level="debug", log_format="json", edge_timeout_seconds=600),
+    "a list of origins": LauncherSettings(cors_allowed_origins=("https://a.b-c.example", "http://localhost:3000")),
 }
+LISTED, OTHER = "https://our.site", "http://localhost:3000"
+ALLOWED = ("access-control-allow-origin", "access-control-allow-credentials", "vary")
 
 
 @pytest.mark.parametrize("settings", ODD.values(), ids=ODD.keys())
@@ -46,8 +49,20 @@ def edge_timeout() -> float:
 
 
 @pytest.fixture
-def settings(base: int, edge_timeout: float) -> LauncherSettings:
+def origins() -> tuple[str, ...]:
+    return ("*",)
+
+
+@pytest.fixture
+def trusted_hops() -> int:
+    return 0
+
+
+@pytest.fixture
+def settings(base: int, edge_timeout: float, origins: tuple[str, ...], trusted_hops: int) -> LauncherSettings:
     return LauncherSettings(
+        cors_allowed_origins=origins,
+        trusted_hops=trusted_hops,
         bind_address=IPv4Address("127.0.0.1"),
         port=base + 10,
         internal_port_base=base,
@@ -212,6 +227,67 @@ async def test_the_client_is_the_peer_unless_proxies_are_trusted(edge: httpx.Asy
 
     assert seen["x-forwarded-for"].startswith("203.0.113.9,")
     assert seen["x-forwarded-for"].split(",")[-1] != "203.0.113.9"
+
+
+@pytest.mark.usefixtures("upstreams")
+@pytest.mark.parametrize(
+    ("trusted_hops", "forwarded", "client"),
+    [
+        (0, "203.0.113.9", "127.0.0.1"),
+        (1, "203.0.113.9", "203.0.113.9"),
+        (1, "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        (2, "198.51.100.1, 203.0.113.9, 192.0.2.1", "203.0.113.9"),
+        (1, "2001:db8::7", "2001:db8::7"),
+        (1, "", "127.0.0.1"),
+    ],
+)
+async def test_the_gateway_is_told_the_client_by_the_hops_we_trust(
+    edge: httpx.AsyncClient, forwarded: str, client: str
+) -> None:
+    forged = {"x-kawaii-client": "198.51.100.99", **({"x-forwarded-for": forwarded} if forwarded else {})}
+    seen = (await edge.get("/api/x", headers=forged)).json()["headers"]
+
+    assert seen["x-kawaii-client"] == client
+
+
+@pytest.mark.parametrize("origins", [(LISTED, OTHER)])
+@pytest.mark.parametrize("origin", [LISTED, OTHER])
+async def test_its_own_answers_echo_a_listed_origin_with_credentials(edge: httpx.AsyncClient, origin: str) -> None:
+    answer = await edge.get("/api/x", headers={"origin": origin})
+
+    assert answer.status_code == 503
+    assert [answer.headers.get(name) for name in ALLOWED] == [origin, "true", "Origin"]
+
+
+@pytest.mark.parametrize("origins", [(LISTED, OTHER)])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "null",
+        "https://our.site.evil",
+        "https://ourxsite",
+        "https://our.site:444",
+        "https://OUR.site",
+        "http://our.site",
+        "https://our.site|http://localhost:3000",
+        "http://localhost",
+    ],
+)
+async def test_its_own_answers_let_no_other_origin_read(edge: httpx.AsyncClient, origin: str) -> None:
+    answer = await edge.get("/api/x", headers={"origin": origin} if origin else {})
+
+    assert answer.status_code == 503
+    assert [answer.headers.get(name) for name in ALLOWED] == [None, None, "Origin"]
+
+
+async def test_its_own_answers_carry_the_security_headers(edge: httpx.AsyncClient) -> None:
+    headers = (await edge.get("/api/x")).headers
+
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "strict-origin-when-cross-origin"
+    assert headers["x-frame-options"] == "SAMEORIGIN"
+    assert headers["cache-control"] == "no-store"
 
 
 @pytest.mark.usefixtures("upstreams", "edge")

@@ -36,6 +36,7 @@ MOUNTS: dict[str, tuple[Callable[[Any, aio.Server], None], FileDescriptor]] = {
     "share": (sharerpc.add_ShareServiceServicer_to_server, sharepb.DESCRIPTOR),
 }
 Connect = Callable[..., httpx.AsyncClient]
+NOWHERE = "127.0.0.1:1"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ async def town() -> AsyncIterator[Town]:
             await health.check()
             stack.push_async_callback(servers[name].stop, None)
             channels.append(await stack.enter_async_context(connect(f"127.0.0.1:{port}")))
+        channels.append(await stack.enter_async_context(connect(NOWHERE)))  # its door is tested in tests/e2e
         yield Town(**services, admin=admin, servers=servers, clients=over(*channels))  # type: ignore[arg-type] # by their names
 
 

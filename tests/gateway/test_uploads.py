@@ -26,11 +26,11 @@ async def test_a_storage_that_stands_still_ends_the_upload(town: Town) -> None:
     town.storage.gate.clear()
 
     with pytest.raises(DeadlineExceeded):
-        await uploads.store(town.clients.storage, "a.png", one(PNG), 1000, STEP_SECONDS)
+        await uploads.store(town.clients.storage, "a.png", one(PNG), 1000, step_seconds=STEP_SECONDS)
 
 
 async def test_a_client_that_stands_still_ends_the_upload_and_nothing_is_kept(town: Town) -> None:
     with pytest.raises(DeadlineExceeded):
-        await uploads.store(town.clients.storage, "a.png", stuck(PNG), 1000, STEP_SECONDS)
+        await uploads.store(town.clients.storage, "a.png", stuck(PNG), 1000, step_seconds=STEP_SECONDS)
 
     assert not town.storage.kept

@@ -10,6 +10,7 @@ from sqlalchemy import update
 
 from services.chassis.database import Database
 from services.chassis.files import PublicFiles
+from services.chassis.outbound import not_allowed
 from services.chassis.supervisor import supervised
 from services.generation.answers import Accepted, Copy, Gone, Invisible, Later, Outcome, Record, Refused
 from services.generation.bell import Bell
@@ -19,6 +20,7 @@ from services.generation.core.keeper import Keeper
 from services.generation.core.links import Links
 from services.generation.core.loops import Crew, make_loops
 from services.generation.core.mailbox import Mailbox
+from services.generation.core.pictures import Pictures
 from services.generation.core.poller import Poller
 from services.generation.core.postman import Postman
 from services.generation.core.submitter import Submitter
@@ -130,6 +132,7 @@ class FakeArchive(Archive):
 
     answers: deque[Copy | Gone | Later] = field(default_factory=deque)
     asked: list[tuple[str, int, str]] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
 
     async def keep(self, generation_id: str, output: Output, download_uri: str) -> Copy | Gone | Later:
         """The next answer, or a copy."""
@@ -137,6 +140,12 @@ class FakeArchive(Archive):
         if self.answers:
             return self.answers.popleft()
         return Copy(f"generated/{generation_id}/{output.index}.png", "image/png", 7)
+
+    async def check(self, uri: str) -> None:
+        """Refuse what a name server would show to lead inside."""
+        self.checked.append(uri)
+        if "inside" in uri:
+            raise not_allowed("The URL leads to an address that is not public.")
 
 
 @dataclass
@@ -153,9 +162,16 @@ class Town:
     webhook_keys: Sequence[str] = ()
 
     @property
+    def pictures(self) -> Pictures:
+        """The judge of strangers' URLs."""
+        return Pictures(FILES, self.archive)
+
+    @property
     def generations(self) -> Generations:
         """The face of the core."""
-        return Generations(self.store, self.bell, Counter(self.store, self.bell, self.keys, self.plan), MODELS, FILES)
+        return Generations(
+            self.store, self.bell, Counter(self.store, self.bell, self.keys, self.plan), MODELS, self.pictures
+        )
 
     @property
     def mailbox(self) -> Mailbox:
@@ -165,7 +181,7 @@ class Town:
     @property
     def links(self) -> Links:
         """Direct links."""
-        return Links(self.store, self.keys, {FAMILY: self.provider})
+        return Links(self.store, self.keys, {FAMILY: self.provider}, self.pictures)
 
     @property
     def crew(self) -> Crew:

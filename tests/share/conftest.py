@@ -93,7 +93,12 @@ def store(request: pytest.FixtureRequest, database: Database) -> ShareStore:
 
 def cached(database: Database, cache: Cache | None = None) -> ShareStore:
     """What the service runs on."""
-    return CachedShares(STORES["sql"](database), cache or LocalCache(), Freshness(600, 600, 600), now_ms)
+    freshness = Freshness(record=600, list=600, latest=600, total=600, stats=600)
+    return CachedShares(STORES["sql"](database), cache or LocalCache(), freshness, now_ms, unheard)
+
+
+async def unheard(_notice: str) -> None:
+    """Announce to nobody."""
 
 
 @pytest.fixture

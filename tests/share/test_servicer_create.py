@@ -120,15 +120,35 @@ async def test_a_url_that_no_browser_should_follow_is_refused(client: Client, re
 @pytest.mark.parametrize(
     "uri",
     [
-        "HTTPS://pictures.example",
         "http://127.0.0.1:8080/files/generated/a.png",
-        "https://[::1]:8080/a.png",
+        "http://169.254.169.254/latest/meta-data",
+        "http://2852039166/a.png",
+        "https://[::1]/a.png",
+        "https://[::ffff:10.0.0.1]/a.png",
+        "http://localhost/a.png",
+        "https://database.internal/a.png",
+        "https://pictures.example:6379/a.png",
+    ],
+)
+async def test_a_url_that_leads_inside_is_refused(client: Client, refused: Refused, uri: str) -> None:
+    with refused(InvalidArgument, "URL_NOT_ALLOWED", "share.generated_uri"):
+        await client.CreateShare(request(uri))
+    with refused(InvalidArgument, "URL_NOT_ALLOWED", "share.original_uri"):
+        await client.CreateShare(request(original_uri=uri))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "HTTPS://pictures.example",
+        "http://93.184.216.34/a.png",
+        "https://[2606:4700:4700::1111]/a.png",
         "https://例え.jp/絵.png?q=%20#x",
         "https://pictures.example?x=https://a:b@c/",
         f"https://pictures.example/{'a' * 2023}",
     ],
 )
-async def test_any_other_web_address_may_be_shared(client: Client, uri: str) -> None:
+async def test_any_public_web_address_may_be_shared(client: Client, uri: str) -> None:
     assert (await client.CreateShare(request(uri))).share.generated_uri == uri
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from aiohttp import web
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+from pydantic import SecretStr
 
 from services.chassis.database import Database, open_database
 from services.chassis.files import PublicFiles
@@ -19,17 +21,18 @@ from services.chassis.health import Health
 from services.chassis.migrations import migrate
 from services.chassis.server import Mount, build
 from services.storage.backends import BACKENDS
-from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Uploads
 from services.storage.core.objects import Limits
 from services.storage.core.tickets import Tickets
-from services.storage.fetcher import HttpFetcher, open_fetcher
+from services.storage.fetcher import HttpFetcher, open_fetcher, open_fetchers
 from services.storage.listener import Listener
+from services.storage.ports import Backend
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores import STORES
 from services.storage.stores.sql import SqlObjects
 from tests.engines import EngineMissingError, Postgres, postgres
+from tests.s3_engine import S3Server, s3
 from tests.storage.samples import Remote, open_remote
 
 BASE = "https://site.example/files"
@@ -46,6 +49,27 @@ def postgres_server() -> Iterator[Postgres]:
             yield server
     except EngineMissingError as missing:
         pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    try:
+        with s3() as server:
+            yield server
+    except EngineMissingError as missing:
+        pytest.skip(str(missing))
+
+
+def in_bucket(settings: StorageSettings, server: S3Server, **more: Any) -> StorageSettings:
+    """The same town with its bytes in a new bucket of a server."""
+    bucket = {
+        "storage_mode": "s3",
+        "storage_s3_endpoint": server.endpoint,
+        "storage_s3_bucket": server.create_bucket(),
+        "storage_s3_access_key_id": SecretStr(server.access_key),
+        "storage_s3_secret_access_key": SecretStr(server.secret_key),
+    }
+    return settings.model_copy(update=bucket | more)
 
 
 @pytest.fixture
@@ -96,24 +120,35 @@ def store(database: Database) -> SqlObjects:
 
 
 @pytest.fixture(params=sorted(BACKENDS))
-def backend(request: pytest.FixtureRequest, settings: StorageSettings) -> LocalFiles:
-    return BACKENDS[request.param](settings)
+def place(request: pytest.FixtureRequest, settings: StorageSettings) -> StorageSettings:
+    """The settings of each place where bytes can lie."""
+    if request.param == "s3":
+        server: S3Server = request.getfixturevalue("s3_server")
+        return in_bucket(settings, server)
+    return settings
+
+
+@pytest.fixture
+async def backend(place: StorageSettings) -> AsyncIterator[Backend]:
+    async with BACKENDS[place.storage_mode](place) as backend:
+        yield backend
 
 
 @pytest.fixture
 async def fetcher(settings: StorageSettings) -> AsyncIterator[HttpFetcher]:
-    async with open_fetcher(settings) as fetcher:
+    async with open_fetcher(settings, settings.fetch_connections) as fetcher:
         yield fetcher
 
 
 @pytest.fixture
-def objects(backend: LocalFiles, store: SqlObjects, fetcher: HttpFetcher, settings: StorageSettings) -> Objects:
+async def objects(backend: Backend, store: SqlObjects, settings: StorageSettings) -> AsyncIterator[Objects]:
     limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
-    return Objects(backend, store, fetcher, limits, own_key=PublicFiles(BASE).key, clock=clock)
+    async with open_fetchers(settings) as fetchers:
+        yield Objects(backend, store, fetchers, limits, own_key=PublicFiles(BASE).key, clock=clock)
 
 
 @pytest.fixture
-def uploads(backend: LocalFiles, store: SqlObjects, settings: StorageSettings) -> Uploads:
+def uploads(backend: Backend, store: SqlObjects, settings: StorageSettings) -> Uploads:
     tickets = Tickets(b"a secret of thirty-two bytes ...")
     lifetime = settings.upload_link_seconds
     return Uploads(backend, store, tickets, max_bytes=settings.max_upload_bytes, lifetime_seconds=lifetime, clock=clock)
@@ -139,7 +174,7 @@ async def stub(objects: Objects, uploads: Uploads) -> AsyncIterator["storagerpc.
 
 
 @pytest.fixture
-async def browser(backend: LocalFiles, uploads: Uploads) -> AsyncIterator[httpx.AsyncClient]:
+async def browser(backend: Backend, uploads: Uploads) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the public listener."""
     runner = web.AppRunner(Listener("127.0.0.1:0", backend, uploads).app(), access_log=None)
     await runner.setup()

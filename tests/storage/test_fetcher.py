@@ -1,7 +1,9 @@
 """What the fetcher makes of real servers, well behaved and not."""
 
+import asyncio
 import gzip
 import shutil
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -9,15 +11,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.chassis.errors import KawaiiError, NotFound
-from services.storage.fetcher import HttpFetcher, open_fetcher
-from services.storage.guard import Guard
+from services.chassis.errors import InvalidArgument, KawaiiError, NotFound
+from services.storage.fetcher import HttpFetcher, open_fetcher, open_fetchers
+from services.storage.guard import Guard, authorities_of
+from services.storage.ports import Fetcher
 from services.storage.settings import StorageSettings
 from tests.engines import free_port
-from tests.storage.samples import Remote, answer, ok, open_remote, picture
+from tests.storage.samples import Remote, answer, ok, open_remote, picture, until
 
 
-async def fetched(fetcher: HttpFetcher, uri: str) -> bytes:
+async def fetched(fetcher: Fetcher, uri: str) -> bytes:
     async with fetcher.fetch(uri) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -76,7 +79,7 @@ async def test_a_source_that_falls_silent_is_left(fetcher: HttpFetcher, remote: 
 
 async def test_a_fetch_ends_when_its_whole_time_is_up(remote: Remote, settings: StorageSettings) -> None:
     impatient = settings.model_copy(update={"fetch_total_seconds": 0.1, "fetch_read_seconds": 60.0})
-    async with open_fetcher(impatient) as fetcher:
+    async with open_fetcher(impatient, 1) as fetcher:
         with pytest.raises(KawaiiError) as failure:
             await fetched(fetcher, remote.put_hanging("/a.png", b""))
 
@@ -85,7 +88,7 @@ async def test_a_fetch_ends_when_its_whole_time_is_up(remote: Remote, settings: 
 
 async def test_nobody_listening_is_trouble_not_loss(settings: StorageSettings) -> None:
     port = free_port()
-    async with open_fetcher(settings, Guard(frozenset({f"127.0.0.1:{port}"}))) as fetcher:
+    async with open_fetcher(settings, 1, Guard(frozenset({f"127.0.0.1:{port}"}))) as fetcher:
         with pytest.raises(KawaiiError) as failure:
             await fetched(fetcher, f"http://127.0.0.1:{port}/a.png")
 
@@ -100,7 +103,7 @@ async def test_the_next_address_is_tried_when_the_first_does_not_answer(
 
     guard = Guard(frozenset({f"pictures.example:{remote.port}"}), two)
     remote.put("/a.png", ok(picture()))
-    async with open_fetcher(settings, guard) as fetcher:
+    async with open_fetcher(settings, 1, guard) as fetcher:
         assert await fetched(fetcher, f"http://pictures.example:{remote.port}/a.png") == picture()
 
     assert f"Host: pictures.example:{remote.port}" in remote.requests[0]
@@ -147,3 +150,80 @@ async def test_proxies_of_the_environment_are_ignored(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
 
     assert await fetched(fetcher, remote.put("/a.png", ok(picture()))) == picture()
+
+
+async def test_a_connection_that_ends_elsewhere_than_vetted_carries_nothing(
+    remote: Remote, settings: StorageSettings
+) -> None:
+    """As when a proxy stands in between: the peer is not the address that was vetted."""
+
+    async def vetted(_host: str, _port: int) -> list[str]:
+        return ["93.184.215.14"]
+
+    remote.put("http://93.184.215.14/a.png", ok(picture()))
+    async with httpx.AsyncHTTPTransport(proxy=remote.url("")) as transport:
+        with pytest.raises(InvalidArgument) as refusal:
+            await fetched(HttpFetcher(transport, Guard(frozenset(), vetted), settings), "http://pictures.example/a.png")
+
+    assert refusal.value.reason == "URL_NOT_ALLOWED"
+    assert remote.visits == []
+
+
+@pytest.mark.parametrize("location", ["//[::1", "http://a:port/", "/" + "a" * 66_000, "http://\xff/"])
+async def test_a_redirect_to_what_is_no_url_is_refused(fetcher: HttpFetcher, remote: Remote, location: str) -> None:
+    with pytest.raises(InvalidArgument) as refusal:
+        await fetched(fetcher, remote.put("/a.png", answer(302, f"Location: {location}")))
+
+    assert refusal.value.reason == "URL_NOT_ALLOWED"
+
+
+async def test_imports_that_hang_do_not_hold_up_a_copy(remote: Remote, settings: StorageSettings) -> None:
+    """All connections for imports are taken by a server that stays silent; a copy has connections of its own."""
+    patient = settings.model_copy(
+        update={"fetch_connections": 2, "fetch_read_seconds": 60.0, "fetch_total_seconds": 60.0}
+    )
+    slow = remote.put_hanging("/slow.png", b"")
+    fast = remote.put("/fast.png", ok(picture()))
+    async with open_fetchers(patient) as fetchers:
+        hanging = [asyncio.create_task(fetched(fetchers.imports, slow)) for _ in range(8)]
+        await until(lambda: len(remote.visits) == 2)
+        copied = await fetched(fetchers.copies, fast)
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+    assert copied == picture()
+    assert remote.visits == ["/slow.png", "/slow.png", "/fast.png"]
+
+
+async def test_nothing_is_fetched_from_our_own_origin(remote: Remote, settings: StorageSettings) -> None:
+    """Also by a redirect: what lies there is ours already, and a route of ours could call itself for ever."""
+
+    async def look_up(host: str, _port: int) -> list[str]:
+        return [host if host == "127.0.0.1" else "93.184.215.14"]
+
+    remote.put("/a.png", answer(302, "Location: http://site.example/files/generated/a.png"))
+    guard = Guard(settings.outbound_allow_private, look_up, authorities_of(settings.origin))
+    async with open_fetcher(settings, 1, guard) as fetcher:
+        for uri in ("https://site.example/api/img", "http://SITE.example.:80/", remote.url("/a.png")):
+            with pytest.raises(InvalidArgument) as refusal:
+                await fetched(fetcher, uri)
+            assert refusal.value.reason == "URL_NOT_ALLOWED"
+
+
+async def test_a_check_sends_nothing_and_passes_what_cannot_be_looked_up(
+    remote: Remote, settings: StorageSettings
+) -> None:
+    async def look_up(host: str, _port: int) -> list[str]:
+        if host == "lost.example":
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return {"inside.example": ["10.0.0.7"]}.get(host, ["93.184.215.14"])
+
+    guard = Guard(settings.outbound_allow_private, look_up, authorities_of(settings.origin))
+    async with open_fetcher(settings, 1, guard) as fetcher:
+        for uri in ("https://public.example/a", "https://lost.example/a", "https://site.example/a", remote.url("/a")):
+            await fetcher.check(uri)
+        with pytest.raises(InvalidArgument):
+            await fetcher.check("https://inside.example/a")
+
+    assert remote.visits == []

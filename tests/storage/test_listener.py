@@ -129,7 +129,9 @@ async def test_any_other_path_is_404_in_json(
 ) -> None:
     for key in ("uploads/a.png", "pending/a.png", "other/a.png"):
         await put(backend, key)
-    (tmp_path / "objects" / "uploads" / "link.png").symlink_to(tmp_path / "objects" / "uploads" / "a.png")
+    folder = tmp_path / "objects" / "uploads"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "link.png").symlink_to(folder / "a.png")
     url = httpx.URL(str(browser.base_url)).copy_with(raw_path=path.encode())
     answer = await browser.get(url)
 

@@ -1,6 +1,6 @@
 """The image-site door (S0): the routes that front ends of the first seed call, one module for each concern."""
 
-from gateway.doors.image_site import details, diagnostics, generate, shares, storage, stream
+from gateway.doors.image_site import description, details, diagnostics, generate, shares, storage, stream
 from gateway.routing import route
 
 # Static paths stand before those with an id: `list` and `latest` are no ids.
@@ -22,4 +22,6 @@ ROUTES = [
     route("/api/share/latest", GET=shares.latest),
     route("/api/share/{id}", GET=shares.read, PUT=shares.update, DELETE=shares.delete),
     route("/api/check-r2-config", GET=diagnostics.check_r2_config),
+    route("/api/debug-env", GET=diagnostics.debug_env),
+    route("/api/openapi.json", GET=description.openapi),
 ]

@@ -1,4 +1,4 @@
-"""The route by which an operator sees whether pictures have a place; it says yes or no and nothing else."""
+"""The routes by which an operator sees how the town is set up; they say yes or no, and the names of settings."""
 
 from datetime import UTC, datetime
 
@@ -7,16 +7,43 @@ from starlette.responses import Response
 
 from gateway import clients
 from gateway.answers import NO_STORE, Json
+from gateway.doors import health
+from services.chassis.errors import NotFound
 
 MESSAGES = {True: "Storage is configured and serving.", False: "Storage is not serving at the moment."}
+OFF = "This page is switched off. The operator can turn it on with DEBUG_ENV_ENABLED."
 
 
 async def check_r2_config(request: Request) -> Response:
     """GET /api/check-r2-config (contract.md A18); uploads and results share one backend here."""
-    serving = await clients.of(request).serving("storage")
-    config = {
-        "uploadBucketConfigured": serving,
-        "afterimageBucketConfigured": serving,
-        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
-    }
+    serving = await clients.of(request).serving("storage", part=clients.BYTES)
+    config = {"uploadBucketConfigured": serving, "afterimageBucketConfigured": serving, "timestamp": now()}
     return Json({"success": True, "r2Config": config, "message": MESSAGES[serving]}, headers=NO_STORE)
+
+
+async def debug_env(request: Request) -> Response:
+    """GET /api/debug-env (contract.md A18, W-21): the original's keys, with yes or no where it had values and lengths.
+
+    Raises:
+        NotFound: it is switched off, as it is unless an operator turned it on.
+    """
+    settings = request.app.state.settings
+    if not settings.debug_env_enabled:
+        raise NotFound(OFF)
+    town = await health.looked_at(clients.of(request))
+    debug = {
+        "timestamp": now(),
+        "envKeys": sorted(name.upper() for name in settings.model_fields_set),
+        "uploadBucketExists": town.storage,
+        "afterimageBucketExists": town.storage,
+        "nodeEnv": health.environment(settings.origin) == health.PRODUCTION,
+        "appUrl": bool(settings.app_url),
+        "kieApiKeyExists": bool(town.keys and town.keys.provider_keys),
+        "r2Config": {"configured": town.storage, "publicUrl": bool(settings.storage_public_base_url)},
+    }
+    return Json({"success": True, "debug": debug}, headers=NO_STORE)
+
+
+def now() -> str:
+    """This moment as JavaScript's toISOString writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

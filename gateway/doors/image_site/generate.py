@@ -4,7 +4,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, idempotency, parse
+from gateway import callers, clients, idempotency, parse, rate_limits
 from gateway.answers import NO_STORE, Json
 from gateway.doors.image_site import nano_orders, orders, pictures, tasks, waiting
 from services.chassis import failpoints
@@ -35,11 +35,13 @@ async def nano_banana(request: Request) -> Response:
 async def ordered(request: Request, order: generationpb.Generation, field: str, *given: str, **extra: str) -> Response:
     """Place an order with the pictures given in a field; the same Idempotency-Key places it once."""
     patience = waiting.Patience.of(request)
-    create = generationpb.CreateGenerationRequest(generation=order, request_id=idempotency.request_id(request))
+    create = generationpb.CreateGenerationRequest(
+        generation=order, request_id=idempotency.request_id(request), quota_subject=callers.address_of(request)
+    )
     async with pictures.provided(request, field, [value for value in given if value]) as uris:
         create.generation.image_uris.extend(uris)
-        generation = await clients.of(request).generation.CreateGeneration(create, timeout=CREATE_SECONDS)
+        placed = await clients.of(request).generation.CreateGeneration(create, timeout=CREATE_SECONDS)
     await failpoints.reach("accept.answered")
-    applied, news = await waiting.waited(request, generation, patience)
-    headers = NO_STORE | applied | (REPLAYED if generation.joined else {})
-    return Json(tasks.accepted(generation) | extra | news, headers=headers)
+    applied, news = await waiting.waited(request, placed, patience)
+    headers = NO_STORE | applied | rate_limits.of_order(placed) | (REPLAYED if placed.joined else {})
+    return Json(tasks.accepted(placed) | extra | news, headers=headers)

@@ -26,7 +26,7 @@ async def download_url(request: Request) -> Response:
 async def download_and_upload(request: Request) -> Response:
     """POST /api/download-and-upload (contract.md A6)."""
     wish = keeping.wish(await parse.json_object(request))
-    files = PublicFiles(request.app.state.settings.files_base_url)
+    files = PublicFiles(*request.app.state.settings.files_base_urls)
     stored = await keeping.kept(clients.of(request), files, wish)
     return Json(objects.kept(stored, wish), headers=NO_STORE)
 

@@ -12,12 +12,11 @@ from services.chassis.errors import (
     InvalidArgument,
     Unavailable,
 )
-from services.chassis.files import PublicFiles
 from services.chassis.names import new_id
 from services.generation.bell import Bell
 from services.generation.core.counter import Counter
 from services.generation.core.orders import checked
-from services.generation.core.pictures import check_public
+from services.generation.core.pictures import Pictures
 from services.generation.core.worker import LOOK_SECONDS
 from services.generation.model import (
     FINAL,
@@ -29,8 +28,9 @@ from services.generation.model import (
     State,
 )
 from services.generation.ports import FenceLost, GenerationStore, Page
+from services.generation.quota import Charge
 
-MAX_REQUEST_ID_LENGTH = 255  # AIP-155 and the Idempotency-Key draft
+MAX_NAME_LENGTH = 255  # of a request id, as AIP-155 and the Idempotency-Key draft have it, and of a quota's subject
 EVENT_BATCH = 100  # events read at once
 
 
@@ -43,16 +43,21 @@ class Generations:
         bell: Bell,
         counter: Counter,
         models: Mapping[str, ModelSpec],
-        files: PublicFiles,
+        pictures: Pictures,
+        *,
+        daily_quota: int = 0,
     ) -> None:
         self._store = store
         self._bell = bell
         self._models = models
         self._counter = counter
-        self._files = files
+        self._pictures = pictures
+        self._daily_quota = daily_quota
 
-    async def create(self, draft: Draft, request_id: str) -> Generation:
+    async def create(self, draft: Draft, request_id: str, quota_subject: str = "") -> Generation:
         """Store an order and wait a moment for the provider's definite answer.
+
+        A daily quota counts it for its subject once it is stored, whatever becomes of it.
 
         Raises:
             InvalidArgument: the order is not one its model takes.
@@ -60,20 +65,20 @@ class Generations:
             FailedPrecondition: the provider refused the order for good (reason PROVIDER_REJECTED).
             ResourceExhausted, Unavailable: no account can take it soon (see Counter); nothing was billed, and the same
                 request_id orders again.
+            ResourceExhausted: the subject has used up its day (reason RATE_LIMIT).
         """
-        if len(request_id) > MAX_REQUEST_ID_LENGTH or "\x00" in request_id:
-            sentence = "The request id is longer than 255 characters, or holds some that are not text."
-            raise InvalidArgument(sentence, metadata={"field": "request_id"})
+        check_name("request_id", request_id)
+        check_name("quota_subject", quota_subject)
         complete, spec = checked(draft, self._models)
-        check_public(complete.image_uris, self._files)
+        await self._pictures.check(complete.image_uris)
         order = json.dumps(asdict(complete), sort_keys=True, default=str)
         new = Generation(new_id("gen"), complete, spec.family)
-        stored = await self._store.insert(new, request_id, sha256(order.encode()).hexdigest())
-        stored = await self._counter.readmitted(stored)
-        decided = await self._counter.decided(stored)
+        charge = Charge(quota_subject, self._daily_quota) if quota_subject and self._daily_quota else None
+        stored = await self._store.insert(new, request_id, sha256(order.encode()).hexdigest(), charge)
+        decided = await self._counter.decided(await self._counter.readmitted(stored))
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
-        return replace(decided, joined=stored.joined)
+        return replace(decided, joined=stored.joined, quota=stored.quota)
 
     async def get(self, identifier: str) -> Generation:
         """One generation by either id. Raises NotFound."""
@@ -154,6 +159,13 @@ class Generations:
     def models(self) -> Sequence[ModelSpec]:
         """The model table."""
         return tuple(self._models.values())
+
+
+def check_name(field: str, value: str) -> None:
+    """Refuse a caller's own name for something when no column would take it. Raises InvalidArgument."""
+    if len(value) > MAX_NAME_LENGTH or "\x00" in value:
+        sentence = f"{field} is longer than {MAX_NAME_LENGTH} characters, or holds some that are not text."
+        raise InvalidArgument(sentence, metadata={"field": field})
 
 
 def named(generation: Generation) -> dict[str, str]:

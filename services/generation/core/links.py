@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from services.chassis.errors import NotFound, Unavailable
 from services.chassis.names import ID
 from services.generation.answers import Gone, Later
+from services.generation.core.pictures import Pictures
 from services.generation.keyring import Key, Keys
 from services.generation.model import Generation
 from services.generation.ports import GenerationStore, Provider
@@ -13,20 +14,25 @@ from services.generation.ports import GenerationStore, Provider
 class Links:
     """Direct links to results."""
 
-    def __init__(self, store: GenerationStore, keys: Keys, providers: Mapping[str, Provider]) -> None:
+    def __init__(
+        self, store: GenerationStore, keys: Keys, providers: Mapping[str, Provider], pictures: Pictures
+    ) -> None:
         self._store = store
         self._keys = keys
         self._providers = providers
+        self._pictures = pictures
 
     async def create(self, uri: str, identifier: str) -> str:
         """A direct link for a provider's temporary URL; any other URL unchanged.
 
         Raises:
+            InvalidArgument: URL_NOT_ALLOWED, it does not lead to the public internet.
             NotFound: the identifier names no generation, or the provider no longer has the picture (RESULT_GONE).
             Unavailable: no key works, or the provider did not answer.
         """
         owner = next((provider for provider in self._providers.values() if provider.owns(uri)), None)
         if owner is None:
+            self._pictures.require_public(uri, "uri")
             return uri
         if identifier and not ID.fullmatch(identifier):
             raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")

@@ -1,33 +1,40 @@
-"""Refuses pictures to start from that lie in private networks: the provider would fetch them for a stranger."""
+"""Refuses strangers' URLs that do not lead to the public internet: the provider would fetch them on our word."""
 
+import asyncio
 from collections.abc import Sequence
-from ipaddress import ip_address
 
-from services.chassis.errors import InvalidArgument
 from services.chassis.files import PublicFiles
-from services.chassis.names import host_of
+from services.chassis.outbound import require_public
+from services.generation.ports import Archive
 
-PRIVATE_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
-
-
-def check_public(uris: Sequence[str], files: PublicFiles) -> None:
-    """Pass our own files and public hosts.
-
-    The provider does the fetching, so names are not resolved here: what they mean to us is not what they mean to it.
-
-    Raises:
-        InvalidArgument: a URL names a private address or a name that exists in private networks only.
-    """
-    for uri in uris:
-        if not files.key(uri) and is_private(host_of(uri)):
-            sentence = "A picture to start from must lie on the public internet, or be one of our own files."
-            raise InvalidArgument(sentence, metadata={"field": "image_uris"})
+FIELD = "image_uris"
 
 
-def is_private(host: str) -> bool:
-    """True for addresses that are not global, however they are written, and for names without a public meaning."""
-    try:
-        return not ip_address(host.strip("[]")).is_global
-    except ValueError:
-        name = f".{host.rstrip('.').lower()}"
-        return name.endswith(PRIVATE_NAMES) or name.count(".") == 1 or name.rpartition(".")[2].isdigit()
+class Pictures:
+    """Judges URLs of pictures; our own files always pass, and so do the exempt host:port pairs in `allowed`."""
+
+    def __init__(self, files: PublicFiles, archive: Archive, allowed: frozenset[str] = frozenset()) -> None:
+        self._files = files
+        self._archive = archive
+        self._allowed = allowed
+
+    def require_public(self, uri: str, field: str) -> None:
+        """Judge a URL by its form alone.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED.
+        """
+        if not self._files.key(uri):
+            require_public(uri, self._allowed, field)
+
+    async def check(self, uris: Sequence[str]) -> None:
+        """Judge pictures to start from, which the provider will fetch: by form, then by what their names stand for.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED.
+            Unavailable: storage, which alone looks names up, is away.
+        """
+        for uri in uris:
+            self.require_public(uri, FIELD)
+        foreign = [uri for uri in uris if not self._files.key(uri)]
+        await asyncio.gather(*map(self._archive.check, foreign))

@@ -14,7 +14,8 @@ from services.generation.answers import Outcome
 from services.generation.bell import Bell
 from services.generation.model import Attempt, Callback, Event, Generation, State, Story
 from services.generation.ports import NOTHING, Change, Page
-from services.generation.stores import attempts, generations, inbox, outbox, tables
+from services.generation.quota import Charge
+from services.generation.stores import attempts, generations, inbox, outbox, quotas, tables
 
 
 @unbroken
@@ -25,17 +26,20 @@ class SqlStore:
         self._database = database
         self._bell = bell
 
-    async def insert(self, generation: Generation, request_key: str, request_hash: str) -> Generation:
+    async def insert(
+        self, generation: Generation, request_key: str, request_hash: str, charge: Charge | None = None
+    ) -> Generation:
         """See ports."""
         async with self._database.write() as connection:
             if await generations.add(connection, generation, request_key, request_hash) is None:
                 return replace(await generations.of_request(connection, request_key, request_hash), joined=True)
+            quota = await quotas.count(connection, charge) if charge else None
             stored = await generations.find(connection, generation.id)
             await outbox.append(connection, stored)
             await failpoints.reach("accept.before_commit")
         await failpoints.reach("accept.after_commit")
         metrics.created(stored)
-        return self._rung(stored, stored)
+        return replace(self._rung(stored, stored), quota=quota)
 
     async def get(self, identifier: str) -> Generation:
         """See ports."""

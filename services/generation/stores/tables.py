@@ -139,6 +139,14 @@ model_rest = Table(
     Column("rest_until_ms", BigInteger, nullable=False, default=0),
 )
 
+quota_use = Table(  # orders that each caller placed on a day; days that are over are deleted
+    "quota_use",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", Text, primary_key=True),
+    Column("used", BigInteger, nullable=False),
+)
+
 create_mark = Table(  # one for each create that its account's bucket still counts, by the attempt's id
     "create_mark",
     metadata,

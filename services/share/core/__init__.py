@@ -1,5 +1,6 @@
 """The business of sharing: what may be shared, what the lists show, and who may publish or delete."""
 
+from services.share.core.expiry import Expiry
 from services.share.core.shares import Shares
 
-__all__ = ["Shares"]
+__all__ = ["Expiry", "Shares"]

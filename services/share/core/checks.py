@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.outbound import WEB_URL
 from services.share.model import Draft, Facet, Query
 
 MAX_URI_LENGTH = 2048  # what browsers and caches agree to carry
@@ -18,9 +19,6 @@ EPOCH_MS = 946_684_800_000  # 2000-01-01: pictures that claim to be older have a
 DAY_MS = 86_400_000  # how far ahead a client's clock may be
 DEFAULT_STYLE = "default"
 BROKEN = re.compile(r"[\0\ud800-\udfff]")  # NUL and halves of a character: no database and no wire carries them
-PLAIN = r"[^\x00-\x20\x7f-\x9f\ud800-\udfff]"
-# No name and password before the host: they are a disguise for links, or a secret that would be shown to all.
-HTTP_URI = re.compile(rf"https?://(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d{{1,5}})?(?:[/?#]{PLAIN}*)?", re.IGNORECASE)
 
 
 def invalid(field: str, message: str) -> InvalidArgument:
@@ -55,7 +53,7 @@ def draft(given: Draft, now_ms: int) -> Draft:
 
 def uri(field: str, value: str) -> str:
     """An absolute http or https URL."""
-    if len(value) > MAX_URI_LENGTH or not HTTP_URI.fullmatch(value):
+    if len(value) > MAX_URI_LENGTH or not WEB_URL.fullmatch(value):
         name = label(field)
         raise invalid(field, f"{name} must be an http or https URL with a host, at most {MAX_URI_LENGTH} characters.")
     return value
@@ -94,6 +92,18 @@ def batch(size: int) -> None:
     """Refuse a batch that is too large to be read at once."""
     if size > MAX_BATCH:
         raise invalid("names", f"At most {MAX_BATCH} names may be given at once.")
+
+
+def weight(fitting: int, found: int) -> None:
+    """Refuse a batch whose shares do not fit into one message, rather than leave some out."""
+    if fitting < found:
+        raise invalid("names", f"These shares are too large for one answer. Ask for at most {fitting} of them at once.")
+
+
+def block(value: int) -> None:
+    """Refuse a block that there cannot be."""
+    if value < 0:
+        raise invalid("block", "block must not be negative.")
 
 
 def facet(query: Query) -> tuple[Facet, str]:

@@ -8,13 +8,15 @@ from typing import TypeVar
 
 from services.chassis.errors import NotFound, PermissionDenied
 from services.chassis.names import new_id
+from services.chassis.outbound import require_public
 from services.share import seo
 from services.share.core import checks, pages
-from services.share.model import Draft, Page, Policy, Query, Share, Stats, View
+from services.share.model import Draft, Links, Page, Policy, Query, Share, Stats, View
 from services.share.ports import Clock, ShareStore
 
 DEFAULT_PAGE_SIZE = 20  # S0 section 10
 LATEST_SIZE = 12  # S0 section 11
+BLOCK_SIZE = 50_000  # what a sitemap file may hold; sequences only grow, so a full block changes no more
 TOKEN_BYTES = 16  # as many random bits as a random UUID has; nobody guesses it
 T = TypeVar("T")
 
@@ -32,7 +34,8 @@ def digest_of(token: str) -> str:
 class Shares:
     """Everything that can be done with shares. Every method may raise Unavailable.
 
-    own_key takes the object key out of a URL of ours; it is empty for the URLs of others.
+    own_key takes the object key out of a URL of ours; it is empty for the URLs of others. Those must be public by their
+    form, but for the host:port pairs that are allowed.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class Shares:
         *,
         own_key: Callable[[str], str],
         clock: Clock,
+        allowed: frozenset[str] = frozenset(),
     ) -> None:
         self._store, self._policy, self._own_key, self._clock = store, policy, own_key, clock
+        self._allowed = allowed
 
     async def create(self, draft: Draft) -> tuple[Share, str]:
         """Share a picture and return its token; a picture shared before returns that share and no token.
@@ -67,11 +72,13 @@ class Shares:
         """Those that exist, in the order asked.
 
         Raises:
-            InvalidArgument: more than MAX_BATCH were asked.
+            InvalidArgument: more than MAX_BATCH were asked, or more than fit into one message.
         """
         checks.batch(len(share_ids))
         found = await self._store.batch(share_ids)
-        return tuple(found[share_id] for share_id in share_ids if share_id in found)
+        asked = tuple(found[share_id] for share_id in share_ids if share_id in found)
+        checks.weight(len(pages.fitting(asked)), len(asked))
+        return asked
 
     async def list(self, query: Query) -> Page:
         """A page of the gallery, newest first.
@@ -86,6 +93,17 @@ class Shares:
         shown = pages.fitting(found[:size])
         next_token = pages.token(view, shown[-1].sequence) if len(found) > len(shown) else ""
         return Page(shown, next_token, (await self._store.tally(view)).total)
+
+    async def links(self, block: int) -> Links:
+        """The listed shares whose sequence lies in one block, oldest first: what one sitemap file holds.
+
+        Raises:
+            InvalidArgument: block is negative.
+        """
+        checks.block(block)
+        view, after = View(self._policy), block * BLOCK_SIZE
+        blocks = -(-await self._store.last_sequence(view) // BLOCK_SIZE)
+        return Links(await self._store.links(view, after, after + BLOCK_SIZE) if block < blocks else (), blocks)
 
     async def latest(self, page_size: int) -> tuple[Share, ...]:
         """The shares whose pictures were made last, newest first.
@@ -126,22 +144,29 @@ class Shares:
     def _made(self, given: Draft) -> Share:
         now = self._clock()
         draft = checks.draft(given, now)
-        key = self._own_key(draft.generated_uri)
+        generated = self._ref("share.generated_uri", draft.generated_uri)
         label = seo.label(draft.model)
         tags = draft.seo_tags or seo.tags_ja(draft.prompt, draft.style, label)
         return Share(
             id=new_id("share"),
-            generated_ref=key or draft.generated_uri,
-            original_ref=self._own_key(draft.original_uri) or draft.original_uri,
+            generated_ref=generated,
+            original_ref=self._ref("share.original_uri", draft.original_uri),
             prompt=draft.prompt,
             style=draft.style,
             model=draft.model,
             generate_ms=draft.generate_ms,
-            stored=draft.stored or bool(key),
+            stored=draft.stored or generated != draft.generated_uri,
             seo_tags=tags,
             seo=seo.describe(draft.prompt, draft.style, label, tags),
             create_ms=now,
         )
+
+    def _ref(self, field: str, uri: str) -> str:
+        """What is kept of a URL: the key when it is ours."""
+        key = self._own_key(uri)
+        if uri and not key:
+            require_public(uri, self._allowed, field)
+        return key or uri
 
 
 def _existing(found: T | None) -> T:

@@ -7,7 +7,7 @@ from sqlalchemy import Select, delete, insert, select
 
 from services.chassis.database import Database
 from services.chassis.unbroken import unbroken
-from services.share.model import NEWEST, Share, Stats, Tally, View, Visibility
+from services.share.model import NEWEST, Link, Share, Stats, Tally, View, Visibility
 from services.share.stores import statements
 from services.share.stores.rows import to_row, to_share
 from services.share.stores.tables import share, share_tag
@@ -71,6 +71,22 @@ class SqlShares:
         async with self._database.write() as connection:
             result = await connection.execute(delete(share).where(share.c.id == share_id))
         return result.rowcount > 0
+
+    async def links(self, view: View, after: int, until: int) -> tuple[Link, ...]:
+        """Read a range of the primary key."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(statements.links(view, after, until))).all()
+        return tuple(Link(share_id, max(create_ms, publish_ms)) for share_id, create_ms, publish_ms in rows)
+
+    async def last_sequence(self, view: View) -> int:
+        """Read the ends of the ranges of an index."""
+        found = await self.page(view, limit=1)
+        return found[0].sequence if found else 0
+
+    async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
+        """Delete the rows; their tags go with them."""
+        async with self._database.write() as connection:
+            return tuple((await connection.scalars(statements.expire(before_ms, limit))).all())
 
     async def stats(self, now_ms: int) -> Stats:
         """Count in an index."""

@@ -3,9 +3,9 @@
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Column, Select, Subquery, Table, Update, func, select, union_all, update
+from sqlalchemy import Column, Select, Subquery, Table, Update, delete, func, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
 from services.chassis.database import upsert
 from services.share.model import SHOWN, Facet, Share, View, Visibility
@@ -63,6 +63,20 @@ def publish(share_id: str, now_ms: int) -> ReturningUpdate[Any]:
 def publish_tags(sequence: int) -> Update:
     """Let the tags of a share that was just published say so."""
     return _published(update(share_tag).where(share_tag.c.sequence == sequence), share_tag)
+
+
+def links(view: View, after: int, until: int) -> Select[Any]:
+    """What a sitemap needs of the shares of a list that is not narrowed, within a range of sequences."""
+    shown = share.c.visibility.in_([int(each) for each in SHOWN[view.policy]])
+    columns = select(share.c.id, share.c.create_ms, share.c.publish_ms)
+    return columns.where(shown, share.c.sequence > after, share.c.sequence <= until).order_by(share.c.sequence)
+
+
+def expire(before_ms: int, limit: int) -> ReturningDelete[Any]:
+    """Delete the oldest shares that neither began nor were published since."""
+    old = select(share.c.id).where(share.c.create_ms < before_ms, share.c.publish_ms < before_ms)
+    chosen = old.order_by(share.c.create_ms).limit(limit)
+    return delete(share).where(share.c.id.in_(chosen)).returning(share.c.id)
 
 
 def counts() -> Select[Any]:

@@ -42,6 +42,7 @@ share = Table(
     Index("share_by_model", "model", "visibility", "sequence"),
     Index("share_by_generate_ms", "visibility", "generate_ms", "sequence"),
     Index("share_by_stored", "stored", "visibility"),
+    Index("share_by_create_ms", "create_ms"),
 )
 
 share_tag = Table(

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Lock
 
@@ -46,3 +48,13 @@ class DraftFile:
         with self._lock, translated():
             self._file.close()
             self.path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def drafted(folder: Path) -> AsyncIterator[DraftFile]:
+    """Open a draft in a folder; leaving the context removes it."""
+    draft = await asyncio.to_thread(DraftFile, folder)
+    try:
+        yield draft
+    finally:
+        await asyncio.to_thread(draft.discard)

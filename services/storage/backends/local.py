@@ -1,43 +1,45 @@
 """Keeps objects as files of a local folder: link() makes each appear whole, at once, and for one writer only."""
 
 import asyncio
-import hashlib
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 
 from services.chassis import failpoints
 from services.chassis.errors import DataLoss
-from services.storage.backends.draft import DraftFile
-from services.storage.backends.tree import link_file, open_file, remove_file, remove_old, translated
-from services.storage.model import Stat
+from services.storage.backends.draft import DraftFile, drafted
+from services.storage.backends.hashes import Hashes
+from services.storage.backends.tree import full, link_file, open_file, remove_file, remove_old, translated, walk
+from services.storage.model import UNLABELLED, Label, Listed, Stat
 from services.storage.ports import DRAFT_SECONDS, Draft
 
 CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
 DRAFTS = ".drafts"  # a key never begins with a dot, so no reader can name a draft
+LIST_BATCH = 500  # keys fetched in one visit to a thread
 
 
 class LocalFiles:
-    """The Backend and the PublicFolder on a folder whose file system has hard links."""
+    """The Backend on a folder whose file system has hard links."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
+        self._hashes = Hashes()
 
-    @asynccontextmanager
-    async def draft(self) -> AsyncIterator[DraftFile]:
+    def draft(self) -> AbstractAsyncContextManager[DraftFile]:
         """Open a file in the same file system, so that it can be linked to its key."""
-        draft = await asyncio.to_thread(DraftFile, self._root / DRAFTS)
-        try:
-            yield draft
-        finally:
-            await asyncio.to_thread(draft.discard)
+        return drafted(self._root / DRAFTS)
 
-    async def put(self, key: str, draft: Draft) -> bool:
-        """Sync the bytes, then link them to the key."""
-        return await asyncio.to_thread(self._put, key, draft)
+    async def put(self, key: str, draft: Draft, label: Label = UNLABELLED) -> bool:
+        """Sync the bytes, then link them to the key; the row is what keeps the label."""
+        del label
+        if draft.path.parent == self._root / DRAFTS:
+            return await asyncio.to_thread(self._put, key, draft)
+        async with self._copied(draft) as own:
+            return await asyncio.to_thread(self._put, key, own)
 
     async def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
         """Read in pieces, each in a thread."""
@@ -51,9 +53,25 @@ class LocalFiles:
                 rest -= len(chunk)
                 yield chunk
 
+    async def size(self, key: str) -> int | None:
+        """Ask the file system."""
+        return await asyncio.to_thread(self._size, key)
+
     async def stat(self, key: str) -> Stat | None:
         """Read the file once to hash it."""
         return await asyncio.to_thread(self._stat, key)
+
+    async def keys(self, prefix: str, after: str = "") -> AsyncIterator[Listed]:
+        """Walk the folders, some hundred files at a time."""
+        found = walk(self._root, prefix, after)
+        while batch := await asyncio.to_thread(self._batch, found):
+            for listed in batch:
+                yield listed
+
+    async def upload_uri(self, key: str, content_type: str, size: int, seconds: int) -> str:
+        """Our own door takes uploads."""
+        del key, content_type, size, seconds
+        return ""
 
     async def delete(self, key: str) -> None:
         """Remove the file."""
@@ -64,12 +82,36 @@ class LocalFiles:
         """Remove what was abandoned, drafts and objects under the prefix."""
         now = time.time()
         with translated():
-            await asyncio.to_thread(remove_old, self._root, [prefix], now - age_seconds)
+            await asyncio.to_thread(remove_old, self._root, prefix.split("/"), now - age_seconds)
             await asyncio.to_thread(remove_old, self._root, [DRAFTS], now - DRAFT_SECONDS)
 
     async def path(self, key: str) -> Path | None:
         """Look whether the key is a file that may be sent."""
         return await asyncio.to_thread(self._path, key)
+
+    async def ping(self) -> None:
+        """Look whether there is a folder, and room in it."""
+        await asyncio.to_thread(self._ping)
+
+    def _ping(self) -> None:
+        with translated():
+            self._root.mkdir(parents=True, exist_ok=True)
+            if not os.statvfs(self._root).f_bavail:
+                raise full()
+
+    @asynccontextmanager
+    async def _copied(self, draft: Draft) -> AsyncIterator[DraftFile]:
+        """A draft of ours with the bytes of one that another backend spooled: a link cannot leave its file system."""
+        async with self.draft() as own:
+            with translated(), draft.path.open("rb") as file:
+                while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    await own.write(chunk)
+            yield own
+
+    @staticmethod
+    def _batch(found: Iterator[Listed]) -> list[Listed]:
+        with translated():
+            return list(islice(found, LIST_BATCH))
 
     def _path(self, key: str) -> Path | None:
         file = self._open(key)
@@ -91,10 +133,16 @@ class LocalFiles:
             failpoints.reach_in_thread("put.linked")
         return not taken or self._stat(key) == Stat(draft.size, draft.sha256)
 
+    def _size(self, key: str) -> int | None:
+        file = self._open(key)
+        if file is None:
+            return None
+        with translated(), file:
+            return os.fstat(file.fileno()).st_size
+
     def _stat(self, key: str) -> Stat | None:
         file = self._open(key)
         if file is None:
             return None
         with translated(), file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return Stat(file.tell(), digest)
+            return self._hashes.of(file)

@@ -9,6 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
+from services.storage.model import Listed
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # ELOOP: a symbolic link, which we never follow
@@ -26,9 +27,18 @@ def translated() -> Iterator[None]:
 
 
 def _failure(error: OSError) -> KawaiiError:
-    if error.errno in FULL:
-        return ResourceExhausted("The storage is full; nothing was kept. Tell the operator.", "STORAGE_FULL")
-    return Unavailable("The storage does not work at the moment. Try again shortly.", "STORAGE_DOWN", retry_after=1)
+    return full() if error.errno in FULL else down()
+
+
+def full() -> ResourceExhausted:
+    """The refusal of a place without room."""
+    return ResourceExhausted("The storage is full; nothing was kept. Tell the operator.", "STORAGE_FULL")
+
+
+def down(retry_after: float = 1) -> Unavailable:
+    """The refusal of a place that does not work."""
+    sentence = "The storage does not work at the moment. Try again shortly."
+    return Unavailable(sentence, "STORAGE_DOWN", retry_after=retry_after)
 
 
 @contextmanager
@@ -94,3 +104,44 @@ def remove_old(root: Path, parts: Sequence[str], before: float) -> None:
             with suppress(FileNotFoundError):  # another process reaps too
                 if entry.stat(follow_symlinks=False).st_mtime < before:
                     os.unlink(entry.name, dir_fd=chain[-1])
+
+
+def walk(root: Path, prefix: str, after: str) -> Iterator[Listed]:
+    """The regular files whose key begins with the prefix and comes after `after`, by the order of their keys."""
+    with suppress(FileNotFoundError), folders(root, ()) as chain:
+        yield from _below(chain[-1], "", prefix, after)
+
+
+def _below(descriptor: int, folder: str, prefix: str, after: str) -> Iterator[Listed]:
+    for name in _names(descriptor):
+        key = folder + name
+        if name.endswith("/") and _may_hold(key, prefix, after):
+            with suppress(FileNotFoundError), folders_in(descriptor, name) as inner:
+                yield from _below(inner, key, prefix, after)
+        elif not name.endswith("/") and key.startswith(prefix) and key > after:
+            with suppress(FileNotFoundError):  # removed since we read its name
+                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                yield Listed(key, found.st_size, found.st_mtime)
+
+
+def _names(descriptor: int) -> list[str]:
+    """Files, and folders with the slash that decides their place in the order of keys; none that begin with a dot."""
+    with os.scandir(descriptor) as entries:
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+        files = [entry.name for entry in shown if entry.is_file(follow_symlinks=False)]
+        return sorted(files + [f"{entry.name}/" for entry in shown if entry.is_dir(follow_symlinks=False)])
+
+
+def _may_hold(folder: str, prefix: str, after: str) -> bool:
+    wanted = folder.startswith(prefix) or prefix.startswith(folder)
+    return wanted and (folder > after or after.startswith(folder))
+
+
+@contextmanager
+def folders_in(descriptor: int, name: str) -> Iterator[int]:
+    """A descriptor of a folder within a folder."""
+    inner = os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=descriptor)
+    try:
+        yield inner
+    finally:
+        os.close(inner)

@@ -7,6 +7,7 @@ from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unav
 from services.storage.core import keys
 from services.storage.core.flights import Flights
 from services.storage.core.intake import pour, type_of
+from services.storage.core.register import register
 from services.storage.model import PICTURE_TYPES, ImportOrder, PictureType, Source, StoredObject
 from services.storage.ports import Backend, Draft, Fetcher, ObjectStore
 
@@ -61,17 +62,16 @@ class Imports:
                 await pour(chunks, draft, self._max_bytes)
             await failpoints.reach("download.done")
             kind = type_of(draft)
-            key = await self._put(order, kind, draft)
-            if not key:
-                return await self._kept_first(order)
-            return await self._store.add(_object(order, key, kind, draft.size, draft.sha256))
+            put = await self._put(order, kind, draft)
+            return await register(self._backend, self._store, put) if put else await self._kept_first(order)
 
-    async def _put(self, order: ImportOrder, kind: PictureType, draft: Draft) -> str:
-        """Put the draft under the first free key; empty when a generation's picture is already another."""
+    async def _put(self, order: ImportOrder, kind: PictureType, draft: Draft) -> StoredObject | None:
+        """Put the draft under the first free key; None when a generation's picture is already another."""
         for key in self._wishes(order, kind):
-            if await self._backend.put(key, draft):
-                return key
-        return ""
+            imported = _object(order, key, kind, draft.size, draft.sha256)
+            if await self._backend.put(key, draft, imported.label):
+                return imported
+        return None
 
     def _wishes(self, order: ImportOrder, kind: PictureType) -> tuple[str, ...]:
         if order.generation_id:

@@ -8,8 +8,9 @@ from services.chassis.errors import Aborted, InvalidArgument, NotFound
 from services.storage.core import keys, pages
 from services.storage.core.imports import Imports
 from services.storage.core.intake import pour, type_of
+from services.storage.core.register import register
 from services.storage.model import Cursor, Filter, ImportOrder, Page, Source, StoredObject, UploadSpec
-from services.storage.ports import Backend, Fetcher, ObjectStore
+from services.storage.ports import Backend, Fetchers, ObjectStore
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Objects:
         self,
         backend: Backend,
         store: ObjectStore,
-        fetcher: Fetcher,
+        fetchers: Fetchers,
         limits: Limits,
         *,
         own_key: Callable[[str], str],
@@ -38,7 +39,9 @@ class Objects:
         self._limits = limits
         self._own_key = own_key
         self._keys = keys.Keys(clock)
-        self._imports = Imports(backend, store, fetcher, self._keys, limits.result_bytes)
+        self._fetchers = fetchers
+        self._imports = Imports(backend, store, fetchers.imports, self._keys, limits.result_bytes)
+        self._copies = Imports(backend, store, fetchers.copies, self._keys, limits.result_bytes)
 
     async def upload(self, spec: UploadSpec, chunks: AsyncIterator[bytes]) -> StoredObject:
         """Keep a file that a client sends.
@@ -52,8 +55,6 @@ class Objects:
             await pour(chunks, draft, min(spec.max_bytes or limit, limit))
             kind = type_of(draft)
             key = self._keys.new(prefix, kind)
-            if not await self._backend.put(key, draft):
-                raise Aborted("Two uploads drew the same key. Send the file again.")
             uploaded = StoredObject(
                 key=key,
                 content_type=kind.content_type,
@@ -63,7 +64,9 @@ class Objects:
                 generation_id=spec.generation_id or None,
                 original_name=spec.original_name,
             )
-        return await self._store.add(uploaded)
+            if not await self._backend.put(key, draft, uploaded.label):
+                raise Aborted("Two uploads drew the same key. Send the file again.")
+        return await register(self._backend, self._store, uploaded)
 
     async def import_(self, order: ImportOrder) -> StoredObject:
         """Keep a copy of what a URL names; the object of a URL of ours is returned without a fetch.
@@ -75,9 +78,19 @@ class Objects:
         """
         if key := self._own_key(order.source_uri):
             return await self.get(key)
-        kept = await self._imports.run(order)
+        lane = self._copies if order.generation_id else self._imports
+        kept = await lane.run(order)
         await failpoints.reach("put.reply_lost")
         return kept
+
+    async def check(self, uri: str) -> None:
+        """Refuse a URL that somebody else shall fetch for a client, as a fetch of ours would be; ours pass.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED.
+        """
+        if not self._own_key(uri):
+            await self._fetchers.imports.check(uri)
 
     async def get(self, key: str) -> StoredObject:
         """What is known of an object.

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from services.storage.core import keys
 from services.storage.core.flights import Flights
 from services.storage.core.intake import pour, too_large, type_of
+from services.storage.core.register import register
 from services.storage.core.tickets import Ticket, Tickets
 from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
 from services.storage.ports import Backend, ObjectStore
@@ -51,7 +53,8 @@ class Uploads:
         expire_ms = self._clock() + self._lifetime * 1000
         link = UploadLink(self._keys.upload(kind), kind.content_type, size, original_name, expire_ms)
         await self._store.add_link(link)
-        return IssuedLink(link, self._tickets.token(Ticket(link.key, link.size, link.expire_ms)))
+        place = await self._backend.upload_uri(keys.pending(link.key), kind.content_type, size, self._lifetime)
+        return IssuedLink(link, self._tickets.token(Ticket(link.key, link.size, link.expire_ms)), place)
 
     async def receive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
         """Take the bytes that the holder of a token brings; they wait where nobody can read them.
@@ -94,7 +97,7 @@ class Uploads:
         link = await self._store.get_link(key)
         if link is None:
             raise NotFound("There is no such upload link. Ask for a new one.")
-        if not await self._backend.stat(keys.pending(key)):
+        if await self._backend.size(keys.pending(key)) is None:
             raise FailedPrecondition("Nothing was sent to the upload link yet. PUT the file first.", "NOT_UPLOADED")
         uploaded = await self._moved(link)
         await self._backend.delete(keys.pending(key))
@@ -106,7 +109,6 @@ class Uploads:
             if type_of(draft).content_type != link.content_type:
                 sentence = f"The file is not the {link.content_type} that was declared."
                 raise InvalidArgument(sentence, "INVALID_IMAGE")
-            await self._backend.put(link.key, draft)
             uploaded = StoredObject(
                 key=link.key,
                 content_type=link.content_type,
@@ -115,7 +117,14 @@ class Uploads:
                 source=Source.UPLOAD,
                 original_name=link.original_name,
             )
-        return await self._store.add(uploaded)
+            if not await self._backend.put(link.key, draft, uploaded.label):
+                uploaded = await self._confirmed_before(uploaded)
+        return await register(self._backend, self._store, uploaded)
+
+    async def _confirmed_before(self, uploaded: StoredObject) -> StoredObject:
+        """What an earlier confirmation put there before it died, although the link's holder sent other bytes since."""
+        stat = await self._backend.stat(uploaded.key)
+        return replace(uploaded, size=stat.size, sha256=stat.sha256) if stat else uploaded
 
 
 def _declared(content_type: str) -> PictureType:

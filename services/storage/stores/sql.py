@@ -19,12 +19,13 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    update,
 )
 
 from services.chassis import failpoints
 from services.chassis.database import Database, db_now, upsert
 from services.chassis.unbroken import unbroken
-from services.storage.model import Cursor, Filter, StoredObject, UploadLink
+from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink
 
 METADATA = MetaData()
 KEY = String(512, collation="C").with_variant(String(512), "sqlite")
@@ -129,6 +130,13 @@ class SqlObjects:
         async with self._database.read() as connection:
             rows = await connection.execute(newest.limit(limit))
             return tuple(StoredObject(*row) for row in rows)
+
+    async def correct(self, key: str, stat: Stat) -> StoredObject | None:
+        """Write what the bytes are."""
+        statement = update(OBJECTS).where(OBJECTS.c.key == key).values(size=stat.size, sha256=stat.sha256)
+        async with self._database.write() as connection:
+            row = (await connection.execute(statement.returning(*FIELDS))).one_or_none()
+        return StoredObject(*row) if row else None
 
     async def delete(self, key: str) -> None:
         """Remove a row."""

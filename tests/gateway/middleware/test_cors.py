@@ -2,13 +2,21 @@
 
 import httpx
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from gateway.middleware.cors import Cors
 from tests.gateway.conftest import Connect
 
 LIST = "https://our.site,http://localhost:3000"
 COMMON = {
     "access-control-allow-methods": "GET, POST, PUT, DELETE, OPTIONS",
     "access-control-allow-headers": "Content-Type, Authorization, Idempotency-Key, Prefer, X-Request-Id, X-Share-Token",
+    "access-control-expose-headers": (
+        "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, "
+        "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+        "Idempotent-Replayed, Preference-Applied, Location, ETag"
+    ),
     "access-control-max-age": "86400",
     "vary": "Origin",
 }
@@ -77,3 +85,14 @@ async def test_failures_can_be_read_by_other_origins_too(client: httpx.AsyncClie
 
     assert response.status_code == 400
     assert cors(response)["access-control-allow-origin"] == "https://a.example"
+
+
+async def test_what_an_answer_varies_by_already_stays() -> None:
+    async def in_two_languages(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response("hello", headers={"Vary": "Accept-Language"})(scope, receive, send)
+
+    transport = httpx.ASGITransport(Cors(in_two_languages, ["https://our.site"]))
+    async with httpx.AsyncClient(transport=transport, base_url="https://our.site") as client:
+        response = await client.get("/", headers={"Origin": "https://our.site"})
+
+    assert response.headers["vary"] == "Accept-Language, Origin"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.chassis.errors import NotFound, Unavailable
+from services.chassis.errors import InvalidArgument, NotFound, Unavailable
 from services.generation.answers import Gone, Later
 from tests.generation.town import Town
 
@@ -31,9 +31,17 @@ async def test_the_providers_own_id_will_do(town: Town) -> None:
     assert await town.links.create(URI, "task1") == FRESH
 
 
-@pytest.mark.parametrize("uri", ["https://example.org/a.png", "/files/a.png", "", "https://[::1"])
+@pytest.mark.parametrize("uri", ["https://example.org/a.png", "http://localhost:8080/files/uploads/a.png"])
 async def test_any_other_url_stays_as_it_is(town: Town, uri: str) -> None:
     assert await town.links.create(uri, "") == uri
+
+
+@pytest.mark.parametrize("uri", ["/files/a.png", "", "https://[::1", "http://169.254.169.254/", "http://localhost/a"])
+async def test_a_url_that_is_not_public_is_not_handed_back(town: Town, uri: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await town.links.create(uri, "")
+
+    assert caught.value.reason == "URL_NOT_ALLOWED"
 
 
 @pytest.mark.parametrize("identifier", ["gen_nobody", "a\x00b", "../x"])

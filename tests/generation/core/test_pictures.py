@@ -4,9 +4,20 @@ import pytest
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.files import PublicFiles
-from services.generation.core.pictures import check_public
+from services.generation.core.pictures import Pictures
+from tests.generation.town import FakeArchive
 
 FILES = PublicFiles("http://localhost:8080/files")
+
+
+@pytest.fixture
+def archive() -> FakeArchive:
+    return FakeArchive()
+
+
+@pytest.fixture
+def pictures(archive: FakeArchive) -> Pictures:
+    return Pictures(FILES, archive, frozenset({"127.0.0.1:50056"}))
 
 
 @pytest.mark.parametrize(
@@ -19,28 +30,48 @@ FILES = PublicFiles("http://localhost:8080/files")
         "http://10.0.0.8/x.png",
         "http://[::1]/x.png",
         "http://[fd00::1]/x.png",
+        "http://[64:ff9b::a9fe:a9fe]/x.png",
         "http://localhost/x.png",
         "http://localhost:8080/api/health",
         "http://storage/x.png",
         "http://db.internal/x.png",
         "http://printer.local./x.png",
+        "http://user:word@example.com/x.png",
+        "https://example.com:22/x.png",
+        "http://127.0.0.1:50057/x.png",
     ],
 )
-def test_a_picture_in_a_private_network_is_refused(uri: str) -> None:
+async def test_a_picture_in_a_private_network_is_refused_before_any_name_is_looked_up(
+    pictures: Pictures, archive: FakeArchive, uri: str
+) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        check_public([uri], FILES)
+        await pictures.check(["https://example.com/x.png", uri])
 
-    assert refused.value.metadata["field"] == "image_uris"
+    assert (refused.value.reason, refused.value.metadata["field"]) == ("URL_NOT_ALLOWED", "image_uris")
+    assert archive.checked == []
+
+
+async def test_a_public_name_that_leads_inside_is_refused_by_who_looks_it_up(pictures: Pictures) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await pictures.check(["https://inside.example.com/x.png"])
+
+    assert refused.value.reason == "URL_NOT_ALLOWED"
 
 
 @pytest.mark.parametrize(
-    "uri",
+    ("uri", "is_looked_up"),
     [
-        "https://example.com/x.png",
-        "http://93.184.216.34/x.png",
-        "https://pub-1234.r2.dev/uploads/x.png",
-        "http://localhost:8080/files/uploads/1700000000000-ab.png",
+        ("https://example.com/x.png", True),
+        ("http://93.184.216.34/x.png", True),
+        ("https://pub-1234.r2.dev/uploads/x.png", True),
+        ("http://127.0.0.1:50056/tempfile/x.png", True),
+        ("http://localhost:8080/files/uploads/1700000000000-ab.png", False),
+        ("HTTP://LOCALHOST:8080/files/uploads/1700000000000-ab.png?v=1", False),
     ],
 )
-def test_public_pictures_and_our_own_files_pass(uri: str) -> None:
-    check_public([uri], FILES)
+async def test_public_pictures_exempt_places_and_our_own_files_pass(
+    pictures: Pictures, archive: FakeArchive, uri: str, *, is_looked_up: bool
+) -> None:
+    await pictures.check([uri])
+
+    assert archive.checked == [uri] * is_looked_up

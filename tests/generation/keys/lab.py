@@ -15,6 +15,7 @@ from services.chassis.supervisor import supervised
 from services.generation.bell import Bell
 from services.generation.core import Counter, Generations
 from services.generation.core.loops import Crew, make_loops
+from services.generation.core.pictures import Pictures
 from services.generation.keyring import Key
 from services.generation.model import Draft
 from services.generation.plan import Bounds, Plan
@@ -85,7 +86,8 @@ async def working(database: Database, url: str, keys: Sequence[Key], plan: Plan)
         store, pool = SqlStore(database, bell), await open_keys(database, bell, keys, CREATES)
         crew = Crew(store, bell, pool, kie, make_providers(kie), FakeArchive(), nowhere, plan)
         async with supervised(make_loops(crew, BOUNDS)):
-            yield Lab(Generations(store, bell, Counter(store, bell, pool, plan), MODELS, FILES), store, pool)
+            counter, pictures = Counter(store, bell, pool, plan), Pictures(FILES, FakeArchive())
+            yield Lab(Generations(store, bell, counter, MODELS, pictures), store, pool)
 
 
 def nowhere(_family: str, token: str) -> str:

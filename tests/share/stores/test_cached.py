@@ -1,7 +1,7 @@
 """The cache before a store: it saves work, and no answer depends on it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any, Protocol
 
@@ -11,17 +11,20 @@ from sqlalchemy import delete
 
 from services.chassis.cache import Cache
 from services.chassis.database import Database
+from services.chassis.unbroken import settled
 from services.share.model import Policy, Share, View
 from services.share.ports import Clock
 from services.share.stores.cached import LATEST_KEY, STATS_KEY, CachedShares, Freshness
+from services.share.stores.slot import MAX_CHANGES
 from services.share.stores.sql import SqlShares
 from services.share.stores.tables import share as table
+from tests.share.conftest import unheard
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 NOW_MS = 7  # what the statistics are stamped with
-FRESHNESS = Freshness(latest=600, total=10, stats=60)
+FRESHNESS = Freshness(record=60, list=60, latest=600, total=10, stats=60)
 
 
 class Valkey(Protocol):
@@ -45,7 +48,7 @@ def clock_from(start_ms: int) -> Clock:
 
 @pytest.fixture
 def store(database: Database, cache: Cache, clock: Clock) -> CachedShares:
-    return CachedShares(SqlShares(database), cache, FRESHNESS, clock)
+    return CachedShares(SqlShares(database), cache, FRESHNESS, clock, unheard)
 
 
 async def forget_behind(database: Database, share: Share) -> None:
@@ -70,8 +73,100 @@ async def test_the_latest_twelve_come_from_the_cache(
 
     assert await store.latest(ALL, 12) == (kept,)
     assert await store.latest(ALL, 11) == ()
+    assert await store.latest(View(Policy.TEXT_TO_IMAGE), 12) == ()
     assert 590 < int(valkey.redis.ttl(LATEST_KEY)) <= 600
     assert 50 < int(valkey.redis.ttl(STATS_KEY)) <= 60
+
+
+async def test_records_and_the_first_page_come_from_the_cache(
+    store: CachedShares, make: Make, database: Database, valkey: Valkey
+) -> None:
+    kept = [await store.insert(make(), "d") for _ in range(3)][::-1]
+    assert await store.page(ALL, limit=2) == tuple(kept[:2])
+    await forget_behind(database, kept[1])
+
+    assert await store.find(kept[1].id) == kept[1]
+    assert await store.page(ALL, limit=2) == tuple(kept[:2])
+    assert await store.page(ALL, limit=100, skip=1) == tuple(kept[1:])
+    assert await store.page(ALL, limit=101, skip=1) == (kept[2],)
+    assert {b"share:list", b"share:" + kept[1].id.encode()} <= set(valkey.redis.scan_iter())
+
+
+async def test_the_first_page_shows_no_share_that_has_gone(
+    store: CachedShares, make: Make, database: Database, valkey: Valkey
+) -> None:
+    kept = [await store.insert(make(), "d") for _ in range(3)][::-1]
+    await store.page(ALL, limit=2)
+    await forget_behind(database, kept[1])
+    valkey.redis.delete("share:" + kept[1].id)
+
+    assert await store.page(ALL, limit=2) == (kept[0], kept[2])
+
+
+async def test_another_replica_hears_of_a_deletion_that_its_reader_overtook(
+    store: CachedShares, make: Make, database: Database, valkey: Valkey, cache: Cache, clock: Clock
+) -> None:
+    """The reader of another replica writes what it read before the deletion after the deletion of the key."""
+    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock, unheard)
+    replica = CachedShares(SqlShares(database), cache, FRESHNESS, clock, async_(other.hear))
+    kept = await store.insert(make(), "d")
+    await other.find(kept.id)
+    late = valkey.redis.get("share:" + kept.id)
+    assert await replica.delete(kept.id)
+    valkey.redis.set("share:" + kept.id, late)
+
+    assert await other.find(kept.id) is None
+
+
+def async_(hear: Callable[[str], None]) -> Callable[[str], Awaitable[None]]:
+    """A bulletin without a way between."""
+
+    async def announce(notice: str) -> None:
+        hear(notice)
+
+    return announce
+
+
+async def test_more_changes_than_are_known_one_by_one_make_every_record_unbelieved(
+    store: CachedShares, make: Make, database: Database
+) -> None:
+    kept = await store.insert(make(), "d")
+    await store.find(kept.id)
+    await forget_behind(database, kept)
+    for number in range(MAX_CHANGES + 1):
+        store.hear(f"share_x{number}")
+
+    assert await store.find(kept.id) is None
+
+
+async def test_a_writer_that_gives_up_leaves_no_old_answer_behind(
+    database: Database, cache: Cache, clock: Clock, make: Make
+) -> None:
+    slow = SlowDeletion(database)
+    store = CachedShares(slow, cache, FRESHNESS, clock, unheard)
+    kept = await store.insert(make(), "d")
+    writer = asyncio.create_task(store.delete(kept.id))
+    await slow.has_begun.wait()
+    writer.cancel()
+    await asyncio.gather(writer, return_exceptions=True)
+    assert await store.find(kept.id) == kept
+    slow.may_go.set()
+    await settled()
+
+    assert await store.find(kept.id) is None
+
+
+class SlowDeletion(SqlShares):
+    """Holds a deletion back until told."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.has_begun, self.may_go = asyncio.Event(), asyncio.Event()
+
+    async def delete(self, share_id: str) -> bool:
+        self.has_begun.set()
+        await self.may_go.wait()
+        return await super().delete(share_id)
 
 
 async def test_a_total_is_counted_once_and_newer_shares_are_added(
@@ -137,7 +232,7 @@ async def test_a_reader_that_is_overtaken_by_a_change_does_not_bring_the_old_ans
     database: Database, cache: Cache, clock: Clock, make: Make
 ) -> None:
     slow = Slow(database)
-    store = CachedShares(slow, cache, FRESHNESS, clock)
+    store = CachedShares(slow, cache, FRESHNESS, clock, unheard)
     first = await store.insert(make(), "d")
     reader = asyncio.create_task(store.latest(ALL, 12))
     await slow.has_read.wait()
@@ -151,7 +246,7 @@ async def test_a_reader_that_is_overtaken_by_a_change_does_not_bring_the_old_ans
 async def test_another_replica_sees_a_change_at_once(
     store: CachedShares, make: Make, database: Database, cache: Cache, clock: Clock
 ) -> None:
-    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock)
+    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock, unheard)
     kept = await store.insert(make(), "d")
     await warm(other)
     assert await store.latest(ALL, 12) == (kept,)
@@ -168,10 +263,10 @@ async def test_a_value_from_the_future_or_from_before_the_start_is_not_believed(
 ) -> None:
     """Clocks step back, and a database may be another one after a restart."""
     kept = await SqlShares(database).insert(make(), "d")
-    await warm(CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(2000)))
+    await warm(CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(2000), unheard))
     await forget_behind(database, kept)
 
-    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(started))
+    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(started), unheard)
 
     assert await other.latest(ALL, 12) == ()
     assert (await other.tally(ALL)).total == (await other.stats(NOW_MS)).total == 0

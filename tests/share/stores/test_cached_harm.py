@@ -13,12 +13,13 @@ from services.share.model import Policy, Share, View
 from services.share.ports import Clock
 from services.share.stores.cached import CachedShares, Freshness
 from services.share.stores.sql import SqlShares
+from tests.share.conftest import unheard
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 NOW_MS = 7  # what the statistics are stamped with
-FRESHNESS = Freshness(latest=600, total=10, stats=60)
+FRESHNESS = Freshness(record=60, list=60, latest=600, total=10, stats=60)
 
 
 class Valkey(Protocol):
@@ -42,12 +43,13 @@ def clock_from(start_ms: int) -> Clock:
 
 @pytest.fixture
 def store(database: Database, cache: Cache, clock: Clock) -> CachedShares:
-    return CachedShares(SqlShares(database), cache, FRESHNESS, clock)
+    return CachedShares(SqlShares(database), cache, FRESHNESS, clock, unheard)
 
 
 async def warm(store: CachedShares) -> None:
     """Fill the cache."""
     await store.latest(ALL, 12)
+    await store.page(ALL, limit=21)
     await store.tally(ALL)
     await store.stats(NOW_MS)
 
@@ -72,32 +74,53 @@ async def test_garbage_is_ignored_and_overwritten(
     kept = await store.insert(make(), "d")
     await warm(store)
     written = [(key, valkey.redis.get(key)) for key in valkey.redis.scan_iter()]
-    assert len(written) == 3
+    assert len(written) == 5
     for key, _ in written:
         valkey.redis.set(key, garbage)
 
-    assert await store.latest(ALL, 12) == (kept,)
+    assert await store.latest(ALL, 12) == await store.page(ALL, limit=21) == (kept,)
+    assert await store.find(kept.id) == kept
     assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == 1
     for key, value in written:
         assert valkey.redis.get(key) not in (None, garbage), value
+
+
+async def test_a_key_of_another_type_is_healed(store: CachedShares, make: Make, valkey: Valkey) -> None:
+    kept = await store.insert(make(), "d")
+    await warm(store)
+    keys = list(valkey.redis.scan_iter())
+    for key in keys:
+        valkey.redis.delete(key)
+        valkey.redis.rpush(key, "somebody else's")
+
+    assert await store.page(ALL, limit=21) == (kept,)
+    await warm(store)
+
+    assert {valkey.redis.type(key) for key in keys} == {b"string"}
 
 
 async def test_flushing_and_killing_the_cache_changes_no_answer(
     store: CachedShares, make: Make, valkey: Valkey
 ) -> None:
     shown: list[Share] = []
+
+    async def check() -> None:
+        assert await store.latest(ALL, 12) == await store.page(ALL, limit=12) == tuple(shown)
+        assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == len(shown)
+        assert await store.batch([each.id for each in shown]) == {each.id: each for each in shown}
+
     harm: list[Callable[[], object]] = [valkey.redis.flushall, valkey.kill, valkey.start, valkey.redis.flushall]
     for each in (*harm, *harm):
         shown.insert(0, await store.insert(make(), "d"))
         await warm(store)
         each()
-        assert await store.latest(ALL, 12) == tuple(shown)
-        assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == len(shown)
-        assert await store.delete(shown.pop().id)
-        assert await store.latest(ALL, 12) == tuple(shown)
-        assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == len(shown)
+        await check()
+        gone = shown.pop()
+        assert await store.delete(gone.id)
+        assert await store.find(gone.id) is None
+        await check()
         shown.insert(0, await store.insert(make(), "d"))
         published = await store.publish(shown[0].id, 5)
         assert published
         shown[0] = published
-        assert await store.latest(ALL, 12) == tuple(shown)
+        await check()

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from services.chassis.database import Database
-from services.share.model import SHOWN, Facet, Policy, Share, Stats, View
+from services.share.model import SHOWN, Facet, Link, Policy, Share, Stats, View
 from services.share.ports import ShareStore
 from services.share.stores.tables import share_tag
 
@@ -152,3 +152,31 @@ async def test_the_statistics_count_all_shares(store: ShareStore, make: Make) ->
     await store.publish(kept.id, 5)
 
     assert await store.stats(2) == Stats(total=3, stored=2, published=1, update_ms=2)
+
+
+async def test_links_lead_to_what_is_listed_oldest_first(store: ShareStore, make: Make) -> None:
+    view = View(Policy.PUBLISHED)
+    assert await store.last_sequence(view) == 0
+    kept = [await store.insert(make(), "d") for _ in range(4)]
+    for at in (0, 2):
+        await store.publish(kept[at].id, kept[at].create_ms + 5)
+
+    links = (Link(kept[0].id, kept[0].create_ms + 5), Link(kept[2].id, kept[2].create_ms + 5))
+
+    assert await store.last_sequence(view) == kept[2].sequence
+    assert await store.links(view, 0, kept[3].sequence) == links
+    assert await store.links(view, kept[0].sequence, kept[2].sequence) == links[1:]
+    assert await store.links(view, 0, kept[2].sequence - 1) == links[:1]
+    assert (await store.links(View(Policy.ALL), 0, kept[3].sequence))[1] == Link(kept[1].id, kept[1].create_ms)
+
+
+async def test_shares_expire_after_their_creation_and_their_publication(store: ShareStore, make: Make) -> None:
+    old, renewed, older, new = [await store.insert(make(create_ms=ms), "d") for ms in (20, 20, 10, 30)]
+    await store.publish(renewed.id, 30)
+    await store.find(old.id)
+
+    assert await store.expire(30, 1) == (older.id,)
+    assert await store.expire(30, 5) == (old.id,)
+    assert await store.expire(30, 5) == ()
+    assert await ids(store) == [new.id, renewed.id]
+    assert await store.find(old.id) is None

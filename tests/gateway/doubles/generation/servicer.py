@@ -31,6 +31,8 @@ class GenerationService(generationrpc.GenerationServiceServicer):
     def __init__(self) -> None:
         self.rows: dict[str, generationpb.Generation] = {}
         self.request_ids: list[str] = []
+        self.subjects: list[str] = []
+        self.quota: Generation.Quota | None = None
         self.callbacks: list[generationpb.ReceiveCallbackRequest] = []
         self.failure: KawaiiError | None = None
         self.seconds = 0.0
@@ -55,6 +57,7 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         if self.failure:
             raise self.failure
         self.request_ids.append(request.request_id)
+        self.subjects.append(request.quota_subject)
         if known := self._orders.get(request.request_id):
             return self._joined(*known, request.generation)
         identifier = f"gen_{next(self._numbers)}"
@@ -63,7 +66,7 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         self.rows[identifier] = row
         if request.request_id:
             self._orders[request.request_id] = (identifier, request.generation)
-        return row
+        return Generation.FromString(row.SerializeToString() + Generation(quota=self.quota).SerializeToString())
 
     def _joined(
         self, identifier: str, first: generationpb.Generation, repeated: generationpb.Generation

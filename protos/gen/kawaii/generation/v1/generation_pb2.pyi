@@ -5,6 +5,7 @@ The contract of the generation service: prompts in, finished pictures out, nothi
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -162,6 +163,36 @@ class Generation(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Quota(_message.Message):
+        """Quota is where a caller stands with the orders it may place in a day, which begins at midnight in Japan."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LIMIT_FIELD_NUMBER: _builtins.int
+        REMAINING_FIELD_NUMBER: _builtins.int
+        RESET_DELAY_FIELD_NUMBER: _builtins.int
+        limit: _builtins.int
+        """Orders a day."""
+        remaining: _builtins.int
+        """Orders that are left today."""
+        @_builtins.property
+        def reset_delay(self) -> _duration_pb2.Duration:
+            """How long until the next day begins."""
+
+        def __init__(
+            self,
+            *,
+            limit: _builtins.int = ...,
+            remaining: _builtins.int = ...,
+            reset_delay: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["reset_delay", b"reset_delay"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "remaining", b"remaining", "reset_delay", b"reset_delay"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
@@ -178,6 +209,7 @@ class Generation(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, generations/{generation_id}."""
     state: Global___Generation.State.ValueType
@@ -224,6 +256,10 @@ class Generation(_message.Message):
     def complete_time(self) -> _timestamp_pb2.Timestamp:
         """When it reached a final state."""
 
+    @_builtins.property
+    def quota(self) -> Global___Generation.Quota:
+        """Where the caller's daily quota stands after this order; unset when nothing was counted. CreateGeneration only."""
+
     def __init__(
         self,
         *,
@@ -243,10 +279,11 @@ class Generation(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
         joined: _builtins.bool = ...,
+        quota: Global___Generation.Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "parameters", b"parameters", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "parameters", b"parameters", "quota", b"quota", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "image_uris", b"image_uris", "joined", b"joined", "model", b"model", "name", b"name", "output_format", b"output_format", "outputs", b"outputs", "parameters", b"parameters", "progress_percent", b"progress_percent", "prompt", b"prompt", "provider_task_id", b"provider_task_id", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "image_uris", b"image_uris", "joined", b"joined", "model", b"model", "name", b"name", "output_format", b"output_format", "outputs", b"outputs", "parameters", b"parameters", "progress_percent", b"progress_percent", "prompt", b"prompt", "provider_task_id", b"provider_task_id", "quota", b"quota", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -394,8 +431,13 @@ class CreateGenerationRequest(_message.Message):
 
     GENERATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    QUOTA_SUBJECT_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The caller's id of this request, at most 255 characters (AIP-155). Empty means every call is a new order."""
+    quota_subject: _builtins.str
+    """Whom the daily quota counts this order for, for example a client's address, at most 255 characters. Nobody when
+    empty. Past the quota the order is RESOURCE_EXHAUSTED (reason RATE_LIMIT, metadata quota_limit) and not stored.
+    """
     @_builtins.property
     def generation(self) -> Global___Generation:
         """What to make."""
@@ -405,10 +447,11 @@ class CreateGenerationRequest(_message.Message):
         *,
         generation: Global___Generation | None = ...,
         request_id: _builtins.str = ...,
+        quota_subject: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "quota_subject", b"quota_subject", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -268,7 +268,7 @@ class BatchGetSharesRequest(_message.Message):
     NAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """shares/{share_id}, at most 1000."""
+        """shares/{share_id}, at most 1000; fewer when their prompts are long, as an answer holds 3 MB."""
 
     def __init__(
         self,
@@ -426,6 +426,84 @@ class ListLatestSharesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListLatestSharesResponse: _TypeAlias = ListLatestSharesResponse  # noqa: Y015
+
+@_typing.final
+class ListShareLinksRequest(_message.Message):
+    """ListShareLinksRequest asks for a block."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BLOCK_FIELD_NUMBER: _builtins.int
+    block: _builtins.int
+    """Which block, from 0 on; one beyond the last is empty."""
+    def __init__(
+        self,
+        *,
+        block: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShareLinksRequest: _TypeAlias = ListShareLinksRequest  # noqa: Y015
+
+@_typing.final
+class ListShareLinksResponse(_message.Message):
+    """ListShareLinksResponse holds the links of a block."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINKS_FIELD_NUMBER: _builtins.int
+    BLOCK_COUNT_FIELD_NUMBER: _builtins.int
+    block_count: _builtins.int
+    """How many blocks there are, 0 when no share is listed."""
+    @_builtins.property
+    def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShareLink]:
+        """What the list policy shows of the block, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        links: _abc.Iterable[Global___ShareLink] | None = ...,
+        block_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_count", b"block_count", "links", b"links"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListShareLinksResponse: _TypeAlias = ListShareLinksResponse  # noqa: Y015
+
+@_typing.final
+class ShareLink(_message.Message):
+    """ShareLink is a share as a sitemap names it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """shares/{share_id}."""
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last changed: published, or else created."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareLink: _TypeAlias = ShareLink  # noqa: Y015
 
 @_typing.final
 class PublishShareRequest(_message.Message):

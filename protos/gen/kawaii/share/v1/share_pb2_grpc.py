@@ -28,6 +28,9 @@ if _version_not_supported:
 
 class ShareServiceStub:
     """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists.
+    Each change is announced on the Redis channel of this service's full name, so that readers drop what they keep:
+    "created " and the id of a new share, the id alone of one that was published or deleted, or nothing when notices may
+    have been missed.
     """
 
     def __init__(self, channel):
@@ -61,6 +64,11 @@ class ShareServiceStub:
                 request_serializer=kawaii_dot_share_dot_v1_dot_share__pb2.ListLatestSharesRequest.SerializeToString,
                 response_deserializer=kawaii_dot_share_dot_v1_dot_share__pb2.ListLatestSharesResponse.FromString,
                 _registered_method=True)
+        self.ListShareLinks = channel.unary_unary(
+                '/kawaii.share.v1.ShareService/ListShareLinks',
+                request_serializer=kawaii_dot_share_dot_v1_dot_share__pb2.ListShareLinksRequest.SerializeToString,
+                response_deserializer=kawaii_dot_share_dot_v1_dot_share__pb2.ListShareLinksResponse.FromString,
+                _registered_method=True)
         self.PublishShare = channel.unary_unary(
                 '/kawaii.share.v1.ShareService/PublishShare',
                 request_serializer=kawaii_dot_share_dot_v1_dot_share__pb2.PublishShareRequest.SerializeToString,
@@ -80,6 +88,9 @@ class ShareServiceStub:
 
 class ShareServiceServicer:
     """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists.
+    Each change is announced on the Redis channel of this service's full name, so that readers drop what they keep:
+    "created " and the id of a new share, the id alone of one that was published or deleted, or nothing when notices may
+    have been missed.
     """
 
     def CreateShare(self, request, context):
@@ -113,6 +124,15 @@ class ShareServiceServicer:
 
     def ListLatestShares(self, request, context):
         """ListLatestShares returns the newest few that the list policy shows, by the time their pictures were made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShareLinks(self, request, context):
+        """ListShareLinks returns where the listed shares of one block are, oldest first, for sitemaps.
+        A block is a range of 50000 shares in the order of their creation, so that a full one changes only by deletions
+        and publications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +187,11 @@ def add_ShareServiceServicer_to_server(servicer, server):
                     request_deserializer=kawaii_dot_share_dot_v1_dot_share__pb2.ListLatestSharesRequest.FromString,
                     response_serializer=kawaii_dot_share_dot_v1_dot_share__pb2.ListLatestSharesResponse.SerializeToString,
             ),
+            'ListShareLinks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShareLinks,
+                    request_deserializer=kawaii_dot_share_dot_v1_dot_share__pb2.ListShareLinksRequest.FromString,
+                    response_serializer=kawaii_dot_share_dot_v1_dot_share__pb2.ListShareLinksResponse.SerializeToString,
+            ),
             'PublishShare': grpc.unary_unary_rpc_method_handler(
                     servicer.PublishShare,
                     request_deserializer=kawaii_dot_share_dot_v1_dot_share__pb2.PublishShareRequest.FromString,
@@ -192,6 +217,9 @@ def add_ShareServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class ShareService:
     """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists.
+    Each change is announced on the Redis channel of this service's full name, so that readers drop what they keep:
+    "created " and the id of a new share, the id alone of one that was published or deleted, or nothing when notices may
+    have been missed.
     """
 
     @staticmethod
@@ -319,6 +347,33 @@ class ShareService:
             '/kawaii.share.v1.ShareService/ListLatestShares',
             kawaii_dot_share_dot_v1_dot_share__pb2.ListLatestSharesRequest.SerializeToString,
             kawaii_dot_share_dot_v1_dot_share__pb2.ListLatestSharesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShareLinks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.share.v1.ShareService/ListShareLinks',
+            kawaii_dot_share_dot_v1_dot_share__pb2.ListShareLinksRequest.SerializeToString,
+            kawaii_dot_share_dot_v1_dot_share__pb2.ListShareLinksResponse.FromString,
             options,
             channel_credentials,
             insecure,

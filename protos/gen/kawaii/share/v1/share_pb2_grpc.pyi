@@ -28,7 +28,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ShareServiceStub:
-    """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists."""
+    """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists.
+    Each change is announced on the Redis channel of this service's full name, so that readers drop what they keep:
+    "created " and the id of a new share, the id alone of one that was published or deleted, or nothing when notices may
+    have been missed.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,6 +50,11 @@ class ShareServiceStub:
     """ListShares returns what the list policy shows, newest first."""
     ListLatestShares: _grpc.UnaryUnaryMultiCallable[_share_pb2.ListLatestSharesRequest, _share_pb2.ListLatestSharesResponse]
     """ListLatestShares returns the newest few that the list policy shows, by the time their pictures were made."""
+    ListShareLinks: _grpc.UnaryUnaryMultiCallable[_share_pb2.ListShareLinksRequest, _share_pb2.ListShareLinksResponse]
+    """ListShareLinks returns where the listed shares of one block are, oldest first, for sitemaps.
+    A block is a range of 50000 shares in the order of their creation, so that a full one changes only by deletions
+    and publications.
+    """
     PublishShare: _grpc.UnaryUnaryMultiCallable[_share_pb2.PublishShareRequest, _share_pb2.Share]
     """PublishShare marks a share as published. Repeating it changes nothing."""
     DeleteShare: _grpc.UnaryUnaryMultiCallable[_share_pb2.DeleteShareRequest, _empty_pb2.Empty]
@@ -55,7 +64,11 @@ class ShareServiceStub:
 
 @_typing.type_check_only
 class ShareServiceAsyncStub(ShareServiceStub):
-    """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists."""
+    """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists.
+    Each change is announced on the Redis channel of this service's full name, so that readers drop what they keep:
+    "created " and the id of a new share, the id alone of one that was published or deleted, or nothing when notices may
+    have been missed.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateShare: _aio.UnaryUnaryMultiCallable[_share_pb2.CreateShareRequest, _share_pb2.CreateShareResponse]  # type: ignore[assignment]
@@ -70,6 +83,11 @@ class ShareServiceAsyncStub(ShareServiceStub):
     """ListShares returns what the list policy shows, newest first."""
     ListLatestShares: _aio.UnaryUnaryMultiCallable[_share_pb2.ListLatestSharesRequest, _share_pb2.ListLatestSharesResponse]  # type: ignore[assignment]
     """ListLatestShares returns the newest few that the list policy shows, by the time their pictures were made."""
+    ListShareLinks: _aio.UnaryUnaryMultiCallable[_share_pb2.ListShareLinksRequest, _share_pb2.ListShareLinksResponse]  # type: ignore[assignment]
+    """ListShareLinks returns where the listed shares of one block are, oldest first, for sitemaps.
+    A block is a range of 50000 shares in the order of their creation, so that a full one changes only by deletions
+    and publications.
+    """
     PublishShare: _aio.UnaryUnaryMultiCallable[_share_pb2.PublishShareRequest, _share_pb2.Share]  # type: ignore[assignment]
     """PublishShare marks a share as published. Repeating it changes nothing."""
     DeleteShare: _aio.UnaryUnaryMultiCallable[_share_pb2.DeleteShareRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -78,7 +96,11 @@ class ShareServiceAsyncStub(ShareServiceStub):
     """GetShareStats counts shares."""
 
 class ShareServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists."""
+    """ShareService owns share records, the gallery, the latest twelve and what the sitemap lists.
+    Each change is announced on the Redis channel of this service's full name, so that readers drop what they keep:
+    "created " and the id of a new share, the id alone of one that was published or deleted, or nothing when notices may
+    have been missed.
+    """
 
     @_abc_1.abstractmethod
     def CreateShare(
@@ -121,6 +143,17 @@ class ShareServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_share_pb2.ListLatestSharesResponse, _abc.Awaitable[_share_pb2.ListLatestSharesResponse]]:
         """ListLatestShares returns the newest few that the list policy shows, by the time their pictures were made."""
+
+    @_abc_1.abstractmethod
+    def ListShareLinks(
+        self,
+        request: _share_pb2.ListShareLinksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_share_pb2.ListShareLinksResponse, _abc.Awaitable[_share_pb2.ListShareLinksResponse]]:
+        """ListShareLinks returns where the listed shares of one block are, oldest first, for sitemaps.
+        A block is a range of 50000 shares in the order of their creation, so that a full one changes only by deletions
+        and publications.
+        """
 
     @_abc_1.abstractmethod
     def PublishShare(

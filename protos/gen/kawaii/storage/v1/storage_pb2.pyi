@@ -246,6 +246,28 @@ class ImportObjectRequest(_message.Message):
 Global___ImportObjectRequest: _TypeAlias = ImportObjectRequest  # noqa: Y015
 
 @_typing.final
+class CheckSourceRequest(_message.Message):
+    """CheckSourceRequest names a URL."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URI_FIELD_NUMBER: _builtins.int
+    uri: _builtins.str
+    """The URL, http or https."""
+    def __init__(
+        self,
+        *,
+        uri: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckSourceRequest: _TypeAlias = CheckSourceRequest  # noqa: Y015
+
+@_typing.final
 class GetObjectRequest(_message.Message):
     """GetObjectRequest names an object."""
 

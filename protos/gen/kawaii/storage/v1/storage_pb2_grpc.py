@@ -46,6 +46,11 @@ class StorageServiceStub:
                 request_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.ImportObjectRequest.SerializeToString,
                 response_deserializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.FromString,
                 _registered_method=True)
+        self.CheckSource = channel.unary_unary(
+                '/kawaii.storage.v1.StorageService/CheckSource',
+                request_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.CheckSourceRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
         self.GetObject = channel.unary_unary(
                 '/kawaii.storage.v1.StorageService/GetObject',
                 request_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.GetObjectRequest.SerializeToString,
@@ -97,6 +102,16 @@ class StorageServiceServicer:
         """ImportObject fetches a URL through the one guarded fetcher and keeps what it finds.
         A URL of ours returns the object it names without a fetch. Idempotent by (generation, index) or by key.
         No REST mapping: it is the generation service's step, and the gateway's download-and-upload.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckSource(self, request, context):
+        """CheckSource says whether a URL that a stranger gave may be handed on for somebody else to fetch: its form, and the
+        addresses that its name stands for now, must be public. Nothing is sent to it. INVALID_ARGUMENT with reason
+        URL_NOT_ALLOWED when they are not; our own URLs, and names that cannot be resolved now, pass.
+        No REST mapping: it is a step of the generation service's create.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +172,11 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     servicer.ImportObject,
                     request_deserializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.ImportObjectRequest.FromString,
                     response_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.SerializeToString,
+            ),
+            'CheckSource': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckSource,
+                    request_deserializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.CheckSourceRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'GetObject': grpc.unary_unary_rpc_method_handler(
                     servicer.GetObject,
@@ -244,6 +264,33 @@ class StorageService:
             '/kawaii.storage.v1.StorageService/ImportObject',
             kawaii_dot_storage_dot_v1_dot_storage__pb2.ImportObjectRequest.SerializeToString,
             kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckSource(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.storage.v1.StorageService/CheckSource',
+            kawaii_dot_storage_dot_v1_dot_storage__pb2.CheckSourceRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

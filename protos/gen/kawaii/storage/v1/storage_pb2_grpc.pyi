@@ -46,6 +46,12 @@ class StorageServiceStub:
     A URL of ours returns the object it names without a fetch. Idempotent by (generation, index) or by key.
     No REST mapping: it is the generation service's step, and the gateway's download-and-upload.
     """
+    CheckSource: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CheckSourceRequest, _empty_pb2.Empty]
+    """CheckSource says whether a URL that a stranger gave may be handed on for somebody else to fetch: its form, and the
+    addresses that its name stands for now, must be public. Nothing is sent to it. INVALID_ARGUMENT with reason
+    URL_NOT_ALLOWED when they are not; our own URLs, and names that cannot be resolved now, pass.
+    No REST mapping: it is a step of the generation service's create.
+    """
     GetObject: _grpc.UnaryUnaryMultiCallable[_storage_pb2.GetObjectRequest, _storage_pb2.Object]
     """GetObject returns what is known of an object, without its bytes."""
     ReadObject: _grpc.UnaryStreamMultiCallable[_storage_pb2.ReadObjectRequest, _storage_pb2.ReadObjectResponse]
@@ -77,6 +83,12 @@ class StorageServiceAsyncStub(StorageServiceStub):
     """ImportObject fetches a URL through the one guarded fetcher and keeps what it finds.
     A URL of ours returns the object it names without a fetch. Idempotent by (generation, index) or by key.
     No REST mapping: it is the generation service's step, and the gateway's download-and-upload.
+    """
+    CheckSource: _aio.UnaryUnaryMultiCallable[_storage_pb2.CheckSourceRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """CheckSource says whether a URL that a stranger gave may be handed on for somebody else to fetch: its form, and the
+    addresses that its name stands for now, must be public. Nothing is sent to it. INVALID_ARGUMENT with reason
+    URL_NOT_ALLOWED when they are not; our own URLs, and names that cannot be resolved now, pass.
+    No REST mapping: it is a step of the generation service's create.
     """
     GetObject: _aio.UnaryUnaryMultiCallable[_storage_pb2.GetObjectRequest, _storage_pb2.Object]  # type: ignore[assignment]
     """GetObject returns what is known of an object, without its bytes."""
@@ -118,6 +130,18 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         """ImportObject fetches a URL through the one guarded fetcher and keeps what it finds.
         A URL of ours returns the object it names without a fetch. Idempotent by (generation, index) or by key.
         No REST mapping: it is the generation service's step, and the gateway's download-and-upload.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckSource(
+        self,
+        request: _storage_pb2.CheckSourceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """CheckSource says whether a URL that a stranger gave may be handed on for somebody else to fetch: its form, and the
+        addresses that its name stands for now, must be public. Nothing is sent to it. INVALID_ARGUMENT with reason
+        URL_NOT_ALLOWED when they are not; our own URLs, and names that cannot be resolved now, pass.
+        No REST mapping: it is a step of the generation service's create.
         """
 
     @_abc_1.abstractmethod

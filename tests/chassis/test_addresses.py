@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.storage.addresses import is_public
+from services.chassis.addresses import is_public
 
 DENIED = [
     "0.0.0.0",

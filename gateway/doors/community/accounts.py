@@ -1,0 +1,81 @@
+"""Lets people in, take everything with them, and leave for good."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+from google.protobuf.json_format import MessageToDict
+from kawaii.community.v1 import users_pb2 as userspb
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from gateway import clients, parse
+from gateway.answers import NO_STORE
+from gateway.doors.community import viewers
+from gateway.doors.community.asking import path_id
+from gateway.doors.community.envelope import ok
+from services.chassis.errors import Unimplemented
+
+if TYPE_CHECKING:  # it loads the cryptography that a town without sign-in saves
+    from gateway.identity.login import Login
+
+EXPORT_SECONDS = 300.0  # a person with many thousand artworks
+
+
+async def login(request: Request) -> Response:
+    """POST /api/auth/login: a Google id token for a token of ours (S3)."""
+    fields = await parse.json_object(request)
+    given = next((token for field in ("token", "idToken", "credential") if (token := fields.text(field).strip())), "")
+    if not given:
+        raise parse.wrong("token", "token is missing. Send the id token that Google gave your page.")
+    if (exchange := cast("Login | None", request.app.state.login)) is None:
+        raise Unimplemented("This site does not sign people in by Google. Its operator has to name a client first.")
+    session = await exchange.exchange(given)
+    await viewers.roster(request).tell(clients.of(request).users, session.person)
+    person = session.person
+    user = {"id": person.id, "name": person.name, "email": person.email, "profilePic": person.picture}
+    return ok({"token": session.token, "expiresIn": session.expires_in, "user": user})
+
+
+async def export(request: Request) -> Response:
+    """GET /api/users/me/export: everything that is kept of the viewer, one JSON document, files by their URLs."""
+    wanted = userspb.ExportUserRequest(viewer_id=await viewers.required(request))
+    records = clients.of(request).users.ExportUser(wanted, timeout=EXPORT_SECONDS)
+    first = await records.read()  # a refusal is still an answer of its own here
+    headers = NO_STORE | {"Content-Disposition": 'attachment; filename="kawaii-export.json"'}
+    return StreamingResponse(_document(first, records), media_type="application/json", headers=headers)
+
+
+async def erase(request: Request) -> Response:
+    """DELETE /api/users/me: forget the viewer everywhere; answers a receipt."""
+    viewer_id = await viewers.required(request)
+    erasure = await clients.of(request).users.EraseUser(userspb.EraseUserRequest(viewer_id=viewer_id))
+    viewers.roster(request).forget(viewer_id)
+    return ok(_receipt(erasure))
+
+
+async def receipt(request: Request) -> Response:
+    """GET /api/erasures/{id}: how far an erasure has come; the receipt names nobody, so it needs no token."""
+    wanted = userspb.GetErasureRequest(name=f"erasures/{path_id(request)}")
+    return ok(_receipt(await clients.of(request).users.GetErasure(wanted)))
+
+
+async def _document(first: Any, records: Any) -> AsyncIterator[bytes]:
+    yield b'{"success":true,"data":{"records":['
+    if isinstance(first, userspb.ExportUserResponse):
+        yield orjson.dumps(MessageToDict(first))
+    async for record in records:
+        yield b"," + orjson.dumps(MessageToDict(record))
+    yield b"]}}"
+
+
+def _receipt(erasure: userspb.Erasure) -> dict[str, Any]:
+    return {
+        "receiptId": erasure.name.rpartition("/")[2],
+        "artworks": erasure.artwork_count,
+        "likes": erasure.like_count,
+        "favorites": erasure.favorite_count,
+        "files": erasure.object_count,
+        "filesRemaining": erasure.remaining_object_count,
+        "erasedAt": erasure.create_time.ToMilliseconds(),
+    }

@@ -1,0 +1,50 @@
+"""Shows, publishes, removes and reports one artwork."""
+
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import clients, parse
+from gateway.doors.community import viewers
+from gateway.doors.community.asking import artwork_name, path_id
+from gateway.doors.community.cards import STATUS, detail, id_of
+from gateway.doors.community.envelope import ok
+
+
+async def read(request: Request) -> Response:
+    """GET /api/artworks/{id} (contract.md B9)."""
+    wanted = artworkspb.GetArtworkRequest(viewer_id=await viewers.optional(request), name=artwork_name(request))
+    return ok(detail(await clients.of(request).artworks.GetArtwork(wanted)))
+
+
+async def publish(request: Request) -> Response:
+    """POST /api/artworks/{id}/publish (contract.md B6)."""
+    wanted = artworkspb.PublishArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
+    return _stated(await clients.of(request).artworks.PublishArtwork(wanted))
+
+
+async def unpublish(request: Request) -> Response:
+    """POST /api/artworks/{id}/unpublish (contract.md B6)."""
+    wanted = artworkspb.UnpublishArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
+    return _stated(await clients.of(request).artworks.UnpublishArtwork(wanted))
+
+
+async def delete(request: Request) -> Response:
+    """DELETE /api/artworks/{id} (contract.md B6)."""
+    wanted = artworkspb.DeleteArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
+    await clients.of(request).artworks.DeleteArtwork(wanted)
+    return ok({"deleted": True, "id": path_id(request)})
+
+
+async def report(request: Request) -> Response:
+    """POST /api/artworks/{id}/report: tell the operators that something is wrong with it."""
+    fields = await parse.json_object(request)
+    wanted = artworkspb.ReportArtworkRequest(
+        viewer_id=await viewers.required(request), name=artwork_name(request), reason=fields.required("reason")
+    )
+    await clients.of(request).artworks.ReportArtwork(wanted)
+    return ok({"reported": True, "id": path_id(request)})
+
+
+def _stated(artwork: artworkspb.Artwork) -> Response:
+    return ok({"status": STATUS[artwork.state], "id": id_of(artwork), "slug": artwork.slug})

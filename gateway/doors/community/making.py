@@ -1,0 +1,139 @@
+"""Takes artworks in: ordered by prompt, uploaded, or saved from a finished picture."""
+
+from typing import Any
+
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import clients, idempotency, multipart, parse, uploads
+from gateway.doors.community import viewers
+from gateway.doors.community.asking import artwork_name
+from gateway.doors.community.cards import STATUS, id_of
+from gateway.doors.community.envelope import ok
+from gateway.doors.community.tasks import task_id_of
+from gateway.doors.image_site import pictures
+from gateway.doors.image_site.orders import FLUX_MODELS, FLUX_RATIOS, parameters
+
+PREFIX = "artworks/original"
+DEFAULT_RATIO, DEFAULT_FORMAT = "1:1", "png"  # contract.md 1.B1
+FORMATS = ("png", "jpeg")
+ACCEPTED = "The picture is being made. Ask for the task's status until it is completed."
+UPLOADED = "The picture is uploaded."
+
+
+async def generate(request: Request) -> Response:
+    """POST /api/artworks/generate (contract.md B1)."""
+    viewer_id, fields = await viewers.required(request), await parse.json_object(request)
+    order = _order(viewer_id, fields)
+    order.request_id = idempotency.request_id(request)
+    given = [picture] if (picture := fields.text("inputImage").strip()) else []
+    async with pictures.provided(request, "inputImage", given) as uris:
+        order.image_uris.extend(uris)
+        artwork = await clients.of(request).artworks.CreateArtwork(order)
+    return ok(accepted(artwork))
+
+
+async def regenerate(request: Request) -> Response:
+    """POST /api/artworks/{id}/regenerate (contract.md B9)."""
+    wanted = artworkspb.RegenerateArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
+    return ok(accepted(await clients.of(request).artworks.RegenerateArtwork(wanted)))
+
+
+async def upload(request: Request) -> Response:
+    """POST /api/artworks/upload (contract.md B5): keeps the file, and makes a draft of it when a title asks for one."""
+    viewer_id, limit = await viewers.required(request), request.app.state.settings.max_upload_bytes
+    file = await multipart.incoming_file(request, limit)
+    stored = await uploads.store(clients.of(request).storage, file.name, file.chunks, limit, prefix=PREFIX)
+    title = file.texts.get("title", "").strip()
+    draft = bool(title) and file.texts.get("as_artwork", "").strip().lower() in ("1", "true", "yes", "on")
+    noted = artworkspb.UploadArtworkRequest(viewer_id=viewer_id, object=stored.name, draft=draft, title=title)
+    return ok(uploaded(await clients.of(request).artworks.UploadArtwork(noted)))
+
+
+async def save_draft(request: Request) -> Response:
+    """POST /api/artworks/save-draft (contract.md B4)."""
+    return ok(saved(await _save(request, publish=False)))
+
+
+async def publish_picture(request: Request) -> Response:
+    """POST /api/artworks/publish (contract.md B4)."""
+    artwork = await _save(request, publish=True)
+    return ok(saved(artwork) | {"slug": artwork.slug})
+
+
+def accepted(artwork: artworkspb.Artwork) -> dict[str, Any]:
+    """The answer to an order: every id that a client may go on with (contract.md 0.3)."""
+    task_id, artwork_id = task_id_of(artwork), id_of(artwork)
+    return {
+        "id": task_id,
+        "taskId": task_id,
+        "artworkId": artwork_id,
+        "artwork_id": artwork_id,
+        "status": "generating",
+        "message": ACCEPTED,
+    }
+
+
+def uploaded(answer: artworkspb.UploadArtworkResponse) -> dict[str, Any]:
+    """Where the file is found; with the draft's ids when there is one."""
+    shown: dict[str, Any] = {"originalUrl": answer.uri, "thumbUrl": answer.uri, "url": answer.uri, "message": UPLOADED}
+    if not answer.HasField("artwork"):
+        return shown
+    artwork = answer.artwork
+    ids = {"id": id_of(artwork), "artwork_id": id_of(artwork), "status": STATUS[artwork.state], "title": artwork.title}
+    return shown | {"thumbUrl": artwork.thumbnail_uri or answer.uri} | ids
+
+
+def saved(artwork: artworkspb.Artwork) -> dict[str, Any]:
+    """A picture that is now an artwork."""
+    return {
+        "id": id_of(artwork),
+        "originalUrl": artwork.uri,
+        "thumbUrl": artwork.thumbnail_uri or artwork.uri,
+        "status": STATUS[artwork.state],
+        "title": artwork.title,
+        "userId": artwork.author.user_id,
+    }
+
+
+def _order(viewer_id: str, fields: parse.Fields) -> artworkspb.CreateArtworkRequest:
+    """The order, without its picture; promptUpsampling and enableTranslation are on, as both seeds have them."""
+    return artworkspb.CreateArtworkRequest(
+        viewer_id=viewer_id,
+        prompt=fields.required("prompt").strip(),
+        model=fields.choice("model", FLUX_MODELS, FLUX_MODELS[0]),
+        aspect_ratio=fields.choice("aspectRatio", FLUX_RATIOS, DEFAULT_RATIO),
+        output_format=fields.choice("outputFormat", FORMATS, DEFAULT_FORMAT),
+        title=fields.text("title").strip(),
+        parameters=parameters(
+            enableTranslation=fields.flag("enableTranslation", default=True),
+            promptUpsampling=fields.flag("promptUpsampling", default=True),
+            safetyTolerance=fields.integer("safetyTolerance"),
+        ),
+    )
+
+
+async def _save(request: Request, *, publish: bool) -> artworkspb.Artwork:
+    viewer_id, fields = await viewers.required(request), await parse.json_object(request)
+    wanted = artworkspb.SaveArtworkRequest(
+        viewer_id=viewer_id,
+        title=fields.required("title").strip(),
+        image_uri=parse.web_url("imageUrl", fields.required("imageUrl").strip()),
+        prompt=fields.text("prompt"),
+        model=_known(fields.text("model"), FLUX_MODELS),
+        aspect_ratio=_known(fields.text("aspectRatio"), FLUX_RATIOS, DEFAULT_RATIO),
+        output_format=_known(fields.text("outputFormat"), FORMATS),
+        original_uri=_optional_url("originalImageUrl", fields.text("originalImageUrl").strip()),
+        publish=publish,
+    )
+    return await clients.of(request).artworks.SaveArtwork(wanted)
+
+
+def _known(value: str, choices: tuple[str, ...], default: str = "") -> str:
+    """The value when it is one of the choices, else the default: FE-B sends what it has (contract.md B4)."""
+    return value if value in choices else default or choices[0]
+
+
+def _optional_url(field: str, value: str) -> str:
+    return parse.web_url(field, value) if value else ""

@@ -1,0 +1,99 @@
+"""Likes, favourites, and how they stand."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway import clients, parse
+from gateway.doors.community import viewers
+from gateway.doors.community.asking import artwork_name
+from gateway.doors.community.cards import SCORE_DIGITS, id_of
+from gateway.doors.community.cards import state as rendered
+from gateway.doors.community.envelope import ok
+from services.chassis.names import name, parse_id
+
+MAX_BATCH = 200  # a page of a hundred cards asks twice; the service takes no more
+
+
+async def like(request: Request) -> Response:
+    """POST /api/artworks/{id}/like (contract.md B7)."""
+    wanted = artworkspb.LikeArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
+    return await _stated(clients.of(request).artworks.LikeArtwork(wanted))
+
+
+async def unlike(request: Request) -> Response:
+    """DELETE /api/artworks/{id}/like."""
+    wanted = artworkspb.UnlikeArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
+    return await _stated(clients.of(request).artworks.UnlikeArtwork(wanted))
+
+
+async def favorite(request: Request) -> Response:
+    """POST /api/artworks/{id}/favorite."""
+    wanted = artworkspb.FavoriteArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
+    return await _stated(clients.of(request).artworks.FavoriteArtwork(wanted))
+
+
+async def unfavorite(request: Request) -> Response:
+    """DELETE /api/artworks/{id}/favorite."""
+    wanted = artworkspb.UnfavoriteArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
+    return await _stated(clients.of(request).artworks.UnfavoriteArtwork(wanted))
+
+
+async def state(request: Request) -> Response:
+    """GET /api/artworks/{id}/state (contract.md B9)."""
+    viewer_id = await viewers.optional(request)
+    (found,) = await _states(request, viewer_id, [artwork_name(request)])
+    return ok(rendered(found))
+
+
+async def batch_state(request: Request) -> Response:
+    """POST /api/artworks/batch/state: a map by id; unknown ids get zeros."""
+    viewer_id, names = await viewers.optional(request), await _names(request)
+    states = await _states(request, viewer_id, names)
+    return ok({parse_id("artworks", found.name): rendered(found) for found in states})
+
+
+async def hot_data(request: Request) -> Response:
+    """GET /api/artworks/{id}/hot-data."""
+    wanted = artworkspb.GetHotnessRequest(viewer_id=await viewers.optional(request), name=artwork_name(request))
+    return ok(_hot(await clients.of(request).artworks.GetHotness(wanted)))
+
+
+async def batch_hot_data(request: Request) -> Response:
+    """POST /api/artworks/batch/hot-data: a map by id; unknown ids are left out."""
+    viewer_id, names = await viewers.optional(request), await _names(request)
+    stub = clients.of(request).artworks
+    calls = [stub.GetHotness(artworkspb.GetHotnessRequest(viewer_id=viewer_id, name=each)) for each in names]
+    found = [hotness for call in calls if (hotness := await clients.found(call))]
+    return ok({id_of(hotness.artwork): _hot(hotness) for hotness in found})
+
+
+async def _stated(call: Awaitable[artworkspb.ArtworkState]) -> Response:
+    return ok(rendered(await call))
+
+
+async def _states(request: Request, viewer_id: str, names: list[str]) -> list[artworkspb.ArtworkState]:
+    wanted = artworkspb.BatchGetArtworkStatesRequest(viewer_id=viewer_id, names=names)
+    return list((await clients.of(request).artworks.BatchGetArtworkStates(wanted)).states)
+
+
+async def _names(request: Request) -> list[str]:
+    fields = await parse.json_object(request)
+    ids = list(dict.fromkeys(parse.identifier("artworkIds", each) for each in fields.texts("artworkIds")))
+    if not 1 <= len(ids) <= MAX_BATCH:
+        raise parse.wrong("artworkIds", f"artworkIds must hold 1 to {MAX_BATCH} ids.")
+    return [name("artworks", each) for each in ids]
+
+
+def _hot(hotness: artworkspb.Hotness) -> dict[str, Any]:
+    return {
+        "id": id_of(hotness.artwork),
+        "hot_score": round(hotness.score, SCORE_DIGITS),
+        "hot_level": hotness.level,
+        "rank": hotness.rank,
+        "like_count": hotness.artwork.like_count,
+        "favorite_count": hotness.artwork.favorite_count,
+    }

@@ -1,0 +1,81 @@
+"""Says in whose name a request of this door acts, and sees to it that the community knows them."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
+
+from kawaii.community.v1 import users_pb2 as userspb
+from kawaii.community.v1 import users_pb2_grpc as usersrpc
+from starlette.requests import Request
+
+from gateway import clients
+from gateway.identity.doorkeeper import Doorkeeper
+from gateway.identity.people import Person
+from gateway.identity.refusals import auth_required
+from services.chassis.errors import Unauthenticated
+
+KNOWN_SECONDS = 60.0  # a changed name shows at the latest by then; saves a call for every other request
+MAX_KNOWN = 10_000  # people remembered at once, some 2 MB
+
+
+class Roster:
+    """The people whom the community was told of lately, so that it is not told at every request."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._known: OrderedDict[Person, float] = OrderedDict()
+
+    async def tell(self, users: "usersrpc.UserServiceAsyncStub", person: Person) -> None:
+        """Make sure that the community has this person's row, with what their token says now."""
+        if self._known.get(person, 0.0) > self._monotonic():
+            return
+        known = userspb.EnsureUserRequest(
+            viewer_id=person.id, display_name=person.name, email=person.email, picture_uri=person.picture
+        )
+        await users.EnsureUser(known)
+        self._known[person] = self._monotonic() + KNOWN_SECONDS
+        self._known.move_to_end(person)
+        if len(self._known) > MAX_KNOWN:
+            self._known.popitem(last=False)
+
+    def forget(self, viewer_id: str) -> None:
+        """Forget a person who was erased: if they come back, they begin anew."""
+        for person in [person for person in self._known if person.id == viewer_id]:
+            del self._known[person]
+
+
+async def required(request: Request) -> str:
+    """The id of the person who sends the request.
+
+    Raises:
+        Unauthenticated: AUTH_REQUIRED or INVALID_TOKEN.
+    """
+    person = await _doorkeeper(request).person(request)
+    if person is None:
+        raise auth_required()
+    await roster(request).tell(clients.of(request).users, person)
+    return person.id
+
+
+async def optional(request: Request) -> str:
+    """The id of the person who sends the request; empty for a stranger, and for one whose token is not good.
+
+    What everybody may read does not turn away a browser that still carries an old cookie.
+    """
+    person = None
+    with suppress(Unauthenticated):
+        person = await _doorkeeper(request).person(request)
+    if person is not None:
+        await roster(request).tell(clients.of(request).users, person)
+    return person.id if person else ""
+
+
+def roster(request: Request) -> Roster:
+    """The roster of the application that answers a request."""
+    return cast("Roster", request.app.state.roster)
+
+
+def _doorkeeper(request: Request) -> Doorkeeper:
+    return cast("Doorkeeper", request.app.state.doorkeeper)

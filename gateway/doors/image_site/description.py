@@ -1,0 +1,18 @@
+"""Serves the description of these routes (OpenAPI 3.1) to people's tools; a test holds it against the route table."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+DOCUMENT: Final = (Path(__file__).parent / "openapi.json").read_bytes()
+HEADERS = {"Cache-Control": "public, max-age=300", "ETag": f'"{sha256(DOCUMENT).hexdigest()[:16]}"'}
+
+
+async def openapi(request: Request) -> Response:
+    """GET /api/openapi.json."""
+    if request.headers.get("if-none-match") == HEADERS["ETag"]:
+        return Response(status_code=304, headers=HEADERS)
+    return Response(DOCUMENT, headers=HEADERS, media_type="application/json")

@@ -1,0 +1,28 @@
+"""The pages that may call us from a browser, as one setting for both that answer them: the gateway and the edge."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+ANY_ORIGIN = ("*",)
+ORIGIN = re.compile(r"https?://[^\s/?#@,A-Z]+")  # as browsers write it; another spelling would never match theirs
+
+
+def split(value: object) -> object:
+    """The parts of a comma list."""
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def check(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse what no browser would send. Raises ValueError."""
+    if origins != ANY_ORIGIN and not all(map(ORIGIN.fullmatch, origins)):
+        message = (
+            "give `*` alone, or origins such as https://example.com, in lower case, without a path, comma separated"
+        )
+        raise ValueError(message)
+    return origins
+
+
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split), AfterValidator(check)]

@@ -1,0 +1,130 @@
+"""Tells by the form of a web address whether we, or others for us, may open it; no name is resolved here."""
+
+import re
+import socket
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator
+from pydantic_settings import NoDecode
+
+from services.chassis.addresses import is_public
+from services.chassis.errors import InvalidArgument
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+NOT_ALLOWED = "URL_NOT_ALLOWED"
+PRIVATE_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
+PLAIN = r"[^\x00-\x20\x7f-\x9f\ud800-\udfff]"
+# One reading only: no name and password before the host, no backslash, no percent sign in the host.
+WEB_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[\w.-]{1,255}|\[[0-9a-f.]*:[0-9a-f:.]*\])(?::(?P<port>[0-9]{1,5}))?"
+    rf"(?P<path>(?:/[^\x00-\x20\x7f-\x9f\ud800-\udfff?#]*)?)(?:[?#]{PLAIN}*)?",
+    re.IGNORECASE,
+)
+
+
+def not_allowed(sentence: str, field: str = "source_uri") -> InvalidArgument:
+    """The refusal of a URL."""
+    return InvalidArgument(sentence, NOT_ALLOWED, metadata={"field": field})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a URL leads: host in ASCII, an IPv6 address without its brackets."""
+
+    scheme: str
+    host: str
+    port: int | None
+    has_userinfo: bool = False
+
+    @property
+    def effective_port(self) -> int:
+        """The port to connect to; 0 for schemes that we do not speak."""
+        return DEFAULT_PORTS.get(self.scheme, 0) if self.port is None else self.port
+
+    @property
+    def authority(self) -> str:
+        """host:port as OUTBOUND_ALLOW_PRIVATE names it; an IPv6 address stands in brackets."""
+        name = self.host.lower().rstrip(".")
+        return f"[{name}]:{self.effective_port}" if ":" in name else f"{name}:{self.effective_port}"
+
+
+def place_of(uri: str) -> Place | None:
+    """Where a URL leads that has one reading only; None for anything else."""
+    found = WEB_URL.fullmatch(uri)
+    if not found:
+        return None
+    try:
+        host = found["host"].strip("[]").encode("idna").decode("ascii")
+    except UnicodeError:  # an empty label, or one that is too long
+        return None
+    return Place(found["scheme"].lower(), host.lower(), int(found["port"]) if found["port"] else None)
+
+
+def require_public(uri: str, allowed: frozenset[str], field: str) -> None:
+    """Refuse a URL that somebody else shall open, or be shown, when its form alone says that it is not public.
+
+    Raises:
+        InvalidArgument: URL_NOT_ALLOWED.
+    """
+    place = place_of(uri)
+    if place is None:
+        raise not_allowed("The URL cannot be read. Give the full http(s) URL of a picture.", field)
+    require_form(place, exempt=place.authority in allowed, field=field)
+
+
+def require_form(place: Place, *, exempt: bool, field: str = "source_uri") -> None:
+    """Refuse what no name server needs to be asked about; an exempt place may be private, on any port.
+
+    Raises:
+        InvalidArgument: URL_NOT_ALLOWED.
+    """
+    if place.scheme not in DEFAULT_PORTS or not place.host:
+        raise not_allowed("Only http and https URLs are taken.", field)
+    if place.has_userinfo:
+        raise not_allowed("The URL carries a user name or password. Give it without.", field)
+    if exempt:
+        return
+    if place.effective_port not in DEFAULT_PORTS.values():
+        raise not_allowed("The URL names an unusual port. Only 80 and 443 are taken.", field)
+    if is_private(place.host):
+        raise not_allowed("The URL leads to an address that is not public. Give a public http(s) URL.", field)
+
+
+def is_private(host: str) -> bool:
+    """True for addresses that are not public, however they are written, and for names without a public meaning."""
+    if address := _address(host):
+        return not _is_public(address)
+    name = f".{host.rstrip('.').lower()}"
+    return name.endswith(PRIVATE_NAMES) or name.count(".") == 1 or name.rpartition(".")[2].isdigit()
+
+
+def _address(host: str) -> str:
+    """The address that a host is, also as one number, in octal, in hex or shortened; empty for a name."""
+    if ":" in host:
+        return host
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
+    except OSError:
+        return ""
+
+
+def _is_public(address: str) -> bool:
+    try:
+        return is_public(address)
+    except ValueError:  # colons that make no address
+        return False
+
+
+def _split(value: object) -> object:
+    return frozenset(filter(None, map(str.strip, value.lower().split(",")))) if isinstance(value, str) else value
+
+
+def _with_ports(value: frozenset[str]) -> frozenset[str]:
+    if any(not entry.rpartition(":")[2].isdigit() for entry in value):
+        raise ValueError("each entry must be host:port")  # one without would exempt nothing, silently
+    return value
+
+
+Exempt = Annotated[frozenset[str], NoDecode, BeforeValidator(_split), AfterValidator(_with_ports)]
+"""The type of OUTBOUND_ALLOW_PRIVATE: host:port pairs, separated by commas."""

@@ -1,0 +1,129 @@
+"""The port to generation over kawaii.generation.v1: what it says, told as the community sees it."""
+
+from collections.abc import AsyncIterator
+
+from grpc import aio
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+
+from services.chassis.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    KawaiiError,
+    NotFound,
+    PermissionDenied,
+    ResourceExhausted,
+)
+from services.chassis.files import PublicFiles
+from services.chassis.names import name, parse_id, parse_key
+from services.chassis.status import translated, translated_stream
+from services.community.model import OrderState, Refused, Request, Told, Unclear
+
+PLACE_SECONDS = 13.0  # above generation's own wait for the provider, below the edge's limit for a request
+AWAY = "UPSTREAM_UNAVAILABLE"
+States = generationpb.Generation.State
+STATES = {
+    States.STATE_READY: OrderState.PENDING,
+    States.STATE_DIALING: OrderState.PENDING,
+    States.STATE_SENDING: OrderState.RUNNING,
+    States.STATE_AMBIGUOUS: OrderState.RUNNING,
+    States.STATE_RUNNING: OrderState.RUNNING,
+    States.STATE_STORING: OrderState.RUNNING,
+    States.STATE_SUCCEEDED: OrderState.SUCCEEDED,
+    States.STATE_FAILED: OrderState.FAILED,
+    States.STATE_UNKNOWN: OrderState.TIMED_OUT,
+    States.STATE_CANCELED: OrderState.FAILED,
+    States.STATE_EXPIRED: OrderState.FAILED,
+    States.STATE_RESULT_LOST: OrderState.FAILED,
+}
+SENTENCES = {
+    States.STATE_CANCELED: ("CANCELED", "The picture was canceled before it was made."),
+    States.STATE_EXPIRED: ("EXPIRED", "Nobody could take the order in time. Nothing was made. Order it again."),
+    States.STATE_RESULT_LOST: (
+        "RESULT_LOST",
+        "The picture was made, and lost before it could be kept. Order it again.",
+    ),
+    States.STATE_UNKNOWN: ("TIMED_OUT", "It took too long. If the picture still comes, it will be shown here."),
+}
+FAILED = ("GENERATION_FAILED", "The picture could not be made. Change the prompt or try again.")
+LOST = ("RESULT_LOST", "The picture was made, but there is no stored copy of it. Order it again.")
+GONE = ("GENERATION_GONE", "The generation is not known any more. Order it again.")
+
+
+class RemoteGenerations:
+    """Orders pictures from the generation service."""
+
+    def __init__(self, channel: aio.Channel, files: PublicFiles) -> None:
+        self._generation = generationrpc.GenerationServiceStub(channel)
+        self._files = files
+
+    async def place(self, request: Request, request_id: str) -> Told | Refused | Unclear:
+        """See ports. What generation refuses for good is told apart from what was not answered."""
+        ordered = generationpb.CreateGenerationRequest(generation=self._draft(request), request_id=request_id)
+        try:
+            with translated():
+                return told(await self._generation.CreateGeneration(ordered, timeout=PLACE_SECONDS))
+        except KawaiiError as error:
+            return refused(error)
+
+    async def look(self, generation_id: str) -> Told | Unclear:
+        """See ports."""
+        wanted = generationpb.GetGenerationRequest(name=name("generations", generation_id))
+        try:
+            with translated():
+                return told(await self._generation.GetGeneration(wanted))
+        except NotFound:
+            return Told(generation_id, OrderState.FAILED, reason=GONE[0], message=GONE[1])
+        except KawaiiError:
+            return Unclear()
+
+    async def events(self, after: int) -> AsyncIterator[Told]:
+        """See ports."""
+        stream = self._generation.WatchEvents(generationpb.WatchEventsRequest(after_sequence=after))
+        async for event in translated_stream(stream):
+            yield told(event.generation, event.sequence)
+
+    def _draft(self, request: Request) -> generationpb.Generation:
+        uris = [ref if ":" in ref else self._files.uri(ref) for ref in request.image_refs]
+        draft = generationpb.Generation(
+            model=request.model,
+            prompt=request.prompt,
+            aspect_ratio=request.aspect_ratio,
+            output_format=request.output_format,
+            image_uris=uris,
+        )
+        draft.parameters.update(dict(request.parameters))
+        return draft
+
+
+def told(generation: generationpb.Generation, sequence: int = 0) -> Told:
+    """What a generation's message says. Only a stored picture is a success."""
+    state, generation_id = STATES[generation.state], parse_id("generations", generation.name)
+    kept = next((output.object for output in generation.outputs if output.object), "")
+    key = parse_key(kept) if kept and state is OrderState.SUCCEEDED else ""
+    reason, message = sentence(generation)
+    if state is OrderState.SUCCEEDED and not key:
+        state, (reason, message) = OrderState.FAILED, LOST
+    return Told(generation_id, state, generation.provider_task_id, key, reason, message, sequence)
+
+
+def sentence(generation: generationpb.Generation) -> tuple[str, str]:
+    """Why a generation ended without a picture: its own words first."""
+    if generation.error.message:
+        return generation.error.reason, generation.error.message
+    return SENTENCES.get(generation.state, FAILED)
+
+
+def refused(error: KawaiiError) -> Refused | Unclear:
+    """What an error means for an order: a definite no, or nothing that is known."""
+    match error:
+        case InvalidArgument():
+            return Refused(error.reason, error.message, error, faulty=True)
+        case FailedPrecondition() | PermissionDenied():
+            return Refused(error.reason, error.message, error)
+        case ResourceExhausted():
+            return Refused(error.reason, error.message, error, passing=True)
+        case _ if error.reason == AWAY:
+            return Refused(error.reason, error.message, error, passing=True)
+        case _:
+            return Unclear()

@@ -1,0 +1,51 @@
+"""The one formula of hotness (contract 3.5): likes and favourites, worn down by age; and its words and its places.
+
+Age counts in whole hours and days, so a score stands still between two steps and can be kept in a column.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+LIKE_WEIGHT, FAVORITE_WEIGHT = 1, 2
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+FLOOR = 0.01  # what age leaves in the end
+NEVER_MS = 2**53  # a step that does not come; numbers up to here are the same in SQL and in JSON
+LEVELS = ((100, "viral"), (50, "hot"), (20, "rising"), (10, "active"), (5, "watch"))
+
+
+class Category(IntEnum):
+    """The least score of each category of the trending list."""
+
+    ALL = 0
+    RISING = 20
+    HOT = 50
+    VIRAL = 100
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A score, and when age changes it next."""
+
+    score: float
+    due_ms: int
+
+
+def decay(age_ms: int) -> float:
+    """What age leaves of a score, 1 to 0.01."""
+    hours, days = max(age_ms, 0) // HOUR_MS, max(age_ms, 0) // DAY_MS
+    segment = 1.0 if days < 1 else 0.9**days if days < 7 else 0.7**days  # noqa: PLR2004 - the formula's own steps
+    return max(FLOOR, min(0.8**days * 0.95 ** min(hours, 24), segment))
+
+
+def heat(likes: int, favorites: int, born_ms: int, now_ms: int) -> Heat:
+    """The score now, and when it must be worked out anew; never, when age can no longer change it."""
+    weight, age = likes * LIKE_WEIGHT + favorites * FAVORITE_WEIGHT, max(now_ms - born_ms, 0)
+    left = decay(age)
+    step = HOUR_MS if age < DAY_MS else DAY_MS
+    due = born_ms + (age // step + 1) * step if weight and left > FLOOR else NEVER_MS
+    return Heat(weight * left, due)
+
+
+def level(score: float) -> str:
+    """The word for a score."""
+    return next((word for least, word in LEVELS if score > least), "new")

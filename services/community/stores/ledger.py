@@ -1,0 +1,76 @@
+"""The ledger's moves, made within the transaction of what they pay for; each cause is written once."""
+
+from dataclasses import replace
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import upsert
+from services.community.model import EntryKind, Hold, Order
+from services.community.ports import CreditsShortError
+from services.community.stores.tables import account, entry
+
+INITIAL = "initial"
+
+
+class Ledger:
+    """Accounts and their lines; initial is what a new account begins with."""
+
+    def __init__(self, initial: int) -> None:
+        self._initial = initial
+
+    async def opened(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
+        """Make sure that there is an account."""
+        values = {"user_id": user_id, "credits": self._initial, "held": 0}
+        made = await connection.execute(upsert(connection, account).values(values).on_conflict_do_nothing())
+        if made.rowcount and self._initial:
+            await self._write(connection, user_id, (EntryKind.GRANT, INITIAL), self._initial, now_ms)
+
+    async def hold(self, connection: AsyncConnection, order: Order) -> Order:
+        """Take the cost of an order aside. Raises CreditsShortError."""
+        if not order.cost:
+            return order
+        await self.opened(connection, order.user_id, order.create_ms)
+        if not await self._move(connection, order.user_id, -order.cost, order.cost):
+            found = select(account.c.credits).where(account.c.user_id == order.user_id)
+            raise CreditsShortError(await connection.scalar(found) or 0)
+        await self._write(connection, order.user_id, (EntryKind.HOLD, order.id), -order.cost, order.create_ms)
+        return replace(order, hold=Hold.HELD)
+
+    async def settle(self, connection: AsyncConnection, order: Order, *, paid: bool, now_ms: int) -> Order:
+        """End the hold of an order, once. A late success takes back what was released, when it is still there."""
+        match order.hold, paid:
+            case Hold.HELD, True:
+                await self._move(connection, order.user_id, 0, -order.cost)
+                return await self._settled(connection, order, EntryKind.CAPTURE, 0, now_ms)
+            case Hold.HELD, False:
+                await self._move(connection, order.user_id, order.cost, -order.cost)
+                return await self._settled(connection, order, EntryKind.RELEASE, order.cost, now_ms)
+            case Hold.RELEASED, True if await self._move(connection, order.user_id, -order.cost, 0):
+                return await self._settled(connection, order, EntryKind.CAPTURE, -order.cost, now_ms)
+            case _:
+                return order
+
+    async def earn(self, connection: AsyncConnection, user_id: str, cause: str, amount: int, now_ms: int) -> None:
+        """Add what a check-in brings."""
+        await self._move(connection, user_id, amount, 0)
+        await self._write(connection, user_id, (EntryKind.CHECKIN, cause), amount, now_ms)
+
+    async def _settled(
+        self, connection: AsyncConnection, order: Order, kind: EntryKind, amount: int, now_ms: int
+    ) -> Order:
+        await self._write(connection, order.user_id, (kind, order.id), amount, now_ms)
+        return replace(order, hold=Hold.CAPTURED if kind is EntryKind.CAPTURE else Hold.RELEASED)
+
+    async def _move(self, connection: AsyncConnection, user_id: str, credits_: int, held: int) -> bool:
+        """Change an account, unless it cannot pay or is gone; one statement, so that no two can both take the last."""
+        values = {"credits": account.c.credits + credits_, "held": account.c.held + held}
+        able = account.c.credits >= -credits_
+        moved = await connection.execute(update(account).where(account.c.user_id == user_id, able).values(values))
+        return moved.rowcount > 0
+
+    async def _write(
+        self, connection: AsyncConnection, user_id: str, cause: tuple[EntryKind, str], amount: int, now_ms: int
+    ) -> None:
+        kind, name = cause
+        line = {"user_id": user_id, "kind": kind, "cause": name, "amount": amount, "create_ms": now_ms}
+        await connection.execute(insert(entry).values(line))

@@ -1,0 +1,130 @@
+"""Keeps orders in SQL; what is heard of one changes it, its artwork, its credits and the cursor in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis import failpoints
+from services.chassis.database import Database, db_now, upsert
+from services.chassis.unbroken import unbroken
+from services.community.model import Artwork, Order, OrderState, State, Told
+from services.community.model.orders import ENDED
+from services.community.ports import Clock
+from services.community.stores import settling
+from services.community.stores.ledger import Ledger
+from services.community.stores.rows import order_row, to_order
+from services.community.stores.tables import artwork, artwork_order, event_cursor
+from services.community.stores.works import insert_or_find
+
+FIRST_LOOK_MS = 30_000  # whoever placed an order has told of it by then, or died
+CURSOR = 1
+
+
+@unbroken
+class SqlOrders:
+    """An OrderStore on one database."""
+
+    def __init__(self, database: Database, ledger: Ledger, clock: Clock) -> None:
+        self._database, self._ledger, self._clock = database, ledger, clock
+
+    async def open(self, given: Artwork, order: Order) -> Artwork:
+        """Insert both and hold the cost, or find the older artwork."""
+        async with self._database.write() as connection:
+            kept = await insert_or_find(connection, given)
+            if kept.id == given.id:
+                await self._insert(connection, order)
+        await failpoints.reach("order.opened")
+        return kept
+
+    async def reopen(self, given: Artwork, order: Order) -> bool:
+        """Point the artwork to the new order, if it is as it was."""
+        same = (artwork.c.id == given.id, artwork.c.state == given.state, artwork.c.order_id == given.order_id)
+        values = {"state": State.GENERATING, "order_id": order.id, "listed": False, "update_ms": self._clock()}
+        async with self._database.write() as connection:
+            changed = await connection.execute(update(artwork).where(*same).values(values))
+            if changed.rowcount:
+                await self._insert(connection, order)
+        await failpoints.reach("order.opened")
+        return changed.rowcount > 0
+
+    async def hear(self, told: Told, order_id: str = "") -> Order | None:
+        """Advance the cursor, then change whatever this changes."""
+        named = artwork_order.c.id == order_id if order_id else artwork_order.c.generation_id == told.generation_id
+        async with self._database.write() as connection:
+            if told.event_sequence and not await _advance(connection, told.event_sequence):
+                return None
+            order = await settling.locked(connection, named)
+            if order is None:
+                return None
+            heard = await settling.believe(connection, self._ledger, order, told, self._clock())
+            await failpoints.reach("order.heard")
+        return heard
+
+    async def withdraw(self, order_id: str) -> None:
+        """Give the hold back and delete both; an artwork that has a picture is a draft again."""
+        async with self._database.write() as connection:
+            if order := await self._unpaid(connection, order_id):
+                mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
+                await connection.execute(delete(artwork).where(*mine, artwork.c.object_key == ""))
+                await connection.execute(update(artwork).where(*mine).values(state=State.DRAFT, order_id=""))
+                await connection.execute(delete(artwork_order).where(artwork_order.c.id == order.id))
+
+    async def refuse(self, order_id: str, reason: str, message: str) -> None:
+        """Give the hold back and end both; a repeated request may then make a new artwork."""
+        async with self._database.write() as connection:
+            if order := await self._unpaid(connection, order_id):
+                ended = replace(order, state=OrderState.FAILED, reason=reason, message=message)
+                await settling.write(connection, order, ended, self._clock())
+                await settling.show(connection, ended, self._clock())
+                mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
+                await connection.execute(update(artwork).where(*mine).values(request_key=None))
+
+    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Order]:
+        """Take due orders, each for so long."""
+        due = select(artwork_order.c.id).where(artwork_order.c.due_ms <= db_now()).order_by(artwork_order.c.due_ms)
+        chosen = due.limit(limit).with_for_update(skip_locked=True).scalar_subquery()
+        values = {"due_ms": db_now() + int(lease_seconds * 1000), "tries": artwork_order.c.tries + 1}
+        taken = update(artwork_order).where(artwork_order.c.id.in_(chosen)).values(values).returning(artwork_order)
+        async with self._database.write() as connection:
+            found = (await connection.execute(taken)).mappings().all()
+        return [order for row in found if (order := to_order(row))]
+
+    async def postpone(self, order_id: str, seconds: float) -> None:
+        """Set when it is due."""
+        open_ = (artwork_order.c.id == order_id, artwork_order.c.state.not_in(ENDED))
+        later = {"due_ms": db_now() + int(seconds * 1000)}
+        async with self._database.write() as connection:
+            await connection.execute(update(artwork_order).where(*open_).values(later))
+
+    async def abandoned(self, order: Order) -> bool:
+        """Look for the artwork."""
+        async with self._database.read() as connection:
+            return await connection.scalar(select(artwork.c.id).where(artwork.c.id == order.artwork_id)) is None
+
+    async def cursor(self) -> int:
+        """Read the cursor."""
+        async with self._database.read() as connection:
+            return await connection.scalar(select(event_cursor.c.sequence)) or 0
+
+    async def _insert(self, connection: AsyncConnection, order: Order) -> None:
+        held = await self._ledger.hold(connection, order)
+        due = db_now() + FIRST_LOOK_MS
+        await connection.execute(insert(artwork_order).values(order_row(held) | {"due_ms": due}))
+
+    async def _unpaid(self, connection: AsyncConnection, order_id: str) -> Order | None:
+        """The order, with its hold given back; None when it was taken after all, or has ended."""
+        waiting = (artwork_order.c.id == order_id, artwork_order.c.state == OrderState.PENDING)
+        order = await settling.locked(connection, *waiting)
+        if order is None:
+            return None
+        return await self._ledger.settle(connection, order, paid=False, now_ms=self._clock())
+
+
+async def _advance(connection: AsyncConnection, sequence: int) -> bool:
+    """Move the cursor up to an event; False when it was there already, so that the event has been dealt with."""
+    statement = upsert(connection, event_cursor).values(id=CURSOR, sequence=sequence)
+    higher = event_cursor.c.sequence < sequence
+    statement = statement.on_conflict_do_update(index_elements=["id"], set_={"sequence": sequence}, where=higher)
+    return (await connection.execute(statement)).rowcount > 0

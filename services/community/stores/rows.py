@@ -1,0 +1,72 @@
+"""Turns rows into the nouns of the community and back."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from services.community.model import Artwork, Card, HiddenMark, Hold, Order, OrderState, Person, Request, State
+from services.community.model.hotness import NEVER_MS
+
+
+def artwork_row(artwork: Artwork) -> dict[str, Any]:
+    """Every column of a new artwork."""
+    return asdict(artwork) | {
+        "image_refs": json.dumps(artwork.image_refs),
+        "listed": artwork.listed,
+        "hot_due_ms": NEVER_MS,
+    }
+
+
+def order_row(order: Order) -> dict[str, Any]:
+    """Every column of an order but when it is due; a generation id is unique, so none is NULL."""
+    request = json.dumps(asdict(order.request), ensure_ascii=False)
+    return asdict(order) | {"request": request, "generation_id": order.generation_id or None}
+
+
+def to_artwork(row: RowMapping, prefix: str = "") -> Artwork:
+    """The artwork of a row."""
+    names = Artwork.__dataclass_fields__
+    values = {name: row[prefix + name] for name in names}
+    return Artwork(
+        **values
+        | {
+            "state": State(values["state"]),
+            "hidden": HiddenMark(values["hidden"]),
+            "image_refs": tuple(json.loads(values["image_refs"])),
+        }
+    )
+
+
+def to_order(row: RowMapping, prefix: str = "") -> Order | None:
+    """The order of a row; None when an outer join found none."""
+    values = {name: row[prefix + name] for name in Order.__dataclass_fields__}
+    if values["id"] is None:
+        return None
+    request = json.loads(values["request"])
+    return Order(
+        **values
+        | {
+            "state": OrderState(values["state"]),
+            "hold": Hold(values["hold"]),
+            "generation_id": values["generation_id"] or "",
+            "request": Request(**request | {"image_refs": tuple(request["image_refs"])}),
+        }
+    )
+
+
+def to_person(row: RowMapping, prefix: str = "") -> Person:
+    """The person of a row."""
+    return Person(**{name: row[prefix + name] for name in Person.__dataclass_fields__})
+
+
+def to_card(row: RowMapping) -> Card:
+    """The card of a row of statements.cards."""
+    return Card(
+        artwork=to_artwork(row, "artwork_"),
+        author=to_person(row, "person_"),
+        order=to_order(row, "order_"),
+        liked=row["liked"] is not None,
+        favorited=row["favorited"] is not None,
+    )

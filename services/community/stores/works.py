@@ -1,0 +1,158 @@
+"""Keeps artworks in SQL, on SQLite and PostgreSQL alike."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, case, delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import Database, upsert
+from services.chassis.unbroken import unbroken
+from services.community.model import After, Artwork, Card, HiddenMark, Listing, Mark, State
+from services.community.model.hotness import heat
+from services.community.ports import Clock
+from services.community.stores import blobs, people_rows, statements
+from services.community.stores.rows import artwork_row, to_artwork, to_card
+from services.community.stores.tables import artwork, owned_object
+
+
+@unbroken
+class SqlWorks:
+    """A WorkStore on one database."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def find(self, artwork_id: str, viewer_id: str) -> Card | None:
+        """Read a card."""
+        return await self._one(statements.cards(viewer_id).where(artwork.c.id == artwork_id))
+
+    async def find_any(self, identifier: str, viewer_id: str) -> Card | None:
+        """Read a card by the artwork's id, then by an order's."""
+        return await self._one(statements.cards(viewer_id).where(artwork.c.id == identifier)) or await self._one(
+            statements.by_any_id(identifier, viewer_id)
+        )
+
+    async def find_object(self, user_id: str, object_key: str) -> Card | None:
+        """Read a card by what it shows."""
+        mine = statements.cards(user_id).where(artwork.c.object_key == object_key, artwork.c.user_id == user_id)
+        return await self._one(mine.order_by(artwork.c.id.desc()).limit(1))
+
+    async def find_request(self, user_id: str, request_key: str) -> Card | None:
+        """Read a card by what made it."""
+        mine = (artwork.c.user_id == user_id, artwork.c.request_key == request_key)
+        return await self._one(statements.cards(user_id).where(*mine))
+
+    async def cards(self, artwork_ids: Sequence[str], viewer_id: str) -> dict[str, Card]:
+        """Read cards."""
+        async with self._database.read() as connection:
+            found = await connection.execute(statements.cards(viewer_id).where(artwork.c.id.in_(artwork_ids)))
+            return {card.artwork.id: card for card in map(to_card, found.mappings())}
+
+    async def page(
+        self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
+    ) -> tuple[Mark, ...]:
+        """Read a page."""
+        async with self._database.read() as connection:
+            found = await connection.execute(statements.page(listing, viewer_id, limit, after, skip))
+            return tuple(Mark(to_card(row), row["mark"]) for row in found.mappings())
+
+    async def insert(self, given: Artwork) -> Artwork:
+        """Insert it, or read the older one; its picture becomes its owner's unless it is somebody's."""
+        async with self._database.write() as connection:
+            kept = await insert_or_find(connection, given)
+            if kept.id == given.id and given.object_key:
+                await blobs.own(connection, given.object_key, given.user_id)
+        return kept
+
+    async def change(self, given: Artwork, was: State) -> bool:
+        """Write it if its state is as it was; whether it is listed follows, hidden or not."""
+        now = self._clock()
+        values = {
+            "state": given.state,
+            "title": given.title,
+            "slug": given.slug,
+            "object_key": given.object_key,
+            "publish_ms": case((artwork.c.publish_ms == 0, given.publish_ms), else_=artwork.c.publish_ms),
+            "hot_due_ms": now,  # the thermostat's next round works it out, under a lock
+            "update_ms": now,
+            "listed": (artwork.c.hidden == HiddenMark.SHOWN) if given.state is State.PUBLISHED else False,
+        }
+        same = (artwork.c.id == given.id, artwork.c.state == was)
+        async with self._database.write() as connection:
+            changed = await connection.execute(update(artwork).where(*same).values(values))
+        return changed.rowcount > 0
+
+    async def remove(self, artwork_id: str) -> bool:
+        """Delete it; reactions and reports go with it, and its bytes if they are its owner's and shown nowhere else."""
+        async with self._database.write() as connection:
+            gone = delete(artwork).where(artwork.c.id == artwork_id).returning(artwork)
+            row = (await connection.execute(gone)).mappings().one_or_none()
+            if row is None:
+                return False
+            await drop_picture(connection, to_artwork(row))
+        return True
+
+    async def hide(self, artwork_id: str, *, hidden: bool) -> bool:
+        """Mark it, and list it or not."""
+        mark = HiddenMark.HIDDEN if hidden else HiddenMark.SHOWN
+        listed: Any = False if hidden else artwork.c.state == State.PUBLISHED
+        values = {"hidden": mark, "listed": listed, "update_ms": self._clock()}
+        async with self._database.write() as connection:
+            changed = await connection.execute(update(artwork).where(artwork.c.id == artwork_id).values(values))
+        return changed.rowcount > 0
+
+    async def rank(self, score: float, most: int) -> int:
+        """Count in an index, not to its end."""
+        higher = select(artwork.c.id).where(statements.LISTED, artwork.c.hot_score > score).limit(most).subquery()
+        async with self._database.read() as connection:
+            return await connection.scalar(select(func.count()).select_from(higher)) or 0
+
+    async def warm(self, now_ms: int, limit: int) -> int:
+        """Write the scores that are due; locked, since a reaction may change the counts."""
+        columns = (artwork.c.id, artwork.c.like_count, artwork.c.favorite_count, artwork.c.publish_ms)
+        due = select(*columns, artwork.c.create_ms).where(artwork.c.hot_due_ms <= now_ms).limit(limit)
+        async with self._database.write() as connection:
+            found = (await connection.execute(due.with_for_update(skip_locked=True))).all()
+            for each in found:
+                born = each.publish_ms or each.create_ms
+                warmth = heat(each.like_count, each.favorite_count, born, now_ms)
+                values = {"hot_score": warmth.score, "hot_due_ms": warmth.due_ms}
+                await connection.execute(update(artwork).where(artwork.c.id == each.id).values(values))
+        return len(found)
+
+    async def own(self, object_key: str, user_id: str) -> str:
+        """Note whose it is, and read whose it was."""
+        async with self._database.write() as connection:
+            await blobs.own(connection, object_key, user_id)
+        return await self.owner(object_key)
+
+    async def owner(self, object_key: str) -> str:
+        """Read whose it is."""
+        async with self._database.read() as connection:
+            found = select(owned_object.c.user_id).where(owned_object.c.object_key == object_key)
+            return await connection.scalar(found) or ""
+
+    async def _one(self, statement: Select[Any]) -> Card | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(statement)).mappings().one_or_none()
+        return to_card(row) if row else None
+
+
+async def insert_or_find(connection: AsyncConnection, given: Artwork) -> Artwork:
+    """Insert an artwork, or return the one of its owner with its request_key; the empty update locks that one."""
+    await people_rows.known(connection, given.user_id, given.create_ms)
+    statement = upsert(connection, artwork).values(artwork_row(given))
+    same = {"request_key": statement.excluded.request_key}
+    statement = statement.on_conflict_do_update(index_elements=["user_id", "request_key"], set_=same)
+    return to_artwork((await connection.execute(statement.returning(artwork))).mappings().one())
+
+
+async def drop_picture(connection: AsyncConnection, gone: Artwork) -> None:
+    """Discard the picture of an artwork that is no more, if it is its owner's and no other artwork shows it."""
+    elsewhere = select(artwork.c.id).where(artwork.c.object_key == gone.object_key, artwork.c.id != gone.id).limit(1)
+    if not gone.object_key or await connection.scalar(elsewhere):
+        return
+    if await blobs.disown(connection, gone.object_key, gone.user_id):
+        await blobs.discard(connection, [gone.object_key])

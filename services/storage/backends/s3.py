@@ -1,0 +1,121 @@
+"""Keeps objects in a bucket of S3 or R2: the bucket's blocking verbs in threads of their own, drafts on local disk."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from services.chassis.errors import DataLoss
+from services.storage.backends import tree
+from services.storage.backends.bucket import Bucket
+from services.storage.backends.draft import DraftFile, drafted
+from services.storage.model import UNLABELLED, Label, Listed, Stat
+from services.storage.ports import DRAFT_SECONDS, Draft
+from services.storage.settings import StorageSettings
+
+PING_SECONDS = 30.0  # a listing costs money: each tells for so long that the bucket works
+R = TypeVar("R")
+
+
+class S3Objects:
+    """The Backend on a bucket."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._bucket = Bucket(settings)
+        self._spool = settings.spool_dir.absolute()
+        self._direct = settings.storage_s3_direct_uploads
+        self._threads = ThreadPoolExecutor(settings.storage_s3_connections, "s3")
+        self._worked = -PING_SECONDS
+
+    def close(self) -> None:
+        """Wait for what is under way, then end the connections."""
+        self._threads.shutdown()
+        self._bucket.close()
+
+    def draft(self) -> AbstractAsyncContextManager[DraftFile]:
+        """Spool to local disk: a put must know its hash before it begins."""
+        return drafted(self._spool)
+
+    async def put(self, key: str, draft: Draft, label: Label = UNLABELLED) -> bool:
+        """Create the object if the key is free."""
+        stat = Stat(draft.size, draft.sha256)
+        return await self._run(self._bucket.put, key, draft.path, stat, label)
+
+    async def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
+        """Read in pieces, each in a thread."""
+        body = await self._run(self._bucket.get, key, offset, limit)
+        if body is None:
+            await self._require(key)
+            return
+        try:
+            while chunk := await self._run(self._bucket.chunk, body):
+                yield chunk
+        finally:
+            body.close()
+
+    async def size(self, key: str) -> int | None:
+        """Ask for the head."""
+        head = await self._run(self._bucket.head, key)
+        return None if head is None else int(head["ContentLength"])
+
+    async def stat(self, key: str) -> Stat | None:
+        """Ask for the head, which holds the hash of everything that we put."""
+        return await self._run(self._bucket.stat, key)
+
+    async def path(self, key: str) -> Path | None:
+        """No object is a file here."""
+        del key
+        return None
+
+    async def keys(self, prefix: str, after: str = "") -> AsyncIterator[Listed]:
+        """List page by page."""
+        while page := await self._run(self._bucket.page, prefix, after):
+            after = page[-1].key
+            for listed in page:
+                yield listed
+
+    async def upload_uri(self, key: str, content_type: str, size: int, seconds: int) -> str:
+        """Sign a URL of the bucket, unless browsers cannot reach it."""
+        return self._bucket.upload_uri(key, content_type, size, seconds) if self._direct else ""
+
+    async def delete(self, key: str) -> None:
+        """Remove the object."""
+        await self._run(self._bucket.delete, key)
+
+    async def reap(self, prefix: str, age_seconds: float) -> None:
+        """Remove what was abandoned: in the bucket, on its way into it, and on local disk."""
+        now = time.time()
+        async for listed in self.keys(f"{prefix}/"):
+            if listed.modified < now - age_seconds and "/" not in listed.key.removeprefix(f"{prefix}/"):
+                await self.delete(listed.key)
+        await self._run(self._bucket.abort_old, now - DRAFT_SECONDS)
+        with tree.translated():
+            await asyncio.to_thread(tree.remove_old, self._spool, (), now - DRAFT_SECONDS)
+
+    async def ping(self) -> None:
+        """Believe what worked a moment ago; else ask."""
+        if time.monotonic() - self._worked > PING_SECONDS:
+            await self._run(self._bucket.ping)
+
+    async def _require(self, key: str) -> None:
+        """Nothing came: fine at the end of an object, a loss when there is no object."""
+        if await self.size(key) is None:
+            raise DataLoss("The object's bytes are gone from the bucket. Tell the operator.", metadata={"key": key})
+
+    async def _run(self, work: Callable[..., R], *args: Any) -> R:
+        result = await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        self._worked = time.monotonic()
+        return result
+
+
+@asynccontextmanager
+async def opened(settings: StorageSettings) -> AsyncIterator[S3Objects]:
+    """A bucket for the life of the process."""
+    objects = await asyncio.to_thread(S3Objects, settings)
+    try:
+        yield objects
+    finally:
+        await asyncio.to_thread(objects.close)

@@ -1,0 +1,68 @@
+"""The daily quota at the door: who is counted, what is left, and a refusal that pages of other sites can read."""
+
+import re
+
+import httpx
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from kawaii.generation.v1 import generation_pb2 as generationpb
+
+from services.chassis.errors import ResourceExhausted
+from tests.gateway.conftest import Town
+from tests.gateway.shapes import failure
+
+ROUTES = {
+    "/api/generate-image": {"prompt": "a cat"},
+    "/api/flux-kontext/generate": {"prompt": "a cat"},
+    "/api/nano-banana/generate": {"prompt": "a cat", "model": "nano-banana"},
+}
+SENTENCE = "You have placed the 10 orders that a day allows. Come back after midnight in Japan."
+
+
+@pytest.mark.parametrize(("path", "order"), ROUTES.items())
+async def test_every_order_counts_for_the_client_that_the_edge_names(
+    client: httpx.AsyncClient, town: Town, path: str, order: dict[str, str]
+) -> None:
+    forged = {"X-Forwarded-For": "198.51.100.1", "CF-Connecting-IP": "198.51.100.1"}
+    await client.post(path, json=order, headers={**forged, "x-kawaii-client": "2001:db8::7"})
+
+    assert town.generation.subjects == ["2001:db8::/64"]
+
+
+@pytest.mark.parametrize(("path", "order"), ROUTES.items())
+async def test_an_order_says_what_is_left_of_the_day(
+    client: httpx.AsyncClient, town: Town, path: str, order: dict[str, str]
+) -> None:
+    delay = Duration(seconds=51_839, nanos=500_000_000)
+    town.generation.quota = generationpb.Generation.Quota(limit=10, remaining=3, reset_delay=delay)
+    response = await client.post(path, json=order)
+
+    assert response.status_code == 200
+    assert response.headers["ratelimit-policy"] == '"day";q=10;w=86400'
+    assert response.headers["ratelimit"] == '"day";r=3;t=51840'
+    assert response.headers["x-ratelimit-limit"] == "10"
+    assert response.headers["x-ratelimit-remaining"] == "3"
+    assert re.fullmatch(r"\d{10}", response.headers["x-ratelimit-reset"])
+
+
+@pytest.mark.parametrize(("path", "order"), ROUTES.items())
+async def test_one_order_too_many_is_a_429_that_any_page_can_read(
+    client: httpx.AsyncClient, town: Town, path: str, order: dict[str, str]
+) -> None:
+    town.generation.failure = ResourceExhausted(SENTENCE, metadata={"quota_limit": "10"}, retry_after=51_839.5)
+    response = await client.post(path, json=order, headers={"Origin": "https://a.example"})
+
+    assert response.status_code == 429
+    assert response.json() == failure("RATE_LIMIT", SENTENCE)
+    assert response.headers["retry-after"] == "51840"
+    assert response.headers["ratelimit-policy"] == '"day";q=10;w=86400'
+    assert response.headers["ratelimit"] == '"day";r=0;t=51840'
+    assert response.headers["access-control-allow-origin"] == "https://a.example"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["x-request-id"]
+
+
+async def test_without_a_quota_no_answer_speaks_of_one(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/generate-image", json={"prompt": "a cat"})
+
+    assert not [name for name in response.headers if "ratelimit" in name]

@@ -1,0 +1,107 @@
+"""The daily quota is exact on every engine: counted with the order, in its transaction, for each caller apart."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from services.chassis.database import Database
+from services.chassis.errors import AlreadyExists, ResourceExhausted
+from services.generation.ports import GenerationStore
+from services.generation.quota import Charge
+from services.generation.stores.tables import generation, outbox, quota_use
+from tests.generation.builders import new
+
+TEN = Charge("192.0.2.1", 10)
+
+
+async def counted(database: Database) -> list[tuple[str, int]]:
+    async with database.read() as connection:
+        rows = await connection.execute(select(quota_use.c.subject, quota_use.c.used).order_by(quota_use.c.subject))
+        return [(row.subject, row.used) for row in rows]
+
+
+async def stored(database: Database) -> tuple[int, int]:
+    """How many orders and events there are."""
+    async with database.read() as connection:
+        orders = await connection.scalar(select(func.count()).select_from(generation))
+        return int(orders or 0), int(await connection.scalar(select(func.count()).select_from(outbox)) or 0)
+
+
+async def attempted(store: GenerationStore, charge: Charge) -> bool:
+    """Whether an order was taken."""
+    try:
+        await store.insert(new(), "", "hash", charge)
+    except ResourceExhausted:
+        return False
+    return True
+
+
+async def test_an_order_says_what_is_left(store: GenerationStore) -> None:
+    first = (await store.insert(new(), "", "hash", TEN)).quota
+    second = (await store.insert(new(), "", "hash", TEN)).quota
+
+    assert first is not None
+    assert second is not None
+    assert (first.limit, first.remaining, second.remaining) == (10, 9, 8)
+    assert 0 < first.reset_seconds <= 86_400
+
+
+async def test_of_forty_at_once_exactly_ten_are_taken(store: GenerationStore, database: Database) -> None:
+    taken = await asyncio.gather(*(attempted(store, TEN) for _ in range(40)))
+
+    assert taken.count(True) == 10
+    assert await counted(database) == [("192.0.2.1", 10)]
+    assert await stored(database) == (10, 10)
+
+
+async def test_the_refusal_says_when_to_come_back_and_stores_nothing(
+    store: GenerationStore, database: Database
+) -> None:
+    one = Charge("192.0.2.1", 1)
+    await store.insert(new(), "", "hash", one)
+    with pytest.raises(ResourceExhausted) as refusal:
+        await store.insert(new(), "", "hash", one)
+
+    assert (refusal.value.reason, refusal.value.metadata) == ("RATE_LIMIT", {"quota_limit": "1"})
+    assert 0 < (refusal.value.retry_after or 0) <= 86_400
+    assert await stored(database) == (1, 1)
+
+
+async def test_callers_do_not_count_for_each_other(store: GenerationStore, database: Database) -> None:
+    one, other = Charge("192.0.2.1", 1), Charge("2001:db8::/64", 1)
+
+    assert [await attempted(store, charge) for charge in (one, other, one, other)] == [True, True, False, False]
+    assert await counted(database) == [("192.0.2.1", 1), ("2001:db8::/64", 1)]
+
+
+async def test_a_repeated_request_counts_once_also_at_once(store: GenerationStore, database: Database) -> None:
+    repeated = [store.insert(new(), "key", "hash", Charge("192.0.2.1", 1)) for _ in range(10)]
+    orders = await asyncio.gather(*repeated)
+
+    assert len({order.id for order in orders}) == 1
+    assert [order.joined for order in orders].count(False) == 1
+    assert [order.quota is None for order in orders].count(False) == 1
+    assert await counted(database) == [("192.0.2.1", 1)]
+
+
+async def test_a_key_used_for_another_order_counts_nothing(store: GenerationStore, database: Database) -> None:
+    await store.insert(new(), "key", "hash", TEN)
+    with pytest.raises(AlreadyExists):
+        await store.insert(new(), "key", "other", TEN)
+
+    assert await counted(database) == [("192.0.2.1", 1)]
+
+
+async def test_days_that_are_over_do_not_count_and_are_forgotten(store: GenerationStore, database: Database) -> None:
+    async with database.write() as connection:
+        await connection.execute(insert(quota_use).values(day=1, subject="192.0.2.1", used=10))
+        await connection.execute(insert(quota_use).values(day=1, subject="192.0.2.2", used=3))
+
+    assert await attempted(store, Charge("192.0.2.1", 1))
+    assert await counted(database) == [("192.0.2.1", 1)]
+
+
+async def test_without_a_charge_nothing_is_counted(store: GenerationStore, database: Database) -> None:
+    assert (await store.insert(new(), "", "hash")).quota is None
+    assert await counted(database) == []
