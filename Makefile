@@ -24,8 +24,8 @@ up: $(VENV)/.runtime ## Start the whole town on this machine; Ctrl-C stops it.
 	@$(BIN)/python -m deploy.cli up
 
 test: check ## Check everything, then run all tests.
-	@echo "Running the tests; the fault tests marked chaos are left to make chaos."
-	@$(BIN)/python -m pytest -m "not chaos"
+	@echo "Running the tests."
+	@$(BIN)/python -m pytest
 
 check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
 	@echo "Checking format and lint (ruff)."
@@ -46,6 +46,7 @@ check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
 
 chaos: $(VENV)/.dev ## Strike a town for half an hour: storm, every failpoint, bad webhooks (CHAOS_SEED replays).
 	@$(BIN)/python -m tests.chaos.storm --generations 2000 --kills 500 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.storm --postgres --generations 500 --kills 125 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.matrix $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.hammer $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 

@@ -99,6 +99,13 @@ TOWN = (
         database=True,
     ),
     Row(
+        "community",
+        module("services.community"),
+        (Resident.COMMUNITY, Resident.COMMUNITY_METRICS),
+        settings="services.community.settings:CommunitySettings",
+        database=True,
+    ),
+    Row(
         "gateway",
         module("gateway"),
         (Resident.GATEWAY, Resident.GATEWAY_METRICS),

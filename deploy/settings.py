@@ -40,7 +40,7 @@ class LauncherSettings(TownSettings):
     auth_hs256_secret: SecretStr = SecretStr("")
     """A shared secret that signs tokens, instead of public keys."""
     auth_dev_mode: str = ""
-    """1 lets anyone name their user; only meant for a town on one's own machine."""
+    """1 makes everybody one developer; only meant for a town on one's own machine."""
 
     @property
     def sandboxed(self) -> bool:

@@ -2,14 +2,19 @@
 
 import asyncio
 import signal
+from functools import partial
 
 import uvicorn
 import uvloop
+from kawaii.share.v1.share_pb2 import DESCRIPTOR
+from starlette.types import ASGIApp
 
 from gateway.app import make_app
+from gateway.byte_cache import ByteCache
 from gateway.clients import open_clients
 from gateway.server import Server
 from gateway.settings import GatewaySettings
+from services.chassis.bulletin import open_bulletin
 from services.chassis.exposition import Exposition
 from services.chassis.logs import configure
 from services.chassis.settings import load
@@ -17,6 +22,7 @@ from services.chassis.supervisor import supervised
 from services.chassis.town import LOOPBACK, Resident, port_of
 
 GRACE_SECONDS = 7  # running requests may finish; the launcher allows ten seconds for all of the stop
+SHARES = DESCRIPTOR.services_by_name["ShareService"].full_name  # its changes are announced under this name
 KEEP_ALIVE_SECONDS = 5  # above Envoy's four, so that it is never us who closes a connection Envoy is about to use
 
 
@@ -29,23 +35,30 @@ async def main() -> None:
         signal.signal(number, lambda *_: None)
     leaving = asyncio.Event()
     exposition = Exposition(settings.address(Resident.GATEWAY_METRICS))
-    async with open_clients(settings) as clients, supervised([exposition.run]):
-        config = uvicorn.Config(
-            make_app(settings, clients, leaving),
-            host=LOOPBACK,
-            port=port_of(Resident.GATEWAY, settings.internal_port_base),
-            loop="none",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-        await Server(config, leaving).serve()
+    kept = ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
+    async with open_clients(settings) as clients, open_bulletin(settings.effective_redis_url, SHARES) as shares:
+        app = make_app(settings, clients, leaving, kept)
+        async with supervised([exposition.run, partial(shares.listen, lambda _notice: kept.clear())]):
+            await Server(configuration(settings, app), leaving).serve()
+
+
+def configuration(settings: GatewaySettings, app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn serves behind Envoy."""
+    return uvicorn.Config(
+        app,
+        host=LOOPBACK,
+        port=port_of(Resident.GATEWAY, settings.internal_port_base),
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from gateway import failures
+from gateway.byte_cache import ByteCache
 from gateway.clients import Clients
 from gateway.doors import callbacks, community, health, image_site, pages, probes
 from gateway.doors.community.viewers import Roster
@@ -17,10 +18,12 @@ from gateway.middleware.access_log import AccessLog
 from gateway.middleware.body_limit import BodyLimit
 from gateway.middleware.cors import Cors
 from gateway.middleware.deadline import Deadline
+from gateway.middleware.kept_answers import KeptAnswers
 from gateway.middleware.metrics import Metrics
 from gateway.middleware.request_id import RequestId
 from gateway.middleware.security_headers import SecurityHeaders
 from gateway.settings import GatewaySettings
+from gateway.share_reads import ShareReads
 from gateway.watches import Watches
 from services.chassis.origins import ANY_ORIGIN
 
@@ -36,18 +39,19 @@ ROUTES: Sequence[BaseRoute] = (
 )
 
 
-def layers(settings: GatewaySettings) -> list[Middleware]:
+def layers(settings: GatewaySettings, kept: ByteCache) -> list[Middleware]:
     """What happens around every request, outermost first."""
     limits = {
         "/api/upload-image": settings.max_upload_bytes + FORM_BYTES,
         "/api/callback/": settings.max_callback_bytes,
     }
     return [
+        Middleware(KeptAnswers, kept),
         Middleware(RequestId),
         Middleware(AccessLog),
         Middleware(Metrics),
+        Middleware(SecurityHeaders, settings.origin),
         Middleware(Cors, settings.cors_allowed_origins),
-        Middleware(SecurityHeaders),
         Middleware(BodyLimit, settings.max_json_bytes, limits),
         Middleware(Deadline),
     ]
@@ -58,8 +62,15 @@ def own_origins(settings: GatewaySettings) -> frozenset[str]:
     return frozenset({settings.origin, *settings.cors_allowed_origins} - set(ANY_ORIGIN))
 
 
-def make_app(settings: GatewaySettings, clients: Clients, leaving: asyncio.Event | None = None) -> ASGIApp:
+def make_app(
+    settings: GatewaySettings,
+    clients: Clients,
+    leaving: asyncio.Event | None = None,
+    kept: ByteCache | None = None,
+) -> ASGIApp:
     """The application over services that are reached by `clients`; once `leaving` is set its streams end.
+
+    `kept` holds answers that may be given again; whoever hears of a change clears it.
 
     The layers lie around Starlette, not inside it, so that the answer to a bug of ours passes through them too.
     """
@@ -68,8 +79,10 @@ def make_app(settings: GatewaySettings, clients: Clients, leaving: asyncio.Event
     site.state.settings, site.state.clients = settings, clients
     site.state.doorkeeper, site.state.login = doorkeeper(settings, own_origins(settings)), sign_in(settings)
     site.state.roster = Roster()
+    site.state.share_reads = ShareReads(clients)
     site.state.watches = Watches(settings.max_watches, leaving or asyncio.Event())
     app: ASGIApp = site
-    for layer, args, kwargs in reversed(layers(settings)):
+    kept = kept or ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
+    for layer, args, kwargs in reversed(layers(settings, kept)):
         app = layer(app, *args, **kwargs)
     return app

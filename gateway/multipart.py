@@ -49,8 +49,8 @@ class FileField:
         self.texts: dict[str, str] = {}
         self._text_name, self._text = "", bytearray()
         self._max_bytes = max_bytes
-        self._size = self._files = self._parts = 0
-        self._taking = self._ended = False
+        self._size = self._fields = self._parts = 0
+        self._taking = self._found = self._ended = False
         self._header = (bytearray(), bytearray())
         self._disposition = b""
 
@@ -81,7 +81,7 @@ class FileField:
         """
         if not self._ended:
             raise InvalidArgument("The form ends in the middle. Send it again.")
-        if not self._files:
+        if not self._found:
             raise wrong(FIELD, f"The form has no field `{FIELD}` with a file.")
         if not self._size:
             raise wrong(FIELD, "The file is empty.")
@@ -105,16 +105,18 @@ class FileField:
 
     def _end_headers(self) -> None:
         _, options = parse_options_header(self._disposition)
-        if options.get(b"name") == FIELD.encode() and b"filename" in options:
-            self._begin_file(options[b"filename"])
+        if options.get(b"name") == FIELD.encode():
+            self._begin_field(options)
         elif b"filename" not in options:
             self._text_name = options.get(b"name", b"").decode(errors="replace")
 
-    def _begin_file(self, name: bytes) -> None:
-        self._files += 1
-        if self._files > 1:
+    def _begin_field(self, options: Mapping[bytes, bytes]) -> None:
+        """Take the one field of the name; of two, nobody can tell which is meant."""
+        self._fields += 1
+        if self._fields > 1:
             raise wrong(FIELD, f"The form has more than one field `{FIELD}`. Send one file at a time.")
-        self._taking, self.name = True, display_name(name)
+        if b"filename" in options:
+            self._taking, self._found, self.name = True, True, display_name(options[b"filename"])
 
     def _read_data(self, data: bytes, start: int, end: int) -> None:
         if self._taking:

@@ -19,6 +19,11 @@ class GatewaySettings(IdentitySettings):
     """Largest picture that may be uploaded, this size included (contract.md A8)."""
     max_callback_bytes: int = Field(64 * 1024, ge=1024)
     """Largest webhook body; real ones are below 4 KiB (kie.md 2.4)."""
+    read_cache_seconds: float = Field(1.0, ge=0, le=2)
+    """How long the gateway gives a share, a list or the latest again without asking; 0 asks each time. Changes that are
+    announced end it at once; this is the bound when Redis is away, so it is short."""
+    read_cache_bytes: int = Field(32 * 1024 * 1024, ge=0)
+    """How much memory these answers may take."""
     max_watches: int = Field(500, ge=1, le=900)
     """Clients that may follow a task at once; each holds one of the 1000 calls that generation takes at a time."""
     heartbeat_seconds: float = Field(15.0, gt=0, le=50)

@@ -6,15 +6,24 @@ from typing import cast
 from starlette.middleware import Middleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from gateway import clients, failures
-from gateway.pages import assets, gallery, studio, views
+from gateway import clients, failures, parse, share_reads
+from gateway.pages import assets, gallery, languages, sitemap, studio, views
 from gateway.pages.templates import render
-from services.chassis.errors import KawaiiError
+from gateway.routing import Endpoint
+from services.chassis.errors import KawaiiError, NotFound
 
-ROBOTS = "User-agent: *\nDisallow: /api/\n"
+ROBOTS = """User-agent: *
+Allow: {sitemap}
+Disallow: /api/
+
+Sitemap: {origin}{sitemap}
+"""
+XML = sitemap.MEDIA_TYPE
+MAX_PAGE = 50_000  # what an index may hold
+SITEMAP_CACHE = {"Cache-Control": "public, max-age=3600"}  # crawlers come once a day
 
 
 async def start(request: Request) -> Response:
@@ -25,9 +34,13 @@ async def start(request: Request) -> Response:
     return render("start.html", origin=origin_of(request), files=files, studio=studio, latest=latest)
 
 
-async def share(request: Request) -> Response:
-    """The page of one share."""
-    return await shown(request, request.path_params["id"])
+def share_in(language: str) -> Endpoint:
+    """The page of one share in a language; in the default one when it is empty."""
+
+    async def share(request: Request) -> Response:
+        return await shown(request, request.path_params["id"], language)
+
+    return share
 
 
 async def shares(request: Request) -> Response:
@@ -40,10 +53,10 @@ async def shares(request: Request) -> Response:
     )
 
 
-async def shown(request: Request, identifier: str) -> Response:
+async def shown(request: Request, identifier: str, language: str = "") -> Response:
     """A share, looked up and rendered."""
-    found = await gallery.find(clients.of(request).share, identifier)
-    return render("share.html", origin=origin_of(request), share=views.share_page(found))
+    found = await gallery.find(share_reads.of(request), identifier)
+    return render("share.html", origin=origin_of(request), share=views.share_page(found, language))
 
 
 async def asset(request: Request) -> Response:
@@ -56,9 +69,23 @@ async def favicon(request: Request) -> Response:
     return assets.find("icon.svg").answer(request)
 
 
-async def robots(_request: Request) -> Response:
-    """What crawlers may read: pages and pictures, not the API."""
-    return PlainTextResponse(ROBOTS)
+async def robots(request: Request) -> Response:
+    """What crawlers may read: pages and pictures, not the API; and where the list of the pages is."""
+    return PlainTextResponse(ROBOTS.format(sitemap=sitemap.PATH, origin=origin_of(request)))
+
+
+async def sitemap_share(request: Request) -> Response:
+    """GET /api/sitemap-share: the pages of all listed shares (contract.md A17), by ?page= once there are too many."""
+    page = parse.query_integer(request, "page", 0)
+    if not 0 <= page <= MAX_PAGE:
+        raise parse.wrong("page", "page must be the number of a page of the sitemap.")
+    found = await gallery.links(clients.of(request).share, max(0, page - 1))
+    if page > max(1, found.block_count):
+        raise NotFound("The sitemap has no such page.")
+    if not page and found.block_count > 1:
+        return Response(sitemap.index(origin_of(request), found.block_count), headers=SITEMAP_CACHE, media_type=XML)
+    pieces = sitemap.file(origin_of(request), found.links)
+    return StreamingResponse(pieces, headers=SITEMAP_CACHE, media_type=XML)
 
 
 async def in_words(_request: Request, failure: Exception) -> Response:
@@ -81,7 +108,9 @@ IN_WORDS = [Middleware(ExceptionMiddleware, handlers={KawaiiError: in_words})]
 ROUTES: list[BaseRoute] = [
     Route("/", start, middleware=IN_WORDS),
     Route("/share", shares, middleware=IN_WORDS),
-    Route("/share/{id}", share, middleware=IN_WORDS),
+    Route("/share/{id}", share_in(""), middleware=IN_WORDS),
+    *(Route(f"/{each}/share/{{id}}", share_in(each), middleware=IN_WORDS) for each in languages.LOCALES),
+    Route(sitemap.PATH, sitemap_share),
     Route("/assets/{file}", asset),
     Route("/favicon.ico", favicon),
     Route("/robots.txt", robots),

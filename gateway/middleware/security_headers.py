@@ -5,6 +5,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.middleware.headers import on_start
 
+# A year, and this host only: its siblings and the browsers' built-in lists are for the owner of the domain to decide.
+ONLY_HTTPS = {"Strict-Transport-Security": "max-age=31536000"}
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "strict-origin-when-cross-origin",
@@ -13,15 +15,15 @@ HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer."""
+    """Adds the headers to every answer; on a site that is public by https also the word that it is only there."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, origin: str) -> None:
         self._app = app
+        self._headers = HEADERS | (ONLY_HTTPS if origin.startswith("https://") else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
-        await self._app(scope, receive, on_start(send, _mark))
+        await self._app(scope, receive, on_start(send, self._mark))
 
-
-def _mark(headers: MutableHeaders) -> None:
-    headers.update(HEADERS)
+    def _mark(self, headers: MutableHeaders) -> None:
+        headers.update(self._headers)

@@ -18,6 +18,7 @@ NAMES = {
     "job.js": SCRIPT,
     "easel.js": SCRIPT,
     "latest.js": SCRIPT,
+    "gallery.js": SCRIPT,
     "kawaii.css": STYLE,
     "icon.svg": ICON,
 }

@@ -1,16 +1,19 @@
 """Turns share records into what the templates show; every string stays plain text, every link is http or https."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.share.v1 import share_pb2 as sharepb
 
+from gateway.pages import languages
 from services.chassis.names import parse_id
 
 MAX_TITLE_LENGTH = 90  # search engines and link previews cut longer ones
 MAX_DESCRIPTION_LENGTH = 160  # the same
+MAX_SUBJECT_LENGTH = 60  # leaves room for the model in a title
 UNTITLED = "A shared picture"
 
 
@@ -23,11 +26,21 @@ class Card:
     text: str
 
 
+class Words(NamedTuple):
+    """What is said of a share in one language."""
+
+    title: str
+    description: str
+    keywords: Sequence[str]
+
+
 @dataclass(frozen=True)
 class SharePage:
     """A share as its own page."""
 
     path: str
+    language: str
+    alternates: dict[str, str]
     title: str
     description: str
     picture: str
@@ -36,6 +49,32 @@ class SharePage:
     style: str
     model: str
     made: datetime
+    keywords: tuple[str, ...] = ()
+
+    @property
+    def locale(self) -> str:
+        """Open Graph's name of the page's language."""
+        return languages.LOCALES[self.language]
+
+    @property
+    def other_locales(self) -> list[str]:
+        """Those of the other pages."""
+        return [locale for locale in languages.LOCALES.values() if locale != self.locale]
+
+    def structured(self, origin: str) -> dict[str, object]:
+        """What search engines read (schema.org, JSON-LD)."""
+        return {
+            "@context": "https://schema.org",
+            "@type": "ImageObject",
+            "name": self.title,
+            "description": self.description,
+            "contentUrl": self.picture,
+            "url": f"{origin}{self.path}",
+            "inLanguage": self.language,
+            "datePublished": self.made.isoformat(),
+            "keywords": ", ".join(self.keywords),
+            "creditText": self.model,
+        }
 
     @property
     def made_in_words(self) -> str:
@@ -65,12 +104,18 @@ def cards(shares: Iterable[sharepb.Share]) -> list[Card]:
     return [card(share) for share in shares]
 
 
-def share_page(share: sharepb.Share) -> SharePage:
-    """Render a share's own page."""
+def share_page(share: sharepb.Share, language: str = "") -> SharePage:
+    """Render a share's own page, in the language that its path names, or by default."""
+    places = languages.alternates(parse_id("shares", share.name))
+    spoken = language or languages.DEFAULT
+    words = WORDS[spoken](share)
     return SharePage(
-        path=path_of(share),
-        title=_title(share),
-        description=shortened(share.seo.description_en or share.prompt, MAX_DESCRIPTION_LENGTH) or UNTITLED,
+        path=places[language or "x-default"],
+        language=spoken,
+        alternates=places,
+        title=shortened(words.title or share.prompt, MAX_TITLE_LENGTH) or UNTITLED,
+        description=shortened(words.description or share.prompt, MAX_DESCRIPTION_LENGTH) or UNTITLED,
+        keywords=tuple(words.keywords),
         picture=web_url(share.generated_uri),
         original=web_url(share.original_uri),
         prompt=share.prompt,
@@ -85,8 +130,23 @@ def path_of(share: sharepb.Share) -> str:
     return f"/share/{parse_id('shares', share.name)}"
 
 
-def _title(share: sharepb.Share) -> str:
-    return shortened(share.seo.title_en or share.prompt, MAX_TITLE_LENGTH) or UNTITLED
+def english(share: sharepb.Share) -> Words:
+    """As the share service wrote them."""
+    return Words(share.seo.title_en, share.seo.description_en, share.seo.keywords_en)
+
+
+def japanese(share: sharepb.Share) -> Words:
+    """As the share service wrote them."""
+    return Words(share.seo.title_ja, share.seo.description_ja, share.seo.keywords_ja)
+
+
+def chinese(share: sharepb.Share) -> Words:
+    """The maker's own words: nobody wrote others, and the prompts of many are Chinese already."""
+    title = " | ".join(filter(None, (shortened(share.prompt, MAX_SUBJECT_LENGTH), share.seo.model_label)))
+    return Words(title, share.prompt, share.seo_tags)
+
+
+WORDS: dict[str, Callable[[sharepb.Share], Words]] = {"ja": japanese, "en": english, "zh": chinese}
 
 
 def _moment(timestamp: Timestamp) -> datetime:

@@ -30,6 +30,7 @@ class Bulletin:
     def __init__(self, redis: Redis | None, channel: str) -> None:
         self._redis, self._channel = redis, channel
         self._owed = False
+        self._away = False
 
     async def announce(self, text: str) -> None:
         """Tell everybody who listens now. Never raises: what could not be told is made up for by EVERYTHING."""
@@ -51,19 +52,25 @@ class Bulletin:
             try:
                 await self._follow(self._redis, heard)
             except (RedisError, OSError) as error:
-                logger.warning("bulletin_away", channel=self._channel, cause=type(error).__name__)
+                self._note_absence(error)
             heard(EVERYTHING)
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _follow(self, redis: Redis, heard: Heard) -> None:
         async with redis.pubsub() as subscription:
             await subscription.subscribe(self._channel)
+            self._away = False
             while True:
                 if (text := await next_text(subscription)) is not None:
                     heard(text)
                 if self._owed:
                     self._owed = False
                     await self.announce(EVERYTHING)
+
+    def _note_absence(self, error: Exception) -> None:
+        if not self._away:  # once, however often we try
+            logger.warning("bulletin_away", channel=self._channel, cause=type(error).__name__)
+        self._away = True
 
 
 async def next_text(subscription: PubSub) -> str | None:

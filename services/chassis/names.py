@@ -37,6 +37,12 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{encode(milliseconds, TIME_DIGITS)}{encode(secrets.randbits(80), RANDOM_DIGITS)}"
 
 
+def is_new_id(prefix: str, identifier: str) -> bool:
+    """Whether an id has the form that new_id gives."""
+    head, _, digits = identifier.partition("_")
+    return head == prefix and len(digits) == TIME_DIGITS + RANDOM_DIGITS and set(digits) <= set(ALPHABET)
+
+
 def name(collection: str, identifier: str) -> str:
     """Join a resource name; an empty id gives an empty name."""
     return f"{collection}/{identifier}" if identifier else ""

@@ -80,7 +80,7 @@ class RemoteGenerations:
     async def events(self, after: int) -> AsyncIterator[Told]:
         """See ports."""
         stream = self._generation.WatchEvents(generationpb.WatchEventsRequest(after_sequence=after))
-        async for event in translated_stream(stream):
+        async for event in translated_stream(aiter(stream)):
             yield told(event.generation, event.sequence)
 
     def _draft(self, request: Request) -> generationpb.Generation:

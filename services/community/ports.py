@@ -4,6 +4,7 @@ Every method of a store raises Unavailable when the database is away, and then n
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from services.community.model import (
@@ -99,19 +100,11 @@ class WorkStore(Protocol):
     async def cards(self, artwork_ids: Sequence[str], viewer_id: str) -> dict[str, Card]:
         """Those of the artworks that exist, by id, in one query."""
 
-    async def page(
-        self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
-    ) -> tuple[Mark, ...]:
-        """A part of a list, the largest first, behind `after` and without the first `skip`; one query.
-
-        FAVORITES and LIKES leave out what the viewer may not see.
-        """
-
     async def insert(self, artwork: Artwork) -> Artwork:
         """Keep an artwork with a picture, or return the one of its owner with its request_key."""
 
     async def change(self, artwork: Artwork, was: State) -> bool:
-        """Write an artwork's title, slug, state, picture and times, if its state is still the one it was."""
+        """Write an artwork's title, slug, state and first publication, if its state is still the one it was."""
 
     async def remove(self, artwork_id: str) -> bool:
         """Forget an artwork, everybody's reactions to it, and discard its picture if it is its owner's."""
@@ -130,6 +123,27 @@ class WorkStore(Protocol):
 
     async def owner(self, object_key: str) -> str:
         """Whose bytes these are; empty when nobody's."""
+
+
+class Lists(Protocol):
+    """Reads lists of artworks; each page is one query, however many artworks there are."""
+
+    async def page(
+        self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
+    ) -> tuple[Mark, ...]:
+        """A part of a list, the largest first, behind `after` and without the first `skip`.
+
+        FAVORITES and LIKES leave out what the viewer may not see.
+        """
+
+    async def relisted(self, user_id: str) -> None:
+        """What everybody may see of this person's artworks has changed."""
+
+    async def reacted(self, user_id: str, reaction: Reaction, stands: Reacted) -> None:
+        """A person's reaction has changed, and an artwork's counts."""
+
+    async def cooled(self) -> None:
+        """Age has changed scores."""
 
 
 class OrderStore(Protocol):
@@ -253,32 +267,56 @@ class CreditStore(Protocol):
         """The last one."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """What a read model holds: its members, or None when it is not to be believed; and the epoch to write it anew at.
+
+    The epoch is empty while there is nobody to write to.
+    """
+
+    members: tuple[str, ...] | None
+    epoch: bytes
+
+
 class ReadModels(Protocol):
     """Lists, sets and numbers by key, shared by the replicas; derived state only. No method raises."""
 
-    async def list(self, key: str, count: int) -> tuple[str, ...] | None:
-        """The first members of a list that is fresh; None when there is none."""
+    written: int
+    """Keys that were written anew until now."""
 
-    async def put_list(self, key: str, members: Sequence[str]) -> None:
-        """Write a list anew."""
+    async def list(self, key: str, count: int) -> Look:
+        """The first members of a list."""
 
-    async def ranking(self, key: str, count: int) -> tuple[str, ...] | None:
-        """The members of a fresh ranking with the highest scores; None when there is none."""
+    async def ranking(self, key: str, count: int) -> Look:
+        """The members of a ranking with the highest scores."""
 
-    async def put_ranking(self, key: str, scores: dict[str, float]) -> None:
-        """Write a ranking anew."""
+    async def put_list(self, key: str, members: Sequence[str], epoch: bytes) -> None:
+        """Write a list anew, as read at an epoch."""
 
-    async def move(self, key: str, member: str, score: float) -> None:
-        """Give a member of a ranking another score; it is not fresh any more."""
+    async def put_ranking(self, key: str, scores: dict[str, float], epoch: bytes) -> None:
+        """Write a ranking anew, as read at an epoch."""
 
     async def put_set(self, key: str, members: Sequence[str]) -> None:
         """Write a set anew."""
 
-    async def member(self, key: str, member: str, *, there: bool) -> None:
-        """Put a member into a set that is there, or take it out."""
-
     async def put_number(self, key: str, number: int) -> None:
         """Write a number."""
 
+    async def score(self, key: str, member: str, score: float) -> None:
+        """Give a member of a ranking another score, and begin another epoch."""
+
+    async def member(self, key: str, member: str, *, there: bool) -> bool:
+        """Put a member into a set, or take it out; False when there is no such set."""
+
     async def forget(self, *keys: str) -> None:
-        """Believe what is kept under these keys no more."""
+        """Begin another epoch: what was read until now is believed no more."""
+
+
+class Rebuilder(Protocol):
+    """Writes read models anew from the rows; each call says how many keys it wrote."""
+
+    async def common(self) -> int:
+        """The feed and the ranking."""
+
+    async def of_user(self, user_id: str) -> int:
+        """A person's list and set, and the likes of their artworks."""

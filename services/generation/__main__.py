@@ -26,7 +26,7 @@ from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris,
 from services.generation.providers.webhooks import KieWebhooks
 from services.generation.servicer import GenerationServicer
 from services.generation.settings import GenerationSettings
-from services.generation.stores import SqlCensus, SqlStore, open_keys
+from services.generation.stores import SqlCensus, SqlInbox, SqlStore, open_keys
 
 
 async def main() -> None:
@@ -39,16 +39,16 @@ async def main() -> None:
         connect(settings.address(Resident.STORAGE)) as storage,
     ):
         bell = Bell()
-        store = SqlStore(database, bell)
+        store, inbox = SqlStore(database, bell), SqlInbox(database, bell)
         keys = await open_keys(database, bell, settings.keys, settings.generation_creates_per_window)
         providers, plan, files = make_providers(kie), settings.plan, PublicFiles(*settings.files_base_urls)
         counter, quota = Counter(store, bell, keys, plan), settings.generation_daily_quota
         archive = StorageArchive(storage)
         pictures = Pictures(files, archive, settings.outbound_allow_private)
         generations = Generations(store, bell, counter, MODELS, pictures, daily_quota=quota)
-        mailbox = Mailbox(store, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
+        mailbox = Mailbox(store, inbox, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
         servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers, pictures), files)
-        crew = Crew(store, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan)
+        crew = Crew(store, inbox, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan)
         admin = GenerationAdminServicer(crew.warden, History(store, crew.poller))
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),

@@ -84,6 +84,11 @@ class Unreadable:
     code: int = 0
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """The provider shows the task, but it was ordered with another prompt than the order it was compared with."""
+
+
 Record = Drawing | Invisible | Drawn | Broken | Unreadable
 
 

@@ -24,6 +24,8 @@ ATTEMPTS = Counter("kawaii_attempts_total", "Submits, by what is known of their 
 CALLBACKS = Counter("kawaii_callbacks_total", "Webhooks dealt with.", ("verdict",))
 DOUBLE_BILLS = Counter("kawaii_double_bills_observed_total", "Attempts that turned out to have two tasks.")
 
+LATE = Counter("kawaii_late_results_total", "Pictures of tasks that were not awaited any more.", ("done",))
+
 # When a phase ends, and between which times of the row it lay.
 PHASES: Mapping[State, tuple[str, str, str]] = {
     State.RUNNING: ("wait", "ready_ms", "submit_ms"),
@@ -95,6 +97,12 @@ def double_bill(attempt_id: str, task_id: str, other_task_id: str) -> None:
     """An attempt turned out to have two tasks upstream."""
     DOUBLE_BILLS.inc()
     logger.error("double_bill_observed", attempt=attempt_id, task=task_id, other=other_task_id)
+
+
+def came_late(generation_id: str, attempt_id: str, task_id: str, done: str) -> None:
+    """Pictures came of a task that its generation did not wait for any more."""
+    LATE.labels(done).inc()
+    logger.warning("late_result", generation=generation_id, attempt=attempt_id, task=task_id, done=done)
 
 
 def cooled(code: int) -> None:

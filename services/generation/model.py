@@ -46,6 +46,8 @@ UNANSWERED = frozenset({State.SENDING, State.AMBIGUOUS, State.UNKNOWN})
 UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
 # Not moves of ours: what an owner may order once more, as a new chain of attempts.
 RETRYABLE = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST, State.UNKNOWN})
+# Not moves either: where a result that nobody waited for any more is delivered, because it was made and paid for.
+RESULTLESS = frozenset(State) - {State.STORING, State.SUCCEEDED, State.CANCELED}
 FINAL = frozenset(state for state, following in MOVES.items() if not following) | {State.UNKNOWN}
 
 
@@ -187,9 +189,12 @@ class Story:
     callbacks: tuple["Callback", ...]
 
 
+REMINDER = "reminder"  # the kind of a callback that we wrote ourselves
+
+
 @dataclass(frozen=True)
 class Callback:
-    """A webhook that was verified and kept, to be looked into."""
+    """A webhook that was verified and kept, or a reminder of ours of a task that its generation does not wait for."""
 
     id: str
     kind: str

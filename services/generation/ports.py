@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.generation.answers import Copy, Gone, Later, Outcome, Record
+from services.generation.answers import Copy, Foreign, Gone, Later, Outcome, Record
 from services.generation.keyring import Key
 from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State, Story
 from services.generation.quota import Charge
@@ -78,6 +78,9 @@ class GenerationStore(Protocol):
     async def renew(self, generation: Generation, lease_seconds: float) -> None:
         """Prolong the lease. Raises FenceLost."""
 
+    async def hold(self, generation: Generation, lease_seconds: float) -> Generation:
+        """Lease a generation in any state: fence + 1. Raises FenceLost, also while somebody else holds it."""
+
     async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
         """READY to DIALING with a new attempt, in one transaction. Raises FenceLost."""
 
@@ -94,7 +97,7 @@ class GenerationStore(Protocol):
         """Note the fact that an attempt was answered with a task id, whoever learns it and however late.
 
         The first id stays. A generation that was unsure of its answer becomes RUNNING; one that was canceled keeps
-        its state. Returns the generation as it is now.
+        its state; one that goes on without this task gets a reminder of it into the inbox. Returns it as it is now.
         """
 
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
@@ -113,28 +116,43 @@ class GenerationStore(Protocol):
         """CANCELED from any state that is not final, ending leases. Raises FenceLost."""
 
     async def restart(self, generation: Generation) -> Generation:
-        """READY again for a new chain of attempts, its outputs removed. Raises FenceLost."""
+        """READY again for a new chain of attempts, its outputs removed. Raises FenceLost.
+
+        Of a task that was still awaited, a reminder goes into the inbox.
+        """
+
+    async def deliver(
+        self, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
+    ) -> Generation:
+        """From any RESULTLESS state to STORING with the pictures of another task, ending leases. Raises FenceLost.
+
+        Of the task that was awaited instead, a reminder goes into the inbox.
+        """
 
     async def story(self, generation: Generation) -> Story:
         """Everything that happened to a generation, each part oldest first."""
 
-    async def keep_callback(self, callback: Callback) -> bool:
-        """Put a webhook into the inbox; False when the same (attempt, task, code) is there already."""
+    async def events(self, after: int, limit: int) -> Sequence[Event]:
+        """Outbox events with a higher sequence, in order."""
+
+
+class Inbox(Protocol):
+    """Webhooks, and reminders of ours, until somebody has found out what they mean. May raise errors.Unavailable."""
+
+    async def keep(self, callback: Callback) -> bool:
+        """Put a webhook in; False when the same (attempt, task, code) is there already."""
 
     async def strangers(self) -> int:
         """How many open webhooks came without a token."""
 
-    async def take_callbacks(self, limit: int) -> Sequence[Callback]:
-        """Webhooks not dealt with and due, leased for a moment; oldest first."""
+    async def take(self, limit: int) -> Sequence[Callback]:
+        """Webhooks not dealt with and due, leased for a moment, tries + 1; oldest first."""
 
-    async def finish_callback(self, callback: Callback, verdict: str) -> None:
-        """Close a webhook: done, or unknown when it points at nothing of ours."""
+    async def finish(self, callback: Callback, verdict: str) -> None:
+        """Close a webhook with a word that says what was made of it."""
 
-    async def postpone_callback(self, callback: Callback, due_in: float) -> None:
-        """Look at it again later."""
-
-    async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Outbox events with a higher sequence, in order."""
+    async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
+        """Look at it again later; a look that came to nothing through no fault of it need not be counted."""
 
 
 class Provider(Protocol):
@@ -151,6 +169,12 @@ class Provider(Protocol):
 
     async def fetch(self, task_id: str, key: Key) -> Record:
         """Read the provider's record of a task. Never raises: what cannot be read now is Unreadable."""
+
+    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | Foreign:
+        """The same for a task that somebody says was ordered by this draft; Foreign when its record says otherwise.
+
+        A record that does not quote the prompt it was ordered with proves nothing, and is believed.
+        """
 
     async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
         """A fresh direct link to a result; task_id may be empty when it is not known."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
@@ -16,6 +17,7 @@ from services.chassis.town import Resident
 from services.storage.backends import opened
 from services.storage.core import Objects, Uploads
 from services.storage.core.objects import Limits
+from services.storage.core.register import label_of
 from services.storage.core.tickets import Tickets
 from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
@@ -23,6 +25,8 @@ from services.storage.secret import link_key
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores import STORES
+
+BYTES = "bytes"  # the part of our health that is the disk or the bucket
 
 
 def clock() -> int:
@@ -34,26 +38,29 @@ async def main() -> None:
     """Run until told to stop."""
     settings = load(StorageSettings)
     configure(settings.log_level, settings.log_format, "storage")
-    async with (
-        open_database(settings, "storage") as database,
-        open_fetchers(settings) as fetchers,
-        opened(settings, database) as (backend, movers),
-    ):
+    async with open_database(settings, "storage") as database, open_fetchers(settings) as fetchers:
         store = STORES["sql"](database)
-        files = PublicFiles(*settings.files_base_urls)
-        limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
-        objects = Objects(backend, store, fetchers, limits, own_key=files.key, clock=clock)
-        tickets = Tickets(link_key(settings.data_dir / "storage-link.key"))
-        lifetime = settings.upload_link_seconds
-        uploads = Uploads(
-            backend, store, tickets, max_bytes=limits.upload_bytes, lifetime_seconds=lifetime, clock=clock
-        )
-        listener = Listener(settings.address(Resident.FILES), backend, uploads)
-        servicer = StorageServicer(objects, uploads, files, f"{settings.origin}{UPLOADS}".rstrip("/"))
-        mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
-        address = settings.address(Resident.STORAGE)
-        exposition = Exposition(settings.address(Resident.STORAGE_METRICS))
-        await serve(address, [mount], loops=[listener.run, uploads.reap, exposition.run], pings=[database.ping])
+        async with opened(settings, partial(label_of, store)) as (backend, movers):
+            files = PublicFiles(*settings.files_base_urls)
+            limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
+            objects = Objects(backend, store, fetchers, limits, own_key=files.key, clock=clock)
+            tickets = Tickets(link_key(settings.data_dir / "storage-link.key"))
+            lifetime = settings.upload_link_seconds
+            uploads = Uploads(
+                backend, store, tickets, max_bytes=limits.upload_bytes, lifetime_seconds=lifetime, clock=clock
+            )
+            listener = Listener(settings.address(Resident.FILES), backend, uploads)
+            servicer = StorageServicer(objects, uploads, files, f"{settings.origin}{UPLOADS}".rstrip("/"))
+            mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
+            address = settings.address(Resident.STORAGE)
+            exposition = Exposition(settings.address(Resident.STORAGE_METRICS))
+            await serve(
+                address,
+                [mount],
+                loops=[listener.run, uploads.reap, exposition.run, *movers],
+                pings=[database.ping],
+                parts={BYTES: backend.ping},
+            )
 
 
 asyncio.run(main())

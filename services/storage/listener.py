@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import ceil
 from typing import Protocol
 
 from aiohttp import web
@@ -65,10 +66,11 @@ class Inbox(Protocol):
         """Take them, or raise a KawaiiError."""
 
 
-def failure(status: HTTPStatus, code: str, sentence: str) -> web.Response:
+def failure(status: HTTPStatus, code: str, sentence: str, retry_after: float | None = None) -> web.Response:
     """A failure as every front door of the town words it."""
     body = {"success": False, "error": sentence, "code": code, "message": sentence}
-    return web.json_response(body, status=status, headers=CORS | {"Cache-Control": "no-store"})
+    later = {"Retry-After": str(ceil(retry_after))} if retry_after else {}
+    return web.json_response(body, status=status, headers=CORS | {"Cache-Control": "no-store"} | later)
 
 
 def key_of(path: str) -> str:
@@ -145,7 +147,7 @@ class Listener:
             if BEGUN in request:
                 raise cut_off(request) from error
             status = REASON_STATUSES.get(error.reason) or STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
-            return failure(status, error.reason, error.message)
+            return failure(status, error.reason, error.message, error.retry_after)
 
     async def _routed(self, request: web.Request, path: str) -> web.StreamResponse:
         if request.method == "OPTIONS":

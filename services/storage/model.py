@@ -19,12 +19,62 @@ GIF = PictureType("gif", "image/gif")
 PICTURE_TYPES = (PNG, JPEG, WEBP, GIF)
 
 
+@dataclass(frozen=True)
+class Edit:
+    """New bytes in place of those from start to stop of a file."""
+
+    start: int
+    stop: int
+    new: bytes
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """What a whole look at a picture tells.
+
+    Width and height are pixels as people see them, thumb_hash is base64. `rest` counts the bytes behind the picture's
+    end; `edits`, in order, would take out where it was taken.
+    """
+
+    width: int
+    height: int
+    frames: int
+    thumb_hash: str
+    rest: int = 0
+    edits: tuple[Edit, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A derivative: the first frame within width x height, 0 of which is no bound, at a quality from 1 to 100.
+
+    Nothing is ever enlarged.
+    """
+
+    width: int
+    height: int
+    quality: int
+    kind: PictureType
+
+
+@dataclass(frozen=True)
+class VariantWish:
+    """The derivative a client asks for; 0 and empty leave it to us. A signature of ours permits it as it is."""
+
+    width: int = 0
+    height: int = 0
+    quality: int = 0
+    extension: str = ""
+    signature: str = ""
+
+
 class Source(StrEnum):
     """Where an object came from, in the seeds' words."""
 
     UPLOAD = "upload"
     KIE_DOWNLOAD = "kie-download"
     IMPORT = "import"
+    VARIANT = "variant"
 
 
 @dataclass(frozen=True)
@@ -43,7 +93,10 @@ UNLABELLED = Label()
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One stored file. create_ms counts from 1970 by the database's clock and is 0 until the row is written."""
+    """One stored file. create_ms counts from 1970 by the database's clock and is 0 until the row is written.
+
+    Width and height are pixels as people see them, and thumb_hash is base64; 0 and empty where nobody has looked.
+    """
 
     key: str
     content_type: str
@@ -55,6 +108,9 @@ class StoredObject:
     original_name: str = ""
     source_uri: str = ""
     create_ms: int = 0
+    width: int = 0
+    height: int = 0
+    thumb_hash: str = ""
 
     @property
     def label(self) -> Label:
@@ -89,15 +145,29 @@ class UploadSpec:
     generation_id: str = ""
 
 
+def import_alias(file_name: str, task_id: str) -> str:
+    """One import a URL and task, or without a task one a URL and wished name; no file name holds a NUL."""
+    return f"\0{task_id}" if task_id else file_name
+
+
 @dataclass(frozen=True)
 class ImportOrder:
-    """What to fetch and where it belongs; without a generation the index means nothing."""
+    """What to fetch and where it belongs; without a generation the index means nothing.
+
+    task_id is what the client says it is of, when that is no generation of ours.
+    """
 
     source_uri: str
     generation_id: str = ""
     index: int = 0
     file_name: str = ""
     download_uri: str = ""
+    task_id: str = ""
+
+    @property
+    def alias(self) -> str:
+        """What tells this import from others of the same URL."""
+        return import_alias(self.file_name, self.task_id)
 
     @property
     def candidates(self) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from services.storage.model import (
     Filter,
     Label,
     Listed,
+    PictureFacts,
+    PictureType,
+    Recipe,
     Stat,
     StoredObject,
     UploadLink,
@@ -119,7 +122,7 @@ class ObjectStore(Protocol):
         """Keep a row and return it with its create_ms.
 
         Where a row has the same key, the same (generation_id, index), or, without a generation, the same
-        (source_uri, original_name), nothing is written and that row is returned.
+        (source_uri, import_alias), nothing is written and that row is returned.
         """
 
     async def get(self, key: str) -> StoredObject | None:
@@ -128,11 +131,14 @@ class ObjectStore(Protocol):
     async def of_generation(self, generation_id: str, index: int) -> StoredObject | None:
         """The row of a generation's picture."""
 
-    async def of_source(self, source_uri: str, file_name: str) -> StoredObject | None:
-        """The row of what was imported from there under that name, without a generation."""
+    async def of_source(self, source_uri: str, alias: str) -> StoredObject | None:
+        """The row of what was imported from there under that import_alias, without a generation."""
 
     async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
         """At most limit rows, newest first, by (create_ms, key) descending, strictly below the cursor."""
+
+    async def without_thumb(self, since_ms: int, limit: int) -> tuple[str, ...]:
+        """Keys of at most so many artworks since then that have no thumbnail, newest first."""
 
     async def correct(self, key: str, stat: Stat) -> StoredObject | None:
         """Write the size and hash that the bytes have into the row of a key; the row, None when there is none."""
@@ -148,6 +154,24 @@ class ObjectStore(Protocol):
 
     async def delete_links(self, expired_before_ms: int) -> None:
         """Forget the links that expired before that time."""
+
+
+class Studio(Protocol):
+    """Where pictures are decoded, apart from this process: nothing that a file holds can harm or stop it.
+
+    Every method raises InvalidArgument with reason INVALID_IMAGE for what is damaged or no picture of that type, and
+    IMAGE_TOO_LARGE for what needs more pixels, frames, memory or time than we give; Unavailable with reason
+    STUDIO_BUSY when too many others wait, or when a look was cut short by no fault of the picture.
+    """
+
+    async def inspect(self, path: Path, kind: PictureType) -> PictureFacts:
+        """Decode every frame of a file, so that what passes can be shown."""
+
+    async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> bytes:
+        """The picture in another size and format, upright.
+
+        The marks of who or what made it come along where the format has room; where it was taken does not.
+        """
 
 
 class Fetcher(Protocol):

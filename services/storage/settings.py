@@ -77,6 +77,18 @@ class StorageSettings(TownSettings):
     """Copies of results at one time; a budget of their own, so that imports never hold up a permanent copy."""
     upload_link_seconds: int = Field(900, ge=1)
     """How long a client may take to use an upload link."""
+    picture_workers: int = Field(2, ge=1, le=32)
+    """Processes that decode pictures at one time; they start when needed and end when idle."""
+    picture_queue: int = Field(64, ge=1)
+    """Pictures that may wait for a worker; further ones are told to come back."""
+    picture_memory_bytes: int = Field(512 * MIB, ge=256 * MIB)
+    """Address space of a worker; a picture that needs more is refused."""
+    picture_cpu_seconds: int = Field(5, ge=1)
+    """Processor time of one look at a picture; one that needs more is refused."""
+    picture_seconds: float = Field(10.0, gt=0)
+    """How long one look may take on a busy machine; then the client is told to come back."""
+    picture_idle_seconds: float = Field(15.0, gt=0)
+    """How long a worker without work is kept."""
 
     @property
     def objects_dir(self) -> Path:

@@ -57,6 +57,7 @@ def order(request: storagepb.ImportObjectRequest) -> ImportOrder:
         index=not_negative("index", request.index),
         file_name=shown(request.file_name),
         download_uri=uri("download_uri", request.download_uri) if request.download_uri else "",
+        task_id=generation_id(request.task_id, "task_id"),
     )
 
 
@@ -67,10 +68,10 @@ def wanted(request: storagepb.ListObjectsRequest) -> Filter:
     return Filter(request.prefix, generation_id(request.generation_id))
 
 
-def generation_id(text: str) -> str:
-    """A generation's id, or nothing; its form makes it safe in a key."""
+def generation_id(text: str, field: str = "generation_id") -> str:
+    """An id of a generation or task, or nothing; its form makes it safe in a key."""
     if text and not names.ID.fullmatch(text):
-        raise InvalidArgument("generation_id is not an id of ours.", metadata={"field": "generation_id"})
+        raise InvalidArgument(f"{field} is not an id.", metadata={"field": field})
     return text
 
 

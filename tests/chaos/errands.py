@@ -123,14 +123,14 @@ class Errands:
         """The id that the customer was told, empty when the order was refused."""
         return "" if order.prompt in self._book.refused else self._book.accepted.get(order.prompt)
 
-    async def _in_state(self, order: Order, states: Collection[State]) -> generationpb.Generation | None:
+    async def _in_state(self, order: Order, states: Collection[int]) -> generationpb.Generation | None:
         """The generation once it is in one of these states; None when the order was refused."""
         identifier = await until(lambda: self._told(order))
         request = generationpb.GetGenerationRequest(name=name("generations", identifier))
         return await until(lambda: self._seen(request, states)) if identifier else None
 
     async def _seen(
-        self, request: generationpb.GetGenerationRequest, states: Collection[State]
+        self, request: generationpb.GetGenerationRequest, states: Collection[int]
     ) -> generationpb.Generation | None:
         now = await self._insist(lambda: self._stub.GetGeneration(request, timeout=PATIENCE_SECONDS))
         return now if now and now.state in states else None

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tests.chaos.resident import calm
 from tests.chaos.storm import background, drain
 from tests.chaos.town import ChaosTown, running
 from tests.chaos.witness import Witness
+from tests.engines import Postgres, postgres
 
 ACTIONS = ("kill", "error", "hang")
 # Together they pass every point: a good day, a lost answer with and without a callback, a refusal, a long call, an end.
@@ -38,6 +39,7 @@ SOON_SECONDS = 15.0  # reliability.md G3, after the fault is gone; told, and not
 CEILING_SECONDS = 180.0  # a town that has not converged by then never will
 KINDS = ("gateway", "generation", "storage", "sandbox")  # those that have points, and the provider
 TOWNS = 5  # side by side: a cell is mostly waiting
+TWIN_TOWNS = 3  # of two generations each, which share the hundred connections of one PostgreSQL
 SETTINGS = {"GENERATION_UNKNOWN_AFTER_SECONDS": "2", "GENERATION_LEASE_SECONDS": "1", "FAILPOINT_HANG_SECONDS": "3"}
 
 
@@ -157,12 +159,15 @@ async def struck(town: ChaosTown, before: int) -> bool:
     return False
 
 
-async def run(folder: Path, seed: str, wanted: Sequence[Cell], towns: int = TOWNS) -> None:
-    """Fill in the cells, in some towns side by side."""
+async def run(
+    folder: Path, seed: str, wanted: Sequence[Cell], towns: int = TOWNS, server: Postgres | None = None
+) -> None:
+    """Fill in the cells, in some towns side by side; on PostgreSQL each has two generations."""
     waiting = iter(enumerate(wanted))
 
     async def work(place: int) -> None:
-        async with running(folder / str(place), f"{seed}-{place}", SETTINGS, KINDS) as chaos:
+        settings = SETTINGS | {"DATABASE_URL": server.create_database() if server else ""}
+        async with running(folder / str(place), f"{seed}-{place}", settings, KINDS, twins=bool(server)) as chaos:
             town = Town(chaos)
             for number, cell in waiting:
                 await town.strike(cell, number)
@@ -183,10 +188,13 @@ def main() -> int:
     parser.add_argument("--actions", nargs="*", default=ACTIONS)
     parser.add_argument("--points", nargs="*", default=list(SERVICE_OF))
     parser.add_argument("--seed", default="matrix")
+    parser.add_argument("--postgres", action="store_true", help="PostgreSQL from its wheel, and two generations")
     asked = parser.parse_args()
     wanted = [cell for cell in cells(*asked.actions) if cell.point in asked.points]
-    with tempfile.TemporaryDirectory(prefix="kawaii-matrix-") as folder:
-        asyncio.run(run(Path(folder), asked.seed, wanted))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-matrix-")))
+        server = stack.enter_context(postgres()) if asked.postgres else None
+        asyncio.run(run(folder, asked.seed, wanted, TWIN_TOWNS if server else TOWNS, server))
     sys.stdout.write("\n".join([f"seed {asked.seed}", *map(str, wanted), summary(wanted)]) + "\n")
     return not all(cell.soon for cell in wanted)
 

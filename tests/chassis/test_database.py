@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError
 
-from services.chassis.database import Database, db_now, make_engine, open_database
+from services.chassis.database import Database, db_now, open_database
+from services.chassis.engines import make_engine
 from services.chassis.errors import Unavailable
 from services.chassis.settings import EXIT_CONFIGURATION, TownSettings
 from tests.chassis.conftest import SERVICE

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services.chassis.database import Database, make_engine
+from services.chassis.database import Database
+from services.chassis.engines import make_engine
 from services.chassis.settings import TownSettings
 from services.chassis.unbroken import settled, unbroken
 

@@ -114,6 +114,14 @@ BAD_FORMS = {
         HEAD + PNG + b"\r\n" + HEAD + PNG + TAIL,
         "The form has more than one field `file`. Send one file at a time.",
     ),
+    "a text and a file of one name": (
+        HEAD.replace(b'; filename="a.png"', b"") + b"x\r\n" + HEAD + PNG + TAIL,
+        "The form has more than one field `file`. Send one file at a time.",
+    ),
+    "a hundred thousand parts": (
+        SMALL_FIELD * 100_000 + HEAD + PNG + TAIL,
+        "The form has more than 20 parts.",
+    ),
     "another boundary": (HEAD.replace(b"--b", b"--c") + PNG + TAIL, BROKEN),
     "a long preamble": (b"x" * 10_000 + HEAD + PNG + TAIL, BROKEN),
     "a header without end": (b"--b\r\nContent-Disposition: " + b"x" * 9000, BROKEN),
@@ -152,6 +160,48 @@ async def test_an_endless_boundary_is_400(client: httpx.AsyncClient) -> None:
     response = await client.post(PATH, content=HEAD, headers=headers)
 
     assert (response.status_code, response.json()) == (400, failure("INVALID_INPUT", BROKEN))
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("/etc/cron.d/x.png", "x.png"),
+        ("C:\\windows\\x.png", "x.png"),
+        ("..\\..\\x.png", "x.png"),
+        ("a\x00b.png", "ab.png"),
+        ("a" * 300 + ".png", "a" * 255),
+        ("p\u0430ypal.png", "p\u0430ypal.png"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("CON", "CON"),
+        ("..", ".."),
+    ],
+)
+async def test_a_name_is_shown_and_chooses_nothing(
+    client: httpx.AsyncClient, town: Town, given: str, shown: str
+) -> None:
+    """Whoever reads the answer may write it into a page or a folder."""
+    form = HEAD.replace(b"a.png", given.encode()) + PNG + TAIL
+    answer = (await client.post(PATH, content=form, headers=FORM)).json()
+
+    assert (answer["fileName"], answer["key"]) == (shown, "uploads/0.png")
+    assert town.storage.specs[0].prefix == "uploads"
+
+
+@pytest.mark.parametrize("tail", [b"--b" + b"x" * 1000, b"--b--" + b"x" * 11 * MIB])
+async def test_a_form_that_goes_on_without_end_keeps_nothing(
+    client: httpx.AsyncClient, town: Town, tail: bytes
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield HEAD + PNG + b"\r\n"
+        for start in range(0, len(tail), 65_536):
+            yield tail[start : start + 65_536]
+
+    response = await client.post(PATH, content=pieces(), headers=FORM)
+
+    assert response.status_code in (400, 413)
+    assert response.json()["code"] in ("INVALID_INPUT", "PAYLOAD_TOO_LARGE")
+    assert not town.storage.kept
 
 
 async def test_small_fields_beside_the_file_are_ignored(client: httpx.AsyncClient, town: Town) -> None:

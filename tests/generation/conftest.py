@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services.chassis.database import Database, make_engine, open_database
+from services.chassis.database import Database, open_database
+from services.chassis.engines import make_engine
 from services.chassis.migrations import migrate
 from services.chassis.settings import TownSettings
 from services.generation.bell import Bell
+from services.generation.stores.mail import SqlInbox
 from services.generation.stores.sql import SqlStore
 from services.generation.stores.tables import metadata
 from tests.engines import EngineMissingError, postgres
@@ -84,6 +86,12 @@ async def database(engine: TownSettings) -> AsyncIterator[Database]:
 def store(database: Database) -> SqlStore:
     """The store under contract."""
     return SqlStore(database, Bell())
+
+
+@pytest.fixture
+def inbox(database: Database) -> SqlInbox:
+    """The inbox under contract."""
+    return SqlInbox(database, Bell())
 
 
 @pytest.fixture

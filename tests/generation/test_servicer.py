@@ -293,7 +293,7 @@ async def test_a_bad_callback_is_refused(town: Town, changes: dict[str, Any], ki
         with refused(kind, reason):
             await stub.ReceiveCallback(generationpb.ReceiveCallbackRequest(**fields))
 
-    assert await town.store.take_callbacks(10) == []
+    assert await town.inbox.take(10) == []
 
 
 async def test_a_temporary_url_becomes_a_direct_link(town: Town) -> None:

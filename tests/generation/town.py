@@ -12,7 +12,7 @@ from services.chassis.database import Database
 from services.chassis.files import PublicFiles
 from services.chassis.outbound import not_allowed
 from services.chassis.supervisor import supervised
-from services.generation.answers import Accepted, Copy, Gone, Invisible, Later, Outcome, Record, Refused
+from services.generation.answers import Accepted, Copy, Foreign, Gone, Invisible, Later, Outcome, Record, Refused
 from services.generation.bell import Bell
 from services.generation.core import Counter, Generations
 from services.generation.core.janitor import Janitor
@@ -22,7 +22,6 @@ from services.generation.core.loops import Crew, make_loops
 from services.generation.core.mailbox import Mailbox
 from services.generation.core.pictures import Pictures
 from services.generation.core.poller import Poller
-from services.generation.core.postman import Postman
 from services.generation.core.submitter import Submitter
 from services.generation.keyring import Key
 from services.generation.model import Draft, Generation, Output, State
@@ -31,6 +30,7 @@ from services.generation.ports import Archive, Provider
 from services.generation.providers.models import MODELS
 from services.generation.providers.webhooks import KieWebhooks
 from services.generation.stores.keys import SqlKeys, open_keys
+from services.generation.stores.mail import SqlInbox
 from services.generation.stores.sql import SqlStore
 from services.generation.stores.tables import generation as generation_table
 from services.generation.stores.tables import inbox as inbox_table
@@ -88,6 +88,7 @@ class FakeProvider(Provider):
         self.submits: list[Submit] = []
         self.records: dict[str, Record] = {}
         self.owners: dict[str, str] = {}
+        self.prompts: dict[str, str] = {}
         self.links: dict[str, str | Gone | Later] = {}
         self.balances: dict[str, float | Refused | Later] = {}
         self.fetches: list[str] = []
@@ -111,6 +112,12 @@ class FakeProvider(Provider):
         self.fetches.append(task_id)
         mine = self.owners.get(task_id, key.account) == key.account
         return self.records.get(task_id, Invisible()) if mine else Invisible()
+
+    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | Foreign:
+        """The record, unless it quotes another prompt."""
+        record = await self.fetch(task_id, key)
+        mismatch = not isinstance(record, Invisible) and self.prompts.get(task_id, draft.prompt) != draft.prompt
+        return Foreign() if mismatch else record
 
     async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
         """A fresh link, if the test gave one."""
@@ -154,6 +161,7 @@ class Town:
 
     database: Database
     store: SqlStore
+    inbox: SqlInbox
     bell: Bell
     provider: FakeProvider
     archive: FakeArchive
@@ -176,7 +184,7 @@ class Town:
     @property
     def mailbox(self) -> Mailbox:
         """The way in for webhooks."""
-        return Mailbox(self.store, KieWebhooks(self.webhook_keys), (KIND,))
+        return Mailbox(self.store, self.inbox, KieWebhooks(self.webhook_keys), (KIND,))
 
     @property
     def links(self) -> Links:
@@ -187,7 +195,9 @@ class Town:
     def crew(self) -> Crew:
         """What the loops work with."""
         families = {FAMILY: self.provider}
-        return Crew(self.store, self.bell, self.keys, self.provider, families, self.archive, callback_uri, self.plan)
+        return Crew(
+            self.store, self.inbox, self.bell, self.keys, self.provider, families, self.archive, callback_uri, self.plan
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -198,7 +208,7 @@ class Town:
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
         """Only the loop that reads the inbox."""
-        async with supervised([Postman(self.store, self.bell, self._poller).run]):
+        async with supervised([self.crew.postman.run]):
             yield
 
     async def submit(self) -> None:
@@ -263,4 +273,4 @@ async def make_town(database: Database, accounts: Sequence[str] = ("one", "two")
     bell = Bell()
     pool = [Key.of(account, f"key-of-{account}") for account in accounts]
     keys = await open_keys(database, bell, pool, creates=18)
-    return Town(database, SqlStore(database, bell), bell, FakeProvider(), FakeArchive(), keys)
+    return Town(database, SqlStore(database, bell), SqlInbox(database, bell), bell, FakeProvider(), FakeArchive(), keys)

@@ -5,15 +5,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from aiohttp import web
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
-from pydantic import SecretStr
 
 from services.chassis.database import Database, open_database
 from services.chassis.files import PublicFiles
@@ -25,7 +22,6 @@ from services.storage.core import Objects, Uploads
 from services.storage.core.objects import Limits
 from services.storage.core.tickets import Tickets
 from services.storage.fetcher import HttpFetcher, open_fetcher, open_fetchers
-from services.storage.listener import Listener
 from services.storage.ports import Backend
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
@@ -33,6 +29,8 @@ from services.storage.stores import STORES
 from services.storage.stores.sql import SqlObjects
 from tests.engines import EngineMissingError, Postgres, postgres
 from tests.s3_engine import S3Server, s3
+from tests.storage.buckets import in_bucket
+from tests.storage.doors import browsing
 from tests.storage.samples import Remote, open_remote
 
 BASE = "https://site.example/files"
@@ -58,18 +56,6 @@ def s3_server() -> Iterator[S3Server]:
             yield server
     except EngineMissingError as missing:
         pytest.skip(str(missing))
-
-
-def in_bucket(settings: StorageSettings, server: S3Server, **more: Any) -> StorageSettings:
-    """The same town with its bytes in a new bucket of a server."""
-    bucket = {
-        "storage_mode": "s3",
-        "storage_s3_endpoint": server.endpoint,
-        "storage_s3_bucket": server.create_bucket(),
-        "storage_s3_access_key_id": SecretStr(server.access_key),
-        "storage_s3_secret_access_key": SecretStr(server.secret_key),
-    }
-    return settings.model_copy(update=bucket | more)
 
 
 @pytest.fixture
@@ -121,10 +107,10 @@ def store(database: Database) -> SqlObjects:
 
 @pytest.fixture(params=sorted(BACKENDS))
 def place(request: pytest.FixtureRequest, settings: StorageSettings) -> StorageSettings:
-    """The settings of each place where bytes can lie."""
+    """The settings of each place where bytes can lie, with uploads through our own door."""
     if request.param == "s3":
         server: S3Server = request.getfixturevalue("s3_server")
-        return in_bucket(settings, server)
+        return in_bucket(settings, server, storage_s3_direct_uploads=False)
     return settings
 
 
@@ -175,11 +161,5 @@ async def stub(objects: Objects, uploads: Uploads) -> AsyncIterator["storagerpc.
 
 @pytest.fixture
 async def browser(backend: Backend, uploads: Uploads) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the public listener."""
-    runner = web.AppRunner(Listener("127.0.0.1:0", backend, uploads).app(), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+    async with browsing(backend, uploads) as client:
         yield client
-    await runner.cleanup()

@@ -1,25 +1,31 @@
 """The public side: what browsers get from /files/."""
 
+from collections.abc import AsyncIterator
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import pytest
 
+from services.chassis.errors import Unavailable
 from services.storage.backends.local import LocalFiles
+from services.storage.core import Uploads
+from services.storage.ports import Backend
+from tests.storage.doors import browsing
 from tests.storage.samples import picture
 
 BODY = picture(size=5000)
 KEY = "generated/gen_a/0.png"
 
 
-async def put(backend: LocalFiles, key: str, body: bytes = BODY) -> None:
+async def put(backend: Backend, key: str, body: bytes = BODY) -> None:
     async with backend.draft() as draft:
         await draft.write(body)
         await backend.put(key, draft)
 
 
 async def test_a_file_is_sent_with_its_type_and_may_be_cached_for_ever(
-    browser: httpx.AsyncClient, backend: LocalFiles
+    browser: httpx.AsyncClient, backend: Backend
 ) -> None:
     await put(backend, KEY)
     answer = await browser.get(f"/files/{KEY}")
@@ -53,14 +59,14 @@ async def test_a_file_is_sent_with_its_type_and_may_be_cached_for_ever(
     ],
 )
 async def test_the_type_comes_from_our_own_table(
-    browser: httpx.AsyncClient, backend: LocalFiles, key: str, content_type: str
+    browser: httpx.AsyncClient, backend: Backend, key: str, content_type: str
 ) -> None:
     await put(backend, key)
 
     assert (await browser.get(f"/files/{key}")).headers["content-type"] == content_type
 
 
-async def test_head_tells_all_but_the_bytes(browser: httpx.AsyncClient, backend: LocalFiles) -> None:
+async def test_head_tells_all_but_the_bytes(browser: httpx.AsyncClient, backend: Backend) -> None:
     await put(backend, KEY)
     answer = await browser.head(f"/files/{KEY}")
 
@@ -71,7 +77,7 @@ async def test_head_tells_all_but_the_bytes(browser: httpx.AsyncClient, backend:
     ("wanted", "start", "end"), [("bytes=0-99", 0, 100), ("bytes=4990-", 4990, 5000), ("bytes=-10", 4990, 5000)]
 )
 async def test_a_range_is_sent_as_206(
-    browser: httpx.AsyncClient, backend: LocalFiles, wanted: str, start: int, end: int
+    browser: httpx.AsyncClient, backend: Backend, wanted: str, start: int, end: int
 ) -> None:
     await put(backend, KEY)
     answer = await browser.get(f"/files/{KEY}", headers={"Range": wanted})
@@ -80,19 +86,58 @@ async def test_a_range_is_sent_as_206(
     assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/5000"
 
 
-async def test_a_range_beyond_the_end_is_416(browser: httpx.AsyncClient, backend: LocalFiles) -> None:
+async def test_a_range_beyond_the_end_is_416(browser: httpx.AsyncClient, backend: Backend) -> None:
     await put(backend, KEY)
     answer = await browser.get(f"/files/{KEY}", headers={"Range": "bytes=5000-"})
 
     assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */5000")
 
 
-async def test_what_the_browser_has_is_not_sent_again(browser: httpx.AsyncClient, backend: LocalFiles) -> None:
+async def test_what_the_browser_has_is_not_sent_again(browser: httpx.AsyncClient, backend: Backend) -> None:
     await put(backend, KEY)
     etag = (await browser.get(f"/files/{KEY}")).headers["etag"]
     answer = await browser.get(f"/files/{KEY}", headers={"If-None-Match": etag})
 
     assert (answer.status_code, answer.content) == (304, b"")
+
+
+async def test_the_validator_is_the_hash_wherever_the_bytes_lie(browser: httpx.AsyncClient, backend: Backend) -> None:
+    await put(backend, KEY)
+    whole, part = await browser.get(f"/files/{KEY}"), await browser.get(f"/files/{KEY}", headers={"Range": "bytes=0-9"})
+    missed = await browser.get(f"/files/{KEY}", headers={"If-None-Match": '"another"'})
+    known = await browser.get(f"/files/{KEY}", headers={"If-None-Match": f'"x", W/{whole.headers["etag"]}'})
+
+    assert whole.headers["etag"] == part.headers["etag"] == f'"{sha256(BODY).hexdigest()}"'
+    assert (missed.status_code, missed.content) == (200, BODY)
+    assert (known.status_code, known.headers["etag"]) == (304, whole.headers["etag"])
+    assert known.headers["cache-control"] == whole.headers["cache-control"]
+
+
+class Torn(LocalFiles):
+    """A place in which no object is a file, and that breaks off after the first piece."""
+
+    async def path(self, key: str) -> None:
+        del key
+
+    async def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
+        async for chunk in super().read(key, offset, limit):
+            if offset:
+                raise Unavailable("The place is down.", "STORAGE_DOWN", retry_after=1)
+            yield chunk
+            raise Unavailable("The place is down.", "STORAGE_DOWN", retry_after=1)
+
+
+async def test_bytes_that_break_off_are_no_whole_answer_and_a_place_that_is_down_is_told(
+    uploads: Uploads, tmp_path: Path
+) -> None:
+    torn = Torn(tmp_path / "torn")
+    await put(torn, KEY, picture(size=900_000))
+    async with browsing(torn, uploads) as browser:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await browser.get(f"/files/{KEY}")
+        answer = await browser.get(f"/files/{KEY}", headers={"Range": "bytes=10-"})
+
+    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "STORAGE_DOWN", "1")
 
 
 NOWHERE = [
@@ -125,7 +170,7 @@ NOWHERE = [
 
 @pytest.mark.parametrize("path", NOWHERE)
 async def test_any_other_path_is_404_in_json(
-    browser: httpx.AsyncClient, backend: LocalFiles, tmp_path: Path, path: str
+    browser: httpx.AsyncClient, backend: Backend, tmp_path: Path, path: str
 ) -> None:
     for key in ("uploads/a.png", "pending/a.png", "other/a.png"):
         await put(backend, key)
@@ -146,7 +191,7 @@ async def test_any_other_path_is_404_in_json(
 
 
 @pytest.mark.parametrize("method", ["POST", "DELETE", "PATCH", "PUT"])
-async def test_any_other_method_is_405_in_json(browser: httpx.AsyncClient, backend: LocalFiles, method: str) -> None:
+async def test_any_other_method_is_405_in_json(browser: httpx.AsyncClient, backend: Backend, method: str) -> None:
     await put(backend, KEY)
     answer = await browser.request(method, f"/files/{KEY}")
 

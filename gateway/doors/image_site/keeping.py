@@ -38,7 +38,9 @@ async def kept(services: Clients, files: PublicFiles, asked: Wish) -> storagepb.
     task = await found(services.generation.GetGeneration(named(asked.task_id))) if asked.task_id else None
     generation = task or generationpb.Generation()
     output = next((output for output in generation.outputs if output.source_uri == asked.url), None)
-    return await copied(services, generation, output) if output else await imported(services, asked)
+    if output:
+        return await copied(services, generation, output)
+    return await imported(services, asked, "" if task else asked.task_id)
 
 
 async def copied(
@@ -55,13 +57,17 @@ async def copied(
     return await services.storage.ImportObject(request, timeout=IMPORT_SECONDS)
 
 
-async def imported(services: Clients, asked: Wish) -> storagepb.Object:
-    """A copy of a picture that belongs to no generation of ours, by a direct link where the provider gives one."""
+async def imported(services: Clients, asked: Wish, foreign_task: str) -> storagepb.Object:
+    """A copy of a picture that belongs to no generation of ours, by a direct link where the provider gives one.
+
+    It is found again by a task that is not ours; to a task of ours nobody may add pictures.
+    """
     link = await services.generation.CreateDownloadLink(link_request(asked.url, asked.task_id))
     request = storagepb.ImportObjectRequest(
         source_uri=asked.url,
         download_uri="" if link.direct else link.uri,
         file_name=asked.file_name,
+        task_id=foreign_task,
     )
     return await services.storage.ImportObject(request, timeout=IMPORT_SECONDS)
 

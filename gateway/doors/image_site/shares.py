@@ -4,7 +4,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, parse
+from gateway import clients, parse, share_reads
 from gateway.answers import NO_STORE, Json
 from gateway.doors.image_site import share_records as records
 from gateway.parse import wrong
@@ -46,7 +46,7 @@ async def read_by_query(request: Request) -> Response:
 
 async def shown(request: Request, name: str) -> Response:
     """One share."""
-    share = await clients.of(request).share.GetShare(sharepb.GetShareRequest(name=name))
+    share = await share_reads.of(request).find(name)
     return Json({"success": True, "data": {**records.record(share), "isPublished": share.published}}, headers=INDEXED)
 
 
@@ -63,8 +63,11 @@ def page_request(request: Request) -> sharepb.ListSharesRequest:
     if offset < 0:
         raise wrong("offset", "offset must not be negative.")
     cursor = parse.query_cursor(request, "cursor")
+    limit = parse.query_integer(request, "limit", DEFAULT_LIMIT)
+    if limit < 1:
+        raise wrong("limit", "limit must be at least 1.")
     return sharepb.ListSharesRequest(
-        page_size=max(1, min(MAX_LIMIT, parse.query_integer(request, "limit", DEFAULT_LIMIT))),
+        page_size=min(MAX_LIMIT, limit),
         page_token=cursor,
         skip=0 if cursor else min(offset, MAX_OFFSET),
         style=parse.query_text(request, "style"),

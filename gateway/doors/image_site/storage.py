@@ -2,7 +2,6 @@
 
 from operator import attrgetter
 
-from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,8 +10,10 @@ from gateway import clients, multipart, parse, uploads
 from gateway.answers import NO_STORE, Json
 from gateway.doors.image_site import keeping, objects
 from gateway.doors.image_site.details import named
+from services.chassis import names
 from services.chassis.files import PublicFiles
-from services.chassis.names import parse_id
+
+RESULTS = ("generated/", "kie-downloads/")  # where results lie, also those that older systems left (contract.md A7)
 
 
 async def download_url(request: Request) -> Response:
@@ -32,19 +33,22 @@ async def download_and_upload(request: Request) -> Response:
 
 
 async def get_generated_url(request: Request) -> Response:
-    """GET /api/get-generated-url (contract.md A7)."""
+    """GET /api/get-generated-url (contract.md A7); what storage knows is told although generation may be away."""
     services = clients.of(request)
     task_id = parse.query_id(request, "taskId")
-    generation = await clients.found(services.generation.GetGeneration(named(task_id)))
-    stored = await first_of(services, generation) if generation else None
+    stored = await first_of(services, task_id)
+    if stored is None and not names.is_new_id("gen", task_id):
+        generation = await clients.found(services.generation.GetGeneration(named(task_id)))
+        own = names.parse_id("generations", generation.name) if generation else task_id
+        stored = await first_of(services, own) if own != task_id else None
     return Json(objects.generated(stored), headers=NO_STORE)
 
 
-async def first_of(services: clients.Clients, generation: generationpb.Generation) -> storagepb.Object | None:
-    """The newest stored copy of a generation's first picture."""
-    wanted = storagepb.ListObjectsRequest(generation_id=parse_id("generations", generation.name))
-    page = await services.storage.ListObjects(wanted)
-    return min(page.objects, key=attrgetter("index"), default=None)
+async def first_of(services: clients.Clients, task_id: str) -> storagepb.Object | None:
+    """The newest stored copy of a task's first picture."""
+    page = await services.storage.ListObjects(storagepb.ListObjectsRequest(generation_id=task_id))
+    results = [found for found in page.objects if names.parse_key(found.name).startswith(RESULTS)]
+    return min(results, key=attrgetter("index"), default=None)
 
 
 async def upload_image(request: Request) -> Response:

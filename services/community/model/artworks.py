@@ -34,6 +34,9 @@ MOVES: Mapping[State, frozenset[State]] = {
 }
 
 
+FRAME_BYTES = 4096  # above what the short fields, an author and an order take
+
+
 @dataclass(frozen=True)
 class Draft:
     """What a new artwork begins with. image_refs are keys of ours or URLs of others."""
@@ -78,6 +81,12 @@ class Artwork:
     def listed(self) -> bool:
         """True when everybody may see it."""
         return self.state is State.PUBLISHED and self.hidden is HiddenMark.SHOWN
+
+    @property
+    def weight(self) -> int:
+        """Roughly how many bytes it takes in an answer."""
+        texts = (self.prompt, self.title, self.slug, *self.image_refs)
+        return sum(len(text.encode()) for text in texts) + FRAME_BYTES
 
     def visible_to(self, viewer_id: str) -> bool:
         """Whether somebody may know of it."""

@@ -1,1 +1,43 @@
 """Where the community is kept: SQL is the truth, and the read models in Redis can always be made again from it."""
+
+from dataclasses import dataclass
+
+from services.chassis.database import Database
+from services.community.ports import Clock
+from services.community.stores.bin import SqlBin
+from services.community.stores.cached import CachedLists
+from services.community.stores.credits import SqlCredits
+from services.community.stores.ledger import Ledger
+from services.community.stores.lists import SqlLists
+from services.community.stores.orders import SqlOrders
+from services.community.stores.people import SqlPeople
+from services.community.stores.reactions import SqlReactions
+from services.community.stores.read_models import RedisModels
+from services.community.stores.works import SqlWorks
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Every store of the service on one database."""
+
+    works: SqlWorks
+    orders: SqlOrders
+    reactions: SqlReactions
+    people: SqlPeople
+    credits: SqlCredits
+    bin: SqlBin
+    lists: CachedLists
+
+
+def make_stores(database: Database, models: RedisModels, clock: Clock, initial_credits: int) -> Stores:
+    """The stores, with the read models before the lists."""
+    works, ledger = SqlWorks(database, clock), Ledger(initial_credits)
+    return Stores(
+        works=works,
+        orders=SqlOrders(database, ledger, clock),
+        reactions=SqlReactions(database, clock),
+        people=SqlPeople(database, clock),
+        credits=SqlCredits(database, ledger, clock),
+        bin=SqlBin(database),
+        lists=CachedLists(SqlLists(database), works, models),
+    )

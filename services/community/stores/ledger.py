@@ -1,6 +1,7 @@
 """The ledger's moves, made within the transaction of what they pay for; each cause is written once."""
 
 from dataclasses import replace
+
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 

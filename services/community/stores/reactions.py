@@ -137,7 +137,8 @@ async def _counted(connection: AsyncConnection, ids: list[str]) -> list[RowMappi
 
 
 def _drift(row: RowMapping) -> int:
-    return abs(row["like_count"] - row["likes"]) + abs(row["favorite_count"] - row["favorites"])
+    differences = row["like_count"] - row["likes"], row["favorite_count"] - row["favorites"]
+    return sum(map(abs, differences))
 
 
 def _report(row: RowMapping) -> Report:

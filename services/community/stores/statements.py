@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Select, Table, and_, l
 from services.community.model import After, Artwork, Listing, Order, Person, Shelf
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, artwork_order, person
 
-LABELLED: tuple[tuple[Table, str, type], ...] = (
+LABELLED: tuple[tuple[Table, str, type[Artwork | Person | Order]], ...] = (
     (artwork, "artwork_", Artwork),
     (person, "person_", Person),
     (artwork_order, "order_", Order),

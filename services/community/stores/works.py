@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database, upsert
 from services.chassis.unbroken import unbroken
-from services.community.model import After, Artwork, Card, HiddenMark, Listing, Mark, State
+from services.community.model import Artwork, Card, HiddenMark, State
 from services.community.model.hotness import heat
 from services.community.ports import Clock
 from services.community.stores import blobs, people_rows, statements
@@ -50,14 +50,6 @@ class SqlWorks:
             found = await connection.execute(statements.cards(viewer_id).where(artwork.c.id.in_(artwork_ids)))
             return {card.artwork.id: card for card in map(to_card, found.mappings())}
 
-    async def page(
-        self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
-    ) -> tuple[Mark, ...]:
-        """Read a page."""
-        async with self._database.read() as connection:
-            found = await connection.execute(statements.page(listing, viewer_id, limit, after, skip))
-            return tuple(Mark(to_card(row), row["mark"]) for row in found.mappings())
-
     async def insert(self, given: Artwork) -> Artwork:
         """Insert it, or read the older one; its picture becomes its owner's unless it is somebody's."""
         async with self._database.write() as connection:
@@ -73,7 +65,6 @@ class SqlWorks:
             "state": given.state,
             "title": given.title,
             "slug": given.slug,
-            "object_key": given.object_key,
             "publish_ms": case((artwork.c.publish_ms == 0, given.publish_ms), else_=artwork.c.publish_ms),
             "hot_due_ms": now,  # the thermostat's next round works it out, under a lock
             "update_ms": now,

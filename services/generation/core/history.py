@@ -4,10 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
-from services.generation.answers import Invisible, Unreadable
+from services.generation.answers import Foreign, Invisible, Unreadable
 from services.generation.core.poller import Poller
-from services.generation.model import Attempt, Callback, Event, Generation
+from services.generation.model import REMINDER, Attempt, Callback, Event, Generation
 from services.generation.ports import GenerationStore
+
+OTHER_PROMPT = (
+    "The provider shows this task with another prompt than the attempt's. Check that the ids belong together."
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class History:
         Raises:
             NotFound: no such attempt, or the provider does not show the task to its account.
             AlreadyExists: another attempt owns the task.
-            FailedPrecondition: the attempt has a task already.
+            FailedPrecondition: the attempt has a task already, or the provider's record shows another prompt than
+                the attempt's (reason PROMPT_MISMATCH).
             Unavailable: the provider could not be asked.
         """
         attempt = await self._store.attempt(attempt_id)
@@ -51,7 +56,9 @@ class History:
         if await self._store.attempt_of_task(task_id):
             raise AlreadyExists("Another attempt owns this task.")
         generation = await self._store.get(attempt.generation_id)
-        match await self._poller.read(attempt.id, generation.family, task_id):
+        match await self._poller.recognise(attempt, generation, task_id):
+            case Foreign():
+                raise FailedPrecondition(OTHER_PROMPT, "PROMPT_MISMATCH")
             case Invisible():
                 raise NotFound("The provider does not show this task to the attempt's account.", "TASK_NOT_FOUND")
             case Unreadable(detail):
@@ -77,6 +84,8 @@ def attempt_entries(attempt: Attempt) -> Iterator[Entry]:
 
 
 def callback_entry(callback: Callback) -> Entry:
-    """A webhook and what was made of it."""
+    """A webhook, or a reminder of ours, and what was made of it."""
     made = callback.verdict or f"open after {callback.tries} looks"
+    if callback.kind == REMINDER:
+        return Entry(callback.create_ms, REMINDER, f"of {callback.task_id}, which is not awaited: {made}")
     return Entry(callback.create_ms, "webhook", f"{callback.kind} for {callback.task_id}, code {callback.code}: {made}")

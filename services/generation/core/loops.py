@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from services.generation.bell import Bell
 from services.generation.core import janitor, keeper, poller, submitter
+from services.generation.core.latecomers import Latecomers
 from services.generation.core.postman import Postman
 from services.generation.core.warden import Warden
 from services.generation.core.worker import Round, Work, Worker
 from services.generation.keyring import Bank, Keys
 from services.generation.model import State
 from services.generation.plan import Bounds, Plan
-from services.generation.ports import Archive, GenerationStore, Provider
+from services.generation.ports import Archive, GenerationStore, Inbox, Provider
 
 TIDIED_AT_ONCE = 50  # each is one statement
 
@@ -21,6 +22,7 @@ class Crew:
     """What the loops work with."""
 
     store: GenerationStore
+    inbox: Inbox
     bell: Bell
     keys: Keys
     bank: Bank
@@ -33,6 +35,12 @@ class Crew:
     def poller(self) -> poller.Poller:
         """Who reads the provider's records."""
         return poller.Poller(self.store, self.keys, self.providers, self.plan)
+
+    @property
+    def postman(self) -> Postman:
+        """Who reads the inbox."""
+        latecomers = Latecomers(self.store, self.archive, self.plan)
+        return Postman(self.store, self.inbox, self.bell, self.poller, latecomers)
 
     @property
     def warden(self) -> Warden:
@@ -55,6 +63,6 @@ def make_loops(crew: Crew, bounds: Bounds) -> Sequence[Callable[[], Awaitable[No
         worker((State.RUNNING, State.UNKNOWN), bounds.polls, reads.poll),
         worker((State.STORING,), bounds.copies, keeps.keep),
         worker((State.DIALING, State.SENDING, State.AMBIGUOUS), TIDIED_AT_ONCE, tidies.tidy),
-        Postman(crew.store, crew.bell, reads).run,
+        crew.postman.run,
         crew.warden.run,
     )

@@ -7,7 +7,7 @@ from services.chassis.errors import NotFound, PermissionDenied, ResourceExhauste
 from services.chassis.names import ID, new_id
 from services.generation.core.submitter import digest_of
 from services.generation.model import Callback
-from services.generation.ports import GenerationStore, Webhooks
+from services.generation.ports import GenerationStore, Inbox, Webhooks
 
 MAX_STRANGERS = 10_000  # each is a row that is looked at a dozen times in ten minutes
 
@@ -15,8 +15,9 @@ MAX_STRANGERS = 10_000  # each is a row that is looked at a dozen times in ten m
 class Mailbox:
     """The way in for webhooks."""
 
-    def __init__(self, store: GenerationStore, webhooks: Webhooks, kinds: Collection[str]) -> None:
+    def __init__(self, store: GenerationStore, inbox: Inbox, webhooks: Webhooks, kinds: Collection[str]) -> None:
         self._store = store
+        self._inbox = inbox
         self._webhooks = webhooks
         self._kinds = kinds
 
@@ -34,11 +35,11 @@ class Mailbox:
             raise NotFound("No provider calls back under this path.")
         task_id, code = self._webhooks.read(body, headers)
         attempt_id = await self._attempt_of(token) if token else await self._stranger()
-        return await self._store.keep_callback(Callback(new_id("cb"), kind, attempt_id, task_id, code))
+        return await self._inbox.keep(Callback(new_id("cb"), kind, attempt_id, task_id, code))
 
     async def _stranger(self) -> str:
         """No attempt. Anybody can call the bare path, so only so many such webhooks may wait to be looked into."""
-        if await self._store.strangers() >= MAX_STRANGERS:
+        if await self._inbox.strangers() >= MAX_STRANGERS:
             raise ResourceExhausted(
                 "Too many webhooks without a token are waiting. Send it again later.", retry_after=60
             )

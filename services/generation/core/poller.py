@@ -1,15 +1,17 @@
 """Reads the provider's record, which is the truth, until it tells the end; overdue tasks are looked at ever less."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
 from services.chassis import failpoints
-from services.generation.answers import Broken, Drawing, Drawn, Invisible, Record, Unreadable
+from services.generation.answers import Broken, Drawing, Drawn, Foreign, Invisible, Record, Unreadable
 from services.generation.cooling import UNACCEPTED
-from services.generation.keyring import Keys
-from services.generation.model import Failure, Generation, Output, State
+from services.generation.keyring import Key, Keys
+from services.generation.model import Attempt, Failure, Generation, Output, State
 from services.generation.plan import FOR_EVER_SECONDS, Plan, poll_delay, reconcile_delay
 from services.generation.ports import Change, GenerationStore, Provider
 
@@ -18,6 +20,7 @@ TIMED_OUT = Failure(
 )
 
 logger = structlog.get_logger()
+R = TypeVar("R")
 
 
 class Poller:
@@ -47,10 +50,19 @@ class Poller:
                 await self._wait(generation, None)
 
     async def read(self, attempt_id: str, family: str, task_id: str) -> Record:
-        """The record of a task, read with a key of the account that ordered it, or a sibling of it."""
-        attempt = await self._store.attempt(attempt_id)
+        """The record of a task, read with a key of the account that ordered it."""
+        provider = self._providers[family]
+        return await self._asked(await self._store.attempt(attempt_id), partial(provider.fetch, task_id))
+
+    async def recognise(self, attempt: Attempt, generation: Generation, task_id: str) -> Record | Foreign:
+        """The same of a task that is said to be an attempt's; Foreign when it was ordered with another prompt."""
+        provider = self._providers[generation.family]
+        return await self._asked(attempt, partial(provider.recognise, task_id, generation.draft))
+
+    async def _asked(self, attempt: Attempt | None, ask: Callable[[Key], Awaitable[R]]) -> R | Unreadable:
+        """Ask with a key of the attempt's account, or a sibling of it."""
         while attempt and (key := await self._keys.reader(attempt.account)):
-            record = await self._providers[family].fetch(task_id, key)
+            record = await ask(key)
             if not (isinstance(record, Unreadable) and record.code in UNACCEPTED):
                 return record
             await self._keys.refused(key, record.code, None)

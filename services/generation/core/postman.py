@@ -1,19 +1,21 @@
-"""Reads the inbox: a webhook wakes its generation, or reunites an order whose answer was lost with its task."""
+"""Reads the inbox: a webhook wakes its generation, reunites a lost order with its task, or tells of a latecomer."""
 
 import asyncio
 import time
+from contextlib import suppress
 
 import structlog
 
 from services.chassis import failpoints
-from services.generation import metrics
-from services.generation.answers import Drawn, Invisible, Unreadable
+from services.chassis.errors import Unavailable
+from services.generation.answers import Broken, Drawn, Foreign, Invisible, Unreadable
 from services.generation.bell import Bell, Ear
+from services.generation.core.latecomers import Latecomers
 from services.generation.core.poller import Poller, outputs_of
 from services.generation.core.worker import LOOK_SECONDS
-from services.generation.model import Attempt, Callback, State
+from services.generation.model import UNANSWERED, Attempt, Callback, Generation, State
 from services.generation.plan import RECONCILE_SECONDS, reconcile_delay, retry_delay
-from services.generation.ports import Change, GenerationStore
+from services.generation.ports import Change, FenceLost, GenerationStore, Inbox
 
 AT_ONCE = 20  # webhooks taken together
 BEING_READ_SECONDS = 0.5  # a read takes less, as a rule
@@ -25,10 +27,14 @@ logger = structlog.get_logger()
 class Postman:
     """Works through verified webhooks."""
 
-    def __init__(self, store: GenerationStore, bell: Bell, poller: Poller) -> None:
+    def __init__(
+        self, store: GenerationStore, inbox: Inbox, bell: Bell, poller: Poller, latecomers: Latecomers
+    ) -> None:
         self._store = store
+        self._inbox = inbox
         self._bell = bell
         self._poller = poller
+        self._latecomers = latecomers
 
     async def run(self) -> None:
         """Read the inbox until the bell closes."""
@@ -37,7 +43,7 @@ class Postman:
                 await self._round(ear)
 
     async def _round(self, ear: Ear) -> None:
-        callbacks = await self._store.take_callbacks(AT_ONCE)
+        callbacks = await self._inbox.take(AT_ONCE)
         await asyncio.gather(*map(self._handle, callbacks))
         if not callbacks:
             await ear.wait(LOOK_SECONDS)
@@ -46,72 +52,106 @@ class Postman:
         """Deal with one. Whatever goes wrong, it is taken again, though not for ever, and its neighbours go on."""
         try:
             await self._deliver(callback)
+        except FenceLost:  # somebody is at work on its generation
+            await self._inbox.postpone(callback, BEING_READ_SECONDS)
+        except Unavailable as error:
+            await self._put_back(callback, error)
         except Exception:  # a supervisor: one poisoned webhook must not stop its neighbours
             logger.exception("callback_failed", callback=callback.id, tries=callback.tries)
             await self._ask_again_later(callback)
+
+    async def _put_back(self, callback: Callback, error: Unavailable) -> None:
+        """A database that is away is no fault of the webhook; unless it can be told so, the webhook's turn ends."""
+        logger.warning("callback_postponed", callback=callback.id, cause=error.message)
+        with suppress(Unavailable):
+            await self._inbox.postpone(callback, LOOK_SECONDS, counted=False)
 
     async def _deliver(self, callback: Callback) -> None:
         attempt = await self._addressee(callback)
         if attempt is None:
             await self._ask_again_later(callback)
-        elif await self._is_foreign(callback, attempt):
-            metrics.double_bill(attempt.id, attempt.task_id, callback.task_id)
-            await self._store.finish_callback(callback, "foreign")
-        elif not attempt.task_id:
-            await self._reunite(callback, attempt)
-        elif await self._tell(attempt):
-            await self._store.finish_callback(callback, "done")
-        else:
-            await self._store.postpone_callback(callback, BEING_READ_SECONDS)
-
-    async def _tell(self, attempt: Attempt) -> bool:
-        """Wake the generation. The result of a canceled one is recorded, not copied and not shown."""
+            return
         generation = await self._store.get(attempt.generation_id)
-        if generation.state is not State.CANCELED:
-            return await self._store.wake(generation.id)
-        record = await self._poller.read(attempt.id, generation.family, attempt.task_id)
-        if isinstance(record, Drawn) and not generation.outputs:
-            await self._store.touch(generation, Change(outputs=outputs_of(record)))
-        return True
+        if (generation.attempt_id, generation.task_id) == (attempt.id, callback.task_id):
+            await self._tell(callback, generation)
+        elif await self._has_another_owner(callback, attempt):
+            await self._inbox.finish(callback, "foreign")
+        else:
+            await self._look_into(callback, attempt, generation)
+
+    async def _tell(self, callback: Callback, generation: Generation) -> None:
+        """Wake the generation. The result of a canceled one is recorded, not copied and not shown."""
+        if generation.state is State.CANCELED:
+            record = await self._poller.read(generation.attempt_id, generation.family, generation.task_id)
+            if isinstance(record, Drawn) and not generation.outputs:
+                await self._store.touch(generation, Change(outputs=outputs_of(record)))
+        if await self._store.wake(generation.id):
+            await self._inbox.finish(callback, "done")
+        else:
+            await self._inbox.postpone(callback, BEING_READ_SECONDS)
 
     async def _addressee(self, callback: Callback) -> Attempt | None:
         if callback.attempt_id:
             return await self._store.attempt(callback.attempt_id)
         return await self._store.attempt_of_task(callback.task_id)
 
-    async def _is_foreign(self, callback: Callback, attempt: Attempt) -> bool:
-        """True when the attempt has another task, or the task another attempt."""
-        if attempt.task_id:
-            return attempt.task_id != callback.task_id
-        return await self._store.attempt_of_task(callback.task_id) is not None
+    async def _has_another_owner(self, callback: Callback, attempt: Attempt) -> bool:
+        owner = await self._store.attempt_of_task(callback.task_id)
+        return owner is not None and owner.id != attempt.id
+
+    async def _look_into(self, callback: Callback, attempt: Attempt, generation: Generation) -> None:
+        """Believe the provider's record, read with the key of the account that ordered; a webhook proves nothing."""
+        match await self._poller.recognise(attempt, generation, callback.task_id):
+            case Unreadable():
+                await self._keep_asking(callback)
+            case Invisible():
+                await self._ask_again_later(callback)
+            case Foreign():
+                logger.warning("task_quarantined", attempt=attempt.id, task=callback.task_id)
+                await self._inbox.finish(callback, "quarantined")
+            case _ if is_lost(generation, attempt):
+                await self._reunite(callback, attempt)
+            case Drawn() as record:
+                await self._bring(callback, attempt, generation, record)
+            case Broken():
+                await self._inbox.finish(callback, "failed")
+            case _:
+                await self._keep_asking(callback)
 
     async def _reunite(self, callback: Callback, attempt: Attempt) -> None:
-        """Adopt the task if the provider shows it to the account that ordered: the webhook itself proves nothing."""
-        generation = await self._store.get(attempt.generation_id)
-        record = await self._poller.read(attempt.id, generation.family, callback.task_id)
-        if isinstance(record, Unreadable):
-            await self._keep_asking(callback)
-            return
-        if isinstance(record, Invisible):
-            await self._ask_again_later(callback)
-            return
-        await self._store.accept(attempt.id, callback.task_id, 0)
+        """Give the attempt whose answer was lost its task."""
+        generation = await self._store.accept(attempt.id, callback.task_id, 0)
         await failpoints.reach("adopt.after")
         logger.info("reunited", generation=generation.id, attempt=attempt.id)
-        await self._store.finish_callback(callback, "done")
+        await self._tell(callback, generation)
+
+    async def _bring(self, callback: Callback, attempt: Attempt, generation: Generation, record: Drawn) -> None:
+        """Pictures that nobody waits for were made and paid for all the same."""
+        if not attempt.task_id and attempt.id != generation.attempt_id:
+            await self._store.accept(attempt.id, callback.task_id, 0)
+        if done := await self._latecomers.bring(generation, attempt, callback.task_id, record):
+            await self._inbox.finish(callback, done)
+        else:
+            await self._keep_asking(callback)
 
     async def _keep_asking(self, callback: Callback) -> None:
-        """The provider is away, not the task: ask ever less, for as long as it keeps results."""
+        """It may still come: ask ever less, for as long as the provider keeps results."""
         age = time.time() - callback.create_ms / 1000
         if age > RECONCILE_SECONDS:
-            await self._store.finish_callback(callback, "unknown")
+            await self._inbox.finish(callback, "unknown")
         elif callback.tries < PATIENCE_TRIES:
-            await self._store.postpone_callback(callback, retry_delay(callback.tries))
+            await self._inbox.postpone(callback, retry_delay(callback.tries))
         else:
-            await self._store.postpone_callback(callback, reconcile_delay(age))
+            await self._inbox.postpone(callback, reconcile_delay(age))
 
     async def _ask_again_later(self, callback: Callback) -> None:
         if callback.tries >= PATIENCE_TRIES:
-            await self._store.finish_callback(callback, "unknown")
+            await self._inbox.finish(callback, "unknown")
         else:
-            await self._store.postpone_callback(callback, retry_delay(callback.tries))
+            await self._inbox.postpone(callback, retry_delay(callback.tries))
+
+
+def is_lost(generation: Generation, attempt: Attempt) -> bool:
+    """True when the generation still waits to hear what became of this attempt."""
+    waits = generation.state in UNANSWERED or generation.state is State.CANCELED
+    return waits and generation.attempt_id == attempt.id and not generation.task_id and not attempt.task_id

@@ -11,7 +11,6 @@ import structlog
 from services.chassis import failpoints
 from services.chassis.errors import Unavailable
 from services.chassis.names import new_id
-from services.generation import metrics
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.keyring import Key, Keys, Wait
 from services.generation.model import Attempt, Failure, Generation, State
@@ -103,12 +102,10 @@ class Submitter:
         """Record the task, again and again while the database is away: nobody else knows it yet."""
         for delay in INSISTENCE_SECONDS:
             try:
-                now = await self._store.accept(attempt_id, task_id, self._plan.first_poll)
+                await self._store.accept(attempt_id, task_id, self._plan.first_poll)
             except Unavailable:
                 await asyncio.sleep(delay)
                 continue
-            if now.task_id != task_id:
-                metrics.double_bill(attempt_id, now.task_id, task_id)
             await failpoints.reach("submitted.recorded")
             return
         logger.error("answer_not_recorded", attempt=attempt_id, task=task_id)

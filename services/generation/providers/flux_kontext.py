@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from services.generation.answers import Gone, Later, Outcome, Record
+from services.generation.answers import Foreign, Gone, Later, Outcome, Record
 from services.generation.keyring import Key
 from services.generation.model import Draft
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
-from services.generation.providers.records import by_flag, record_in, uris_in
+from services.generation.providers.records import by_flag, is_foreign, record_in, uris_in
+from services.generation.providers.replies import NonJson, Reply
 
 BASE = "/api/v1/flux/kontext"
 
@@ -26,7 +27,14 @@ class FluxKontext:
 
     async def fetch(self, task_id: str, key: Key) -> Record:
         """See ports."""
-        return record_in(await self._kie.read(f"{BASE}/record-info", {"taskId": task_id}, key), record_of)
+        return record_in(await self._record(task_id, key), record_of)
+
+    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | Foreign:
+        """See ports."""
+        reply = await self._record(task_id, key)
+        return (
+            Foreign() if is_foreign(reply, "paramJson", order_of(draft, "")["prompt"]) else record_in(reply, record_of)
+        )
 
     async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
         """See ports. The common endpoint needs the URL alone."""
@@ -36,6 +44,9 @@ class FluxKontext:
     def owns(self, uri: str) -> bool:
         """See ports."""
         return self._kie.owns(uri)
+
+    async def _record(self, task_id: str, key: Key) -> Reply | NonJson | Later:
+        return await self._kie.read(f"{BASE}/record-info", {"taskId": task_id}, key)
 
 
 def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:

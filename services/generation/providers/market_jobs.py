@@ -4,13 +4,13 @@ from typing import Any
 
 import orjson
 
-from services.generation.answers import Broken, Drawing, Drawn, Gone, Later, Outcome, Record
+from services.generation.answers import Broken, Drawing, Drawn, Foreign, Gone, Later, Outcome, Record
 from services.generation.keyring import Key
 from services.generation.model import Draft
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
 from services.generation.providers.models import MODELS
-from services.generation.providers.records import NO_WORDS, percent, record_in, uris_in
-from services.generation.providers.replies import SERVER_ERROR, number, sentence
+from services.generation.providers.records import NO_WORDS, is_foreign, percent, record_in, uris_in
+from services.generation.providers.replies import SERVER_ERROR, NonJson, Reply, number, sentence
 
 BASE = "/api/v1/jobs"
 
@@ -30,7 +30,16 @@ class MarketJobs:
 
     async def fetch(self, task_id: str, key: Key) -> Record:
         """See ports."""
-        return record_in(await self._kie.read(f"{BASE}/recordInfo", {"taskId": task_id}, key), record_of)
+        return record_in(await self._record(task_id, key), record_of)
+
+    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | Foreign:
+        """See ports."""
+        reply = await self._record(task_id, key)
+        return (
+            Foreign()
+            if is_foreign(reply, "param", order_of(draft, "")["input"]["prompt"])
+            else record_in(reply, record_of)
+        )
 
     async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
         """See ports. The common endpoint needs the URL alone."""
@@ -40,6 +49,9 @@ class MarketJobs:
     def owns(self, uri: str) -> bool:
         """See ports."""
         return self._kie.owns(uri)
+
+    async def _record(self, task_id: str, key: Key) -> Reply | NonJson | Later:
+        return await self._kie.read(f"{BASE}/recordInfo", {"taskId": task_id}, key)
 
 
 def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:

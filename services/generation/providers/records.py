@@ -74,6 +74,22 @@ def _uris(place: Any) -> Iterator[str]:
                 yield from _uris(place.get(name))
 
 
+def is_foreign(reply: Reply | NonJson | Later, place: str, prompt: str) -> bool:
+    """True when a record quotes the order it came from, and that has another prompt. White space does not count."""
+    data = reply.data if isinstance(reply, Reply) and isinstance(reply.data, dict) else {}
+    quoted = _prompt_in(data.get(place))
+    return quoted is not None and quoted.split() != prompt.split()
+
+
+def _prompt_in(order: Any) -> str | None:
+    """The prompt of an order as text or object; the Market's lies below `input`, itself text or object (kie.md 4.2)."""
+    order = _parsed(order) if isinstance(order, str) else order
+    if not isinstance(order, dict):
+        return None
+    prompt = order.get("prompt")
+    return prompt if isinstance(prompt, str) else _prompt_in(order.get("input"))
+
+
 def _parsed(text: str) -> Any:
     try:
         return orjson.loads(text)

@@ -1,9 +1,9 @@
 """Statements on generations and their outputs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, case, delete, or_, select, update
+from sqlalchemy import Row, and_, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
@@ -15,7 +15,6 @@ from services.generation.stores.tables import generation, output
 
 MILESTONES = {State.STORING: "store_ms", **dict.fromkeys(FINAL, "complete_ms")}
 NO_FAILURE = Failure("", "")
-READ_GAP_MS = 350  # KIE allows three reads of a task a second (kie.md 2.2)
 KEEPS_LEASE = frozenset({State.DIALING, State.SENDING})  # the same worker goes on
 
 
@@ -66,43 +65,6 @@ async def newest(connection: AsyncConnection, page: Page) -> Sequence[Generation
     return await with_outputs(connection, (await connection.execute(query)).all())
 
 
-def due(states: Collection[State], limit: int) -> Select[tuple[str]]:
-    """Ids of unleased work that is due: orders as they came, and what somebody may be watching newest first."""
-    order = generation.c.due_ms if State.READY in states else generation.c.create_ms.desc()
-    return (
-        select(generation.c.id)
-        .where(generation.c.state.in_(states), generation.c.due_ms <= db_now(), generation.c.lease_until_ms <= db_now())
-        .order_by(order)
-        .limit(limit)
-    )
-
-
-async def claim(
-    connection: AsyncConnection, states: Collection[State], limit: int, lease_seconds: float
-) -> Sequence[Generation]:
-    """Take due work in one statement, passing over rows that another is taking."""
-    statement = (
-        update(generation)
-        .where(generation.c.id.in_(due(states, limit).with_for_update(skip_locked=True)))
-        .values(
-            fence=generation.c.fence + 1,
-            tries=generation.c.tries + 1,
-            lease_until_ms=db_now() + int(lease_seconds * 1000),
-        )
-        .returning(generation)
-    )
-    return await with_outputs(connection, (await connection.execute(statement)).all())
-
-
-async def renew(connection: AsyncConnection, held: Generation, lease_seconds: float) -> None:
-    """Prolong a lease; one that was given back stays so. Raises FenceLost."""
-    ours = and_(generation.c.id == held.id, generation.c.fence == held.fence, generation.c.lease_until_ms > 0)
-    prolonged = update(generation).where(ours).values(lease_until_ms=db_now() + int(lease_seconds * 1000))
-    result = await connection.execute(prolonged)
-    if result.rowcount != 1:
-        raise FenceLost(held.id)
-
-
 async def move(
     connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
 ) -> Generation:
@@ -130,12 +92,19 @@ async def change(
         values["lease_until_ms"] = 0
     if state is not held.state and (milestone := MILESTONES.get(state)):
         values[milestone] = db_now()
-    fenced = and_(generation.c.id == held.id, generation.c.state == held.state, generation.c.fence == held.fence)
-    row = (await connection.execute(update(generation).where(fenced).values(values).returning(generation))).first()
-    if row is None:
-        raise FenceLost(held.id)
+    row = await fenced(connection, held, values)
     await put_outputs(connection, held.id, wanted.outputs)
     return (await with_outputs(connection, [row]))[0]
+
+
+async def fenced(connection: AsyncConnection, held: Generation, values: rows.Columns) -> Row[Any]:
+    """Change the row if it is still as it was read; the row as it is now. Raises FenceLost."""
+    unchanged = and_(generation.c.id == held.id, generation.c.state == held.state, generation.c.fence == held.fence)
+    changed = update(generation).where(unchanged).values(values).returning(generation)
+    row: Row[Any] | None = (await connection.execute(changed)).first()
+    if row is None:
+        raise FenceLost(held.id)
+    return row
 
 
 def cleared(held: Generation, state: State) -> rows.Columns:
@@ -150,13 +119,22 @@ async def restart(connection: AsyncConnection, held: Generation) -> Generation:
     zero = ("progress", "provider_code", "submit_ms", "store_ms", "complete_ms", "lease_until_ms", "tries")
     values = {**blank, **dict.fromkeys(zero, 0), "state": State.READY, "fence": held.fence + 1}
     times = dict.fromkeys(("ready_ms", "due_ms", "update_ms"), db_now())
-    fenced = and_(generation.c.id == held.id, generation.c.state == held.state, generation.c.fence == held.fence)
-    statement = update(generation).where(fenced).values(**values, **times).returning(generation)
-    row = (await connection.execute(statement)).first()
-    if row is None:
-        raise FenceLost(held.id)
+    row = await fenced(connection, held, {**values, **times})
     await connection.execute(delete(output).where(output.c.generation_id == held.id))
     return rows.generation_of(row, ())
+
+
+async def deliver(
+    connection: AsyncConnection, held: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
+) -> Generation:
+    """STORING with the pictures of a task that nobody waited for any more. Raises FenceLost."""
+    values = {**rows.failure_columns(NO_FAILURE), "attempt_id": attempt_id, "task_id": task_id, "progress": 100}
+    zero = dict.fromkeys(("tries", "lease_until_ms", "complete_ms"), 0)
+    times = dict.fromkeys(("store_ms", "due_ms", "update_ms"), db_now())
+    row = await fenced(connection, held, {**values, **zero, **times, "state": State.STORING, "fence": held.fence + 1})
+    await connection.execute(delete(output).where(output.c.generation_id == held.id))
+    await put_outputs(connection, held.id, outputs)
+    return rows.generation_of(row, outputs)
 
 
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:
@@ -181,22 +159,6 @@ async def of_attempt(connection: AsyncConnection, generation_id: str) -> Generat
     """The generation with this id, which must exist."""
     row = (await connection.execute(select(generation).where(generation.c.id == generation_id))).one()
     return (await with_outputs(connection, [row]))[0]
-
-
-async def wake(connection: AsyncConnection, generation_id: str) -> bool:
-    """Make a generation that waits for its provider due now, or as soon as its record may be read again.
-
-    False when somebody is reading the record at this moment: what the news is about may have been missed.
-    """
-    waiting = and_(generation.c.id == generation_id, generation.c.state.in_((State.RUNNING, State.UNKNOWN)))
-    being_read = select(generation.c.id).where(waiting, generation.c.lease_until_ms > db_now())
-    if await connection.scalar(being_read):
-        return False
-    statement = update(generation).where(waiting, generation.c.task_id != "", generation.c.due_ms > db_now())
-    soonest = generation.c.update_ms + READ_GAP_MS
-    too_soon = and_(generation.c.tries > 0, soonest > db_now())  # tries counts reads since the task was accepted
-    await connection.execute(statement.values(due_ms=case((too_soon, soonest), else_=db_now())))
-    return True
 
 
 async def put_outputs(connection: AsyncConnection, generation_id: str, outputs: Sequence[Output]) -> None:

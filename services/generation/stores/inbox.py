@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
-from services.generation.model import Attempt, Callback
+from services.chassis.names import new_id
+from services.generation.model import REMINDER, Attempt, Callback
 from services.generation.stores import rows
 from services.generation.stores.tables import inbox
 
@@ -19,6 +20,19 @@ async def add(connection: AsyncConnection, new: Callback) -> bool:
     statement = upsert(connection, inbox).values(due_ms=db_now(), create_ms=db_now(), **values)
     statement = statement.on_conflict_do_nothing(index_elements=["attempt_id", "task_id", "code"])
     return (await connection.execute(statement.returning(inbox.c.id))).first() is not None
+
+
+async def remind(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
+    """Keep a task in mind for which its generation does not wait, unless an open webhook does."""
+    named = and_(inbox.c.attempt_id == attempt_id, inbox.c.task_id == task_id, inbox.c.verdict == "")
+    if await connection.scalar(select(exists().where(named))):
+        return
+    values = {"id": new_id("cb"), "kind": REMINDER, "attempt_id": attempt_id, "task_id": task_id, "code": 0}
+    statement = upsert(connection, inbox).values(due_ms=db_now(), create_ms=db_now(), **values)
+    again = {"verdict": "", "tries": 0, "due_ms": db_now(), "create_ms": db_now()}
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["attempt_id", "task_id", "code"], set_=again)
+    )
 
 
 async def strangers(connection: AsyncConnection) -> int:
@@ -41,10 +55,10 @@ async def finish(connection: AsyncConnection, callback_id: str, verdict: str) ->
     await connection.execute(update(inbox).where(inbox.c.id == callback_id).values(verdict=verdict))
 
 
-async def postpone(connection: AsyncConnection, callback_id: str, due_in: float) -> None:
+async def postpone(connection: AsyncConnection, callback: Callback, due_in: float, tries: int) -> None:
     """Look at it again later."""
-    statement = update(inbox).where(inbox.c.id == callback_id)
-    await connection.execute(statement.values(due_ms=db_now() + int(due_in * 1000)))
+    statement = update(inbox).where(inbox.c.id == callback.id)
+    await connection.execute(statement.values(due_ms=db_now() + int(due_in * 1000), tries=tries))
 
 
 async def of_attempts(connection: AsyncConnection, chain: Sequence[Attempt]) -> Sequence[Callback]:

@@ -12,10 +12,10 @@ from services.chassis.unbroken import unbroken
 from services.generation import metrics
 from services.generation.answers import Outcome
 from services.generation.bell import Bell
-from services.generation.model import Attempt, Callback, Event, Generation, State, Story
+from services.generation.model import Attempt, Event, Generation, Output, State, Story
 from services.generation.ports import NOTHING, Change, Page
 from services.generation.quota import Charge
-from services.generation.stores import attempts, generations, inbox, outbox, quotas, tables
+from services.generation.stores import attempts, generations, inbox, outbox, quotas, tables, work
 
 
 @unbroken
@@ -56,15 +56,20 @@ class SqlStore:
         if limit < 1 or not await self._any_due(states):
             return []
         async with self._database.write() as connection:
-            taken = await generations.claim(connection, states, limit, lease_seconds)
+            taken = await work.claim(connection, states, limit, lease_seconds)
         await failpoints.reach("claim.after")
         return taken
 
     async def renew(self, generation: Generation, lease_seconds: float) -> None:
         """See ports."""
         async with self._database.write() as connection:
-            await generations.renew(connection, generation, lease_seconds)
+            await work.renew(connection, generation, lease_seconds)
         await failpoints.reach("lease.renewed")
+
+    async def hold(self, generation: Generation, lease_seconds: float) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            return await work.hold(connection, generation, lease_seconds)
 
     async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
         """See ports."""
@@ -104,8 +109,22 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             ready = await generations.restart(connection, generation)
+            if generation.task_id and generation.state is State.UNKNOWN:
+                await inbox.remind(connection, generation.attempt_id, generation.task_id)
             await outbox.append(connection, ready)
         return self._rung(generation, ready)
+
+    async def deliver(
+        self, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
+    ) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            delivered = await generations.deliver(connection, generation, attempt_id, task_id, outputs)
+            await attempts.accept(connection, attempt_id, task_id)
+            if generation.task_id and generation.task_id != task_id:
+                await inbox.remind(connection, generation.attempt_id, generation.task_id)
+            await outbox.append(connection, delivered)
+        return self._rung(generation, delivered)
 
     async def story(self, generation: Generation) -> Story:
         """See ports."""
@@ -122,8 +141,11 @@ class SqlStore:
             await attempts.accept(connection, attempt_id, task_id)
             news = await generations.accept(connection, attempt_id, task_id, due_in)
             now = await self._of_attempt(connection, attempt_id)
+            if now.task_id != task_id:
+                await inbox.remind(connection, attempt_id, task_id)
             if news:
                 await outbox.append(connection, now)
+        self._bell.ring("inbox")
         return self._rung(before, now)
 
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
@@ -145,42 +167,10 @@ class SqlStore:
     async def wake(self, generation_id: str) -> bool:
         """See ports."""
         async with self._database.write() as connection:
-            told = await generations.wake(connection, generation_id)
+            told = await work.wake(connection, generation_id)
         self._bell.ring(State.RUNNING)
-        self._bell.ring_later(State.RUNNING, generations.READ_GAP_MS / 1000)
+        self._bell.ring_later(State.RUNNING, work.READ_GAP_MS / 1000)
         return told
-
-    async def strangers(self) -> int:
-        """See ports."""
-        async with self._database.read() as connection:
-            return await inbox.strangers(connection)
-
-    async def keep_callback(self, callback: Callback) -> bool:
-        """See ports."""
-        async with self._database.write() as connection:
-            new = await inbox.add(connection, callback)
-            await failpoints.reach("inbox.before_commit")
-        await failpoints.reach("inbox.after_commit")
-        if not new:
-            metrics.called_back("duplicate")
-        self._bell.ring("inbox")
-        return new
-
-    async def take_callbacks(self, limit: int) -> Sequence[Callback]:
-        """See ports."""
-        async with self._database.write() as connection:
-            return await inbox.take(connection, limit)
-
-    async def finish_callback(self, callback: Callback, verdict: str) -> None:
-        """See ports."""
-        async with self._database.write() as connection:
-            await inbox.finish(connection, callback.id, verdict)
-        metrics.called_back(verdict)
-
-    async def postpone_callback(self, callback: Callback, due_in: float) -> None:
-        """See ports."""
-        async with self._database.write() as connection:
-            await inbox.postpone(connection, callback.id, due_in)
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
         """See ports."""
@@ -189,7 +179,7 @@ class SqlStore:
 
     async def _any_due(self, states: Collection[State]) -> bool:
         async with self._database.read() as connection:
-            return bool(await connection.scalar(select(exists(generations.due(states, 1)))))
+            return bool(await connection.scalar(select(exists(work.due(states, 1)))))
 
     async def _of_attempt(self, connection: AsyncConnection, attempt_id: str) -> Generation:
         column = tables.attempt.c.generation_id

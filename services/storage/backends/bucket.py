@@ -24,7 +24,7 @@ CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
 CACHE_CONTROL = "public, max-age=31536000, immutable"  # objects never change
 CONFLICTS = 6  # tries while another writer holds the key: S3 answers 409 until that one is done
 CONFLICT_SECONDS = 0.2
-ABSENT = frozenset({"NoSuchKey", "NotFound", "404"})  # NoSuchBucket is no absence but a mistake
+ABSENT = frozenset({"NoSuchKey", "NotFound", "404"})  # NoSuchBucket is a mistake, which a HEAD cannot tell
 COMPLETED = "NoSuchUpload"  # of parts that we have just sent: the first reply to their completion was lost
 FINGERPRINT_LENGTH = 8
 Part = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Two places as one: what the first does not have is read from the second, which hosts what comes while the first is down.
+"""Two places as one: the second is read for what the first does not have, and hosts what comes while that is down.
 
 A hosted object lies in the second under guests/, so that a listing remembers it; run() brings it home.
 """

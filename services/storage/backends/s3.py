@@ -29,6 +29,7 @@ class S3Objects:
         self._direct = settings.storage_s3_direct_uploads
         self._threads = ThreadPoolExecutor(settings.storage_s3_connections, "s3")
         self._worked = -PING_SECONDS
+        self._pinging: asyncio.Future[None] | None = None
 
     def close(self) -> None:
         """Wait for what is under way, then end the connections."""
@@ -97,8 +98,17 @@ class S3Objects:
 
     async def ping(self) -> None:
         """Believe what worked a moment ago; else ask."""
-        if time.monotonic() - self._worked > PING_SECONDS:
-            await self._run(self._bucket.ping)
+        if time.monotonic() - self._worked < PING_SECONDS:
+            return
+        if self._pinging is None:  # one at a time: a server that hangs must not take all the threads
+            self._pinging = asyncio.ensure_future(self._run(self._bucket.ping))
+            self._pinging.add_done_callback(self._pinged)
+        await asyncio.shield(self._pinging)
+
+    def _pinged(self, done: "asyncio.Future[None]") -> None:
+        self._pinging = None
+        if not done.cancelled():
+            done.exception()  # marks it as seen: perhaps nobody waits any more
 
     async def _require(self, key: str) -> None:
         """Nothing came: fine at the end of an object, a loss when there is no object."""

@@ -6,21 +6,28 @@ from services.chassis import failpoints
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.storage.core import keys
 from services.storage.core.flights import Flights
-from services.storage.core.intake import pour, type_of
+from services.storage.core.intake import Intake, Picture, pour
 from services.storage.core.register import register
 from services.storage.model import PICTURE_TYPES, ImportOrder, PictureType, Source, StoredObject
-from services.storage.ports import Backend, Draft, Fetcher, ObjectStore
+from services.storage.ports import Backend, Fetcher, ObjectStore
 
 
 class Imports:
     """Finds, adopts or fetches what an order names."""
 
     def __init__(
-        self, backend: Backend, store: ObjectStore, fetcher: Fetcher, make_keys: keys.Keys, max_bytes: int
+        self,
+        backend: Backend,
+        store: ObjectStore,
+        fetcher: Fetcher,
+        intake: Intake,
+        make_keys: keys.Keys,
+        max_bytes: int,
     ) -> None:
         self._backend = backend
         self._store = store
         self._fetcher = fetcher
+        self._intake = intake
         self._keys = make_keys
         self._max_bytes = max_bytes
         self._flights = Flights[StoredObject]()
@@ -35,7 +42,7 @@ class Imports:
     async def _known(self, order: ImportOrder) -> StoredObject | None:
         if order.generation_id:
             return await self._store.of_generation(order.generation_id, order.index)
-        return await self._store.of_source(order.source_uri, order.file_name)
+        return await self._store.of_source(order.source_uri, order.alias)
 
     async def _adopted(self, order: ImportOrder) -> StoredObject | None:
         """Register bytes that a crash parted from their row: they are whole, and their source may be gone by now."""
@@ -43,8 +50,14 @@ class Imports:
         for kind in kinds:
             key = keys.of_generation(order.generation_id, order.index, kind)
             if stat := await self._backend.stat(key):
-                return await self._store.add(_object(order, key, kind, stat.size, stat.sha256))
+                return await self._store.add(await self._seen(order, key, stat.size))
         return None
+
+    async def _seen(self, order: ImportOrder, key: str, size: int) -> StoredObject:
+        """The row of bytes that lie under a key."""
+        async with self._backend.draft() as draft:
+            await pour(self._backend.read(key, 0, 0), draft, size)
+            return _object(order, key, await self._intake.judged(draft))
 
     async def _fetched(self, order: ImportOrder) -> StoredObject:
         """Copy from the first URL that has the picture; while one may come back, the picture is not lost."""
@@ -61,15 +74,15 @@ class Imports:
             async with self._fetcher.fetch(uri) as chunks:
                 await pour(chunks, draft, self._max_bytes)
             await failpoints.reach("download.done")
-            kind = type_of(draft)
-            put = await self._put(order, kind, draft)
+            judge = self._intake.judged if order.generation_id else self._intake.undisguised
+            put = await self._put(order, await judge(draft))
             return await register(self._backend, self._store, put) if put else await self._kept_first(order)
 
-    async def _put(self, order: ImportOrder, kind: PictureType, draft: Draft) -> StoredObject | None:
-        """Put the draft under the first free key; None when a generation's picture is already another."""
-        for key in self._wishes(order, kind):
-            imported = _object(order, key, kind, draft.size, draft.sha256)
-            if await self._backend.put(key, draft, imported.label):
+    async def _put(self, order: ImportOrder, picture: Picture) -> StoredObject | None:
+        """Put the picture under the first free key; None when a generation's picture is already another."""
+        for key in self._wishes(order, picture.kind):
+            imported = _object(order, key, picture)
+            if await self._backend.put(key, picture.draft, imported.label):
                 return imported
         return None
 
@@ -78,7 +91,7 @@ class Imports:
             return (keys.of_generation(order.generation_id, order.index, kind),)
         if stem := keys.stem_of(order.file_name):
             return keys.of_name(stem, kind), keys.twin_of_name(stem, kind)
-        return (self._keys.anonymous(kind),)
+        return (self._keys.anonymous(kind, order.task_id),)
 
     async def _kept_first(self, order: ImportOrder) -> StoredObject:
         """What another process put there meanwhile: the first copy stays."""
@@ -88,15 +101,16 @@ class Imports:
         raise Unavailable("The picture's place changed hands at this moment. Try again.", retry_after=1)
 
 
-def _object(order: ImportOrder, key: str, kind: PictureType, size: int, sha256: str) -> StoredObject:
-    return StoredObject(
+def _object(order: ImportOrder, key: str, picture: Picture) -> StoredObject:
+    new = StoredObject(
         key=key,
-        content_type=kind.content_type,
-        size=size,
-        sha256=sha256,
+        content_type=picture.kind.content_type,
+        size=picture.draft.size,
+        sha256=picture.draft.sha256,
         source=Source.KIE_DOWNLOAD if order.generation_id else Source.IMPORT,
-        generation_id=order.generation_id or None,
+        generation_id=order.generation_id or order.task_id or None,
         index=order.index if order.generation_id else None,
         original_name=order.file_name,
         source_uri=order.source_uri,
     )
+    return picture.described(new)

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from services.storage.model import PictureType
+from services.storage.model import WEBP, PictureType, Recipe
 
 UPLOADS, GENERATED, ARTWORKS, PENDING = "uploads", "generated", "artworks/original", "pending"
+VARIANTS, THUMBS = "variants", "artworks/thumb"
 MAX_STEM_LENGTH = 100  # with folder, suffix and extension far below a file system's 255
 MAX_EXTENSION_LENGTH = 5  # of a client's file name, so that "v1.2 final" keeps its dot's tail
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
@@ -34,9 +35,9 @@ class Keys:
         """uploads/<ms>-<random>.<ext>."""
         return f"{UPLOADS}/{self._clock()}-{secrets.token_hex(UPLOAD_BYTES)}.{kind.extension}"
 
-    def anonymous(self, kind: PictureType) -> str:
-        """generated/generated_<ms>_<8 hex>.<ext>."""
-        return f"{GENERATED}/generated_{self._clock()}_{secrets.token_hex(SUFFIX_BYTES)}.{kind.extension}"
+    def anonymous(self, kind: PictureType, task_id: str = "") -> str:
+        """generated/generated_<task or ms>_<8 hex>.<ext>."""
+        return of_name(f"generated_{task_id or self._clock()}_{secrets.token_hex(SUFFIX_BYTES)}", kind)
 
 
 def artwork(kind: PictureType) -> str:
@@ -62,6 +63,26 @@ def twin_of_name(stem: str, kind: PictureType) -> str:
 def pending(key: str) -> str:
     """Where the bytes of an upload link wait for their confirmation; not public."""
     return f"{PENDING}/{PurePosixPath(key).name}"
+
+
+def variant(key: str, recipe: Recipe) -> str:
+    """variants/<key>/<width>x<height>q<quality>.<ext>."""
+    return f"{variants_of(key)}{recipe.width}x{recipe.height}q{recipe.quality}.{recipe.kind.extension}"
+
+
+def variants_of(key: str) -> str:
+    """What the keys of all variants of an object begin with."""
+    return f"{VARIANTS}/{key}/"
+
+
+def thumb(key: str) -> str:
+    """artworks/thumb/<uuid>.webp, of an artwork's key."""
+    return f"{THUMBS}/{PurePosixPath(key).stem}.{WEBP.extension}"
+
+
+def thumbs_of(key: str) -> tuple[str, ...]:
+    """The thumbnail that an object has, if it is one that has."""
+    return (thumb(key),) if key.startswith(f"{ARTWORKS}/") else ()
 
 
 def stem_of(file_name: str) -> str:

@@ -7,10 +7,13 @@ from services.chassis import failpoints
 from services.chassis.errors import Aborted, InvalidArgument, NotFound
 from services.storage.core import keys, pages
 from services.storage.core.imports import Imports
-from services.storage.core.intake import pour, type_of
+from services.storage.core.intake import Intake, Picture, pour
 from services.storage.core.register import register
 from services.storage.model import Cursor, Filter, ImportOrder, Page, Source, StoredObject, UploadSpec
 from services.storage.ports import Backend, Fetchers, ObjectStore
+
+
+MAX_DERIVED = 1000  # far above the presets; signed ones beyond that stay until the next look for orphans
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Objects:
         backend: Backend,
         store: ObjectStore,
         fetchers: Fetchers,
+        intake: Intake,
         limits: Limits,
         *,
         own_key: Callable[[str], str],
@@ -40,32 +44,38 @@ class Objects:
         self._own_key = own_key
         self._keys = keys.Keys(clock)
         self._fetchers = fetchers
-        self._imports = Imports(backend, store, fetchers.imports, self._keys, limits.result_bytes)
-        self._copies = Imports(backend, store, fetchers.copies, self._keys, limits.result_bytes)
+        self._intake = intake
+        self._imports = Imports(backend, store, fetchers.imports, intake, self._keys, limits.result_bytes)
+        self._copies = Imports(backend, store, fetchers.copies, intake, self._keys, limits.result_bytes)
 
     async def upload(self, spec: UploadSpec, chunks: AsyncIterator[bytes]) -> StoredObject:
         """Keep a file that a client sends.
 
         Raises:
-            InvalidArgument: FILE_TOO_LARGE, EMPTY_FILE, INVALID_IMAGE, or a prefix that is not for uploads.
+            InvalidArgument: FILE_TOO_LARGE, EMPTY_FILE, INVALID_IMAGE, IMAGE_TOO_LARGE, or a prefix that is not for
+                uploads.
+            Unavailable: STUDIO_BUSY.
         """
         prefix = spec.prefix or keys.UPLOADS
         limit = self._limit(prefix)
         async with self._backend.draft() as draft:
             await pour(chunks, draft, min(spec.max_bytes or limit, limit))
-            kind = type_of(draft)
-            key = self._keys.new(prefix, kind)
-            uploaded = StoredObject(
-                key=key,
-                content_type=kind.content_type,
-                size=draft.size,
-                sha256=draft.sha256,
-                source=Source.UPLOAD,
-                generation_id=spec.generation_id or None,
-                original_name=spec.original_name,
-            )
-            if not await self._backend.put(key, draft, uploaded.label):
-                raise Aborted("Two uploads drew the same key. Send the file again.")
+            async with self._intake.cleaned(draft) as picture:
+                return await self._kept(spec, picture, self._keys.new(prefix, picture.kind))
+
+    async def _kept(self, spec: UploadSpec, picture: Picture, key: str) -> StoredObject:
+        new = StoredObject(
+            key=key,
+            content_type=picture.kind.content_type,
+            size=picture.draft.size,
+            sha256=picture.draft.sha256,
+            source=Source.UPLOAD,
+            generation_id=spec.generation_id or None,
+            original_name=spec.original_name,
+        )
+        uploaded = picture.described(new)
+        if not await self._backend.put(key, picture.draft, uploaded.label):
+            raise Aborted("Two uploads drew the same key. Send the file again.")
         return await register(self._backend, self._store, uploaded)
 
     async def import_(self, order: ImportOrder) -> StoredObject:
@@ -73,8 +83,8 @@ class Objects:
 
         Raises:
             NotFound: the URL is ours and names nothing, or SOURCE_GONE.
-            InvalidArgument: URL_NOT_ALLOWED, INVALID_IMAGE, EMPTY_FILE, FILE_TOO_LARGE.
-            Unavailable: SOURCE_UNAVAILABLE.
+            InvalidArgument: URL_NOT_ALLOWED, INVALID_IMAGE, IMAGE_TOO_LARGE, EMPTY_FILE, FILE_TOO_LARGE.
+            Unavailable: SOURCE_UNAVAILABLE, STUDIO_BUSY.
         """
         if key := self._own_key(order.source_uri):
             return await self.get(key)
@@ -129,14 +139,16 @@ class Objects:
         return Page(shown, pages.token_of(wanted, Cursor(shown[-1].create_ms, shown[-1].key)) if more else "")
 
     async def delete(self, key: str) -> None:
-        """Remove an object: the bytes first, so that a failure in between can be repeated.
+        """Remove an object and what was derived from it: the bytes first, so that a failure in between can be repeated.
 
         Raises:
             NotFound: there is no such object.
         """
         await self.get(key)
-        await self._backend.delete(key)
-        await self._store.delete(key)
+        derived = await self._store.list(Filter(keys.variants_of(key)), None, MAX_DERIVED)
+        for doomed in [*(each.key for each in derived), *keys.thumbs_of(key), key]:
+            await self._backend.delete(doomed)
+            await self._store.delete(doomed)
 
     def _limit(self, prefix: str) -> int:
         limits = {keys.GENERATED: self._limits.result_bytes}

@@ -3,24 +3,24 @@
 from services.storage.model import PICTURE_TYPES, UNLABELLED, Label, Stat, StoredObject
 from services.storage.ports import Backend, ObjectStore
 
+MAX_LOOKS = 16  # each means that another writer came between; then that one's own looks settle it
+
 
 async def register(backend: Backend, store: ObjectStore, new: StoredObject) -> StoredObject:
     """Keep the row of what was just put; returns the row that has its identity.
 
     A place that ignores create-if-absent lets the later of two writers win although the first wrote the row: then the
-    row follows the bytes, which are whole.
+    row follows the bytes, which are whole. Every writer looks after its last word, so the last of them ends in truth.
     """
     kept = await store.add(new)
-    if kept.key != new.key or (kept.size, kept.sha256) == (new.size, new.sha256):
+    if kept.key != new.key or _stat(kept) == _stat(new):
         return kept
-    stat = await backend.stat(kept.key)
-    return await _agreeing(store, kept, stat) if stat else kept
-
-
-async def _agreeing(store: ObjectStore, kept: StoredObject, stat: Stat) -> StoredObject:
-    if stat == Stat(kept.size, kept.sha256):
-        return kept
-    return await store.correct(kept.key, stat) or kept
+    for _ in range(MAX_LOOKS):
+        stat = await backend.stat(kept.key)
+        if stat is None or stat == _stat(kept):
+            break
+        kept = await store.correct(kept.key, stat) or kept
+    return kept
 
 
 async def label_of(store: ObjectStore, key: str) -> Label:
@@ -29,3 +29,7 @@ async def label_of(store: ObjectStore, key: str) -> Label:
         return known.label
     extension = key.rpartition(".")[2]
     return next((Label(kind.content_type) for kind in PICTURE_TYPES if kind.extension == extension), UNLABELLED)
+
+
+def _stat(row: StoredObject) -> Stat:
+    return Stat(row.size, row.sha256)

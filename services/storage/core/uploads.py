@@ -8,7 +8,7 @@ from functools import partial
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from services.storage.core import keys
 from services.storage.core.flights import Flights
-from services.storage.core.intake import pour, too_large, type_of
+from services.storage.core.intake import Intake, Picture, pour, too_large
 from services.storage.core.register import register
 from services.storage.core.tickets import Ticket, Tickets
 from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
@@ -25,6 +25,7 @@ class Uploads:
         backend: Backend,
         store: ObjectStore,
         tickets: Tickets,
+        intake: Intake,
         *,
         max_bytes: int,
         lifetime_seconds: int,
@@ -33,6 +34,7 @@ class Uploads:
         self._backend = backend
         self._store = store
         self._tickets = tickets
+        self._intake = intake
         self._max_bytes = max_bytes
         self._lifetime = lifetime_seconds
         self._clock = clock
@@ -76,7 +78,8 @@ class Uploads:
         Raises:
             NotFound: there is no such link, or it is long expired.
             FailedPrecondition: nothing was brought yet.
-            InvalidArgument: EMPTY_FILE, INVALID_IMAGE, or another type than was declared.
+            InvalidArgument: EMPTY_FILE, INVALID_IMAGE, IMAGE_TOO_LARGE, or another type than was declared.
+            Unavailable: STUDIO_BUSY.
         """
         return await self._flights.join(key, partial(self._confirm, key))
 
@@ -106,19 +109,23 @@ class Uploads:
     async def _moved(self, link: UploadLink) -> StoredObject:
         async with self._backend.draft() as draft:
             await pour(self._backend.read(keys.pending(link.key), 0, 0), draft, link.size)
-            if type_of(draft).content_type != link.content_type:
-                sentence = f"The file is not the {link.content_type} that was declared."
-                raise InvalidArgument(sentence, "INVALID_IMAGE")
-            uploaded = StoredObject(
-                key=link.key,
-                content_type=link.content_type,
-                size=draft.size,
-                sha256=draft.sha256,
-                source=Source.UPLOAD,
-                original_name=link.original_name,
-            )
-            if not await self._backend.put(link.key, draft, uploaded.label):
-                uploaded = await self._confirmed_before(uploaded)
+            async with self._intake.cleaned(draft) as picture:
+                return await self._kept(link, picture)
+
+    async def _kept(self, link: UploadLink, picture: Picture) -> StoredObject:
+        if picture.kind.content_type != link.content_type:
+            raise InvalidArgument(f"The file is not the {link.content_type} that was declared.", "INVALID_IMAGE")
+        new = StoredObject(
+            key=link.key,
+            content_type=link.content_type,
+            size=picture.draft.size,
+            sha256=picture.draft.sha256,
+            source=Source.UPLOAD,
+            original_name=link.original_name,
+        )
+        uploaded = picture.described(new)
+        if not await self._backend.put(link.key, picture.draft, uploaded.label):
+            uploaded = await self._confirmed_before(uploaded)
         return await register(self._backend, self._store, uploaded)
 
     async def _confirmed_before(self, uploaded: StoredObject) -> StoredObject:

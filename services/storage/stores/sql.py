@@ -25,7 +25,7 @@ from sqlalchemy import (
 from services.chassis import failpoints
 from services.chassis.database import Database, db_now, upsert
 from services.chassis.unbroken import unbroken
-from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink
+from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink, import_alias
 
 METADATA = MetaData()
 KEY = String(512, collation="C").with_variant(String(512), "sqlite")
@@ -56,14 +56,14 @@ LINKS = Table(
 FIELDS = [column for column in OBJECTS.c if column.name != "import_digest"]  # in StoredObject's order
 
 
-def import_digest(source_uri: str, file_name: str) -> str:
-    """A short identity for what was imported from where under what name: URLs outgrow an index."""
-    return sha256(f"{source_uri}\0{file_name}".encode()).hexdigest()
+def import_digest(source_uri: str, alias: str) -> str:
+    """A short identity for what was imported from where under what alias: URLs outgrow an index."""
+    return sha256(f"{source_uri}\0{alias}".encode()).hexdigest()
 
 
 def _digest_of(new: StoredObject) -> str | None:
-    imported = new.source_uri and new.generation_id is None
-    return import_digest(new.source_uri, new.original_name) if imported else None
+    imported = new.source_uri and new.index is None
+    return import_digest(new.source_uri, import_alias(new.original_name, new.generation_id or "")) if imported else None
 
 
 def _same(new: StoredObject) -> Select[tuple[object, ...]]:
@@ -117,9 +117,9 @@ class SqlObjects:
         """Look a row up by the picture it holds."""
         return await self._find(_picture(generation_id, index))
 
-    async def of_source(self, source_uri: str, file_name: str) -> StoredObject | None:
+    async def of_source(self, source_uri: str, alias: str) -> StoredObject | None:
         """Look a row up by where it was imported from."""
-        return await self._find(OBJECTS.c.import_digest == import_digest(source_uri, file_name))
+        return await self._find(OBJECTS.c.import_digest == import_digest(source_uri, alias))
 
     async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
         """Read a page by keyset."""

@@ -20,4 +20,4 @@ async def test_only_so_many_webhooks_without_a_token_may_wait(town: Town, monkey
     with pytest.raises(ResourceExhausted) as refused:
         await town.mailbox.receive(KIND, "", webhook(3), {})
     assert refused.value.retry_after
-    assert await town.store.strangers() == 3
+    assert await town.inbox.strangers() == 3

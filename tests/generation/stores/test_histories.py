@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from services.chassis.database import Database, make_engine
+from services.chassis.database import Database
+from services.chassis.engines import make_engine
 from services.chassis.migrations import migrate
 from services.generation.bell import Bell
 from services.generation.model import FINAL, MOVES, RETRYABLE, UNANSWERED, Generation, State

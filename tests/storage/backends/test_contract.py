@@ -1,13 +1,39 @@
 """Every backend keeps the contract of ports.Backend."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from services.chassis.errors import DataLoss
-from services.storage.model import Stat
+from services.storage.backends import BACKENDS, opened
+from services.storage.backends.draft import drafted
+from services.storage.model import UNLABELLED, Label, Stat
 from services.storage.ports import Backend, Draft
+from services.storage.settings import StorageSettings
+from tests.s3_engine import S3Server
+from tests.storage.buckets import in_bucket
 from tests.storage.samples import picture
+
+HARD_LABEL = Label("image/png", "猫 \r\nx-evil: 1 " + "é" * 300, "gen_a", "upload", "https://x.example/" + "a" * 9000)
+
+
+@pytest.fixture(params=[*sorted(BACKENDS), "pair"])
+async def backend(request: pytest.FixtureRequest, settings: StorageSettings) -> AsyncIterator[Backend]:
+    """Each place, and two of them as one."""
+    if request.param != "local":
+        server: S3Server = request.getfixturevalue("s3_server")
+        second = "local" if request.param == "pair" else ""
+        settings = in_bucket(settings, server, storage_second_mode=second)
+    async with opened(settings, unlabelled) as (backend, _):
+        yield backend
+
+
+async def unlabelled(key: str) -> Label:
+    del key
+    return UNLABELLED
 
 
 async def put(backend: Backend, key: str, *chunks: bytes) -> bool:
@@ -127,3 +153,72 @@ async def test_reaping_leaves_a_draft_in_use_alone(backend: Backend) -> None:
         await backend.reap("pending", -1)
 
         assert await backend.put("uploads/a.png", draft)
+
+
+async def test_the_size_is_told_without_reading(backend: Backend) -> None:
+    await put(backend, "uploads/a.png", picture(size=300))
+
+    assert await backend.size("uploads/a.png") == 300
+    assert await backend.size("uploads/b.png") is None
+    assert await backend.size("uploads") is None
+
+
+async def test_keys_are_listed_in_order_and_the_listing_can_be_taken_up_again(backend: Backend) -> None:
+    keys = ["generated/a-b.png", "generated/a.png", "generated/a/0.png", "generated/a/1.png", "uploads/B.png"]
+    for key in [*keys[::-1], "uploads/a.png", "uploads.png"]:
+        await put(backend, key, picture(size=20 + len(key)))
+
+    listed = [found async for found in backend.keys("generated/")]
+    assert [found.key for found in listed] == keys[:4]
+    assert [found.size for found in listed] == [20 + len(key) for key in keys[:4]]
+    assert [found.key async for found in backend.keys("generated/", "generated/a.png")] == keys[2:4]
+    assert [found.key async for found in backend.keys("generated/a/")] == keys[2:4]
+    assert [found.key async for found in backend.keys("", "generated/a/0.png")] == [
+        *keys[3:4],
+        "uploads.png",
+        "uploads/B.png",
+        "uploads/a.png",
+    ]
+    assert [found async for found in backend.keys("nowhere/")] == []
+
+
+async def test_the_draft_of_another_place_can_be_put(backend: Backend, tmp_path: Path) -> None:
+    async with drafted(tmp_path / "elsewhere") as draft:
+        await draft.write(picture())
+
+        assert await backend.put("uploads/a.png", draft)
+    assert await content(backend, "uploads/a.png") == picture()
+
+
+async def test_a_label_in_any_script_and_of_any_length_hinders_nothing(backend: Backend) -> None:
+    async with backend.draft() as draft:
+        await draft.write(picture())
+
+        assert await backend.put("uploads/a.png", draft, HARD_LABEL)
+    assert await backend.stat("uploads/a.png") == Stat(draft.size, draft.sha256)
+
+
+async def test_a_path_is_a_file_with_the_bytes(backend: Backend) -> None:
+    await put(backend, "uploads/a.png", picture())
+    path = await backend.path("uploads/a.png")
+
+    assert path is None or path.read_bytes() == picture()
+    assert await backend.path("uploads/b.png") is None
+
+
+async def test_a_working_place_answers_pings(backend: Backend) -> None:
+    await backend.ping()
+    await backend.ping()
+
+
+async def test_an_upload_link_of_the_place_takes_what_was_declared_and_nothing_else(backend: Backend) -> None:
+    uri = await backend.upload_uri("pending/a.png", "image/png", 2000, 60)
+    if not uri:
+        return  # our own door takes uploads; tests/storage/core/test_uploads.py
+    async with httpx.AsyncClient(trust_env=False) as anyone:
+        longer = await anyone.put(uri, content=picture(size=2001), headers={"Content-Type": "image/png"})
+        other = await anyone.put(uri, content=picture(), headers={"Content-Type": "text/html"})
+        answer = await anyone.put(uri, content=picture(), headers={"Content-Type": "image/png"})
+
+    assert (longer.status_code, other.status_code, answer.status_code) == (403, 403, 200)
+    assert await content(backend, "pending/a.png") == picture()

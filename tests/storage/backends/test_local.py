@@ -1,9 +1,7 @@
 """What only a folder can suffer: planted links, a full disk, crashes between its steps."""
 
 import os
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,19 +74,6 @@ async def test_a_draft_of_a_dead_process_is_reaped_when_it_is_old(local: LocalFi
 
     assert not dead.exists()
     assert young.exists()
-
-
-@pytest.fixture(params=["size=1M", "size=64M,nr_inodes=8"])
-def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    if os.getuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    point = tmp_path / "small"
-    point.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", request.param, "none", point], check=False)
-    if mounted.returncode:
-        pytest.skip("this machine does not let root mount a tmpfs")
-    yield point
-    subprocess.run(["umount", point], check=True)
 
 
 async def fill(local: LocalFiles) -> None:

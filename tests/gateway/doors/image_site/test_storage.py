@@ -6,6 +6,7 @@ import httpx
 import pytest
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
+from services.chassis import names
 from tests.gateway.conftest import Town
 from tests.gateway.shapes import FILES, failure
 
@@ -103,7 +104,27 @@ async def test_a_foreign_picture_is_imported_under_the_wished_name(client: httpx
     assert response.json() == kept("generated/mine.png", TEMPORARY, taskId="kie-unknown")
     [request] = town.storage.imports
     assert (request.source_uri, request.download_uri) == (TEMPORARY, "https://direct.test/kie-unknown")
-    assert (request.generation_id, request.file_name) == ("", "mine.png")
+    assert (request.generation_id, request.file_name, request.task_id) == ("", "mine.png", "kie-unknown")
+
+
+async def test_to_a_task_of_ours_nobody_adds_a_picture(client: httpx.AsyncClient, town: Town) -> None:
+    town.generation.add("gen_1", outputs=[Output(index=0, source_uri=TEMPORARY)])
+    await client.post("/api/download-and-upload", json={"url": FOREIGN, "taskId": "gen_1"})
+
+    [request] = town.storage.imports
+    assert (request.source_uri, request.generation_id, request.task_id) == (FOREIGN, "", "")
+
+
+@pytest.mark.parametrize("spelling", ["?v=2", "#part", ""])
+async def test_our_own_url_is_known_however_it_is_spelt(
+    client: httpx.AsyncClient, town: Town, spelling: str
+) -> None:
+    town.storage.add("generated/gen_1/0.png", size_bytes=4, generation_id="gen_1")
+    url = f"{FILES}/generated/gen_1/0.png{spelling}".replace("https://", "HTTPS://")
+    response = await client.post("/api/download-and-upload", json={"kieImageUrl": url, "url": FOREIGN})
+
+    assert response.json()["publicUrl"] == f"{FILES}/generated/gen_1/0.png"
+    assert not town.storage.imports
 
 
 async def test_a_url_of_another_host_is_fetched_as_it_is(client: httpx.AsyncClient, town: Town) -> None:
@@ -148,6 +169,27 @@ async def test_a_stored_picture_is_found_by_either_id(client: httpx.AsyncClient,
         "url": f"{FILES}/generated/gen_1/0.png",
         "key": "generated/gen_1/0.png",
     }
+
+
+async def test_a_stored_picture_is_found_although_generation_is_down(client: httpx.AsyncClient, town: Town) -> None:
+    town.storage.add("generated/kie-77.png", generation_id="kie-77")
+    town.storage.add("uploads/1-ab.png", generation_id="kie-77")
+    await town.stop("generation")
+    found = await client.get("/api/get-generated-url", params={"taskId": "kie-77"})
+    missing = await client.get("/api/get-generated-url", params={"taskId": names.new_id("gen")})
+    unknown = await client.get("/api/get-generated-url", params={"taskId": "kie-78"})
+
+    assert found.json()["key"] == "generated/kie-77.png"
+    assert (missing.status_code, missing.json()["found"]) == (200, False)
+    assert (unknown.status_code, unknown.headers["Retry-After"]) == (503, "2")
+
+
+async def test_what_older_systems_left_is_found_by_its_task(client: httpx.AsyncClient, town: Town) -> None:
+    town.storage.add("kie-downloads/abc1_1700000000000.png", generation_id="abc1")
+    town.storage.add("generated/generated_abc12_1.png", generation_id="abc12")
+    response = await client.get("/api/get-generated-url", params={"taskId": "abc1"})
+
+    assert response.json()["key"] == "kie-downloads/abc1_1700000000000.png"
 
 
 @pytest.mark.parametrize("task_id", ["gen_1", "gen_none"])

@@ -19,6 +19,8 @@ class ShareService(sharerpc.ShareServiceServicer):
     def __init__(self) -> None:
         self.rows: list[sharepb.Share] = []
         self.crash = False
+        self.block_size = 50_000
+        self.batches: list[list[str]] = []
 
     def add(self, identifier: str, **fields: Any) -> sharepb.Share:
         row = sharepb.Share(name=f"shares/{identifier}", create_time=TIME, **fields)
@@ -38,9 +40,6 @@ class ShareService(sharerpc.ShareServiceServicer):
         return sharepb.CreateShareResponse(share=share, publish_token=f"ptk_{share.name}")
 
     async def GetShare(self, request: sharepb.GetShareRequest, context: Context) -> sharepb.Share:
-        if self.crash:
-            message = "secret insides at /srv/share.db"
-            raise RuntimeError(message)
         for row in self.rows:
             if row.name == request.name:
                 return row
@@ -74,6 +73,23 @@ class ShareService(sharerpc.ShareServiceServicer):
             raise PermissionDenied("This token does not belong to this share.", "INVALID_TOKEN")
         return row
 
-    async def BatchGetShares(self, request: Any, context: Context) -> Any: ...
+    async def BatchGetShares(
+        self, request: sharepb.BatchGetSharesRequest, context: Context
+    ) -> sharepb.BatchGetSharesResponse:
+        self.batches.append(list(request.names))
+        if self.crash:
+            message = "secret insides at /srv/share.db"
+            raise RuntimeError(message)
+        return sharepb.BatchGetSharesResponse(shares=[row for row in self.rows if row.name in request.names])
+
+    async def ListShareLinks(
+        self, request: sharepb.ListShareLinksRequest, context: Context
+    ) -> sharepb.ListShareLinksResponse:
+        blocks = [
+            self.rows[::-1][start : start + self.block_size] for start in range(0, len(self.rows), self.block_size)
+        ]
+        rows = blocks[request.block] if request.block < len(blocks) else []
+        links = [sharepb.ShareLink(name=row.name, update_time=row.create_time) for row in rows]
+        return sharepb.ListShareLinksResponse(links=links, block_count=len(blocks))
 
     async def GetShareStats(self, request: Any, context: Context) -> Any: ...

@@ -47,7 +47,7 @@ class Object(_message.Message):
     sha256: _builtins.str
     """SHA-256 of the bytes, in hex."""
     generation_id: _builtins.str
-    """Generation it belongs to, our id; empty for uploads."""
+    """Generation it belongs to, our id, or the task that its importer named; empty for uploads."""
     index: _builtins.int
     """Position among that generation's pictures."""
     original_name: _builtins.str
@@ -218,6 +218,7 @@ class ImportObjectRequest(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
     DOWNLOAD_URI_FIELD_NUMBER: _builtins.int
+    TASK_ID_FIELD_NUMBER: _builtins.int
     source_uri: _builtins.str
     """The URL to fetch, http or https."""
     generation_id: _builtins.str
@@ -228,6 +229,10 @@ class ImportObjectRequest(_message.Message):
     """A wished file name under generated/, sanitised; used only without a generation."""
     download_uri: _builtins.str
     """A fresher link to the same bytes, tried first; optional."""
+    task_id: _builtins.str
+    """The task it is of by the client's word, when that is no generation of ours; used only without a generation. The
+    object is listed under it as generation_id, and the same URL is imported once for a task, whatever its file name.
+    """
     def __init__(
         self,
         *,
@@ -236,10 +241,11 @@ class ImportObjectRequest(_message.Message):
         index: _builtins.int = ...,
         file_name: _builtins.str = ...,
         download_uri: _builtins.str = ...,
+        task_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_uri", b"download_uri", "file_name", b"file_name", "generation_id", b"generation_id", "index", b"index", "source_uri", b"source_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_uri", b"download_uri", "file_name", b"file_name", "generation_id", b"generation_id", "index", b"index", "source_uri", b"source_uri", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,46 @@
+"""Speaks kawaii.community.v1's admin service: parses, calls and renders."""
+
+from typing import Any
+
+from grpc import aio
+from kawaii.community.v1 import admin_pb2 as adminpb
+from kawaii.community.v1 import admin_pb2_grpc as adminrpc
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+
+from services.chassis.names import name
+from services.community import people_wire, wire
+from services.community.core.artworks import Artworks
+from services.community.core.upkeep import Office
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class CommunityAdminServicer(adminrpc.CommunityAdminServiceServicer):
+    """One method an RPC, in the proto's order. Operators see an artwork as its owner does."""
+
+    def __init__(self, office: Office, artworks: Artworks, rendering: wire.Wire) -> None:
+        self._office, self._artworks, self._wire = office, artworks, rendering
+
+    async def ReconcileCounters(
+        self, request: adminpb.ReconcileCountersRequest, context: Context
+    ) -> adminpb.ReconcileCountersResponse:
+        drift = await self._office.reconcile(mend=not request.dry_run)
+        names = [name(wire.COLLECTION, each) for each in drift.artwork_ids]
+        return adminpb.ReconcileCountersResponse(artwork_count=drift.looked_at, drift=drift.amount, artworks=names)
+
+    async def RebuildCache(
+        self, request: adminpb.RebuildCacheRequest, context: Context
+    ) -> adminpb.RebuildCacheResponse:
+        return adminpb.RebuildCacheResponse(key_count=await self._office.rebuild())
+
+    async def HideArtwork(self, request: adminpb.HideArtworkRequest, context: Context) -> artworkspb.Artwork:
+        card = await self._artworks.hide(wire.artwork_id(request.name), hidden=True)
+        return self._wire.artwork(card, card.artwork.user_id)
+
+    async def UnhideArtwork(self, request: adminpb.UnhideArtworkRequest, context: Context) -> artworkspb.Artwork:
+        card = await self._artworks.hide(wire.artwork_id(request.name), hidden=False)
+        return self._wire.artwork(card, card.artwork.user_id)
+
+    async def ListReports(self, request: adminpb.ListReportsRequest, context: Context) -> adminpb.ListReportsResponse:
+        reports, token = await self._office.reports(request.page_size, request.page_token)
+        return adminpb.ListReportsResponse(reports=map(people_wire.report, reports), next_page_token=token)

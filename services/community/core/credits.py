@@ -1,0 +1,47 @@
+"""What people have to spend, and the daily check-in that adds to it; on only where an operator wants credits."""
+
+from datetime import UTC, datetime
+
+from services.chassis.errors import Unimplemented
+from services.community.core import checks
+from services.community.model import Balance, CheckIn
+from services.community.model.hotness import DAY_MS, HOUR_MS
+from services.community.ports import Clock, CreditStore
+
+CHECK_IN_CREDITS = 12  # DESIGN 6
+JAPAN_MS = 9 * HOUR_MS  # its day is the site's day, as for the daily quota; it knows no summer time
+
+
+class Credits:
+    """Balances and check-ins."""
+
+    def __init__(self, store: CreditStore, *, enabled: bool, clock: Clock) -> None:
+        self._store, self._enabled, self._clock = store, enabled, clock
+
+    async def balance(self, viewer_id: str) -> Balance:
+        """What the viewer has. Raises Unauthenticated, Unimplemented."""
+        return await self._store.balance(self._allowed(viewer_id))
+
+    async def check_in(self, viewer_id: str) -> tuple[CheckIn, int]:
+        """Check in for today; the status, and what it added. Raises Unauthenticated, Unimplemented."""
+        status, first = await self._store.check_in(self._allowed(viewer_id), self.today(), CHECK_IN_CREDITS)
+        return status, CHECK_IN_CREDITS if first else 0
+
+    async def status(self, viewer_id: str) -> CheckIn:
+        """The last check-in; its streak is broken, so 0, when it was before yesterday. Raises as balance does."""
+        last = await self._store.last_check_in(self._allowed(viewer_id))
+        return last if last.day >= self.today() - 1 else CheckIn(last.day, 0, last.total)
+
+    def today(self) -> int:
+        """The day in Japan."""
+        return (self._clock() + JAPAN_MS) // DAY_MS
+
+    def _allowed(self, viewer_id: str) -> str:
+        if not self._enabled:
+            raise Unimplemented("This site has no credits.", "CREDITS_DISABLED")
+        return checks.signed_in(viewer_id)
+
+
+def date_of(day: int) -> str:
+    """A day as YYYY-MM-DD; empty for none."""
+    return datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date().isoformat() if day >= 0 else ""

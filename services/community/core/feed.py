@@ -1,0 +1,94 @@
+"""What people browse: the feed, what is trending, and the lists of a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.chassis.errors import NotFound
+from services.community.core import checks, pages
+from services.community.model import Card, Listing, Page, Reacted, Shelf
+from services.community.model.hotness import Category, decay
+from services.community.ports import Clock, Lists, WorkStore
+
+RANKS = 1000  # places that are counted; beyond them nobody looks
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Which page of a list is wanted, unchecked; a token may depend on when the window began, so it is rounded."""
+
+    viewer_id: str
+    page_size: int = 0
+    page_token: str = ""
+    skip: int = 0
+
+
+@dataclass(frozen=True)
+class Hotness:
+    """How hot an artwork is, and its place among all; 0 for none."""
+
+    card: Card
+    rank: int
+    decay: float
+
+
+class Feed:
+    """Reads lists for whoever asks."""
+
+    def __init__(self, lists: Lists, works: WorkStore, clock: Clock) -> None:
+        self._lists, self._works, self._clock = lists, works, clock
+
+    async def newest(self, ask: Ask) -> Page:
+        """What was published last. Raises InvalidArgument."""
+        return await self._page(Listing(Shelf.NEWEST), ask)
+
+    async def hottest(self, ask: Ask, window_ms: int = 0, category: Category = Category.ALL) -> Page:
+        """What has the highest score, of a window and a category. Raises InvalidArgument."""
+        since = self._clock() - window_ms if window_ms else 0
+        binding = Listing(Shelf.HOT, since_ms=window_ms, least_score=category)
+        return await self._page(Listing(Shelf.HOT, since_ms=since, least_score=float(category)), ask, binding)
+
+    async def of_user(self, ask: Ask, user_id: str) -> Page:
+        """A person's artworks: all for themselves, the published ones for others. Raises InvalidArgument."""
+        checks.user("user_id", user_id)
+        shelf = Shelf.OWNER if ask.viewer_id == user_id else Shelf.AUTHOR
+        return await self._page(Listing(shelf, user_id), ask)
+
+    async def of_shelf(self, ask: Ask, shelf: Shelf, user_id: str) -> Page:
+        """What a person likes or has collected. Raises Unauthenticated, InvalidArgument."""
+        checks.signed_in(ask.viewer_id)
+        return await self._page(Listing(shelf, checks.user("user_id", user_id)), ask)
+
+    async def states(self, viewer_id: str, artwork_ids: Sequence[str]) -> tuple[Reacted, ...]:
+        """Counts and the viewer's own reactions, in the order asked; zeros for what is not there for them.
+
+        Raises:
+            InvalidArgument: too many were named.
+        """
+        checks.batch(len(artwork_ids))
+        cards = await self._works.cards(list(dict.fromkeys(artwork_ids)), viewer_id)
+        return tuple([_state(each, cards.get(each), viewer_id) for each in artwork_ids])
+
+    async def hotness(self, viewer_id: str, artwork_id: str) -> Hotness:
+        """How hot an artwork is. Raises NotFound."""
+        card = await self._works.find(artwork_id, viewer_id)
+        if card is None or not card.artwork.visible_to(viewer_id):
+            raise NotFound("There is no such artwork. It may have been deleted.")
+        artwork = card.artwork
+        age = self._clock() - (artwork.publish_ms or artwork.create_ms)
+        counted = artwork.listed and artwork.hot_score > 0
+        higher = await self._works.rank(artwork.hot_score, RANKS) if counted else RANKS
+        return Hotness(card, higher + 1 if higher < RANKS else 0, decay(age))
+
+    async def _page(self, listing: Listing, ask: Ask, binding: Listing | None = None) -> Page:
+        bound = binding or listing
+        size, skip = checks.page_size(ask.page_size), checks.skip(ask.skip)
+        after = pages.after_of(str(bound), ask.page_token)
+        marks = await self._lists.page(listing, ask.viewer_id, size + 1, after, skip)
+        return pages.page_of(bound, marks, size)
+
+
+def _state(artwork_id: str, card: Card | None, viewer_id: str) -> Reacted:
+    if card is None or not card.artwork.visible_to(viewer_id):
+        return Reacted(artwork_id)
+    artwork = card.artwork
+    return Reacted(artwork_id, artwork.like_count, artwork.favorite_count, card.liked, card.favorited)

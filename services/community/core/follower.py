@@ -1,0 +1,39 @@
+"""Follows generation's events from where it stood: each is heard at least once, and has its effect once."""
+
+import asyncio
+
+import structlog
+
+from services.chassis import failpoints
+from services.chassis.errors import Unavailable
+from services.community import metrics
+from services.community.model import OrderState
+from services.community.ports import Generations, OrderStore
+
+PAUSE_SECONDS = 1.0  # before generation is asked again when it was away
+
+logger = structlog.get_logger()
+
+
+class Follower:
+    """Reads events and has the store believe them; the cursor moves in the transaction of the effect."""
+
+    def __init__(self, store: OrderStore, generations: Generations) -> None:
+        self._store, self._generations = store, generations
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            try:
+                await self.follow()
+            except Unavailable as error:
+                logger.warning("events_away", cause=error.message)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def follow(self) -> None:
+        """Read from the cursor on until the stream ends. Raises Unavailable."""
+        async for told in self._generations.events(await self._store.cursor()):
+            if told.state is OrderState.PENDING:
+                continue  # it changes nothing, so it may be read again
+            await failpoints.reach("event.read")
+            metrics.heard(told.event_sequence, await self._store.hear(told))

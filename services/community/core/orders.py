@@ -1,0 +1,196 @@
+"""Has pictures made: an artwork and its order are kept first, then generation is asked until it has answered."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import structlog
+
+from services.chassis.errors import Aborted, FailedPrecondition, NotFound
+from services.chassis.names import new_id
+from services.community import metrics
+from services.community.core import checks
+from services.community.core.artworks import Artworks, made
+from services.community.core.titles import title_of
+from services.community.model import Card, Draft, Order, Refused, Request, State, Told, Unclear
+from services.community.ports import Clock, CreditsShortError, Generations, OrderStore
+
+AT_ONCE = 20  # orders that are carried on together; each may wait for generation's answer
+LEASE_SECONDS = 30.0  # above what placing an order takes
+LOOK_SECONDS = 1.0  # how late an order that is due may be noticed
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between looks at an order that generation is silent about
+PATIENCE_MS = 900_000  # for an order that generation has no room for
+GONE = NotFound("The artwork was deleted before its picture was ordered.", "WITHDRAWN")
+WITHDRAWN = Refused(GONE.reason, GONE.message, GONE)
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody wants made, unchecked."""
+
+    prompt: str
+    model: str
+    title: str = ""
+    aspect_ratio: str = ""
+    output_format: str = ""
+    image_uris: tuple[str, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Orders:
+    """Orders pictures for artworks. cost is what one takes from its owner's credits; 0 where there are none."""
+
+    def __init__(
+        self,
+        artworks: Artworks,
+        store: OrderStore,
+        generations: Generations,
+        *,
+        own_key: Callable[[str], str],
+        cost: int,
+        clock: Clock,
+    ) -> None:
+        self._artworks, self._store, self._generations = artworks, store, generations
+        self._own_key, self._cost, self._clock = own_key, cost, clock
+
+    async def create(self, viewer_id: str, wish: Wish, request_id: str) -> Card:
+        """Order a picture for a new artwork; the same request_id is the same artwork.
+
+        Raises:
+            Unauthenticated, InvalidArgument.
+            FailedPrecondition: INSUFFICIENT_CREDITS, and nothing was kept; PROVIDER_REJECTED, and it is FAILED.
+            ResourceExhausted, Unavailable: nobody can make it soon; nothing was kept.
+        """
+        user_id, key = checks.signed_in(viewer_id), checks.request_id(request_id)
+        request = self._request(wish)
+        draft = Draft(
+            title=title_of(checks.text("title", wish.title, checks.MAX_TITLE_LENGTH), request.prompt),
+            prompt=request.prompt,
+            model=request.model,
+            aspect_ratio=request.aspect_ratio,
+            output_format=request.output_format,
+            image_refs=request.image_refs,
+        )
+        now = self._clock()
+        artwork = made(draft, user_id, now, state=State.GENERATING, key=f"request:{key}" if key else None)
+        order = self._order(artwork.id, user_id, request)
+        try:
+            kept = await self._store.open(replace(artwork, order_id=order.id), order)
+        except CreditsShortError as short:
+            raise self._short(short) from None
+        if kept.id == artwork.id:
+            await self._place(order)
+        return await self._artworks.get(user_id, kept.id)
+
+    async def regenerate(self, viewer_id: str, artwork_id: str) -> Card:
+        """Order the picture of an artwork anew.
+
+        Raises:
+            Unauthenticated, NotFound, PermissionDenied.
+            FailedPrecondition: INSUFFICIENT_CREDITS, PROVIDER_REJECTED, or NOT_REGENERABLE for one that is being made,
+                is published, or was never ordered.
+            Aborted: it changed meanwhile.
+        """
+        card = await self._artworks.owned(viewer_id, artwork_id)
+        artwork = card.artwork
+        if artwork.state not in (State.DRAFT, State.FAILED) or not (artwork.prompt and artwork.model):
+            raise FailedPrecondition(
+                "Only a draft or a failed artwork that was made from a prompt can be made again.", "NOT_REGENERABLE"
+            )
+        parameters = card.order.request.parameters if card.order else {}
+        request = Request(
+            prompt=artwork.prompt,
+            model=artwork.model,
+            aspect_ratio=artwork.aspect_ratio,
+            output_format=artwork.output_format,
+            image_refs=artwork.image_refs,
+            parameters=parameters,
+        )
+        order = self._order(artwork.id, viewer_id, request)
+        try:
+            reopened = await self._store.reopen(artwork, order)
+        except CreditsShortError as short:
+            raise self._short(short) from None
+        if not reopened:
+            raise Aborted("The artwork changed meanwhile. Look at it again.")
+        await self._place(order)
+        return await self._artworks.get(viewer_id, artwork_id)
+
+    async def run(self) -> None:
+        """Carry on, until cancelled, what is due: orders that were not confirmed, and those long not heard of."""
+        while True:
+            taken = await self._store.claim(AT_ONCE, LEASE_SECONDS)
+            outcomes = await asyncio.gather(*map(self.carry_on, taken), return_exceptions=True)
+            for order, outcome in zip(taken, outcomes, strict=True):
+                if isinstance(outcome, Exception):  # one poisoned order must not stop its neighbours
+                    logger.warning("order_postponed", order=order.id, cause=repr(outcome))
+            if not taken:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def carry_on(self, order: Order) -> None:
+        """Do what an order that is due needs: be asked about, or be sent again. Raises Unavailable."""
+        answer = await self._answer(order)
+        match answer:
+            case Told():
+                await self._hear(order, answer)
+            case Refused() if not self._has_time(order, answer):
+                await self._store.refuse(order.id, answer.reason, answer.message)
+        await self._store.postpone(order.id, pause(order.tries))
+
+    async def _answer(self, order: Order) -> Told | Refused | Unclear:
+        if order.generation_id:
+            return await self._generations.look(order.generation_id)
+        if await self._store.abandoned(order):
+            return WITHDRAWN
+        metrics.RESENT.inc()
+        return await self._generations.place(order.request, order.id)
+
+    async def _place(self, order: Order) -> None:
+        """Ask generation now. Whatever is not a definite no is carried on in the background."""
+        match await self._generations.place(order.request, order.id):
+            case Told() as told:
+                await self._hear(order, told)
+            case Refused(faulty=True, error=error) | Refused(passing=True, error=error):
+                await self._store.withdraw(order.id)
+                raise error
+            case Refused(reason, message, error):
+                await self._store.refuse(order.id, reason, message)
+                raise error
+
+    async def _hear(self, order: Order, told: Told) -> None:
+        if heard := await self._store.hear(told, order.id):
+            metrics.told(heard)
+
+    def _has_time(self, order: Order, refused: Refused) -> bool:
+        return refused.passing and self._clock() - order.create_ms < PATIENCE_MS
+
+    def _order(self, artwork_id: str, user_id: str, request: Request) -> Order:
+        return Order(new_id("ord"), artwork_id, user_id, request, cost=self._cost, create_ms=self._clock())
+
+    def _request(self, wish: Wish) -> Request:
+        if len(wish.image_uris) > checks.MAX_IMAGES:
+            raise checks.invalid("image_uris", f"At most {checks.MAX_IMAGES} pictures to start from may be given.")
+        uris = tuple(checks.uri("image_uris", uri) for uri in wish.image_uris)
+        return Request(
+            prompt=checks.required("prompt", wish.prompt, checks.MAX_PROMPT_LENGTH),
+            model=checks.required("model", wish.model, checks.MAX_NAME_LENGTH),
+            aspect_ratio=checks.text("aspect_ratio", wish.aspect_ratio, checks.MAX_NAME_LENGTH),
+            output_format=checks.text("output_format", wish.output_format, checks.MAX_NAME_LENGTH),
+            image_refs=tuple(self._own_key(uri) or uri for uri in uris),
+            parameters=wish.parameters,
+        )
+
+    def _short(self, short: CreditsShortError) -> FailedPrecondition:
+        return FailedPrecondition(
+            f"A picture costs {self._cost} credits, and you have {short.balance}. Check in tomorrow for more.",
+            "INSUFFICIENT_CREDITS",
+            metadata={"balance": str(short.balance), "cost": str(self._cost)},
+        )
+
+
+def pause(tries: int) -> float:
+    """Seconds until the next look: ever longer, up to a bound."""
+    return float(min(PAUSE_SECONDS * 2 ** min(tries, 10), LONGEST_PAUSE_SECONDS))

@@ -1,0 +1,92 @@
+"""Who the people are, what others may know of them, and how they take everything along or leave without a trace."""
+
+from collections.abc import AsyncIterator
+
+from services.chassis.errors import NotFound
+from services.chassis.names import host_of, new_id
+from services.community.core import checks
+from services.community.model import After, Card, Claims, Entry, Erasure, Listing, Mark, Person, Report, Shelf
+from services.community.ports import Lists, PeopleStore
+
+EXPORT_PAGE = 100  # artworks that are read at once
+Record = Person | Card | tuple[Shelf, Mark] | str | Entry | Report
+"""A line of an export: the person, an artwork, a like or favourite, a file's key, a ledger's line, a report."""
+
+
+class People:
+    """Everything about people."""
+
+    def __init__(self, store: PeopleStore, lists: Lists) -> None:
+        self._store, self._lists = store, lists
+
+    async def ensure(self, viewer_id: str, claims: Claims) -> Person:
+        """Keep what a verified token says; what cannot be kept is left out: nobody is kept out by their own name.
+
+        Raises:
+            Unauthenticated, InvalidArgument: the viewer's id.
+        """
+        user_id = checks.signed_in(viewer_id)
+        picture = claims.picture_uri
+        shown = picture if len(picture) <= checks.MAX_URI_LENGTH and host_of(picture) and picture.isprintable() else ""
+        kept = Claims(_short(claims.display_name), _short(claims.email), shown)
+        return await self._store.ensure(user_id, kept)
+
+    async def get(self, user_id: str) -> Person:
+        """A person. Raises NotFound, InvalidArgument."""
+        if found := await self._store.find(checks.user("user_id", user_id)):
+            return found
+        raise _nobody()
+
+    async def privacy(self, viewer_id: str, *, hide_name: bool | None, hide_email: bool | None) -> Person:
+        """Set what the viewer hides. Raises Unauthenticated, NotFound."""
+        user_id = checks.signed_in(viewer_id)
+        if found := await self._store.privacy(user_id, hide_name=hide_name, hide_email=hide_email):
+            return found
+        raise _nobody()
+
+    async def export(self, viewer_id: str) -> AsyncIterator[Record]:
+        """Everything that is kept of the viewer, the person first. Raises Unauthenticated, NotFound."""
+        user_id = checks.signed_in(viewer_id)
+        yield await self.get(user_id)
+        async for mark in self._all(Listing(Shelf.OWNER, user_id)):
+            yield mark.card
+        for shelf in (Shelf.LIKES, Shelf.FAVORITES):
+            async for mark in self._all(Listing(shelf, user_id)):
+                yield shelf, mark
+        for records in (
+            await self._store.objects(user_id),
+            await self._store.entries(user_id),
+            await self._store.reports(user_id),
+        ):
+            for record in records:
+                yield record
+
+    async def erase(self, viewer_id: str) -> Erasure:
+        """Forget the viewer; the receipt. Raises Unauthenticated."""
+        user_id = checks.signed_in(viewer_id)
+        receipt = await self._store.erase(user_id, new_id("era"))
+        await self._lists.relisted(user_id)
+        return receipt
+
+    async def erasure(self, erasure_id: str) -> Erasure:
+        """A receipt. Raises NotFound."""
+        if found := await self._store.erasure(erasure_id):
+            return found
+        raise NotFound("There is no such receipt.")
+
+    async def _all(self, listing: Listing) -> AsyncIterator[Mark]:
+        after: After | None = None
+        while marks := await self._lists.page(listing, listing.user_id, EXPORT_PAGE, after):
+            for mark in marks:
+                yield mark
+            after = marks[-1].value, marks[-1].card.artwork.id
+
+
+def _short(words: str) -> str:
+    """A name or an address that fits on a line."""
+    plain = checks.BROKEN.sub("", words)[: checks.MAX_NAME_LENGTH]
+    return checks.text("display_name", " ".join(plain.split()), checks.MAX_NAME_LENGTH)
+
+
+def _nobody() -> NotFound:
+    return NotFound("There is no such person.")

@@ -1,0 +1,54 @@
+"""What people think of artworks: likes, favourites and reports, each counted once, and only so often in an hour."""
+
+from services.chassis.errors import FailedPrecondition, ResourceExhausted
+from services.community import metrics
+from services.community.core import checks
+from services.community.core.artworks import Artworks, missing
+from services.community.model import Reacted, Reaction, Report
+from services.community.model.hotness import HOUR_MS
+from services.community.ports import BudgetSpentError, Clock, Lists, ReactionStore
+
+
+class Reactions:
+    """Changes what a person thinks of an artwork. per_hour bounds how many changes a person may make; 0 does not."""
+
+    def __init__(self, artworks: Artworks, store: ReactionStore, lists: Lists, *, per_hour: int, clock: Clock) -> None:
+        self._artworks, self._store, self._lists = artworks, store, lists
+        self._per_hour, self._clock = per_hour, clock
+
+    async def react(self, viewer_id: str, artwork_id: str, reaction: Reaction, *, wanted: bool) -> Reacted:
+        """Make a reaction be there or not be there; repeating it changes nothing.
+
+        Raises:
+            Unauthenticated, NotFound.
+            FailedPrecondition: it is the viewer's own draft (reason NOT_PUBLISHED).
+            ResourceExhausted: too many changes in this hour.
+        """
+        user_id = checks.signed_in(viewer_id)
+        card = await self._artworks.get(user_id, artwork_id)
+        if wanted and not card.artwork.listed:
+            raise FailedPrecondition("Only a published artwork can be liked. Publish it first.", "NOT_PUBLISHED")
+        try:
+            stands = await self._store.react(user_id, artwork_id, reaction, wanted=wanted, per_hour=self._per_hour)
+        except BudgetSpentError:
+            raise self._spent() from None
+        if stands is None:
+            raise missing()
+        if stands.changed:
+            metrics.reacted(reaction, wanted=wanted)
+            await self._lists.reacted(user_id, reaction, stands)
+        return stands
+
+    async def report(self, viewer_id: str, artwork_id: str, reason: str) -> None:
+        """Tell the operators. Raises Unauthenticated, NotFound, InvalidArgument, ResourceExhausted."""
+        user_id = checks.signed_in(viewer_id)
+        await self._artworks.get(user_id, artwork_id)
+        words = checks.required("reason", reason, checks.MAX_REASON_LENGTH)
+        try:
+            await self._store.report(Report(artwork_id, user_id, words, create_ms=self._clock()), self._per_hour)
+        except BudgetSpentError:
+            raise self._spent() from None
+
+    def _spent(self) -> ResourceExhausted:
+        left = (HOUR_MS - self._clock() % HOUR_MS) / 1000
+        return ResourceExhausted("That was often enough for this hour. Come back later.", retry_after=left)

@@ -1,0 +1,41 @@
+"""What operators watch; no label holds an id, a name or a prompt."""
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from services.community.model import Order, Reaction
+from services.community.model.orders import ENDED
+
+ORDERS = Counter("kawaii_artwork_orders_ended_total", "Orders of pictures that ended.", ("state", "reason"))
+REACTIONS = Counter("kawaii_reactions_total", "Likes and favourites that changed a row.", ("reaction", "change"))
+EVENTS = Counter("kawaii_generation_events_total", "Events of generation that were heard.")
+CURSOR = Gauge("kawaii_generation_events_cursor", "Sequence of the last event of generation that was heard.")
+DRIFT = Gauge("kawaii_counter_drift", "By how much the counts differed from the rows when last reconciled.")
+RESENT = Counter("kawaii_artwork_orders_resent_total", "Orders whose first answer was lost, sent again.")
+
+logger = structlog.get_logger()
+
+
+def heard(sequence: int, order: Order | None) -> None:
+    """An event was heard; it concerned an order of ours, or not."""
+    EVENTS.inc()
+    CURSOR.set(sequence)
+    if order:
+        told(order)
+
+
+def told(order: Order) -> None:
+    """Generation has said how an order stands."""
+    if order.state in ENDED:
+        ORDERS.labels(order.state, order.reason).inc()
+        logger.info("order_ended", order=order.id, artwork=order.artwork_id, to=order.state, reason=order.reason)
+
+
+def reacted(reaction: Reaction, *, wanted: bool) -> None:
+    """A row was written or deleted."""
+    REACTIONS.labels(reaction, "add" if wanted else "remove").inc()
+
+
+def drifted(amount: int) -> None:
+    """Every count was compared with its rows."""
+    DRIFT.set(amount)

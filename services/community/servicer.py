@@ -1,0 +1,152 @@
+"""Speaks kawaii.community.v1's artworks: parses, calls and renders."""
+
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from grpc import aio
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
+
+from services.chassis.names import parse_key
+from services.community import wire
+from services.community.core.artworks import Artworks, Save
+from services.community.core.feed import Ask, Feed
+from services.community.core.orders import Orders, Wish
+from services.community.core.reactions import Reactions
+from services.community.model import Reaction
+
+Context = aio.ServicerContext[Any, Any]
+
+
+class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
+    """One method an RPC, in the proto's order."""
+
+    def __init__(
+        self, artworks: Artworks, orders: Orders, reactions: Reactions, feed: Feed, rendering: wire.Wire
+    ) -> None:
+        self._artworks, self._orders, self._reactions, self._feed = artworks, orders, reactions, feed
+        self._wire = rendering
+
+    async def CreateArtwork(self, request: artworkspb.CreateArtworkRequest, context: Context) -> artworkspb.Artwork:
+        wish = Wish(
+            prompt=request.prompt,
+            model=request.model,
+            title=request.title,
+            aspect_ratio=request.aspect_ratio,
+            output_format=request.output_format,
+            image_uris=tuple(request.image_uris),
+            parameters={key: wire.scalar(value) for key, value in request.parameters.fields.items()},
+        )
+        card = await self._orders.create(request.viewer_id, wish, request.request_id)
+        return self._wire.artwork(card, request.viewer_id)
+
+    async def SaveArtwork(self, request: artworkspb.SaveArtworkRequest, context: Context) -> artworkspb.Artwork:
+        save = Save(
+            title=request.title,
+            image_uri=request.image_uri,
+            prompt=request.prompt,
+            model=request.model,
+            aspect_ratio=request.aspect_ratio,
+            output_format=request.output_format,
+            original_uri=request.original_uri,
+            publish=request.publish,
+        )
+        return self._wire.artwork(await self._artworks.save(request.viewer_id, save), request.viewer_id)
+
+    async def UploadArtwork(
+        self, request: artworkspb.UploadArtworkRequest, context: Context
+    ) -> artworkspb.UploadArtworkResponse:
+        key = parse_key(request.object)
+        card = await self._artworks.upload(request.viewer_id, key, request.title, draft=request.draft)
+        artwork = self._wire.artwork(card, request.viewer_id) if card else None
+        return artworkspb.UploadArtworkResponse(artwork=artwork, uri=self._wire.uri(key))
+
+    async def GetArtwork(self, request: artworkspb.GetArtworkRequest, context: Context) -> artworkspb.Artwork:
+        card = await self._artworks.get(request.viewer_id, wire.artwork_id(request.name))
+        return self._wire.artwork(card, request.viewer_id)
+
+    async def FindArtwork(self, request: artworkspb.FindArtworkRequest, context: Context) -> artworkspb.Artwork:
+        return self._wire.artwork(await self._artworks.find(request.viewer_id, request.id), request.viewer_id)
+
+    async def BatchGetArtworkStates(
+        self, request: artworkspb.BatchGetArtworkStatesRequest, context: Context
+    ) -> artworkspb.BatchGetArtworkStatesResponse:
+        states = await self._feed.states(request.viewer_id, wire.artwork_ids(request.names))
+        return artworkspb.BatchGetArtworkStatesResponse(states=map(wire.state, states))
+
+    async def ListArtworks(
+        self, request: artworkspb.ListArtworksRequest, context: Context
+    ) -> artworkspb.ListArtworksResponse:
+        ask = Ask(request.viewer_id, request.page_size, request.page_token)
+        page = await self._feed.of_user(ask, request.user_id)
+        shown = self._wire.artworks(page, request.viewer_id)
+        return artworkspb.ListArtworksResponse(artworks=shown, next_page_token=page.next_token)
+
+    async def PublishArtwork(self, request: artworkspb.PublishArtworkRequest, context: Context) -> artworkspb.Artwork:
+        card = await self._artworks.publish(request.viewer_id, wire.artwork_id(request.name))
+        return self._wire.artwork(card, request.viewer_id)
+
+    async def UnpublishArtwork(
+        self, request: artworkspb.UnpublishArtworkRequest, context: Context
+    ) -> artworkspb.Artwork:
+        card = await self._artworks.unpublish(request.viewer_id, wire.artwork_id(request.name))
+        return self._wire.artwork(card, request.viewer_id)
+
+    async def RegenerateArtwork(
+        self, request: artworkspb.RegenerateArtworkRequest, context: Context
+    ) -> artworkspb.Artwork:
+        card = await self._orders.regenerate(request.viewer_id, wire.artwork_id(request.name))
+        return self._wire.artwork(card, request.viewer_id)
+
+    async def DeleteArtwork(self, request: artworkspb.DeleteArtworkRequest, context: Context) -> Empty:
+        await self._artworks.delete(request.viewer_id, wire.artwork_id(request.name))
+        return Empty()
+
+    async def LikeArtwork(self, request: artworkspb.LikeArtworkRequest, context: Context) -> artworkspb.ArtworkState:
+        return await self._react(request.viewer_id, request.name, Reaction.LIKE, wanted=True)
+
+    async def UnlikeArtwork(
+        self, request: artworkspb.UnlikeArtworkRequest, context: Context
+    ) -> artworkspb.ArtworkState:
+        return await self._react(request.viewer_id, request.name, Reaction.LIKE, wanted=False)
+
+    async def FavoriteArtwork(
+        self, request: artworkspb.FavoriteArtworkRequest, context: Context
+    ) -> artworkspb.ArtworkState:
+        return await self._react(request.viewer_id, request.name, Reaction.FAVORITE, wanted=True)
+
+    async def UnfavoriteArtwork(
+        self, request: artworkspb.UnfavoriteArtworkRequest, context: Context
+    ) -> artworkspb.ArtworkState:
+        return await self._react(request.viewer_id, request.name, Reaction.FAVORITE, wanted=False)
+
+    async def ListFeed(self, request: artworkspb.ListFeedRequest, context: Context) -> artworkspb.ListFeedResponse:
+        ask = Ask(request.viewer_id, request.page_size, request.page_token)
+        read = self._feed.hottest if request.order == artworkspb.FEED_ORDER_HOT else self._feed.newest
+        page = await read(ask)
+        shown = self._wire.artworks(page, request.viewer_id)
+        return artworkspb.ListFeedResponse(artworks=shown, next_page_token=page.next_token)
+
+    async def ListTrending(
+        self, request: artworkspb.ListTrendingRequest, context: Context
+    ) -> artworkspb.ListTrendingResponse:
+        ask = Ask(request.viewer_id, request.page_size, request.page_token, request.skip)
+        page = await self._feed.hottest(ask, wire.window(request.window), wire.category(request.category))
+        shown = self._wire.artworks(page, request.viewer_id)
+        return artworkspb.ListTrendingResponse(artworks=shown, next_page_token=page.next_token)
+
+    async def GetHotness(self, request: artworkspb.GetHotnessRequest, context: Context) -> artworkspb.Hotness:
+        hotness = await self._feed.hotness(request.viewer_id, wire.artwork_id(request.name))
+        artwork = self._wire.artwork(hotness.card, request.viewer_id)
+        score, word = artwork.hot_score, artwork.hot_level
+        return artworkspb.Hotness(artwork=artwork, score=score, level=word, rank=hotness.rank, decay=hotness.decay)
+
+    async def ReportArtwork(self, request: artworkspb.ReportArtworkRequest, context: Context) -> Empty:
+        await self._reactions.report(request.viewer_id, wire.artwork_id(request.name), request.reason)
+        return Empty()
+
+    async def _react(
+        self, viewer_id: str, resource_name: str, reaction: Reaction, *, wanted: bool
+    ) -> artworkspb.ArtworkState:
+        identifier = wire.artwork_id(resource_name)
+        return wire.state(await self._reactions.react(viewer_id, identifier, reaction, wanted=wanted))

@@ -1,0 +1,23 @@
+"""The knobs of the community service."""
+
+from pydantic import Field
+
+from services.chassis.settings import TownSettings
+
+
+class CommunitySettings(TownSettings):
+    """What an operator may turn; each has a good default."""
+
+    credits_enabled: bool = False
+    """1 makes pictures cost credits and offers the daily check-in."""
+    credits_initial: int = Field(0, ge=0, le=1_000_000)
+    """What a person begins with."""
+    credits_per_generation: int = Field(3, ge=0, le=1_000_000)
+    """What one picture costs; held when it is ordered, given back when it fails."""
+    community_reactions_per_hour: int = Field(1000, ge=0, le=1_000_000)
+    """Likes, favourites and reports that a person may each make in an hour; repetitions do not count, 0 is no bound."""
+
+    @property
+    def cost(self) -> int:
+        """What one picture costs now."""
+        return self.credits_per_generation if self.credits_enabled else 0

@@ -1,0 +1,32 @@
+"""Reads lists from SQL alone."""
+
+from services.chassis.database import Database
+from services.chassis.unbroken import unbroken
+from services.community.model import After, Listing, Mark, Reacted, Reaction
+from services.community.stores import statements
+from services.community.stores.rows import to_card
+
+
+@unbroken
+class SqlLists:
+    """Lists on one database; there is nothing to keep in step."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
+    ) -> tuple[Mark, ...]:
+        """Read a page."""
+        async with self._database.read() as connection:
+            found = await connection.execute(statements.page(listing, viewer_id, limit, after, skip))
+            return tuple([Mark(to_card(row), row["mark"]) for row in found.mappings()])
+
+    async def relisted(self, user_id: str) -> None:
+        """Nothing."""
+
+    async def reacted(self, user_id: str, reaction: Reaction, stands: Reacted) -> None:
+        """Nothing."""
+
+    async def cooled(self) -> None:
+        """Nothing."""

@@ -1,0 +1,150 @@
+"""Translates between the model and the artworks of kawaii.community.v1; the only place where a key becomes a URL."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+
+from services.chassis.errors import InvalidArgument
+from services.chassis.files import PublicFiles
+from services.chassis.names import name, parse_id
+from services.community.model import Artwork, Card, HiddenMark, Order, Page, Person, Reacted
+from services.community.model.hotness import DAY_MS, HOUR_MS, Category, level
+
+T = TypeVar("T")
+COLLECTION, OBJECTS = "artworks", "objects"
+WINDOWS: Mapping[int, int] = {
+    artworkspb.TRENDING_WINDOW_UNSPECIFIED: 0,
+    artworkspb.TRENDING_WINDOW_HOUR: HOUR_MS,
+    artworkspb.TRENDING_WINDOW_SIX_HOURS: 6 * HOUR_MS,
+    artworkspb.TRENDING_WINDOW_DAY: DAY_MS,
+    artworkspb.TRENDING_WINDOW_WEEK: 7 * DAY_MS,
+    artworkspb.TRENDING_WINDOW_MONTH: 30 * DAY_MS,
+}
+CATEGORIES: Mapping[int, Category] = {
+    artworkspb.TRENDING_CATEGORY_UNSPECIFIED: Category.ALL,
+    artworkspb.TRENDING_CATEGORY_VIRAL: Category.VIRAL,
+    artworkspb.TRENDING_CATEGORY_HOT: Category.HOT,
+    artworkspb.TRENDING_CATEGORY_RISING: Category.RISING,
+}
+
+
+def artwork_id(resource_name: str) -> str:
+    """The id in artworks/{artwork_id}. Raises InvalidArgument."""
+    return parse_id(COLLECTION, resource_name)
+
+
+def artwork_ids(resource_names: Iterable[str]) -> list[str]:
+    """The ids in several names."""
+    return [artwork_id(each) for each in resource_names]
+
+
+def window(value: int) -> int:
+    """How far back, in milliseconds; 0 for no limit. Raises InvalidArgument."""
+    return _known(WINDOWS, value, "window")
+
+
+def category(value: int) -> Category:
+    """From which score on. Raises InvalidArgument."""
+    return _known(CATEGORIES, value, "category")
+
+
+def _known(table: Mapping[int, T], value: int, field: str) -> T:
+    if value in table:
+        return table[value]
+    raise InvalidArgument(f"There is no such {field}.", metadata={"field": field})
+
+
+def scalar(value: Value) -> Any:
+    """A plain value. Struct's numbers are all floating; those without a fraction were meant as integers."""
+    kind = value.WhichOneof("kind")
+    plain = None if kind is None else getattr(value, kind)
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
+
+
+class Wire:
+    """Renders for one public side of storage."""
+
+    def __init__(self, files: PublicFiles) -> None:
+        self._files = files
+
+    def uri(self, ref: str) -> str:
+        """The URL of a ref: keys hold no colon, URLs do."""
+        return ref if ":" in ref else self._files.uri(ref)
+
+    def artwork(self, card: Card, viewer_id: str) -> artworkspb.Artwork:
+        """An artwork as the viewer sees it; only its owner is told of its order, and that it is hidden."""
+        shown, mine = card.artwork, bool(viewer_id) and card.artwork.user_id == viewer_id
+        rendered = self._rendered(shown)
+        rendered.author.CopyFrom(author(card.author, viewer_id))
+        rendered.liked, rendered.favorited, rendered.owned = card.liked, card.favorited, mine
+        rendered.hidden = mine and shown.hidden is HiddenMark.HIDDEN
+        if mine and card.order:
+            rendered.order.CopyFrom(order(card.order))
+        return rendered
+
+    def artworks(self, page: Page, viewer_id: str) -> list[artworkspb.Artwork]:
+        """The cards of a page."""
+        return [self.artwork(card, viewer_id) for card in page.cards]
+
+    def _rendered(self, shown: Artwork) -> artworkspb.Artwork:
+        uri = self.uri(shown.object_key)
+        return artworkspb.Artwork(
+            name=name(COLLECTION, shown.id),
+            state=artworkspb.Artwork.State.Value(f"STATE_{shown.state}"),
+            title=shown.title,
+            slug=shown.slug,
+            uri=uri,
+            thumbnail_uri=uri,
+            object=name(OBJECTS, shown.object_key),
+            prompt=shown.prompt,
+            model=shown.model,
+            aspect_ratio=shown.aspect_ratio,
+            output_format=shown.output_format,
+            image_uris=map(self.uri, shown.image_refs),
+            like_count=shown.like_count,
+            favorite_count=shown.favorite_count,
+            hot_score=shown.hot_score,
+            hot_level=level(shown.hot_score),
+            create_time=timestamp(shown.create_ms),
+            update_time=timestamp(shown.update_ms),
+            publish_time=timestamp(shown.publish_ms),
+        )
+
+
+def author(person: Person, viewer_id: str) -> artworkspb.Artwork.Author:
+    """What others may know of an artwork's owner."""
+    shown = "" if person.hide_name and person.id != viewer_id else person.display_name
+    return artworkspb.Artwork.Author(user_id=person.id, display_name=shown, picture_uri=person.picture_uri)
+
+
+def order(given: Order) -> artworkspb.Artwork.Order:
+    """An order."""
+    return artworkspb.Artwork.Order(
+        generation_id=given.generation_id,
+        provider_task_id=given.task_id,
+        state=artworkspb.Artwork.Order.State.Value(f"STATE_{given.state}"),
+        reason=given.reason,
+        message=given.message,
+        start_time=timestamp(given.create_ms),
+        complete_time=timestamp(given.complete_ms),
+    )
+
+
+def state(given: Reacted) -> artworkspb.ArtworkState:
+    """Counts, and how the viewer stands to an artwork."""
+    return artworkspb.ArtworkState(
+        name=name(COLLECTION, given.artwork_id),
+        like_count=given.like_count,
+        favorite_count=given.favorite_count,
+        liked=given.liked,
+        favorited=given.favorited,
+    )
+
+
+def timestamp(milliseconds: int) -> Timestamp | None:
+    """The moment; None, which leaves a field unset, for 0."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return Timestamp(seconds=seconds, nanos=rest * 1_000_000) if milliseconds else None

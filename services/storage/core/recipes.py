@@ -1,0 +1,52 @@
+"""Decides which variants there may be: a few presets for everyone, any size for those whom we signed a URL."""
+
+from collections.abc import Sequence
+
+from services.chassis.errors import InvalidArgument, PermissionDenied
+from services.storage.core.seals import Seals
+from services.storage.model import JPEG, PNG, WEBP, PictureType, Recipe, VariantWish
+
+WIDTHS = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1600, 2048)  # thumbnails, tiles and screens
+QUALITIES = (30, 50, 70, 85, 100)
+DEFAULT_QUALITY = 70  # contract.md 1.A16
+MAX_SIGNED_SIDE = 4096  # sixteen megapixels are no longer a smaller picture
+KINDS = {kind.extension: kind for kind in (WEBP, JPEG, PNG)} | {"jpeg": JPEG}
+THUMBNAIL = Recipe(512, 512, 85, WEBP)  # contract.md 3.5
+
+
+class Recipes:
+    """The recipes that a wish may have."""
+
+    def __init__(self, seals: Seals) -> None:
+        self._seals = seals
+
+    def of(self, key: str, wish: VariantWish) -> Recipe:
+        """The preset that serves a wish, or what was signed.
+
+        Raises:
+            InvalidArgument: a size or the format makes no sense.
+            PermissionDenied: the signature is not ours.
+        """
+        kind = _kind(wish.extension)
+        if not wish.signature:
+            return Recipe(_preset(WIDTHS, wish.width or WIDTHS[-1]), 0, _preset(QUALITIES, _quality(wish)), kind)
+        if not self._seals.holds(key, wish):
+            raise PermissionDenied("This picture's URL is not signed by us. Use it as it was given to you.")
+        if not 1 <= wish.width <= MAX_SIGNED_SIDE or wish.height > MAX_SIGNED_SIDE:
+            raise InvalidArgument(f"A variant has at most {MAX_SIGNED_SIDE} pixels on a side.")
+        return Recipe(wish.width, wish.height, _quality(wish), kind)
+
+
+def _quality(wish: VariantWish) -> int:
+    return min(max(wish.quality or DEFAULT_QUALITY, QUALITIES[0]), QUALITIES[-1])
+
+
+def _kind(extension: str) -> PictureType:
+    if kind := KINDS.get(extension or WEBP.extension):
+        return kind
+    raise InvalidArgument("A variant is webp, jpeg or png.", metadata={"field": "format"})
+
+
+def _preset(presets: Sequence[int], wanted: int) -> int:
+    """The least that serves: a browser scales down well, and up badly."""
+    return next((preset for preset in presets if preset >= wanted), presets[-1])

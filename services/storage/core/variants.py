@@ -1,0 +1,116 @@
+"""Makes smaller pictures of stored ones, each once, and keeps them; artworks get their thumbnail unasked."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from services.chassis import failpoints
+from services.chassis.errors import DataLoss, FailedPrecondition, KawaiiError, NotFound
+from services.storage.core import keys
+from services.storage.core.flights import Flights
+from services.storage.core.intake import CHUNK_BYTES, pour
+from services.storage.core.recipes import THUMBNAIL, Recipes
+from services.storage.core.register import register
+from services.storage.model import PICTURE_TYPES, PictureType, Recipe, Source, StoredObject, VariantWish
+from services.storage.ports import Backend, Draft, ObjectStore, Studio
+
+SWEEP_SECONDS = 60.0  # how late a thumbnail may be whose making was cut short
+SWEEP_BACK_MS = 24 * 3600 * 1000  # how long it is tried; a picture that cannot be made smaller now never will be
+SWEEP_BATCH = 100
+
+logger = structlog.get_logger()
+
+
+class Variants:
+    """The derivatives of stored pictures."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: ObjectStore,
+        studio: Studio,
+        recipes: Recipes,
+        *,
+        max_bytes: int,
+        clock: keys.Clock,
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._studio = studio
+        self._recipes = recipes
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._flights = Flights[StoredObject]()
+        self._thumbless: deque[str] = deque()
+        self._bell = asyncio.Event()
+
+    async def make(self, key: str, wish: VariantWish) -> StoredObject:
+        """The variant of an object that serves a wish; made now if there is none. A variant is its own.
+
+        Raises:
+            NotFound: there is no such object.
+            InvalidArgument: no such variant can be, INVALID_IMAGE, IMAGE_TOO_LARGE.
+            PermissionDenied: the wish is signed, but not by us.
+            FailedPrecondition: the object's key leaves no room for variants.
+            Unavailable: STUDIO_BUSY.
+        """
+        recipe = self._recipes.of(key, wish)
+        original = await self._original(key)
+        if key.startswith(f"{keys.VARIANTS}/"):
+            return original
+        target = keys.variant(key, recipe)
+        if len(target) > keys.MAX_LENGTH:
+            raise FailedPrecondition("The picture's name is too long for variants.")
+        return await self._made(original, recipe, target)
+
+    def wants_thumb(self, stored: StoredObject) -> None:
+        """Note an artwork that was just stored."""
+        if keys.thumbs_of(stored.key):
+            self._thumbless.append(stored.key)
+            self._bell.set()
+
+    async def make_thumbs(self) -> None:
+        """Make the thumbnails that artworks lack, for ever: of new ones at once, of forgotten ones now and then."""
+        while True:
+            await self.make_thumbs_once()
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._bell.wait()
+            except TimeoutError:
+                self._thumbless.extend(await self._store.without_thumb(self._clock() - SWEEP_BACK_MS, SWEEP_BATCH))
+            self._bell.clear()
+
+    async def make_thumbs_once(self) -> None:
+        """Make those that are noted; one that fails does not stop the others."""
+        while self._thumbless:
+            key = self._thumbless.popleft()
+            try:
+                await self._made(await self._original(key), THUMBNAIL, keys.thumb(key))
+            except KawaiiError as failure:
+                logger.warning("thumbnail_failed", key=key, reason=failure.reason)
+
+    async def _original(self, key: str) -> StoredObject:
+        if found := await self._store.get(key):
+            return found
+        raise NotFound("There is no such object.", metadata={"key": key})
+
+    async def _made(self, original: StoredObject, recipe: Recipe, target: str) -> StoredObject:
+        if known := await self._store.get(target):
+            return known
+        return await self._flights.join(target, partial(self._make, original, recipe, target))
+
+    async def _make(self, original: StoredObject, recipe: Recipe, target: str) -> StoredObject:
+        async with self._at_hand(original) as path:
+            content = await self._studio.derive(path, _kind_of(original), recipe)
+        await failpoints.reach("thumb.mid")
+        async with self._backend.draft() as draft:
+            await pour(_sliced(content), draft, self._max_bytes)
+            new = await self._described(original, recipe, target, draft)
+            if not await self._backend.put(target, draft, new.label):
+                raise DataLoss("Another file lies where this variant belongs.", metadata={"key": target})
+        return await register(self._backend, self._store, new)

@@ -1,0 +1,191 @@
+"""Runs the workers: few, started when needed, ended when idle, and killed and replaced when a picture breaks one."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from services.chassis.errors import InvalidArgument, KawaiiError, Unavailable
+from services.storage.model import Edit, PictureFacts, PictureType, Recipe
+from services.storage.pictures import wire
+from services.storage.settings import StorageSettings
+
+PROGRAM = "services.storage.pictures.worker"
+ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE")  # no secret is among them
+MAX_JOBS = 500  # of one worker: what leaks into it goes with it
+LAST_WORDS_SECONDS = 2.0  # a worker whose pipe broke is about to end
+
+logger = structlog.get_logger()
+
+
+def busy(sentence: str) -> Unavailable:
+    """A refusal that will pass."""
+    return Unavailable(sentence, "STUDIO_BUSY", retry_after=2)
+
+
+class Worker:
+    """One process that decodes; after anything but an answer it is of no more use."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.jobs = 0
+
+    async def ask(self, job: dict[str, Any], seconds: float) -> wire.Message:
+        """Give it a job and wait.
+
+        Raises:
+            InvalidArgument: the picture is at fault; the process has ended where it was the picture that ended it.
+            Unavailable: it was cut short.
+        """
+        self.jobs += 1
+        try:
+            async with asyncio.timeout(seconds):
+                head, body = await self._answer(job)
+        except TimeoutError:
+            raise busy("The picture could not be looked at in time. Try again shortly.") from None
+        except (OSError, EOFError, ValueError):
+            raise await self._verdict() from None
+        if reason := head.get("refused"):
+            raise InvalidArgument(str(head["sentence"]), str(reason))
+        return head, body
+
+    async def _answer(self, job: dict[str, Any]) -> wire.Message:
+        writer, reader = self.process.stdin, self.process.stdout
+        if writer is None or reader is None:
+            raise EOFError
+        writer.write(wire.packed(job))
+        await writer.drain()
+        return await wire.receive(reader)
+
+    async def _verdict(self) -> KawaiiError:
+        """What the end of the process says about the picture: killed from outside, nothing."""
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                status = await self.process.wait()
+        except TimeoutError:
+            status = -signal.SIGKILL
+        logger.warning("picture_worker_ended", status=status)
+        if status in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
+            return busy("The picture could not be looked at. Try again shortly.")
+        if status == -signal.SIGXCPU:
+            return InvalidArgument(
+                "The picture takes too long to decode. Save it anew, simpler or smaller.", "IMAGE_TOO_LARGE"
+            )
+        return InvalidArgument("The picture cannot be decoded. Save it anew and send that.", "INVALID_IMAGE")
+
+    async def end(self) -> None:
+        """End it now, and wait until it has."""
+        if self.process.returncode is None:
+            self.process.kill()
+        if self.process.stdin:
+            self.process.stdin.close()
+        await self.process.wait()
+
+
+class Workshop:
+    """The Studio in processes of their own."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+        self._turns = asyncio.Semaphore(settings.picture_workers)
+        self._idle: list[tuple[Worker, asyncio.TimerHandle]] = []
+        self._waiting = 0
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def inspect(self, path: Path, kind: PictureType) -> PictureFacts:
+        """See ports."""
+        head, body = await self._do({"do": "inspect", "path": str(path), "extension": kind.extension})
+        edits, at = [], 0
+        for start, stop, size in head.pop("edits"):
+            edits.append(Edit(start, stop, body[at : at + size]))
+            at += size
+        return PictureFacts(**head, edits=tuple(edits))
+
+    async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> bytes:
+        """See ports."""
+        job = {"do": "derive", "path": str(path), "extension": kind.extension, "box": [recipe.width, recipe.height]}
+        _, body = await self._do(job | {"target": recipe.kind.extension, "quality": recipe.quality})
+        return body
+
+    async def close(self) -> None:
+        """End every worker."""
+        while self._idle:
+            worker, timer = self._idle.pop()
+            timer.cancel()
+            self._retire(worker)
+        await asyncio.gather(*self._endings)
+
+    async def _do(self, job: dict[str, Any]) -> wire.Message:
+        if self._waiting >= self._settings.picture_queue:
+            raise busy("Too many pictures wait to be looked at. Try again shortly.")
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            return await self._by_worker(job)
+        finally:
+            self._turns.release()
+
+    async def _by_worker(self, job: dict[str, Any]) -> wire.Message:
+        worker = self._waked() or await self._hired()
+        useful = False
+        try:
+            answer = await worker.ask(job, self._settings.picture_seconds)
+            useful = True
+        except InvalidArgument:
+            useful = worker.process.returncode is None
+            raise
+        finally:
+            if useful and worker.jobs < MAX_JOBS:
+                self._rest(worker)
+            else:
+                self._retire(worker)
+        return answer
+
+    def _waked(self) -> Worker | None:
+        if not self._idle:
+            return None
+        worker, timer = self._idle.pop()
+        timer.cancel()
+        return worker
+
+    async def _hired(self) -> Worker:
+        limits = str(self._settings.picture_memory_bytes), str(self._settings.picture_cpu_seconds)
+        inherited = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", PROGRAM, *limits, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=inherited
+        )
+        return Worker(process)
+
+    def _rest(self, worker: Worker) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._settings.picture_idle_seconds, self._dismiss, worker)
+        self._idle.append((worker, timer))
+
+    def _dismiss(self, worker: Worker) -> None:
+        self._idle = [(each, timer) for each, timer in self._idle if each is not worker]
+        self._retire(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        ending = asyncio.get_running_loop().create_task(worker.end())
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
+
+@asynccontextmanager
+async def opened(settings: StorageSettings) -> AsyncIterator[Workshop]:
+    """Open the workshop for the life of the process; no worker is started before the first job."""
+    workshop = Workshop(settings)
+    try:
+        yield workshop
+    finally:
+        await workshop.close()

@@ -1,0 +1,71 @@
+"""What the contract tests share: the session's town, its description of itself, and pictures to work with."""
+
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.e2e.contract.described import Description
+from tests.e2e.town import Town, running, until
+
+Told = Callable[[httpx.Response], Any]
+
+
+@pytest.fixture(scope="session")
+def description(town: Town) -> Description:
+    """The routes as the town describes them."""
+    return Description(town.http.get("/api/openapi.json").raise_for_status().json())
+
+
+@pytest.fixture(scope="session")
+def told(description: Description) -> Told:
+    """The body of an answer, held against the description."""
+    return description.told
+
+
+@pytest.fixture(scope="session")
+def png() -> bytes:
+    """A small picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), "pink").save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def upload(town: Town, png: bytes) -> str:
+    """The URL of an uploaded picture."""
+    answer = town.http.post("/api/upload-image", files={"file": ("pink.png", png, "image/png")})
+    return str(answer.raise_for_status().json()["fileUrl"])
+
+
+@pytest.fixture(scope="session")
+def done(town: Town) -> tuple[str, str]:
+    """A finished 4o order: its taskId and the URL of its picture."""
+    task = town.order("a finished picture for the contract")
+    return task, town.picture(task)
+
+
+@pytest.fixture(scope="session")
+def failed(town: Town) -> str:
+    """An order that the provider took and could not fulfil: its taskId."""
+    task = town.order("a picture that fails sim:fail")
+    until(lambda: True if town.record(task)["status"] != "GENERATING" else None)
+    return task
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """A town with a quota, a list of origins, one trusted proxy before it, and debug-env switched on."""
+    with running(
+        tmp_path_factory.mktemp("guarded") / "data",
+        GENERATION_DAILY_QUOTA="3",
+        CORS_ALLOWED_ORIGINS="https://our.site,http://localhost:3000",
+        TRUSTED_HOPS="1",
+        DEBUG_ENV_ENABLED="1",
+        SANDBOX_GENERATION_SECONDS="0.5",
+        SANDBOX_IMAGE_SIDE="64",
+    ) as started:
+        yield started

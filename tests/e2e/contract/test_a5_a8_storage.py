@@ -1,0 +1,157 @@
+"""A5 to A8: direct links, permanent copies, finding them again, and uploads."""
+
+import io
+import re
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.e2e.contract.conftest import Told
+from tests.e2e.town import Town
+
+pytestmark = pytest.mark.e2e
+
+LINK, KEEP, FIND, UPLOAD = (
+    "/api/download-url",
+    "/api/download-and-upload",
+    "/api/get-generated-url",
+    "/api/upload-image",
+)
+
+
+def test_a5_any_other_url_is_direct_already(town: Town, told: Told) -> None:
+    url = "https://pictures.example/a.png"
+
+    assert told(town.post(LINK, {"url": url, "taskId": "t1"})) == {
+        "success": True,
+        "downloadUrl": url,
+        "isDirectUrl": True,
+    }
+
+
+def test_a5_the_host_is_judged_and_not_some_text_in_the_url(town: Town, told: Told) -> None:
+    url = "https://pictures.example/tempfile.aiquickdraw.com/a.png?u=kie.ai"
+
+    assert told(town.post(LINK, {"url": url}))["isDirectUrl"] is True
+
+
+@pytest.mark.parametrize("url", ["", "file:///etc/passwd", "javascript:alert(1)", "ftp://a.example/x", "//a.example/x"])
+def test_a5_what_is_no_web_address_is_refused(town: Town, told: Told, url: str) -> None:
+    answer = town.post(LINK, {"url": url})
+
+    assert (answer.status_code, told(answer)["code"]) == (400, "INVALID_INPUT")
+
+
+def test_a6_our_own_picture_is_returned_unchanged(town: Town, told: Told, done: tuple[str, str]) -> None:
+    task, url = done
+    key = url.partition("/files/")[2]
+    size = len(httpx.get(url).content)
+
+    assert told(town.post(KEEP, {"kieImageUrl": url, "taskId": task, "fileName": f"generated_{task}.png"})) == {
+        "success": True,
+        "publicUrl": url,
+        "url": url,
+        "key": key,
+        "fileName": key.rpartition("/")[2],
+        "size": size,
+        "contentType": "image/png",
+        "taskId": task,
+        "originalUrl": url,
+    }
+
+
+def test_a6_kie_image_url_wins_over_url(town: Town, told: Told, done: tuple[str, str]) -> None:
+    answer = told(town.post(KEEP, {"kieImageUrl": done[1], "url": "https://elsewhere.example/a.png"}))
+
+    assert answer["publicUrl"] == done[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("", "INVALID_INPUT"),
+        ("file:///etc/passwd", "INVALID_INPUT"),
+        ("http://127.0.0.1/a.png", "URL_NOT_ALLOWED"),
+        ("http://169.254.169.254/latest/meta-data", "URL_NOT_ALLOWED"),
+        ("http://[::ffff:10.0.0.1]/a.png", "URL_NOT_ALLOWED"),
+        ("http://2130706433/", "URL_NOT_ALLOWED"),
+    ],
+)
+def test_a6_private_addresses_are_not_fetched(town: Town, told: Told, url: str, code: str) -> None:
+    answer = town.post(KEEP, {"url": url})
+
+    assert (answer.status_code, told(answer)["code"]) == (400, code)
+
+
+def test_a7_a_stored_picture_is_found_by_its_task_and_by_no_other(
+    town: Town, told: Told, done: tuple[str, str], failed: str
+) -> None:
+    task, url = done
+    missing = {"success": True, "found": False, "message": "文件尚未上传到R2"}
+
+    assert told(town.http.get(FIND, params={"taskId": task})) == {
+        "success": True,
+        "found": True,
+        "url": url,
+        "key": url.partition("/files/")[2],
+    }
+    for other in (task[:-1], failed, "gen_nobody"):
+        assert told(town.http.get(FIND, params={"taskId": other})) == missing
+    assert town.http.get(FIND).status_code == httpx.codes.BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    ("form", "kind", "ending"),
+    [
+        ("PNG", "image/png", "png"),
+        ("JPEG", "image/jpeg", "jpg"),
+        ("WEBP", "image/webp", "webp"),
+        ("GIF", "image/gif", "gif"),
+    ],
+)
+def test_a8_the_type_of_an_upload_comes_from_its_bytes(
+    town: Town, told: Told, form: str, kind: str, ending: str
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), "teal").save(file, form)
+    answer = told(town.http.post(UPLOAD, files={"file": ("My Photo.HTML", file.getvalue(), "text/html")}))
+    key = answer.pop("key")
+
+    assert re.fullmatch(rf"uploads/\d{{13}}-[a-z0-9]+\.{ending}", key)
+    assert answer == {
+        "success": True,
+        "fileUrl": f"http://localhost:{town.http.base_url.port}/files/{key}",
+        "fileName": "My Photo.HTML",
+        "fileType": kind,
+        "fileSize": len(file.getvalue()),
+        "message": "The picture is uploaded.",
+    }
+    served = httpx.get(answer["fileUrl"])
+    assert (served.content, served.headers["content-type"]) == (file.getvalue(), kind)
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({"other": ("a.png", b"x", "image/png")}, "INVALID_INPUT"),
+        ({"file": ("a.png", b"", "image/png")}, "INVALID_IMAGE"),
+        ({"file": ("a.png", b"<svg/>", "image/png")}, "INVALID_IMAGE"),
+    ],
+)
+def test_a8_what_is_no_picture_is_refused_with_the_reason(
+    town: Town, told: Told, files: dict[str, tuple[str, bytes, str]], code: str
+) -> None:
+    answer = town.http.post(UPLOAD, files=files)
+
+    assert (answer.status_code, told(answer)["code"]) == (400, code)
+
+
+def test_a8_ten_mebibytes_are_taken_and_one_byte_more_is_not(town: Town, told: Told, png: bytes) -> None:
+    room = 10 * 1024 * 1024
+    whole = png + bytes(room - len(png))
+    taken = town.http.post(UPLOAD, files={"file": ("big.png", whole, "image/png")})
+    refused = town.http.post(UPLOAD, files={"file": ("big.png", whole + b"x", "image/png")})
+
+    assert (taken.status_code, told(taken)["fileSize"]) == (200, room)
+    assert (refused.status_code, told(refused)["code"]) == (413, "FILE_TOO_LARGE")

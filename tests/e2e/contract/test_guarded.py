@@ -1,0 +1,90 @@
+"""A0 in a town that is guarded: a daily quota by trusted address, exact at once, and a list of origins."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.e2e.contract.conftest import Told
+from tests.e2e.town import Town
+
+pytestmark = pytest.mark.e2e
+
+GPT4O, FLUX, NANO = "/api/generate-image", "/api/flux-kontext/generate", "/api/nano-banana/generate"
+ALLOWED = ("access-control-allow-origin", "access-control-allow-credentials", "vary")
+
+
+def order(town: Town, client: str, path: str = GPT4O, **headers: str) -> httpx.Response:
+    """Order as a client whose address the trusted proxy before the town writes."""
+    body = {"prompt": "a cat within bounds", "model": "nano-banana"} if path == NANO else {"prompt": "a cat"}
+    return town.http.post(path, json=body, headers={"X-Forwarded-For": client, **headers})
+
+
+def test_the_three_ways_to_order_share_one_quota_and_count_down(guarded: Town, told: Told) -> None:
+    answers = [order(guarded, "203.0.113.1", path) for path in (GPT4O, FLUX, NANO, GPT4O)]
+    refused = answers.pop()
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert [answer.headers["ratelimit"].partition(";t=")[0] for answer in answers] == [
+        '"day";r=2',
+        '"day";r=1',
+        '"day";r=0',
+    ]
+    assert (refused.status_code, told(refused)["code"]) == (429, "RATE_LIMIT")
+    assert refused.headers["ratelimit-policy"] == '"day";q=3;w=86400'
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    assert refused.headers["x-frame-options"] == "SAMEORIGIN"
+    assert refused.headers["x-request-id"]
+
+
+def test_of_twenty_orders_at_once_exactly_three_are_taken(guarded: Town) -> None:
+    with ThreadPoolExecutor(20) as crowd:
+        answers = list(crowd.map(lambda _: order(guarded, "203.0.113.2").status_code, range(20)))
+
+    assert sorted(answers) == [200] * 3 + [429] * 17
+
+
+def test_what_the_client_says_of_itself_makes_no_second_client(guarded: Town) -> None:
+    """The proxy appends the address it saw; what stands before it came from the client."""
+    forged = [f"198.51.100.{number}, 203.0.113.3" for number in range(5)]
+    headers = {"CF-Connecting-IP": "198.51.100.9", "X-Real-IP": "198.51.100.9", "x-kawaii-client": "198.51.100.9"}
+    answers = [order(guarded, chain, **headers).status_code for chain in forged]
+
+    assert answers == [200, 200, 200, 429, 429]
+
+
+def test_one_network_of_ipv6_is_one_client(guarded: Town) -> None:
+    inside = [order(guarded, f"2001:db8:1:2::{number}").status_code for number in range(1, 5)]
+
+    assert inside == [200, 200, 200, 429]
+    assert order(guarded, "2001:db8:1:3::1").status_code == 200
+
+
+def test_an_order_that_is_wrong_or_repeated_does_not_count(guarded: Town) -> None:
+    client = {"X-Forwarded-For": "203.0.113.4"}
+    for body in ({}, {"prompt": " "}, {"prompt": 7}, {"prompt": "a", "fileUrl": "file:///x"}):
+        assert guarded.http.post(GPT4O, json=body, headers=client).status_code == 400
+    first = order(guarded, "203.0.113.4", **{"Idempotency-Key": "once"})
+    again = order(guarded, "203.0.113.4", **{"Idempotency-Key": "once"})
+    second = order(guarded, "203.0.113.4")
+
+    assert again.json() == first.json()
+    assert "ratelimit" not in again.headers
+    assert [one.headers["ratelimit"].partition(";t=")[0] for one in (first, second)] == ['"day";r=2', '"day";r=1']
+
+
+@pytest.mark.parametrize("path", ["/api/share/latest", "/api/nowhere", "/api/share%2Flist", "/api/image-details"])
+def test_a_listed_origin_is_echoed_with_credentials_whoever_answers(guarded: Town, path: str) -> None:
+    for origin in ("https://our.site", "http://localhost:3000"):
+        answer = guarded.http.get(path, headers={"Origin": origin})
+        assert [answer.headers.get(name) for name in ALLOWED] == [origin, "true", "Origin"]
+
+
+@pytest.mark.parametrize("path", ["/api/share/latest", "/api/nowhere", "/api/share%2Flist"])
+@pytest.mark.parametrize(
+    "origin", ["null", "https://our.site.evil", "https://OUR.site", "http://our.site", "https://our.site:444"]
+)
+def test_no_other_origin_is_let_in_whoever_answers(guarded: Town, path: str, origin: str) -> None:
+    answer = guarded.http.get(path, headers={"Origin": origin})
+
+    assert [answer.headers.get(name) for name in ALLOWED] == [None, None, "Origin"]

@@ -1,0 +1,134 @@
+"""Writers that die and disks that fail, as real processes: no torn object, no false word, and the next one works."""
+
+import asyncio
+import os
+import random
+import shutil
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from services.storage.backends import BACKENDS
+from services.storage.ports import Backend
+from services.storage.settings import StorageSettings
+from tests.storage.samples import picture
+
+ROOT = Path(__file__).parents[3]
+KEY = "generated/gen_a/0.png"
+WRITERS, SIZE = 16, 400_000
+MAX_LIFE_SECONDS = 0.4  # some die while they write, some before, some live
+TRACED = "write,fsync,linkat,mkdirat"
+FAILURES = 24  # how far into its work each kind of call fails; later ones are never reached
+
+
+def environment(place: StorageSettings) -> Mapping[str, str]:
+    """The settings of a place as a process reads them."""
+    return os.environ | {
+        "DATA_DIR": str(place.data_dir),
+        "STORAGE_MODE": place.storage_mode,
+        "STORAGE_S3_ENDPOINT": place.storage_s3_endpoint,
+        "STORAGE_S3_BUCKET": place.storage_s3_bucket,
+        "STORAGE_S3_ACCESS_KEY_ID": place.storage_s3_access_key_id.get_secret_value(),
+        "STORAGE_S3_SECRET_ACCESS_KEY": place.storage_s3_secret_access_key.get_secret_value(),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'protos/gen'}",
+    }
+
+
+@asynccontextmanager
+async def writer(place: StorageSettings, seed: int) -> AsyncIterator[Process]:
+    """A process that waits for its word; it has ended when the context has."""
+    program = (sys.executable, "-m", "tests.storage.backends.writer", place.storage_mode, KEY, str(seed), str(SIZE))
+    process = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment(place))
+    assert process.stdout
+    try:
+        assert await process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def failing(process: Process, error: str, nth: int) -> AsyncIterator[None]:
+    """Make the nth call of a running process fail."""
+    command = (
+        "strace",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-p",
+        str(process.pid),
+        "-e",
+        f"inject={TRACED}:error={error}:when={nth}",
+    )
+    tracer = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
+    assert tracer.stderr
+    try:
+        assert b"attached" in await tracer.stderr.readline()
+        yield
+    finally:
+        await tracer.communicate()  # it ends with the process
+
+
+async def told(process: Process) -> str:
+    """What came of a put; empty when the process died of it."""
+    return (await process.communicate(b"go\n"))[0].decode().strip()
+
+
+async def struck(process: Process, dice: random.Random) -> str:
+    """The same, but the process may be killed at any moment."""
+    work = asyncio.create_task(told(process))
+    if dice.random() < 0.8:
+        await asyncio.sleep(dice.uniform(0, MAX_LIFE_SECONDS))
+        if process.returncode is None:
+            process.kill()
+    return await work
+
+
+async def content(backend: Backend) -> bytes:
+    return b"".join([chunk async for chunk in backend.read(KEY, 0, 0)])
+
+
+async def test_of_sixteen_writers_killed_at_random_one_whole_object_remains(
+    place: StorageSettings, backend: Backend
+) -> None:
+    dice = random.Random(4)
+    async with asyncio.timeout(100):
+        async with AsyncExitStack() as stack:
+            processes = [await stack.enter_async_context(writer(place, seed)) for seed in range(WRITERS)]
+            outcomes = await asyncio.gather(*(struck(process, dice) for process in processes))
+        async with writer(place, WRITERS) as process:  # finds the place free, if all of them died too early
+            outcomes.append(await told(process))
+    found = await content(backend)
+    winners = [seed for seed in range(WRITERS + 1) if found == picture(seed=str(seed), size=SIZE)]
+
+    assert len(winners) == 1
+    assert [seed for seed, outcome in enumerate(outcomes) if outcome == "stored"] in ([], winners)
+    assert [listed.key async for listed in backend.keys("")] == [KEY]
+    assert "" in outcomes
+
+
+@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
+async def test_a_disk_that_fails_at_the_nth_call_tears_nothing_and_is_no_success(
+    settings: StorageSettings, error: str
+) -> None:
+    if not shutil.which("strace"):
+        pytest.skip("strace is missing, which makes system calls fail")
+    async with BACKENDS["local"](settings) as backend:
+        for nth in range(1, FAILURES):
+            async with writer(settings, nth) as process, failing(process, error, nth):
+                outcome = await told(process)
+            stored = await backend.size(KEY) is not None
+
+            assert outcome in ("stored", "", "STORAGE_FULL", "STORAGE_DOWN")
+            assert stored or outcome != "stored"
+            if stored:
+                assert await content(backend) == picture(seed=str(nth), size=SIZE)
+                await backend.delete(KEY)
+        async with writer(settings, 0) as process:
+            assert await told(process) == "stored"

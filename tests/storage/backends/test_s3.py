@@ -1,0 +1,267 @@
+"""What only a bucket can suffer: replies that are lost, rights that are taken, servers that promise less than S3."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client import REGISTRY
+
+from services.chassis.errors import ResourceExhausted, Unavailable
+from services.storage.backends.s3 import S3Objects, opened
+from services.storage.core.register import register
+from services.storage.model import Label, Stat, StoredObject
+from services.storage.ports import DRAFT_SECONDS
+from services.storage.settings import StorageSettings
+from services.storage.stores.sql import SqlObjects
+from tests.chaos.proxy import CHUNK_BYTES, Call, Proxy
+from tests.s3_engine import S3Server
+from tests.storage.buckets import in_bucket
+from tests.storage.samples import picture
+
+MIB = 1024 * 1024
+KEY = "generated/gen_a/0.png"
+
+
+class LossyCall(Call):
+    """A connection that loses the first reply to a PUT: the server has done it, nobody is told."""
+
+    def room(self, *, back: bool) -> int:
+        """Nothing passes back once the PUT has gone through."""
+        return 0 if back and self.asked.count(b"PUT /") else CHUNK_BYTES
+
+
+class LossyProxy(Proxy):
+    """Loses one reply to a PUT, then none."""
+
+    def _draw(self) -> Call:
+        lost = any(call.short for call in self.calls)
+        return Call("", 0) if lost else LossyCall("", 0)
+
+
+@asynccontextmanager
+async def behind(proxy: Proxy) -> AsyncIterator[Proxy]:
+    await proxy.up()
+    try:
+        yield proxy
+    finally:
+        await proxy.close()
+
+
+@asynccontextmanager
+async def bucket(settings: StorageSettings, server: S3Server, **more: Any) -> AsyncIterator[S3Objects]:
+    quick = {"storage_s3_connect_seconds": 1.0, "storage_s3_read_seconds": 2.0, "storage_s3_attempts": 2}
+    async with opened(in_bucket(settings, server, **quick | more)) as objects:
+        yield objects
+
+
+async def put(objects: S3Objects, body: bytes, key: str = KEY, label: Label | None = None) -> bool:
+    async with objects.draft() as draft:
+        for place in range(0, len(body), MIB):
+            await draft.write(body[place : place + MIB])
+        return await objects.put(key, draft, label or Label("image/png"))
+
+
+async def content(objects: S3Objects, key: str = KEY) -> bytes:
+    return b"".join([chunk async for chunk in objects.read(key, 0, 0)])
+
+
+def told(objects: S3Objects, key: str = KEY) -> dict[str, Any]:
+    """What the server itself says of an object."""
+    head = objects._bucket.head(key)
+    assert head is not None
+    return head
+
+
+async def test_an_object_carries_the_seeds_metadata_in_ascii(settings: StorageSettings, s3_server: S3Server) -> None:
+    label = Label("image/png", "猫 ü.png", "gen_a", "kie-download", "https://x.example/a?b=c&d=%20" + "é" * 500)
+    async with bucket(settings, s3_server) as objects:
+        await put(objects, picture(), label=label)
+        head = told(objects)
+
+    metadata = {name.lower(): value for name, value in head["Metadata"].items()}
+    assert head["ContentType"] == "image/png"
+    assert head["CacheControl"] == "public, max-age=31536000, immutable"
+    assert metadata["originalname"] == "%E7%8C%AB%20%C3%BC.png"
+    assert (metadata["taskid"], metadata["source"], metadata["filesize"]) == ("gen_a", "kie-download", "2000")
+    assert metadata["originalurl"].startswith("https://x.example/a?b=c&d=%2520%C3%A9")
+    assert metadata["uploadedat"].endswith("+00:00")
+    assert len(metadata["sha256"]) == 64
+    assert sum(map(len, (*metadata, *metadata.values()))) < 2048
+
+
+async def test_a_lost_reply_is_recognised_as_success(settings: StorageSettings, s3_server: S3Server) -> None:
+    async with behind(LossyProxy(s3_server.port, "", {})) as proxy:
+        through = replace(s3_server, port=proxy.port)
+        async with bucket(settings, s3_server, storage_s3_endpoint=through.endpoint) as objects:
+            assert await put(objects, picture())
+            assert any(call.short for call in proxy.calls)
+            assert await content(objects) == picture()
+
+
+async def test_a_server_that_is_down_is_told_and_found_again(settings: StorageSettings, s3_server: S3Server) -> None:
+    async with behind(Proxy(s3_server.port, "", {})) as proxy:
+        through = replace(s3_server, port=proxy.port)
+        async with bucket(settings, s3_server, storage_s3_endpoint=through.endpoint) as objects:
+            assert await put(objects, picture(), "uploads/a.png")
+            await proxy.close()
+            for attempt in (put(objects, picture()), content(objects), objects.stat(KEY), objects.delete(KEY)):
+                with pytest.raises(Unavailable) as failure:
+                    await attempt
+                assert failure.value.reason == "STORAGE_DOWN"
+                assert failure.value.retry_after
+            await proxy.up()
+
+            assert await put(objects, picture())
+            assert await content(objects, "uploads/a.png") == picture()
+            assert not any(settings.spool_dir.iterdir())
+
+
+async def test_a_reply_that_is_cut_is_no_whole_object(settings: StorageSettings, s3_server: S3Server) -> None:
+    async with behind(Proxy(s3_server.port, "", {})) as proxy:
+        through = replace(s3_server, port=proxy.port)
+        async with bucket(settings, s3_server, storage_s3_endpoint=through.endpoint) as objects:
+            await put(objects, picture(size=4 * MIB))
+            pieces = objects.read(KEY, 0, 0)
+            assert await anext(pieces)
+            await proxy.close()
+
+            with pytest.raises(Unavailable):
+                [piece async for piece in pieces]
+
+
+async def test_a_refused_key_is_named_by_its_fingerprint_only(settings: StorageSettings, s3_server: S3Server) -> None:
+    if s3_server.kind != "ceph":
+        pytest.skip("the stand-in for S3 knows no rights")
+    name, access, secret = (f"u{secrets.token_hex(8)}" for _ in range(3))
+    keys = (f"--access-key={access}", f"--secret-key={secret}")
+    s3_server.admin("user", "create", f"--uid={name}", f"--display-name={name}", *keys)
+    theirs = replace(s3_server, access_key=access, secret_key=secret)
+    async with bucket(settings, theirs) as objects:
+        assert await put(objects, picture())
+        s3_server.admin("user", "suspend", f"--uid={name}")
+        with structlog.testing.capture_logs() as lines, pytest.raises(Unavailable) as failure:
+            await content(objects)
+        fingerprint = objects._bucket._fingerprint
+        s3_server.admin("user", "enable", f"--uid={name}")
+
+        assert await content(objects) == picture()
+    assert (failure.value.reason, failure.value.retry_after) == ("STORAGE_DOWN", 30)
+    assert [(line["cause"], line["key"]) for line in lines] == [("refused", fingerprint)]
+    assert access not in str(lines)
+    assert secret not in str(lines)
+    labels = {"cause": "refused", "key": fingerprint}
+    assert REGISTRY.get_sample_value("kawaii_object_backend_failures_total", labels) == 1
+
+
+async def test_a_bucket_that_does_not_exist_is_a_fault_and_no_empty_bucket(
+    settings: StorageSettings, s3_server: S3Server
+) -> None:
+    async with bucket(settings, s3_server, storage_s3_bucket="nowhere") as objects:
+        for question in (objects.ping(), put(objects, picture())):
+            with pytest.raises(Unavailable):
+                await question
+
+
+PARTS = {"storage_s3_multipart_bytes": 1, "storage_s3_part_bytes": 5 * MIB}
+
+
+def unfinished(objects: S3Objects) -> list[Any]:
+    inner = objects._bucket
+    return list(inner._client.list_multipart_uploads(**inner._bucket).get("Uploads", ()))
+
+
+async def test_a_large_file_goes_in_parts_and_is_as_safe(settings: StorageSettings, s3_server: S3Server) -> None:
+    body = picture(size=12 * MIB)
+    async with bucket(settings, s3_server, **PARTS) as objects:
+        assert await put(objects, body)
+        assert await put(objects, body)
+        assert not await put(objects, picture("gif", size=6 * MIB))
+        assert await content(objects) == body
+        assert told(objects)["ContentType"] == "image/png"
+        assert unfinished(objects) == []
+
+
+async def test_parts_that_cannot_be_finished_are_taken_back(settings: StorageSettings, s3_server: S3Server) -> None:
+    async with bucket(settings, s3_server, **PARTS) as objects:
+
+        def interrupt(**_: Any) -> None:
+            raise OSError("the line broke")
+
+        objects._bucket._client.meta.events.register("before-send.s3.CompleteMultipartUpload", interrupt)
+        with pytest.raises(Unavailable):
+            await put(objects, picture(size=6 * MIB))
+
+        assert unfinished(objects) == []
+        assert await objects.size(KEY) is None
+
+
+async def test_parts_of_a_dead_process_are_reaped_when_they_are_old(
+    settings: StorageSettings, s3_server: S3Server
+) -> None:
+    async with bucket(settings, s3_server) as objects:
+        inner = objects._bucket
+        inner._client.create_multipart_upload(**inner._bucket, Key=KEY)
+        await objects.reap("pending", 60)
+        assert len(unfinished(objects)) == 1
+
+        started = unfinished(objects)[0]["Initiated"].timestamp()
+        inner.abort_old(started + DRAFT_SECONDS)
+        assert unfinished(objects) == []
+
+
+async def test_what_another_program_brought_without_a_hash_is_read(
+    settings: StorageSettings, s3_server: S3Server
+) -> None:
+    async with bucket(settings, s3_server) as objects:
+        inner = objects._bucket
+        inner._client.put_object(**inner._bucket, Key=KEY, Body=picture())
+
+        async with objects.draft() as draft:
+            await draft.write(picture())
+        assert await objects.stat(KEY) == Stat(draft.size, draft.sha256)
+        assert await put(objects, picture())
+
+
+async def test_on_a_server_that_ignores_the_condition_one_whole_object_and_its_row_remain(
+    settings: StorageSettings, s3_server: S3Server, store: SqlObjects
+) -> None:
+    """Its racers may all be told that they won; the row then follows the bytes."""
+    async with bucket(settings, s3_server) as objects:
+
+        def forget(request: Any, **_: Any) -> None:
+            del request.headers["If-None-Match"]
+
+        objects._bucket._client.meta.events.register("before-sign.s3.PutObject", forget)
+
+        async def write(number: int) -> None:
+            async with objects.draft() as draft:
+                await draft.write(picture(seed=str(number), size=3000 + number))
+                if await objects.put(KEY, draft):
+                    row = StoredObject(KEY, "image/png", draft.size, draft.sha256, "kie-download", "gen_a", 0)
+                    await register(objects, store, row)
+
+        await asyncio.gather(*map(write, range(16)))
+        stat, row = await objects.stat(KEY), await store.get(KEY)
+
+        assert stat
+        assert row
+        assert (row.size, row.sha256) == (stat.size, stat.sha256)
+        assert await content(objects) == picture(seed=str(stat.size - 3000), size=stat.size)
+        assert not await put(objects, picture(seed="late"))
+
+
+async def test_a_spool_without_room_is_told_and_leaves_nothing(
+    settings: StorageSettings, s3_server: S3Server, small_disk: Path
+) -> None:
+    async with bucket(settings, s3_server, data_dir=small_disk) as objects:
+        with pytest.raises(ResourceExhausted) as failure:
+            await put(objects, picture(size=65 * MIB))
+        assert failure.value.reason == "STORAGE_FULL"
+        assert list((small_disk / "spool").iterdir()) == []
+        assert await put(objects, picture(size=100_000))

@@ -1,0 +1,23 @@
+"""The public side of a storage service, open on a free port."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from aiohttp import web
+
+from services.storage.core import Uploads
+from services.storage.listener import Listener
+from services.storage.ports import Backend
+
+
+@asynccontextmanager
+async def browsing(backend: Backend, uploads: Uploads) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the public listener."""
+    runner = web.AppRunner(Listener("127.0.0.1:0", backend, uploads).app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+        yield client
+    await runner.cleanup()
