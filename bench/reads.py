@@ -1,87 +1,158 @@
-"""How fast a share is read through Envoy, against the same bytes from a bare Starlette app, interleaved in one run."""
+"""How fast shares are read through Envoy, kept and not kept, against three rivals behind the same Envoy, in one run.
 
-import asyncio
-import os
+(a) a bare ASGI app that sends the same bytes: the most that Python behind Envoy can do; (b) Envoy's gRPC-JSON
+transcoder before the same share service; (c) Fastify that reads the same answers from the same Redis. Every load reads
+the same hundred shares in turn, or the one list.
+"""
+
 import statistics
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import psutil
+from redis import Redis
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench._load import Result, load
-from tests.e2e.town import Town, free_base, running, until
+from bench._load import WARM_UP_SECONDS, Result, Target, load
+from bench._rivals import Rival, bare, fastify, transcoder
+from tests.e2e.town import Town, running
 
 ROUNDS = 5
-BARE = """
-import os, uvicorn
-from starlette.applications import Starlette
-from starlette.responses import Response
-from starlette.routing import Route
-body = os.environb[b"BODY"]
-async def share(request): return Response(body, media_type="application/json")
-app = Starlette(routes=[Route("/api/share/{id}", share)])
-uvicorn.run(app, port=int(os.environ["BARE_PORT"]), log_level="error", access_log=False)
-"""
+SHARES = 100
+PER_REQUEST = ("date", "server", "x-request-id", "content-length", "x-envoy-upstream-service-time", "connection")
+LATEST, LIST = "/api/share/latest", "/api/share/list?limit=20"
+OURS, UNKEPT = "kawaii", "kawaii, nothing kept"
+COLUMNS = ("rate", "p50", "p99")
+OTHERS = (UNKEPT, "(a) bare ASGI", "(c) Fastify")
+Wanted = Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A load and what it cost, in microseconds of CPU per request, all processes together."""
+
+    result: Result
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Field:
+    """The participants and, for each kind of read, what each is asked."""
+
+    rivals: dict[str, Rival]
+    reads: dict[str, dict[str, Wanted]]
 
 
 def main() -> None:
-    """Measure A B A B … and print medians and the ratio."""
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "data") as town:
-        path, body = share(town)
-        with bare(body) as base:
-            rows = [measure(f"{town.url}{path}", f"{base}{path}", path) for _ in range(ROUNDS)]
-    print(f"{'GET /api/share/{id}':34}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'bad':>6}")
-    for name, results in zip(
-        ("kawaii, through Envoy", "bare Starlette, no proxy"), zip(*rows, strict=True), strict=True
-    ):
-        print_row(name, results)
-    print(f"{'ratio of rates, pair by pair':34}{statistics.median(a.rate / b.rate for a, b in rows):12.3f}")
-
-
-def measure(ours: str, theirs: str, path: str) -> tuple[Result, Result]:
-    """One round of each."""
-    expected = path.rpartition("/")[2].encode()
-    return asyncio.run(load(ours, expected)), asyncio.run(load(theirs, expected))
-
-
-def print_row(name: str, results: tuple[Result, ...]) -> None:
-    """Medians over the rounds."""
-    rate, p50, p99 = (
-        statistics.median(getattr(result, field) for result in results) for field in ("rate", "p50", "p99")
-    )
-    print(f"{name:34}{rate:12.0f}{p50:9.2f}{p99:9.2f}{sum(result.bad for result in results):6}")
-
-
-def share(town: Town) -> tuple[str, bytes]:
-    """Make a share; its path and the answer's bytes."""
-    body = {"generatedUrl": "https://example.com/a.png", "prompt": "a cat " * 20, "style": "watercolor"}
-    path = f"/api/share/{town.post('/api/share', body).json()['shareId']}"
-    return path, town.http.get(path).content
+    """Measure A B C … A B C … for each kind of read and print a table each."""
+    with tempfile.TemporaryDirectory() as folder, field(Path(folder)) as participants:
+        for read, wanted in participants.reads.items():
+            loads = {name: Target(participants.rivals[name].base, paths) for name, paths in wanted.items()}
+            for target in loads.values():
+                load(target, WARM_UP_SECONDS)
+            rows = [
+                {name: measured(participants.rivals[name], target) for name, target in loads.items()}
+                for _ in range(ROUNDS)
+            ]
+            print_table(read, rows)
 
 
 @contextmanager
-def bare(body: bytes) -> Iterator[str]:
-    """A bare Starlette app that answers the same bytes."""
-    port = free_base()
-    environment = os.environ | {"BODY": body.decode(), "BARE_PORT": str(port)}
-    with subprocess.Popen([sys.executable, "-c", BARE], env=environment) as process:
-        base = f"http://127.0.0.1:{port}"
-        until(lambda: answers(base))
-        yield base
-        process.terminate()
+def field(folder: Path) -> Iterator[Field]:
+    """Start everybody: one town keeps answers, the other does not, and lends its share service and Redis."""
+    with ExitStack() as stack:
+        kept = stack.enter_context(running(folder / "kept", LOG_LEVEL="warning"))
+        town = stack.enter_context(running(folder / "unkept", LOG_LEVEL="warning", READ_CACHE_SECONDS="0"))
+        ids, kept_ids = fill(town), fill(kept)
+        answers = {path: town.http.get(path).content for path in (*map(path_of, ids), LATEST, LIST)}
+        redis_url = f"redis://127.0.0.1:{town.base + 7}/0"
+        with Redis.from_url(redis_url) as redis:
+            redis.mset({f"bench:{path}": body for path, body in answers.items()})
+        headers = own_headers(town, path_of(ids[0]))
+        behind = [town.process("services.share"), town.process("valkey-server")]
+        rivals = {
+            OURS: Rival(kept.url, workers(kept)),
+            UNKEPT: Rival(town.url, workers(town)),
+            "(a) bare ASGI": stack.enter_context(bare(answers, headers)),
+            "(b) transcoder": stack.enter_context(transcoder(town.base + 3, f"/v1/shares/{ids[0]}", behind)),
+        }
+        if rival := stack.enter_context(fastify(redis_url, path_of(ids[0]), headers, behind[1:])):
+            rivals["(c) Fastify"] = rival
+        yield Field(rivals, {read: {name: by[name] for name in rivals} for read, by in reads(ids, kept_ids).items()})
 
 
-def answers(base: str) -> bool | None:
-    """True once something listens."""
-    with suppress(httpx.HTTPError):
-        return httpx.get(base) is not None
-    return None
+def reads(ids: list[str], kept_ids: list[str]) -> dict[str, dict[str, Wanted]]:
+    """What each participant is asked for each kind of read."""
+    kinds = {
+        "GET /api/share/{id}": (path_of, "/v1/shares/{}", ids, kept_ids),
+        "GET /api/share/latest": (lambda _: LATEST, "/v1/shares:latest", ids[-1:], kept_ids[-1:]),
+        "GET /api/share/list": (lambda _: LIST, "/v1/shares?page_size=20", ids[-1:], kept_ids[-1:]),
+    }
+    return {
+        kind: {
+            OURS: [(path(each), each.encode()) for each in kept],
+            "(b) transcoder": [(transcoded.format(each), each.encode()) for each in asked],
+        }
+        | {name: [(path(each), each.encode()) for each in asked] for name in OTHERS}
+        for kind, (path, transcoded, asked, kept) in kinds.items()
+    }
+
+
+def fill(town: Town) -> list[str]:
+    """Make shares; their ids, oldest first."""
+    bodies = (
+        {"generatedUrl": f"https://example.com/{number}.png", "prompt": "a cat " * 20, "style": "watercolor"}
+        for number in range(SHARES)
+    )
+    return [str(town.post("/api/share", body).raise_for_status().json()["shareId"]) for body in bodies]
+
+
+def path_of(share_id: str) -> str:
+    """Where a share is read."""
+    return f"/api/share/{share_id}"
+
+
+def own_headers(town: Town, path: str) -> dict[str, str]:
+    """What our answers carry, so that every rival sends as much."""
+    return {name: value for name, value in town.http.get(path).headers.items() if name not in PER_REQUEST}
+
+
+def workers(town: Town) -> list[psutil.Process]:
+    """The processes of a town that work for a read."""
+    return [town.process(name) for name in ("envoy", "-m gateway", "services.share", "valkey-server")]
+
+
+def measured(rival: Rival, target: Target) -> Measure:
+    """One load."""
+    before = spent(rival)
+    result = load(target)
+    return Measure(result, (spent(rival) - before) / result.count * 1_000_000)
+
+
+def spent(rival: Rival) -> float:
+    """Seconds of CPU that a rival's processes have used."""
+    return sum(sum(process.cpu_times()[:2]) for process in rival.processes)
+
+
+def print_table(read: str, rows: list[dict[str, Measure]]) -> None:
+    """Medians over the rounds; the last columns say how many times as fast we were, round by round."""
+    print(f"\n{read:24}{'requests/s':>11}{'p50 ms':>8}{'p99 ms':>8}{'CPU us':>8}{'bad':>5}{'kept':>8}{'unkept':>8}")
+    for name in rows[0]:
+        each = [row[name] for row in rows]
+        rate, p50, p99 = (statistics.median(getattr(one.result, field) for one in each) for field in COLUMNS)
+        cpu, bad = statistics.median(one.cpu for one in each), sum(one.result.bad for one in each)
+        ours = "".join(f"{against(rows, mine, name):7.2f}x" for mine in (OURS, UNKEPT))
+        print(f"{name:24}{rate:11.0f}{p50:8.2f}{p99:8.2f}{cpu:8.0f}{bad:5}{ours}")
+
+
+def against(rows: list[dict[str, Measure]], ours: str, theirs: str) -> float:
+    """The ratio of rates, round by round."""
+    return statistics.median(row[ours].result.rate / row[theirs].result.rate for row in rows)
 
 
 if __name__ == "__main__":

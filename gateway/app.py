@@ -43,6 +43,7 @@ def layers(settings: GatewaySettings, kept: ByteCache) -> list[Middleware]:
     """What happens around every request, outermost first."""
     limits = {
         "/api/upload-image": settings.max_upload_bytes + FORM_BYTES,
+        "/api/artworks/upload": settings.max_upload_bytes + FORM_BYTES,
         "/api/callback/": settings.max_callback_bytes,
     }
     return [

@@ -26,6 +26,7 @@ STATUS: dict[type[errors.KawaiiError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.AlreadyExists: HTTPStatus.CONFLICT,
     errors.FailedPrecondition: HTTPStatus.CONFLICT,
+    errors.OutOfRange: HTTPStatus.BAD_REQUEST,
     errors.Aborted: HTTPStatus.CONFLICT,
     errors.ResourceExhausted: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unimplemented: HTTPStatus.NOT_IMPLEMENTED,

@@ -7,6 +7,7 @@ KawaiiError                  message for clients, reason for machines
 ├── NotFound                 no such thing
 ├── AlreadyExists            a thing with this identity exists and differs
 ├── FailedPrecondition       the thing is not in a state for this
+├── OutOfRange               it asks for what was there once, or is not there yet
 ├── Aborted                  lost a race; trying again may help
 ├── ResourceExhausted        a limit was reached; retry_after says when to come back
 ├── Unimplemented            not offered here
@@ -73,6 +74,12 @@ class FailedPrecondition(KawaiiError):
     """The thing is not in a state in which this can be done."""
 
     reason = "FAILED_PRECONDITION"
+
+
+class OutOfRange(KawaiiError):
+    """The request asks for what lies before the first or beyond the last."""
+
+    reason = "OUT_OF_RANGE"
 
 
 class Aborted(KawaiiError):

@@ -13,6 +13,7 @@ from services.chassis.errors import InvalidArgument
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NOT_ALLOWED = "URL_NOT_ALLOWED"
+MAX_LABEL_LENGTH, MAX_HOST_LENGTH = 63, 253  # of a name in the DNS; a longer one is somebody's probe
 PRIVATE_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
 PLAIN = r"[^\x00-\x20\x7f-\x9f\ud800-\udfff]"
 # One reading only: no name and password before the host, no backslash, no percent sign in the host.
@@ -87,6 +88,8 @@ def require_form(place: Place, *, exempt: bool, field: str = "source_uri") -> No
         return
     if place.effective_port not in DEFAULT_PORTS.values():
         raise not_allowed("The URL names an unusual port. Only 80 and 443 are taken.", field)
+    if not _is_host(place.host):
+        raise not_allowed("The URL's host is no name that could exist. Give the full http(s) URL of a picture.", field)
     if is_private(place.host):
         raise not_allowed("The URL leads to an address that is not public. Give a public http(s) URL.", field)
 
@@ -107,6 +110,11 @@ def _address(host: str) -> str:
         return socket.inet_ntoa(socket.inet_aton(host.rstrip(".")))
     except OSError:
         return ""
+
+
+def _is_host(host: str) -> bool:
+    name = host.rstrip(".")
+    return len(name) <= MAX_HOST_LENGTH and all(0 < len(label) <= MAX_LABEL_LENGTH for label in name.split("."))
 
 
 def _is_public(address: str) -> bool:

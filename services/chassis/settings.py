@@ -2,12 +2,13 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from services.chassis.town import Resident, address_of
 
@@ -27,10 +28,14 @@ def names_of(name: str, field: FieldInfo) -> list[str]:
 class FileSource(PydanticBaseSettingsSource):
     """Lets every setting be given as NAME_FILE, the path of a file that holds the value."""
 
+    def __init__(self, settings_cls: type[BaseSettings], names: Mapping[str, str | None]) -> None:
+        super().__init__(settings_cls)
+        self._paths = {name.upper(): path for name, path in names.items()}
+
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """Return the content of the first NAME_FILE that is set; the path must be readable."""
         for name in names_of(field_name, field):
-            if path := os.environ.get(f"{name}_FILE"):
+            if path := self._paths.get(f"{name}_FILE"):
                 with Path(path).open(encoding="utf-8") as file:
                     return (
                         file.read(MAX_SECRET_FILE_BYTES).strip(),
@@ -111,9 +116,11 @@ class TownSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: arguments, NAME_FILE, environment, .env."""
+        """Order the sources: arguments, the environment, .env; in each of the two NAME_FILE before NAME."""
         del file_secret_settings
-        return init_settings, FileSource(settings_cls), env_settings, dotenv_settings
+        written = dotenv_settings.env_vars if isinstance(dotenv_settings, DotEnvSettingsSource) else {}
+        environment, files = FileSource(settings_cls, os.environ), FileSource(settings_cls, written)
+        return init_settings, environment, env_settings, files, dotenv_settings
 
 
 def problems(error: ValidationError) -> str:

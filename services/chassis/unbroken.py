@@ -6,7 +6,7 @@ callers would so empty the pool. On any driver, a commit that was cut off leaves
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -31,7 +31,7 @@ async def settled() -> None:
         await asyncio.wait(_running)
 
 
-def kept_running(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+def kept_running(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Make one coroutine method run to its end once begun."""
 
     @wraps(method)

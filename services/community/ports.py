@@ -136,6 +136,9 @@ class Lists(Protocol):
         FAVORITES and LIKES leave out what the viewer may not see.
         """
 
+    async def favorites(self, user_id: str, limit: int) -> tuple[str, ...]:
+        """Ids of what a person has collected, the latest first."""
+
     async def relisted(self, user_id: str) -> None:
         """What everybody may see of this person's artworks has changed."""
 
@@ -306,7 +309,7 @@ class ReadModels(Protocol):
         """Give a member of a ranking another score, and begin another epoch."""
 
     async def member(self, key: str, member: str, *, there: bool) -> bool:
-        """Put a member into a set, or take it out; False when there is no such set."""
+        """Put a member into a set, or take it out; False when the set is missing and can be written."""
 
     async def forget(self, *keys: str) -> None:
         """Begin another epoch: what was read until now is believed no more."""

@@ -21,12 +21,13 @@ from services.generation.bell import Bell
 from services.generation.core import Counter, Generations, History, Links, Mailbox
 from services.generation.core.loops import Crew, make_loops
 from services.generation.core.pictures import Pictures
+from services.generation.core.sweeper import Sweeper
 from services.generation.gauges import Gauges
 from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
 from services.generation.providers.webhooks import KieWebhooks
 from services.generation.servicer import GenerationServicer
 from services.generation.settings import GenerationSettings
-from services.generation.stores import SqlCensus, SqlInbox, SqlStore, open_keys
+from services.generation.stores import SqlCensus, SqlInbox, SqlRetention, SqlStore, open_keys
 
 
 async def main() -> None:
@@ -55,8 +56,10 @@ async def main() -> None:
             Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
         ]
         gauges = Gauges(SqlCensus(database).take, keys.listing)
+        retention = SqlRetention(database)
+        sweeper = Sweeper(retention.prune_events, retention.prune_callbacks, plan)
         exposition = Exposition(settings.address(Resident.GENERATION_METRICS), gauges.refresh)
-        loops = [*make_loops(crew, settings.bounds), exposition.run]
+        loops = [*make_loops(crew, settings.bounds), sweeper.run, exposition.run]
         address = settings.address(Resident.GENERATION)
         await serve(address, mounts, loops=loops, pings=[database.ping], farewell=bell.close)
 

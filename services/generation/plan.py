@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 JITTER = 0.12  # spreads polls that began together (kie.md 9)
 FOR_EVER_SECONDS = 10 * 365 * 86_400.0  # due only when news arrives
-RECONCILE_SECONDS = 14 * 86_400.0  # how long the provider keeps results (kie.md 5.5)
+DAY_SECONDS = 86_400.0
+RECONCILE_SECONDS = 14 * DAY_SECONDS  # how long the provider keeps results (kie.md 5.5)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Plan:
     """How long the work of a process that died waits for another; renewed while the work goes on."""
     reconcile: float = RECONCILE_SECONDS
     """Polling longer finds nothing."""
+    keep_events: float = 30 * DAY_SECONDS
+    """How long the outbox keeps events for consumers that are behind."""
+    keep_callbacks: float = 30 * DAY_SECONDS
+    """How long the inbox keeps closed webhooks, which tell a repetition from news."""
     first_poll: float = 3.0
     """No model is faster; the callback usually comes first."""
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from services.generation.answers import Copy, Foreign, Gone, Later, Outcome, Record
 from services.generation.keyring import Key
-from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State, Story
+from services.generation.model import Attempt, Draft, Event, Failure, Generation, Output, State, Story
 from services.generation.quota import Charge
 
 
@@ -133,26 +133,11 @@ class GenerationStore(Protocol):
         """Everything that happened to a generation, each part oldest first."""
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
-        """Outbox events with a higher sequence, in order."""
+        """Outbox events with a higher sequence, in order; 0 begins with the oldest that is kept.
 
-
-class Inbox(Protocol):
-    """Webhooks, and reminders of ours, until somebody has found out what they mean. May raise errors.Unavailable."""
-
-    async def keep(self, callback: Callback) -> bool:
-        """Put a webhook in; False when the same (attempt, task, code) is there already."""
-
-    async def strangers(self) -> int:
-        """How many open webhooks came without a token."""
-
-    async def take(self, limit: int) -> Sequence[Callback]:
-        """Webhooks not dealt with and due, leased for a moment, tries + 1; oldest first."""
-
-    async def finish(self, callback: Callback, verdict: str) -> None:
-        """Close a webhook with a word that says what was made of it."""
-
-    async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
-        """Look at it again later; a look that came to nothing through no fault of it need not be counted."""
+        Raises:
+            OutOfRange: events after a sequence other than 0 have been pruned (reason EVENTS_PRUNED).
+        """
 
 
 class Provider(Protocol):

@@ -8,7 +8,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis.files import PublicFiles
-from services.generation import wire
+from services.generation import page_wire, wire
 from services.generation.core import Generations
 from services.generation.core.links import Links
 from services.generation.core.mailbox import Mailbox
@@ -29,7 +29,7 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
         self, request: generationpb.CreateGenerationRequest, context: Context
     ) -> generationpb.Generation:
         generation = await self._generations.create(
-            wire.draft(request.generation), request.request_id, request.quota_subject
+            wire.draft(request.generation), request.request_id, request.quota_subject, request.request_digest
         )
         return wire.to_pb(generation, self._files)
 
@@ -42,9 +42,9 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     async def ListGenerations(
         self, request: generationpb.ListGenerationsRequest, context: Context
     ) -> generationpb.ListGenerationsResponse:
-        page = wire.page(request)
+        page = page_wire.page(request)
         found = await self._generations.list(page)
-        following = wire.token(request, found[-1]) if len(found) == page.size else ""
+        following = page_wire.token(request, found[-1]) if len(found) == page.size else ""
         listed = [wire.to_pb(generation, self._files) for generation in found]
         return generationpb.ListGenerationsResponse(generations=listed, next_page_token=following)
 
@@ -82,10 +82,9 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     async def CreateDownloadLink(
         self, request: generationpb.CreateDownloadLinkRequest, context: Context
     ) -> generationpb.DownloadLink:
-        link = await self._links.create(request.uri, request.generation)
-        return generationpb.DownloadLink(uri=link, direct=link == request.uri)
+        return wire.link_pb(await self._links.create(request.uri, request.generation))
 
     async def ListModels(
         self, request: generationpb.ListModelsRequest, context: Context
     ) -> generationpb.ListModelsResponse:
-        return generationpb.ListModelsResponse(models=map(wire.model_pb, self._generations.models()))
+        return page_wire.models(request, self._generations.models())

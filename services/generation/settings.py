@@ -2,31 +2,51 @@
 
 from typing import Annotated
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
-from services.chassis.outbound import Exempt
+from services.chassis.outbound import Exempt, place_of
 from services.chassis.settings import TownSettings
 from services.generation.keyring import Key
-from services.generation.plan import Bounds, Plan
+from services.generation.plan import DAY_SECONDS, Bounds, Plan
 
+MAX_PORT = 65_535
 Seconds = Annotated[float, Field(gt=0)]
 NO_SECRET = SecretStr("")
+
+
+def check_url(url: str) -> str:
+    """Refuse an address that no request could be sent to. Raises ValueError."""
+    place = place_of(url)
+    if place is None or not 0 < place.effective_port <= MAX_PORT or "?" in url or "#" in url:
+        raise ValueError("give the http(s) address of the upstream, for example https://api.kie.ai")
+    return url
+
+
+def check_key(key: SecretStr) -> SecretStr:
+    """Refuse a key that no header could carry. Raises ValueError."""
+    value = key.get_secret_value()
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("a key is printable ASCII without spaces; this one was not copied as it is")
+    return key
+
+
+ApiKey = Annotated[SecretStr, AfterValidator(check_key)]
 
 
 class GenerationSettings(TownSettings):
     """Keys, upstream and waiting times."""
 
-    kie_ai_base_url: str = "https://api.kie.ai"
+    kie_ai_base_url: Annotated[str, AfterValidator(check_url)] = "https://api.kie.ai"
     """The upstream; the sandbox's address in a town without keys."""
-    kie_ai_api_key: SecretStr = Field(NO_SECRET, validation_alias=AliasChoices("KIE_AI_API_KEY", "KIE_API_KEY"))
+    kie_ai_api_key: ApiKey = Field(NO_SECRET, validation_alias=AliasChoices("KIE_AI_API_KEY", "KIE_API_KEY"))
     """The first key of the pool."""
-    kie_ai_api_key_2: SecretStr = NO_SECRET
+    kie_ai_api_key_2: ApiKey = NO_SECRET
     """The second key."""
-    kie_ai_api_key_3: SecretStr = NO_SECRET
+    kie_ai_api_key_3: ApiKey = NO_SECRET
     """The third key."""
-    kie_ai_api_key_4: SecretStr = NO_SECRET
+    kie_ai_api_key_4: ApiKey = NO_SECRET
     """The fourth key."""
-    kie_ai_api_key_5: SecretStr = NO_SECRET
+    kie_ai_api_key_5: ApiKey = NO_SECRET
     """The fifth key."""
     kie_accounts: str = ""
     """Account of each key, by position, comma separated; keys of one account share limits. Each its own if empty."""
@@ -52,6 +72,10 @@ class GenerationSettings(TownSettings):
     """How long copying may fail before clients are shown the upstream URL."""
     generation_balance_seconds: Seconds = 60.0
     """How often each account's balance is read, which spends nothing."""
+    generation_keep_events_days: int = Field(30, ge=1, le=3650)
+    """How long events are kept for consumers that are behind; one that is further behind must begin anew."""
+    generation_keep_callbacks_days: int = Field(30, ge=14, le=3650)
+    """How long webhooks that were dealt with are kept; KIE may repeat one for as long as it keeps results."""
     generation_creates_per_window: int = Field(18, ge=1, le=1000)
     """Creates an account may have in flight or in any ten seconds; KIE refuses the 21st (kie.md 5.4)."""
     generation_lease_seconds: float = Field(10.0, ge=1, le=300)
@@ -94,6 +118,8 @@ class GenerationSettings(TownSettings):
             lease=self.generation_lease_seconds,
             dry_after=self.generation_dry_after_seconds,
             balance=self.generation_balance_seconds,
+            keep_events=self.generation_keep_events_days * DAY_SECONDS,
+            keep_callbacks=self.generation_keep_callbacks_days * DAY_SECONDS,
         )
 
     @property

@@ -1,8 +1,5 @@
 """Between the model and kawaii.generation.v1, in both directions, and nothing else."""
 
-import base64
-import binascii
-from hashlib import sha256
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -10,16 +7,13 @@ from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
-from services.chassis.errors import InvalidArgument
 from services.chassis.files import PublicFiles
-from services.chassis.names import ID, name, parse_id
+from services.chassis.names import name, parse_id
+from services.generation.core.links import Link
 from services.generation.model import Draft, Event, Failure, Generation, ModelSpec, Output, State
-from services.generation.ports import Page
 from services.generation.quota import Quota
 
 COLLECTION = "generations"
-DEFAULT_PAGE, MAX_PAGE = 50, 1000  # AIP-158: too large is coerced
-MAX_MS = 2**62  # fits a 64-bit column
 
 
 def identifier(resource_name: str) -> str:
@@ -44,62 +38,6 @@ def scalar(value: Value) -> Any:
     kind = value.WhichOneof("kind")
     plain = None if kind is None else getattr(value, kind)
     return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
-
-
-def page(request: generationpb.ListGenerationsRequest) -> Page:
-    """What to list. Raises InvalidArgument for a negative size or a token that is not of this list."""
-    if request.page_size < 0:
-        raise InvalidArgument("page_size must not be negative.", metadata={"field": "page_size"})
-    return Page(
-        size=min(request.page_size or DEFAULT_PAGE, MAX_PAGE),
-        after=position(request),
-        states=tuple(map(state_of, request.states)),
-        start_ms=moment("start_time", request.start_time),
-        end_ms=moment("end_time", request.end_time),
-    )
-
-
-def state_of(state: generationpb.Generation.State.ValueType) -> State:
-    """A state by its proto number. Raises InvalidArgument for none or one that does not exist."""
-    names = generationpb.Generation.State
-    word = names.Name(state).removeprefix("STATE_") if state in names.values() else ""
-    if word not in State.__members__:
-        raise InvalidArgument("There is no such state.", metadata={"field": "states"})
-    return State(word)
-
-
-def moment(field: str, time: Timestamp) -> int:
-    """A time in milliseconds. Raises InvalidArgument for one that no calendar holds."""
-    try:
-        return time.ToMilliseconds()
-    except ValueError:
-        raise InvalidArgument(f"{field} lies outside the years 1 to 9999.", metadata={"field": field}) from None
-
-
-def fingerprint(request: generationpb.ListGenerationsRequest) -> str:
-    """What a page token is bound to: the filters, not the size."""
-    filters = generationpb.ListGenerationsRequest(
-        states=request.states, start_time=request.start_time, end_time=request.end_time
-    )
-    return sha256(filters.SerializeToString(deterministic=True)).hexdigest()[:8]
-
-
-def position(request: generationpb.ListGenerationsRequest) -> tuple[int, str] | None:
-    """Where a page token points. Raises InvalidArgument."""
-    if not request.page_token:
-        return None
-    try:
-        created, last, filters = base64.urlsafe_b64decode(request.page_token).decode().split("|")
-        if filters == fingerprint(request) and ID.fullmatch(last):
-            return min(int(created), MAX_MS), last
-    except (ValueError, binascii.Error):
-        pass
-    raise InvalidArgument("The page_token is not one of this list. Start again without it.", "INVALID_PAGE_TOKEN")
-
-
-def token(request: generationpb.ListGenerationsRequest, last: Generation) -> str:
-    """The token of the page after the one that ends here."""
-    return base64.urlsafe_b64encode(f"{last.create_ms}|{last.id}|{fingerprint(request)}".encode()).decode()
 
 
 def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation:
@@ -175,6 +113,11 @@ def event_pb(event: Event, files: PublicFiles) -> generationpb.Event:
         generation=to_pb(event.generation, files),
         create_time=timestamp(event.create_ms),
     )
+
+
+def link_pb(link: Link) -> generationpb.DownloadLink:
+    """A link; one that does not end is the URL that was given."""
+    return generationpb.DownloadLink(uri=link.uri, direct=not link.expire_ms, expire_time=timestamp(link.expire_ms))
 
 
 def model_pb(spec: ModelSpec) -> generationpb.Model:

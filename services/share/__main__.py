@@ -15,6 +15,7 @@ from services.chassis.files import PublicFiles
 from services.chassis.logs import configure
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
+from services.chassis.supervisor import Loop
 from services.chassis.town import Resident
 from services.share.core import Expiry, Shares
 from services.share.model import Policy
@@ -55,7 +56,7 @@ async def main() -> None:
         shares = Shares(store, policy, own_key=files.key, clock=now_ms, allowed=allowed)
         mount = Mount(add_ShareServiceServicer_to_server, ShareServicer(shares, files), DESCRIPTOR)
         exposition = Exposition(settings.address(Resident.SHARE_METRICS))
-        loops = [exposition.run, expiry.run, partial(bulletin.listen, store.hear)]
+        loops: list[Loop] = [exposition.run, expiry.run, partial(bulletin.listen, store.hear)]
         await serve(settings.address(Resident.SHARE), [mount], loops=loops, pings=[database.ping])
 
 

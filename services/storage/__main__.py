@@ -15,12 +15,16 @@ from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.town import Resident
 from services.storage.backends import opened
-from services.storage.core import Objects, Uploads
+from services.storage.core import Objects, Uploads, Variants
+from services.storage.core.intake import Intake
 from services.storage.core.objects import Limits
+from services.storage.core.recipes import Recipes
 from services.storage.core.register import label_of
+from services.storage.core.seals import Seals
 from services.storage.core.tickets import Tickets
 from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
+from services.storage.pictures import STUDIOS
 from services.storage.secret import link_key
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
@@ -38,26 +42,36 @@ async def main() -> None:
     """Run until told to stop."""
     settings = load(StorageSettings)
     configure(settings.log_level, settings.log_format, "storage")
-    async with open_database(settings, "storage") as database, open_fetchers(settings) as fetchers:
+    async with (
+        open_database(settings, "storage") as database,
+        open_fetchers(settings) as fetchers,
+        STUDIOS["pillow"](settings) as studio,
+    ):
         store = STORES["sql"](database)
         async with opened(settings, partial(label_of, store)) as (backend, movers):
             files = PublicFiles(*settings.files_base_urls)
             limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
-            objects = Objects(backend, store, fetchers, limits, own_key=files.key, clock=clock)
+            intake = Intake(backend, studio)
+            recipes = Recipes(Seals(link_key(settings.data_dir / "storage-variant.key")))
+            variants = Variants(backend, store, studio, recipes, max_bytes=limits.result_bytes, clock=clock)
+            thumbed = variants.wants_thumb
+            objects = Objects(
+                backend, store, fetchers, intake, limits, own_key=files.key, on_upload=thumbed, clock=clock
+            )
             tickets = Tickets(link_key(settings.data_dir / "storage-link.key"))
             lifetime = settings.upload_link_seconds
             uploads = Uploads(
-                backend, store, tickets, max_bytes=limits.upload_bytes, lifetime_seconds=lifetime, clock=clock
+                backend, store, tickets, intake, max_bytes=limits.upload_bytes, lifetime_seconds=lifetime, clock=clock
             )
             listener = Listener(settings.address(Resident.FILES), backend, uploads)
-            servicer = StorageServicer(objects, uploads, files, f"{settings.origin}{UPLOADS}".rstrip("/"))
+            servicer = StorageServicer(objects, uploads, variants, files, f"{settings.origin}{UPLOADS}".rstrip("/"))
             mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
             address = settings.address(Resident.STORAGE)
             exposition = Exposition(settings.address(Resident.STORAGE_METRICS))
             await serve(
                 address,
                 [mount],
-                loops=[listener.run, uploads.reap, exposition.run, *movers],
+                loops=[listener.run, uploads.reap, variants.make_thumbs, exposition.run, *movers],
                 pings=[database.ping],
                 parts={BYTES: backend.ping},
             )

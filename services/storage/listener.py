@@ -24,7 +24,7 @@ from services.storage.ports import Backend
 
 FILES = "/files/"
 UPLOADS = "/files/-/uploads/"  # no key begins with a dash, so the two never meet
-PUBLIC_PREFIXES = ("uploads/", "generated/", "kie-downloads/", "artworks/")
+PUBLIC_PREFIXES = ("uploads/", "generated/", "kie-downloads/", "artworks/", "variants/")
 CONTENT_TYPES = {kind.extension: kind.content_type for kind in PICTURE_TYPES} | {"jpeg": "image/jpeg"}  # old keys too
 UNKNOWN_TYPE = "application/octet-stream"
 TAG = web.RequestKey("tag", str)  # the validator of a request's answer

@@ -58,6 +58,15 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Derivative:
+    """A picture made from another: its bytes, and its size in pixels."""
+
+    content: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class VariantWish:
     """The derivative a client asks for; 0 and empty leave it to us. A signature of ours permits it as it is."""
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from services.storage.model import (
     UNLABELLED,
     Cursor,
+    Derivative,
     Filter,
     Label,
     Listed,
@@ -167,7 +168,7 @@ class Studio(Protocol):
     async def inspect(self, path: Path, kind: PictureType) -> PictureFacts:
         """Decode every frame of a file, so that what passes can be shown."""
 
-    async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> bytes:
+    async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> Derivative:
         """The picture in another size and format, upright.
 
         The marks of who or what made it come along where the format has room; where it was taken does not.

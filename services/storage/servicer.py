@@ -11,7 +11,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from services.chassis.files import PublicFiles
 from services.chassis.names import parse_key
 from services.storage import wire
-from services.storage.core import Objects, Uploads
+from services.storage.core import Objects, Uploads, Variants
 from services.storage.model import StoredObject
 
 Context = aio.ServicerContext[Any, Any]
@@ -20,9 +20,12 @@ Context = aio.ServicerContext[Any, Any]
 class StorageServicer(storagerpc.StorageServiceServicer):
     """Parses, calls, renders."""
 
-    def __init__(self, objects: Objects, uploads: Uploads, files: PublicFiles, upload_base: str) -> None:
+    def __init__(
+        self, objects: Objects, uploads: Uploads, variants: Variants, files: PublicFiles, upload_base: str
+    ) -> None:
         self._objects = objects
         self._uploads = uploads
+        self._variants = variants
         self._files = files
         self._upload_base = upload_base
 
@@ -58,6 +61,9 @@ class StorageServicer(storagerpc.StorageServiceServicer):
     async def DeleteObject(self, request: storagepb.DeleteObjectRequest, context: Context) -> Empty:
         await self._objects.delete(parse_key(request.name))
         return Empty()
+
+    async def CreateVariant(self, request: storagepb.CreateVariantRequest, context: Context) -> storagepb.Object:
+        return self._rendered(await self._variants.make(parse_key(request.object), wire.wish(request)))
 
     async def CreateUploadLink(
         self, request: storagepb.CreateUploadLinkRequest, context: Context

@@ -9,7 +9,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
-from services.storage.model import Filter, ImportOrder, StoredObject, UploadLink, UploadSpec
+from services.storage.model import Filter, ImportOrder, StoredObject, UploadLink, UploadSpec, VariantWish
 
 MAX_NAME_LENGTH = 255  # of a client's file name, as file systems have it; the rest is cut off
 MAX_URI_LENGTH = 8192  # what servers accept of a URL
@@ -68,6 +68,17 @@ def wanted(request: storagepb.ListObjectsRequest) -> Filter:
     return Filter(request.prefix, generation_id(request.generation_id))
 
 
+def wish(request: storagepb.CreateVariantRequest) -> VariantWish:
+    """Which variant to make."""
+    return VariantWish(
+        width=not_negative("width", request.width),
+        height=not_negative("height", request.height),
+        quality=not_negative("quality", request.quality),
+        extension=request.format,
+        signature=request.signature,
+    )
+
+
 def generation_id(text: str, field: str = "generation_id") -> str:
     """An id of a generation or task, or nothing; its form makes it safe in a key."""
     if text and not names.ID.fullmatch(text):
@@ -109,6 +120,9 @@ def to_pb(found: StoredObject, public_uri: str) -> storagepb.Object:
         source_uri=found.source_uri,
         source=found.source,
         create_time=timestamp(found.create_ms),
+        width=found.width,
+        height=found.height,
+        thumb_hash=found.thumb_hash,
     )
 
 

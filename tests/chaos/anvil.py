@@ -30,8 +30,7 @@ from services.generation.model import State
 from services.generation.providers import CALLBACK_KINDS
 from services.generation.providers.webhooks import KieWebhooks
 from services.generation.servicer import GenerationServicer
-from services.generation.stores import tables
-from services.generation.stores.sql import SqlStore
+from services.generation.stores import SqlInbox, SqlStore, tables
 from tests.chaos.hooks import SECRET, Hook, secret_of
 
 FAMILY = "gpt4o-image"
@@ -57,6 +56,7 @@ class Anvil:
 
     database: Database
     store: SqlStore
+    inbox: SqlInbox
     bell: Bell
     receive: Callable[[generationpb.ReceiveCallbackRequest], Any]
 
@@ -106,7 +106,8 @@ async def forged(folder: Path, attempts: int, database_url: str = "") -> AsyncIt
         await sow(database, attempts)
         bell = Bell()
         store = SqlStore(database, bell)
-        mailbox = Mailbox(store, KieWebhooks((SECRET,)), CALLBACK_KINDS.values())
+        inbox = SqlInbox(database, bell)
+        mailbox = Mailbox(store, inbox, KieWebhooks((SECRET,)), CALLBACK_KINDS.values())
         nothing = cast("Any", None)
         servicer = GenerationServicer(nothing, mailbox, nothing, nothing)
         mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
@@ -114,7 +115,7 @@ async def forged(folder: Path, attempts: int, database_url: str = "") -> AsyncIt
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Anvil(database, store, bell, generationrpc.GenerationServiceStub(channel).ReceiveCallback)
+            yield Anvil(database, store, inbox, bell, generationrpc.GenerationServiceStub(channel).ReceiveCallback)
         await server.stop(None)
 
 

@@ -10,28 +10,23 @@ from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
-from services.chassis.names import name, parse_id
+from services.chassis.names import parse_id
 from tests.chaos.book import Book, Errand, Order
-from tests.chaos.follower import RECONNECT
+from tests.chaos.follower import ENDED, RECONNECT, SENT, Follower, State
 from tests.chaos.town import ChaosTown
 
 T = TypeVar("T")
-State = generationpb.Generation.State
 AGAIN_SECONDS = 0.2
 PATIENCE_SECONDS = 6.0  # of one request; a hung process is asked again
-NEWEST = 60  # an order is among these while it is being placed
 NO = frozenset({grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT})
-UNSENT = frozenset({State.STATE_READY, State.STATE_DIALING})
-UNDER_WAY = frozenset({State.STATE_SENDING, State.STATE_AMBIGUOUS, State.STATE_RUNNING, State.STATE_STORING})
-SENT = frozenset(State.values()) - UNSENT
-ENDED = SENT - UNDER_WAY
 
 
 class Errands:
     """Runs each customer's errand beside the order, and asks again until somebody says yes or no."""
 
-    def __init__(self, town: ChaosTown, book: Book) -> None:
+    def __init__(self, town: ChaosTown, book: Book, follower: Follower) -> None:
         self._book = book
+        self._follower = follower
         self._channel = aio.insecure_channel(town.generation, options=RECONNECT)
         self._stub: generationrpc.GenerationServiceAsyncStub = generationrpc.GenerationServiceStub(self._channel)
         self._http = httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, trust_env=False)
@@ -67,18 +62,18 @@ class Errands:
         await self._ways[order.errand](order)
 
     async def _hasty(self, order: Order) -> None:
-        if identifier := await until(lambda: self._found(order)):
-            await self._withdraw(identifier)
+        if now := await self._in_state(order, State.values()):
+            await self._withdraw(now)
 
     async def _cancel(self, order: Order) -> None:
         if now := await self._in_state(order, SENT):
-            await self._withdraw(parse_id("generations", now.name))
+            await self._withdraw(now)
 
-    async def _withdraw(self, identifier: str) -> None:
+    async def _withdraw(self, now: generationpb.Generation) -> None:
+        identifier, request = parse_id("generations", now.name), generationpb.CancelGenerationRequest(name=now.name)
         self._book.cancels[identifier] = False
-        request = generationpb.CancelGenerationRequest(name=name("generations", identifier))
-        now = await self._insist(lambda: self._stub.CancelGeneration(request, timeout=PATIENCE_SECONDS))
-        self._book.cancels[identifier] = now is not None
+        done = await self._insist(lambda: self._stub.CancelGeneration(request, timeout=PATIENCE_SECONDS))
+        self._book.cancels[identifier] = done is not None
 
     async def _retry(self, order: Order) -> None:
         now = await self._in_state(order, ENDED)
@@ -109,31 +104,13 @@ class Errands:
                 pass
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _found(self, order: Order) -> str | None:
-        """The id of an order as soon as it has a row; empty when it was refused before."""
-        if order.prompt in self._book.refused:
-            return ""
-        request = generationpb.ListGenerationsRequest(page_size=NEWEST)
-        listed = await self._insist(lambda: self._stub.ListGenerations(request, timeout=PATIENCE_SECONDS))
-        rows = listed.generations if listed else ()
-        known = next((parse_id("generations", row.name) for row in rows if row.prompt == order.prompt), None)
-        return known or self._book.accepted.get(order.prompt)
-
-    async def _told(self, order: Order) -> str | None:
-        """The id that the customer was told, empty when the order was refused."""
-        return "" if order.prompt in self._book.refused else self._book.accepted.get(order.prompt)
-
     async def _in_state(self, order: Order, states: Collection[int]) -> generationpb.Generation | None:
-        """The generation once it is in one of these states; None when the order was refused."""
-        identifier = await until(lambda: self._told(order))
-        request = generationpb.GetGenerationRequest(name=name("generations", identifier))
-        return await until(lambda: self._seen(request, states)) if identifier else None
-
-    async def _seen(
-        self, request: generationpb.GetGenerationRequest, states: Collection[int]
-    ) -> generationpb.Generation | None:
-        now = await self._insist(lambda: self._stub.GetGeneration(request, timeout=PATIENCE_SECONDS))
-        return now if now and now.state in states else None
+        """The generation once it is known to be in one of these states; None when the order was refused."""
+        while order.prompt not in self._book.refused:
+            if (now := self._follower.latest(order.prompt)) and now.state in states:
+                return now
+            await asyncio.sleep(AGAIN_SECONDS)
+        return None
 
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T | None:
         """Ask until there is an answer; None is no."""
@@ -144,11 +121,3 @@ class Errands:
                 if error.code() in NO:
                     return None
             await asyncio.sleep(AGAIN_SECONDS)
-
-
-async def until(look: Callable[[], Awaitable[T | None]]) -> T:
-    """Look again and again until there is something."""
-    while True:
-        if (found := await look()) is not None:
-            return found
-        await asyncio.sleep(AGAIN_SECONDS)

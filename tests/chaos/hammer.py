@@ -15,6 +15,7 @@ import grpc
 
 from services.chassis import logs
 from services.chassis.supervisor import supervised
+from services.generation.core.latecomers import Latecomers
 from services.generation.core.poller import Poller
 from services.generation.core.postman import Postman
 from services.generation.plan import Plan
@@ -70,7 +71,8 @@ async def strike_good(anvil: Anvil, dice: random.Random, honest: int) -> Counter
     numbers, codes = [number for number in range(honest) for _ in range(TIMES)], Counter[grpc.StatusCode]()
     dice.shuffle(numbers)
     poller = Poller(anvil.store, cast("Any", Pen()), cast("Any", {FAMILY: Pen()}), Plan())
-    async with supervised([Postman(anvil.store, anvil.bell, poller).run]):
+    latecomers = Latecomers(anvil.store, cast("Any", None), Plan())
+    async with supervised([Postman(anvil.store, anvil.inbox, anvil.bell, poller, latecomers).run]):
         for start in range(0, len(numbers), BATCH):
             codes += await anvil.strike_all([good(number) for number in numbers[start : start + BATCH]])
         await settled(anvil, honest)

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tests.chaos.book import Book, Order
 from tests.chaos.checker import Checker
-from tests.chaos.errands import Errands
 from tests.chaos.facts import gather_facts
 from tests.chaos.follower import Follower
 from tests.chaos.orders import Customers, scripted
@@ -136,9 +135,8 @@ class Crowd:
 
 async def ordering(stack: AsyncExitStack, town: ChaosTown, book: Book) -> Crowd:
     """Customers, and a consumer of the events, until the stack is left."""
-    errands, follower = Errands(town, book), Follower(town.generation)
-    customers = Customers(town, book, errands, ROUNDS * len(SCRIPTS))
-    stack.push_async_callback(errands.close)
+    follower = Follower(town.generation)
+    customers = Customers(town, book, follower, ROUNDS * len(SCRIPTS))
     stack.push_async_callback(customers.close)
     background(stack, follower.run())
     return Crowd(customers)

@@ -9,11 +9,13 @@ import httpx
 
 from tests.chaos.book import Book, Errand, Order
 from tests.chaos.errands import Errands
+from tests.chaos.follower import Follower
 from tests.chaos.town import ChaosTown
 
 AGAIN_SECONDS = 0.2
 PATIENCE_SECONDS = 6.0  # of one request; a hung gateway is asked again
 AGAIN = "fail then {}"  # the provider fails, and the customer orders once more
+MOST_UNDER_WAY = 48  # customers wait while more have not ended, so that orders and kills keep pace
 # What the provider does to the order, and how often of a hundred. `{}` is where the callback's fate goes.
 DAYS: Mapping[str, float] = {
     "{}": 49,
@@ -80,9 +82,10 @@ def drawn(dice: random.Random, weights: Mapping[str, float] | Mapping[Errand, fl
 class Customers:
     """Place orders at a town."""
 
-    def __init__(self, town: ChaosTown, book: Book, errands: Errands, at_once: int) -> None:
+    def __init__(self, town: ChaosTown, book: Book, follower: Follower, at_once: int) -> None:
         self._book = book
-        self._errands = errands
+        self._follower = follower
+        self.errands = Errands(town, book, follower)
         self._room = asyncio.Semaphore(at_once)
         limits = httpx.Limits(max_keepalive_connections=at_once)
         self._http = httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits)
@@ -90,8 +93,9 @@ class Customers:
     async def place(self, order: Order) -> None:
         """Order until somebody says yes or no."""
         async with self._room:
+            await self._turn()
             self._book.orders[order.prompt] = order
-            self._errands.begin(order)
+            self.errands.begin(order)
             while True:
                 answer = await self._ask(order)
                 if self._settled(order, answer):
@@ -100,7 +104,13 @@ class Customers:
 
     async def close(self) -> None:
         """Hang up."""
+        await self.errands.close()
         await self._http.aclose()
+
+    async def _turn(self) -> None:
+        """Wait until the town has caught up."""
+        while self._follower.under_way > MOST_UNDER_WAY:  # noqa: ASYNC110 - it is another's count, not an event
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def _ask(self, order: Order) -> httpx.Response | None:
         with suppress(httpx.HTTPError):

@@ -41,3 +41,13 @@ POINTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 SERVICE_OF: Mapping[str, str] = {point: service for service, points in POINTS.items() for point in points}
+# Beside the way of a generation: no town of this suite holds or passes them.
+BESIDE: Mapping[str, Mapping[str, str]] = {
+    "storage": {"thumb.mid": "a smaller picture is made and not kept"},
+    "community": {
+        "order.opened": "the artwork and its hold are committed, generation was not asked",
+        "order.heard": "what became of an order is written and not committed",
+        "event.read": "an event is read and has taken no effect",
+        "object.removed": "an artwork's object is gone, its debt is not settled",
+    },
+}

@@ -14,10 +14,10 @@ from pathlib import Path
 from services.generation.model import FINAL
 from services.generation.stores.tables import generation, inbox
 from tests.chaos.book import Book
-from tests.chaos.errands import Errands
 from tests.chaos.facts import DELIVERED, Bill, bills_of, rows_of
 from tests.chaos.follower import Follower
 from tests.chaos.orders import Customers, order_of
+from tests.chaos.points import SERVICE_OF
 from tests.chaos.town import ChaosTown, running
 from tests.chaos.verdict import Report, judge
 from tests.chaos.weather import Storm
@@ -33,12 +33,21 @@ CALLBACK_TRIES = 4
 
 @dataclass(frozen=True)
 class Wish:
-    """How long the storm is to last: until both numbers are reached, or the time is over."""
+    """How long the storm is to last: until all numbers are reached, or the time is over.
+
+    hits is how often each failpoint is to have killed.
+    """
 
     seed: str
     generations: int
     kills: int
     seconds: float
+    hits: int = 0
+
+    def fulfilled(self, town: ChaosTown) -> bool:
+        """Whether the town was struck often enough."""
+        killed = town.diary.counted("kill")
+        return town.deaths >= self.kills and all(killed[point] >= self.hits for point in SERVICE_OF)
 
 
 async def brew(data: Path, wish: Wish, database_url: str = "") -> Report:
@@ -47,31 +56,32 @@ async def brew(data: Path, wish: Wish, database_url: str = "") -> Report:
     async with running(data, wish.seed, {"DATABASE_URL": database_url}, twins=bool(database_url)) as town:
         book, follower = Book(), Follower(town.generation)
         storm = Storm(town, wish.kills, lambda: (len(book.accepted) + 1) / wish.generations)
-        errands = Errands(town, book)
+        customers = Customers(town, book, follower, ORDERS_AT_ONCE)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(errands.close)
+            stack.push_async_callback(customers.close)
             background(stack, follower.run())
             await storm.begin()
-            await rage(town, storm, Customers(town, book, errands, ORDERS_AT_ONCE), book, wish)
+            await rage(town, storm, customers, wish)
             await storm.end()
             raged = time.monotonic() - began
-            await errands.finish(DRAIN_SECONDS)
+            await customers.errands.finish(DRAIN_SECONDS)
             settled = await drain(town)
             report = await judge(town, book, follower)
         times = [("storm, s", round(raged)), ("drain, s", round(settled) if settled is not None else "not settled")]
         return Report([("seed", wish.seed), *times, *report.rows], report.broken)
 
 
-async def rage(town: ChaosTown, storm: Storm, customers: Customers, book: Book, wish: Wish) -> None:
+async def rage(town: ChaosTown, storm: Storm, customers: Customers, wish: Wish) -> None:
     """Take orders under faults until the wish is fulfilled."""
     end = time.monotonic() + wish.seconds
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(customers.close)
         for weather in (storm.kill(), storm.freeze(), storm.cut()):
             background(stack, weather)
-        await place(customers, wish.seed, range(wish.generations))
-        while town.deaths < wish.kills and time.monotonic() < end:
-            await place(customers, wish.seed, range(len(book.orders), len(book.orders) + WAVE))
+        numbers = range(wish.generations)
+        await place(customers, wish.seed, numbers)
+        while not wish.fulfilled(town) and time.monotonic() < end:
+            numbers = range(numbers.stop, numbers.stop + WAVE)
+            await place(customers, wish.seed, numbers)
 
 
 async def place(customers: Customers, seed: str, numbers: range) -> None:
@@ -117,12 +127,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--generations", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--hits", type=int, default=0, help="kills that each failpoint is to have")
+    parser.add_argument("--seconds", type=float, default=1200, help="a ceiling for what has not been reached by then")
     parser.add_argument("--seed", default="")
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL from its wheel, and two generations")
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
-    wish = Wish(asked.seed or secrets.token_hex(4), asked.generations, asked.kills, asked.seconds)
+    wish = Wish(asked.seed or secrets.token_hex(4), asked.generations, asked.kills, asked.seconds, asked.hits)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-chaos-")))
         url = stack.enter_context(postgres()).create_database() if asked.postgres else ""

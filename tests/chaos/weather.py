@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from tests.chaos.points import POINTS
+from tests.chaos.points import POINTS, SERVICE_OF
 from tests.chaos.resident import calm
 from tests.chaos.town import LEASE_SECONDS, ChaosTown, dice_of
 
@@ -22,7 +22,10 @@ ARMED = 3  # the least hit points of a process, armed together, so that the rare
 OFTEN = 10  # hits of each failpoint that reliability.md G1 asks for
 MAX_NTH = 3  # a point that was hit so often kills at its first, second or third passing
 LIFE_SECONDS = 10.0  # a life whose point is never passed ends by then, on average
-QUIET_SECONDS, HASTE_SECONDS = (3.0, 6.0), (0.2, 1.0)  # before a life is in danger: kills are ahead of, or behind, plan
+QUIET_SECONDS, HASTE_SECONDS = (
+    (3.0, 6.0),
+    (0.2, 1.0),
+)  # before a life is in danger: its kills are ahead of plan, or behind
 FREEZE_SECONDS, FROZEN_SECONDS = 12.0, 3 * LEASE_SECONDS  # between two freezes of a generation, and of each
 UP_SECONDS, DOWN_SECONDS = 8.0, 0.5  # of the line to the provider
 
@@ -58,9 +61,9 @@ class Storm:
         dice, hits = dice_of(self._town.seed, f"{name}/{life}"), self._town.diary.counted("kill")
         chosen = sorted(points, key=lambda point: (hits[point], self._armed[point], dice.random()))[:ARMED]
         self._armed.update(chosen)
-        quiet = dice.uniform(*(QUIET_SECONDS if self._early() else HASTE_SECONDS))
         kills = [f"{point}:kill:{dice.randint(1, MAX_NTH) if hits[point] >= OFTEN else 1}" for point in chosen]
-        return {"FAILPOINT": ",".join([*kills, BACKGROUND]), "FAILPOINT_AFTER_SECONDS": f"{quiet:.2f}"}
+        rest = QUIET_SECONDS if self._early(name) else HASTE_SECONDS
+        return {"FAILPOINT": ",".join([*kills, BACKGROUND]), "FAILPOINT_AFTER_SECONDS": f"{dice.uniform(*rest):.2f}"}
 
     async def kill(self) -> None:
         """Kill processes at any moment, for ever; most often one whose failpoint lets it live on."""
@@ -78,9 +81,14 @@ class Storm:
             await asyncio.sleep(self._dice.expovariate(1 / FREEZE_SECONDS))
             await self._town.residents[self._dice.choice(names)].freeze(FROZEN_SECONDS)
 
-    def _early(self) -> bool:
-        """Kills keep pace with the orders, so that there is work to interrupt from the first to the last."""
-        return self._town.deaths > self._kills * self._done()
+    def _early(self, name: str) -> bool:
+        """Kills keep pace with the orders, so that there is work to interrupt from the first to the last.
+
+        Each process is to have as large a part of them as it has of the failpoints.
+        """
+        kind = name.partition("-")[0]
+        part = len(POINTS[kind]) / len(SERVICE_OF) / sum(other.startswith(kind) for other in self._town.residents)
+        return self._town.residents[name].deaths > self._kills * part * self._done()
 
     async def cut(self) -> None:
         """Take the line to the provider away now and then."""

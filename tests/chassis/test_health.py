@@ -107,3 +107,18 @@ async def test_a_watcher_hears_of_the_drain() -> None:
         watch.cancel()
 
     assert [first.status, second.status] == [SERVING, NOT_SERVING]
+
+
+async def test_a_part_that_fails_is_told_under_its_own_name_and_the_service_goes_on() -> None:
+    part, whole = Dependency(), Dependency()
+    health = Health([SERVICE], [whole.ping], {"part": part.ping})
+    async with echoing(unused, health) as client:
+        stub, request = health_pb2_grpc.HealthStub(client.channel), health_pb2.HealthCheckRequest(service="part")
+        await health.start()
+        told = [(await stub.Check(request)).status]
+        for part.broken, whole.broken in ((False, False), (True, False), (False, True)):
+            await health.check()
+            told.append((await stub.Check(request)).status)
+            assert await shown(client) == {NOT_SERVING if whole.broken else SERVING}
+
+    assert told == [NOT_SERVING, SERVING, NOT_SERVING, NOT_SERVING]

@@ -136,3 +136,19 @@ def test_redis_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "none")
 
     assert load(Probe).effective_redis_url == ""
+
+
+@pytest.mark.parametrize("name", ["UPSTREAM_KEY_FILE", "OLD_KEY_FILE"])
+def test_a_secret_file_may_be_named_in_dot_env(tmp_path: Path, name: str) -> None:
+    (tmp_path / "key").write_text(CANARY, encoding="utf-8")
+    (tmp_path / ".env").write_text(f"{name}={tmp_path / 'key'}\nUPSTREAM_KEY=plain\n", encoding="utf-8")
+
+    assert load(Probe).upstream_key.get_secret_value() == CANARY
+
+
+def test_the_environment_wins_over_a_file_that_dot_env_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "patience").write_text("9", encoding="utf-8")
+    (tmp_path / ".env").write_text(f"PATIENCE_FILE={tmp_path / 'patience'}\n", encoding="utf-8")
+    monkeypatch.setenv("PATIENCE", "7")
+
+    assert load(Probe).patience == 7

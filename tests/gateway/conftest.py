@@ -50,14 +50,30 @@ class Town:
     admin: AdminService
     servers: dict[str, aio.Server]
     clients: Clients
+    bucket: "Bucket"
 
     async def stop(self, service: str) -> None:
         """Stop one service."""
         await self.servers[service].stop(None)
 
 
-async def nothing() -> None:
-    """A part that works."""
+class Bucket:
+    """The place of the bytes, as the services' health sees it."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.healths: list[Health] = []
+
+    async def ping(self) -> None:
+        """Fail while it is away."""
+        if self.away:
+            raise ConnectionError
+
+    async def take_away(self) -> None:
+        """Let everybody know that it is away."""
+        self.away = True
+        for health in self.healths:
+            await health.check()
 
 
 @pytest.fixture
@@ -66,11 +82,13 @@ async def town() -> AsyncIterator[Town]:
     admin = AdminService()
     beside = {"generation": Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR)}
     servers: dict[str, aio.Server] = {}
+    bucket = Bucket()
     async with AsyncExitStack() as stack:
         channels = []
         for name, service in services.items():
             register, descriptor = MOUNTS[name]
-            health = Health([], [], {clients.BYTES: nothing})
+            health = Health([], [], {clients.BYTES: bucket.ping})
+            bucket.healths.append(health)
             mounts = [Mount(register, service, descriptor), *([beside[name]] if name in beside else [])]
             servers[name] = build(mounts, health)
             port = servers[name].add_insecure_port("127.0.0.1:0")
@@ -79,7 +97,8 @@ async def town() -> AsyncIterator[Town]:
             stack.push_async_callback(servers[name].stop, None)
             channels.append(await stack.enter_async_context(connect(f"127.0.0.1:{port}")))
         channels.append(await stack.enter_async_context(connect(NOWHERE)))  # its door is tested in tests/e2e
-        yield Town(**services, admin=admin, servers=servers, clients=over(*channels))  # type: ignore[arg-type] # by their names
+        town = {"admin": admin, "servers": servers, "clients": over(*channels), "bucket": bucket}
+        yield Town(**services, **town)  # type: ignore[arg-type] # by their names
 
 
 @pytest.fixture

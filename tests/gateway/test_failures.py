@@ -13,6 +13,7 @@ HTTP = {
     errors.NotFound: 404,
     errors.AlreadyExists: 409,
     errors.FailedPrecondition: 409,
+    errors.OutOfRange: 400,
     errors.Aborted: 409,
     errors.ResourceExhausted: 429,
     errors.Unimplemented: 501,

@@ -89,7 +89,7 @@ def store(database: Database) -> SqlStore:
 
 
 @pytest.fixture
-def inbox(database: Database) -> SqlInbox:
+def letters(database: Database) -> SqlInbox:
     """The inbox under contract."""
     return SqlInbox(database, Bell())
 

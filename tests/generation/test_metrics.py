@@ -107,16 +107,17 @@ async def test_a_rest_is_counted_by_its_code_when_it_begins_or_grows(town: Town)
 
 
 async def test_webhooks_are_counted_by_what_became_of_them_and_a_second_task_as_a_double_bill(town: Town) -> None:
-    verdicts = {word: Rise("kawaii_callbacks_total", verdict=word) for word in ("done", "duplicate", "foreign")}
+    verdicts = {word: Rise("kawaii_callbacks_total", verdict=word) for word in ("done", "duplicate", "delivered")}
     doubles = Rise("kawaii_double_bills_observed_total")
     await town.order()
     await town.submit()
     (submit,) = town.provider.submits
+    town.provider.records["another"] = Drawn(("https://temporary.example/a.png",))
     async with town.delivering():
         await town.callback("task1", submit.token)
         await town.callback("task1", submit.token)
         await town.callback("another", submit.token)
-        await eventually_is(1, verdicts["foreign"])
+        await eventually_is(1, verdicts["delivered"])
         await eventually_is(1, verdicts["done"])
 
     assert verdicts["duplicate"]() == 1

@@ -304,8 +304,8 @@ async def test_a_temporary_url_becomes_a_direct_link(town: Town) -> None:
         with refused(NotFound, "RESULT_GONE"):
             await stub.CreateDownloadLink(generationpb.CreateDownloadLinkRequest(uri=f"{URI}?gone"))
 
-    assert (link.uri, link.direct) == (FRESH, False)
-    assert (foreign.uri, foreign.direct) == ("https://example.org/a", True)
+    assert (link.uri, link.direct, link.HasField("expire_time")) == (FRESH, False, True)
+    assert (foreign.uri, foreign.direct, foreign.HasField("expire_time")) == ("https://example.org/a", True, False)
 
 
 async def test_the_table_of_models_is_told(town: Town) -> None:
@@ -316,3 +316,24 @@ async def test_the_table_of_models_is_told(town: Town) -> None:
     flux = next(model for model in told if model.name == "models/flux-kontext-pro")
     assert (flux.max_prompt_length, flux.aspect_ratios[0], list(flux.output_formats)) == (3000, "16:9", ["jpeg", "png"])
     assert "safetyTolerance" in flux.parameters
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+async def test_the_table_of_models_comes_in_pages(town: Town, size: int) -> None:
+    told, following = [], ""
+    async with served(town) as stub:
+        while not told or following:
+            request = generationpb.ListModelsRequest(page_size=size, page_token=following)
+            page = await stub.ListModels(request)
+            assert 0 < len(page.models) <= size
+            told += [model.name for model in page.models]
+            following = page.next_page_token
+
+    assert told == [f"models/{identifier}" for identifier in MODELS]
+
+
+@pytest.mark.parametrize("wrong", [{"page_size": -1}, {"page_token": "x"}, {"page_token": "Z3B0LTRv"}])
+async def test_a_page_of_models_that_cannot_be_is_refused(town: Town, wrong: dict[str, Any]) -> None:
+    async with served(town) as stub:
+        with refused(InvalidArgument):
+            await stub.ListModels(generationpb.ListModelsRequest(**wrong))

@@ -9,7 +9,13 @@ from services.generation.settings import GenerationSettings
 
 CANARY = "sk-canary-"
 NAMES = ("KIE_AI_API_KEY", "KIE_API_KEY", *(f"KIE_AI_API_KEY_{number}" for number in range(2, 6)))
-OTHERS = ("KIE_ACCOUNTS", "KIE_WEBHOOK_HMAC_KEY", "KIE_WEBHOOK_HMAC_KEY_PREVIOUS", "GENERATION_CREATE_WAIT_SECONDS")
+OTHERS = (
+    "KIE_ACCOUNTS",
+    "KIE_WEBHOOK_HMAC_KEY",
+    "KIE_WEBHOOK_HMAC_KEY_PREVIOUS",
+    "GENERATION_CREATE_WAIT_SECONDS",
+    "KIE_AI_BASE_URL",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +93,54 @@ def test_the_defaults_are_the_documented_ones() -> None:
     plan = load(GenerationSettings).plan
 
     assert (plan.create_wait, plan.timeout, plan.copy_patience) == (8.0, 900.0, 10.0)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.kie.ai:99999",
+        "https://api.kie.ai:0",
+        "api.kie.ai",
+        "ftp://api.kie.ai",
+        "https://",
+        "https://api.kie.ai/?a=b",
+        "https://somebody:secret@api.kie.ai",
+        "https://api.kie.ai/ x",
+    ],
+)
+def test_an_upstream_that_nobody_could_call_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    monkeypatch.setenv("KIE_AI_BASE_URL", url)
+    monkeypatch.setenv("GENERATION_LEASE_SECONDS", "0")
+
+    with pytest.raises(SystemExit) as caught:
+        load(GenerationSettings)
+
+    told = capsys.readouterr().err
+    assert caught.value.code == EXIT_CONFIGURATION
+    assert all(name in told for name in ("KIE_AI_BASE_URL", "GENERATION_LEASE_SECONDS"))
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize("url", ["https://api.kie.ai", "http://127.0.0.1:50056", "https://proxy.example:8443/kie/"])
+def test_an_upstream_may_lie_anywhere(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("KIE_AI_BASE_URL", url)
+
+    assert load(GenerationSettings).kie_ai_base_url == url
+
+
+@pytest.mark.parametrize("key", [f"{CANARY}ключ", f"{CANARY}\u200b", f"{CANARY} x", f"{CANARY}\nx"])
+def test_a_key_that_no_header_carries_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    for name in NAMES[1:3]:
+        monkeypatch.setenv(name, key)
+
+    with pytest.raises(SystemExit) as caught:
+        load(GenerationSettings)
+
+    told = capsys.readouterr().err
+    assert caught.value.code == EXIT_CONFIGURATION
+    assert "KIE_AI_API_KEY_2" in told
+    assert CANARY not in told

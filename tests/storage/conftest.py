@@ -18,8 +18,11 @@ from services.chassis.health import Health
 from services.chassis.migrations import migrate
 from services.chassis.server import Mount, build
 from services.storage.backends import BACKENDS
-from services.storage.core import Objects, Uploads
+from services.storage.core import Objects, Uploads, Variants
+from services.storage.core.intake import Intake
 from services.storage.core.objects import Limits
+from services.storage.core.recipes import Recipes
+from services.storage.core.seals import Seals
 from services.storage.core.tickets import Tickets
 from services.storage.fetcher import HttpFetcher, open_fetcher, open_fetchers
 from services.storage.ports import Backend
@@ -31,7 +34,7 @@ from tests.engines import EngineMissingError, Postgres, postgres
 from tests.s3_engine import S3Server, s3
 from tests.storage.buckets import in_bucket
 from tests.storage.doors import browsing
-from tests.storage.samples import Remote, open_remote
+from tests.storage.samples import PlainStudio, Remote, open_remote
 
 BASE = "https://site.example/files"
 
@@ -127,17 +130,43 @@ async def fetcher(settings: StorageSettings) -> AsyncIterator[HttpFetcher]:
 
 
 @pytest.fixture
-async def objects(backend: Backend, store: SqlObjects, settings: StorageSettings) -> AsyncIterator[Objects]:
-    limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
-    async with open_fetchers(settings) as fetchers:
-        yield Objects(backend, store, fetchers, limits, own_key=PublicFiles(BASE).key, clock=clock)
+def studio() -> PlainStudio:
+    return PlainStudio()
 
 
 @pytest.fixture
-def uploads(backend: Backend, store: SqlObjects, settings: StorageSettings) -> Uploads:
+def intake(backend: Backend, studio: PlainStudio) -> Intake:
+    return Intake(backend, studio)
+
+
+@pytest.fixture
+def seals() -> Seals:
+    return Seals(b"another secret of thirty-two ...")
+
+
+@pytest.fixture
+def variants(
+    backend: Backend, store: SqlObjects, studio: PlainStudio, seals: Seals, settings: StorageSettings
+) -> Variants:
+    most = settings.max_result_bytes
+    return Variants(backend, store, studio, Recipes(seals), max_bytes=most, clock=clock)
+
+
+@pytest.fixture
+async def objects(
+    backend: Backend, store: SqlObjects, intake: Intake, variants: Variants, settings: StorageSettings
+) -> AsyncIterator[Objects]:
+    limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
+    own_key, on_upload = PublicFiles(BASE).key, variants.wants_thumb
+    async with open_fetchers(settings) as fetchers:
+        yield Objects(backend, store, fetchers, intake, limits, own_key=own_key, on_upload=on_upload, clock=clock)
+
+
+@pytest.fixture
+def uploads(backend: Backend, store: SqlObjects, intake: Intake, settings: StorageSettings) -> Uploads:
     tickets = Tickets(b"a secret of thirty-two bytes ...")
-    lifetime = settings.upload_link_seconds
-    return Uploads(backend, store, tickets, max_bytes=settings.max_upload_bytes, lifetime_seconds=lifetime, clock=clock)
+    most, lifetime = settings.max_upload_bytes, settings.upload_link_seconds
+    return Uploads(backend, store, tickets, intake, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
 
 
 @asynccontextmanager
@@ -152,10 +181,12 @@ async def served(servicer: StorageServicer) -> AsyncIterator["storagerpc.Storage
 
 
 @pytest.fixture
-async def stub(objects: Objects, uploads: Uploads) -> AsyncIterator["storagerpc.StorageServiceAsyncStub"]:
+async def stub(
+    objects: Objects, uploads: Uploads, variants: Variants
+) -> AsyncIterator["storagerpc.StorageServiceAsyncStub"]:
     """A client on a real channel to the servicer behind the real interceptors."""
     files = PublicFiles(BASE)
-    async with served(StorageServicer(objects, uploads, files, f"{BASE}/-/uploads")) as stub:
+    async with served(StorageServicer(objects, uploads, variants, files, f"{BASE}/-/uploads")) as stub:
         yield stub
 
 

@@ -1,25 +1,106 @@
-"""What the storage tests feed in: pictures by their first bytes, and a web server that says exactly what it is told."""
+"""What the storage tests feed in: real pictures of any size, and a web server that says exactly what it is told."""
 
 import asyncio
 import hashlib
 import ssl
+import struct
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from services.chassis.errors import InvalidArgument
+from services.storage.model import Derivative, Edit, PictureFacts, PictureType, Recipe
+from services.storage.pictures import wire, worker
 
 PATIENCE_SECONDS = 30.0  # far beyond what a loaded machine needs
-HEADS = {
-    "png": b"\x89PNG\r\n\x1a\n",
-    "jpg": b"\xff\xd8\xff\xe0\x00\x10JFIF",
-    "webp": b"RIFF\x10\x00\x00\x00WEBPVP8 ",
-    "gif": b"GIF89a\x01\x00\x01\x00",
-}
+FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "gif": "GIF"}
 
 
+@cache
 def picture(extension: str = "png", seed: str = "", size: int = 2000) -> bytes:
-    """Bytes that begin as a picture of that type and differ by seed."""
-    head = HEADS[extension]
-    filling = hashlib.sha256(seed.encode()).digest()
-    return (head + filling * (size // len(filling) + 1))[:size]
+    """A real picture of that type and of exactly that size, in a colour by the seed; cut off where it is less."""
+    colour = tuple(hashlib.sha256(seed.encode()).digest()[:3])
+    written = BytesIO()
+    Image.new("RGB", (4, 3), colour).save(written, FORMATS[extension])
+    whole = written.getvalue()
+    room = size - len(whole)
+    return PADDED[extension](whole, room) if room > 0 else whole[:size]
+
+
+def _padded_png(whole: bytes, room: int) -> bytes:
+    """A private chunk before the end."""
+    chunk = b"paDd" + bytes(room - 12)
+    end = whole.index(b"IEND") - 4
+    return whole[:end] + struct.pack(">I", room - 12) + chunk + struct.pack(">I", zlib.crc32(chunk)) + whole[end:]
+
+
+def _padded_jpeg(whole: bytes, room: int) -> bytes:
+    """Comments behind the beginning."""
+    comments = b""
+    while room:
+        length = room if room <= 60_000 else min(60_000, room - 4)
+        comments += b"\xff\xfe" + struct.pack(">H", length - 2) + b"x" * (length - 4)
+        room -= length
+    return whole[:2] + comments + whole[2:]
+
+
+def _padded_webp(whole: bytes, room: int) -> bytes:
+    """An unknown chunk at the end, which counts in the length."""
+    padded = whole + b"PADD" + struct.pack("<I", room - 8) + bytes(room - 8)
+    return padded[:4] + struct.pack("<I", len(padded) - 8) + padded[8:]
+
+
+def _padded_gif(whole: bytes, room: int) -> bytes:
+    """A comment before the end, in blocks of any length."""
+    rest, blocks = room - 3, b""
+    while rest:
+        length = rest if rest <= 256 else min(256, rest - 2)
+        blocks += bytes([length - 1]) + b"x" * (length - 1)
+        rest -= length
+    return whole[:-1] + b"!\xfe" + blocks + b"\0" + whole[-1:]
+
+
+PADDED = {"png": _padded_png, "jpg": _padded_jpeg, "webp": _padded_webp, "gif": _padded_gif}
+
+
+class PlainStudio:
+    """A Studio that looks in our own process: for tests of all that is around it."""
+
+    def __init__(self) -> None:
+        self.derived: list[Recipe] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def inspect(self, path: Path, kind: PictureType) -> PictureFacts:
+        """See ports."""
+        head, body = await self._done("inspect", path, kind)
+        at = 0
+        edits = []
+        for start, stop, size in head.pop("edits"):
+            edits.append(Edit(start, stop, body[at : at + size]))
+            at += size
+        return PictureFacts(**head, edits=tuple(edits))
+
+    async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> Derivative:
+        """See ports; waits while it is not open."""
+        self.derived.append(recipe)
+        await self.open.wait()
+        more = {"box": [recipe.width, recipe.height], "target": recipe.kind.extension, "quality": recipe.quality}
+        head, content = await self._done("derive", path, kind, **more)
+        return Derivative(content, head["width"], head["height"])
+
+    async def _done(self, job: str, path: Path, kind: PictureType, **more: Any) -> wire.Message:
+        order = {"do": job, "path": str(path), "extension": kind.extension, **more}
+        head, body = await asyncio.to_thread(worker.done, order)
+        if "refused" in head:
+            raise InvalidArgument(head["sentence"], head["refused"])
+        return head, body
 
 
 async def stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -1,42 +1,21 @@
 """The service as a process of its own: killed in the middle, started again, and kept within its memory."""
 
-import asyncio
-import os
-import random
-import socket
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
-from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.migrations import migrate
 from services.chassis.town import Resident
 from services.storage.settings import StorageSettings
-from tests.storage.samples import PATIENCE_SECONDS, picture, until
+from tests.storage.processes import connected, free_base, parts, running
+from tests.storage.samples import picture, until
 
 Request = storagepb.UploadObjectRequest
 MIB = 1024 * 1024
 MAX_GROWTH_BYTES = 8 * MIB  # a few chunks in flight and the allocator's slack; the file itself would be 30
-REPOSITORY = Path(__file__).parents[2]
-
-
-def free_base() -> int:
-    """A port base whose two listeners are free, below the ports that connections take by themselves."""
-    while True:
-        base = random.randrange(20_000, 32_000, 10)
-        try:
-            for resident in (Resident.STORAGE, Resident.FILES):
-                socket.create_server(("127.0.0.1", base + resident)).close()
-        except OSError:
-            continue
-        return base
 
 
 @pytest.fixture
@@ -46,36 +25,12 @@ def town(tmp_path: Path) -> StorageSettings:
     return settings
 
 
-@asynccontextmanager
-async def running(town: StorageSettings) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The process, serving."""
-    environment = os.environ | {"DATA_DIR": str(town.data_dir), "INTERNAL_PORT_BASE": str(town.internal_port_base)}
-    command = (sys.executable, "-m", "services.storage")
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=pipe, cwd=REPOSITORY)
-    assert process.stderr
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while b"serving" not in await process.stderr.readline():
-            assert not process.stderr.at_eof()
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
-
-
-@asynccontextmanager
-async def connected(town: StorageSettings) -> AsyncIterator[Any]:
-    async with aio.insecure_channel(town.address(Resident.STORAGE)) as channel:
-        yield storagerpc.StorageServiceStub(channel)
-
-
-async def parts(body: bytes, size: int = 256 * 1024) -> AsyncIterator[Request]:
-    yield Request(spec=Request.UploadSpec(prefix="generated"))
-    for place in range(0, len(body), size):
-        yield Request(chunk=body[place : place + size])
-    yield Request(complete=True)
+@pytest.fixture
+def any_town(place: StorageSettings) -> StorageSettings:
+    """The same in each place where bytes can lie."""
+    settings = place.model_copy(update={"internal_port_base": free_base()})
+    migrate("storage", settings)
+    return settings
 
 
 async def status_of(town: StorageSettings, path: str) -> int:
@@ -118,8 +73,8 @@ def memory(pid: int, field: str) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
-async def test_a_large_upload_passes_through_in_bounded_memory(town: StorageSettings) -> None:
-    async with running(town) as process, connected(town) as stub:
+async def test_a_large_upload_passes_through_in_bounded_memory(any_town: StorageSettings) -> None:
+    async with running(any_town) as process, connected(any_town) as stub:
         for _ in range(8):
             await stub.UploadObject(parts(picture(size=MIB)))
         before = memory(process.pid, "VmHWM")

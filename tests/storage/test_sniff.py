@@ -3,12 +3,12 @@
 import pytest
 
 from services.storage.sniff import sniff
-from tests.storage.samples import HEADS
+from tests.storage.samples import FORMATS, picture
 
 
-@pytest.mark.parametrize("extension", sorted(HEADS))
+@pytest.mark.parametrize("extension", sorted(FORMATS))
 def test_each_kind_of_picture_is_known_by_its_first_bytes(extension: str) -> None:
-    kind = sniff(HEADS[extension])
+    kind = sniff(picture(extension))
 
     assert kind is not None
     assert kind.extension == extension

@@ -7,7 +7,7 @@ import structlog
 from services.chassis import failpoints
 from services.chassis.errors import Unavailable
 from services.community import metrics
-from services.community.model import OrderState
+from services.community.model import OrderState, Told
 from services.community.ports import Generations, OrderStore
 
 PAUSE_SECONDS = 1.0  # before generation is asked again when it was away
@@ -33,7 +33,10 @@ class Follower:
     async def follow(self) -> None:
         """Read from the cursor on until the stream ends. Raises Unavailable."""
         async for told in self._generations.events(await self._store.cursor()):
-            if told.state is OrderState.PENDING:
-                continue  # it changes nothing, so it may be read again
+            await self.hear(told)
+
+    async def hear(self, told: Told) -> None:
+        """Have an event take its effect; one that changes nothing may be read again, and moves no cursor."""
+        if told.state is not OrderState.PENDING:
             await failpoints.reach("event.read")
             metrics.heard(told.event_sequence, await self._store.hear(told))

@@ -67,6 +67,10 @@ class CachedLists:
             return await self._lists.page(listing, viewer_id, limit)
         return (await self._filled(listing, viewer_id, look.epoch))[:limit]
 
+    async def favorites(self, user_id: str, limit: int) -> tuple[str, ...]:
+        """From the rows: ids alone are cheap to read."""
+        return await self._lists.favorites(user_id, limit)
+
     async def relisted(self, user_id: str) -> None:
         """Three lists may have changed."""
         await self._models.forget(FEED, RANKING, works_key(user_id))
@@ -99,8 +103,7 @@ class CachedLists:
 
     async def fill_favorites(self, user_id: str) -> None:
         """Write a person's set anew."""
-        marks = await self._lists.page(Listing(Shelf.FAVORITES, user_id), user_id, SET_DEPTH)
-        await self._models.put_set(favorites_key(user_id), [mark.card.artwork.id for mark in marks])
+        await self._models.put_set(favorites_key(user_id), await self.favorites(user_id, SET_DEPTH))
 
     async def _anew(self, listing: Listing) -> int:
         before, look = self._models.written, await self._look(listing, key_of(listing))

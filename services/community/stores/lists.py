@@ -1,10 +1,13 @@
 """Reads lists from SQL alone."""
 
+from sqlalchemy import select
+
 from services.chassis.database import Database
 from services.chassis.unbroken import unbroken
 from services.community.model import After, Listing, Mark, Reacted, Reaction
 from services.community.stores import statements
 from services.community.stores.rows import to_card
+from services.community.stores.tables import artwork_favorite
 
 
 @unbroken
@@ -21,6 +24,13 @@ class SqlLists:
         async with self._database.read() as connection:
             found = await connection.execute(statements.page(listing, viewer_id, limit, after, skip))
             return tuple([Mark(to_card(row), row["mark"]) for row in found.mappings()])
+
+    async def favorites(self, user_id: str, limit: int) -> tuple[str, ...]:
+        """Read ids."""
+        mine = select(artwork_favorite.c.artwork_id).where(artwork_favorite.c.user_id == user_id)
+        latest = mine.order_by(artwork_favorite.c.create_ms.desc(), artwork_favorite.c.artwork_id.desc())
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(latest.limit(limit))).scalars())
 
     async def relisted(self, user_id: str) -> None:
         """Nothing."""

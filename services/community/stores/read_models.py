@@ -64,17 +64,16 @@ class RedisModels:
             self.written += 1
 
     async def score(self, key: str, member: str, score: float) -> None:
-        """Move it, if there is a ranking: one that begins with one member would say that there are no others."""
-        if await self._there(key):
-            await self._run(lambda pipe: pipe.zadd(key, {member: score}), key)
+        """Move it, if it is there: a ranking that begins with one member would say that there are no others."""
+        await self._run(lambda pipe: pipe.zadd(key, {member: score}, xx=True), key)
         await self.forget(key)
 
     async def member(self, key: str, member: str, *, there: bool) -> bool:
         """Change the set, if there is one."""
-        if not await self._there(key):
-            return False
-        await self._run(lambda pipe: pipe.sadd(key, member) if there else pipe.srem(key, member), key)
-        return True
+        found = await self._run(lambda pipe: pipe.exists(key), key)
+        if found and found[0]:
+            await self._run(lambda pipe: pipe.sadd(key, member) if there else pipe.srem(key, member), key)
+        return not found or bool(found[0])
 
     async def forget(self, *keys: str) -> None:
         """Begin another epoch. What cannot be said now is said before the next look."""
@@ -87,10 +86,6 @@ class RedisModels:
 
         if await self._run(begin):
             self._unsaid.difference_update(name.removesuffix(EPOCH) for name in words)
-
-    async def _there(self, key: str) -> bool:
-        found = await self._run(lambda pipe: pipe.exists(key), key)
-        return bool(found and found[0])
 
     async def _look(self, key: str, read: Commands) -> Look:
         if self._unsaid:

@@ -52,7 +52,8 @@ def page(listing: Listing, viewer_id: str, limit: int, after: After | None, skip
 
 
 def _range(listing: Listing, viewer_id: str) -> tuple[Select[Any], ColumnElement[Any], Column[Any]]:
-    if relation := RELATIONS.get(listing.shelf):
+    relation = RELATIONS.get(listing.shelf)
+    if relation is not None:
         return _of_relation(relation, listing, viewer_id), relation.c.create_ms, relation.c.artwork_id
     value = VALUES[listing.shelf]
     wanted = select(artwork.c.id.label("artwork_id"), value.label("mark"))

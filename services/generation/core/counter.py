@@ -2,6 +2,7 @@
 
 from time import monotonic
 
+from services.chassis import context
 from services.chassis.errors import Aborted, KawaiiError, ResourceExhausted, Unavailable
 from services.generation.bell import Bell
 from services.generation.cooling import cooling_of
@@ -11,6 +12,7 @@ from services.generation.model import UNDECIDED, Failure, Generation, State
 from services.generation.plan import Plan
 from services.generation.ports import Change, FenceLost, GenerationStore
 
+ANSWER_SECONDS = 0.5  # kept back to look once more and bring the answer to the caller
 BUSY, AWAY = "NO_CAPACITY", "UPSTREAM_UNAVAILABLE"
 NO_CAPACITY = "The upstream takes no more orders at the moment. Nothing was billed. Order again later."
 NO_ACCOUNT = "No account at the upstream works at the moment. Nothing was billed. Order again later."
@@ -26,7 +28,7 @@ class Counter:
         self._plan = plan
 
     async def decided(self, generation: Generation) -> Generation:
-        """Wait until the provider has answered, but no longer than the plan says.
+        """Wait until the provider has answered, but no longer than the plan says or the caller does.
 
         An order that was tried once is accepted, and waits for an account even if none will be free soon.
 
@@ -34,7 +36,7 @@ class Counter:
             ResourceExhausted: every account is busy for longer than the plan waits (reason NO_CAPACITY).
             Unavailable: no account works, for as long (reason UPSTREAM_UNAVAILABLE). Both end the order as EXPIRED.
         """
-        end = monotonic() + self._plan.create_wait
+        end = monotonic() + self._patience()
         with self._bell.listening(generation.id) as ear:
             while generation.state in UNDECIDED and (left := end - monotonic()) > 0:
                 wait = await self._drought(generation)
@@ -59,6 +61,11 @@ class Counter:
             return await self._store.restart(generation)
         except FenceLost:
             raise Aborted("The same order is being made elsewhere at this moment. Try again.") from None
+
+    def _patience(self) -> float:
+        """Seconds to wait: what the plan says, within what the caller has left, or it would never see its order."""
+        left = context.time_remaining()
+        return self._plan.create_wait if left is None else min(self._plan.create_wait, left - ANSWER_SECONDS)
 
     async def _drought(self, generation: Generation) -> Wait | None:
         """How long no account takes an order that waits, if that is longer than the plan waits."""

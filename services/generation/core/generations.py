@@ -54,10 +54,13 @@ class Generations:
         self._pictures = pictures
         self._daily_quota = daily_quota
 
-    async def create(self, draft: Draft, request_id: str, quota_subject: str = "") -> Generation:
+    async def create(
+        self, draft: Draft, request_id: str, quota_subject: str = "", request_digest: str = ""
+    ) -> Generation:
         """Store an order and wait a moment for the provider's definite answer.
 
-        A daily quota counts it for its subject once it is stored, whatever becomes of it.
+        A daily quota counts it for its subject once it is stored, whatever becomes of it. A repeated request_id must
+        come with the same digest, or without one with the same order.
 
         Raises:
             InvalidArgument: the order is not one its model takes.
@@ -69,9 +72,10 @@ class Generations:
         """
         check_name("request_id", request_id)
         check_name("quota_subject", quota_subject)
+        check_name("request_digest", request_digest)
         complete, spec = checked(draft, self._models)
         await self._pictures.check(complete.image_uris)
-        order = json.dumps(asdict(complete), sort_keys=True, default=str)
+        order = request_digest or json.dumps(asdict(complete), sort_keys=True, default=str)
         new = Generation(new_id("gen"), complete, spec.family)
         charge = Charge(quota_subject, self._daily_quota) if quota_subject and self._daily_quota else None
         stored = await self._store.insert(new, request_id, sha256(order.encode()).hexdigest(), charge)

@@ -10,9 +10,10 @@ from services.generation.core.postman import Postman
 from services.generation.core.warden import Warden
 from services.generation.core.worker import Round, Work, Worker
 from services.generation.keyring import Bank, Keys
+from services.generation.letterbox import Inbox
 from services.generation.model import State
 from services.generation.plan import Bounds, Plan
-from services.generation.ports import Archive, GenerationStore, Inbox, Provider
+from services.generation.ports import Archive, GenerationStore, Provider
 
 TIDIED_AT_ONCE = 50  # each is one statement
 

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from services.chassis.errors import NotFound, PermissionDenied, ResourceExhausted
 from services.chassis.names import ID, new_id
 from services.generation.core.submitter import digest_of
+from services.generation.letterbox import Inbox
 from services.generation.model import Callback
-from services.generation.ports import GenerationStore, Inbox, Webhooks
+from services.generation.ports import GenerationStore, Webhooks
 
 MAX_STRANGERS = 10_000  # each is a row that is looked at a dozen times in ten minutes
 

@@ -13,9 +13,10 @@ from services.generation.bell import Bell, Ear
 from services.generation.core.latecomers import Latecomers
 from services.generation.core.poller import Poller, outputs_of
 from services.generation.core.worker import LOOK_SECONDS
+from services.generation.letterbox import Inbox
 from services.generation.model import UNANSWERED, Attempt, Callback, Generation, State
 from services.generation.plan import RECONCILE_SECONDS, reconcile_delay, retry_delay
-from services.generation.ports import Change, FenceLost, GenerationStore, Inbox
+from services.generation.ports import Change, FenceLost, GenerationStore
 
 AT_ONCE = 20  # webhooks taken together
 BEING_READ_SECONDS = 0.5  # a read takes less, as a rule

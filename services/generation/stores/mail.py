@@ -20,12 +20,12 @@ class SqlInbox:
         self._bell = bell
 
     async def strangers(self) -> int:
-        """See ports."""
+        """See letterbox."""
         async with self._database.read() as connection:
             return await inbox.strangers(connection)
 
     async def keep(self, callback: Callback) -> bool:
-        """See ports."""
+        """See letterbox."""
         async with self._database.write() as connection:
             new = await inbox.add(connection, callback)
             await failpoints.reach("inbox.before_commit")
@@ -36,18 +36,18 @@ class SqlInbox:
         return new
 
     async def take(self, limit: int) -> Sequence[Callback]:
-        """See ports."""
+        """See letterbox."""
         async with self._database.write() as connection:
             return await inbox.take(connection, limit)
 
     async def finish(self, callback: Callback, verdict: str) -> None:
-        """See ports."""
+        """See letterbox."""
         async with self._database.write() as connection:
             await inbox.finish(connection, callback.id, verdict)
         metrics.called_back(verdict)
 
     async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
-        """See ports."""
+        """See letterbox."""
         tries = callback.tries if counted else callback.tries - 1
         async with self._database.write() as connection:
             await inbox.postpone(connection, callback, due_in, tries)

@@ -8,11 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
 from services.chassis.database import db_now
+from services.chassis.errors import OutOfRange
 from services.chassis.names import new_id
 from services.generation.model import Event, Generation
 from services.generation.stores import rows
-from services.generation.stores.tables import generation, outbox
+from services.generation.stores.tables import generation, outbox, pruned
 
+STREAM = "outbox"
 # PostgreSQL gives sequences before it commits. The lock makes commit order and sequence order the same, so that a
 # consumer who has read up to n never misses an n - 1 that was committed later.
 ORDER_LOCK = text("SELECT pg_advisory_xact_lock(7316577)")
@@ -35,8 +37,16 @@ EVENTS = (
 
 
 async def following(connection: AsyncConnection, after: int, limit: int) -> Sequence[Event]:
-    """Events with a higher sequence, in order."""
-    return await _read(connection, EVENTS.where(outbox.c.sequence > after).limit(limit))
+    """Events with a higher sequence, in order. Raises OutOfRange when one of them was pruned.
+
+    That is looked up last: what is pruned between two looks of one transaction must not go unnoticed.
+    """
+    found = await _read(connection, EVENTS.where(outbox.c.sequence > after).limit(limit))
+    gone = await connection.scalar(select(pruned.c.through).where(pruned.c.stream == STREAM)) if after else None
+    if gone and after < gone:
+        sentence = "Events after this sequence are deleted by age. Begin at 0, with the oldest that is kept."
+        raise OutOfRange(sentence, "EVENTS_PRUNED", metadata={"pruned_through": str(gone)})
+    return found
 
 
 async def of_generation(connection: AsyncConnection, generation_id: str) -> Sequence[Event]:

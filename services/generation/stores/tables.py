@@ -93,6 +93,7 @@ inbox = Table(
     Column("create_ms", BigInteger, nullable=False),
     UniqueConstraint("attempt_id", "task_id", "code", name="inbox_once"),
     Index("inbox_due", "verdict", "due_ms"),
+    Index("inbox_age", "create_ms"),
 )
 
 outbox = Table(
@@ -105,6 +106,13 @@ outbox = Table(
     Column("create_ms", BigInteger, nullable=False),
     Index("outbox_generation", "generation_id"),
     sqlite_autoincrement=True,  # a sequence is never given twice, even after rows were removed
+)
+
+pruned = Table(  # up to which sequence the outbox was pruned; one row, named like it
+    "pruned",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("through", BigInteger, nullable=False),
 )
 
 # The key pool. A key is named by its print; its value is in no row.

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.chassis.errors import DataLoss
+from services.chassis.errors import DataLoss, Unavailable
 from services.storage.backends import tree
 from services.storage.backends.bucket import Bucket
 from services.storage.backends.draft import DraftFile, drafted
@@ -16,6 +16,7 @@ from services.storage.model import UNLABELLED, Label, Listed, Stat
 from services.storage.ports import DRAFT_SECONDS, Draft
 from services.storage.settings import StorageSettings
 
+NEVER = float("-inf")
 PING_SECONDS = 30.0  # a listing costs money: each tells for so long that the bucket works
 R = TypeVar("R")
 
@@ -28,7 +29,7 @@ class S3Objects:
         self._spool = settings.spool_dir.absolute()
         self._direct = settings.storage_s3_direct_uploads
         self._threads = ThreadPoolExecutor(settings.storage_s3_connections, "s3")
-        self._worked = -PING_SECONDS
+        self._worked = NEVER
         self._pinging: asyncio.Future[None] | None = None
 
     def close(self) -> None:
@@ -116,7 +117,11 @@ class S3Objects:
             raise DataLoss("The object's bytes are gone from the bucket. Tell the operator.", metadata={"key": key})
 
     async def _run(self, work: Callable[..., R], *args: Any) -> R:
-        result = await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+        except Unavailable:
+            self._worked = NEVER
+            raise
         self._worked = time.monotonic()
         return result
 

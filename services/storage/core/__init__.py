@@ -2,5 +2,6 @@
 
 from services.storage.core.objects import Objects
 from services.storage.core.uploads import Uploads
+from services.storage.core.variants import Variants
 
-__all__ = ["Objects", "Uploads"]
+__all__ = ["Objects", "Uploads", "Variants"]

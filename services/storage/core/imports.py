@@ -21,6 +21,7 @@ class Imports:
         store: ObjectStore,
         fetcher: Fetcher,
         intake: Intake,
+        *,
         make_keys: keys.Keys,
         max_bytes: int,
     ) -> None:

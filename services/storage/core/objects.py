@@ -12,7 +12,6 @@ from services.storage.core.register import register
 from services.storage.model import Cursor, Filter, ImportOrder, Page, Source, StoredObject, UploadSpec
 from services.storage.ports import Backend, Fetchers, ObjectStore
 
-
 MAX_DERIVED = 1000  # far above the presets; signed ones beyond that stay until the next look for orphans
 
 
@@ -25,7 +24,10 @@ class Limits:
 
 
 class Objects:
-    """The stored objects. own_key tells the key that a URL of ours names, or an empty string."""
+    """The stored objects.
+
+    own_key tells the key that a URL of ours names, or an empty string; on_upload hears of each upload once it is kept.
+    """
 
     def __init__(
         self,
@@ -36,17 +38,21 @@ class Objects:
         limits: Limits,
         *,
         own_key: Callable[[str], str],
+        on_upload: Callable[[StoredObject], None],
         clock: keys.Clock,
     ) -> None:
         self._backend = backend
         self._store = store
         self._limits = limits
         self._own_key = own_key
+        self._on_upload = on_upload
         self._keys = keys.Keys(clock)
         self._fetchers = fetchers
         self._intake = intake
-        self._imports = Imports(backend, store, fetchers.imports, intake, self._keys, limits.result_bytes)
-        self._copies = Imports(backend, store, fetchers.copies, intake, self._keys, limits.result_bytes)
+        self._imports, self._copies = (
+            Imports(backend, store, fetcher, intake, make_keys=self._keys, max_bytes=limits.result_bytes)
+            for fetcher in (fetchers.imports, fetchers.copies)
+        )
 
     async def upload(self, spec: UploadSpec, chunks: AsyncIterator[bytes]) -> StoredObject:
         """Keep a file that a client sends.
@@ -61,7 +67,9 @@ class Objects:
         async with self._backend.draft() as draft:
             await pour(chunks, draft, min(spec.max_bytes or limit, limit))
             async with self._intake.cleaned(draft) as picture:
-                return await self._kept(spec, picture, self._keys.new(prefix, picture.kind))
+                uploaded = await self._kept(spec, picture, self._keys.new(prefix, picture.kind))
+        self._on_upload(uploaded)
+        return uploaded
 
     async def _kept(self, spec: UploadSpec, picture: Picture, key: str) -> StoredObject:
         new = StoredObject(

@@ -10,18 +10,29 @@ from pathlib import Path
 import structlog
 
 from services.chassis import failpoints
-from services.chassis.errors import DataLoss, FailedPrecondition, KawaiiError, NotFound
+from services.chassis.errors import FailedPrecondition, InvalidArgument, KawaiiError, NotFound, Unavailable
+from services.chassis.names import is_key
 from services.storage.core import keys
 from services.storage.core.flights import Flights
 from services.storage.core.intake import CHUNK_BYTES, pour
 from services.storage.core.recipes import THUMBNAIL, Recipes
 from services.storage.core.register import register
-from services.storage.model import PICTURE_TYPES, PictureType, Recipe, Source, StoredObject, VariantWish
-from services.storage.ports import Backend, Draft, ObjectStore, Studio
+from services.storage.model import (
+    PICTURE_TYPES,
+    Derivative,
+    PictureType,
+    Recipe,
+    Source,
+    Stat,
+    StoredObject,
+    VariantWish,
+)
+from services.storage.ports import Backend, ObjectStore, Studio
 
 SWEEP_SECONDS = 60.0  # how late a thumbnail may be whose making was cut short
 SWEEP_BACK_MS = 24 * 3600 * 1000  # how long it is tried; a picture that cannot be made smaller now never will be
 SWEEP_BATCH = 100
+MAX_NOTED = 10_000  # older notes fall out and are found by a sweep
 
 logger = structlog.get_logger()
 
@@ -46,7 +57,7 @@ class Variants:
         self._max_bytes = max_bytes
         self._clock = clock
         self._flights = Flights[StoredObject]()
-        self._thumbless: deque[str] = deque()
+        self._thumbless = deque[str](maxlen=MAX_NOTED)
         self._bell = asyncio.Event()
 
     async def make(self, key: str, wish: VariantWish) -> StoredObject:
@@ -64,7 +75,7 @@ class Variants:
         if key.startswith(f"{keys.VARIANTS}/"):
             return original
         target = keys.variant(key, recipe)
-        if len(target) > keys.MAX_LENGTH:
+        if not is_key(target):
             raise FailedPrecondition("The picture's name is too long for variants.")
         return await self._made(original, recipe, target)
 
@@ -106,11 +117,56 @@ class Variants:
 
     async def _make(self, original: StoredObject, recipe: Recipe, target: str) -> StoredObject:
         async with self._at_hand(original) as path:
-            content = await self._studio.derive(path, _kind_of(original), recipe)
+            made = await self._studio.derive(path, _kind_of(original), recipe)
         await failpoints.reach("thumb.mid")
         async with self._backend.draft() as draft:
-            await pour(_sliced(content), draft, self._max_bytes)
-            new = await self._described(original, recipe, target, draft)
+            await pour(_sliced(made.content), draft, self._max_bytes)
+            new = _object(target, recipe.kind, made, Stat(draft.size, draft.sha256))
             if not await self._backend.put(target, draft, new.label):
-                raise DataLoss("Another file lies where this variant belongs.", metadata={"key": target})
+                new = _object(target, recipe.kind, made, await self._left_there(target))
         return await register(self._backend, self._store, new)
+
+    async def _left_there(self, target: str) -> Stat:
+        """What another version of our codecs put there before its row was written; it serves as well."""
+        if stat := await self._backend.stat(target):
+            return stat
+        raise Unavailable("The variant changed hands at this moment. Try again.", retry_after=1)
+
+    @asynccontextmanager
+    async def _at_hand(self, original: StoredObject) -> AsyncIterator[Path]:
+        """A file of this machine with the bytes of an object: its own, or a copy for as long as it is needed."""
+        if path := await self._backend.path(original.key):
+            yield path
+            return
+        async with self._backend.draft() as draft:
+            await pour(self._backend.read(original.key, 0, 0), draft, original.size)
+            yield draft.path
+
+
+def _object(key: str, kind: PictureType, made: Derivative, stat: Stat) -> StoredObject:
+    return StoredObject(
+        key=key,
+        content_type=kind.content_type,
+        size=stat.size,
+        sha256=stat.sha256,
+        source=Source.VARIANT,
+        width=made.width,
+        height=made.height,
+    )
+
+
+def _kind_of(original: StoredObject) -> PictureType:
+    """The type of a stored picture, as its row tells.
+
+    Raises:
+        InvalidArgument: INVALID_IMAGE, it is none of ours.
+    """
+    for kind in PICTURE_TYPES:
+        if kind.content_type == original.content_type:
+            return kind
+    raise InvalidArgument("The stored file is not a picture that can be made smaller.", "INVALID_IMAGE")
+
+
+async def _sliced(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), CHUNK_BYTES):
+        yield content[start : start + CHUNK_BYTES]

@@ -5,7 +5,7 @@ Sources: PNG (W3C, third edition), JPEG (ITU T.81 annex B), GIF89a, and the WebP
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from mmap import mmap
 
@@ -114,7 +114,7 @@ def _jpeg(data: Data) -> Iterator[Part]:
         at = following.end()
 
 
-def _one_jpeg(data: Data, at: int) -> Iterator[Part]:
+def _one_jpeg(data: Data, at: int) -> Generator[Part, None, int]:
     marker = 0
     while marker != EOI:
         _require(data[at : at + 1] == b"\xff")

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from services.chassis.errors import InvalidArgument, KawaiiError, Unavailable
-from services.storage.model import Edit, PictureFacts, PictureType, Recipe
+from services.storage.model import Derivative, Edit, PictureFacts, PictureType, Recipe
 from services.storage.pictures import wire
 from services.storage.settings import StorageSettings
 
@@ -108,11 +108,11 @@ class Workshop:
             at += size
         return PictureFacts(**head, edits=tuple(edits))
 
-    async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> bytes:
+    async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> Derivative:
         """See ports."""
         job = {"do": "derive", "path": str(path), "extension": kind.extension, "box": [recipe.width, recipe.height]}
-        _, body = await self._do(job | {"target": recipe.kind.extension, "quality": recipe.quality})
-        return body
+        head, content = await self._do(job | {"target": recipe.kind.extension, "quality": recipe.quality})
+        return Derivative(content, head["width"], head["height"])
 
     async def close(self) -> None:
         """End every worker."""
@@ -152,11 +152,12 @@ class Workshop:
         return answer
 
     def _waked(self) -> Worker | None:
-        if not self._idle:
-            return None
-        worker, timer = self._idle.pop()
-        timer.cancel()
-        return worker
+        while self._idle:
+            worker, timer = self._idle.pop()
+            timer.cancel()
+            if worker.process.returncode is None:
+                return worker
+        return None
 
     async def _hired(self) -> Worker:
         limits = str(self._settings.picture_memory_bytes), str(self._settings.picture_cpu_seconds)

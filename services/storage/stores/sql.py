@@ -15,7 +15,9 @@ from sqlalchemy import (
     Text,
     and_,
     delete,
+    func,
     insert,
+    literal,
     or_,
     select,
     tuple_,
@@ -42,6 +44,9 @@ OBJECTS = Table(
     Column("original_name", Text),
     Column("source_uri", Text),
     Column("create_ms", BigInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("thumb_hash", Text),
     Column("import_digest", String(64)),
 )
 LINKS = Table(
@@ -53,6 +58,8 @@ LINKS = Table(
     Column("original_name", Text),
     Column("expire_ms", BigInteger),
 )
+ARTWORKS, THUMBS, THUMB_ENDING = "artworks/original/", "artworks/thumb/", ".webp"  # how core.keys pairs them
+UUID_LENGTH = 36
 FIELDS = [column for column in OBJECTS.c if column.name != "import_digest"]  # in StoredObject's order
 
 
@@ -130,6 +137,16 @@ class SqlObjects:
         async with self._database.read() as connection:
             rows = await connection.execute(newest.limit(limit))
             return tuple(StoredObject(*row) for row in rows)
+
+    async def without_thumb(self, since_ms: int, limit: int) -> tuple[str, ...]:
+        """Match each artwork with the thumbnail that bears its UUID."""
+        thumbs = OBJECTS.alias()
+        uuid = func.substr(OBJECTS.c.key, len(ARTWORKS) + 1, UUID_LENGTH)
+        made = select(thumbs.c.key).where(thumbs.c.key == literal(THUMBS) + uuid + THUMB_ENDING)
+        wanted = [*_matches(Filter(ARTWORKS)), OBJECTS.c.create_ms >= since_ms, ~made.exists()]
+        newest = select(OBJECTS.c.key).where(*wanted).order_by(OBJECTS.c.create_ms.desc()).limit(limit)
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(newest)).scalars())
 
     async def correct(self, key: str, stat: Stat) -> StoredObject | None:
         """Write what the bytes are."""

@@ -77,7 +77,7 @@ def test_a3_a_failed_record_says_so_in_every_way_the_front_end_looks(town: Town,
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, STATUS])
 def test_the_id_is_ours_or_the_provider_s(town: Town, told: Told, done: tuple[str, str], path: str) -> None:
-    theirs = town.bills("a finished picture for the contract")[0]["taskId"]
+    theirs = town.bills("a finished picture for the contract")[0]["task_id"]
 
     assert read(town, told, path, theirs) == read(town, told, path, done[0])
 

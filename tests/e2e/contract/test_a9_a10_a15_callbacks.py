@@ -28,7 +28,7 @@ def shapes(task: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("path", PATHS)
 def test_every_shape_is_answered_200_also_twice_and_believed_by_nobody(town: Town, told: Told, path: str) -> None:
     task = town.order(f"a cat that is lied about at {path} sim:slow:2")
-    theirs = str(until(lambda: town.bills(f"a cat that is lied about at {path} sim:slow:2") or None)[0]["taskId"])
+    theirs = str(until(lambda: town.bills(f"a cat that is lied about at {path} sim:slow:2") or None)[0]["task_id"])
     for body in shapes(theirs) * 2:
         assert told(town.post(path, body)) == TAKEN
 

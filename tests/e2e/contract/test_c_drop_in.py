@@ -147,7 +147,7 @@ def test_c17_a_duplicate_share_answers_the_first(town: Town) -> None:
 
 
 def test_c18_every_status_route_takes_the_provider_s_id_too(town: Town, done: tuple[str, str]) -> None:
-    theirs = town.bills("a finished picture for the contract")[0]["taskId"]
+    theirs = town.bills("a finished picture for the contract")[0]["task_id"]
     for path in STATUSES:
         ours = town.http.get(path, params={"taskId": done[0]}).raise_for_status().json()
         assert town.http.get(path, params={"taskId": theirs}).raise_for_status().json() == ours

@@ -43,6 +43,15 @@ async def test_a_service_that_is_down_is_named_and_nothing_else(
     assert await health(client) == {**WELL, "ok": False, part: False}
 
 
+async def test_storage_whose_bucket_is_away_is_no_storage(client: httpx.AsyncClient, town: Town) -> None:
+    await town.bucket.take_away()
+    config = (await client.get("/api/check-r2-config")).json()["r2Config"]
+
+    assert await health(client) == {**WELL, "ok": False, "r2Storage": False}
+    assert (config["uploadBucketConfigured"], config["afterimageBucketConfigured"]) == (False, False)
+    assert (await client.get("/readyz")).status_code == 200
+
+
 async def test_without_generation_nothing_is_known_of_the_keys(client: httpx.AsyncClient, town: Town) -> None:
     await town.stop("generation")
 

@@ -233,18 +233,6 @@ async def test_a_task_of_another_order_is_not_adopted(town: Town) -> None:
     assert (await town.store.get(other.task_id)).id == other.id
 
 
-async def test_a_second_task_for_one_attempt_is_set_aside(town: Town) -> None:
-    generation = await running(town)
-    token = town.provider.submits[-1].token
-    town.provider.records["task2"] = Drawn((URI,))
-    async with town.delivering():
-        await town.callback("task2", token)
-        await settled(town)
-
-    assert await verdicts(town) == ["foreign"]
-    assert (await town.store.get(generation.id)).task_id == generation.task_id
-
-
 async def test_one_poisoned_callback_does_not_stop_its_neighbours(town: Town) -> None:
     poisoned, token = await lost(town)
     generation, good = await lost(town)

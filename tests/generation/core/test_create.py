@@ -1,12 +1,15 @@
 """A create waits a moment for the provider's definite answer: it tells a refusal, and never more than it knows."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
 
+from services.chassis import context
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
+from services.generation.core.counter import ANSWER_SECONDS
 from services.generation.model import Draft, State
 from services.generation.ports import Page
 from tests.generation.town import DRAFT, Connected, Submit, Town, answering, unreachable
@@ -208,3 +211,28 @@ async def test_every_attempt_has_a_token_of_its_own(town: Town) -> None:
         assert attempt
         assert len(secret) >= 32
         assert secret not in repr(attempt)
+
+
+async def test_a_create_waits_no_longer_than_its_caller(town: Town) -> None:
+    """A caller who is told DEADLINE_EXCEEDED has an order it does not know of."""
+    token = context.deadline.set(time.monotonic() + ANSWER_SECONDS + 0.05)
+    async with asyncio.timeout(LONG_WAIT / 2):
+        created = await patient(town).generations.create(DRAFT, "")
+    context.deadline.reset(token)
+
+    assert created.state is State.READY
+
+
+async def test_a_digest_stands_for_the_order_it_was_made_of(town: Town) -> None:
+    """A picture given in the request is stored anew each time, so the order has another URL each time."""
+    order = replace(DRAFT, image_uris=("https://example.org/first.png",))
+    first = await town.generations.create(order, "key", request_digest="digest")
+    again = await town.generations.create(
+        replace(order, image_uris=("https://example.org/b.png",)), "key", "", "digest"
+    )
+
+    assert (again.id, again.joined, again.draft.image_uris) == (first.id, True, order.image_uris)
+    with pytest.raises(AlreadyExists):
+        await town.generations.create(order, "key", request_digest="another")
+    with pytest.raises(InvalidArgument):
+        await town.generations.create(order, "key", request_digest="x" * 256)

@@ -1,9 +1,12 @@
 """A provider's temporary URL becomes a direct link while the provider has the picture; any other URL stays as it is."""
 
+import time
+
 import pytest
 
 from services.chassis.errors import InvalidArgument, NotFound, Unavailable
 from services.generation.answers import Gone, Later
+from services.generation.core.links import LINK_SECONDS, Link
 from tests.generation.town import Town
 
 URI, FRESH = "https://temporary.example/a.png", "https://fresh.example/a.png"
@@ -21,19 +24,19 @@ async def test_a_temporary_url_becomes_a_direct_link(town: Town, *, named: bool)
     identifier = await task(town)
     town.provider.links[URI] = FRESH
 
-    assert await town.links.create(URI, identifier if named else "") == FRESH
+    assert (await town.links.create(URI, identifier if named else "")).uri == FRESH
 
 
 async def test_the_providers_own_id_will_do(town: Town) -> None:
     await task(town)
     town.provider.links[URI] = FRESH
 
-    assert await town.links.create(URI, "task1") == FRESH
+    assert (await town.links.create(URI, "task1")).uri == FRESH
 
 
 @pytest.mark.parametrize("uri", ["https://example.org/a.png", "http://localhost:8080/files/uploads/a.png"])
 async def test_any_other_url_stays_as_it_is(town: Town, uri: str) -> None:
-    assert await town.links.create(uri, "") == uri
+    assert await town.links.create(uri, "") == Link(uri)
 
 
 @pytest.mark.parametrize("uri", ["/files/a.png", "", "https://[::1", "http://169.254.169.254/", "http://localhost/a"])
@@ -78,3 +81,13 @@ async def test_without_a_working_key_there_is_no_link(town: Town) -> None:
 
     with pytest.raises(Unavailable):
         await town.links.create(URI, "")
+
+
+async def test_a_link_says_until_when_it_works(town: Town) -> None:
+    """Twenty minutes (kie.md 5.2); a URL that is returned as it came has no end that we know."""
+    town.provider.links[URI] = FRESH
+    before = time.time()
+    link = await town.links.create(URI, "")
+
+    assert before + LINK_SECONDS <= link.expire_ms / 1000 + 0.001 <= time.time() + LINK_SECONDS + 0.001
+    assert LINK_SECONDS == 20 * 60

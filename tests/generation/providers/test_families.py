@@ -1,12 +1,13 @@
 """Each family asks in its own words and at its own addresses; every row of the model table can be asked."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from services.generation.answers import Accepted, Gone, Later
+from services.generation.answers import Accepted, Foreign, Gone, Later
 from services.generation.core.orders import checked
 from services.generation.keyring import Key
 from services.generation.model import Draft
@@ -151,6 +152,49 @@ async def test_a_link_is_asked_for_where_kie_gives_it(family: str, task: str, li
     assert link == "https://r2.example/x"
     assert upstream.requests[0].line == line
     assert orjson.loads(upstream.requests[0].body) == body
+
+
+def golden(family: str) -> dict[str, Any]:
+    """A real record of an order for "a cat"."""
+    cases = orjson.loads((Path(__file__).parents[1] / "golden" / f"{family}.json").read_bytes())
+    record: dict[str, Any] = cases[0]["reply"]
+    return record
+
+
+@pytest.mark.parametrize("family", CALLBACK_KINDS)
+@pytest.mark.parametrize(
+    ("prompt", "known"), [("a cat", True), (" a  cat\n", True), ("a dog", False), ("a cat, please", False)]
+)
+async def test_a_record_shows_whether_it_is_of_this_order(family: str, prompt: str, *, known: bool) -> None:
+    """Both spellings of the Market's `param`, and `paramJson` of the others, quote the prompt (reliability.md K13)."""
+    draft = order(model=next(spec.id for spec in MODELS.values() if spec.family == family), prompt=prompt)
+    async with Upstream(reply(golden(family))) as upstream, open_kie(upstream.url) as kie:
+        record = await make_providers(kie)[family].recognise("t", draft, KEY)
+
+    assert isinstance(record, Foreign) is not known
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [None, "", "not JSON", "[]", "{}", '{"prompt": 7}', '{"input": 7}', {}, 7, {"input": {"image": "x"}}, "[" * 2000],
+)
+@pytest.mark.parametrize("family", CALLBACK_KINDS)
+async def test_a_record_that_quotes_no_prompt_is_believed(family: str, quoted: Any) -> None:
+    record = golden(family)
+    record["data"].update(param=quoted, paramJson=quoted)
+    draft = order(model=next(spec.id for spec in MODELS.values() if spec.family == family))
+    async with Upstream(reply(record)) as upstream, open_kie(upstream.url) as kie:
+        assert not isinstance(await make_providers(kie)[family].recognise("t", draft, KEY), Foreign)
+
+
+@pytest.mark.parametrize("input_", [{"prompt": "a dog"}, '{"prompt": "a dog"}'])
+async def test_the_markets_input_may_be_text_or_object(input_: Any) -> None:
+    record = golden("market-jobs")
+    record["data"]["param"] = orjson.dumps({"model": "z-image", "input": input_}).decode()
+    async with Upstream(reply(record)) as upstream, open_kie(upstream.url) as kie:
+        seen = await make_providers(kie)["market-jobs"].recognise("t", order(model="z-image"), KEY)
+
+    assert isinstance(seen, Foreign)
 
 
 @pytest.mark.parametrize(

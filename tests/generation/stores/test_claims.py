@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from services.generation.model import State
+from services.generation.model import Output, State
 from services.generation.ports import Change, FenceLost, GenerationStore
-from tests.generation.builders import attempt_for, ordered
+from tests.generation.builders import attempt_for, brought, ordered
 from tests.generation.waiting import eventually
 
 READY = [State.READY]
@@ -136,3 +136,16 @@ async def test_a_claim_of_nothing_takes_nothing(store: GenerationStore) -> None:
 
     assert await store.claim(READY, 0, 60) == []
     assert len(await store.claim(READY, 10, 60)) == 1
+
+
+async def test_a_hold_is_of_one_holder_in_any_state(store: GenerationStore) -> None:
+    done = await brought(store, State.SUCCEEDED)
+    held = await store.hold(done, 60)
+
+    assert (held.state, held.fence) == (State.SUCCEEDED, done.fence + 1)
+    for stale in (done, held):
+        with pytest.raises(FenceLost):
+            await store.hold(stale, 60)
+    touched = await store.touch(held, Change(outputs=(Output(0, "https://temporary.example/a.png"),)))
+    assert (touched.state, len(touched.outputs)) == (State.SUCCEEDED, 1)
+    assert (await store.hold(touched, 60)).fence == held.fence + 1

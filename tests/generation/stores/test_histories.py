@@ -16,7 +16,7 @@ from services.chassis.database import Database
 from services.chassis.engines import make_engine
 from services.chassis.migrations import migrate
 from services.generation.bell import Bell
-from services.generation.model import FINAL, MOVES, RETRYABLE, UNANSWERED, Generation, State
+from services.generation.model import FINAL, MOVES, RESULTLESS, RETRYABLE, UNANSWERED, Generation, State
 from services.generation.ports import FenceLost
 from services.generation.stores.sql import SqlStore
 from tests.generation.builders import attempt_for, new
@@ -143,6 +143,18 @@ class Histories(RuleBasedStateMachine):
             )
         return self.run(self.store.get(held.id))
 
+    @rule(held=held, named=attempts)
+    def deliver(self, held: Generation, named: tuple[str, str]) -> None:
+        """Pictures of a task that nobody waited for."""
+        reference = self.known[held.id]
+        if named[0] != held.id or not named[1] or held.state not in RESULTLESS:
+            return
+        task = reference.past.get(named[1], f"late-{named[1]}")
+        if self.succeeds(self.store.deliver(held, named[1], task, ()), fresh=reference.holds(held)):
+            reference.past[named[1]] = task
+            reference.state, reference.fence = State.STORING, reference.fence + 1
+            reference.task, reference.attempt = task, named[1]
+
     def succeeds(self, work: Coroutine[Any, Any, object], *, fresh: bool) -> bool:
         """Runs a fenced change, which must apply exactly when what is held is fresh and the move is legal."""
         try:
@@ -165,7 +177,8 @@ class Histories(RuleBasedStateMachine):
             now = event.generation.state
             before = last.get(event.generation.id, now)
             again = before in RETRYABLE and now is State.READY
-            assert now is before or now in MOVES[before] or again
+            late = before in RESULTLESS and now is State.STORING
+            assert now is before or now in MOVES[before] or again or late
             last[event.generation.id] = now
         assert last == {identifier: reference.state for identifier, reference in self.known.items()}
 

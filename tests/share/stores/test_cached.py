@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
-from redis import Redis
 from sqlalchemy import delete
 
 from services.chassis.cache import Cache
@@ -19,21 +18,13 @@ from services.share.stores.slot import MAX_CHANGES
 from services.share.stores.sql import SqlShares
 from services.share.stores.tables import share as table
 from tests.share.conftest import unheard
+from tests.share.valkeys import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 NOW_MS = 7  # what the statistics are stamped with
 FRESHNESS = Freshness(record=60, list=60, latest=600, total=10, stats=60)
-
-
-class Valkey(Protocol):
-    """What the tests do to the server."""
-
-    redis: Redis
-
-    def start(self) -> None: ...
-    def kill(self) -> None: ...
 
 
 @pytest.fixture

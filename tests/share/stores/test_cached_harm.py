@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from itertools import count
-from typing import Protocol
 
 import pytest
-from redis import Redis
 
 from services.chassis.cache import Cache
 from services.chassis.database import Database
@@ -14,21 +12,13 @@ from services.share.ports import Clock
 from services.share.stores.cached import CachedShares, Freshness
 from services.share.stores.sql import SqlShares
 from tests.share.conftest import unheard
+from tests.share.valkeys import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 NOW_MS = 7  # what the statistics are stamped with
 FRESHNESS = Freshness(record=60, list=60, latest=600, total=10, stats=60)
-
-
-class Valkey(Protocol):
-    """What the tests do to the server."""
-
-    redis: Redis
-
-    def start(self) -> None: ...
-    def kill(self) -> None: ...
 
 
 @pytest.fixture

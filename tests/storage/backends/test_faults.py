@@ -1,12 +1,11 @@
 """Writers that die and disks that fail, as real processes: no torn object, no false word, and the next one works."""
 
 import asyncio
-import os
 import random
 import shutil
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from services.storage.backends import BACKENDS
 from services.storage.ports import Backend
 from services.storage.settings import StorageSettings
+from tests.storage.buckets import environment_of
 from tests.storage.samples import picture
 
 ROOT = Path(__file__).parents[3]
@@ -25,24 +25,12 @@ TRACED = "write,fsync,linkat,mkdirat"
 FAILURES = 24  # how far into its work each kind of call fails; later ones are never reached
 
 
-def environment(place: StorageSettings) -> Mapping[str, str]:
-    """The settings of a place as a process reads them."""
-    return os.environ | {
-        "DATA_DIR": str(place.data_dir),
-        "STORAGE_MODE": place.storage_mode,
-        "STORAGE_S3_ENDPOINT": place.storage_s3_endpoint,
-        "STORAGE_S3_BUCKET": place.storage_s3_bucket,
-        "STORAGE_S3_ACCESS_KEY_ID": place.storage_s3_access_key_id.get_secret_value(),
-        "STORAGE_S3_SECRET_ACCESS_KEY": place.storage_s3_secret_access_key.get_secret_value(),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'protos/gen'}",
-    }
-
-
 @asynccontextmanager
 async def writer(place: StorageSettings, seed: int) -> AsyncIterator[Process]:
     """A process that waits for its word; it has ended when the context has."""
     program = (sys.executable, "-m", "tests.storage.backends.writer", place.storage_mode, KEY, str(seed), str(SIZE))
-    process = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment(place))
+    environment = environment_of(place) | {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos/gen'}"}
+    process = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment)
     assert process.stdout
     try:
         assert await process.stdout.readline() == b"ready\n"

@@ -97,11 +97,27 @@ async def test_a_copy_without_any_name_gets_a_key_of_its_own(objects: Objects, r
     assert found.source == "import"
 
 
+async def test_a_task_s_url_is_imported_once_whatever_it_is_called(
+    objects: Objects, remote: Remote, store: SqlObjects
+) -> None:
+    source = remote.put("/r.png", ok(picture()))
+    first = await objects.import_(ImportOrder(source, file_name="a.png", task_id="kie-77"))
+    again = await objects.import_(ImportOrder(source, file_name="b.png", task_id="kie-77"))
+    other = await objects.import_(ImportOrder(source, task_id="kie-78"))
+
+    assert first == again
+    assert (first.key, first.generation_id, first.index) == ("generated/a.png", "kie-77", None)
+    assert other.key.startswith("generated/generated_kie-78_")
+    assert await store.list(Filter(generation_id="kie-77"), None, 10) == (first,)
+    assert remote.visits == ["/r.png", "/r.png"]
+
+
 async def test_a_url_of_ours_is_answered_without_a_fetch(objects: Objects, remote: Remote, store: SqlObjects) -> None:
     first = await objects.import_(ImportOrder(remote.put("/r.png", ok(picture())), "gen_a"))
     ours = "https://site.example/files/generated/gen_a/0.png"
 
-    assert await objects.import_(ImportOrder(ours, "gen_b")) == first
+    for spelling in (ours, f"{ours}?v=2", ours.replace("https://site.example", "HTTP://SITE.example:80")):
+        assert await objects.import_(ImportOrder(spelling, "gen_b")) == first
     assert len(await store.list(Filter(), None, 10)) == 1
     with pytest.raises(NotFound):
         await objects.import_(ImportOrder("https://site.example/files/generated/gen_z/0.png"))

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import certifi
-import grpc
 import httpx
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb

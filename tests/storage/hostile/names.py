@@ -1,4 +1,4 @@
-"""A name server that answers by script: differently at each look-up, in mixed families, or with names that lead inside."""
+"""A name server that answers by script: differently at each look-up, in mixed families, with names that lead inside."""
 
 import socket
 import struct

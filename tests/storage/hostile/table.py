@@ -128,12 +128,11 @@ def _tricks() -> Iterator[Row]:
         "http://[public.example]/a.png",
         "http://pub\tlic.example/a.png",
         "http://public.example/a\r\nHost: inside.example",
-        "http://public.example/ a.png",
         "http://public%2eexample/a.png",
         "http://127.0.0.1%2f@public.example/a.png",
         "http://①②⑦.⓪.⓪.①/a.png",
         "http://127。0。0。1/a.png",
-        "http://ｌｏｃａｌｈｏｓｔ/a.png",
+        "http://\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54/a.png",
         "http://[fe80::1%25lo]/a.png",
         "http://1.2.3.4.5/a.png",
         "http://public..example/a.png",
@@ -158,7 +157,7 @@ def _trips() -> Iterator[Row]:
     ]
     others = ["http://inside.example/", "//mixed.example/", "file:///etc/passwd", "gopher://public.example:22/_x"]
     others += ["http://public.example:6379/", "http://user@public.example/a.png", f"http://{OWN_HOST}/a.png"]
-    others += ["http://r0.rebind.example/a.png", "http://0x7f.1/", "http://2852039166/"]
+    others += ["http://0x7f.1/", "http://2852039166/"]
     for target in inside + others:
         yield Row("X4", f"http://public.example/bounce?to={quote(target, safe='')}", "trip")
     yield Row("X4", "http://public.example/round", "trip")

@@ -147,7 +147,7 @@ class TimelineEntry(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What kind of thing: state, attempt, answer or webhook."""
+    """What kind of thing: state, attempt, answer, webhook, or reminder (ours, of a task that is not awaited)."""
     text: _builtins.str
     """In words, without prompts, keys or tokens."""
     @_builtins.property

@@ -110,7 +110,8 @@ class GenerationAdminServiceServicer:
 
     def AdoptTask(self, request, context):
         """AdoptTask gives an attempt whose answer was lost the task that the provider's own pages show for it.
-        The provider must show the task to the attempt's account, and no other attempt may own it.
+        The provider must show the task to the attempt's account, and no other attempt may own it. When the provider's
+        record quotes another prompt than the attempt's, it is FAILED_PRECONDITION (reason PROMPT_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

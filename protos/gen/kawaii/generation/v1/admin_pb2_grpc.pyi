@@ -47,7 +47,8 @@ class GenerationAdminServiceStub:
     """ExplainGeneration returns the whole timeline of a generation: states, attempts, webhooks."""
     AdoptTask: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AdoptTaskRequest, _admin_pb2.AdoptTaskResponse]
     """AdoptTask gives an attempt whose answer was lost the task that the provider's own pages show for it.
-    The provider must show the task to the attempt's account, and no other attempt may own it.
+    The provider must show the task to the attempt's account, and no other attempt may own it. When the provider's
+    record quotes another prompt than the attempt's, it is FAILED_PRECONDITION (reason PROMPT_MISMATCH).
     """
 
 @_typing.type_check_only
@@ -69,7 +70,8 @@ class GenerationAdminServiceAsyncStub(GenerationAdminServiceStub):
     """ExplainGeneration returns the whole timeline of a generation: states, attempts, webhooks."""
     AdoptTask: _aio.UnaryUnaryMultiCallable[_admin_pb2.AdoptTaskRequest, _admin_pb2.AdoptTaskResponse]  # type: ignore[assignment]
     """AdoptTask gives an attempt whose answer was lost the task that the provider's own pages show for it.
-    The provider must show the task to the attempt's account, and no other attempt may own it.
+    The provider must show the task to the attempt's account, and no other attempt may own it. When the provider's
+    record quotes another prompt than the attempt's, it is FAILED_PRECONDITION (reason PROMPT_MISMATCH).
     """
 
 class GenerationAdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -124,7 +126,8 @@ class GenerationAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.AdoptTaskResponse, _abc.Awaitable[_admin_pb2.AdoptTaskResponse]]:
         """AdoptTask gives an attempt whose answer was lost the task that the provider's own pages show for it.
-        The provider must show the task to the attempt's account, and no other attempt may own it.
+        The provider must show the task to the attempt's account, and no other attempt may own it. When the provider's
+        record quotes another prompt than the attempt's, it is FAILED_PRECONDITION (reason PROMPT_MISMATCH).
         """
 
 def add_GenerationAdminServiceServicer_to_server(servicer: GenerationAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -432,11 +432,16 @@ class CreateGenerationRequest(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     QUOTA_SUBJECT_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The caller's id of this request, at most 255 characters (AIP-155). Empty means every call is a new order."""
     quota_subject: _builtins.str
     """Whom the daily quota counts this order for, for example a client's address, at most 255 characters. Nobody when
     empty. Past the quota the order is RESOURCE_EXHAUSTED (reason RATE_LIMIT, metadata quota_limit) and not stored.
+    """
+    request_digest: _builtins.str
+    """What a repetition of the request_id must repeat, at most 255 characters, for callers that rewrite what they are
+    given before they order, for example store a picture and order with its new URL. The order itself when empty.
     """
     @_builtins.property
     def generation(self) -> Global___Generation:
@@ -448,10 +453,11 @@ class CreateGenerationRequest(_message.Message):
         generation: Global___Generation | None = ...,
         request_id: _builtins.str = ...,
         quota_subject: _builtins.str = ...,
+        request_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "quota_subject", b"quota_subject", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "quota_subject", b"quota_subject", "request_digest", b"request_digest", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -629,7 +635,7 @@ class WatchEventsRequest(_message.Message):
 
     AFTER_SEQUENCE_FIELD_NUMBER: _builtins.int
     after_sequence: _builtins.int
-    """The last sequence already handled; 0 starts at the beginning."""
+    """The last sequence already handled; 0 starts with the oldest event that is kept."""
     def __init__(
         self,
         *,

@@ -145,6 +145,9 @@ class GenerationServiceServicer:
 
     def WatchEvents(self, request, context):
         """WatchEvents streams the outbox in order, from a sequence on, for ever: at least once, so deduplicate by event id.
+        Events are deleted by age (30 days unless configured otherwise). A consumer that is further behind, at its start or
+        later, is told OUT_OF_RANGE (reason EVENTS_PRUNED, metadata pruned_through): it has missed events for good, and goes
+        on from 0, the oldest that is kept, or from pruned_through, after reading the generations it cares about anew.
         No REST mapping: it is for the services above us, which pull facts at their own pace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

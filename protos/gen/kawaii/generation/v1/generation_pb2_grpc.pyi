@@ -58,6 +58,9 @@ class GenerationServiceStub:
     """WatchGeneration sends the generation now and again at each change, and ends after a final state."""
     WatchEvents: _grpc.UnaryStreamMultiCallable[_generation_pb2.WatchEventsRequest, _generation_pb2.Event]
     """WatchEvents streams the outbox in order, from a sequence on, for ever: at least once, so deduplicate by event id.
+    Events are deleted by age (30 days unless configured otherwise). A consumer that is further behind, at its start or
+    later, is told OUT_OF_RANGE (reason EVENTS_PRUNED, metadata pruned_through): it has missed events for good, and goes
+    on from 0, the oldest that is kept, or from pruned_through, after reading the generations it cares about anew.
     No REST mapping: it is for the services above us, which pull facts at their own pace.
     """
     ReceiveCallback: _grpc.UnaryUnaryMultiCallable[_generation_pb2.ReceiveCallbackRequest, _generation_pb2.ReceiveCallbackResponse]
@@ -101,6 +104,9 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """WatchGeneration sends the generation now and again at each change, and ends after a final state."""
     WatchEvents: _aio.UnaryStreamMultiCallable[_generation_pb2.WatchEventsRequest, _generation_pb2.Event]  # type: ignore[assignment]
     """WatchEvents streams the outbox in order, from a sequence on, for ever: at least once, so deduplicate by event id.
+    Events are deleted by age (30 days unless configured otherwise). A consumer that is further behind, at its start or
+    later, is told OUT_OF_RANGE (reason EVENTS_PRUNED, metadata pruned_through): it has missed events for good, and goes
+    on from 0, the oldest that is kept, or from pruned_through, after reading the generations it cares about anew.
     No REST mapping: it is for the services above us, which pull facts at their own pace.
     """
     ReceiveCallback: _aio.UnaryUnaryMultiCallable[_generation_pb2.ReceiveCallbackRequest, _generation_pb2.ReceiveCallbackResponse]  # type: ignore[assignment]
@@ -183,6 +189,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_generation_pb2.Event], _abc.AsyncIterator[_generation_pb2.Event]]:
         """WatchEvents streams the outbox in order, from a sequence on, for ever: at least once, so deduplicate by event id.
+        Events are deleted by age (30 days unless configured otherwise). A consumer that is further behind, at its start or
+        later, is told OUT_OF_RANGE (reason EVENTS_PRUNED, metadata pruned_through): it has missed events for good, and goes
+        on from 0, the oldest that is kept, or from pruned_through, after reading the generations it cares about anew.
         No REST mapping: it is for the services above us, which pull facts at their own pace.
         """
 

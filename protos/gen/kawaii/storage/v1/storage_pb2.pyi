@@ -36,6 +36,9 @@ class Object(_message.Message):
     SOURCE_URI_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    THUMB_HASH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, objects/{key}; the key holds slashes, for example objects/uploads/1700000000000-ab12.png."""
     uri: _builtins.str
@@ -55,7 +58,13 @@ class Object(_message.Message):
     source_uri: _builtins.str
     """The URL it was copied from; empty for uploads."""
     source: _builtins.str
-    """Where it came from: upload, kie-download or import."""
+    """Where it came from: upload, kie-download, import or variant."""
+    width: _builtins.int
+    """Width in pixels, as people see it; 0 for what was stored before pictures were measured."""
+    height: _builtins.int
+    """Height in pixels, as people see it; 0 for what was stored before pictures were measured."""
+    thumb_hash: _builtins.str
+    """ThumbHash (evanw.github.io/thumbhash) in base64, from which pages paint a stand-in; may be empty."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was stored."""
@@ -74,10 +83,13 @@ class Object(_message.Message):
         source_uri: _builtins.str = ...,
         source: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        thumb_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "create_time", b"create_time", "generation_id", b"generation_id", "index", b"index", "name", b"name", "original_name", b"original_name", "sha256", b"sha256", "size_bytes", b"size_bytes", "source", b"source", "source_uri", b"source_uri", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "create_time", b"create_time", "generation_id", b"generation_id", "height", b"height", "index", b"index", "name", b"name", "original_name", b"original_name", "sha256", b"sha256", "size_bytes", b"size_bytes", "source", b"source", "source_uri", b"source_uri", "thumb_hash", b"thumb_hash", "uri", b"uri", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -430,6 +442,48 @@ class DeleteObjectRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteObjectRequest: _TypeAlias = DeleteObjectRequest  # noqa: Y015
+
+@_typing.final
+class CreateVariantRequest(_message.Message):
+    """CreateVariantRequest says which variant is wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBJECT_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    object: _builtins.str
+    """objects/{key} of the original."""
+    width: _builtins.int
+    """Most pixels across; as many as the largest preset when 0."""
+    height: _builtins.int
+    """Most pixels down, counted only with a signature; no bound when 0."""
+    quality: _builtins.int
+    """Quality of the encoder from 30 to 100; 70 when 0."""
+    format: _builtins.str
+    """webp, jpeg or png; webp when empty."""
+    signature: _builtins.str
+    """Permits exactly these values; made by `kawaii storage sign`. Optional."""
+    def __init__(
+        self,
+        *,
+        object: _builtins.str = ...,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        quality: _builtins.int = ...,
+        format: _builtins.str = ...,
+        signature: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "height", b"height", "object", b"object", "quality", b"quality", "signature", b"signature", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateVariantRequest: _TypeAlias = CreateVariantRequest  # noqa: Y015
 
 @_typing.final
 class CreateUploadLinkRequest(_message.Message):

@@ -71,6 +71,11 @@ class StorageServiceStub:
                 request_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.DeleteObjectRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.CreateVariant = channel.unary_unary(
+                '/kawaii.storage.v1.StorageService/CreateVariant',
+                request_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.CreateVariantRequest.SerializeToString,
+                response_deserializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.FromString,
+                _registered_method=True)
         self.CreateUploadLink = channel.unary_unary(
                 '/kawaii.storage.v1.StorageService/CreateUploadLink',
                 request_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.CreateUploadLinkRequest.SerializeToString,
@@ -146,6 +151,16 @@ class StorageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateVariant(self, request, context):
+        """CreateVariant returns a smaller picture of an object, in another format if wished; it is made once and kept.
+        Sizes and qualities are rounded up to presets, unless the request carries a signature of ours for just these.
+        INVALID_IMAGE, IMAGE_TOO_LARGE and STUDIO_BUSY mean that there is none now: show the object itself.
+        No REST mapping: browsers ask the gateway's /api/img.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateUploadLink(self, request, context):
         """CreateUploadLink returns a signed URL to which a client may PUT one file.
         """
@@ -197,6 +212,11 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     servicer.DeleteObject,
                     request_deserializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.DeleteObjectRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateVariant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateVariant,
+                    request_deserializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.CreateVariantRequest.FromString,
+                    response_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.SerializeToString,
             ),
             'CreateUploadLink': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUploadLink,
@@ -399,6 +419,33 @@ class StorageService:
             '/kawaii.storage.v1.StorageService/DeleteObject',
             kawaii_dot_storage_dot_v1_dot_storage__pb2.DeleteObjectRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateVariant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.storage.v1.StorageService/CreateVariant',
+            kawaii_dot_storage_dot_v1_dot_storage__pb2.CreateVariantRequest.SerializeToString,
+            kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.FromString,
             options,
             channel_credentials,
             insecure,

@@ -62,6 +62,12 @@ class StorageServiceStub:
     """ListObjects returns objects by key prefix or by generation, newest first."""
     DeleteObject: _grpc.UnaryUnaryMultiCallable[_storage_pb2.DeleteObjectRequest, _empty_pb2.Empty]
     """DeleteObject removes an object and its bytes. Deleting what is not there is NOT_FOUND."""
+    CreateVariant: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CreateVariantRequest, _storage_pb2.Object]
+    """CreateVariant returns a smaller picture of an object, in another format if wished; it is made once and kept.
+    Sizes and qualities are rounded up to presets, unless the request carries a signature of ours for just these.
+    INVALID_IMAGE, IMAGE_TOO_LARGE and STUDIO_BUSY mean that there is none now: show the object itself.
+    No REST mapping: browsers ask the gateway's /api/img.
+    """
     CreateUploadLink: _grpc.UnaryUnaryMultiCallable[_storage_pb2.CreateUploadLinkRequest, _storage_pb2.UploadLink]
     """CreateUploadLink returns a signed URL to which a client may PUT one file."""
     ConfirmUpload: _grpc.UnaryUnaryMultiCallable[_storage_pb2.ConfirmUploadRequest, _storage_pb2.Object]
@@ -100,6 +106,12 @@ class StorageServiceAsyncStub(StorageServiceStub):
     """ListObjects returns objects by key prefix or by generation, newest first."""
     DeleteObject: _aio.UnaryUnaryMultiCallable[_storage_pb2.DeleteObjectRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """DeleteObject removes an object and its bytes. Deleting what is not there is NOT_FOUND."""
+    CreateVariant: _aio.UnaryUnaryMultiCallable[_storage_pb2.CreateVariantRequest, _storage_pb2.Object]  # type: ignore[assignment]
+    """CreateVariant returns a smaller picture of an object, in another format if wished; it is made once and kept.
+    Sizes and qualities are rounded up to presets, unless the request carries a signature of ours for just these.
+    INVALID_IMAGE, IMAGE_TOO_LARGE and STUDIO_BUSY mean that there is none now: show the object itself.
+    No REST mapping: browsers ask the gateway's /api/img.
+    """
     CreateUploadLink: _aio.UnaryUnaryMultiCallable[_storage_pb2.CreateUploadLinkRequest, _storage_pb2.UploadLink]  # type: ignore[assignment]
     """CreateUploadLink returns a signed URL to which a client may PUT one file."""
     ConfirmUpload: _aio.UnaryUnaryMultiCallable[_storage_pb2.ConfirmUploadRequest, _storage_pb2.Object]  # type: ignore[assignment]
@@ -177,6 +189,18 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """DeleteObject removes an object and its bytes. Deleting what is not there is NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreateVariant(
+        self,
+        request: _storage_pb2.CreateVariantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.Object, _abc.Awaitable[_storage_pb2.Object]]:
+        """CreateVariant returns a smaller picture of an object, in another format if wished; it is made once and kept.
+        Sizes and qualities are rounded up to presets, unless the request carries a signature of ours for just these.
+        INVALID_IMAGE, IMAGE_TOO_LARGE and STUDIO_BUSY mean that there is none now: show the object itself.
+        No REST mapping: browsers ask the gateway's /api/img.
+        """
 
     @_abc_1.abstractmethod
     def CreateUploadLink(

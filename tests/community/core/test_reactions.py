@@ -1,0 +1,160 @@
+"""One row for each person and artwork: counts equal rows, however many ask at once."""
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+
+from services.chassis.errors import FailedPrecondition, NotFound, ResourceExhausted, Unauthenticated
+from services.community.core.reactions import Reactions
+from services.community.house import House
+from services.community.model import Drift, Reaction
+from services.community.model.hotness import HOUR_MS
+from services.community.stores import Stores
+from tests.community.conftest import Clock
+from tests.community.neighbours import Studio
+from tests.community.people import ANN, BOB, drawn, published
+
+LIKE, FAVORITE = Reaction.LIKE, Reaction.FAVORITE
+
+
+async def test_a_repeated_like_counts_once_and_so_does_its_return(house: House) -> None:
+    artwork_id = (await published(house)).artwork.id
+    react = house.reactions.react
+
+    counts = [(await react(BOB, artwork_id, LIKE, wanted=wanted)).like_count for wanted in (True, True, False, False)]
+
+    assert counts == [1, 1, 0, 0]
+
+
+async def test_likes_and_favourites_are_two_things(house: House) -> None:
+    artwork_id = (await published(house)).artwork.id
+
+    await house.reactions.react(BOB, artwork_id, LIKE, wanted=True)
+    await house.reactions.react(ANN, artwork_id, FAVORITE, wanted=True)
+    stands = await house.reactions.react(BOB, artwork_id, FAVORITE, wanted=True)
+
+    assert (stands.like_count, stands.favorite_count, stands.liked, stands.favorited) == (1, 2, True, True)
+    assert stands.hot_score == 5
+
+
+async def test_many_at_once_count_as_many_as_there_are_rows(house: House, stores: Stores) -> None:
+    artwork_id = (await published(house)).artwork.id
+    calls = [
+        house.reactions.react(f"user{number % 5}", artwork_id, kind, wanted=True)
+        for kind in (LIKE, FAVORITE)
+        for number in range(25)
+    ]
+
+    await asyncio.gather(*calls)
+
+    card = await house.artworks.get(ANN, artwork_id)
+    assert (card.artwork.like_count, card.artwork.favorite_count) == (5, 5)
+    assert (await house.office.reconcile(mend=False)) == Drift(1, 0, ())
+
+
+async def test_a_storm_of_likes_and_their_returns_ends_as_the_model_says(house: House) -> None:
+    artworks = [(await published(house, title=f"t{number}")).artwork.id for number in range(5)]
+    dice = random.Random(6)
+
+    async def person(user_id: str) -> Counter[tuple[str, Reaction]]:
+        """Each person acts in order, so the last word on each artwork is known."""
+        wants: dict[tuple[str, Reaction], bool] = {}
+        for _ in range(30):
+            artwork_id, kind, wanted = dice.choice(artworks), dice.choice((LIKE, FAVORITE)), dice.random() < 0.6
+            await house.reactions.react(user_id, artwork_id, kind, wanted=wanted)
+            wants[artwork_id, kind] = wanted
+        return Counter(key for key, wanted in wants.items() if wanted)
+
+    counters = await asyncio.gather(*(person(f"user{number}") for number in range(12)))
+
+    model = sum(counters, Counter[tuple[str, Reaction]]())
+    for artwork_id in artworks:
+        found = (await house.artworks.get(ANN, artwork_id)).artwork
+        assert (found.like_count, found.favorite_count) == (model[artwork_id, LIKE], model[artwork_id, FAVORITE])
+    assert (await house.office.reconcile(mend=False)).amount == 0
+
+
+async def test_wrong_counts_are_found_named_and_mended(house: House, stores: Stores) -> None:
+    right, wrong = (await published(house, title="a")).artwork.id, (await published(house, title="b")).artwork.id
+    await house.reactions.react(BOB, wrong, LIKE, wanted=True)
+    await falsify(stores, wrong)
+
+    looked = await house.office.reconcile(mend=False)
+    mended = await house.office.reconcile(mend=True)
+    after = await house.office.reconcile(mend=False)
+
+    assert looked == mended == Drift(2, 9, (wrong,))
+    assert after == Drift(2, 0, ())
+    assert (await house.artworks.get(ANN, wrong)).artwork.like_count == 1
+    assert (await house.artworks.get(ANN, right)).artwork.like_count == 0
+
+
+async def falsify(stores: Stores, artwork_id: str) -> None:
+    async with stores.works._database.write() as connection:
+        await connection.exec_driver_sql(f"UPDATE artwork SET like_count = 10 WHERE id = '{artwork_id}'")
+
+
+async def test_who_may_react(house: House, studio: Studio) -> None:
+    draft = (await drawn(house, studio)).artwork.id
+    react = house.reactions.react
+
+    with pytest.raises(Unauthenticated):
+        await react("", draft, LIKE, wanted=True)
+    with pytest.raises(NotFound):
+        await react(BOB, draft, LIKE, wanted=True)
+    with pytest.raises(NotFound):
+        await react(BOB, "art_none", LIKE, wanted=True)
+    with pytest.raises(FailedPrecondition) as caught:
+        await react(ANN, draft, LIKE, wanted=True)
+
+    assert caught.value.reason == "NOT_PUBLISHED"
+
+
+@pytest.fixture
+def strict(house: House, stores: Stores, clock: Clock) -> Reactions:
+    """Three changes of a kind in an hour."""
+    return Reactions(house.artworks, stores.reactions, stores.lists, per_hour=3, clock=clock)
+
+
+async def test_only_changes_are_counted_against_the_hour(house: House, strict: Reactions, clock: Clock) -> None:
+    artwork_id = (await published(house)).artwork.id
+    for _ in range(5):
+        await strict.react(BOB, artwork_id, LIKE, wanted=True)
+    await strict.react(BOB, artwork_id, LIKE, wanted=False)
+    await strict.react(BOB, artwork_id, LIKE, wanted=True)
+
+    with pytest.raises(ResourceExhausted) as caught:
+        await strict.react(BOB, artwork_id, LIKE, wanted=False)
+
+    assert 0 < (caught.value.retry_after or 0) <= 3600
+    assert (await house.artworks.get(BOB, artwork_id)).liked
+    assert (await strict.react(BOB, artwork_id, FAVORITE, wanted=True)).favorited
+    assert (await strict.react(ANN, artwork_id, LIKE, wanted=True)).like_count == 2
+    clock.now += HOUR_MS
+    assert not (await strict.react(BOB, artwork_id, LIKE, wanted=False)).liked
+
+
+async def test_the_hour_is_exact_when_many_ask_at_once(house: House, strict: Reactions) -> None:
+    artworks = [(await published(house, title=f"t{number}")).artwork.id for number in range(10)]
+
+    outcomes = await asyncio.gather(
+        *(strict.react(BOB, each, LIKE, wanted=True) for each in artworks), return_exceptions=True
+    )
+
+    assert sum(isinstance(outcome, ResourceExhausted) for outcome in outcomes) == 7
+    assert (await house.office.reconcile(mend=False)).amount == 0
+
+
+async def test_a_report_is_kept_once_for_each_person(house: House) -> None:
+    artwork_id = (await published(house)).artwork.id
+    await house.reactions.report(BOB, artwork_id, "rude")
+    await house.reactions.report(BOB, artwork_id, "very rude")
+    await house.reactions.report(ANN, artwork_id, "mine")
+
+    first, token = await house.office.reports(1, "")
+    second, end = await house.office.reports(1, token)
+
+    assert {(each.user_id, each.reason) for each in (*first, *second)} == {(BOB, "very rude"), (ANN, "mine")}
+    assert end == ""

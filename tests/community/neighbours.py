@@ -1,0 +1,98 @@
+"""The community's two neighbours as doubles: a studio and a cupboard that do what a test says and remember what was asked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from itertools import count
+
+from services.chassis.errors import Unavailable
+from services.community.model import OrderState, Refused, Request, Told, Unclear
+
+Answer = Callable[[Told], Told | Refused | Unclear]
+
+
+def taken(told: Told) -> Told:
+    """The order is taken, and being made."""
+    return replace(told, state=OrderState.RUNNING)
+
+
+def lost(_told: Told) -> Unclear:
+    """The order is taken, and the answer is lost."""
+    return Unclear()
+
+
+class Studio:
+    """Makes a generation for each request id, once; and tells of it in events."""
+
+    def __init__(self) -> None:
+        self.answer: Answer = taken
+        self.placed: list[str] = []
+        self.requests: dict[str, Request] = {}
+        self.generations: dict[str, Told] = {}
+        self.outbox: list[Told] = []
+        self.away = False
+        self._named: dict[str, str] = {}
+        self._numbers = count(1)
+        self._news = asyncio.Event()
+
+    async def place(self, request: Request, request_id: str) -> Told | Refused | Unclear:
+        if self.away:
+            return Unclear()
+        self.placed.append(request_id)
+        self.requests[request_id] = request
+        known = self._named.get(request_id) or f"gen_{next(self._numbers)}"
+        answer = self.answer(self.generations.get(known) or Told(known, OrderState.PENDING, f"task_{known}"))
+        if not isinstance(answer, Refused):
+            self._named[request_id] = known
+            self.generations.setdefault(known, Told(known, OrderState.RUNNING, f"task_{known}"))
+        return answer
+
+    async def look(self, generation_id: str) -> Told | Unclear:
+        return Unclear() if self.away else self.generations[generation_id]
+
+    async def events(self, after: int) -> AsyncIterator[Told]:
+        while True:
+            if self.away:
+                raise Unavailable("The studio is closed.")
+            for event in self.outbox[after:]:
+                yield event
+                after = event.event_sequence
+            await self._news.wait()
+            self._news.clear()
+
+    def end(self, generation_id: str, state: OrderState = OrderState.SUCCEEDED, reason: str = "") -> Told:
+        """End a generation, and tell of it."""
+        key = f"generated/{generation_id}/0.png" if state is OrderState.SUCCEEDED else ""
+        told = Told(generation_id, state, f"task_{generation_id}", key, reason, reason and f"Because of {reason}.")
+        self.generations[generation_id] = told
+        return self.tell(told)
+
+    def tell(self, told: Told) -> Told:
+        """Write an event."""
+        event = replace(told, event_sequence=len(self.outbox) + 1)
+        self.outbox.append(event)
+        self._news.set()
+        return event
+
+    def made_for(self, request_id: str) -> str:
+        """The generation of a request."""
+        return self._named[request_id]
+
+
+class Cupboard:
+    """Keeps keys."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+        self.deleted: list[str] = []
+        self.away = False
+
+    async def keep(self, uri: str, name: str) -> str:
+        if self.away:
+            raise Unavailable("The cupboard is locked.")
+        return self.kept.setdefault((uri, name), f"generated/{name}.png")
+
+    async def delete(self, key: str) -> None:
+        if self.away:
+            raise Unavailable("The cupboard is locked.")
+        self.deleted.append(key)

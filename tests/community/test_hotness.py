@@ -1,0 +1,62 @@
+"""The one formula, against its table (contract 3.5)."""
+
+import pytest
+
+from services.community.model.hotness import DAY_MS, FLOOR, HOUR_MS, NEVER_MS, decay, heat, level
+
+BORN = 1_700_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("age", "left"),
+    [
+        (0, 1.0),
+        (HOUR_MS, 0.95),
+        (6 * HOUR_MS, 0.735),
+        (12 * HOUR_MS, 0.540),
+        (23 * HOUR_MS, 0.307),
+        (24 * HOUR_MS, 0.234),
+        (48 * HOUR_MS, 0.187),
+        (7 * DAY_MS, 0.061),
+        (10 * DAY_MS, 0.028),
+        (400 * DAY_MS, FLOOR),
+        (-DAY_MS, 1.0),
+    ],
+)
+def test_age_wears_a_score_down_as_the_table_says(age: int, left: float) -> None:
+    assert decay(age) == pytest.approx(left, abs=0.0006)
+
+
+def test_a_favourite_weighs_two_likes() -> None:
+    assert heat(3, 2, BORN, BORN).score == 7
+    assert heat(3, 2, BORN, BORN + HOUR_MS).score == pytest.approx(7 * 0.95)
+
+
+@pytest.mark.parametrize(("age", "step"), [(0, HOUR_MS), (23 * HOUR_MS + 5, HOUR_MS - 5), (2 * DAY_MS + 7, DAY_MS - 7)])
+def test_a_score_stands_still_until_its_next_step(age: int, step: int) -> None:
+    now = heat(5, 0, BORN, BORN + age)
+
+    assert now.due_ms == BORN + age + step
+    assert heat(5, 0, BORN, now.due_ms - 1).score == now.score
+    assert heat(5, 0, BORN, now.due_ms).score < now.score
+
+
+def test_what_nobody_likes_and_what_is_worn_down_is_never_worked_out_again() -> None:
+    assert heat(0, 0, BORN, BORN).due_ms == heat(9, 9, BORN, BORN + 30 * DAY_MS).due_ms == NEVER_MS
+
+
+@pytest.mark.parametrize(
+    ("score", "word"),
+    [
+        (100.1, "viral"),
+        (100, "hot"),
+        (50.5, "hot"),
+        (21, "rising"),
+        (11, "active"),
+        (6, "watch"),
+        (5, "new"),
+        (0, "new"),
+    ],
+)
+def test_each_level_begins_above_its_bound(score: float, word: str) -> None:
+    assert level(score) == word

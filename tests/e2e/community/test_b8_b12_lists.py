@@ -1,0 +1,210 @@
+"""Contract B8 to B12: the feed, details, people, hotness, credits, and what a person can take or have erased."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.e2e.community.callers import SECRET, Caller, caller
+from tests.e2e.town import Town, running, until
+
+pytestmark = pytest.mark.e2e
+CARD = {"id", "title", "url", "thumb_url", "slug", "status", "created_at", "author", "like_count", "fav_count"}
+
+
+def ids(cards: list[dict[str, object]]) -> list[object]:
+    return [card["id"] for card in cards]
+
+
+def test_the_feed_shows_published_artworks_newest_first_to_everybody(mei: Caller, stranger: Caller) -> None:
+    older, newer, draft = mei.published("an owl"), mei.published("another owl"), mei.draft("a shy owl")
+
+    listed = ids(stranger.ok("GET", "/api/feed", params={"limit": 100}))
+
+    assert listed.index(newer) < listed.index(older)
+    assert draft not in listed
+    card = stranger.ok("GET", "/api/feed", params={"limit": 1})[0]
+    assert CARD | {"user_state", "hot_score", "published_at"} <= set(card)
+    assert card["user_state"] == {"liked": False, "faved": False}
+    assert card["author"] == {"id": mei.id, "name": "Mei", "profile_pic": "https://cdn.example/mei.png"}
+    assert card["created_at"] > 1_700_000_000_000
+
+
+def test_the_feed_pages_to_the_end_without_repeating(mei: Caller, stranger: Caller) -> None:
+    for number in range(3):
+        mei.published(f"owl number {number}")
+    seen: list[object] = []
+    cursor = ""
+    while True:
+        page = stranger.http.get("/api/feed", params={"limit": 2, "cursor": cursor}).json()
+        seen += ids(page["data"])
+        if not (cursor := page.get("nextCursor", "")):
+            break
+
+    assert len(seen) == len(set(seen)) >= 3
+
+
+@pytest.mark.parametrize("limit", ["abc", "-1", "0", "1000000", "1e3", "", "\uff19"])
+def test_a_silly_limit_means_the_default(stranger: Caller, limit: str) -> None:
+    assert len(stranger.ok("GET", "/api/feed", params={"limit": limit})) <= 20
+
+
+def test_a_forged_cursor_is_refused(stranger: Caller) -> None:
+    for path in ("/api/feed", "/api/hotness/trending", "/api/users/user_mei/artworks"):
+        status, _ = stranger.code("GET", path, params={"cursor": "bm90IG91cnM="})
+        assert status == 400
+
+
+def test_details_tell_the_owner_from_others(mei: Caller, ren: Caller, stranger: Caller) -> None:
+    artwork = mei.published("a detailed owl", aspectRatio="16:9", model="flux-kontext-max", outputFormat="jpeg")
+    detail = ren.ok("GET", f"/api/artworks/{artwork}")
+
+    assert mei.ok("GET", f"/api/artworks/{artwork}")["is_author"] is True
+    assert detail["is_author"] is False
+    assert (detail["kie_model"], detail["kie_aspect_ratio"], detail["kie_output_format"]) == (
+        "flux-kontext-max",
+        "16:9",
+        "jpeg",
+    )
+    assert detail["seo"]["title"]
+    assert stranger.code("GET", "/api/artworks/art_unknown") == (404, "NOT_FOUND")
+
+
+def test_a_persons_artworks_hold_drafts_for_themselves_only(mei: Caller, ren: Caller, stranger: Caller) -> None:
+    draft, shown = mei.draft("a resting owl"), mei.published("a flying owl")
+    path = f"/api/users/{mei.id}/artworks?limit=100"
+
+    assert {draft, shown} <= set(ids(mei.ok("GET", path)))
+    for other in (ren, stranger):
+        listed = ids(other.ok("GET", path))
+        assert shown in listed
+        assert draft not in listed
+
+
+def test_likes_and_favourites_are_lists_without_what_was_hidden_since(mei: Caller, ren: Caller) -> None:
+    artwork = mei.published("a collected owl")
+    ren.ok("POST", f"/api/artworks/{artwork}/like")
+    ren.ok("POST", f"/api/artworks/{artwork}/favorite")
+
+    for kind in ("likes", "favorites"):
+        assert artwork in ids(ren.ok("GET", f"/api/users/{ren.id}/{kind}"))
+    mei.ok("POST", f"/api/artworks/{artwork}/unpublish")
+    for kind in ("likes", "favorites"):
+        assert artwork not in ids(ren.ok("GET", f"/api/users/{ren.id}/{kind}"))
+
+
+def test_me_is_camel_case_and_privacy_hides_from_others_only(site: Town, stranger: Caller) -> None:
+    with caller(site, "user_shy", name="Shy", email="shy@example.com") as shy:
+        me = shy.ok("GET", "/api/users/me")
+        assert set(me) == {"id", "name", "email", "profilePic", "createdAt", "updatedAt", "hideName", "hideEmail"}
+
+        after = shy.ok("POST", "/api/users/me/privacy", json={"hideName": True})
+
+        assert (after["name"], after["hideName"]) == ("Shy", True)
+    profile = stranger.ok("GET", "/api/users/user_shy/profile")
+    assert profile["name"] == ""
+    assert profile["email"] == ""
+
+
+def test_a_token_that_says_less_blanks_nothing(site: Town) -> None:
+    with caller(site, "user_known", name="Known", email="known@example.com") as known:
+        known.ok("GET", "/api/users/me")
+    with caller(site, "user_known") as known:
+        assert known.ok("GET", "/api/users/me")["name"] == "Known"
+
+
+def test_summaries_are_made_for_whoever_asks(mei: Caller, stranger: Caller) -> None:
+    draft = mei.draft("an owl of mine")
+
+    assert draft in ids(mei.ok("GET", f"/api/users/{mei.id}/summary")["artworks"])
+    summary = stranger.ok("GET", f"/api/users/{mei.id}/summary")
+    assert draft not in ids(summary["artworks"])
+    assert summary["profile"]["id"] == mei.id
+
+
+def test_trending_knows_windows_and_categories(mei: Caller, ren: Caller, stranger: Caller) -> None:
+    artwork = mei.published("a trending owl")
+    ren.ok("POST", f"/api/artworks/{artwork}/favorite")
+
+    for window in ("1h", "6h", "24h", "7d", "30d"):
+        found = stranger.http.get(f"/api/hotness/trending/{window}", params={"limit": 100}).json()
+        assert artwork in ids(found["data"])
+        assert found["time_window"] == window
+    assert artwork in ids(stranger.ok("GET", "/api/hotness/trending", params={"limit": 100}))
+    assert artwork not in ids(stranger.ok("GET", "/api/hotness/trending?category=viral"))
+    for wrong in ("?timeWindow=1y", "?category=cute", "/1y"):
+        assert stranger.code("GET", f"/api/hotness/trending{wrong}") == (400, "INVALID_INPUT")
+
+
+def test_hotness_is_the_one_formula(mei: Caller, ren: Caller, stranger: Caller) -> None:
+    artwork = mei.published("a hot owl")
+    ren.ok("POST", f"/api/artworks/{artwork}/like")
+    ren.ok("POST", f"/api/artworks/{artwork}/favorite")
+
+    found = stranger.ok("GET", f"/api/hotness/{artwork}")
+
+    assert found["hotness"]["score"] == pytest.approx(3.0)  # one like, one favourite that counts twice, no age yet
+    assert found["hotness"]["level"] == "new"
+    assert found["artwork"]["hot_score"] == found["hotness"]["score"]
+    assert stranger.ok("GET", f"/api/artworks/{artwork}/hot-data")["hot_score"] == found["hotness"]["score"]
+
+
+def test_credits_are_off_unless_asked_for(mei: Caller) -> None:
+    for method, path in (("GET", "/api/credits/me"), ("GET", "/api/checkin/status"), ("POST", "/api/checkin/checkin")):
+        assert mei.code(method, path) == (501, "CREDITS_DISABLED")
+
+
+@pytest.fixture
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Caller]]:
+    """Somebody with four credits, in a town where they count."""
+    settings = {"AUTH_HS256_SECRET": SECRET, "CREDITS_ENABLED": "1", "CREDITS_INITIAL": "4"}
+    data = tmp_path_factory.mktemp("credits") / "data"
+    with (
+        running(data, SANDBOX_GENERATION_SECONDS="1", SANDBOX_IMAGE_SIDE="128", **settings) as town,
+        caller(town, "user_rich") as person,
+    ):
+        yield town, person
+
+
+def test_credits_hold_capture_and_release(rich: tuple[Town, Caller]) -> None:
+    town, person = rich
+    assert person.ok("GET", "/api/credits/me")["credits"] == 4
+    person.draft("a paid owl")
+    assert person.ok("GET", "/api/credits/me")["credits"] == 1
+
+    short = person.code("POST", "/api/artworks/generate", json={"prompt": "an owl too many"})
+    assert short == (402, "INSUFFICIENT_CREDITS")
+    assert town.bills("an owl too many") == []
+
+    first = person.http.post("/api/checkin/checkin").json()
+    second = person.http.post("/api/checkin/checkin").json()
+    status = person.ok("GET", "/api/checkin/status")
+    assert (first["success"], first["data"]) == (True, {"creditsAdded": 12, "consecutiveDays": 1})
+    assert (second["success"], second["data"]["creditsAdded"]) == (False, 0)
+    assert (status["todayCheckedIn"], status["totalCheckins"]) == (True, 1)
+
+    order = person.ordered("a failing owl sim:fail")
+    assert person.finished(order["id"])["status"] == "failed"
+    until(lambda: person.ok("GET", "/api/credits/me") == {"credits": 13, "held": 0} or None)
+
+
+def test_reports_and_takeout_and_erasure(site: Town, mei: Caller, stranger: Caller) -> None:
+    shown = mei.published("a reported owl")
+    with caller(site, "user_leaving", name="Leaving") as leaving:
+        artwork = leaving.published("an owl that will be gone")
+        url = leaving.ok("GET", f"/api/artworks/{artwork}")["url"]
+        leaving.ok("POST", f"/api/artworks/{shown}/like")
+        assert leaving.ok("POST", f"/api/artworks/{shown}/report", json={"reason": "not an owl"})["reported"] is True
+
+        records = leaving.ok("GET", "/api/users/me/export")["records"]
+        assert records[0]["user"]["displayName"] == "Leaving"
+        assert any(record.get("artwork", {}).get("name") == f"artworks/{artwork}" for record in records)
+        assert any(record.get("like", {}).get("artwork") == f"artworks/{shown}" for record in records)
+
+        receipt = leaving.ok("DELETE", "/api/users/me")
+        assert (receipt["artworks"], receipt["likes"]) == (1, 1)
+    gone = f"/api/erasures/{receipt['receiptId']}"
+    until(lambda: stranger.ok("GET", gone)["filesRemaining"] == 0 or None)
+    assert stranger.code("GET", f"/api/artworks/{artwork}") == (404, "NOT_FOUND")
+    assert httpx.get(url).status_code == 404
+    assert stranger.ok("GET", f"/api/artworks/{shown}/state")["like_count"] == 0

@@ -1,0 +1,75 @@
+"""The whole town with its bytes in a bucket: pictures are made, their links serve the bytes, and health is true."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.town import Town, running
+from tests.engines import EngineMissingError
+from tests.s3_engine import S3Server, s3
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    try:
+        with s3() as started:
+            yield started
+    except EngineMissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="module")
+def bucket(server: S3Server) -> str:
+    return server.create_bucket()
+
+
+@pytest.fixture(scope="module")
+def town(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    folder: Path = tmp_path_factory.mktemp("bucket-town")
+    settings = {
+        "STORAGE_MODE": "s3",
+        "STORAGE_S3_ENDPOINT": server.endpoint,
+        "STORAGE_S3_BUCKET": bucket,
+        "STORAGE_S3_ACCESS_KEY_ID": server.access_key,
+        "STORAGE_S3_SECRET_ACCESS_KEY": server.secret_key,
+        "SANDBOX_GENERATION_SECONDS": "0.5",
+        "SANDBOX_IMAGE_SIDE": "256",
+    }
+    with running(folder / "data", **settings) as started:
+        yield started
+
+
+def test_a_picture_made_into_a_bucket_is_served_by_its_public_link(town: Town, server: S3Server, bucket: str) -> None:
+    url = town.picture(town.order("a cat that lives in a bucket"))
+    answer = httpx.get(url, headers={"Range": "bytes=0-7"})
+    whole = httpx.get(url)
+    key = url.partition("/files/")[2]
+    client = server.client()
+    told = client.get_object(Bucket=bucket, Key=key)
+
+    with told["Body"] as body:
+        assert whole.content == body.read()
+    client.close()
+    assert (answer.status_code, answer.content) == (206, b"\x89PNG\r\n\x1a\n")
+    assert whole.headers["etag"] == f'"{told["Metadata"]["sha256"]}"'
+    assert told["ContentType"] == "image/png"
+    assert {name.lower() for name in told["Metadata"]} >= {"taskid", "originalurl", "source", "uploadedat", "filesize"}
+    assert httpx.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+    assert not (town.data / "objects").exists()
+
+
+def test_an_upload_lies_in_the_bucket_too(town: Town) -> None:
+    made = httpx.get(town.picture(town.order("something to send back"))).content
+    answer = town.http.post("/api/upload-image", files={"file": ("cat.png", made, "image/png")}).raise_for_status()
+
+    assert httpx.get(answer.json()["fileUrl"]).content == made
+
+
+def test_health_and_the_seeds_diagnosis_say_that_the_bucket_works(town: Town) -> None:
+    """That they say so when it does not: tests/storage/test_outage.py and tests/gateway."""
+    assert town.http.get("/api/health").json()["r2Storage"]
+    assert town.http.get("/api/check-r2-config").json()["r2Config"]["uploadBucketConfigured"]

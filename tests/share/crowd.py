@@ -1,0 +1,26 @@
+"""Makes very many shares in a moment, by letting the database copy those it has."""
+
+from sqlalchemy import String, cast, func, insert, literal, select
+
+from services.chassis.database import Database
+from services.share.stores.tables import share
+
+COPIED = [column for column in share.c if column.name not in {"sequence", "id", "generated_digest", "generate_ms"}]
+
+
+async def grow(database: Database, number: int) -> None:
+    """Copy the shares that are there, untagged, until there are so many; there must be one."""
+    async with database.read() as connection:
+        total = await connection.scalar(select(func.count()).select_from(share)) or 0
+    while total < number:
+        total += await double(database, number - total)
+
+
+async def double(database: Database, most: int) -> int:
+    """Copy each share once, at most so many; how many were made."""
+    own = literal("copy_") + cast(share.c.sequence + select(func.max(share.c.sequence)).scalar_subquery(), String)
+    made = [(literal("share_") + own).label("id"), own.label("digest"), share.c.generate_ms + share.c.sequence]
+    rows = select(*made, *COPIED).order_by(share.c.sequence).limit(most)
+    columns = ["id", "generated_digest", "generate_ms", *(column.name for column in COPIED)]
+    async with database.write() as connection:
+        return (await connection.execute(insert(share).from_select(columns, rows))).rowcount

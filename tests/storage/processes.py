@@ -1,0 +1,66 @@
+"""The storage service as a process of its own, and how to talk to it."""
+
+import asyncio
+import random
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from grpc import aio
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.town import Resident
+from services.storage.settings import StorageSettings
+from tests.storage.buckets import environment_of
+from tests.storage.samples import PATIENCE_SECONDS
+
+Request = storagepb.UploadObjectRequest
+REPOSITORY = Path(__file__).parents[2]
+
+
+def free_base() -> int:
+    """A port base whose two listeners are free, below the ports that connections take by themselves."""
+    while True:
+        base = random.randrange(20_000, 32_000, 10)
+        try:
+            for resident in (Resident.STORAGE, Resident.FILES):
+                socket.create_server(("127.0.0.1", base + resident)).close()
+        except OSError:
+            continue
+        return base
+
+
+@asynccontextmanager
+async def running(town: StorageSettings, **more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The process, serving."""
+    environment = environment_of(town) | {"INTERNAL_PORT_BASE": str(town.internal_port_base)} | more
+    command = (sys.executable, "-m", "services.storage")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=pipe, cwd=REPOSITORY)
+    assert process.stderr
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while b"serving" not in await process.stderr.readline():
+            assert not process.stderr.at_eof()
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.communicate()
+
+
+@asynccontextmanager
+async def connected(town: StorageSettings) -> AsyncIterator[Any]:
+    async with aio.insecure_channel(town.address(Resident.STORAGE)) as channel:
+        yield storagerpc.StorageServiceStub(channel)
+
+
+async def parts(body: bytes, size: int = 256 * 1024) -> AsyncIterator[Request]:
+    yield Request(spec=Request.UploadSpec(prefix="generated"))
+    for place in range(0, len(body), size):
+        yield Request(chunk=body[place : place + size])
+    yield Request(complete=True)
