@@ -15,7 +15,7 @@ FRESH := .build/fresh
 FRESH_DESCRIPTORS := $(FRESH)/.build/kawaii.binpb
 LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check chaos protos release-protos lock bench format hooks clean
+.PHONY: help up test check chaos fuzz protos release-protos lock bench format hooks clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ chaos: $(VENV)/.dev ## Strike a town for half an hour: storm, every failpoint, b
 	@$(BIN)/python -m tests.chaos.storm --postgres --generations 500 --kills 125 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.matrix $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.hammer $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+
+fuzz: $(VENV)/.dev ## Throw 5,000 cases at a town, made from the OpenAPI description (FUZZ_SEED replays).
+	@$(BIN)/python -m tests.e2e.contract.fuzz --cases 5000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 protos: $(VENV)/.dev ## Generate protos/gen from the protos.
 	@sh protos/generate.sh
@@ -95,7 +98,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml $(VENV)/.created
 	@echo "Installing the pinned packages into $(VENV); the first time this takes up to a minute."
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
-	@$(BIN)/python -OO -m compileall -qq -j 0 $(VENV)/lib || true
+	@PYTHONNODEBUGRANGES=1 $(BIN)/python -OO -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime

@@ -4,6 +4,7 @@ Resident memory is told twice: the sum of RSS, which counts a page that n proces
 which counts it once and is what the machine really holds.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -47,7 +48,8 @@ def runtime() -> str:
         pip = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
         subprocess.run([*pip, "--require-hashes", "-r", ROOT / "requirements.lock"], check=True)
         subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", ROOT], check=True)
-        subprocess.run([python, "-OO", "-m", "compileall", "-qq", "-j", "0", RUNTIME / "lib"], check=False)
+        compile_ = [python, "-OO", "-m", "compileall", "-qq", "-j", "0", RUNTIME / "lib"]
+        subprocess.run(compile_, check=False, env=os.environ | {"PYTHONNODEBUGRANGES": "1"})
     return str(python)
 
 

@@ -9,28 +9,36 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from gateway import failures
+from gateway.answers import Json
 from gateway.byte_cache import ByteCache
 from gateway.clients import Clients
-from gateway.doors import callbacks, community, health, image_site, pages, probes
+from gateway.doors import callbacks, community, health, image_site, images, pages, probes
 from gateway.doors.community.viewers import Roster
+from gateway.doors.image_site import shares
 from gateway.identity.doorkeeper import doorkeeper, sign_in
+from gateway.letterhead import Letterhead
 from gateway.middleware.access_log import AccessLog
 from gateway.middleware.body_limit import BodyLimit
 from gateway.middleware.cors import Cors
 from gateway.middleware.deadline import Deadline
 from gateway.middleware.kept_answers import KeptAnswers
+from gateway.middleware.large_orders import LargeOrders
 from gateway.middleware.metrics import Metrics
 from gateway.middleware.request_id import RequestId
 from gateway.middleware.security_headers import SecurityHeaders
+from gateway.quick_reads import QuickReads
 from gateway.settings import GatewaySettings
 from gateway.share_reads import ShareReads
 from gateway.watches import Watches
 from services.chassis.origins import ANY_ORIGIN
 
+# What takes pictures as data: URIs, for which a JSON body may be larger.
+ORDER_PATHS = ("/api/generate-image", "/api/flux-kontext/generate", "/api/nano-banana/generate")
 FORM_BYTES = 64 * 1024  # what a form may take beside its file: boundaries, part headers, small fields
 
 ROUTES: Sequence[BaseRoute] = (
     *image_site.ROUTES,
+    *images.ROUTES,
     *community.ROUTES,
     *callbacks.ROUTES,
     *health.ROUTES,
@@ -39,23 +47,42 @@ ROUTES: Sequence[BaseRoute] = (
 )
 
 
-def layers(settings: GatewaySettings, kept: ByteCache) -> list[Middleware]:
+def faces(settings: GatewaySettings) -> list[Middleware]:
+    """What writes its headers on every answer, whoever asked for what."""
+    return [
+        Middleware(SecurityHeaders, settings.origin),
+        Middleware(Cors, settings.cors_allowed_origins),
+    ]
+
+
+def layers(settings: GatewaySettings, kept: ByteCache, quick: QuickReads) -> list[Middleware]:
     """What happens around every request, outermost first."""
     limits = {
         "/api/upload-image": settings.max_upload_bytes + FORM_BYTES,
         "/api/artworks/upload": settings.max_upload_bytes + FORM_BYTES,
         "/api/callback/": settings.max_callback_bytes,
+        **dict.fromkeys(ORDER_PATHS, settings.max_json_bytes + encoded_bytes(settings.max_upload_bytes)),
     }
     return [
-        Middleware(KeptAnswers, kept),
+        Middleware(KeptAnswers, kept, quick.answer),
         Middleware(RequestId),
         Middleware(AccessLog),
         Middleware(Metrics),
-        Middleware(SecurityHeaders, settings.origin),
-        Middleware(Cors, settings.cors_allowed_origins),
+        *faces(settings),
         Middleware(BodyLimit, settings.max_json_bytes, limits),
+        Middleware(LargeOrders, settings.max_json_bytes, settings.max_large_orders, ORDER_PATHS),
         Middleware(Deadline),
     ]
+
+
+def quick_reads(settings: GatewaySettings, reads: ShareReads) -> QuickReads:
+    """The reads that do without the layers."""
+    return QuickReads(reads, Letterhead(faces(settings), Json.media_type, shares.INDEXED), shares.rendered)
+
+
+def encoded_bytes(size: int) -> int:
+    """How long so many bytes are as base64."""
+    return -(-size // 3) * 4
 
 
 def own_origins(settings: GatewaySettings) -> frozenset[str]:
@@ -84,6 +111,6 @@ def make_app(
     site.state.watches = Watches(settings.max_watches, leaving or asyncio.Event())
     app: ASGIApp = site
     kept = kept or ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
-    for layer, args, kwargs in reversed(layers(settings, kept)):
+    for layer, args, kwargs in reversed(layers(settings, kept, quick_reads(settings, site.state.share_reads))):
         app = layer(app, *args, **kwargs)
     return app

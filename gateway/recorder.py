@@ -5,9 +5,10 @@ from hashlib import blake2b
 from http import HTTPStatus
 from typing import NamedTuple
 
+from prometheus_client import Counter
 from starlette.types import Message, Scope, Send
 
-from gateway.byte_cache import Answer
+from gateway.byte_cache import Answer, Headers
 from gateway.middleware.metrics import REQUESTS
 from gateway.routing import template
 from services.chassis.names import ID, new_id
@@ -68,9 +69,13 @@ class Recorder:
 
 def recorded(scope: Scope, start: Message, body: bytes) -> Answer:
     """The answer with its ETag, ready to be given to others."""
-    etag = b'"%s"' % blake2b(body, digest_size=ETAG_BYTES).hexdigest().encode()
     headers = [(name, value) for name, value in start["headers"] if name != REQUEST_ID]
-    served = REQUESTS.labels(template(scope), "GET", str(HTTPStatus.OK.value))
+    return with_etag(headers, body, REQUESTS.labels(template(scope), "GET", str(HTTPStatus.OK.value)))
+
+
+def with_etag(headers: Headers, body: bytes, served: Counter) -> Answer:
+    """An answer whose ETag says what its body is."""
+    etag = b'"%s"' % blake2b(body, digest_size=ETAG_BYTES).hexdigest().encode()
     return Answer([*headers, (b"etag", etag)], body, etag, served)
 
 

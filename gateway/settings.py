@@ -15,6 +15,8 @@ class GatewaySettings(IdentitySettings):
     """Whether /api/debug-env answers; it says yes or no about the configuration, never a value."""
     max_json_bytes: int = Field(1024 * 1024, ge=1024)
     """Largest JSON body; a longer one is refused before it is read."""
+    max_large_orders: int = Field(8, ge=1, le=100)
+    """Orders at one time whose pictures, given as data: URIs, make them larger; each may take 40 MB of memory."""
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1024)
     """Largest picture that may be uploaded, this size included (contract.md A8)."""
     max_callback_bytes: int = Field(64 * 1024, ge=1024)
@@ -25,6 +27,6 @@ class GatewaySettings(IdentitySettings):
     read_cache_bytes: int = Field(32 * 1024 * 1024, ge=0)
     """How much memory these answers may take."""
     max_watches: int = Field(500, ge=1, le=900)
-    """Clients that may follow a task at once; each holds one of the 1000 calls that generation takes at a time."""
+    """Clients that may follow a task at once; each holds one of the 1000 streams that generation serves at a time."""
     heartbeat_seconds: float = Field(15.0, gt=0, le=50)
     """How long a stream of events may be silent; below the 60 s after which the edge takes it for dead."""

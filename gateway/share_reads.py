@@ -33,12 +33,16 @@ class ShareReads:
         """
         try:
             async with asyncio.timeout(context.time_remaining()):
-                found = await self._coalescer.get(name)
+                found = await self.get(name)
         except TimeoutError as error:
             raise DeadlineExceeded("The share service did not answer in time. Try again shortly.") from error
         if found is None:
             raise NotFound("There is no such share.")
         return found
+
+    async def get(self, name: str) -> sharepb.Share | None:
+        """One share, or None; raises AioRpcError when the service could not be asked."""
+        return await self._coalescer.get(name)
 
     async def _ask(self, names: Sequence[str]) -> Mapping[str, sharepb.Share]:
         answer = await self._clients.share.BatchGetShares(sharepb.BatchGetSharesRequest(names=names))

@@ -4,6 +4,7 @@ An answer that is given again is counted, but not logged.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,12 +15,17 @@ PREFIX = "/api/share"  # below it lie reads that are the same for everybody
 READS, WRITES = ("GET", "HEAD"), ("POST", "PUT", "DELETE")
 REFUSED = range(400, 500)  # nothing was written
 
+Key = tuple[str, bytes, bytes]
+"""Path, query and origin."""
+Quick = Callable[[Scope, bytes], Awaitable[Answer | None]]
+"""Answers a read of this origin without the layers, or does not."""
+
 
 class KeptAnswers:
     """Keeps 200 answers. Equal reads at the same time share one; a write that may have happened drops them all."""
 
-    def __init__(self, app: ASGIApp, kept: ByteCache) -> None:
-        self._app, self._kept = app, kept
+    def __init__(self, app: ASGIApp, kept: ByteCache, quick: Quick) -> None:
+        self._app, self._kept, self._quick = app, kept, quick
         self._flights: dict[object, asyncio.Future[Answer | None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,13 +45,13 @@ class KeptAnswers:
         if answer is None and (flight := self._flights.get((self._kept.epoch, key))):
             answer = await asyncio.shield(flight)
         if answer is None:  # also where a flight brought nothing that could be shared
-            await self._lead(key, scope, receive, send)
-        else:
+            answer = await self._lead(key, scope, receive, send)
+        if answer:
             answer.served.inc()
             await give(answer, asked, send)
 
-    async def _lead(self, key: object, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer for all who ask the same until the answer is there."""
+    async def _lead(self, key: Key, scope: Scope, receive: Receive, send: Send) -> Answer | None:
+        """Answer for all who ask the same until the answer is there; None when the layers have answered."""
         epoch = self._kept.epoch
         flight = self._flights.setdefault((epoch, key), asyncio.get_running_loop().create_future())
 
@@ -57,7 +63,11 @@ class KeptAnswers:
                 del self._flights[epoch, key]
 
         try:
-            await self._app(scope, receive, Recorder(scope, send, land))
+            answer = await self._quick(scope, key[-1])
+            land(answer)
+            if answer is None:
+                await self._app(scope, receive, Recorder(scope, send, land))
+            return answer
         finally:
             land(None)
 

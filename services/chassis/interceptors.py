@@ -21,6 +21,8 @@ Around = Callable[[str, Context], AbstractAsyncContextManager[None]]
 REQUEST_ID_KEY = "x-request-id"
 SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_DEADLINE_SECONDS = 130.0  # above the longest honest call: an import with its retries
+CROWDED = "Too many calls are being answered as streams at the moment. Try again shortly, or ask instead of watching."
+CROWDED_SECONDS = 5.0  # places come free as watchers leave
 QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 logger = structlog.get_logger()
@@ -100,11 +102,30 @@ async def deadline(_method: str, call: Context) -> AsyncIterator[None]:
     yield
 
 
-class Interceptor(aio.ServerInterceptor):
-    """Wraps an async context manager around all four shapes of RPC, streams included."""
+class Crowd:
+    """Lets only so many calls whose answer is a stream run at once: watchers stay, and would take all places."""
 
-    def __init__(self, around: Around) -> None:
+    def __init__(self, limit: int) -> None:
+        self._free = limit
+
+    @asynccontextmanager
+    async def __call__(self, method: str, _call: Context) -> AsyncIterator[None]:
+        """Run a call in one of the places. Raises ResourceExhausted when all are taken."""
+        if self._free < 1 and not method.startswith(QUIET_METHODS):
+            raise errors.ResourceExhausted(CROWDED, "TOO_MANY_STREAMS", retry_after=CROWDED_SECONDS)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+class Interceptor(aio.ServerInterceptor):
+    """Wraps an async context manager around all four shapes of RPC, or around those whose answer is a stream."""
+
+    def __init__(self, around: Around, *, streams_only: bool = False) -> None:
         self._around = around
+        self._streams_only = streams_only
 
     async def intercept_service(
         self,
@@ -113,8 +134,8 @@ class Interceptor(aio.ServerInterceptor):
     ) -> Any:
         """Replace the handler's function by one that runs inside the context manager."""
         handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        if handler is None or (self._streams_only and not handler.response_streaming):
+            return handler
         wrap = self._stream if handler.response_streaming else self._unary
         shape = f"{_word(handler.request_streaming)}_{_word(handler.response_streaming)}"
         return handler._replace(**{shape: wrap(str(handler_call_details.method), getattr(handler, shape))})

@@ -12,12 +12,13 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis.health import NO_PARTS, Health, Ping
-from services.chassis.interceptors import INTERCEPTORS, Interceptor
+from services.chassis.interceptors import INTERCEPTORS, Crowd, Interceptor
 from services.chassis.reflection import reflect
 from services.chassis.supervisor import Loop, supervised
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # four times the largest chunk; files go in streams
-MAX_CONCURRENT_RPCS = 1000  # beyond it callers are told at once, instead of waiting in memory
+MAX_CALLS = 1000  # beyond it callers are told at once, instead of waiting in memory
+MAX_STREAMS = 1000  # the same for answers that are streams, in places of their own: watchers do not go away
 WINDOW_BYTES = 1024 * 1024  # of a stream, in flight; gRPC's own estimate grows to 8 MB on loopback, a whole upload
 DRAIN_SECONDS = 0.2  # lets watchers of our health turn away before we stop listening
 GRACE_SECONDS = 8.0  # running calls may finish; the launcher allows ten
@@ -51,12 +52,15 @@ def names_of(mounts: Sequence[Mount]) -> list[str]:
     return [name for mount in mounts for name in mount.names]
 
 
-def build(mounts: Sequence[Mount], health: Health) -> aio.Server:
+def build(
+    mounts: Sequence[Mount], health: Health, *, max_calls: int = MAX_CALLS, max_streams: int = MAX_STREAMS
+) -> aio.Server:
     """Make a server with the interceptor list, the mounted services, health and reflection; not started."""
+    crowd = Interceptor(Crowd(max_streams), streams_only=True)
     server = aio.server(
-        interceptors=[Interceptor(around) for around in INTERCEPTORS],
+        interceptors=[*map(Interceptor, INTERCEPTORS), crowd],
         options=OPTIONS,
-        maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,
+        maximum_concurrent_rpcs=max_calls + max_streams,
     )
     for mount in mounts:
         mount.register(mount.servicer, server)

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from services.chassis.errors import Unavailable
+
 Loop = Callable[[], Awaitable[None]]
 
 RESTART_SECONDS = 1.0  # long enough not to spin on a broken database, short enough to go unnoticed
@@ -19,6 +21,8 @@ async def supervise(loop: Loop) -> None:
     while not (task and task.cancelling()):
         try:
             await loop()
+        except Unavailable as error:  # a dependency is away, which its own adapter has told already
+            logger.warning("loop_waits", loop=getattr(loop, "__qualname__", "loop"), cause=error.message)
         except Exception:
             logger.exception("loop_crashed", loop=getattr(loop, "__qualname__", "loop"))
         await asyncio.sleep(RESTART_SECONDS)

@@ -36,6 +36,7 @@ STATES = {
     States.STATE_EXPIRED: OrderState.FAILED,
     States.STATE_RESULT_LOST: OrderState.FAILED,
 }
+UNHAPPY = (OrderState.FAILED, OrderState.TIMED_OUT)
 SENTENCES = {
     States.STATE_CANCELED: ("CANCELED", "The picture was canceled before it was made."),
     States.STATE_EXPIRED: ("EXPIRED", "Nobody could take the order in time. Nothing was made. Order it again."),
@@ -101,7 +102,7 @@ def told(generation: generationpb.Generation, sequence: int = 0) -> Told:
     state, generation_id = STATES[generation.state], parse_id("generations", generation.name)
     kept = next((output.object for output in generation.outputs if output.object), "")
     key = parse_key(kept) if kept and state is OrderState.SUCCEEDED else ""
-    reason, message = sentence(generation)
+    reason, message = sentence(generation) if state in UNHAPPY else ("", "")
     if state is OrderState.SUCCEEDED and not key:
         state, (reason, message) = OrderState.FAILED, LOST
     return Told(generation_id, state, generation.provider_task_id, key, reason, message, sequence)

@@ -3,7 +3,7 @@
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.community.model import Order, Reaction
+from services.community.model import Order, OrderState, Reaction
 from services.community.model.orders import ENDED
 
 ORDERS = Counter("kawaii_artwork_orders_ended_total", "Orders of pictures that ended.", ("state", "reason"))
@@ -29,6 +29,11 @@ def told(order: Order) -> None:
     if order.state in ENDED:
         ORDERS.labels(order.state, order.reason).inc()
         logger.info("order_ended", order=order.id, artwork=order.artwork_id, to=order.state, reason=order.reason)
+
+
+def refused(reason: str) -> None:
+    """Generation has refused an order for good."""
+    ORDERS.labels(OrderState.FAILED, reason).inc()
 
 
 def reacted(reaction: Reaction, *, wanted: bool) -> None:

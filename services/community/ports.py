@@ -169,10 +169,11 @@ class OrderStore(Protocol):
     async def hear(self, told: Told, order_id: str = "") -> Order | None:
         """Believe what generation says of an order, found by its id or by the generation's.
 
-        Of an event, only when its sequence is above every one that was heard, in the same transaction.
+        Of an event, only when its sequence is above every one that was heard, in the same transaction. Events that
+        concern nobody here need not move the cursor.
 
         Returns:
-            The order as it is then; None when it is none of ours, or was heard before.
+            The order as it is then; None when it is none of ours, or this changed nothing.
         """
 
     async def withdraw(self, order_id: str) -> None:

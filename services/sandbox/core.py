@@ -12,7 +12,6 @@ from services.sandbox.refusals import FREQUENCY, NO_ACCESS, NO_CREDIT, NO_RECORD
 from services.sandbox.steps import parse, script_of
 
 KEY = re.compile(r"Bearer (sandbox-([A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*?)(?:-\d+)?)")
-CREATE_WINDOW_MS = 10_000  # KIE's window slides over ten seconds (kie.md 5.4)
 READ_WINDOW_MS = 1_000
 WATCHED_TASKS = 10_000  # tasks whose reads are counted at once; the longest unread are forgotten
 
@@ -82,7 +81,7 @@ class Sandbox:
         task = self._task(call, draft)
         with self._store.transaction():
             if (
-                self._store.tasks.count_since(task.account, task.create_ms - CREATE_WINDOW_MS)
+                self._store.tasks.count_since(task.account, task.create_ms - self._rules.create_window_ms)
                 >= self._rules.create_limit
             ):
                 raise RefusalError(429, FREQUENCY)

@@ -32,7 +32,9 @@ class SandboxSettings(TownSettings):
     sandbox_upload_ttl_seconds: float = Field(86_400, gt=0)
     """How long an uploaded file lives; the cautious one of KIE's two figures (kie.md 5.3)."""
     sandbox_create_limit: int = Field(20, ge=1)
-    """New tasks an account may ask for in ten seconds; more are refused and not charged (kie.md 5.4)."""
+    """New tasks an account may ask for in a window; more are refused and not charged (kie.md 5.4)."""
+    sandbox_create_window_seconds: float = Field(10.0, gt=0)
+    """Length of that window, which slides; KIE's is ten seconds."""
     sandbox_read_limit: int = Field(3, ge=1)
     """Record reads a second for each task (kie.md 2.2)."""
     sandbox_callback_retry_seconds: Spacing = (2.0, 4.0, 8.0)
@@ -62,6 +64,7 @@ class SandboxSettings(TownSettings):
             result_ttl_ms=round(self.sandbox_result_ttl_seconds * 1000),
             upload_ttl_ms=round(self.sandbox_upload_ttl_seconds * 1000),
             create_limit=self.sandbox_create_limit,
+            create_window_ms=round(self.sandbox_create_window_seconds * 1000),
             read_limit=self.sandbox_read_limit,
             image_side=self.sandbox_image_side,
         )

@@ -131,7 +131,12 @@ class Share:
         """Roughly how many bytes it takes in an answer."""
         texts = (self.prompt, self.generated_ref, self.original_ref, self.style, self.model)
         words = (*self.seo_tags, *self.seo.keywords_ja, *self.seo.keywords_en)
-        return sum(len(text.encode()) for text in (*texts, *words)) + FRAME_BYTES
+        return sum(map(bytes_of, (*texts, *words))) + FRAME_BYTES
+
+
+def bytes_of(text: str) -> int:
+    """How many bytes a text takes in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 @dataclass(frozen=True)

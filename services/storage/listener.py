@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from http import HTTPStatus
 from math import ceil
 from typing import Protocol
@@ -19,6 +18,7 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.names import is_key
+from services.storage.conditions import TAG, decided, part_of, tagged
 from services.storage.model import PICTURE_TYPES, Stat
 from services.storage.ports import Backend
 
@@ -27,9 +27,7 @@ UPLOADS = "/files/-/uploads/"  # no key begins with a dash, so the two never mee
 PUBLIC_PREFIXES = ("uploads/", "generated/", "kie-downloads/", "artworks/", "variants/")
 CONTENT_TYPES = {kind.extension: kind.content_type for kind in PICTURE_TYPES} | {"jpeg": "image/jpeg"}  # old keys too
 UNKNOWN_TYPE = "application/octet-stream"
-TAG = web.RequestKey("tag", str)  # the validator of a request's answer
 BEGUN = web.RequestKey("begun", bool)  # its bytes flow already
-ANY = "*"
 CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
 CHUNK_BYTES = 256 * 1024  # performance.md 4
 
@@ -79,40 +77,11 @@ def key_of(path: str) -> str:
     return key if path.startswith(FILES) and is_key(key) and key.startswith(PUBLIC_PREFIXES) else ""
 
 
-async def tagged(request: web.Request, response: web.StreamResponse) -> None:
-    """Give every answer about a file the validator that is the same wherever its bytes lie: their hash."""
-    if TAG in request and response.status < HTTPStatus.BAD_REQUEST:
-        response.etag = request[TAG]
-
-
 def cut_off(request: web.Request) -> ConnectionResetError:
     """End an answer that cannot be completed so that nobody takes it for whole."""
     if request.transport:
         request.transport.abort()
     return ConnectionResetError("the bytes of the object broke off")
-
-
-@dataclass(frozen=True)
-class Part:
-    """What of an object is sent, and how the answer says so."""
-
-    status: HTTPStatus
-    span: range
-    headers: dict[str, str]
-
-
-def part_of(request: web.Request, size: int) -> Part | None:
-    """The bytes that a request wants; None when there are none such. Objects never change, so If-Range always holds."""
-    whole = {"Accept-Ranges": "bytes"}
-    try:
-        wanted = request.http_range
-    except ValueError:
-        return None
-    if wanted.start is None:
-        return Part(HTTPStatus.OK, range(size), whole)
-    span = range(size)[wanted]
-    shown = {"Content-Range": f"bytes {span.start}-{span.stop - 1}/{size}"}
-    return Part(HTTPStatus.PARTIAL_CONTENT, span, whole | shown) if span else None
 
 
 class Listener:
@@ -163,10 +132,11 @@ class Listener:
         if stat is None:
             raise NotFound("There is no such file.")
         request[TAG] = stat.sha256
-        if any(tag.value in (stat.sha256, ANY) for tag in request.if_none_match or ()):
-            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=FILE_HEADERS)
+        if status := decided(request, stat.sha256):
+            return web.Response(status=status, headers=FILE_HEADERS)
         headers = FILE_HEADERS | {"Content-Type": CONTENT_TYPES.get(key.rpartition(".")[2], UNKNOWN_TYPE)}
-        if path := await self._backend.path(key):
+        path = await self._backend.path(key)
+        if path and request.if_match is None:  # aiohttp would compare it with a validator of its own
             return web.FileResponse(path, CHUNK_BYTES, headers=headers)
         return await self._streamed(request, key, stat, headers)
 

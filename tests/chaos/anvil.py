@@ -26,7 +26,7 @@ from services.generation.bell import Bell
 from services.generation.core.mailbox import Mailbox
 from services.generation.core.submitter import digest_of
 from services.generation.keyring import Key
-from services.generation.model import State
+from services.generation.model import Draft, State
 from services.generation.providers import CALLBACK_KINDS
 from services.generation.providers.webhooks import KieWebhooks
 from services.generation.servicer import GenerationServicer
@@ -46,6 +46,10 @@ class Pen:
         return Key.of(account, "hammer")
 
     async def fetch(self, _task_id: str, _key: Key) -> Record:
+        """The task is being drawn."""
+        return Drawing(1)
+
+    async def recognise(self, _task_id: str, _draft: Draft, _key: Key) -> Record:
         """The record that lets a task be adopted."""
         return Drawing(1)
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chaos import hammer
 
-pytestmark = [pytest.mark.chaos]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]  # a ceiling for a busy machine
 
 
 async def test_bad_webhooks_change_no_row_and_repeated_good_ones_have_one_effect(tmp_path: Path) -> None:

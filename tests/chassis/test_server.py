@@ -12,8 +12,11 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis.channels import connect
+from services.chassis.errors import ResourceExhausted
 from services.chassis.health import Health
+from services.chassis.interceptors import CROWDED_SECONDS
 from services.chassis.server import build
+from services.chassis.status import translated
 from tests.chassis.echo import Client, mount
 from tests.chassis.waiting import DEADLINE_SECONDS, LOOK_SECONDS
 from tests.engines import free_port
@@ -96,3 +99,33 @@ async def test_a_message_beyond_the_limit_is_refused() -> None:
     await server.stop(None)
 
     assert caught.value.code().name == "RESOURCE_EXHAUSTED"
+
+
+async def test_watchers_do_not_take_the_places_of_short_calls() -> None:
+    """Streams have places of their own; who finds none is told when to come again, and a place comes back."""
+    released = asyncio.Event()
+
+    async def act(text: str) -> str:
+        if text == "watch":
+            await released.wait()
+        return text
+
+    server = build([mount(act)], Health([], []), max_calls=1, max_streams=3)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with connect(f"127.0.0.1:{port}") as channel:
+        client = Client(channel)
+        watches = [client.start("unary_stream", "watch") for _ in range(3)]
+        for watch in watches:
+            await watch.read()
+        with pytest.raises(ResourceExhausted) as refused, translated():
+            await client.ask("stream_stream", "watch")
+        short = [await client.ask(shape, "hello") for shape in ("unary_unary", "stream_unary")]
+        released.set()
+        ended = [[message.value async for message in watch] for watch in watches]
+        again = await client.ask("unary_stream", "hello")
+    await server.stop(None)
+
+    assert (refused.value.reason, refused.value.retry_after) == ("TOO_MANY_STREAMS", CROWDED_SECONDS)
+    assert (short, again) == (["hello", "hello"], "hello")
+    assert ended == [["watch"]] * 3

@@ -138,10 +138,10 @@ def test_redis_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load(Probe).effective_redis_url == ""
 
 
-@pytest.mark.parametrize("name", ["UPSTREAM_KEY_FILE", "OLD_KEY_FILE"])
-def test_a_secret_file_may_be_named_in_dot_env(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "plain"), [("UPSTREAM_KEY_FILE", "UPSTREAM_KEY=plain"), ("OLD_KEY_FILE", "")])
+def test_a_secret_file_may_be_named_in_dot_env(tmp_path: Path, name: str, plain: str) -> None:
     (tmp_path / "key").write_text(CANARY, encoding="utf-8")
-    (tmp_path / ".env").write_text(f"{name}={tmp_path / 'key'}\nUPSTREAM_KEY=plain\n", encoding="utf-8")
+    (tmp_path / ".env").write_text(f"{name}={tmp_path / 'key'}\n{plain}\n", encoding="utf-8")
 
     assert load(Probe).upstream_key.get_secret_value() == CANARY
 

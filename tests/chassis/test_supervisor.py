@@ -4,6 +4,7 @@ import asyncio
 
 from structlog.testing import capture_logs
 
+from services.chassis.errors import Unavailable
 from services.chassis.supervisor import supervised
 from tests.chassis.waiting import eventually
 
@@ -53,3 +54,22 @@ async def test_loops_put_their_work_in_order_before_the_service_ends() -> None:
         await started.wait()
 
     assert ended.is_set()
+
+
+async def test_a_loop_whose_database_is_away_starts_again_without_a_trace() -> None:
+    starts: list[int] = []
+
+    async def loop() -> None:
+        starts.append(1)
+        raise Unavailable("The database is away.")
+
+    with capture_logs() as logs:
+        async with supervised([loop]):
+            await eventually(lambda: len(starts) > 1)
+
+    assert (logs[0]["event"], logs[0]["log_level"], logs[0]["cause"]) == (
+        "loop_waits",
+        "warning",
+        "The database is away.",
+    )
+    assert "exc_info" not in logs[0]

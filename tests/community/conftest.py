@@ -1,4 +1,4 @@
-"""What the community's tests run on: real databases, a real Valkey, a real channel, and doubles of its two neighbours."""
+"""What the community's tests run on: real databases, Valkey and channels, and doubles of its two neighbours."""
 
 import shutil
 import subprocess
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from grpc import aio
+from grpc_health.v1 import health_pb2_grpc
 from kawaii.community.v1 import admin_pb2_grpc as adminrpc
 from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
 from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
@@ -58,6 +59,7 @@ class Client:
         self.users = usersrpc.UserServiceStub(channel)
         self.credits = creditsrpc.CreditServiceStub(channel)
         self.admin = adminrpc.CommunityAdminServiceStub(channel)
+        self.health = health_pb2_grpc.HealthStub(channel)
 
 
 class Valkey:

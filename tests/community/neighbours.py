@@ -1,4 +1,4 @@
-"""The community's two neighbours as doubles: a studio and a cupboard that do what a test says and remember what was asked."""
+"""The community's two neighbours as doubles, which do what a test says and remember what they were asked."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

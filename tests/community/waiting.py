@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 DEADLINE_SECONDS = 20.0  # far above what anything here takes, even on a busy machine
 LOOK_SECONDS = 0.01
@@ -10,5 +11,7 @@ LOOK_SECONDS = 0.01
 async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
     """Return once the condition holds."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while not await condition():
+        for _ in count():
+            if await condition():
+                return
             await asyncio.sleep(LOOK_SECONDS)

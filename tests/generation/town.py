@@ -232,9 +232,9 @@ class Town:
         states = [State.DIALING, State.SENDING, State.AMBIGUOUS]
         await self._each(states, Janitor(self.store, self.plan).tidy)
 
-    async def order(self, request_key: str = "") -> Generation:
+    async def order(self, request_key: str = "", draft: Draft = DRAFT) -> Generation:
         """An order that nobody waits for."""
-        return await replace(self, plan=replace(self.plan, create_wait=0.0)).generations.create(DRAFT, request_key)
+        return await replace(self, plan=replace(self.plan, create_wait=0.0)).generations.create(draft, request_key)
 
     async def callback(self, task_id: str, token: str = "", code: int = 200) -> bool:
         """A webhook, as the provider sends it."""

@@ -113,6 +113,18 @@ async def test_the_validator_is_the_hash_wherever_the_bytes_lie(browser: httpx.A
     assert known.headers["cache-control"] == whole.headers["cache-control"]
 
 
+async def test_a_resumed_download_is_let_go_on_by_the_validator_it_has(
+    browser: httpx.AsyncClient, backend: Backend
+) -> None:
+    await put(backend, KEY)
+    etag = (await browser.get(f"/files/{KEY}")).headers["etag"]
+    resumed = await browser.get(f"/files/{KEY}", headers={"If-Match": etag, "Range": "bytes=4000-"})
+    other = await browser.get(f"/files/{KEY}", headers={"If-Match": '"another"', "Range": "bytes=4000-"})
+
+    assert (resumed.status_code, resumed.content) == (206, BODY[4000:])
+    assert (other.status_code, other.content) == (412, b"")
+
+
 class Torn(LocalFiles):
     """A place in which no object is a file, and that breaks off after the first piece."""
 

@@ -1,15 +1,14 @@
 """The service as its callers meet it: a real channel, the real interceptors, codes and reasons."""
 
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
-from services.storage.backends.local import LocalFiles
 from services.storage.model import PICTURE_TYPES
+from services.storage.ports import Backend
 from tests.storage.calls import Request, Stub, read, refused, uploaded
 from tests.storage.samples import Remote, answer, ok, picture
 
@@ -157,7 +156,7 @@ async def test_what_does_not_exist_is_not_found(stub: Stub) -> None:
         assert (await refused(call()))[:2] == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 
 
-async def test_a_deleted_object_is_gone_with_its_bytes(stub: Stub, backend: LocalFiles) -> None:
+async def test_a_deleted_object_is_gone_with_its_bytes(stub: Stub, backend: Backend) -> None:
     found = await uploaded(stub, picture())
     await stub.DeleteObject(storagepb.DeleteObjectRequest(name=found.name))
 
@@ -166,9 +165,9 @@ async def test_a_deleted_object_is_gone_with_its_bytes(stub: Stub, backend: Loca
     assert (await refused(stub.GetObject(storagepb.GetObjectRequest(name=found.name))))[0] is grpc.StatusCode.NOT_FOUND
 
 
-async def test_an_object_whose_bytes_are_gone_is_told_from_one_that_never_was(stub: Stub, tmp_path: Path) -> None:
+async def test_an_object_whose_bytes_are_gone_is_told_from_one_that_never_was(stub: Stub, backend: Backend) -> None:
     found = await uploaded(stub, picture())
-    (tmp_path / "objects" / found.name.removeprefix("objects/")).unlink()
+    await backend.delete(found.name.removeprefix("objects/"))
 
     assert (await refused(read(stub, found.name)))[:2] == (grpc.StatusCode.DATA_LOSS, "DATA_LOSS")
 
@@ -182,3 +181,33 @@ async def test_an_upload_link_is_only_for_pictures_of_a_fitting_size(stub: Stub)
     for arguments, reason in wrong:
         call = stub.CreateUploadLink(storagepb.CreateUploadLinkRequest(**arguments))
         assert (await refused(call))[:2] == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+
+
+async def test_a_variant_is_an_object_that_anyone_may_read(stub: Stub) -> None:
+    original = await uploaded(stub, picture())
+    request = storagepb.CreateVariantRequest(object=original.name, width=2, format="jpeg")
+    made = await stub.CreateVariant(request)
+
+    assert made.name == f"objects/variants/{original.name.removeprefix('objects/')}/64x0q70.jpg"
+    assert (made.content_type, made.source, made.width, made.height) == ("image/jpeg", "variant", 4, 3)
+    assert len(b"".join(await read(stub, made.name))) == made.size_bytes
+    assert await stub.CreateVariant(request) == made
+
+
+async def test_a_wrong_wish_for_a_variant_is_refused(stub: Stub) -> None:
+    original = (await uploaded(stub, picture())).name
+    for wrong, reason in (
+        ({"object": "objects/uploads/none.png"}, "NOT_FOUND"),
+        ({"object": "uploads/none.png"}, "INVALID_INPUT"),
+        ({"object": original, "width": -1}, "INVALID_INPUT"),
+        ({"object": original, "format": "svg"}, "INVALID_INPUT"),
+        ({"object": original, "width": 9, "signature": "forged"}, "FORBIDDEN"),
+    ):
+        assert (await refused(stub.CreateVariant(storagepb.CreateVariantRequest(**wrong))))[1] == reason
+
+
+async def test_an_object_says_how_large_it_is_and_how_it_looks(stub: Stub) -> None:
+    found = await uploaded(stub, picture())
+
+    assert (found.width, found.height) == (4, 3)
+    assert found.thumb_hash

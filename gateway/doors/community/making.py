@@ -28,8 +28,8 @@ async def generate(request: Request) -> Response:
     order = _order(viewer_id, fields)
     order.request_id = idempotency.request_id(request)
     given = [picture] if (picture := fields.text("inputImage").strip()) else []
-    async with pictures.provided(request, "inputImage", given) as uris:
-        order.image_uris.extend(uris)
+    async with pictures.provided(request, "inputImage", given) as ours:
+        order.image_uris.extend(ours.uris)
         artwork = await clients.of(request).artworks.CreateArtwork(order)
     return ok(accepted(artwork))
 

@@ -7,12 +7,14 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.stored_bytes import holds
+
 DOCUMENT: Final = (Path(__file__).parent / "openapi.json").read_bytes()
 HEADERS = {"Cache-Control": "public, max-age=300", "ETag": f'"{sha256(DOCUMENT).hexdigest()[:16]}"'}
 
 
 async def openapi(request: Request) -> Response:
     """GET /api/openapi.json."""
-    if request.headers.get("if-none-match") == HEADERS["ETag"]:
+    if holds(request, HEADERS["ETag"]):
         return Response(status_code=304, headers=HEADERS)
     return Response(DOCUMENT, headers=HEADERS, media_type="application/json")

@@ -1,10 +1,13 @@
 """The routes that order pictures: the answer is a task id at once, and a picture only for those who asked to wait."""
 
+from collections.abc import Sequence
+from hashlib import sha256
+
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import callers, clients, idempotency, parse, rate_limits
+from gateway import callers, clients, failures, idempotency, parse, rate_limits
 from gateway.answers import NO_STORE, Json
 from gateway.doors.image_site import nano_orders, orders, pictures, tasks, waiting
 from services.chassis import failpoints
@@ -32,15 +35,34 @@ async def nano_banana(request: Request) -> Response:
     return await ordered(request, order, nano_orders.PICTURES, *given, model=order.model)
 
 
+def require_size(order: generationpb.Generation, limit: int) -> None:
+    """Only pictures may make a body larger. Raises InvalidArgument (PAYLOAD_TOO_LARGE)."""
+    if order.ByteSize() > limit:
+        raise failures.too_large(limit)
+
+
+def digest_of(order: generationpb.Generation, given: Sequence[str]) -> str:
+    """What a repetition must repeat; empty leaves that to the order, which says it all unless pictures are stored."""
+    if not any(map(pictures.is_data, given)):
+        return ""
+    return sha256(b"\0".join([order.SerializeToString(deterministic=True), *map(str.encode, given)])).hexdigest()
+
+
 async def ordered(request: Request, order: generationpb.Generation, field: str, *given: str, **extra: str) -> Response:
     """Place an order with the pictures given in a field; the same Idempotency-Key places it once."""
+    require_size(order, request.app.state.settings.max_json_bytes)
     patience = waiting.Patience.of(request)
     create = generationpb.CreateGenerationRequest(
-        generation=order, request_id=idempotency.request_id(request), quota_subject=callers.address_of(request)
+        generation=order,
+        request_id=idempotency.request_id(request),
+        quota_subject=callers.address_of(request),
+        request_digest=digest_of(order, given),
     )
-    async with pictures.provided(request, field, [value for value in given if value]) as uris:
-        create.generation.image_uris.extend(uris)
+    async with pictures.provided(request, field, [value for value in given if value]) as ours:
+        create.generation.image_uris.extend(ours.uris)
         placed = await clients.of(request).generation.CreateGeneration(create, timeout=CREATE_SECONDS)
+        if placed.joined:  # the first order has pictures of its own
+            await ours.drop()
     await failpoints.reach("accept.answered")
     applied, news = await waiting.waited(request, placed, patience)
     headers = NO_STORE | applied | rate_limits.of_order(placed) | (REPLAYED if placed.joined else {})

@@ -14,28 +14,50 @@ from starlette.requests import Request
 
 from gateway import clients, parse, uploads
 from gateway.multipart import CHUNK_BYTES
+from services.chassis.status import from_rpc
 
 DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*;base64,", re.IGNORECASE)
 NAME = "pasted"  # a data: URI carries no file name
 REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ALREADY_EXISTS)  # no order was made of it
+QUOTA_REACHED = "RATE_LIMIT"  # nor was one past the daily quota; one that no account took was, and may be made again
+
+
+class Provided:
+    """The URLs of the pictures of an order, and what was stored for it."""
+
+    def __init__(self, services: clients.Clients) -> None:
+        self.uris: list[str] = []
+        self.stored: list[storagepb.Object] = []
+        self._services = services
+
+    async def drop(self) -> None:
+        """Delete what was stored, because no order refers to it; what cannot be deleted now is only wasted."""
+        wanted = [storagepb.DeleteObjectRequest(name=kept.name) for kept in self.stored]
+        await asyncio.gather(*(clients.answered(self._services.storage.DeleteObject(each)) for each in wanted))
 
 
 @asynccontextmanager
-async def provided(request: Request, field: str, given: Sequence[str]) -> AsyncIterator[list[str]]:
-    """URLs of the pictures of an order. Those given as data: URIs are stored for it, and go when it is refused."""
+async def provided(request: Request, field: str, given: Sequence[str]) -> AsyncIterator[Provided]:
+    """The pictures of an order. Those given as data: URIs are stored for it, and go when it is refused."""
     sources = [source(field, value) for value in given]  # all are read before the first is stored
-    stored: list[storagepb.Object] = []
+    pictures = Provided(clients.of(request))
     try:
-        yield [await uri_of(request, found, stored) for found in sources]
+        pictures.uris = [await uri_of(request, found, pictures.stored) for found in sources]
+        yield pictures
     except aio.AioRpcError as refusal:
-        if refusal.code() in REFUSALS:
-            await dropped(clients.of(request), stored)
+        if refusal.code() in REFUSALS or from_rpc(refusal).reason == QUOTA_REACHED:
+            await pictures.drop()
         raise
 
 
 def source(field: str, value: str) -> str | bytes:
     """A web URL, or the bytes of a data: URI. Raises InvalidArgument for anything else."""
-    return content_of(field, value) if value[:5].lower() == "data:" else parse.web_url(field, value)
+    return content_of(field, value) if is_data(value) else parse.web_url(field, value)
+
+
+def is_data(value: str) -> bool:
+    """True for a data: URI."""
+    return value[:5].lower() == "data:"
 
 
 async def uri_of(request: Request, found: str | bytes, stored: list[storagepb.Object]) -> str:
@@ -45,12 +67,6 @@ async def uri_of(request: Request, found: str | bytes, stored: list[storagepb.Ob
     limit = request.app.state.settings.max_upload_bytes
     stored.append(await uploads.store(clients.of(request).storage, NAME, sliced(found), limit))
     return stored[-1].uri
-
-
-async def dropped(services: clients.Clients, stored: Sequence[storagepb.Object]) -> None:
-    """Delete what nobody refers to; what cannot be deleted now is only wasted."""
-    wanted = [storagepb.DeleteObjectRequest(name=kept.name) for kept in stored]
-    await asyncio.gather(*(clients.answered(services.storage.DeleteObject(each)) for each in wanted))
 
 
 def content_of(field: str, uri: str) -> bytes:

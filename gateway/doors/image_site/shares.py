@@ -1,5 +1,6 @@
 """The routes of shared pictures: create, read, list, publish, delete."""
 
+import orjson
 from kawaii.share.v1 import share_pb2 as sharepb
 from starlette.requests import Request
 from starlette.responses import Response
@@ -47,7 +48,12 @@ async def read_by_query(request: Request) -> Response:
 async def shown(request: Request, name: str) -> Response:
     """One share."""
     share = await share_reads.of(request).find(name)
-    return Json({"success": True, "data": {**records.record(share), "isPublished": share.published}}, headers=INDEXED)
+    return Response(rendered(share), media_type=Json.media_type, headers=INDEXED)
+
+
+def rendered(share: sharepb.Share) -> bytes:
+    """The body that shows one share."""
+    return orjson.dumps({"success": True, "data": {**records.record(share), "isPublished": share.published}})
 
 
 async def list_(request: Request) -> Response:

@@ -137,7 +137,7 @@ class Orders:
             case Told():
                 await self._hear(order, answer)
             case Refused() if not self._has_time(order, answer):
-                await self._store.refuse(order.id, answer.reason, answer.message)
+                await self._refuse(order, answer)
         await self._store.postpone(order.id, pause(order.tries))
 
     async def _answer(self, order: Order) -> Told | Refused | Unclear:
@@ -156,13 +156,17 @@ class Orders:
             case Refused(faulty=True, error=error) | Refused(passing=True, error=error):
                 await self._store.withdraw(order.id)
                 raise error
-            case Refused(reason, message, error):
-                await self._store.refuse(order.id, reason, message)
-                raise error
+            case Refused() as refused:
+                await self._refuse(order, refused)
+                raise refused.error
 
     async def _hear(self, order: Order, told: Told) -> None:
         if heard := await self._store.hear(told, order.id):
             metrics.told(heard)
+
+    async def _refuse(self, order: Order, refused: Refused) -> None:
+        await self._store.refuse(order.id, refused.reason, refused.message)
+        metrics.refused(refused.reason)
 
     def _has_time(self, order: Order, refused: Refused) -> bool:
         return refused.passing and self._clock() - order.create_ms < PATIENCE_MS

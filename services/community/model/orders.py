@@ -98,9 +98,7 @@ class Order:
         known = replace(self, generation_id=told.generation_id, task_id=told.task_id or self.task_id)
         if self.state is OrderState.SUCCEEDED or not self._believes(told.state):
             return known
-        ended = told.state in ENDED
-        reason, message = (told.reason, told.message) if ended else ("", "")
-        return replace(known, state=told.state, reason=reason, message=message)
+        return replace(known, state=told.state, reason=told.reason, message=told.message)
 
     def _believes(self, state: OrderState) -> bool:
         match state:

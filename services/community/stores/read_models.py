@@ -48,15 +48,15 @@ class RedisModels:
 
     async def put_list(self, key: str, members: Sequence[str], epoch: bytes) -> None:
         """Write it in one step."""
-        await self._put(key, epoch, lambda pipe: pipe.rpush(key, *members) if members else None)
+        await self._put(key, epoch, (lambda pipe: pipe.rpush(key, *members)) if members else None)
 
     async def put_ranking(self, key: str, scores: dict[str, float], epoch: bytes) -> None:
         """Write it in one step."""
-        await self._put(key, epoch, lambda pipe: pipe.zadd(key, scores) if scores else None)
+        await self._put(key, epoch, (lambda pipe: pipe.zadd(key, scores)) if scores else None)
 
     async def put_set(self, key: str, members: Sequence[str]) -> None:
         """Write it in one step."""
-        await self._put(key, NEW, lambda pipe: pipe.sadd(key, *members) if members else None)
+        await self._put(key, NEW, (lambda pipe: pipe.sadd(key, *members)) if members else None)
 
     async def put_number(self, key: str, number: int) -> None:
         """Write it."""
@@ -97,14 +97,17 @@ class RedisModels:
         fresh = read_at is not None and read_at == (epoch or NEW)
         return Look(tuple(member.decode() for member in members) if fresh and members else None, epoch or NEW)
 
-    async def _put(self, key: str, epoch: bytes, write: Commands) -> None:
+    async def _put(self, key: str, epoch: bytes, write: Commands | None) -> None:
+        """Write a key anew; Redis has no empty lists, so without members it is only removed."""
+
         def anew(pipe: Pipeline) -> None:
             pipe.delete(key)
-            write(pipe)
-            pipe.expire(key, KEPT_SECONDS)
+            if write:
+                write(pipe)
+                pipe.expire(key, KEPT_SECONDS)
             pipe.set(key + READ_AT, epoch, ex=FRESH_SECONDS)
 
-        if await self._run(anew, key):
+        if await self._run(anew, key) and write:
             self.written += 1
 
     async def _run(self, commands: Commands, *keys: str) -> Sequence[Any] | None:

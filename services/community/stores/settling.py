@@ -25,16 +25,17 @@ async def locked(connection: AsyncConnection, *conditions: ColumnElement[bool]) 
     return to_order(row) if row else None
 
 
-async def believe(connection: AsyncConnection, ledger: Ledger, order: Order, told: Told, now_ms: int) -> Order:
-    """The order as it is once this was heard."""
+async def believe(connection: AsyncConnection, ledger: Ledger, order: Order, told: Told, now_ms: int) -> Order | None:
+    """The order as it is once this was heard; None when that changed nothing."""
     after = order.after(told)
     if after.state is OrderState.SUCCEEDED and order.state is not OrderState.SUCCEEDED:
         after = await _made(connection, ledger, after, told.object_key, now_ms)
     elif after.state in ENDED and order.state not in ENDED:
         after = await ledger.settle(connection, after, paid=False, now_ms=now_ms)
         await show(connection, after, now_ms)
-    if after != order:
-        await write(connection, order, after, now_ms)
+    if after == order:
+        return None
+    await write(connection, order, after, now_ms)
     return after
 
 

@@ -10,6 +10,7 @@ import structlog
 from services.chassis import failpoints
 from services.generation.answers import Broken, Drawing, Drawn, Foreign, Invisible, Record, Unreadable
 from services.generation.cooling import UNACCEPTED
+from services.generation.core.discretion import discreet
 from services.generation.keyring import Key, Keys
 from services.generation.model import Attempt, Failure, Generation, Output, State
 from services.generation.plan import FOR_EVER_SECONDS, Plan, poll_delay, reconcile_delay
@@ -36,8 +37,8 @@ class Poller:
         """Look once at a claimed generation's record."""
         record = await self.read(generation.attempt_id, generation.family, generation.task_id)
         await failpoints.reach("poll.reply")
-        match record:
-            case Drawn():
+        match discreet(record, generation.draft.prompt):
+            case Drawn() as record:
                 await self._store.move(generation, State.STORING, Change(progress=100, outputs=outputs_of(record)))
                 await failpoints.reach("running.final")
             case Broken(code, message):

@@ -12,6 +12,7 @@ from services.chassis import failpoints
 from services.chassis.errors import Unavailable
 from services.chassis.names import new_id
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
+from services.generation.core.discretion import discreet
 from services.generation.keyring import Key, Keys, Wait
 from services.generation.model import Attempt, Failure, Generation, State
 from services.generation.plan import Plan, retry_delay
@@ -73,7 +74,8 @@ class Submitter:
         uri = self._callback_uri(generation.family, f"{attempt.id}.{secret}")
         await failpoints.reach("dial.before")
         provider = self._providers[generation.family]
-        outcome = await provider.submit(generation.draft, uri, key, line.connected)
+        answer = await provider.submit(generation.draft, uri, key, line.connected)
+        outcome = discreet(answer, generation.draft.prompt)
         await failpoints.reach("reply.read")
         logger.info("submitted", generation=generation.id, attempt=attempt.id, outcome=type(outcome).__name__)
         await self._settle(line.generation, attempt, key, outcome)

@@ -25,6 +25,7 @@ class Look:
     keys: Sequence[Line]
     marks: Sequence[Any]
     model: Line | None = None
+    window_ms: int = WINDOW_MS
 
     def left(self, line: Line) -> float:
         """Seconds that a key, an account or a model still rests."""
@@ -38,7 +39,7 @@ class Look:
 
     def _end(self, mark: Any) -> int:
         """A window after the answer; before it nobody can say, and an attempt that was never made has none."""
-        known: int = max(mark.at_ms, mark.answer_ms or 0) + WINDOW_MS
+        known: int = max(mark.at_ms, mark.answer_ms or 0) + self.window_ms
         return max(known, self.now + SOON_MS) if mark.in_flight else known
 
 

@@ -21,13 +21,16 @@ logger = structlog.get_logger()
 
 @unbroken
 class SqlKeys:
-    """Keeps the pool on SQLite or PostgreSQL. The values stay here; `creates` is the bucket of each account."""
+    """Keeps the pool on SQLite or PostgreSQL. The values stay here; each account may make `creates` in a window."""
 
-    def __init__(self, database: Database, bell: Bell, keys: Sequence[Key], creates: int) -> None:
+    def __init__(
+        self, database: Database, bell: Bell, keys: Sequence[Key], creates: int, window_ms: int = choice.WINDOW_MS
+    ) -> None:
         self._database = database
         self._bell = bell
         self._keys = {key.print: key for key in keys}
         self._creates = creates
+        self._window_ms = window_ms
 
     async def register(self) -> None:
         """Make the pool that of the settings: new keys join, those that left are gone, rests go on."""
@@ -37,11 +40,11 @@ class SqlKeys:
     async def acquire(self, attempt_id: str, model: str) -> Key | Wait:
         """See keyring."""
         async with self._database.write() as connection:
-            look = await pool.look(connection, self._keys, model, locked=True)
+            look = await pool.look(connection, self._keys, self._window_ms, model, locked=True)
             chosen = choice.choose(look, self._creates)
             if isinstance(chosen, Wait):
                 return chosen
-            await pool.mark(connection, attempt_id, self._keys[chosen].account)
+            await pool.mark(connection, attempt_id, self._keys[chosen].account, self._window_ms)
         return self._keys[chosen]
 
     async def outlook(self, model: str) -> Wait:
@@ -117,7 +120,7 @@ class SqlKeys:
 
     async def _look(self, model: str = "") -> choice.Look:
         async with self._database.read() as connection:
-            return await pool.look(connection, self._keys, model)
+            return await pool.look(connection, self._keys, self._window_ms, model)
 
     @asynccontextmanager
     async def _waking(self) -> AsyncIterator[AsyncConnection]:
@@ -127,8 +130,10 @@ class SqlKeys:
         self._bell.ring(State.READY)
 
 
-async def open_keys(database: Database, bell: Bell, keys: Sequence[Key], creates: int) -> SqlKeys:
+async def open_keys(
+    database: Database, bell: Bell, keys: Sequence[Key], creates: int, window_ms: int = choice.WINDOW_MS
+) -> SqlKeys:
     """The pool, made that of the settings."""
-    opened = SqlKeys(database, bell, keys, creates)
+    opened = SqlKeys(database, bell, keys, creates, window_ms)
     await opened.register()
     return opened

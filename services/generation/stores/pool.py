@@ -10,7 +10,7 @@ from services.chassis.database import db_now, upsert
 from services.generation.cooling import DRY, NEWS, UNACCEPTED, Scope, rest_seconds
 from services.generation.keyring import Key
 from services.generation.model import State
-from services.generation.stores.choice import WINDOW_MS, Look
+from services.generation.stores.choice import Look
 from services.generation.stores.tables import (
     attempt,
     create_mark,
@@ -52,7 +52,9 @@ async def register(connection: AsyncConnection, keys: Sequence[Key]) -> None:
     await connection.execute(delete(provider_account).where(provider_account.c.name.not_in(names)))
 
 
-async def look(connection: AsyncConnection, prints: Collection[str], model: str = "", *, locked: bool = False) -> Look:
+async def look(
+    connection: AsyncConnection, prints: Collection[str], window_ms: int, model: str = "", *, locked: bool = False
+) -> Look:
     """The pool as it stands, with the keys that this process can open; locked, nobody else may choose meanwhile.
 
     The lock waits: a row that is passed over would be a limit that is not kept.
@@ -63,7 +65,7 @@ async def look(connection: AsyncConnection, prints: Collection[str], model: str 
     keys = (await connection.execute(select(provider_key).where(openable).order_by(provider_key.c.position))).all()
     resting = (await connection.execute(select(model_rest).where(model_rest.c.model == model))).first()
     marks = (await connection.execute(MARKS)).all()
-    return Look(await clock(connection), found, keys, marks, resting)
+    return Look(await clock(connection), found, keys, marks, resting, window_ms)
 
 
 async def clock(connection: AsyncConnection) -> int:
@@ -71,11 +73,11 @@ async def clock(connection: AsyncConnection) -> int:
     return int(await connection.scalar(select(db_now())) or 0)
 
 
-async def mark(connection: AsyncConnection, attempt_id: str, account: str) -> None:
+async def mark(connection: AsyncConnection, attempt_id: str, account: str, window_ms: int) -> None:
     """Count a create, and forget those that count no more."""
-    counts = or_(attempt.c.answer_ms > db_now() - WINDOW_MS, exists().where(IN_FLIGHT))
+    counts = or_(attempt.c.answer_ms > db_now() - window_ms, exists().where(IN_FLIGHT))
     counted = exists().where(attempt.c.id == create_mark.c.attempt_id, counts)
-    await connection.execute(delete(create_mark).where(create_mark.c.at_ms <= db_now() - WINDOW_MS, ~counted))
+    await connection.execute(delete(create_mark).where(create_mark.c.at_ms <= db_now() - window_ms, ~counted))
     await connection.execute(insert(create_mark).values(attempt_id=attempt_id, account=account, at_ms=db_now()))
 
 

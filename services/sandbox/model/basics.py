@@ -32,6 +32,7 @@ class Rules:
     result_ttl_ms: int
     upload_ttl_ms: int
     create_limit: int
+    create_window_ms: int
     read_limit: int
     image_side: int
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from services.chassis.errors import DataLoss, KawaiiError, ResourceExhausted, Unavailable
+from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
 from services.storage.backends.merge import merged
 from services.storage.model import UNLABELLED, Label, Listed, Stat
 from services.storage.ports import Backend, Draft
@@ -127,7 +127,8 @@ class Pair:
             async for chunk in self._second.read(GUESTS + key, 0, 0):
                 await draft.write(chunk)
             if Stat(draft.size, draft.sha256) != stat:
-                raise DataLoss("A hosted file changed while it was read.", metadata={"key": key})
+                logger.error("guest_torn", key=key, wanted=stat.sha256, read=draft.sha256)
+                return
             await self._first.put(key, draft, await self._label_of(key))
         logger.info("guest_home", key=key, size=stat.size)
 

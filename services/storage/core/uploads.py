@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from services.storage.core import keys
 from services.storage.core.flights import Flights
 from services.storage.core.intake import Intake, Picture, pour, too_large
@@ -86,7 +87,8 @@ class Uploads:
     async def reap(self) -> None:
         """Remove abandoned drafts, uploads and links, now and then for ever."""
         while True:
-            await self.reap_once()
+            with suppress(Unavailable):  # what is down now is reaped in a later round
+                await self.reap_once()
             await asyncio.sleep(REAP_SECONDS)
 
     async def reap_once(self) -> None:

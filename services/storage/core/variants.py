@@ -9,7 +9,6 @@ from pathlib import Path
 
 import structlog
 
-from services.chassis import failpoints
 from services.chassis.errors import FailedPrecondition, InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.chassis.names import is_key
 from services.storage.core import keys
@@ -116,9 +115,9 @@ class Variants:
         return await self._flights.join(target, partial(self._make, original, recipe, target))
 
     async def _make(self, original: StoredObject, recipe: Recipe, target: str) -> StoredObject:
+        kind = _kind_of(original)
         async with self._at_hand(original) as path:
-            made = await self._studio.derive(path, _kind_of(original), recipe)
-        await failpoints.reach("thumb.mid")
+            made = await self._studio.derive(path, kind, recipe)
         async with self._backend.draft() as draft:
             await pour(_sliced(made.content), draft, self._max_bytes)
             new = _object(target, recipe.kind, made, Stat(draft.size, draft.sha256))

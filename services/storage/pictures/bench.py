@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from services.storage.pictures import anatomy, location
-from services.storage.pictures.look import MAX_SIDE, opened, size_within, small, upright_size
+from services.storage.pictures.look import FORMATS, MAX_SIDE, opened, size_within, small, upright_size
 from services.storage.pictures.marks import marks_of
 from services.storage.pictures.thumbhash import thumb_hash
 from services.storage.pictures.wire import Message
@@ -37,7 +37,7 @@ def described(picture: Image.Image) -> dict[str, Any]:
     """Size as people see it, and ThumbHash, of the first frame."""
     picture.load()
     width, height = upright_size(picture)
-    tiny = small(picture, HASHED).convert("RGBA")
+    tiny = small(picture, size_within(picture, HASHED)).convert("RGBA")
     pixels = list(zip(*[iter(tiny.tobytes())] * 4, strict=True))
     return {
         "width": width,
@@ -50,15 +50,14 @@ def derive(path: str, extension: str, box: tuple[int, int], target: str, quality
     """The first frame within a box, 0 of which is as much as there is, in another format."""
     box = box[0] or MAX_SIDE, box[1] or MAX_SIDE
     with opened(Path(path), extension) as picture:
-        picture.draft("RGB", size_within(picture, box))  # a JPEG decodes at a fraction of its size
+        size = size_within(picture, box)
+        picture.draft("RGB", size)  # a JPEG decodes at a fraction of its size
         picture.load()
         marks = marks_of(picture)
-        made = small(picture, box)
+        made = small(picture, size)
     written = BytesIO()
-    if target == "jpg":
-        made = on_white(made)
-    how = {"webp": {"quality": quality}, "jpg": {"quality": quality, "progressive": True}, "png": {}}[target]
-    made.save(written, {"webp": "WEBP", "jpg": "JPEG", "png": "PNG"}[target], **how, **marks.options(target))
+    options = marks.options(target) | ({} if target == "png" else {"quality": quality})
+    (on_white(made) if target == "jpg" else made).save(written, FORMATS[target], **options)
     return {"width": made.width, "height": made.height}, written.getvalue()
 
 

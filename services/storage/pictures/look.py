@@ -71,9 +71,9 @@ def size_within(picture: Image.Image, box: Box) -> Box:
     return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
 
 
-def small(picture: Image.Image, box: Box) -> Image.Image:
-    """The picture upright, in RGB or RGBA, within a box, never enlarged. A decoded JPEG may be coarser than asked."""
-    orientation, size = orientation_of(picture), size_within(picture, box)
+def small(picture: Image.Image, size: Box) -> Image.Image:
+    """The picture in a size, then brought upright, in RGB or RGBA."""
+    orientation = orientation_of(picture)
     reduced = _resizable(picture)
     if size != picture.size:
         gap = None if reduced.mode.startswith("I") else 2.0  # the shortcut does not know sixteen bits

@@ -89,7 +89,7 @@ async def test_only_the_owner_changes_an_artwork(house: House, studio: Studio, c
             await call(viewer, artwork_id)
 
 
-async def test_the_same_picture_saved_again_is_the_same_artwork(house: House, cupboard: Cupboard) -> None:
+async def test_the_same_picture_saved_again_is_the_same_artwork(house: House) -> None:
     first = await house.artworks.save(ANN, Save("One", "https://a.example/x.png"))
     second = await house.artworks.save(ANN, Save("Two", "https://a.example/x.png", publish=True))
     other = await house.artworks.save(BOB, Save("Three", "https://a.example/x.png"))
@@ -120,7 +120,7 @@ async def test_ones_own_generation_keeps_its_artwork_when_it_is_saved(house: Hou
     assert (again.artwork.title, again.artwork.slug) == ("Other", saved.artwork.slug)
 
 
-async def test_nobody_takes_the_picture_of_somebody_else(house: House, studio: Studio, cupboard: Cupboard) -> None:
+async def test_nobody_takes_the_picture_of_somebody_else(house: House, studio: Studio) -> None:
     card = await drawn(house, studio)
 
     with pytest.raises(PermissionDenied):

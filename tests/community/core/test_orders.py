@@ -6,7 +6,6 @@ from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFoun
 from services.community.core.feed import Ask
 from services.community.house import House
 from services.community.model import Balance, Hold, OrderState, Refused, State
-from services.community.stores import Stores
 from tests.community.conftest import Clock
 from tests.community.neighbours import Cupboard, Studio, lost, taken
 from tests.community.people import ANN, BOB, WISH, drawn, order_of, ordered
@@ -189,9 +188,7 @@ async def test_a_failure_after_the_picture_changes_nothing(house: House, studio:
     assert (now.artwork.state, order_of(now).state) == (State.DRAFT, OrderState.SUCCEEDED)
 
 
-async def test_a_new_picture_takes_the_place_of_the_old_one(
-    house: House, studio: Studio, stores: Stores, cupboard: Cupboard
-) -> None:
+async def test_a_new_picture_takes_the_place_of_the_old_one(house: House, studio: Studio, cupboard: Cupboard) -> None:
     card = await drawn(house, studio)
 
     again = await house.orders.regenerate(ANN, card.artwork.id)

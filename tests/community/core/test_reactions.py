@@ -5,6 +5,7 @@ import random
 from collections import Counter
 
 import pytest
+from sqlalchemy import update
 
 from services.chassis.errors import FailedPrecondition, NotFound, ResourceExhausted, Unauthenticated
 from services.community.core.reactions import Reactions
@@ -12,6 +13,7 @@ from services.community.house import House
 from services.community.model import Drift, Reaction
 from services.community.model.hotness import HOUR_MS
 from services.community.stores import Stores
+from services.community.stores.tables import artwork
 from tests.community.conftest import Clock
 from tests.community.neighbours import Studio
 from tests.community.people import ANN, BOB, drawn, published
@@ -39,7 +41,7 @@ async def test_likes_and_favourites_are_two_things(house: House) -> None:
     assert stands.hot_score == 5
 
 
-async def test_many_at_once_count_as_many_as_there_are_rows(house: House, stores: Stores) -> None:
+async def test_many_at_once_count_as_many_as_there_are_rows(house: House) -> None:
     artwork_id = (await published(house)).artwork.id
     calls = [
         house.reactions.react(f"user{number % 5}", artwork_id, kind, wanted=True)
@@ -93,7 +95,7 @@ async def test_wrong_counts_are_found_named_and_mended(house: House, stores: Sto
 
 async def falsify(stores: Stores, artwork_id: str) -> None:
     async with stores.works._database.write() as connection:
-        await connection.exec_driver_sql(f"UPDATE artwork SET like_count = 10 WHERE id = '{artwork_id}'")
+        await connection.execute(update(artwork).where(artwork.c.id == artwork_id).values(like_count=10))
 
 
 async def test_who_may_react(house: House, studio: Studio) -> None:

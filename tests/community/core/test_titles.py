@@ -15,7 +15,7 @@ TAIL = "art_01jxv3k8q4abcdefghjkmnpqrs"
         ("雨の中の猫", "雨の中の猫"),
         ("Кот под дождём", "кот-под-дождём"),
         ("--x--", "x"),
-        ("Ｆｕｌｌ width", "full-width"),
+        ("\uff26\uff55\uff4c\uff4c width", "full-width"),
         ("<script>alert(1)</script>/../", "script-alert-1-script"),
     ],
 )

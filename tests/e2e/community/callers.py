@@ -12,6 +12,7 @@ import jwt
 from tests.e2e.town import Town, until
 
 SECRET = "an-end-to-end-secret-that-is-long-enough"
+SITE = "https://site.example"
 PROMPT = "a lantern festival by the river"
 
 

@@ -1,23 +1,39 @@
 """A town with sign-in and credits off, and callers who hold tokens for it."""
 
 from collections.abc import Iterator
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from tests.e2e.community.callers import SECRET, Caller, caller
+from tests.e2e.community.callers import SECRET, SITE, Caller, caller
+from tests.e2e.site.conftest import Quiet
 from tests.e2e.town import Town, running
+
+PAGES = Path(__file__).parent / "site"
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """The whole town behind Envoy, where a shared secret signs people in."""
+def pages() -> Iterator[str]:
+    """The origin of the front end's pages."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(PAGES))) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, pages: str) -> Iterator[Town]:
+    """The whole town behind Envoy, where a shared secret signs people in and two origins may call with credentials."""
     folder = tmp_path_factory.mktemp("community")
     with running(
         folder / "data",
         AUTH_HS256_SECRET=SECRET,
         SANDBOX_GENERATION_SECONDS="1",
         SANDBOX_IMAGE_SIDE="256",
-        CORS_ALLOWED_ORIGINS="https://site.example",
+        CORS_ALLOWED_ORIGINS=f"{SITE},{pages}",
     ) as started:
         yield started
 

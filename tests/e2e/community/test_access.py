@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.e2e.community.callers import Caller, caller, token
+from tests.e2e.community.callers import SITE, Caller, caller, token
 from tests.e2e.town import Town
 
 pytestmark = pytest.mark.e2e
@@ -139,9 +139,9 @@ def test_another_sites_page_cannot_write_with_the_cookie(cast: Cast, site: Town)
     path = f"{site.url}/api/artworks/{cast.artworks['published']}/like"
 
     foreign = httpx.post(path, cookies=cookies, headers={"Origin": "https://evil.example"})
-    own = httpx.post(path, cookies=cookies, headers={"Origin": "https://site.example"})
+    own = httpx.post(path, cookies=cookies, headers={"Origin": SITE})
 
     assert foreign.status_code == 403
     assert own.status_code == 200
-    assert own.headers["access-control-allow-origin"] == "https://site.example"
+    assert own.headers["access-control-allow-origin"] == SITE
     assert own.headers["access-control-allow-credentials"] == "true"

@@ -9,9 +9,11 @@ from tests.gateway.conftest import Town
 from tests.gateway.shapes import failure
 
 MIB = 1024 * 1024
+ENCODED = -(-10 * MIB // 3) * 4  # ten megabytes as base64
 LIMITS = {
     "/api/share": MIB,
-    "/api/generate-image": MIB,
+    "/api/generate-image": MIB + ENCODED,
+    "/api/nano-banana/generate": MIB + ENCODED,
     "/api/callback/image-generated": 64 * 1024,
     "/api/callback/image-generated/tok": 64 * 1024,
     "/api/upload-image": 10 * MIB + 64 * 1024,

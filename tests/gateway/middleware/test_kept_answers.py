@@ -52,6 +52,21 @@ async def test_an_answer_is_given_again_to_the_byte(
     assert again.headers["access-control-allow-origin"] == origin.get("Origin", "*")
 
 
+@pytest.mark.parametrize("origin", [{}, {"Origin": "https://a.example"}, {"Origin": "https://evil.example"}])
+@pytest.mark.parametrize("settings", [{}, {"cors_allowed_origins": ("https://a.example",)}])
+async def test_a_quick_read_is_the_one_that_passes_the_layers(
+    connect_with: Connect, town: Town, origin: dict[str, str], settings: dict[str, Any]
+) -> None:
+    fill(town)
+    client = connect_with(read_cache_seconds=0, **settings)
+
+    quick = await client.get("/api/share/share_1", headers=origin)
+    slow = await client.get("/api/share?id=share_1", headers=origin)
+
+    assert without_id(quick) == without_id(slow)
+    assert (await client.get("/api/share/share_2", headers=origin)).json()["data"]["id"] == "share_2"
+
+
 async def test_each_answer_has_a_request_id_that_is_safe_to_log(client: httpx.AsyncClient, town: Town) -> None:
     fill(town)
     ids = [
@@ -174,8 +189,12 @@ class Slow:
         await response(scope, receive, send)
 
 
+async def never(_scope: Scope, _origin: bytes) -> None:
+    """No read is quick."""
+
+
 def over(app: Slow, kept: ByteCache) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(KeptAnswers(app, kept), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(KeptAnswers(app, kept, never), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://site.test")
 
 

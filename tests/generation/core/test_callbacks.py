@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
-from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated, Unavailable
+from services.chassis.supervisor import supervised
 from services.generation.answers import Accepted, Ambiguous, Broken, Drawing, Drawn, Outcome, Unreadable
-from services.generation.model import Generation, State
+from services.generation.core.latecomers import Latecomers
+from services.generation.core.postman import PATIENCE_TRIES, Postman
+from services.generation.model import Attempt, Generation, State
 from services.generation.ports import Page
 from services.generation.stores.tables import generation as table
 from services.generation.stores.tables import inbox
@@ -339,3 +343,39 @@ async def test_an_upstream_that_is_away_postpones_the_reunion(town: Town) -> Non
         now = await reached(town.store, generation.id, State.RUNNING)
 
     assert now.task_id == "task9"
+
+
+class AwayStore:
+    """The store, whose database is away for the first looks at an attempt."""
+
+    def __init__(self, town: Town, looks: int) -> None:
+        self._store = town.store
+        self._looks = looks
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def attempt(self, attempt_id: str) -> Attempt | None:
+        self._looks -= 1
+        if self._looks >= 0:
+            raise Unavailable("The database is away.")
+        return await self._store.attempt(attempt_id)
+
+
+async def test_a_database_that_is_away_is_no_fault_of_the_webhook(town: Town) -> None:
+    """It is neither counted as a look, of which there are only so many, nor logged with a trace."""
+    generation, token = await lost(town)
+    town.provider.records["task9"] = Drawing(1)
+    await town.callback("task9", token)
+    store = AwayStore(town, PATIENCE_TRIES + 3)
+    crew = town.crew
+    postman = Postman(store, town.inbox, town.bell, crew.poller, Latecomers(town.store, town.archive, town.plan))  # type: ignore[arg-type] # passes on what it is not
+    with capture_logs() as logs:
+        async with supervised([postman.run]):
+            while (await town.store.get(generation.id)).state is not State.RUNNING:
+                await town.let_time_pass()
+                await asyncio.sleep(0.005)
+
+    away = [line for line in logs if line["event"] == "callback_postponed"]
+    assert len(away) == PATIENCE_TRIES + 3
+    assert not [line for line in logs if line.get("exc_info")]

@@ -1,6 +1,7 @@
 """What the key tests run on: the pool on each real engine, a clock that is moved by moving rows, and the stand-in."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,15 @@ async def sqlite_database(sqlite: TownSettings) -> AsyncIterator[Database]:
     """One engine, for what does not depend on it."""
     async with open_database(sqlite, SERVICE) as opened:
         yield opened
+
+
+@pytest.fixture
+def hasty_upstream(tmp_path: Path) -> Iterator[Process]:
+    """The same, counting creates in windows of a second instead of ten."""
+    process = Process(tmp_path / "hasty", free_base(), QUICK | {"SANDBOX_CREATE_WINDOW_SECONDS": "1"})
+    process.start()
+    yield process
+    assert process.stop() == 0
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ from services.generation.providers import make_providers
 from services.generation.providers.kie import open_kie
 from services.generation.providers.models import MODELS
 from services.generation.stores.keys import SqlKeys, open_keys
+from services.generation.stores.mail import SqlInbox
 from services.generation.stores.sql import SqlStore
 from services.generation.stores.tables import create_mark, model_rest, provider_account, provider_key
 from tests.generation.town import FakeArchive
@@ -79,12 +80,15 @@ class Lab:
 
 
 @asynccontextmanager
-async def working(database: Database, url: str, keys: Sequence[Key], plan: Plan) -> AsyncIterator[Lab]:
+async def working(
+    database: Database, url: str, keys: Sequence[Key], plan: Plan, window_ms: int = WINDOW_MS
+) -> AsyncIterator[Lab]:
     """The real core with all its loops, against the stand-in at a URL; only storage is a double."""
     async with open_kie(url) as kie:
         bell = Bell()
-        store, pool = SqlStore(database, bell), await open_keys(database, bell, keys, CREATES)
-        crew = Crew(store, bell, pool, kie, make_providers(kie), FakeArchive(), nowhere, plan)
+        store, inbox = SqlStore(database, bell), SqlInbox(database, bell)
+        pool = await open_keys(database, bell, keys, CREATES, window_ms)
+        crew = Crew(store, inbox, bell, pool, kie, make_providers(kie), FakeArchive(), nowhere, plan)
         async with supervised(make_loops(crew, BOUNDS)):
             counter, pictures = Counter(store, bell, pool, plan), Pictures(FILES, FakeArchive())
             yield Lab(Generations(store, bell, counter, MODELS, pictures), store, pool)

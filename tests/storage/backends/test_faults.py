@@ -22,7 +22,7 @@ KEY = "generated/gen_a/0.png"
 WRITERS, SIZE = 16, 400_000
 MAX_LIFE_SECONDS = 0.4  # some die while they write, some before, some live
 TRACED = "write,fsync,linkat,mkdirat"
-FAILURES = 24  # how far into its work each kind of call fails; later ones are never reached
+FAILURES = 13  # how far into its work each kind of call fails, counted in each thread; later ones are not reached
 
 
 @asynccontextmanager
@@ -57,7 +57,9 @@ async def failing(process: Process, error: str, nth: int) -> AsyncIterator[None]
     tracer = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
     assert tracer.stderr
     try:
-        assert b"attached" in await tracer.stderr.readline()
+        if b"attached" not in await tracer.stderr.readline():
+            process.kill()
+            pytest.skip("this machine does not let strace attach to a process")
         yield
     finally:
         await tracer.communicate()  # it ends with the process
@@ -101,22 +103,20 @@ async def test_of_sixteen_writers_killed_at_random_one_whole_object_remains(
     assert "" in outcomes
 
 
-@pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
-async def test_a_disk_that_fails_at_the_nth_call_tears_nothing_and_is_no_success(
-    settings: StorageSettings, error: str
+@pytest.mark.parametrize(("error", "reason"), [("EIO", "STORAGE_DOWN"), ("ENOSPC", "STORAGE_FULL")])
+async def test_a_disk_that_fails_at_the_nth_call_tears_nothing_and_heals_without_a_restart(
+    settings: StorageSettings, error: str, reason: str
 ) -> None:
     if not shutil.which("strace"):
         pytest.skip("strace is missing, which makes system calls fail")
+    told_of = set()
     async with BACKENDS["local"](settings) as backend:
         for nth in range(1, FAILURES):
             async with writer(settings, nth) as process, failing(process, error, nth):
                 outcome = await told(process)
-            stored = await backend.size(KEY) is not None
+            told_of |= {" ".join(dict.fromkeys(outcome.split()))}
 
-            assert outcome in ("stored", "", "STORAGE_FULL", "STORAGE_DOWN")
-            assert stored or outcome != "stored"
-            if stored:
-                assert await content(backend) == picture(seed=str(nth), size=SIZE)
-                await backend.delete(KEY)
-        async with writer(settings, 0) as process:
-            assert await told(process) == "stored"
+            assert await content(backend) == picture(seed=str(nth), size=SIZE)
+            await backend.delete(KEY)
+    assert told_of <= {"stored", "", f"{reason} stored"}  # the call that failed may have been the one that tells
+    assert f"{reason} stored" in told_of

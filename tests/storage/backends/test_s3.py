@@ -2,18 +2,21 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import structlog
+from botocore.awsrequest import AWSResponse
 from prometheus_client import REGISTRY
 
-from services.chassis.errors import ResourceExhausted, Unavailable
+from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
+from services.storage.backends import bucket as blocking
 from services.storage.backends.s3 import S3Objects, opened
 from services.storage.core.register import register
 from services.storage.model import Label, Stat, StoredObject
@@ -134,6 +137,56 @@ async def test_a_server_that_is_down_is_told_and_found_again(settings: StorageSe
             assert await put(objects, picture())
             assert await content(objects, "uploads/a.png") == picture()
             assert not any(settings.spool_dir.iterdir())
+
+
+class Said(BytesIO):
+    """The body of an answer, as the client's transport hands it out."""
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self.read()
+
+
+def answering(objects: S3Objects, status: int, code: str, times: int) -> None:
+    """Let the server answer so many PUTs with an error of S3's."""
+    answers = [f"<Error><Code>{code}</Code></Error>".encode()] * times
+
+    def answer(request: Any, **_: Any) -> AWSResponse | None:
+        return AWSResponse(request.url, status, {}, Said(answers.pop())) if answers else None
+
+    objects._bucket._client.meta.events.register("before-send.s3.PutObject", answer)
+
+
+@pytest.mark.parametrize(("status", "code"), [(409, "ConditionalRequestConflict"), (503, "SlowDown"), (500, "Oops")])
+async def test_an_answer_that_asks_for_patience_is_followed_by_another_try(
+    settings: StorageSettings, s3_server: S3Server, status: int, code: str
+) -> None:
+    async with bucket(settings, s3_server) as objects:
+        answering(objects, status, code, times=1)
+
+        assert await put(objects, picture())
+        assert await content(objects) == picture()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reason"),
+    [
+        (409, "ConditionalRequestConflict", "STORAGE_DOWN"),
+        (503, "SlowDown", "STORAGE_DOWN"),
+        (403, "QuotaExceeded", "STORAGE_FULL"),
+        (507, "InsufficientStorage", "STORAGE_FULL"),
+    ],
+)
+async def test_an_answer_that_does_not_change_is_told(
+    settings: StorageSettings, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, status: int, code: str, reason: str
+) -> None:
+    monkeypatch.setattr(blocking, "CONFLICT_SECONDS", 0.001)
+    async with bucket(settings, s3_server) as objects:
+        answering(objects, status, code, times=20)
+        with pytest.raises(KawaiiError) as failure:
+            await put(objects, picture())
+
+        assert failure.value.reason == reason
+        assert await objects.size(KEY) is None
 
 
 async def test_a_reply_that_is_cut_is_no_whole_object(settings: StorageSettings, s3_server: S3Server) -> None:

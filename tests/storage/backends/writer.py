@@ -5,27 +5,36 @@ import sys
 
 from services.chassis.errors import KawaiiError
 from services.storage.backends import BACKENDS
+from services.storage.ports import Backend
 from services.storage.settings import StorageSettings
 from tests.storage.samples import picture
 
 CHUNK_BYTES = 64 * 1024
+TRIES = 20  # a fault may strike once in each of the threads that a put passes through
+
+
+async def put(backend: Backend, key: str, body: bytes) -> str:
+    """Put once; what came of it."""
+    try:
+        async with backend.draft() as draft:
+            for place in range(0, len(body), CHUNK_BYTES):
+                await draft.write(body[place : place + CHUNK_BYTES])
+            return "stored" if await backend.put(key, draft) else "taken"
+    except KawaiiError as error:
+        return error.reason
 
 
 async def main(mode: str, key: str, seed: str, size: str) -> None:
-    """Say ready, wait for a line, put; say what came of it."""
+    """Say ready, wait for a line, put, and again after a failure; say what came of each."""
     body = picture(seed=seed, size=int(size))
     async with BACKENDS[mode](StorageSettings(_env_file=None)) as backend:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         sys.stdin.readline()
-        try:
-            async with backend.draft() as draft:
-                for place in range(0, len(body), CHUNK_BYTES):
-                    await draft.write(body[place : place + CHUNK_BYTES])
-                outcome = "stored" if await backend.put(key, draft) else "taken"
-        except KawaiiError as error:
-            outcome = error.reason
-        sys.stdout.write(f"{outcome}\n")
+        outcomes = [await put(backend, key, body)]
+        while outcomes[-1].startswith("STORAGE") and len(outcomes) < TRIES:
+            outcomes.append(await put(backend, key, body))
+        sys.stdout.write(f"{' '.join(outcomes)}\n")
         sys.stdout.flush()
 
 

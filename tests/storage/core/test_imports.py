@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
-from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects
 from services.storage.model import Filter, ImportOrder, StoredObject
+from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
 from tests.storage.samples import Remote, answer, ok, picture, until
 
@@ -18,7 +18,7 @@ async def content(objects: Objects, found: StoredObject) -> bytes:
     return b"".join([chunk async for chunk in objects.read(found.key, 0, 0)])
 
 
-async def put(backend: LocalFiles, key: str, body: bytes) -> None:
+async def put(backend: Backend, key: str, body: bytes) -> None:
     async with backend.draft() as draft:
         await draft.write(body)
         await backend.put(key, draft)
@@ -57,7 +57,7 @@ async def test_many_who_want_it_at_once_share_one_fetch(objects: Objects, remote
 
 
 async def test_bytes_that_a_crash_left_without_a_row_are_adopted_though_their_source_is_gone(
-    objects: Objects, backend: LocalFiles, remote: Remote
+    objects: Objects, backend: Backend, remote: Remote
 ) -> None:
     await put(backend, "generated/gen_a/0.jpg", picture("jpg"))
     found = await objects.import_(ImportOrder(remote.url("/gone.jpg"), "gen_a"))
@@ -67,7 +67,7 @@ async def test_bytes_that_a_crash_left_without_a_row_are_adopted_though_their_so
 
 
 async def test_a_named_copy_that_lost_its_row_is_registered_again_under_its_key(
-    objects: Objects, backend: LocalFiles, remote: Remote
+    objects: Objects, backend: Backend, remote: Remote
 ) -> None:
     await put(backend, "generated/cat.png", picture())
     found = await objects.import_(ImportOrder(remote.put("/r.png", ok(picture())), file_name="cat.png"))
@@ -204,7 +204,7 @@ async def test_a_picture_that_breaks_off_is_never_kept(objects: Objects, remote:
 
 
 async def test_the_first_copy_stays_when_another_process_was_faster(
-    objects: Objects, backend: LocalFiles, remote: Remote
+    objects: Objects, backend: Backend, remote: Remote
 ) -> None:
     """Between our look and our put another process put its copy, and has not written its row yet."""
     source = remote.put("/r", ok(picture(seed="ours")))

@@ -8,16 +8,16 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.errors import KawaiiError
-from services.storage.backends.local import LocalFiles
 from services.storage.core import Uploads
 from services.storage.model import UploadLink
+from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
 from tests.storage.samples import picture, stream
 
 BODY = picture(size=5000)
 
 
-async def put(backend: LocalFiles, key: str, body: bytes = BODY) -> None:
+async def put(backend: Backend, key: str, body: bytes = BODY) -> None:
     async with backend.draft() as draft:
         await draft.write(body)
         await backend.put(key, draft)
@@ -39,7 +39,7 @@ async def confirmed(stub: Any, issued: storagepb.UploadLink) -> storagepb.Object
 
 
 async def test_a_file_is_put_to_its_link_and_public_once_confirmed(
-    browser: httpx.AsyncClient, stub: "storagerpc.StorageServiceAsyncStub", backend: LocalFiles
+    browser: httpx.AsyncClient, stub: "storagerpc.StorageServiceAsyncStub", backend: Backend
 ) -> None:
     issued = await link(stub)
     public = f"/files/{issued.object.removeprefix('objects/')}"
@@ -76,7 +76,7 @@ async def test_a_link_takes_one_file_and_the_same_again(browser: httpx.AsyncClie
     assert (await browser.put(path, content=picture(seed="other"))).status_code == 409
 
 
-async def test_an_expired_link_is_refused(backend: LocalFiles, uploads: Uploads) -> None:
+async def test_an_expired_link_is_refused(backend: Backend, uploads: Uploads) -> None:
     issued = await uploads.create("cat.png", "image/png", 5000)
     uploads._clock = lambda: issued.link.expire_ms
 
@@ -105,9 +105,7 @@ async def test_nothing_is_confirmed_before_it_came(uploads: Uploads) -> None:
     assert refusal.value.reason == "NOT_UPLOADED"
 
 
-async def test_an_upload_that_nobody_confirms_is_reaped(
-    uploads: Uploads, backend: LocalFiles, store: SqlObjects
-) -> None:
+async def test_an_upload_that_nobody_confirms_is_reaped(uploads: Uploads, backend: Backend, store: SqlObjects) -> None:
     old = UploadLink("uploads/old.png", "image/png", 5, "", 1)
     await store.add_link(old)
     await put(backend, "pending/old.png")

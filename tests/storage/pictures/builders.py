@@ -12,14 +12,14 @@ PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 EXIF_HEAD = b"Exif\0\0"
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"
 XMP = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="35,40.5N"'
-    ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-    ' Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia">'
-    "<exif:GPSLongitude>139,44.1E</exif:GPSLongitude>"
-    "<Iptc4xmpExt:LocationCreated><rdf:Bag><rdf:li>Tokyo Tower</rdf:li></rdf:Bag></Iptc4xmpExt:LocationCreated>"
-    "</rdf:Description></rdf:RDF></x:xmpmeta>"
-).encode()
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="35,40.5N"'
+    b' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+    b' Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia">'
+    b"<exif:GPSLongitude>139,44.1E</exif:GPSLongitude>"
+    b"<Iptc4xmpExt:LocationCreated><rdf:Bag><rdf:li>Tokyo Tower</rdf:li></rdf:Bag></Iptc4xmpExt:LocationCreated>"
+    b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+)
 PLACES = (b"35,40.5N", b"139,44.1E", b"Tokyo Tower")
 
 
@@ -40,7 +40,9 @@ def gradient(width: int, height: int, mode: str = "RGB") -> Image.Image:
     if mode == "RGBA":
         colours.putalpha(across)
         return colours
-    return across.convert("LA") if mode == "LA" else colours.convert(mode)
+    if mode == "LA":
+        return Image.merge("LA", (across, down))
+    return colours.convert(mode)
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -118,13 +120,15 @@ def gif(width: int, height: int, frames: int) -> bytes:
     return head + frame * frames + b";"
 
 
-def webp(width: int, height: int, frames: int) -> bytes:
-    """A WebP that repeats one tiny frame on a canvas."""
-    tiny = saved(Image.new("RGB", (2, 2)), "webp", lossless=True)[12:]
-    frame = b"ANMF" + struct.pack("<I", len(tiny) + 16) + bytes(6) + b"\x01\0\0\x01\0\0" + b"\x0a\0\0\0" + tiny
-    canvas = struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+def webp(width: int, height: int, frames: int, frame: Image.Image | None = None) -> bytes:
+    """A WebP that repeats one frame on a canvas, a tiny one unless given."""
+    picture = frame or Image.new("RGB", (2, 2))
+    body = b"".join(struct.pack("<I", side - 1)[:3] for side in picture.size) + b"\x0a\0\0\0"
+    body = bytes(6) + body + saved(picture, "webp")[12:]
+    repeated = b"ANMF" + struct.pack("<I", len(body)) + body
+    canvas = b"".join(struct.pack("<I", side - 1)[:3] for side in (width, height))
     chunks = b"VP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + canvas + b"ANIM" + struct.pack("<I", 6) + bytes(6)
-    chunks += frame * frames
+    chunks += repeated * frames
     return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WEBP" + chunks
 
 

@@ -1,4 +1,4 @@
-"""More than five hundred picture files: honest ones that must pass, hostile ones that must not, and lies of all kinds."""
+"""More than five hundred picture files: honest ones that must pass, hostile ones that must not, and lies."""
 
 import struct
 import zlib
@@ -183,7 +183,12 @@ def _large_headers() -> Iterator[Case]:
 def _large_texts() -> Iterator[Case]:
     """What unpacks to a hundred megabytes, or is long as it stands."""
     whole, zeros = saved(gradient(30, 20), "png"), zlib.compress(bytes(100_000_000), 9)
-    for kind, head in ((b"zTXt", b"a\0\0"), (b"iCCP", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0")):
+    for kind, head in (
+        (b"zTXt", b"a\0\0"),
+        (b"iCCP", b"a\0\0"),
+        (b"iTXt", b"a\0\1\0\0\0"),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"),
+    ):
         yield Case(f"{kind.decode()}-bomb-{len(head)}", "png", with_chunk(whole, kind, head + zeros), EITHER)
     yield Case("many-bombs", "png", whole[:33] + chunk(b"zTXt", b"a\0\0" + zeros[:9000]) * 90 + whole[33:], EITHER)
     yield Case("long-exif", "png", with_chunk(whole, b"eXIf", tiff() + bytes(5_000_000)), EITHER)
@@ -192,12 +197,12 @@ def _large_texts() -> Iterator[Case]:
     profile = b"".join(segment(0xE2, b"ICC_PROFILE\0" + bytes([i, 255]) + bytes(65_000)) for i in range(1, 200))
     yield Case("huge-icc", "jpg", jpeg[:2] + profile + jpeg[2:], EITHER)
     yield Case("many-comments", "jpg", jpeg[:2] + segment(0xFE, b"") * 60_000 + jpeg[2:], LARGE)
-    yield Case("endless-scans", "jpg", _scans(400), EITHER)
+    yield Case("many-scans", "jpg", scans(600, 400, 400), EITHER)
 
 
-def _scans(count: int) -> bytes:
-    """A progressive JPEG that refines itself for ever (libjpeg-turbo's own advisory of 2021)."""
-    whole = saved(gradient(600, 400), "jpg", progressive=True)
+def scans(width: int, height: int, count: int) -> bytes:
+    """A progressive JPEG that refines itself again and again: small, legal and slow, as libjpeg's authors warn."""
+    whole = saved(gradient(width, height), "jpg", progressive=True)
     last = whole.rindex(b"\xff\xda")
     return whole[:last] + whole[last:-2] * count + whole[-2:]
 

@@ -128,3 +128,21 @@ async def test_links_are_kept_until_they_have_long_expired(store: ObjectStore) -
 
     assert await store.get_link(old.key) is None
     assert await store.get_link(young.key) == young
+
+
+async def test_what_was_seen_of_a_picture_is_kept_with_its_row(store: ObjectStore) -> None:
+    new = replace(an_object("uploads/a.png"), width=30, height=20, thumb_hash="mhgKNZhw")
+
+    assert await store.add(new) == replace(new, create_ms=(await store.add(new)).create_ms)
+
+
+async def test_artworks_without_a_thumbnail_are_found_newest_first(store: ObjectStore) -> None:
+    uuids = [f"0000000{number}-0000-4000-8000-000000000000" for number in range(3)]
+    first, second, third = [await store.add(an_object(f"artworks/original/{uuid}.png")) for uuid in uuids]
+    await store.add(an_object(f"artworks/thumb/{uuids[1]}.webp"))
+    await store.add(an_object("uploads/other.png"))
+
+    assert set(await store.without_thumb(first.create_ms, 9)) == {first.key, third.key}
+    assert len(await store.without_thumb(0, 1)) == 1
+    assert await store.without_thumb(third.create_ms + 1, 9) == ()
+    assert second.key not in await store.without_thumb(0, 9)

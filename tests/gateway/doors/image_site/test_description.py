@@ -10,19 +10,26 @@ import jsonschema_rs
 import pytest
 from starlette.routing import Route
 
-from gateway.doors import callbacks, health, image_site
+from gateway.app import ROUTES
+from gateway.doors import community
 from gateway.doors.image_site.description import DOCUMENT
 from gateway.routing import Methods
 
-TABLE: list[Route] = [*image_site.ROUTES, *callbacks.ROUTES, *health.ROUTES]
+# What is described elsewhere: the second family of front ends has its own table.
+ELSEWHERE = frozenset(id(route) for route in community.ROUTES)
+TABLE = [
+    route
+    for route in ROUTES
+    if isinstance(route, Route) and route.path.startswith("/api/") and id(route) not in ELSEWHERE
+]
 DESCRIBED = json.loads(DOCUMENT)
 METHODS = ("get", "put", "post", "delete")
 
 
 def taken(route: Route) -> list[str]:
     """The methods of a line of the table; HEAD goes with GET and needs no description."""
-    assert isinstance(route.endpoint, Methods)
-    return [method for method in route.endpoint.names if method != "HEAD"]
+    methods = route.endpoint.names if isinstance(route.endpoint, Methods) else route.methods or ()
+    return [method for method in methods if method != "HEAD"]
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:

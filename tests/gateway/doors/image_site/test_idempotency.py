@@ -81,3 +81,34 @@ async def test_a_refused_order_leaves_no_pasted_picture_behind(client: httpx.Asy
     assert response.status_code == 422
     assert len(town.storage.specs) == 1  # it had been stored
     assert not town.storage.kept
+
+
+PASTED = {
+    "/api/generate-image": lambda uri: {"prompt": "a", "fileUrl": uri},
+    "/api/flux-kontext/generate": lambda uri: {"prompt": "a", "inputImage": uri},
+    "/api/nano-banana/generate": lambda uri: {"prompt": "a", "model": "nano-banana-edit", "imageUrls": [uri]},
+}
+
+
+@pytest.mark.parametrize("path", PASTED)
+async def test_a_repeated_order_with_a_pasted_picture_joins_the_first(
+    client: httpx.AsyncClient, town: Town, path: str
+) -> None:
+    """The picture is stored anew under another URL each time; the order is the same all the same."""
+    pasted = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    answers = [await client.post(path, json=PASTED[path](pasted), headers=KEY) for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert [answer.headers.get("idempotent-replayed") for answer in answers] == [None, "true", "true"]
+    assert list(town.generation.rows) == ["gen_1"]
+    assert list(town.storage.kept) == ["uploads/0.png"]
+
+
+@pytest.mark.parametrize("path", PASTED)
+async def test_another_pasted_picture_is_another_order(client: httpx.AsyncClient, town: Town, path: str) -> None:
+    first, second = (f"data:image/png;base64,{base64.b64encode(PNG + more).decode()}" for more in (b"one", b"two"))
+    await client.post(path, json=PASTED[path](first), headers=KEY)
+    response = await client.post(path, json=PASTED[path](second), headers=KEY)
+
+    assert (response.status_code, response.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert list(town.storage.kept) == ["uploads/0.png"]

@@ -1,5 +1,6 @@
 """The daily quota at the door: who is counted, what is left, and a refusal that pages of other sites can read."""
 
+import base64
 import re
 
 import httpx
@@ -9,7 +10,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.errors import ResourceExhausted
 from tests.gateway.conftest import Town
-from tests.gateway.shapes import failure
+from tests.gateway.shapes import PNG, failure
 
 ROUTES = {
     "/api/generate-image": {"prompt": "a cat"},
@@ -60,6 +61,17 @@ async def test_one_order_too_many_is_a_429_that_any_page_can_read(
     assert response.headers["access-control-allow-origin"] == "https://a.example"
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["x-request-id"]
+
+
+async def test_a_pasted_picture_goes_with_the_order_that_was_one_too_many(
+    client: httpx.AsyncClient, town: Town
+) -> None:
+    town.generation.failure = ResourceExhausted(SENTENCE, metadata={"quota_limit": "10"}, retry_after=60.0)
+    pasted = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    response = await client.post("/api/generate-image", json={"prompt": "a cat", "fileUrl": pasted})
+
+    assert response.status_code == 429
+    assert town.storage.objects == {}
 
 
 async def test_without_a_quota_no_answer_speaks_of_one(client: httpx.AsyncClient) -> None:

@@ -116,9 +116,7 @@ async def test_to_a_task_of_ours_nobody_adds_a_picture(client: httpx.AsyncClient
 
 
 @pytest.mark.parametrize("spelling", ["?v=2", "#part", ""])
-async def test_our_own_url_is_known_however_it_is_spelt(
-    client: httpx.AsyncClient, town: Town, spelling: str
-) -> None:
+async def test_our_own_url_is_known_however_it_is_spelt(client: httpx.AsyncClient, town: Town, spelling: str) -> None:
     town.storage.add("generated/gen_1/0.png", size_bytes=4, generation_id="gen_1")
     url = f"{FILES}/generated/gen_1/0.png{spelling}".replace("https://", "HTTPS://")
     response = await client.post("/api/download-and-upload", json={"kieImageUrl": url, "url": FOREIGN})

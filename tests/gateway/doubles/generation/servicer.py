@@ -37,7 +37,7 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         self.failure: KawaiiError | None = None
         self.seconds = 0.0
         self.watchers: list[asyncio.Event] = []
-        self._orders: dict[str, tuple[str, generationpb.Generation]] = {}
+        self._orders: dict[str, tuple[str, str | bytes]] = {}
         self._numbers = count(1)
 
     def add(self, identifier: str, **fields: Any) -> generationpb.Generation:
@@ -59,18 +59,19 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         self.request_ids.append(request.request_id)
         self.subjects.append(request.quota_subject)
         if known := self._orders.get(request.request_id):
-            return self._joined(*known, request.generation)
+            return self._joined(
+                *known, request.request_digest or request.generation.SerializeToString(deterministic=True)
+            )
         identifier = f"gen_{next(self._numbers)}"
         row = Generation(name=f"generations/{identifier}", state=Generation.STATE_READY)
         row.MergeFrom(request.generation)
         self.rows[identifier] = row
         if request.request_id:
-            self._orders[request.request_id] = (identifier, request.generation)
+            order = request.request_digest or request.generation.SerializeToString(deterministic=True)
+            self._orders[request.request_id] = (identifier, order)
         return Generation.FromString(row.SerializeToString() + Generation(quota=self.quota).SerializeToString())
 
-    def _joined(
-        self, identifier: str, first: generationpb.Generation, repeated: generationpb.Generation
-    ) -> generationpb.Generation:
+    def _joined(self, identifier: str, first: str | bytes, repeated: str | bytes) -> generationpb.Generation:
         if first != repeated:
             raise AlreadyExists("This idempotency key was used for a different request.", "IDEMPOTENCY_KEY_REUSED")
         joined = Generation(joined=True)

@@ -9,7 +9,7 @@ from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
-from services.chassis.errors import InvalidArgument, NotFound
+from services.chassis.errors import InvalidArgument, KawaiiError, NotFound
 from tests.gateway.shapes import FILES, PNG, TIME
 
 Context = aio.ServicerContext[Any, Any]
@@ -27,6 +27,8 @@ class StorageService(storagerpc.StorageServiceServicer):
         self.specs: list[storagepb.UploadObjectRequest.UploadSpec] = []
         self.messages: list[int] = []
         self.imports: list[storagepb.ImportObjectRequest] = []
+        self.wishes: list[storagepb.CreateVariantRequest] = []
+        self.variant_failure: KawaiiError | None = None
         self.seconds = 0.0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -84,7 +86,23 @@ class StorageService(storagerpc.StorageServiceServicer):
         rows = [row for row in self.rows if row.generation_id == request.generation_id]
         return storagepb.ListObjectsResponse(objects=rows)
 
-    def ReadObject(self, request: Any, context: Context) -> Any: ...
+    async def ReadObject(
+        self, request: storagepb.ReadObjectRequest, context: Context
+    ) -> AsyncIterator[storagepb.ReadObjectResponse]:
+        content = self.kept[request.name.removeprefix("objects/")]
+        for start in range(0, len(content), 3):
+            yield storagepb.ReadObjectResponse(chunk=content[start : start + 3])
+
+    async def CreateVariant(self, request: storagepb.CreateVariantRequest, context: Context) -> storagepb.Object:
+        self.wishes.append(request)
+        if self.variant_failure:
+            raise self.variant_failure
+        original = await self.GetObject(storagepb.GetObjectRequest(name=request.object), context)
+        key = f"variants/{original.name.removeprefix('objects/')}/small.webp"
+        self.kept[key] = b"small"
+        row = self.add(key, size_bytes=5, sha256="5" * 64)
+        row.content_type = "image/webp"
+        return row
 
     async def DeleteObject(self, request: storagepb.DeleteObjectRequest, context: Context) -> Empty:
         self.rows.remove(await self.GetObject(storagepb.GetObjectRequest(name=request.name), context))

@@ -1,0 +1,206 @@
+"""The read models: under the seeds' names and types, never believed when wrong, and never needed for an answer."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.chassis.database import Database
+from services.community.core.feed import Ask
+from services.community.house import House
+from services.community.model import Page, Reaction, Shelf
+from services.community.settings import CommunitySettings
+from services.community.stores import Stores, make_stores
+from services.community.stores.read_models import RedisModels, open_models
+from tests.community.conftest import Clock, Valkey
+from tests.community.neighbours import Cupboard, Studio
+from tests.community.people import ANN, BOB, published
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def stores(database: Database, models: RedisModels, clock: Clock) -> Stores:
+    """The stores on a real Valkey."""
+    return make_stores(database, models, clock, 0)
+
+
+@pytest.fixture
+async def neighbour(
+    settings: CommunitySettings, database: Database, valkey: Valkey, clock: Clock
+) -> AsyncIterator[House]:
+    """Another replica on the same database and the same Valkey."""
+    async with open_models(valkey.url, lambda: 0.0) as models:
+        yield House(settings, make_stores(database, models, clock, 0), Studio(), Cupboard(), clock)
+
+
+def ids(page: Page) -> list[str]:
+    return [card.artwork.id for card in page.cards]
+
+
+async def answers(house: House) -> list[object]:
+    """All that the read models have a part in."""
+    pages = [
+        await house.feed.newest(Ask(BOB)),
+        await house.feed.hottest(Ask("")),
+        await house.feed.of_user(Ask(BOB), ANN),
+        await house.feed.of_shelf(Ask(BOB), Shelf.FAVORITES, BOB),
+    ]
+    return [(page.cards, page.next_token) for page in pages]
+
+
+@pytest.fixture
+async def three(house: House, clock: Clock) -> list[str]:
+    """Three artworks of Ann's, newest last; Bob likes and collects the first."""
+    made = []
+    for title in "abc":
+        made.append((await published(house, title=title)).artwork.id)
+        clock.now += 1000
+    for kind in Reaction:
+        await house.reactions.react(BOB, made[0], kind, wanted=True)
+    return made
+
+
+async def test_they_have_the_names_and_types_of_the_seeds(house: House, valkey: Valkey, three: list[str]) -> None:
+    await answers(house)
+
+    redis = valkey.redis
+    assert [each.decode() for each in redis.lrange("feed_queue", 0, -1)] == three[::-1]
+    assert redis.zrevrange("hot_rank", 0, 0, withscores=True) == [(three[0].encode(), 3.0)]
+    assert [each.decode() for each in redis.lrange(f"user:{ANN}:artworks", 0, -1)] == three[::-1]
+    assert redis.smembers(f"user:{BOB}:favorites") == {three[0].encode()}
+    assert redis.get(f"artwork:{three[0]}:likes") == b"1"
+
+
+@pytest.mark.usefixtures("three")
+async def test_flushing_changes_no_answer(house: House, valkey: Valkey) -> None:
+    before = await answers(house)
+    valkey.redis.flushall()
+
+    assert await answers(house) == before
+    assert await answers(house) == before
+
+
+async def test_without_redis_every_answer_is_the_same(house: House, valkey: Valkey, three: list[str]) -> None:
+    before = await answers(house)
+    valkey.kill()
+    assert await answers(house) == before
+
+    fourth = (await published(house, title="d")).artwork.id
+    await house.artworks.unpublish(ANN, three[2])
+    valkey.start()
+
+    assert ids(await house.feed.newest(Ask(""))) == [fourth, three[1], three[0]]
+
+
+async def test_a_kept_list_that_survives_an_outage_is_not_believed(
+    house: House, models: RedisModels, three: list[str]
+) -> None:
+    """The word of a change is lost while Redis is away, and its data come back with it."""
+    await answers(house)
+    redis, models._redis = models._redis, None
+
+    await house.artworks.delete(ANN, three[0])
+    fourth = (await published(house, title="d")).artwork.id
+    models._redis = redis
+
+    assert ids(await house.feed.newest(Ask(""))) == [fourth, three[2], three[1]]
+
+
+async def test_one_like_moves_the_ranking_and_empties_nothing(house: House, valkey: Valkey, three: list[str]) -> None:
+    await answers(house)
+
+    await house.reactions.react(ANN, three[1], Reaction.LIKE, wanted=True)
+
+    assert dict(valkey.redis.zrange("hot_rank", 0, -1, withscores=True)) == {
+        three[0].encode(): 3.0,
+        three[1].encode(): 1.0,
+        three[2].encode(): 0.0,
+    }
+    assert ids(await house.feed.hottest(Ask("")))[:2] == three[:2]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"x" * 1000])
+async def test_keys_of_another_type_are_healed(house: House, valkey: Valkey, three: list[str], garbage: bytes) -> None:
+    before = await answers(house)
+    keys = ["feed_queue", "hot_rank", f"user:{ANN}:artworks", f"user:{BOB}:favorites", f"artwork:{three[0]}:likes"]
+    for key in keys:
+        valkey.redis.delete(key)
+        valkey.redis.set(key, garbage)
+
+    assert await answers(house) == before
+    await house.reactions.react(BOB, three[1], Reaction.FAVORITE, wanted=True)
+    await house.reactions.react(BOB, three[1], Reaction.LIKE, wanted=True)
+    await answers(house)
+    await house.office.rebuild()
+
+    assert [valkey.redis.type(key) for key in keys] == [b"list", b"zset", b"list", b"set", b"string"]
+
+
+@pytest.mark.usefixtures("three")
+async def test_members_that_are_not_ours_are_not_shown(house: House, valkey: Valkey) -> None:
+    before = await answers(house)
+    valkey.redis.lpush("feed_queue", "art_none")
+    valkey.redis.zadd("hot_rank", {"art_none": 99.0})
+
+    assert await answers(house) == before
+
+
+async def test_a_draft_is_never_read_from_a_kept_list(house: House, valkey: Valkey, three: list[str]) -> None:
+    await house.artworks.unpublish(ANN, three[0])
+    await answers(house)
+    valkey.redis.lpush("feed_queue", three[0])
+
+    assert ids(await house.feed.newest(Ask(""))) == [three[2], three[1]]
+
+
+async def test_another_replica_sees_a_change_at_once(house: House, neighbour: House, three: list[str]) -> None:
+    assert ids(await neighbour.feed.newest(Ask(""))) == three[::-1]
+
+    await house.artworks.unpublish(ANN, three[2])
+    fourth = (await published(house, title="d")).artwork.id
+
+    assert ids(await neighbour.feed.newest(Ask(""))) == [fourth, three[1], three[0]]
+    assert ids(await neighbour.feed.of_user(Ask(""), ANN)) == [fourth, three[1], three[0]]
+
+
+async def test_a_change_during_a_reading_is_not_written_over(
+    house: House, models: RedisModels, three: list[str]
+) -> None:
+    look = await models.list("feed_queue", 10)
+    await house.artworks.unpublish(ANN, three[2])
+    await models.put_list("feed_queue", three[::-1], look.epoch)
+
+    assert ids(await house.feed.newest(Ask(""))) == [three[1], three[0]]
+
+
+async def test_they_are_rebuilt_from_the_rows(house: House, valkey: Valkey, three: list[str]) -> None:
+    valkey.redis.flushall()
+
+    written = await house.office.rebuild()
+
+    assert written == len([key for key in valkey.redis.scan_iter() if b":read" not in key]) == 7
+    assert valkey.redis.get(f"artwork:{three[0]}:likes") == b"1"
+
+
+async def test_likes_during_outages_end_as_the_rows_say(house: House, valkey: Valkey, three: list[str]) -> None:
+    dice = random.Random(7)
+
+    async def person(user_id: str) -> None:
+        for _ in range(20):
+            wanted = dice.random() < 0.6
+            await house.reactions.react(user_id, dice.choice(three), dice.choice(tuple(Reaction)), wanted=wanted)
+            await house.feed.hottest(Ask(user_id))
+
+    people = [asyncio.create_task(person(f"user{number}")) for number in range(8)]
+    for _ in range(3):
+        valkey.kill()
+        await asyncio.sleep(0)
+        valkey.start()
+    await asyncio.gather(*people)
+
+    assert (await house.office.reconcile(mend=False)).amount == 0
+    with_redis = await answers(house)
+    valkey.redis.flushall()
+    assert await answers(house) == with_redis

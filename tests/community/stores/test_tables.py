@@ -1,0 +1,73 @@
+"""The tables: the migrations make what the statements expect, and every page is read from an index in one query."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, Select, event
+from sqlalchemy.dialects import sqlite
+
+from services.chassis.database import Database
+from services.community.core.feed import Ask
+from services.community.house import House
+from services.community.model import Listing, Shelf
+from services.community.model.lists import After
+from services.community.stores import statements
+from services.community.stores.tables import metadata
+from tests.community.people import ANN, BOB, published
+
+on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # its plans do not depend on the data
+INDEXES = {
+    Shelf.NEWEST: "artwork_by_publish_ms",
+    Shelf.HOT: "artwork_by_hot_score",
+    Shelf.OWNER: "artwork_by_owner",
+    Shelf.AUTHOR: "artwork_by_author",
+    Shelf.FAVORITES: "artwork_favorite_by_time",
+    Shelf.LIKES: "artwork_like_by_time",
+}
+
+
+def differences(connection: Connection) -> list[object]:
+    return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+async def test_the_migrations_make_the_tables(database: Database) -> None:
+    async with database.read() as connection:
+        found = await connection.run_sync(differences)
+
+    assert [each for each in found if "alembic_version" not in str(each)] == []
+
+
+async def plan(database: Database, statement: Select[*tuple[object, ...]]) -> str:
+    text = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+    async with database.read() as connection:
+        rows = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")).all()
+    return "\n".join(str(row[-1]) for row in rows)
+
+
+@on_sqlite
+@pytest.mark.parametrize("shelf", Shelf)
+@pytest.mark.parametrize("after", [None, (1_700_000_000_000, "art_1")])
+async def test_a_page_is_one_range_of_an_index(database: Database, shelf: Shelf, after: After | None) -> None:
+    steps = await plan(database, statements.page(Listing(shelf, ANN), BOB, 21, after, 0))
+
+    assert INDEXES[shelf] in steps
+    assert "SCAN artwork" not in steps.replace("SCAN artwork USING", "")
+
+
+@pytest.mark.parametrize("size", [1, 8])
+async def test_a_page_costs_one_query_whatever_it_holds(house: House, database: Database, size: int) -> None:
+    for number in range(size):
+        await published(house, title=f"t{number}")
+    counted: list[str] = []
+    event.listen(database._engine.sync_engine, "before_cursor_execute", lambda *given: counted.append(given[2]))
+
+    for read in (
+        house.feed.newest(Ask(BOB)),
+        house.feed.hottest(Ask(BOB)),
+        house.feed.of_user(Ask(BOB), ANN),
+        house.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB),
+        house.feed.states(BOB, ["art_1", "art_2"]),
+    ):
+        counted.clear()
+        await read
+        assert len([statement for statement in counted if statement.startswith("SELECT")]) == 1

@@ -1,0 +1,134 @@
+"""The port to generation, over a real channel to a double of its service: what each answer means for an order."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from grpc import aio
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+
+from services.chassis import errors
+from services.chassis.files import PublicFiles
+from services.chassis.health import Health
+from services.chassis.server import Mount, build
+from services.community.generations import STATES, RemoteGenerations
+from services.community.model import OrderState, Refused, Request, Told, Unclear
+from tests.community.generation_servicer import Double, States, generation
+
+REQUEST = Request("a cat", "m", "1:1", "png", ("uploads/1-a.png", "https://a.example/b.png"), {"nVariants": 1})
+
+
+@pytest.fixture
+def double() -> Double:
+    return Double()
+
+
+@pytest.fixture
+async def remote(double: Double) -> AsyncIterator[RemoteGenerations]:
+    mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, double, generationpb.DESCRIPTOR)
+    server = build([mount], Health(mount.names, []))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield RemoteGenerations(channel, PublicFiles("https://site.example/files"))
+    await server.stop(None)
+
+
+async def test_an_order_is_placed_with_all_that_it_says(remote: RemoteGenerations, double: Double) -> None:
+    assert await remote.place(REQUEST, "ord_1") == Told("gen_1", OrderState.RUNNING, "task_1")
+
+    (asked,) = double.asked
+    draft = asked.generation
+    assert (asked.request_id, draft.model, draft.prompt, draft.aspect_ratio) == ("ord_1", "m", "a cat", "1:1")
+    assert list(draft.image_uris) == ["https://site.example/files/uploads/1-a.png", "https://a.example/b.png"]
+    assert dict(draft.parameters) == {"nVariants": 1}
+
+
+KEY = "objects/generated/gen_1/0.png"
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "key", "reason"),
+    [
+        (generation(States.STATE_READY), OrderState.PENDING, "", ""),
+        (generation(States.STATE_AMBIGUOUS), OrderState.RUNNING, "", ""),
+        (generation(States.STATE_STORING, object_=KEY), OrderState.RUNNING, "", ""),
+        (generation(States.STATE_SUCCEEDED, object_=KEY), OrderState.SUCCEEDED, "generated/gen_1/0.png", ""),
+        (generation(States.STATE_SUCCEEDED), OrderState.FAILED, "", "RESULT_LOST"),
+        (generation(States.STATE_FAILED, error="PROVIDER_REJECTED"), OrderState.FAILED, "", "PROVIDER_REJECTED"),
+        (generation(States.STATE_UNKNOWN), OrderState.TIMED_OUT, "", "TIMED_OUT"),
+        (generation(States.STATE_EXPIRED), OrderState.FAILED, "", "EXPIRED"),
+        (generation(States.STATE_CANCELED), OrderState.FAILED, "", "CANCELED"),
+        (generation(States.STATE_RESULT_LOST), OrderState.FAILED, "", "RESULT_LOST"),
+        (errors.NotFound("There is no such generation."), OrderState.FAILED, "", "GENERATION_GONE"),
+    ],
+)
+async def test_what_a_generation_means_for_an_order(
+    remote: RemoteGenerations,
+    double: Double,
+    answer: generationpb.Generation | Exception,
+    state: OrderState,
+    key: str,
+    reason: str,
+) -> None:
+    double.answer = answer
+
+    told = await remote.look("gen_1")
+
+    assert isinstance(told, Told)
+    assert (told.state, told.object_key, told.reason, bool(told.message)) == (state, key, reason, bool(reason))
+
+
+def test_no_state_of_a_generation_is_unknown_to_us() -> None:
+    assert set(STATES) == set(States.State.values()) - {States.STATE_UNSPECIFIED}
+
+
+@pytest.mark.parametrize(
+    ("error", "faulty", "passing"),
+    [
+        (errors.InvalidArgument("There is no such model."), True, False),
+        (errors.FailedPrecondition("Not this.", "PROVIDER_REJECTED"), False, False),
+        (errors.ResourceExhausted("Too busy.", "NO_CAPACITY"), False, True),
+        (errors.Unavailable("No account works.", "UPSTREAM_UNAVAILABLE"), False, True),
+    ],
+)
+async def test_a_definite_no_is_told_apart(
+    remote: RemoteGenerations,
+    double: Double,
+    error: errors.KawaiiError,
+    *,
+    faulty: bool,
+    passing: bool,
+) -> None:
+    double.answer = error
+
+    refused = await remote.place(REQUEST, "ord_1")
+
+    assert isinstance(refused, Refused)
+    assert (refused.reason, refused.faulty, refused.passing) == (error.reason, faulty, passing)
+    assert type(refused.error) is type(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.Unavailable("Down."),
+        errors.DeadlineExceeded("Late."),
+        errors.Aborted("Elsewhere."),
+        errors.Internal("Broken."),
+    ],
+)
+async def test_anything_else_is_no_answer(remote: RemoteGenerations, double: Double, error: Exception) -> None:
+    double.answer = error
+
+    assert await remote.place(REQUEST, "ord_1") == await remote.look("gen_1") == Unclear()
+
+
+async def test_events_begin_behind_the_cursor_and_a_torn_stream_says_so(
+    remote: RemoteGenerations, double: Double
+) -> None:
+    events = remote.events(41)
+
+    assert ((await anext(events)).event_sequence, double.asked[0].after_sequence) == (42, 41)
+    with pytest.raises(errors.Unavailable):
+        await anext(events)

@@ -1,0 +1,140 @@
+"""The service as a process: killed at its worst moments, it loses no order, orders nothing twice and keeps no hold."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import sys
+from asyncio.subprocess import PIPE, Process, create_subprocess_exec
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from grpc import aio
+from grpc_health.v1 import health_pb2
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+from kawaii.community.v1 import credits_pb2 as creditspb
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+
+from services.chassis.health import Health
+from services.chassis.server import Mount, build
+from services.chassis.town import Resident, port_of
+from services.community.settings import CommunitySettings
+from tests.community.conftest import Client
+from tests.community.generation_servicer import Maker
+from tests.community.people import ANN
+from tests.community.waiting import eventually
+from tests.engines import free_port
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+Start = Callable[..., Awaitable[Process]]
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 30.0
+WISH = artworkspb.CreateArtworkRequest(viewer_id=ANN, prompt="a cat", model="m")
+
+
+@pytest.fixture
+def base() -> int:
+    return free_port() - Resident.COMMUNITY
+
+
+@pytest.fixture
+async def maker(base: int) -> AsyncIterator[Maker]:
+    """The generation service of this town."""
+    servicer = Maker()
+    mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
+    server = build([mount], Health(mount.names, []))
+    server.add_insecure_port(f"127.0.0.1:{port_of(Resident.GENERATION, base)}")
+    await server.start()
+    yield servicer
+    await server.stop(None)
+
+
+@pytest.fixture
+async def start(settings: CommunitySettings, base: int) -> AsyncIterator[Start]:
+    """Starts the service and waits until it serves; whatever still runs when the test ends is killed."""
+    given = {
+        "DATA_DIR": str(settings.data_dir),
+        "REDIS_URL": "none",
+        "INTERNAL_PORT_BASE": str(base),
+        "CREDITS_ENABLED": "1",
+        "CREDITS_INITIAL": "7",
+    }
+    started: list[Process] = []
+
+    async def run(**environment: str) -> Process:
+        command = (sys.executable, "-m", "services.community")
+        started.append(
+            await create_subprocess_exec(*command, cwd=ROOT, env=os.environ | given | environment, stderr=PIPE)
+        )
+        return started[-1]
+
+    yield run
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@pytest.fixture
+async def town(base: int) -> AsyncIterator[Client]:
+    async with aio.insecure_channel(f"127.0.0.1:{port_of(Resident.COMMUNITY, base)}") as channel:
+        yield Client(channel)
+
+
+async def listed(town: Client) -> list[artworkspb.Artwork]:
+    request = artworkspb.ListArtworksRequest(viewer_id=ANN, user_id=ANN)
+    try:
+        return list((await town.artworks.ListArtworks(request, wait_for_ready=True)).artworks)
+    except aio.AioRpcError:  # it is being killed at this moment
+        return []
+
+
+@pytest.mark.parametrize("point", ["", "order.opened", "event.read", "order.heard"])
+async def test_a_death_at_any_point_ends_with_one_picture_paid_once(
+    settings: CommunitySettings, start: Start, town: Client, maker: Maker, point: str
+) -> None:
+    process = await start(FAILPOINT=f"{point}:kill:1") if point else await start()
+    try:
+        await town.artworks.CreateArtwork(WISH, wait_for_ready=True, timeout=DEADLINE_SECONDS)
+    except aio.AioRpcError:
+        assert point
+    if point:
+        assert await asyncio.wait_for(process.wait(), DEADLINE_SECONDS) == -signal.SIGKILL
+        make_due(settings)
+        await start()
+
+    async def drawn() -> bool:
+        return [each.state for each in await listed(town)] == [artworkspb.Artwork.STATE_DRAFT]
+
+    await eventually(drawn)
+    balance = await town.credits.GetBalance(creditspb.GetBalanceRequest(viewer_id=ANN))
+
+    assert (balance.credits, balance.held_credits) == (4, 0)
+    assert len(maker.made) == len(set(maker.asked)) == 1
+    (artwork,) = await listed(town)
+    assert (artwork.object, artwork.order.generation_id) == ("objects/generated/gen_1/0.png", "gen_1")
+
+
+def make_due(settings: CommunitySettings) -> None:
+    """As when the lease of whoever died has run out."""
+    with closing(sqlite3.connect(settings.data_dir / "community.sqlite3")) as database, database:
+        database.execute("UPDATE artwork_order SET due_ms = 0 WHERE state IN ('PENDING', 'RUNNING')")
+
+
+async def test_it_tells_the_truth_about_its_health_and_stops_when_told(
+    start: Start, town: Client, maker: Maker
+) -> None:
+    process = await start()
+    request = health_pb2.HealthCheckRequest(service="kawaii.community.v1.ArtworkService")
+
+    async def serving() -> bool:
+        answer = await town.health.Check(request, wait_for_ready=True)
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
+
+    await eventually(serving)
+    process.terminate()
+
+    assert await asyncio.wait_for(process.wait(), DEADLINE_SECONDS) == 0

@@ -1,0 +1,253 @@
+"""The service through a real channel: what crosses the wire, and what is refused with which word."""
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from kawaii.community.v1 import admin_pb2 as adminpb
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+from kawaii.community.v1 import credits_pb2 as creditspb
+from kawaii.community.v1 import users_pb2 as userspb
+
+from services.chassis.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
+from services.community.house import House
+from services.community.model import OrderState
+from tests.community.conftest import START_MS, Client, Refused
+from tests.community.neighbours import Studio
+from tests.community.people import ANN, BOB, drawn, published
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+FILES = "https://site.example/files/"
+States = artworkspb.Artwork
+
+
+async def test_an_artwork_from_wish_to_feed(client: Client, house: House, studio: Studio) -> None:
+    parameters = Struct()
+    parameters.update({"promptUpsampling": True, "safetyTolerance": 2})
+    wish = artworkspb.CreateArtworkRequest(
+        viewer_id=ANN, prompt="a cat", model="flux-kontext-pro", aspect_ratio="16:9", parameters=parameters
+    )
+
+    made = await client.artworks.CreateArtwork(wish)
+    assert (made.state, made.order.state) == (States.STATE_GENERATING, States.Order.STATE_RUNNING)
+    assert (made.order.generation_id, made.order.provider_task_id, made.uri) == ("gen_1", "task_gen_1", "")
+    assert next(iter(studio.requests.values())).parameters == {"promptUpsampling": True, "safetyTolerance": 2}
+
+    await house.follower.hear(studio.end("gen_1"))
+    found = await client.artworks.FindArtwork(artworkspb.FindArtworkRequest(viewer_id=ANN, id="gen_1"))
+    assert (found.state, found.order.state, found.name) == (
+        States.STATE_DRAFT,
+        States.Order.STATE_SUCCEEDED,
+        made.name,
+    )
+    assert found.uri == found.thumbnail_uri == FILES + "generated/gen_1/0.png"
+    assert (found.object, found.order.complete_time.ToMilliseconds()) == ("objects/generated/gen_1/0.png", START_MS)
+
+    shown = await client.artworks.PublishArtwork(artworkspb.PublishArtworkRequest(viewer_id=ANN, name=made.name))
+    assert (shown.state, shown.publish_time.ToMilliseconds()) == (States.STATE_PUBLISHED, START_MS)
+    feed = await client.artworks.ListFeed(artworkspb.ListFeedRequest(viewer_id=BOB))
+    (card,) = feed.artworks
+    assert (card.name, card.prompt, card.model, card.aspect_ratio) == (made.name, "a cat", "flux-kontext-pro", "16:9")
+    assert (card.owned, card.liked, card.HasField("order"), card.author.user_id) == (False, False, False, ANN)
+
+
+async def test_reactions_answer_how_things_stand(client: Client, house: House) -> None:
+    name = f"artworks/{(await published(house)).artwork.id}"
+    stub = client.artworks
+
+    await stub.LikeArtwork(artworkspb.LikeArtworkRequest(viewer_id=BOB, name=name))
+    both = await stub.FavoriteArtwork(artworkspb.FavoriteArtworkRequest(viewer_id=BOB, name=name))
+    assert both == artworkspb.ArtworkState(name=name, like_count=1, favorite_count=1, liked=True, favorited=True)
+    states = await stub.BatchGetArtworkStates(
+        artworkspb.BatchGetArtworkStatesRequest(viewer_id=BOB, names=[name, "artworks/art_none"])
+    )
+    assert list(states.states) == [both, artworkspb.ArtworkState(name="artworks/art_none")]
+
+    hotness = await stub.GetHotness(artworkspb.GetHotnessRequest(name=name))
+    assert (hotness.score, hotness.level, hotness.rank, hotness.decay) == (3, "new", 1, 1)
+    trending = await stub.ListTrending(
+        artworkspb.ListTrendingRequest(viewer_id=BOB, window=artworkspb.TRENDING_WINDOW_WEEK)
+    )
+    assert [(each.name, each.liked, each.favorited) for each in trending.artworks] == [(name, True, True)]
+    kept = await client.users.ListFavorites(userspb.ListFavoritesRequest(viewer_id=ANN, user_id=BOB))
+    assert [each.name for each in kept.artworks] == [name]
+
+    await stub.UnlikeArtwork(artworkspb.UnlikeArtworkRequest(viewer_id=BOB, name=name))
+    none = await stub.UnfavoriteArtwork(artworkspb.UnfavoriteArtworkRequest(viewer_id=BOB, name=name))
+    assert none == artworkspb.ArtworkState(name=name)
+
+
+async def test_a_person_is_hidden_as_they_wish_from_others_only(client: Client, house: House) -> None:
+    given = userspb.EnsureUserRequest(
+        viewer_id=ANN, display_name="Ann", email="a@a.example", picture_uri="https://a.b/c"
+    )
+    await client.users.EnsureUser(given)
+    await client.users.UpdatePrivacy(userspb.UpdatePrivacyRequest(viewer_id=ANN, hide_name=True))
+    await published(house)
+
+    own = await client.users.GetUser(userspb.GetUserRequest(viewer_id=ANN, user_id=ANN))
+    others = await client.users.GetUser(userspb.GetUserRequest(viewer_id=BOB, user_id=ANN))
+    (card,) = (await client.artworks.ListFeed(artworkspb.ListFeedRequest())).artworks
+
+    assert (own.display_name, own.email, own.hide_name, own.hide_email) == ("Ann", "a@a.example", True, True)
+    assert (others.display_name, others.email, others.picture_uri) == ("", "", "https://a.b/c")
+    assert (card.author.display_name, card.author.picture_uri) == ("", "https://a.b/c")
+
+
+async def test_credits_and_check_in(client: Client) -> None:
+    first = await client.credits.CheckIn(creditspb.CheckInRequest(viewer_id=ANN))
+    again = await client.credits.CheckIn(creditspb.CheckInRequest(viewer_id=ANN))
+    status = await client.credits.GetCheckInStatus(creditspb.GetCheckInStatusRequest(viewer_id=ANN))
+    balance = await client.credits.GetBalance(creditspb.GetBalanceRequest(viewer_id=ANN))
+
+    assert (first.checked_in, first.added_credits, first.streak_days, first.last_date) == (True, 12, 1, "2023-11-15")
+    assert (again.added_credits, status.total_count, status.checked_in) == (0, 1, True)
+    assert (balance.credits, balance.held_credits) == (19, 0)
+
+
+async def test_takeout_and_erasure(client: Client, house: House, studio: Studio) -> None:
+    card = await drawn(house, studio)
+
+    records = [each async for each in client.users.ExportUser(userspb.ExportUserRequest(viewer_id=ANN))]
+    receipt = await client.users.EraseUser(userspb.EraseUserRequest(viewer_id=ANN))
+    await house.sweeper.sweep()
+    after = await client.users.GetErasure(userspb.GetErasureRequest(name=receipt.name))
+
+    kinds = [each.WhichOneof("record") for each in records]
+    assert kinds == ["user", "artwork", "file", "credit_entry", "credit_entry", "credit_entry"]
+    assert records[2].file.uri == FILES + card.artwork.object_key
+    assert (receipt.artwork_count, receipt.object_count, receipt.remaining_object_count) == (1, 1, 1)
+    assert (after.object_count, after.remaining_object_count) == (1, 0)
+
+
+async def test_operators_see_reports_and_hide(client: Client, house: House, refused: Refused) -> None:
+    name = f"artworks/{(await published(house)).artwork.id}"
+    await client.artworks.ReportArtwork(artworkspb.ReportArtworkRequest(viewer_id=BOB, name=name, reason="rude"))
+
+    hidden = await client.admin.HideArtwork(adminpb.HideArtworkRequest(name=name))
+    (report,) = (await client.admin.ListReports(adminpb.ListReportsRequest())).reports
+    with refused(NotFound, "NOT_FOUND"):
+        await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
+    own = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=ANN, name=name))
+    shown = await client.admin.UnhideArtwork(adminpb.UnhideArtworkRequest(name=name))
+    counted = await client.admin.ReconcileCounters(adminpb.ReconcileCountersRequest())
+
+    assert (hidden.hidden, own.hidden, shown.hidden) == (True, True, False)
+    assert (report.artwork, report.user_id, report.reason, report.hidden) == (name, BOB, "rude", True)
+    assert counted == adminpb.ReconcileCountersResponse(artwork_count=1)
+    assert (await client.admin.RebuildCache(adminpb.RebuildCacheRequest())).key_count == 0
+
+
+async def test_an_upload_is_known_and_drafted(client: Client) -> None:
+    request = artworkspb.UploadArtworkRequest(viewer_id=ANN, object="objects/artworks/original/a.png")
+    plain = await client.artworks.UploadArtwork(request)
+    request.draft, request.title = True, "Mine"
+    drafted = await client.artworks.UploadArtwork(request)
+
+    assert (plain.uri, plain.HasField("artwork")) == (FILES + "artworks/original/a.png", False)
+    assert (drafted.artwork.title, drafted.artwork.state, drafted.artwork.uri) == (
+        "Mine",
+        States.STATE_DRAFT,
+        plain.uri,
+    )
+
+
+PB = artworkspb
+SAVE = {"title": "x", "image_uri": "https://a.example/x.png"}
+
+
+@pytest.mark.parametrize(
+    ("call", "request_", "error", "reason", "field"),
+    [
+        ("CreateArtwork", PB.CreateArtworkRequest(prompt="x", model="m"), Unauthenticated, "AUTH_REQUIRED", ""),
+        (
+            "CreateArtwork",
+            PB.CreateArtworkRequest(viewer_id=ANN, model="m"),
+            InvalidArgument,
+            "INVALID_INPUT",
+            "prompt",
+        ),
+        (
+            "CreateArtwork",
+            PB.CreateArtworkRequest(viewer_id=ANN, prompt="x"),
+            InvalidArgument,
+            "INVALID_INPUT",
+            "model",
+        ),
+        (
+            "CreateArtwork",
+            PB.CreateArtworkRequest(viewer_id=ANN, prompt="x", model="m", image_uris=["data:,"]),
+            InvalidArgument,
+            "INVALID_INPUT",
+            "image_uris",
+        ),
+        (
+            "CreateArtwork",
+            PB.CreateArtworkRequest(viewer_id=ANN, prompt="x", model="m", request_id="x" * 201),
+            InvalidArgument,
+            "INVALID_INPUT",
+            "request_id",
+        ),
+        ("SaveArtwork", PB.SaveArtworkRequest(**SAVE), Unauthenticated, "AUTH_REQUIRED", ""),
+        ("GetArtwork", PB.GetArtworkRequest(name="art_1"), InvalidArgument, "INVALID_INPUT", "name"),
+        ("GetArtwork", PB.GetArtworkRequest(name="artworks/art_1"), NotFound, "NOT_FOUND", ""),
+        ("FindArtwork", PB.FindArtworkRequest(), InvalidArgument, "INVALID_INPUT", "id"),
+        (
+            "UploadArtwork",
+            PB.UploadArtworkRequest(viewer_id=ANN, object="objects/../x"),
+            InvalidArgument,
+            "INVALID_INPUT",
+            "name",
+        ),
+        ("LikeArtwork", PB.LikeArtworkRequest(name="artworks/art_1"), Unauthenticated, "AUTH_REQUIRED", ""),
+        ("ListArtworks", PB.ListArtworksRequest(), InvalidArgument, "INVALID_INPUT", "user_id"),
+        ("ListFeed", PB.ListFeedRequest(page_size=-1), InvalidArgument, "INVALID_INPUT", "page_size"),
+        ("ListFeed", PB.ListFeedRequest(page_token="x"), InvalidArgument, "INVALID_PAGE_TOKEN", "page_token"),
+        ("ListTrending", PB.ListTrendingRequest(window=9), InvalidArgument, "INVALID_INPUT", "window"),
+        (
+            "BatchGetArtworkStates",
+            PB.BatchGetArtworkStatesRequest(names=[f"artworks/a{n}" for n in range(201)]),
+            InvalidArgument,
+            "INVALID_INPUT",
+            "names",
+        ),
+    ],
+)
+async def test_bad_input_is_refused_with_a_word_and_a_field(
+    client: Client, refused: Refused, call: str, request_: object, error: type, reason: str, field: str
+) -> None:
+    with refused(error, reason, field):
+        await getattr(client.artworks, call)(request_)
+
+
+async def test_each_state_refuses_what_it_cannot_do(
+    client: Client, house: House, studio: Studio, refused: Refused
+) -> None:
+    made = await client.artworks.CreateArtwork(PB.CreateArtworkRequest(viewer_id=ANN, prompt="x", model="m"))
+    shown = f"artworks/{(await published(house)).artwork.id}"
+
+    with refused(FailedPrecondition, "NOT_PUBLISHABLE"):
+        await client.artworks.PublishArtwork(PB.PublishArtworkRequest(viewer_id=ANN, name=made.name))
+    with refused(FailedPrecondition, "NOT_REGENERABLE"):
+        await client.artworks.RegenerateArtwork(PB.RegenerateArtworkRequest(viewer_id=ANN, name=made.name))
+    with refused(PermissionDenied, "FORBIDDEN"):
+        await client.artworks.DeleteArtwork(PB.DeleteArtworkRequest(viewer_id=BOB, name=shown))
+    await house.follower.hear(studio.end("gen_1", OrderState.FAILED, "NO"))
+    with refused(FailedPrecondition, "NOT_PUBLISHABLE"):
+        await client.artworks.PublishArtwork(PB.PublishArtworkRequest(viewer_id=ANN, name=made.name))
+    await client.artworks.DeleteArtwork(PB.DeleteArtworkRequest(viewer_id=ANN, name=made.name))
+
+
+def test_four_services_are_mounted(house: House) -> None:
+    names = [name for mount in house.mounts() for name in mount.names]
+
+    assert names == [
+        "kawaii.community.v1.ArtworkService",
+        "kawaii.community.v1.UserService",
+        "kawaii.community.v1.CreditService",
+        "kawaii.community.v1.CommunityAdminService",
+    ]

@@ -1,0 +1,183 @@
+"""Smaller pictures are made once, kept, and bounded in number; artworks get theirs unasked."""
+
+import asyncio
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from services.chassis.errors import KawaiiError
+from services.storage.core import Objects, Variants
+from services.storage.core.recipes import QUALITIES, WIDTHS
+from services.storage.core.seals import Seals
+from services.storage.model import Filter, StoredObject, UploadSpec, VariantWish
+from services.storage.ports import Backend
+from services.storage.stores.sql import SqlObjects
+from tests.storage.pictures.builders import gradient, saved
+from tests.storage.samples import PlainStudio, picture, stream, until
+
+WIDE = saved(gradient(300, 200), "png")
+
+
+async def kept(objects: Objects, content: bytes = WIDE, prefix: str = "uploads") -> StoredObject:
+    return await objects.upload(UploadSpec(prefix=prefix), stream([content]))
+
+
+async def content(objects: Objects, key: str) -> bytes:
+    return b"".join([chunk async for chunk in objects.read(key, 0, 0)])
+
+
+async def test_a_variant_is_stored_beside_its_original(objects: Objects, variants: Variants) -> None:
+    original = await kept(objects)
+    made = await variants.make(original.key, VariantWish(width=100, quality=70, extension="jpeg"))
+    shown = Image.open(BytesIO(await content(objects, made.key)))
+
+    assert made.key == f"variants/{original.key}/128x0q70.jpg"
+    assert (made.content_type, made.source, made.width, made.height) == ("image/jpeg", "variant", 128, 85)
+    assert (shown.format, shown.size) == ("JPEG", (128, 85))
+    assert await objects.get(made.key) == made
+
+
+async def test_sixteen_who_want_the_same_at_once_cost_one_decoding_and_get_one_object(
+    objects: Objects, variants: Variants, studio: PlainStudio
+) -> None:
+    original = await kept(objects)
+    studio.open.clear()
+    wanting = [asyncio.create_task(variants.make(original.key, VariantWish(width=64))) for _ in range(16)]
+    await until(lambda: bool(studio.derived))
+    studio.open.set()
+    made = set(await asyncio.gather(*wanting))
+
+    assert len(made) == len(studio.derived) == 1
+    assert {await variants.make(original.key, VariantWish(width=64))} == made
+    assert len(studio.derived) == 1
+
+
+async def test_two_processes_that_make_the_same_agree(objects: Objects, variants: Variants, backend: Backend) -> None:
+    """One of them had put its bytes, made by other codecs, and died before it wrote the row."""
+    original = await kept(objects)
+    theirs = picture("webp", "another version of the codec")
+    async with backend.draft() as draft:
+        await draft.write(theirs)
+        await backend.put(f"variants/{original.key}/64x0q70.webp", draft)
+    made = await variants.make(original.key, VariantWish(width=64))
+
+    assert await content(objects, made.key) == theirs
+    assert made.size == len(theirs)
+
+
+async def test_strangers_can_ask_for_presets_only(objects: Objects, variants: Variants) -> None:
+    original = await kept(objects)
+    keys = {
+        (await variants.make(original.key, VariantWish(width=width, height=9, quality=quality))).key
+        for width in (0, 1, 63, 64, 65, 4000)
+        for quality in (0, 1, 69, 71, 400)
+    }
+    sizes = {key.rpartition("/")[2].removesuffix(".webp") for key in keys}
+
+    assert sizes <= {f"{width}x0q{quality}" for width in WIDTHS for quality in QUALITIES}
+    assert {"64x0q70", "128x0q30", "2048x0q85", "2048x0q100"} <= sizes
+
+
+async def test_a_signed_wish_is_met_exactly_and_a_forged_one_refused(
+    objects: Objects, variants: Variants, seals: Seals
+) -> None:
+    original = await kept(objects)
+    wish = VariantWish(width=77, height=33, quality=42, extension="png")
+    signed = seals.signature(original.key, wish)
+    made = await variants.make(original.key, VariantWish(77, 33, 42, "png", signed))
+    assert (made.width, made.height) == (50, 33)
+
+    for forged in (VariantWish(78, 33, 42, "png", signed), VariantWish(77, 33, 42, "png", "é" + signed)):
+        with pytest.raises(KawaiiError) as refusal:
+            await variants.make(original.key, forged)
+        assert refusal.value.reason == "FORBIDDEN"
+
+
+async def test_a_signed_wish_has_its_limits_too(objects: Objects, variants: Variants, seals: Seals) -> None:
+    original = await kept(objects)
+    for width, height in ((0, 0), (4097, 0), (1, 4097)):
+        wish = VariantWish(width, height, 70, "webp")
+        with pytest.raises(KawaiiError) as refusal:
+            await variants.make(
+                original.key, VariantWish(width, height, 70, "webp", seals.signature(original.key, wish))
+            )
+        assert refusal.value.reason == "INVALID_INPUT"
+
+
+async def test_what_cannot_be_made_is_said(objects: Objects, variants: Variants, store: SqlObjects) -> None:
+    original = await kept(objects)
+    await store.add(StoredObject("uploads/old.svg", "image/svg+xml", 3, "0" * 64, "upload"))
+
+    for key, wish, reason in (
+        ("uploads/none.png", VariantWish(), "NOT_FOUND"),
+        (original.key, VariantWish(extension="avif"), "INVALID_INPUT"),
+        ("uploads/old.svg", VariantWish(), "INVALID_IMAGE"),
+    ):
+        with pytest.raises(KawaiiError) as refusal:
+            await variants.make(key, wish)
+        assert refusal.value.reason == reason
+
+
+async def test_a_variant_of_a_variant_is_itself(objects: Objects, variants: Variants) -> None:
+    made = await variants.make((await kept(objects)).key, VariantWish(width=64))
+
+    assert await variants.make(made.key, VariantWish(width=1000)) == made
+
+
+async def test_variants_go_with_their_original(objects: Objects, variants: Variants, backend: Backend) -> None:
+    original, other = await kept(objects), await kept(objects)
+    made = await variants.make(original.key, VariantWish(width=64))
+    beside = await variants.make(other.key, VariantWish(width=64))
+    await objects.delete(original.key)
+
+    assert await backend.size(made.key) is None
+    page = await objects.list(Filter(), 0, "")
+    assert {found.key for found in page.objects} == {other.key, beside.key}
+
+
+async def test_an_artwork_gets_its_thumbnail_unasked(objects: Objects, variants: Variants) -> None:
+    original = await kept(objects, saved(gradient(900, 600), "png"), "artworks/original")
+    await kept(objects)
+    await variants.make_thumbs_once()
+    uuid = original.key.removeprefix("artworks/original/").removesuffix(".png")
+
+    [thumb] = (await objects.list(Filter("artworks/thumb/"), 0, "")).objects
+    assert thumb.key == f"artworks/thumb/{uuid}.webp"
+    assert (thumb.width, thumb.height, thumb.content_type) == (512, 341, "image/webp")
+    await objects.delete(original.key)
+    assert not (await objects.list(Filter("artworks/thumb/"), 0, "")).objects
+
+
+async def test_a_thumbnail_whose_making_was_cut_short_is_found_and_made(
+    objects: Objects, variants: Variants, store: SqlObjects
+) -> None:
+    first, second = [await kept(objects, prefix="artworks/original") for _ in range(2)]
+    variants._thumbless.clear()  # as after a restart
+    assert set(await store.without_thumb(0, 9)) == {first.key, second.key}
+
+    variants.wants_thumb(first)
+    await variants.make_thumbs_once()
+    assert await store.without_thumb(0, 9) == (second.key,)
+    assert await store.without_thumb(second.create_ms + 1, 9) == ()
+
+
+async def test_the_loop_wakes_for_a_new_artwork(objects: Objects, variants: Variants, store: SqlObjects) -> None:
+    looping = asyncio.create_task(variants.make_thumbs())
+    await asyncio.sleep(0)
+    original = await kept(objects, prefix="artworks/original")
+    async with asyncio.timeout(30):
+        while await store.without_thumb(original.create_ms, 1):  # noqa: ASYNC110 - a loop without an event for us
+            await asyncio.sleep(0.01)
+    looping.cancel()
+
+
+async def test_one_artwork_without_a_thumbnail_does_not_hold_up_the_next(
+    objects: Objects, variants: Variants, store: SqlObjects
+) -> None:
+    gone = await kept(objects, prefix="artworks/original")
+    await store.delete(gone.key)
+    after = await kept(objects, prefix="artworks/original")
+    await variants.make_thumbs_once()
+
+    assert after.key not in await store.without_thumb(0, 9)

@@ -1,0 +1,130 @@
+"""Where a picture was taken is taken out; nothing else of the file changes."""
+
+import zlib
+from io import BytesIO
+from xml.etree import ElementTree as ET
+
+import pytest
+from PIL import Image
+
+from services.storage.pictures import anatomy, location
+from services.storage.pictures.location import GPS_POINTER, blanked, without_gps
+from tests.storage.pictures.builders import (
+    EXIF_HEAD,
+    PLACES,
+    XMP,
+    gradient,
+    saved,
+    tiff,
+    with_chunk,
+    with_segment,
+)
+from tests.storage.pictures.corpus import exif_carriers, xmp_carriers
+
+SOFTWARE, ORIENTATION = 0x0131, 0x0112
+
+
+def cleaned(content: bytes, extension: str) -> bytes:
+    """The file with the edits applied."""
+    found = location.edits(content, anatomy.dissect(content, extension), extension)
+    for start, stop, new in reversed(found):
+        content = content[:start] + new + content[stop:]
+    return content
+
+
+def same_pixels(one: bytes, other: bytes) -> bool:
+    return Image.open(BytesIO(one)).tobytes() == Image.open(BytesIO(other)).tobytes()
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp"])
+def test_gps_leaves_the_exif_block_and_all_else_stays(extension: str, order: str) -> None:
+    content = exif_carriers(tiff(order, orientation=6))[extension]
+    after = cleaned(content, extension)
+
+    exif = Image.open(BytesIO(after)).getexif()
+    assert dict(Image.open(BytesIO(content)).getexif().get_ifd(GPS_POINTER))
+    assert GPS_POINTER not in exif
+    assert (exif[ORIENTATION], exif[SOFTWARE]) == (6, "kawaii camera")
+    assert len(after) == len(content)
+    assert same_pixels(after, content)
+    assert cleaned(after, extension) == after
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_the_numbers_of_the_place_are_wiped_and_not_only_unlinked(order: str) -> None:
+    block = tiff(order)
+    numbers = block[-48:]
+
+    assert numbers in block
+    assert not any(without_gps(block)[-len(numbers) - 54 :])
+
+
+def test_a_block_without_a_place_or_without_sense_stays_as_it_is() -> None:
+    for block in (tiff(gps=False), b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*" + bytes(40), b"junk" * 9):
+        assert without_gps(block) == block
+
+
+def test_a_block_that_points_at_itself_ends() -> None:
+    loop = b"II*\0\x08\0\0\0\0\0\x08\0\0\0"
+
+    assert without_gps(loop) == loop
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "gif"])
+def test_places_in_xmp_become_blanks_and_marks_stay(extension: str) -> None:
+    content = xmp_carriers(XMP)[extension]
+    after = cleaned(content, extension)
+
+    assert all(place in content and place not in after for place in PLACES)
+    assert b"trainedAlgorithmicMedia" in after
+    assert len(after) == len(content)
+    assert same_pixels(after, content)
+    packet = after[after.index(b"<x:xmpmeta") : after.index(b"</x:xmpmeta>") + len(b"</x:xmpmeta>")]
+    assert ET.fromstring(packet).tag == "{adobe:ns:meta/}xmpmeta"  # noqa: S314 - our own words
+
+
+def test_packed_xmp_of_a_png_is_read_too() -> None:
+    whole = saved(gradient(30, 20), "png")
+    content = with_chunk(whole, b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(XMP))
+    after = cleaned(content, "png")
+
+    xmp = Image.open(BytesIO(after)).info["xmp"]
+    assert not any(place in xmp for place in PLACES)
+    assert b"trainedAlgorithmicMedia" in xmp
+
+
+def test_a_raw_profile_with_a_place_goes_as_a_whole() -> None:
+    """ImageMagick writes EXIF as hexadecimal text."""
+    whole, block = saved(gradient(30, 20), "png"), EXIF_HEAD + tiff()
+    text = f"\nexif\n    {len(block)}\n{block.hex()}\n".encode()
+    plain = with_chunk(whole, b"tEXt", b"Raw profile type exif\0" + text)
+    packed = with_chunk(whole, b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text))
+
+    assert cleaned(plain, "png") == whole
+    assert cleaned(packed, "png") == whole
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "gif"])
+def test_a_picture_without_a_place_needs_no_edit(extension: str) -> None:
+    content = saved(gradient(30, 20), extension)
+
+    assert cleaned(content, extension) == content
+
+
+def test_a_preview_behind_a_jpeg_is_cleaned_as_well() -> None:
+    """Cameras append a second JPEG, with an EXIF block of its own."""
+    whole = saved(gradient(30, 20), "jpg")
+    content = with_segment(whole, 0xE2, b"MPF\0") + bytes(7) + with_segment(whole, 0xE1, EXIF_HEAD + tiff())
+    parts = anatomy.dissect(content, "jpg")
+
+    assert parts.end == len(content)
+    assert b"kawaii camera" in cleaned(content, "jpg")
+    assert cleaned(content, "jpg") != content
+
+
+def test_elements_and_attributes_of_any_prefix_are_blanked() -> None:
+    text = b"<a:City/><b:City>Kyoto</b:City> c:GPSAltitude = '7' <d:Cityscape>kept</d:Cityscape> "
+    text += b'<e:City f="1">Nara</e:City>'
+
+    assert blanked(text).split() == [b"<d:Cityscape>kept</d:Cityscape>"]
