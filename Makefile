@@ -44,7 +44,7 @@ check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
 	@$(BUF) format --diff --exit-code protos
 	@$(BUF) breaking $(FRESH_DESCRIPTORS) --against protos/released.binpb --config protos/buf.yaml
 
-chaos: $(VENV)/.dev ## Strike a town for half an hour: storm, every failpoint, bad webhooks (CHAOS_SEED replays).
+chaos: $(VENV)/.dev ## Strike a town for twenty minutes: storm, every failpoint, bad webhooks (CHAOS_SEED replays).
 	@$(BIN)/python -m tests.chaos.storm --generations 2000 --kills 500 --hits 10 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.storm --postgres --generations 500 --kills 125 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.matrix $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))

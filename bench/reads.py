@@ -22,7 +22,7 @@ from bench._load import WARM_UP_SECONDS, Result, Target, load
 from bench._rivals import Rival, bare, fastify, transcoder
 from tests.e2e.town import Town, running
 
-ROUNDS = 5
+ROUNDS = 4
 SHARES = 100
 PER_REQUEST = ("date", "server", "x-request-id", "content-length", "x-envoy-upstream-service-time", "connection")
 LATEST, LIST = "/api/share/latest", "/api/share/list?limit=20"

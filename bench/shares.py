@@ -28,7 +28,7 @@ from tests.share.crowd import grow
 
 FEW, MANY = 1_000, 1_000_000
 ROUNDS, CALLS = 20, 25
-FRESHNESS = Freshness(record=60, list=60, latest=600, total=10, stats=60)  # the settings' defaults
+FRESHNESS = Freshness(record=60, list=60, latest=600, stats=60)  # the settings' defaults
 Read = Callable[[], Awaitable[object]]
 
 

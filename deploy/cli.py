@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from deploy.community import artworks, cache, counters, reports
 from deploy.errors import ConfigurationError
 from deploy.keys import keys
 from deploy.tasks import tasks
@@ -21,6 +22,8 @@ def main() -> None:
 
 main.add_command(tasks)
 main.add_command(keys)
+for group in (artworks, cache, counters, reports):
+    main.add_command(group)
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""Asks the generation service of the town at INTERNAL_PORT_BASE, for the operator's commands."""
+"""Asks the services of the town at INTERNAL_PORT_BASE, for the operator's commands."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -9,6 +9,8 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from grpc import aio
+from kawaii.community.v1 import admin_pb2 as communitypb
+from kawaii.community.v1 import admin_pb2_grpc as communityrpc
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
@@ -21,6 +23,7 @@ from services.chassis.status import DETAILS_KEY, from_rpc
 from services.chassis.town import Resident
 
 MISCONFIGURED_EXIT = 2
+COMMUNITY_SECONDS = 3600.0  # counting every like of a large site takes its time, and the operator waits for it
 
 Answer = dict[str, Any]
 Fields = Mapping[str, Any]
@@ -33,7 +36,7 @@ class MisconfiguredError(click.ClickException):
 
 
 def ask(verb: str, **fields: Any) -> Answer:
-    """Call an RPC of the generation service by its name; the answer as its JSON form.
+    """Call an RPC by its name; the answer as its JSON form.
 
     Raises:
         click.ClickException: the town said no, or there is none; the message is one sentence or two.
@@ -47,7 +50,7 @@ def follow(verb: str, tell: Callable[[Answer], None], **fields: Any) -> None:
 
 
 async def _ask(verb: str, fields: Fields) -> Answer:
-    address = where()
+    address = where(verb)
     async with connect(address) as channel:
         try:
             return as_json(await call(channel, verb, fields))
@@ -56,7 +59,7 @@ async def _ask(verb: str, fields: Fields) -> Answer:
 
 
 async def _follow(verb: str, tell: Callable[[Answer], None], fields: Fields) -> None:
-    address = where()
+    address = where(verb)
     async with connect(address) as channel:
         try:
             async for message in call(channel, verb, fields):
@@ -65,16 +68,20 @@ async def _follow(verb: str, tell: Callable[[Answer], None], fields: Fields) -> 
             raise click.ClickException(sentence(failure, address)) from None
 
 
-def where() -> str:
-    """The address of the generation service. Raises MisconfiguredError."""
+def where(verb: str) -> str:
+    """The address of the service that has an RPC. Raises MisconfiguredError."""
     if problems := complaint(TownSettings):
         raise MisconfiguredError(problems)
-    return TownSettings().address(Resident.GENERATION)
+    of_community = hasattr(communitypb, f"{verb}Request")
+    return TownSettings().address(Resident.COMMUNITY if of_community else Resident.GENERATION)
 
 
 def call(channel: aio.Channel, verb: str, fields: Fields) -> Any:
-    """Begin a call: a verb of the admin service, or else of the public one."""
+    """Begin a call: a verb of an admin service, or else of generation's public one."""
     request = f"{verb}Request"
+    if hasattr(communitypb, request):
+        begin = getattr(communityrpc.CommunityAdminServiceStub(channel), verb)
+        return begin(getattr(communitypb, request)(**fields), timeout=COMMUNITY_SECONDS)
     if hasattr(adminpb, request):
         return getattr(adminrpc.GenerationAdminServiceStub(channel), verb)(getattr(adminpb, request)(**fields))
     return getattr(generationrpc.GenerationServiceStub(channel), verb)(getattr(generationpb, request)(**fields))

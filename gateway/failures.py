@@ -46,7 +46,11 @@ STATUS_OF_REASON = {
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "INSUFFICIENT_CREDITS": HTTPStatus.PAYMENT_REQUIRED,
     "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
+    "SOURCE_UNAVAILABLE": HTTPStatus.FAILED_DEPENDENCY,  # the client's choice of server, and none of ours, is away
 }
+
+# What waiting may help.
+PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.FAILED_DEPENDENCY)
 
 # What the router itself refuses.
 ROUTING = {
@@ -76,7 +80,7 @@ def status_of(error: errors.KawaiiError) -> HTTPStatus:
 def headers_of(error: errors.KawaiiError, status: HTTPStatus) -> dict[str, str]:
     """Headers of every failure: it is never cached or indexed, and one that will pass says when to come back."""
     headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex", **rate_limits.of_refusal(error)}
-    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+    if status in PASSING:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or RETRY_SECONDS)))
     return headers
 

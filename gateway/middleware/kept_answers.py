@@ -63,9 +63,9 @@ class KeptAnswers:
                 del self._flights[epoch, key]
 
         try:
-            answer = await self._quick(scope, key[-1])
-            land(answer)
-            if answer is None:
+            if answer := await self._quick(scope, key[-1]):
+                land(answer)
+            else:
                 await self._app(scope, receive, Recorder(scope, send, land))
             return answer
         finally:

@@ -21,6 +21,7 @@ from services.community.core.follower import Follower
 from services.community.core.orders import Orders
 from services.community.core.people import People
 from services.community.core.reactions import Reactions
+from services.community.core.saving import Saving
 from services.community.core.upkeep import Office, Sweeper, Thermostat
 from services.community.people_servicer import CreditServicer, UserServicer
 from services.community.ports import Clock, Generations, Objects
@@ -43,7 +44,8 @@ class House:
     ) -> None:
         files, per_hour = PublicFiles(settings.files_base_url), settings.community_reactions_per_hour
         self._wire, key = Wire(files), files.key
-        self.artworks = Artworks(stores.works, stores.lists, objects, own_key=key, clock=clock)
+        self.artworks = Artworks(stores.works, stores.lists, clock)
+        self.saving = Saving(self.artworks, stores.works, objects, own_key=key, clock=clock)
         self.orders = Orders(self.artworks, stores.orders, generations, own_key=key, cost=settings.cost, clock=clock)
         self.feed = Feed(stores.lists, stores.works, clock)
         self.reactions = Reactions(self.artworks, stores.reactions, stores.lists, per_hour=per_hour, clock=clock)
@@ -56,7 +58,14 @@ class House:
 
     def mounts(self) -> Sequence[Mount]:
         """What is served."""
-        artworks = ArtworkServicer(self.artworks, self.orders, self.reactions, self.feed, self._wire)
+        artworks = ArtworkServicer(
+            artworks=self.artworks,
+            saving=self.saving,
+            orders=self.orders,
+            reactions=self.reactions,
+            feed=self.feed,
+            rendering=self._wire,
+        )
         users, accounts = UserServicer(self.people, self.feed, self._wire), CreditServicer(self.credits)
         admin = CommunityAdminServicer(self.office, self.artworks, self._wire)
         return (

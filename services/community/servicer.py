@@ -9,10 +9,11 @@ from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
 
 from services.chassis.names import parse_key
 from services.community import wire
-from services.community.core.artworks import Artworks, Save
+from services.community.core.artworks import Artworks
 from services.community.core.feed import Ask, Feed
 from services.community.core.orders import Orders, Wish
 from services.community.core.reactions import Reactions
+from services.community.core.saving import Save, Saving
 from services.community.model import Reaction
 
 Context = aio.ServicerContext[Any, Any]
@@ -22,10 +23,17 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
     """One method an RPC, in the proto's order."""
 
     def __init__(
-        self, artworks: Artworks, orders: Orders, reactions: Reactions, feed: Feed, rendering: wire.Wire
+        self,
+        *,
+        artworks: Artworks,
+        saving: Saving,
+        orders: Orders,
+        reactions: Reactions,
+        feed: Feed,
+        rendering: wire.Wire,
     ) -> None:
-        self._artworks, self._orders, self._reactions, self._feed = artworks, orders, reactions, feed
-        self._wire = rendering
+        self._artworks, self._saving, self._orders = artworks, saving, orders
+        self._reactions, self._feed, self._wire = reactions, feed, rendering
 
     async def CreateArtwork(self, request: artworkspb.CreateArtworkRequest, context: Context) -> artworkspb.Artwork:
         wish = Wish(
@@ -51,13 +59,13 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
             original_uri=request.original_uri,
             publish=request.publish,
         )
-        return self._wire.artwork(await self._artworks.save(request.viewer_id, save), request.viewer_id)
+        return self._wire.artwork(await self._saving.save(request.viewer_id, save), request.viewer_id)
 
     async def UploadArtwork(
         self, request: artworkspb.UploadArtworkRequest, context: Context
     ) -> artworkspb.UploadArtworkResponse:
         key = parse_key(request.object)
-        card = await self._artworks.upload(request.viewer_id, key, request.title, draft=request.draft)
+        card = await self._saving.upload(request.viewer_id, key, request.title, draft=request.draft)
         artwork = self._wire.artwork(card, request.viewer_id) if card else None
         return artworkspb.UploadArtworkResponse(artwork=artwork, uri=self._wire.uri(key))
 

@@ -42,7 +42,6 @@ async def main() -> None:
         record=settings.share_record_cache_seconds,
         list=settings.share_list_cache_seconds,
         latest=settings.share_latest_cache_seconds,
-        total=settings.share_total_cache_seconds,
         stats=settings.share_stats_cache_seconds,
     )
     async with (

@@ -165,14 +165,6 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Tally:
-    """How many shares a view holds, and the newest sequence among them."""
-
-    total: int
-    sequence: int
-
-
-@dataclass(frozen=True)
 class Stats:
     """Counts over all shares, and when they were taken."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from services.share.model import NEWEST, Link, Share, Stats, Tally, View
+from services.share.model import NEWEST, Link, Share, Stats, View
 
 Clock = Callable[[], int]
 """Milliseconds since 1970."""
@@ -38,8 +38,8 @@ class ShareStore(Protocol):
     async def latest(self, view: View, limit: int) -> tuple[Share, ...]:
         """The shares of a view with the largest generate_ms first; equal ones by sequence, largest first."""
 
-    async def tally(self, view: View, after: int = 0) -> Tally:
-        """Count the shares of a view with a sequence above `after`; the Tally's sequence is at least `after`."""
+    async def total(self, view: View) -> int:
+        """How many shares a view holds. Costs no more when there are more shares."""
 
     async def links(self, view: View, after: int, until: int) -> tuple[Link, ...]:
         """The shares of a view with a sequence above `after`, up to and with `until`, oldest first."""

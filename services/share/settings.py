@@ -23,7 +23,5 @@ class ShareSettings(TownSettings):
     """How long the ids of the gallery's newest shares are kept in the cache; a new share shows at once all the same."""
     share_latest_cache_seconds: float = Field(600, ge=1, le=86_400)
     """How long the latest shares are kept in the cache; a new share shows at once all the same."""
-    share_total_cache_seconds: float = Field(10, ge=1, le=3600)
-    """How long a gallery's total is built upon instead of counted anew; counting a million shares takes a moment."""
     share_stats_cache_seconds: float = Field(60, ge=1, le=3600)
     """How long the statistics are kept in the cache."""

@@ -25,6 +25,7 @@ from services.storage.core.tickets import Tickets
 from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
 from services.storage.pictures import STUDIOS
+from services.storage.ports import Backend, Fetchers, ObjectStore, Studio
 from services.storage.secret import link_key
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
@@ -38,6 +39,22 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+def business(
+    settings: StorageSettings, backend: Backend, store: ObjectStore, fetchers: Fetchers, studio: Studio
+) -> tuple[Objects, Uploads, Variants]:
+    """What the service can do, over its adapters."""
+    limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
+    intake = Intake(backend, studio)
+    recipes = Recipes(Seals(link_key(settings.data_dir / "storage-variant.key")))
+    variants = Variants(backend, store, studio, recipes, max_bytes=limits.result_bytes, clock=clock)
+    own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
+    objects = Objects(backend, store, fetchers, intake, limits, own_key=own_key, on_upload=thumbed, clock=clock)
+    tickets = Tickets(link_key(settings.data_dir / "storage-link.key"))
+    most, lifetime = limits.upload_bytes, settings.upload_link_seconds
+    uploads = Uploads(backend, store, tickets, intake, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
+    return objects, uploads, variants
+
+
 async def main() -> None:
     """Run until told to stop."""
     settings = load(StorageSettings)
@@ -49,27 +66,14 @@ async def main() -> None:
     ):
         store = STORES["sql"](database)
         async with opened(settings, partial(label_of, store)) as (backend, movers):
-            files = PublicFiles(*settings.files_base_urls)
-            limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
-            intake = Intake(backend, studio)
-            recipes = Recipes(Seals(link_key(settings.data_dir / "storage-variant.key")))
-            variants = Variants(backend, store, studio, recipes, max_bytes=limits.result_bytes, clock=clock)
-            thumbed = variants.wants_thumb
-            objects = Objects(
-                backend, store, fetchers, intake, limits, own_key=files.key, on_upload=thumbed, clock=clock
-            )
-            tickets = Tickets(link_key(settings.data_dir / "storage-link.key"))
-            lifetime = settings.upload_link_seconds
-            uploads = Uploads(
-                backend, store, tickets, intake, max_bytes=limits.upload_bytes, lifetime_seconds=lifetime, clock=clock
-            )
+            objects, uploads, variants = business(settings, backend, store, fetchers, studio)
             listener = Listener(settings.address(Resident.FILES), backend, uploads)
-            servicer = StorageServicer(objects, uploads, variants, files, f"{settings.origin}{UPLOADS}".rstrip("/"))
+            files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
+            servicer = StorageServicer(objects, uploads, variants, files, links)
             mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
-            address = settings.address(Resident.STORAGE)
             exposition = Exposition(settings.address(Resident.STORAGE_METRICS))
             await serve(
-                address,
+                settings.address(Resident.STORAGE),
                 [mount],
                 loops=[listener.run, uploads.reap, variants.make_thumbs, exposition.run, *movers],
                 pings=[database.ping],

@@ -43,7 +43,6 @@ POINTS: Mapping[str, Mapping[str, str]] = {
 SERVICE_OF: Mapping[str, str] = {point: service for service, points in POINTS.items() for point in points}
 # Beside the way of a generation: no town of this suite holds or passes them.
 BESIDE: Mapping[str, Mapping[str, str]] = {
-    "storage": {"thumb.mid": "a smaller picture is made and not kept"},
     "community": {
         "order.opened": "the artwork and its hold are committed, generation was not asked",
         "order.heard": "what became of an order is written and not committed",

@@ -20,6 +20,7 @@ from services.chassis.town import LOOPBACK
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "share": 3, "sandbox": 6, "valkey": 7}
+LOOK_SECONDS = 0.02  # a fork takes about as long
 WARM = (
     "gateway.app",
     "services.generation.core.loops",
@@ -105,6 +106,12 @@ class Resident:
             asyncio.get_running_loop().remove_reader(process.sentinel)
             process.kill()
             process.join()
+
+    async def reborn(self, life: int, seconds: float) -> None:
+        """Wait for a later life than this one. Raises TimeoutError."""
+        async with asyncio.timeout(seconds):
+            while self.lives <= life:  # noqa: ASYNC110 - a count that another task keeps
+                await asyncio.sleep(LOOK_SECONDS)
 
     def kill(self) -> bool:
         """SIGKILL; False when there is nobody to kill."""

@@ -105,9 +105,10 @@ class ChaosTown:
 
     async def restart(self, *names: str) -> None:
         """Kill processes; they come back with the faults of now."""
-        for name in names or tuple(self.residents):
+        before = {name: self.residents[name].lives for name in names or tuple(self.residents)}
+        for name in before:
             self.residents[name].kill()
-        await asyncio.sleep(0.05)  # the dead still hold their ports for a moment
+        await asyncio.gather(*(self.residents[name].reborn(life, READY_SECONDS) for name, life in before.items()))
         await self.ready()
 
 

@@ -1,6 +1,10 @@
 """Which addresses are public: the table that keeps the fetcher out of our own network."""
 
+from ipaddress import IPv4Address, IPv6Address
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.chassis.addresses import is_public
 
@@ -91,3 +95,19 @@ def test_an_address_that_is_not_public_is_denied(address: str) -> None:
 @pytest.mark.parametrize("address", PUBLIC)
 def test_a_public_address_is_allowed(address: str) -> None:
     assert is_public(address)
+
+
+@given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
+def test_nothing_is_public_that_the_standard_library_knows_better(address: IPv4Address | IPv6Address) -> None:
+    """It misses addresses hidden in others, but what it denies is denied here too."""
+    plain = getattr(address, "ipv4_mapped", None) or address  # older Pythons call every mapped one private
+    if is_public(str(address)):
+        assert plain.is_global
+        assert not plain.is_multicast
+
+
+@given(
+    st.ip_addresses(v=4), st.sampled_from(["::ffff:{}", "64:ff9b::{}", "2606:4700::5efe:{}", "2606:4700::200:5efe:{}"])
+)
+def test_an_address_in_disguise_is_no_more_public_than_itself(hidden: IPv4Address, disguise: str) -> None:
+    assert is_public(disguise.format(hidden)) == is_public(str(hidden))

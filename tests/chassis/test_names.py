@@ -13,6 +13,7 @@ from services.chassis.names import (
     RANDOM_DIGITS,
     encode,
     host_of,
+    is_new_id,
     name,
     new_id,
     parse_id,
@@ -149,3 +150,11 @@ def test_the_host_of_anything_can_be_asked(text: str) -> None:
 )
 def test_the_host_of_a_web_address(uri: str, host: str) -> None:
     assert host_of(uri) == host
+
+
+@pytest.mark.parametrize(
+    "text", ["gen_1", "gen_", "task-1", "share_01jxv3k8q4aaaaaaaaaaaaaaaa", "gen_01JXV3K8Q4AAAAAAAAAAAAAAAA"]
+)
+def test_an_id_of_ours_is_told_from_those_of_others(text: str) -> None:
+    assert is_new_id("gen", new_id("gen"))
+    assert not is_new_id("gen", text)

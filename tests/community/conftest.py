@@ -4,21 +4,14 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
 import pytest
 from grpc import aio
-from grpc_health.v1 import health_pb2_grpc
-from kawaii.community.v1 import admin_pb2_grpc as adminrpc
-from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
-from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
-from kawaii.community.v1 import users_pb2_grpc as usersrpc
-from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import URL, make_url
 
 from services.chassis.database import Database, open_database
@@ -31,63 +24,12 @@ from services.community.house import House
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores, make_stores
 from services.community.stores.read_models import RedisModels, open_models
+from tests.community.equipment import Client, Clock, Refused, Valkey
 from tests.community.neighbours import Cupboard, Studio
 from tests.engines import EngineMissingError, Postgres, postgres
 
-START_MS = 1_700_000_000_000
-START_SECONDS = 30.0
 INITIAL_CREDITS = 7
-Refused = Callable[..., AbstractContextManager[None]]
 numbers = count()
-
-
-class Clock:
-    """A clock that stands still until it is told to move."""
-
-    def __init__(self) -> None:
-        self.now = START_MS
-
-    def __call__(self) -> int:
-        return self.now
-
-
-class Client:
-    """Stubs of every service of the community."""
-
-    def __init__(self, channel: aio.Channel) -> None:
-        self.artworks = artworksrpc.ArtworkServiceStub(channel)
-        self.users = usersrpc.UserServiceStub(channel)
-        self.credits = creditsrpc.CreditServiceStub(channel)
-        self.admin = adminrpc.CommunityAdminServiceStub(channel)
-        self.health = health_pb2_grpc.HealthStub(channel)
-
-
-class Valkey:
-    """A server on a socket of its own."""
-
-    def __init__(self, program: Path, folder: Path) -> None:
-        self.url = f"unix://{folder / 'socket'}"
-        self._command = [str(program), "--port", "0", "--unixsocket", str(folder / "socket"), "--save", ""]
-        self._folder = folder
-        self.redis = Redis.from_url(self.url)
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, cwd=self._folder)
-        end = time.monotonic() + START_SECONDS
-        while not self._answers():
-            assert time.monotonic() < end, "Valkey did not start"
-            time.sleep(0.01)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.redis.ping())
-        except RedisError:
-            return False
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Short words for what tests of the community do again and again."""
 
-from services.community.core.artworks import Save
 from services.community.core.orders import Wish
+from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Card, Order
 from tests.community.neighbours import Studio
@@ -31,4 +31,4 @@ async def drawn(house: House, studio: Studio, user_id: str = ANN) -> Card:
 async def published(house: House, user_id: str = ANN, title: str = "A cat") -> Card:
     """A published artwork, saved from a picture elsewhere."""
     uri = f"https://elsewhere.example/{user_id}/{title}.png"
-    return await house.artworks.save(user_id, Save(title, uri.replace("|", "-").replace(" ", "-"), publish=True))
+    return await house.saving.save(user_id, Save(title, uri.replace("|", "-").replace(" ", "-"), publish=True))

@@ -22,7 +22,7 @@ from services.chassis.health import Health
 from services.chassis.server import Mount, build
 from services.chassis.town import Resident, port_of
 from services.community.settings import CommunitySettings
-from tests.community.conftest import Client
+from tests.community.equipment import Client
 from tests.community.generation_servicer import Maker
 from tests.community.people import ANN
 from tests.community.waiting import eventually
@@ -124,9 +124,8 @@ def make_due(settings: CommunitySettings) -> None:
         database.execute("UPDATE artwork_order SET due_ms = 0 WHERE state IN ('PENDING', 'RUNNING')")
 
 
-async def test_it_tells_the_truth_about_its_health_and_stops_when_told(
-    start: Start, town: Client, maker: Maker
-) -> None:
+@pytest.mark.usefixtures("maker")
+async def test_it_tells_the_truth_about_its_health_and_stops_when_told(start: Start, town: Client) -> None:
     process = await start()
     request = health_pb2.HealthCheckRequest(service="kawaii.community.v1.ArtworkService")
 

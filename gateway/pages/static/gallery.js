@@ -4,38 +4,46 @@ const AHEAD = "800px"; // about a screen before the end, so that nobody waits fo
 
 const tiles = document.querySelector(".tiles");
 
-async function nextPage(href) {
+async function load(href) {
   const response = await fetch(href);
   if (!response.ok) throw new Error(`The gallery answered with ${response.status}.`);
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
-/** Append the tiles that are not here yet: a share that moved up meanwhile is shown once. */
+const hrefOf = (tile) => tile.querySelector("a").getAttribute("href");
+
+/** Append the tiles that are not here yet: a page that was loaded twice shows nothing twice. */
 function append(page) {
-  const here = new Set(Array.from(tiles.querySelectorAll("a"), (link) => link.getAttribute("href")));
-  const fresh = Array.from(page.querySelectorAll(".tiles .tile")).filter(
-    (tile) => !here.has(tile.querySelector("a").getAttribute("href")),
-  );
-  tiles.append(...fresh.map((tile) => document.importNode(tile, true)));
+  const here = new Set(Array.from(tiles.children, hrefOf));
+  const fresh = Array.from(page.querySelectorAll(".tiles > .tile")).filter((tile) => !here.has(hrefOf(tile)));
+  tiles.append(...fresh);
 }
 
-/** Watch the link to the next page. After a failure it stays a link that can be clicked. */
-function follow(more) {
+/** Put the next page in the place of the link; if it does not come, the link stays to be clicked. */
+async function goOn(more) {
+  try {
+    const page = await load(more.querySelector("a").href);
+    append(page);
+    more.replaceWith(...page.querySelectorAll(".more"));
+    watch();
+  } catch {
+    more.querySelector("a").textContent = "Try again";
+  }
+}
+
+/** Go on once the link to the next page comes near. */
+function watch() {
+  const more = document.querySelector(".more");
   if (!more || !tiles) return;
   const watcher = new IntersectionObserver(
-    async ([entry]) => {
+    ([entry]) => {
       if (!entry.isIntersecting) return;
       watcher.disconnect();
-      const page = await nextPage(more.querySelector("a").href);
-      append(page);
-      const next = page.querySelector(".more");
-      if (next) more.replaceWith(document.importNode(next, true));
-      else more.remove();
-      follow(document.querySelector(".more"));
+      goOn(more);
     },
     { rootMargin: AHEAD },
   );
   watcher.observe(more);
 }
 
-follow(document.querySelector(".more"));
+watch();

@@ -14,6 +14,7 @@ from services.community.core import checks
 from services.community.core.artworks import Artworks, made
 from services.community.core.titles import title_of
 from services.community.model import Card, Draft, Order, Refused, Request, State, Told, Unclear
+from services.community.model.artworks import MOVES
 from services.community.ports import Clock, CreditsShortError, Generations, OrderStore
 
 AT_ONCE = 20  # orders that are carried on together; each may wait for generation's answer
@@ -96,7 +97,7 @@ class Orders:
         """
         card = await self._artworks.owned(viewer_id, artwork_id)
         artwork = card.artwork
-        if artwork.state not in (State.DRAFT, State.FAILED) or not (artwork.prompt and artwork.model):
+        if State.GENERATING not in MOVES[artwork.state] or not (artwork.prompt and artwork.model):
             raise FailedPrecondition(
                 "Only a draft or a failed artwork that was made from a prompt can be made again.", "NOT_REGENERABLE"
             )

@@ -21,6 +21,7 @@ from services.community.ports import Look
 FRESH_SECONDS = 60  # how late another replica's change may show if the word of it was lost
 KEPT_SECONDS = 86_400  # Valkey evicts only what has an end
 RETRY_AFTER_SECONDS = 1.0  # after a failure Redis is left alone for so long
+MOST_UNSAID = 10_000  # changes of a long outage; beyond them nothing is believed for as long as a list would be
 EPOCH, READ_AT = ":epoch", ":read"
 NEW = b"0"  # the epoch of what never changed
 AWAY = Look(None, b"")
@@ -34,7 +35,7 @@ class RedisModels:
 
     def __init__(self, redis: Redis | None, clock: Callable[[], float]) -> None:
         self._redis, self._clock = redis, clock
-        self._away_until = 0.0
+        self._away_until = self._doubt_until = 0.0
         self._unsaid: set[str] = set()
         self.written = 0
 
@@ -77,7 +78,12 @@ class RedisModels:
 
     async def forget(self, *keys: str) -> None:
         """Begin another epoch. What cannot be said now is said before the next look."""
+        if self._redis is None:
+            return
         self._unsaid.update(keys)
+        if len(self._unsaid) > MOST_UNSAID:
+            self._unsaid.clear()
+            self._doubt_until = self._clock() + FRESH_SECONDS
         words = {key + EPOCH: secrets.token_hex(8) for key in self._unsaid}
 
         def begin(pipe: Pipeline) -> None:
@@ -91,7 +97,7 @@ class RedisModels:
         if self._unsaid:
             await self.forget()
         found = await self._run(lambda pipe: (pipe.mget(key + EPOCH, key + READ_AT), read(pipe)), key)
-        if not found or key in self._unsaid:
+        if not found or key in self._unsaid or self._clock() < self._doubt_until:
             return AWAY
         (epoch, read_at), members = found
         fresh = read_at is not None and read_at == (epoch or NEW)

@@ -51,12 +51,9 @@ class SqlWorks:
             return {card.artwork.id: card for card in map(to_card, found.mappings())}
 
     async def insert(self, given: Artwork) -> Artwork:
-        """Insert it, or read the older one; its picture becomes its owner's unless it is somebody's."""
+        """Insert it, or read the older one."""
         async with self._database.write() as connection:
-            kept = await insert_or_find(connection, given)
-            if kept.id == given.id and given.object_key:
-                await blobs.own(connection, given.object_key, given.user_id)
-        return kept
+            return await insert_or_find(connection, given)
 
     async def change(self, given: Artwork, was: State) -> bool:
         """Write it if its state is as it was; whether it is listed follows, hidden or not."""

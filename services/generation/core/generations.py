@@ -79,10 +79,11 @@ class Generations:
         new = Generation(new_id("gen"), complete, spec.family)
         charge = Charge(quota_subject, self._daily_quota) if quota_subject and self._daily_quota else None
         stored = await self._store.insert(new, request_id, sha256(order.encode()).hexdigest(), charge)
-        decided = await self._counter.decided(await self._counter.readmitted(stored))
+        admitted = await self._counter.readmitted(stored)
+        decided = await self._counter.decided(admitted)
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
-        return replace(decided, joined=stored.joined, quota=stored.quota)
+        return replace(decided, joined=admitted.joined, quota=stored.quota)
 
     async def get(self, identifier: str) -> Generation:
         """One generation by either id. Raises NotFound."""

@@ -1,4 +1,4 @@
-"""Has each picture copied before its temporary URL dies; a copy that fails is tried again, never given up early."""
+"""Has each picture copied before its temporary URL dies; a copy that fails is tried again for as long as that lives."""
 
 import time
 from collections.abc import Mapping
@@ -52,6 +52,8 @@ class Keeper:
             case Copy(key, content_type, size):
                 return replace(output, key=key, content_type=content_type, size=size, error="")
             case Gone(detail) if age_of(generation) > self._plan.lost_after:
+                return replace(output, lost=True, error=detail)
+            case Later(detail) if age_of(generation) > self._plan.reconcile:
                 return replace(output, lost=True, error=detail)
             case Gone(detail) | Later(detail):
                 return replace(output, error=detail if age_of(generation) > self._plan.copy_patience else "")

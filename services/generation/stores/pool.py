@@ -139,7 +139,12 @@ async def turn(connection: AsyncConnection, key_print: str, **values: Any) -> No
 
 
 async def wake(connection: AsyncConnection) -> None:
-    """Make every order that waits for a key due now; one that somebody holds is being looked at already."""
-    waiting = and_(generation.c.state == State.READY, generation.c.due_ms > db_now())
-    free = select(generation.c.id).where(waiting).with_for_update(skip_locked=True)
-    await connection.execute(update(generation).where(generation.c.id.in_(free)).values(due_ms=db_now()))
+    """Make every order that waits for a key due now. Whoever is putting one off at this moment loses it.
+
+    In one order of locks, so that two who wake do not wait for each other.
+    """
+    waits = or_(generation.c.due_ms > db_now(), generation.c.lease_until_ms > db_now())
+    waiting = select(generation.c.id).where(generation.c.state == State.READY, waits)
+    ids = list(await connection.scalars(waiting.order_by(generation.c.id).with_for_update()))
+    afresh = {"due_ms": db_now(), "lease_until_ms": 0, "fence": generation.c.fence + 1}
+    await connection.execute(update(generation).where(generation.c.id.in_(ids)).values(afresh))

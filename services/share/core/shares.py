@@ -92,7 +92,7 @@ class Shares:
         found = await self._store.page(view, limit=size + 1, before=before, skip=skip)
         shown = pages.fitting(found[:size])
         next_token = pages.token(view, shown[-1].sequence) if len(found) > len(shown) else ""
-        return Page(shown, next_token, (await self._store.tally(view)).total)
+        return Page(shown, next_token, await self._store.total(view))
 
     async def links(self, block: int) -> Links:
         """The listed shares whose sequence lies in one block, oldest first: what one sitemap file holds.

@@ -1,6 +1,5 @@
 """Puts a cache before another store, for what would cost more as shares grow in number; every answer stays the same."""
 
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,21 +9,19 @@ from pydantic import TypeAdapter
 from services.chassis.bulletin import EVERYTHING
 from services.chassis.cache import Cache
 from services.chassis.unbroken import kept_running
-from services.share.model import NEWEST, Facet, Link, Share, Stats, Tally, View
+from services.share.model import NEWEST, Facet, Link, Share, Stats, View
 from services.share.ports import Clock, ShareStore
 from services.share.stores.slot import Kept, Slot
 
-# The seed's keys (contract 3.1), and totals under one of ours.
+# The seed's keys (contract 3.1).
 RECORD_KEY = "share:"
 LIST_KEY, LIST_SIZE = "share:list", 101  # the longest first page, and the one share that tells whether another follows
 LATEST_KEY, LATEST_SIZE = "share:cache:latest:12", 12
 STATS_KEY = "share:stats"
-TOTAL_KEY = "share:total:"
 CREATED = "created "  # begins the notice of a new share, which changes lists but no record
 RECORD = TypeAdapter(Kept[Share])
 IDS = TypeAdapter(Kept[tuple[str, ...]])
 LATEST = TypeAdapter(Kept[tuple[Share, ...]])
-TOTAL = TypeAdapter(Kept[Tally])
 STATS = TypeAdapter(Kept[Stats])
 
 Announce = Callable[[str], Awaitable[None]]
@@ -37,7 +34,6 @@ class Freshness:
     record: float
     list: float
     latest: float
-    total: float
     stats: float
 
 
@@ -53,7 +49,6 @@ class CachedShares:
         self._records = Slot(RECORD, cache, freshness.record, clock)
         self._list = Slot(IDS, cache, freshness.list, clock)
         self._latest = Slot(LATEST, cache, freshness.latest, clock)
-        self._totals = Slot(TOTAL, cache, freshness.total, clock)
         self._stats = Slot(STATS, cache, freshness.stats, clock)
 
     def hear(self, notice: str) -> None:
@@ -61,8 +56,7 @@ class CachedShares:
         for slot in (self._list, self._latest, self._stats):
             slot.forget()
         if notice.startswith(CREATED):
-            return  # totals stay good: newer shares are counted on top of them
-        self._totals.forget()
+            return
         if notice == EVERYTHING:
             self._records.forget()
         else:
@@ -109,13 +103,9 @@ class CachedShares:
             return await self._store.latest(view, limit)
         return await self._latest.get(LATEST_KEY, lambda: self._store.latest(view, limit), str(view))
 
-    async def tally(self, view: View, after: int = 0) -> Tally:
-        """Remember a count, and count only what is newer."""
-        if after:
-            return await self._store.tally(view, after)
-        old = await self._totals.get(_total_key(view), lambda: self._store.tally(view))
-        new = await self._store.tally(view, old.sequence)
-        return Tally(old.total + new.total, new.sequence)
+    async def total(self, view: View) -> int:
+        """Pass on: a few rows of an index."""
+        return await self._store.total(view)
 
     async def links(self, view: View, after: int, until: int) -> tuple[Link, ...]:
         """Pass on: crawlers come rarely, and ask for all of them."""
@@ -164,7 +154,3 @@ class CachedShares:
         self.hear(notice)
         await self._cache.delete(RECORD_KEY + notice.removeprefix(CREATED), LIST_KEY, LATEST_KEY, STATS_KEY)
         await self._announce(notice)
-
-
-def _total_key(view: View) -> str:
-    return TOTAL_KEY + hashlib.sha256(str(view).encode()).hexdigest()

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select
+from sqlalchemy import Select, insert, select
+from sqlalchemy.sql.dml import ReturningDelete
 
 from services.chassis.database import Database
 from services.chassis.unbroken import unbroken
-from services.share.model import NEWEST, Link, Share, Stats, Tally, View, Visibility
-from services.share.stores import statements
+from services.share.model import NEWEST, Link, Policy, Share, Stats, View
+from services.share.stores import counts, statements
 from services.share.stores.rows import to_row, to_share
 from services.share.stores.tables import share, share_tag
 
@@ -25,8 +26,10 @@ class SqlShares:
         async with self._database.write() as connection:
             result = await connection.execute(statements.insert_or_find(connection, to_row(given, token_digest)))
             kept = to_share(result.mappings().one())
-            if kept.id == given.id and (rows := _tag_rows(kept)):
-                await connection.execute(insert(share_tag), rows)
+            if kept.id == given.id:
+                await counts.came(connection, kept)
+                if rows := _tag_rows(kept):
+                    await connection.execute(insert(share_tag), rows)
         return kept
 
     async def find(self, share_id: str) -> Share | None:
@@ -52,25 +55,24 @@ class SqlShares:
         """Read the latest."""
         return await self._read(statements.latest(view, limit))
 
-    async def tally(self, view: View, after: int = 0) -> Tally:
-        """Count in an index."""
-        async with self._database.read() as connection:
-            total, sequence = (await connection.execute(statements.tally(view, after))).one()
-        return Tally(total, sequence or after)
+    async def total(self, view: View) -> int:
+        """Add up a few rows."""
+        return await self._sum(counts.total(view))
 
     async def publish(self, share_id: str, now_ms: int) -> Share | None:
         """Set the time and raise the visibility, of its tags too, in one transaction."""
         async with self._database.write() as connection:
-            sequence = await connection.scalar(statements.publish(share_id, now_ms))
-            if sequence is not None:
-                await connection.execute(statements.publish_tags(sequence))
+            row = (await connection.execute(statements.publish(share_id, now_ms))).mappings().one_or_none()
+            if row is not None:
+                published = to_share(row)
+                await connection.execute(statements.publish_tags(published.sequence))
+                await counts.published(connection, published)
+                return published
         return await self.find(share_id)
 
     async def delete(self, share_id: str) -> bool:
         """Delete the row; its tags go with it."""
-        async with self._database.write() as connection:
-            result = await connection.execute(delete(share).where(share.c.id == share_id))
-        return result.rowcount > 0
+        return bool(await self._forget(statements.forget([share_id])))
 
     async def links(self, view: View, after: int, until: int) -> tuple[Link, ...]:
         """Read a range of the primary key."""
@@ -85,19 +87,26 @@ class SqlShares:
 
     async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
         """Delete the rows; their tags go with them."""
-        async with self._database.write() as connection:
-            return tuple((await connection.scalars(statements.expire(before_ms, limit))).all())
+        return await self._forget(statements.expire(before_ms, limit))
 
     async def stats(self, now_ms: int) -> Stats:
-        """Count in an index."""
-        async with self._database.read() as connection:
-            rows = (await connection.execute(statements.counts())).all()
+        """Add up a few rows."""
         return Stats(
-            total=sum(count for _, _, count in rows),
-            stored=sum(count for stored, _, count in rows if stored),
-            published=sum(count for _, each, count in rows if Visibility.PUBLISHED in Visibility(each)),
+            total=await self.total(View(Policy.ALL)),
+            stored=await self._sum(counts.stored()),
+            published=await self.total(View(Policy.PUBLISHED)),
             update_ms=now_ms,
         )
+
+    async def _forget(self, statement: ReturningDelete[Any]) -> tuple[str, ...]:
+        async with self._database.write() as connection:
+            gone = [to_share(row) for row in (await connection.execute(statement)).mappings()]
+            await counts.went(connection, gone)
+        return tuple(share.id for share in gone)
+
+    async def _sum(self, statement: Select[int]) -> int:
+        async with self._database.read() as connection:
+            return int(await connection.scalar(statement) or 0)
 
     async def _read(self, statement: Select[Any]) -> tuple[Share, ...]:
         async with self._database.read() as connection:

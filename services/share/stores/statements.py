@@ -1,9 +1,10 @@
 """The SQL of the share service; a list is merged from one index range per visibility, so it stays cheap as it grows."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Column, Select, Subquery, Table, Update, delete, func, select, union_all, update
+from sqlalchemy import Column, Select, Subquery, Table, Update, delete, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
@@ -46,18 +47,10 @@ def latest(view: View, limit: int) -> Select[Any]:
     return select(*COLUMNS).where(share.c.sequence.in_(wanted)).order_by(*LATEST_FIRST).limit(limit)
 
 
-def tally(view: View, after: int) -> Select[int, Any]:
-    """How many shares of a list are newer than a sequence, and the newest of them."""
-    table, column = FACETS[view.facet]
-    shown = table.c.visibility.in_([int(each) for each in SHOWN[view.policy]])
-    statement = select(func.count(), func.max(table.c.sequence)).where(shown, table.c.sequence > after)
-    return statement if column is None else statement.where(column == view.value)
-
-
 def publish(share_id: str, now_ms: int) -> ReturningUpdate[Any]:
-    """Publish a share that is not yet, and return its sequence."""
+    """Publish a share that is not yet, and return it."""
     hidden = update(share).where(share.c.id == share_id, share.c.publish_ms == 0)
-    return _published(hidden, share).values(publish_ms=now_ms).returning(share.c.sequence)
+    return _published(hidden, share).values(publish_ms=now_ms).returning(*COLUMNS)
 
 
 def publish_tags(sequence: int) -> Update:
@@ -73,15 +66,15 @@ def links(view: View, after: int, until: int) -> Select[Any]:
 
 
 def expire(before_ms: int, limit: int) -> ReturningDelete[Any]:
-    """Delete the oldest shares that neither began nor were published since."""
+    """Delete the oldest shares that neither began nor were published since, and return them."""
     old = select(share.c.id).where(share.c.create_ms < before_ms, share.c.publish_ms < before_ms)
     chosen = old.order_by(share.c.create_ms).limit(limit)
-    return delete(share).where(share.c.id.in_(chosen)).returning(share.c.id)
+    return forget(chosen)
 
 
-def counts() -> Select[Any]:
-    """How many shares there are of each kind."""
-    return select(share.c.stored, share.c.visibility, func.count()).group_by(share.c.stored, share.c.visibility)
+def forget(ids: Select[Any] | Sequence[str]) -> ReturningDelete[Any]:
+    """Delete shares and return them."""
+    return delete(share).where(share.c.id.in_(ids)).returning(*COLUMNS)
 
 
 def _in(view: View, visibility: Visibility) -> Select[Any]:

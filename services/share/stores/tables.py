@@ -41,7 +41,6 @@ share = Table(
     Index("share_by_style", "style", "visibility", "sequence"),
     Index("share_by_model", "model", "visibility", "sequence"),
     Index("share_by_generate_ms", "visibility", "generate_ms", "sequence"),
-    Index("share_by_stored", "stored", "visibility"),
     Index("share_by_create_ms", "create_ms"),
 )
 
@@ -52,4 +51,14 @@ share_tag = Table(
     Column("tag", Text, primary_key=True),
     Column("visibility", SmallInteger, nullable=False),  # the share's, so that one index answers
     Index("share_tag_by_tag", "tag", "visibility", "sequence"),
+)
+
+share_count = Table(
+    "share_count",
+    metadata,
+    Column("facet", String(8), primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("visibility", SmallInteger, primary_key=True, autoincrement=False),
+    Column("part", SmallInteger, primary_key=True, autoincrement=False),  # counts.py
+    Column("count", BigInteger, nullable=False),
 )

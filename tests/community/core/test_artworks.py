@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
-from services.community.core.artworks import Save
 from services.community.core.feed import Ask
+from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Reaction, Shelf, State
-from tests.community.conftest import START_MS, Clock
+from tests.community.equipment import START_MS, Clock
 from tests.community.neighbours import Cupboard, Studio
 from tests.community.people import ANN, BOB, drawn, ordered, published
 
@@ -90,9 +90,9 @@ async def test_only_the_owner_changes_an_artwork(house: House, studio: Studio, c
 
 
 async def test_the_same_picture_saved_again_is_the_same_artwork(house: House) -> None:
-    first = await house.artworks.save(ANN, Save("One", "https://a.example/x.png"))
-    second = await house.artworks.save(ANN, Save("Two", "https://a.example/x.png", publish=True))
-    other = await house.artworks.save(BOB, Save("Three", "https://a.example/x.png"))
+    first = await house.saving.save(ANN, Save("One", "https://a.example/x.png"))
+    second = await house.saving.save(ANN, Save("Two", "https://a.example/x.png", publish=True))
+    other = await house.saving.save(BOB, Save("Three", "https://a.example/x.png"))
 
     assert second.artwork.id == first.artwork.id != other.artwork.id
     assert (second.artwork.title, second.artwork.state) == ("Two", State.PUBLISHED)
@@ -100,7 +100,7 @@ async def test_the_same_picture_saved_again_is_the_same_artwork(house: House) ->
 
 
 async def test_one_picture_saved_many_times_at_once_is_one_artwork(house: House) -> None:
-    saves = [house.artworks.save(ANN, Save("One", "https://a.example/x.png")) for _ in range(6)]
+    saves = [house.saving.save(ANN, Save("One", "https://a.example/x.png")) for _ in range(6)]
 
     cards = await asyncio.gather(*saves)
 
@@ -112,11 +112,11 @@ async def test_ones_own_generation_keeps_its_artwork_when_it_is_saved(house: Hou
     card = await drawn(house, studio)
     uri = OURS + card.artwork.object_key
 
-    saved = await house.artworks.save(ANN, Save("Mine", uri, publish=True))
+    saved = await house.saving.save(ANN, Save("Mine", uri, publish=True))
 
     assert (saved.artwork.id, saved.artwork.title, saved.artwork.state) == (card.artwork.id, "Mine", State.PUBLISHED)
     assert saved.artwork.slug.startswith("mine-")
-    again = await house.artworks.save(ANN, Save("Other", uri, publish=True))
+    again = await house.saving.save(ANN, Save("Other", uri, publish=True))
     assert (again.artwork.title, again.artwork.slug) == ("Other", saved.artwork.slug)
 
 
@@ -124,15 +124,26 @@ async def test_nobody_takes_the_picture_of_somebody_else(house: House, studio: S
     card = await drawn(house, studio)
 
     with pytest.raises(PermissionDenied):
-        await house.artworks.save(BOB, Save("Mine", OURS + card.artwork.object_key))
+        await house.saving.save(BOB, Save("Mine", OURS + card.artwork.object_key))
     with pytest.raises(PermissionDenied):
-        await house.artworks.upload(BOB, card.artwork.object_key, "", draft=False)
+        await house.saving.upload(BOB, card.artwork.object_key, "", draft=False)
+
+
+async def test_a_picture_that_belongs_to_nobody_is_shown_but_not_removed(house: House, cupboard: Cupboard) -> None:
+    """It was made without an account, and a share may show it."""
+    save = Save("Found", OURS + "generated/gen_of_nobody/0.png")
+    mine, theirs = await house.saving.save(ANN, save), await house.saving.save(BOB, save)
+
+    await house.artworks.delete(ANN, mine.artwork.id)
+    await house.sweeper.sweep()
+
+    assert (mine.artwork.object_key, cupboard.deleted) == (theirs.artwork.object_key, [])
 
 
 async def test_an_upload_is_a_draft_when_it_is_asked_to_be(house: House) -> None:
-    assert await house.artworks.upload(ANN, "artworks/original/a.png", "", draft=False) is None
-    card = await house.artworks.upload(ANN, "artworks/original/a.png", "", draft=True)
-    again = await house.artworks.upload(ANN, "artworks/original/a.png", "", draft=True)
+    assert await house.saving.upload(ANN, "artworks/original/a.png", "", draft=False) is None
+    card = await house.saving.upload(ANN, "artworks/original/a.png", "", draft=True)
+    again = await house.saving.upload(ANN, "artworks/original/a.png", "", draft=True)
 
     assert card
     assert again
@@ -180,7 +191,7 @@ async def test_bytes_are_removed_once_storage_is_back(house: House, cupboard: Cu
 )
 async def test_what_cannot_be_saved_says_why(house: House, save: Save, field: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        await house.artworks.save(ANN, save)
+        await house.saving.save(ANN, save)
 
     assert caught.value.metadata["field"] == field
     assert (await house.feed.of_user(Ask(ANN), ANN)).cards == ()
@@ -198,4 +209,4 @@ async def test_an_artwork_is_found_by_every_id_that_belongs_to_it(house: House, 
 @pytest.mark.parametrize("user_id", ["x" * 256, "a\nb", "a\0b"])
 async def test_an_id_that_is_none_is_refused(house: House, user_id: str) -> None:
     with pytest.raises(InvalidArgument):
-        await house.artworks.save(user_id, Save("One", "https://a.example/x.png"))
+        await house.saving.save(user_id, Save("One", "https://a.example/x.png"))

@@ -10,7 +10,7 @@ from services.community.house import House
 from services.community.model import Balance, CheckIn, EntryKind, OrderState
 from services.community.model.hotness import DAY_MS, HOUR_MS
 from services.community.stores import Stores
-from tests.community.conftest import START_MS, Clock
+from tests.community.equipment import START_MS, Clock
 from tests.community.neighbours import Studio
 from tests.community.people import ANN, order_of, ordered
 

@@ -3,12 +3,12 @@
 import pytest
 
 from services.chassis.errors import InvalidArgument, NotFound
-from services.community.core.artworks import Save
 from services.community.core.feed import Ask
+from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Page, Reaction, Shelf
 from services.community.model.hotness import DAY_MS, HOUR_MS, Category
-from tests.community.conftest import START_MS, Clock
+from tests.community.equipment import START_MS, Clock
 from tests.community.people import ANN, BOB, published
 
 
@@ -110,7 +110,7 @@ async def test_states_are_given_in_the_order_asked_and_zeros_for_what_is_not_the
 async def test_a_page_of_very_long_prompts_ends_early(house: House) -> None:
     for number in range(90):
         uri = f"https://elsewhere.example/{number}.png"
-        await house.artworks.save(ANN, Save("long", uri, prompt="猫" * 10_000, publish=True))
+        await house.saving.save(ANN, Save("long", uri, prompt="猫" * 10_000, publish=True))
     page = await house.feed.newest(Ask("", 100))
     rest = await house.feed.newest(Ask("", 100, page.next_token))
 

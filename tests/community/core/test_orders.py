@@ -6,7 +6,7 @@ from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFoun
 from services.community.core.feed import Ask
 from services.community.house import House
 from services.community.model import Balance, Hold, OrderState, Refused, State
-from tests.community.conftest import Clock
+from tests.community.equipment import Clock
 from tests.community.neighbours import Cupboard, Studio, lost, taken
 from tests.community.people import ANN, BOB, WISH, drawn, order_of, ordered
 

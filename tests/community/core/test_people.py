@@ -53,7 +53,7 @@ async def lived(house: House, studio: Studio) -> tuple[str, str]:
         await house.reactions.react(ANN, other, kind, wanted=True)
         await house.reactions.react(BOB, mine, kind, wanted=True)
     await house.reactions.report(ANN, other, "rude")
-    await house.artworks.upload(ANN, "uploads/1-a.png", "", draft=False)
+    await house.saving.upload(ANN, "uploads/1-a.png", "", draft=False)
     return mine, other
 
 

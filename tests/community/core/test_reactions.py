@@ -14,7 +14,7 @@ from services.community.model import Drift, Reaction
 from services.community.model.hotness import HOUR_MS
 from services.community.stores import Stores
 from services.community.stores.tables import artwork
-from tests.community.conftest import Clock
+from tests.community.equipment import Clock
 from tests.community.neighbours import Studio
 from tests.community.people import ANN, BOB, drawn, published
 

@@ -13,7 +13,7 @@ from services.community.model import Page, Reaction, Shelf
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores, make_stores
 from services.community.stores.read_models import RedisModels, open_models
-from tests.community.conftest import Clock, Valkey
+from tests.community.equipment import Clock, Valkey
 from tests.community.neighbours import Cupboard, Studio
 from tests.community.people import ANN, BOB, published
 
@@ -95,17 +95,37 @@ async def test_without_redis_every_answer_is_the_same(house: House, valkey: Valk
 
 
 async def test_a_kept_list_that_survives_an_outage_is_not_believed(
-    house: House, models: RedisModels, three: list[str]
+    house: House, valkey: Valkey, three: list[str]
 ) -> None:
-    """The word of a change is lost while Redis is away, and its data come back with it."""
+    """Redis stands still while the word of a change is told, and its data are there when it goes on."""
     await answers(house)
-    redis, models._redis = models._redis, None
+    valkey.pause()
 
     await house.artworks.delete(ANN, three[0])
     fourth = (await published(house, title="d")).artwork.id
-    models._redis = redis
+    valkey.go_on()
 
     assert ids(await house.feed.newest(Ask(""))) == [fourth, three[2], three[1]]
+
+
+async def test_after_a_very_long_outage_nothing_old_is_believed(
+    house: House, models: RedisModels, three: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await answers(house)
+    monkeypatch.setattr("services.community.stores.read_models.MOST_UNSAID", 2)
+
+    await house.artworks.unpublish(ANN, three[0])
+
+    assert models._unsaid == set()
+    assert ids(await house.feed.newest(Ask(""))) == [three[2], three[1]]
+
+
+@pytest.mark.usefixtures("settings")
+async def test_without_a_redis_nothing_is_remembered() -> None:
+    async with open_models("", lambda: 0.0) as models:
+        await models.forget("feed_queue")
+
+    assert models._unsaid == set()
 
 
 async def test_one_like_moves_the_ranking_and_empties_nothing(house: House, valkey: Valkey, three: list[str]) -> None:

@@ -23,12 +23,12 @@ READ = {
 }
 STATE = dict.fromkeys(STATES, (200, 200, 200))
 REACT = {
-    "draft": (404, 404, 401),
+    "draft": (409, 404, 401),
     "published": (200, 200, 401),
-    "generating": (404, 404, 401),
+    "generating": (409, 404, 401),
     "unknown": (404, 404, 401),
 }
-UNREACT = REACT
+UNREACT = {**REACT, "draft": (200, 404, 401), "generating": (200, 404, 401)}
 OWN = {
     "draft": (200, 404, 401),
     "published": (200, 403, 401),

@@ -39,7 +39,7 @@ def test_every_status_route_takes_every_id(site: Town, mei: Caller) -> None:
     mei.finished(order["id"])
     (bill,) = site.bills("a heron at noon")
 
-    for identifier in (order["taskId"], order["artworkId"], bill["taskId"]):
+    for identifier in (order["taskId"], order["artworkId"], bill["task_id"]):
         assert mei.ok("GET", f"/api/artworks/task-status/{identifier}")["artworkId"] == order["artworkId"]
         status = mei.ok("GET", f"/api/artworks/{identifier}/generation-status")
         assert status["status"] == "completed"

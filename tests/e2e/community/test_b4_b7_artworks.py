@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.community.callers import Caller
+from tests.e2e.town import until
 from tests.storage.samples import picture
 
 pytestmark = pytest.mark.e2e
@@ -90,7 +91,7 @@ def test_unpublishing_hides_it_and_deleting_removes_its_bytes(mei: Caller, stran
     assert stranger.code("GET", f"/api/artworks/{artwork}") == (404, "NOT_FOUND")
     assert mei.ok("DELETE", f"/api/artworks/{artwork}") == {"deleted": True, "id": artwork}
     assert mei.code("GET", f"/api/artworks/{artwork}") == (404, "NOT_FOUND")
-    assert httpx.get(url).status_code == 404
+    until(lambda: httpx.get(url).status_code == 404 or None)
 
 
 def test_only_its_owner_may_change_an_artwork(mei: Caller, ren: Caller) -> None:

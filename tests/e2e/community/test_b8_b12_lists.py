@@ -206,5 +206,5 @@ def test_reports_and_takeout_and_erasure(site: Town, mei: Caller, stranger: Call
     gone = f"/api/erasures/{receipt['receiptId']}"
     until(lambda: stranger.ok("GET", gone)["filesRemaining"] == 0 or None)
     assert stranger.code("GET", f"/api/artworks/{artwork}") == (404, "NOT_FOUND")
-    assert httpx.get(url).status_code == 404
+    until(lambda: httpx.get(url).status_code == 404 or None)
     assert stranger.ok("GET", f"/api/artworks/{shown}/state")["like_count"] == 0

@@ -70,7 +70,7 @@ def test_a17_the_sitemap_holds_what_is_listed_in_every_language(town: Town) -> N
     assert f"{SITEMAP}" in town.http.get("/robots.txt").text
 
 
-@pytest.mark.parametrize(("page", "status"), [("abc", 400), ("-1", 400), ("100000", 404)])
+@pytest.mark.parametrize(("page", "status"), [("abc", 400), ("-1", 400), ("7", 404)])
 def test_a17_a_page_that_is_none_is_json(town: Town, told: Told, page: str, status: int) -> None:
     answer = town.http.get(SITEMAP, params={"page": page})
 

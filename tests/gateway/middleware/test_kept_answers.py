@@ -198,6 +198,17 @@ def over(app: Slow, kept: ByteCache) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://site.test")
 
 
+@pytest.mark.parametrize("seconds", [0, 2])
+async def test_who_asks_the_same_meanwhile_waits_for_the_one_answer(seconds: float) -> None:
+    slow = Slow()
+    async with over(slow, ByteCache(seconds, 10**6)) as client:
+        reads = [asyncio.create_task(client.get("/api/share/latest")) for _ in range(5)]
+        (await slow.asked.get()).set_result("once")
+
+        assert [(await read).text for read in reads] == ["once"] * 5
+        assert slow.asked.empty()
+
+
 async def test_who_asks_after_a_change_does_not_join_a_read_that_began_before() -> None:
     slow, kept = Slow(), ByteCache(2, 10**6)
     async with over(slow, kept) as client:

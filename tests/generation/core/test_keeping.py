@@ -109,6 +109,17 @@ async def test_a_link_that_comes_later_is_not_a_loss(town: Town) -> None:
     assert done.state is State.SUCCEEDED
 
 
+async def test_a_copy_that_never_works_is_lost_when_the_provider_keeps_the_picture_no_longer(town: Town) -> None:
+    generation = await drawn(town)
+    town.archive.answers.extend([Later("storage is away")] * 2)
+    waiting = await tried(town, generation)
+    await after(waiting.store_ms)
+    lost = await tried(replace(town, plan=replace(town.plan, reconcile=0.0)), generation)
+
+    assert waiting.state is State.STORING
+    assert (lost.state, lost.outputs[0].error) == (State.RESULT_LOST, "storage is away")
+
+
 async def test_pictures_that_are_stored_are_not_copied_again(town: Town) -> None:
     generation = await drawn(town, FIRST, SECOND)
     town.archive.answers.extend([Copy("generated/x/0.png", "image/png", 1), Later("away")])

@@ -9,7 +9,7 @@ from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
 from services.generation.answers import NotSent, Refused
 from services.generation.keyring import Key
 from services.generation.model import State
-from services.generation.ports import Page
+from services.generation.ports import Change, FenceLost, Page
 from tests.generation.keys.lab import Hand
 from tests.generation.town import DRAFT, Town, answering, unreachable
 from tests.generation.waiting import reached
@@ -149,3 +149,18 @@ async def test_a_retry_is_sent_away_as_well(town: Town) -> None:
             await town.generations.retry(waiting.id, accept_double_billing=False)
 
     assert (await town.store.get(waiting.id)).state is State.EXPIRED
+
+
+async def test_a_balance_that_returns_while_an_order_is_put_off_is_not_missed(town: Town) -> None:
+    """Whoever looked a moment too early must not make the order wait for the rest of the old rest."""
+    order = await town.order()
+    await dried(town, 402)
+    (looking,) = await town.store.claim([State.READY], 1, 60)
+    key = await town.keys.reader("one")
+    assert key
+    await town.keys.note_balance(key, 7.0)
+
+    with pytest.raises(FenceLost):
+        await town.store.touch(looking, Change(due_in=60.0))
+    await town.submit()
+    assert (await town.store.get(order.id)).state is State.RUNNING

@@ -6,7 +6,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
 
 from services.chassis.cache import Cache
 from services.chassis.database import Database
@@ -16,7 +15,6 @@ from services.share.ports import Clock
 from services.share.stores.cached import LATEST_KEY, STATS_KEY, CachedShares, Freshness
 from services.share.stores.slot import MAX_CHANGES
 from services.share.stores.sql import SqlShares
-from services.share.stores.tables import share as table
 from tests.share.conftest import unheard
 from tests.share.valkeys import Valkey
 
@@ -24,7 +22,7 @@ pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # t
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 NOW_MS = 7  # what the statistics are stamped with
-FRESHNESS = Freshness(record=60, list=60, latest=600, total=10, stats=60)
+FRESHNESS = Freshness(record=60, list=60, latest=600, stats=60)
 
 
 @pytest.fixture
@@ -43,15 +41,13 @@ def store(database: Database, cache: Cache, clock: Clock) -> CachedShares:
 
 
 async def forget_behind(database: Database, share: Share) -> None:
-    """Delete a row as nobody does in operation, so that an answer shows where it came from."""
-    async with database.write() as connection:
-        await connection.execute(delete(table).where(table.c.id == share.id))
+    """Delete a share as nobody does in operation, so that an answer shows where it came from."""
+    assert await SqlShares(database).delete(share.id)
 
 
 async def warm(store: CachedShares) -> None:
     """Fill the cache."""
     await store.latest(ALL, 12)
-    await store.tally(ALL)
     await store.stats(NOW_MS)
 
 
@@ -160,21 +156,6 @@ class SlowDeletion(SqlShares):
         return await super().delete(share_id)
 
 
-async def test_a_total_is_counted_once_and_newer_shares_are_added(
-    store: CachedShares, make: Make, database: Database
-) -> None:
-    kept = [await store.insert(make(), "d") for _ in range(3)]
-    await warm(store)
-    await forget_behind(database, kept[0])
-
-    assert (await store.tally(ALL)).total == 3
-    await store.insert(make(), "d")
-    assert (await store.tally(ALL)).total == 4
-    await store.publish(kept[1].id, 5)
-    await warm(store)
-    assert (await store.tally(ALL)).total == 3
-
-
 async def test_the_statistics_come_from_the_cache(store: CachedShares, make: Make, database: Database) -> None:
     kept = await store.insert(make(), "d")
     await warm(store)
@@ -202,7 +183,7 @@ async def test_a_value_that_outlived_a_deletion_is_not_believed(
         valkey.redis.set(key, value)
 
     assert await store.latest(ALL, 12) == ()
-    assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == 0
+    assert await store.total(ALL) == (await store.stats(NOW_MS)).total == 0
 
 
 class Slow(SqlShares):
@@ -260,4 +241,4 @@ async def test_a_value_from_the_future_or_from_before_the_start_is_not_believed(
     other = CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(started), unheard)
 
     assert await other.latest(ALL, 12) == ()
-    assert (await other.tally(ALL)).total == (await other.stats(NOW_MS)).total == 0
+    assert await other.total(ALL) == (await other.stats(NOW_MS)).total == 0

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # t
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 NOW_MS = 7  # what the statistics are stamped with
-FRESHNESS = Freshness(record=60, list=60, latest=600, total=10, stats=60)
+FRESHNESS = Freshness(record=60, list=60, latest=600, stats=60)
 
 
 @pytest.fixture
@@ -40,7 +40,6 @@ async def warm(store: CachedShares) -> None:
     """Fill the cache."""
     await store.latest(ALL, 12)
     await store.page(ALL, limit=21)
-    await store.tally(ALL)
     await store.stats(NOW_MS)
 
 
@@ -64,13 +63,13 @@ async def test_garbage_is_ignored_and_overwritten(
     kept = await store.insert(make(), "d")
     await warm(store)
     written = [(key, valkey.redis.get(key)) for key in valkey.redis.scan_iter()]
-    assert len(written) == 5
+    assert len(written) == 4
     for key, _ in written:
         valkey.redis.set(key, garbage)
 
     assert await store.latest(ALL, 12) == await store.page(ALL, limit=21) == (kept,)
     assert await store.find(kept.id) == kept
-    assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == 1
+    assert await store.total(ALL) == (await store.stats(NOW_MS)).total == 1
     for key, value in written:
         assert valkey.redis.get(key) not in (None, garbage), value
 
@@ -96,7 +95,7 @@ async def test_flushing_and_killing_the_cache_changes_no_answer(
 
     async def check() -> None:
         assert await store.latest(ALL, 12) == await store.page(ALL, limit=12) == tuple(shown)
-        assert (await store.tally(ALL)).total == (await store.stats(NOW_MS)).total == len(shown)
+        assert await store.total(ALL) == (await store.stats(NOW_MS)).total == len(shown)
         assert await store.batch([each.id for each in shown]) == {each.id: each for each in shown}
 
     harm: list[Callable[[], object]] = [valkey.redis.flushall, valkey.kill, valkey.start, valkey.redis.flushall]

@@ -54,7 +54,10 @@ class Report:
 
 
 class Entries:
-    """Every way in for a URL. `fetching` open it, `forwarding` hand it on, `plain` only keep or return it."""
+    """Every way in for a URL.
+
+    `fetching` open it, `forwarding` hand it on, `plain` only keep or return it, `closed` take our own alone.
+    """
 
     def __init__(self, http: httpx.AsyncClient, storage: "storagerpc.StorageServiceAsyncStub") -> None:
         self._http = http
@@ -76,6 +79,12 @@ class Entries:
             "share generatedUrl": lambda uri: self._post("share", {"generatedUrl": uri}),
             "share originalUrl": self._shared,
         }
+
+        self.closed: dict[str, Entry] = {"img u": self._shown}
+
+    async def _shown(self, uri: str) -> str:
+        answer = await self._http.get("/api/img", params={"u": uri})
+        return "ok" if answer.is_success else str(answer.json()["code"])
 
     async def _kept(self, uri: str) -> str:
         return await self._post("download-and-upload", {"kieImageUrl": uri, "url": "http://public.example/a.png"})
@@ -114,17 +123,18 @@ async def attack(town: Town, report: Report) -> None:
     ):
         entries = Entries(http, storagerpc.StorageServiceStub(channel))
         everywhere = entries.fetching | entries.forwarding | entries.plain
-        report.entries = list(everywhere)
+        report.entries = [*everywhere, *entries.closed]
         refusing = {
-            "form": everywhere,
-            "name": entries.fetching | entries.forwarding,
-            "trip": entries.fetching,
-            "own": entries.fetching,
+            "form": everywhere | entries.closed,
+            "name": entries.fetching | entries.forwarding | entries.closed,
+            "trip": entries.fetching | entries.closed,
+            "own": entries.fetching | entries.closed,
         }
         rows = table.hostile()
         report.rows = len(rows)
         await _all([_refused(name, entry, row, report) for row in rows for name, entry in refusing[row.seen].items()])
-        await _all([_tried(host, entry, report) for host in table.rebinding() for entry in entries.fetching.values()])
+        opening = [*entries.fetching.values(), *entries.closed.values()]
+        await _all([_tried(host, entry, report) for host in table.rebinding() for entry in opening])
         honest = table.honest()
         report.honest = len(honest)
         await _all([_taken(name, entry, uri, report) for uri in honest for name, entry in everywhere.items()])

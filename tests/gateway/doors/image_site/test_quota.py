@@ -71,7 +71,7 @@ async def test_a_pasted_picture_goes_with_the_order_that_was_one_too_many(
     response = await client.post("/api/generate-image", json={"prompt": "a cat", "fileUrl": pasted})
 
     assert response.status_code == 429
-    assert town.storage.objects == {}
+    assert town.storage.rows == []
 
 
 async def test_without_a_quota_no_answer_speaks_of_one(client: httpx.AsyncClient) -> None:

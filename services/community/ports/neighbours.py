@@ -1,0 +1,38 @@
+"""Who the community asks: generation for pictures, storage for bytes."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from services.community.model import Refused, Request, Told, Unclear
+
+
+class Generations(Protocol):
+    """Who makes pictures."""
+
+    async def place(self, request: Request, request_id: str) -> Told | Refused | Unclear:
+        """Order a picture. However often one request_id is placed, at most one picture is made and billed."""
+
+    async def look(self, generation_id: str) -> Told | Unclear:
+        """How a generation stands; FAILED when there is none of this id."""
+
+    def events(self, after: int) -> AsyncIterator[Told]:
+        """What becomes of generations, in order, from behind a sequence on, for ever; at least once.
+
+        Raises:
+            Unavailable: generation is away.
+        """
+
+
+class Objects(Protocol):
+    """Who keeps bytes."""
+
+    async def keep(self, uri: str, name: str) -> str:
+        """Copy what a URL names, and return its key. The same URL and name return the same key.
+
+        Raises:
+            InvalidArgument, NotFound: there is no picture at this URL, or it may not be opened.
+            Unavailable: it cannot be had at the moment.
+        """
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is removed. Raises Unavailable."""

@@ -1,0 +1,62 @@
+"""`kawaii counters`, `cache`, `artworks` and `reports` as an operator types them, against the real service."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from services.chassis.health import Health
+from services.chassis.server import build
+from services.chassis.town import Resident, port_of
+from services.community.house import House
+from tests.community.people import ANN, BOB, published
+from tests.engines import free_port
+
+pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+Kawaii = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def kawaii(house: House) -> AsyncIterator[Kawaii]:
+    """Run the command to its end, beside the service; what it wrote."""
+    base = free_port() - Resident.COMMUNITY
+    server = build(house.mounts(), Health([], []))
+    server.add_insecure_port(f"127.0.0.1:{port_of(Resident.COMMUNITY, base)}")
+    await server.start()
+
+    async def run(*words: str) -> str:
+        environment, pipe = os.environ | {"INTERNAL_PORT_BASE": str(base)}, asyncio.subprocess.PIPE
+        command = (sys.executable, "-m", "deploy.cli", *words)
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)
+        out, err = await process.communicate()
+        return (out + err).decode().strip()
+
+    yield run
+    await server.stop(None)
+
+
+async def test_counts_are_proven_and_read_models_rebuilt(house: House, kawaii: Kawaii) -> None:
+    await published(house)
+
+    assert await kawaii("counters", "reconcile", "--dry-run") == "1 artworks, drift 0"
+    assert await kawaii("cache", "rebuild") == "0 keys were written"
+
+
+async def test_what_was_reported_is_hidden(house: House, kawaii: Kawaii) -> None:
+    artwork_id = (await published(house, title="Rude")).artwork.id
+    await house.reactions.report(BOB, artwork_id, "not nice")
+
+    before = await kawaii("reports", "list")
+    hidden = await kawaii("artworks", "hide", artwork_id)
+    after = await kawaii("artworks", "unhide", f"artworks/{artwork_id}")
+
+    assert f"artworks/{artwork_id}" in before
+    assert "not nice" in before
+    assert hidden == f"artworks/{artwork_id}: hidden, Rude"
+    assert after == f"artworks/{artwork_id}: shown, Rude"
+    assert (await house.artworks.get(ANN, artwork_id)).artwork.listed
+    assert await kawaii("artworks", "hide", "art_none") == (
+        "Error: There is no such artwork. It may have been deleted."
+    )

@@ -1,0 +1,160 @@
+"""The copy as a durable step: the real core, the real storage process, and a picture server with bad days."""
+
+import asyncio
+import io
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from services.chassis.channels import connect
+from services.chassis.database import open_database
+from services.chassis.migrations import migrate
+from services.chassis.settings import TownSettings
+from services.chassis.town import Resident
+from services.generation.answers import Drawn
+from services.generation.archive import StorageArchive
+from services.generation.model import Generation, State
+from services.storage.settings import StorageSettings
+from tests.generation.town import Town, make_town
+from tests.generation.waiting import after
+from tests.storage.samples import Remote, answer, ok, open_remote
+from tests.storage.test_process import free_base, running
+
+EXPIRED = {
+    "403": answer(403, "Content-Length: 0"),
+    "404": answer(404, "Content-Length: 0"),
+    "410": answer(410, "Content-Length: 0"),
+    "a page with 200": ok(b"<html>This link has expired</html>", "Content-Type: text/html"),
+    "nothing with 200": ok(b""),
+}
+PASSING = {
+    "500": answer(500, "Content-Length: 0"),
+    "slow down": answer(503, "Content-Length: 0"),
+    "cut off": answer(200, "Content-Length: 90000") + b"\x89PNG",
+    "no HTTP": b"oops",
+}
+
+
+def picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "teal").save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+async def remote() -> AsyncIterator[Remote]:
+    async with open_remote() as server:
+        yield server
+
+
+@pytest.fixture
+def storage(tmp_path: Path, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> StorageSettings:
+    monkeypatch.setenv("OUTBOUND_ALLOW_PRIVATE", remote.authority)
+    settings = StorageSettings(data_dir=tmp_path / "storage", internal_port_base=free_base(), _env_file=None)
+    migrate("storage", settings)
+    return settings
+
+
+@pytest.fixture
+async def town(sqlite: TownSettings, storage: StorageSettings) -> AsyncIterator[Town]:
+    """The core over the address of a storage service that each test starts."""
+    async with open_database(sqlite, "generation") as database, connect(storage.address(Resident.STORAGE)) as channel:
+        made = await make_town(database)
+        yield replace(made, archive=StorageArchive(channel), plan=replace(made.plan, lost_after=300.0))  # type: ignore[arg-type] # the real one
+
+
+async def drawn(town: Town, uri: str) -> Generation:
+    """A generation whose picture waits to be copied."""
+    created = await town.order()
+    await town.submit()
+    submitted = await town.store.get(created.id)
+    town.provider.records[submitted.task_id] = Drawn((uri,))
+    await town.poll()
+    return await town.store.get(created.id)
+
+
+async def tried(town: Town, generation: Generation) -> Generation:
+    """After one more try to copy."""
+    await town.let_time_pass()
+    await town.keep()
+    return await town.store.get(generation.id)
+
+
+def stored(storage: StorageSettings, generation: Generation) -> bytes:
+    """The bytes that the generation's key names."""
+    return (storage.objects_dir / generation.outputs[0].key).read_bytes()
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+async def test_a_copy_that_fails_never_fails_the_generation(
+    town: Town, storage: StorageSettings, remote: Remote, trouble: str
+) -> None:
+    generation = await drawn(town, remote.put("/a.png", PASSING[trouble], ok(picture())))
+    async with running(storage):
+        waiting = await tried(town, generation)
+        done = await tried(town, generation)
+
+    assert (waiting.state, waiting.failure) == (State.STORING, None)
+    assert done.state is State.SUCCEEDED
+    assert stored(storage, done) == picture()
+
+
+@pytest.mark.parametrize("end", EXPIRED)
+async def test_an_expired_link_is_replaced_by_a_fresh_one(
+    town: Town, storage: StorageSettings, remote: Remote, end: str
+) -> None:
+    generation = await drawn(town, remote.put("/old.png", EXPIRED[end]))
+    town.provider.links[remote.url("/old.png")] = remote.put("/fresh.png", ok(picture()))
+    async with running(storage):
+        done = await tried(town, generation)
+
+    assert done.state is State.SUCCEEDED
+    assert done.outputs[0].source_uri == remote.url("/old.png")
+    assert stored(storage, done) == picture()
+    assert remote.visits == ["/old.png", "/fresh.png"]
+
+
+async def test_a_picture_that_stays_gone_is_lost_with_its_reason_and_not_before(
+    town: Town, storage: StorageSettings, remote: Remote
+) -> None:
+    generation = await drawn(town, remote.url("/gone.png"))
+    async with running(storage):
+        early = await tried(town, generation)
+        await after(early.store_ms)
+        lost = await tried(replace(town, plan=replace(town.plan, lost_after=0.0)), generation)
+
+    assert early.state is State.STORING
+    assert (lost.state, lost.outputs[0].lost) == (State.RESULT_LOST, True)
+    assert lost.failure
+    assert lost.failure.reason == "RESULT_LOST"
+    assert lost.outputs[0].error
+
+
+async def test_a_storage_that_is_down_or_was_killed_after_the_bytes_were_whole_costs_nothing(
+    town: Town, storage: StorageSettings, remote: Remote
+) -> None:
+    """The picture is fetched once: what lies there without a row is adopted, though its source is gone by then."""
+    generation = await drawn(town, remote.put("/a.png", ok(picture()), answer(404, "Content-Length: 0")))
+    down = await tried(town, generation)
+    async with running(storage) as process:
+        kept = await tried(town, generation)
+        process.kill()
+        await process.wait()
+    await asyncio.to_thread(forget_rows, storage)
+    async with running(storage):
+        again = await town.archive.keep(generation.id, generation.outputs[0], "")
+
+    assert (down.state, kept.state) == (State.STORING, State.SUCCEEDED)
+    assert (getattr(again, "key", ""), remote.visits) == (kept.outputs[0].key, ["/a.png"])
+
+
+def forget_rows(storage: StorageSettings) -> None:
+    """As if the process had died before it wrote the row."""
+    for file in storage.data_dir.glob("storage.sqlite3*"):
+        file.unlink()
+    shutil.rmtree(storage.objects_dir / ".drafts", ignore_errors=True)
+    migrate("storage", storage)
