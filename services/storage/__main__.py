@@ -4,6 +4,8 @@ import asyncio
 import time
 from functools import partial
 
+from kawaii.storage.v1 import admin_pb2 as adminpb
+from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
@@ -14,14 +16,18 @@ from services.chassis.logs import configure
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.town import Resident
-from services.storage.backends import opened
+from services.storage.admin_servicer import StorageAdminServicer
+from services.storage.backends import House, opened
 from services.storage.core import Objects, Uploads, Variants
+from services.storage.core.garbage import Garbage
 from services.storage.core.intake import Intake
+from services.storage.core.migration import Migration
 from services.storage.core.objects import Limits
 from services.storage.core.recipes import Recipes
 from services.storage.core.register import label_of
 from services.storage.core.seals import Seals
 from services.storage.core.tickets import Tickets
+from services.storage.core.verification import Verification
 from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
 from services.storage.pictures import STUDIOS
@@ -55,6 +61,12 @@ def business(
     return objects, uploads, variants
 
 
+def housekeeping(house: House, store: ObjectStore, variants: Variants) -> StorageAdminServicer:
+    """What operators can do."""
+    verification, garbage = Verification(house.backend, store, clock), Garbage(house.backend, store, clock)
+    return StorageAdminServicer(verification, Migration(house.places, store), garbage, variants)
+
+
 async def main() -> None:
     """Run until told to stop."""
     settings = load(StorageSettings)
@@ -65,17 +77,22 @@ async def main() -> None:
         STUDIOS["pillow"](settings) as studio,
     ):
         store = STORES["sql"](database)
-        async with opened(settings, partial(label_of, store)) as (backend, movers):
+        async with opened(settings, partial(label_of, store)) as house:
+            backend = house.backend
             objects, uploads, variants = business(settings, backend, store, fetchers, studio)
             listener = Listener(settings.address(Resident.FILES), backend, uploads)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
             servicer = StorageServicer(objects, uploads, variants, files, links)
-            mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
+            admin = housekeeping(house, store, variants)
+            mounts = [
+                Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR),
+                Mount(adminrpc.add_StorageAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
+            ]
             exposition = Exposition(settings.address(Resident.STORAGE_METRICS))
             await serve(
                 settings.address(Resident.STORAGE),
-                [mount],
-                loops=[listener.run, uploads.reap, variants.make_thumbs, exposition.run, *movers],
+                mounts,
+                loops=[listener.run, uploads.reap, variants.make_thumbs, exposition.run, *house.loops],
                 pings=[database.ping],
                 parts={BYTES: backend.ping},
             )

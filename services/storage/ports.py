@@ -21,6 +21,7 @@ from services.storage.model import (
     UploadLink,
 )
 
+GUESTS = "guests/"  # where the second of two places keeps what came while the first was down; no key of the core's
 DRAFT_SECONDS = 3600.0  # an untouched draft of this age belongs to nobody: no upload or fetch may pause so long
 
 
@@ -140,6 +141,12 @@ class ObjectStore(Protocol):
 
     async def without_thumb(self, since_ms: int, limit: int) -> tuple[str, ...]:
         """Keys of at most so many artworks since then that have no thumbnail, newest first."""
+
+    async def by_key(self, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
+        """At most limit rows whose key begins with the prefix and comes after `after`, by the order of its bytes."""
+
+    async def totals(self) -> tuple[int, int]:
+        """How many rows there are, and the bytes that they speak of."""
 
     async def correct(self, key: str, stat: Stat) -> StoredObject | None:
         """Write the size and hash that the bytes have into the row of a key; the row, None when there is none."""

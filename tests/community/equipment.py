@@ -1,10 +1,12 @@
-"""What tests of the community are made with: a clock that stands still, every stub, and a Valkey to kill and to pause."""
+"""What tests of the community are made with: a clock that stands still, every stub, and a Valkey to kill or pause."""
 
+import random
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from grpc import aio
@@ -18,6 +20,7 @@ from redis.exceptions import RedisError
 
 START_MS = 1_700_000_000_000
 START_SECONDS = 30.0
+BLOCK = 16  # ports of a town
 Refused = Callable[..., AbstractContextManager[None]]
 
 
@@ -74,3 +77,17 @@ class Valkey:
             return bool(self.redis.ping())
         except RedisError:
             return False
+
+
+def free_base() -> int:
+    """An INTERNAL_PORT_BASE whose ports are free, below the range from which the kernel takes its own."""
+    starts = random.sample(range(20_000, 31_000, BLOCK), k=200)
+    return next(start for start in starts if all(is_free(port) for port in range(start, start + BLOCK)))
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with suppress(OSError), socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        return True
+    return False

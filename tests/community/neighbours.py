@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from itertools import count
 
-from services.chassis.errors import Unavailable
+from services.chassis.errors import NotFound, Unavailable
 from services.community.model import OrderState, Refused, Request, Told, Unclear
 
+OURS = "https://site.example/files/"
 Answer = Callable[[Told], Told | Refused | Unclear]
 
 
@@ -90,7 +91,10 @@ class Cupboard:
     async def keep(self, uri: str, name: str) -> str:
         if self.away:
             raise Unavailable("The cupboard is locked.")
-        return self.kept.setdefault((uri, name), f"generated/{name}.png")
+        own = uri.removeprefix(OURS)
+        if own == "missing.png":
+            raise NotFound("There is no such object.")
+        return own if own != uri else self.kept.setdefault((uri, name), f"generated/{name}.png")
 
     async def delete(self, key: str) -> None:
         if self.away:

@@ -11,8 +11,8 @@ from services.chassis.health import Health
 from services.chassis.server import build
 from services.chassis.town import Resident, port_of
 from services.community.house import House
+from tests.community.equipment import free_base
 from tests.community.people import ANN, BOB, published
-from tests.engines import free_port
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Kawaii = Callable[..., Awaitable[str]]
@@ -21,7 +21,7 @@ Kawaii = Callable[..., Awaitable[str]]
 @pytest.fixture
 async def kawaii(house: House) -> AsyncIterator[Kawaii]:
     """Run the command to its end, beside the service; what it wrote."""
-    base = free_port() - Resident.COMMUNITY
+    base = free_base()
     server = build(house.mounts(), Health([], []))
     server.add_insecure_port(f"127.0.0.1:{port_of(Resident.COMMUNITY, base)}")
     await server.start()

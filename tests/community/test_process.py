@@ -22,11 +22,10 @@ from services.chassis.health import Health
 from services.chassis.server import Mount, build
 from services.chassis.town import Resident, port_of
 from services.community.settings import CommunitySettings
-from tests.community.equipment import Client
+from tests.community.equipment import Client, free_base
 from tests.community.generation_servicer import Maker
 from tests.community.people import ANN
 from tests.community.waiting import eventually
-from tests.engines import free_port
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Start = Callable[..., Awaitable[Process]]
@@ -37,7 +36,7 @@ WISH = artworkspb.CreateArtworkRequest(viewer_id=ANN, prompt="a cat", model="m")
 
 @pytest.fixture
 def base() -> int:
-    return free_port() - Resident.COMMUNITY
+    return free_base()
 
 
 @pytest.fixture

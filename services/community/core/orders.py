@@ -83,7 +83,7 @@ class Orders:
         except CreditsShortError as short:
             raise self._short(short) from None
         if kept.id == artwork.id:
-            await self._place(order)
+            await self._place(order, fresh=True)
         return await self._artworks.get(user_id, kept.id)
 
     async def regenerate(self, viewer_id: str, artwork_id: str) -> Card:
@@ -117,7 +117,7 @@ class Orders:
             raise self._short(short) from None
         if not reopened:
             raise Aborted("The artwork changed meanwhile. Look at it again.")
-        await self._place(order)
+        await self._place(order, fresh=False)
         return await self._artworks.get(viewer_id, artwork_id)
 
     async def run(self) -> None:
@@ -149,14 +149,17 @@ class Orders:
         metrics.RESENT.inc()
         return await self._generations.place(order.request, order.id)
 
-    async def _place(self, order: Order) -> None:
-        """Ask generation now. Whatever is not a definite no is carried on in the background."""
+    async def _place(self, order: Order, *, fresh: bool) -> None:
+        """Ask generation now. Whatever is not a definite no is carried on in the background.
+
+        A fresh artwork goes again when nobody could ever have taken its order; any other stays and says why.
+        """
         match await self._generations.place(order.request, order.id):
             case Told() as told:
                 await self._hear(order, told)
-            case Refused(faulty=True, error=error) | Refused(passing=True, error=error):
+            case Refused() as refused if fresh and (refused.faulty or refused.passing):
                 await self._store.withdraw(order.id)
-                raise error
+                raise refused.error
             case Refused() as refused:
                 await self._refuse(order, refused)
                 raise refused.error

@@ -77,7 +77,9 @@ class Saving:
         draft = self._described(save)
         if own and (await self._works.owner(own)) not in ("", user_id):
             raise PermissionDenied("This picture belongs to somebody else.")
-        kept = own or await self._copied(uri, user_id)
+        kept = await self._objects.keep(uri, _name_of(user_id, uri))
+        if not own:  # a file of ours that belongs to nobody is only shown: a share may show it too
+            await self._claim(kept, user_id)
         return await self._works.insert(self._drawn(draft, user_id, kept, key))
 
     def _described(self, save: Save) -> Draft:
@@ -94,12 +96,6 @@ class Saving:
     def _drawn(self, draft: Draft, user_id: str, object_key: str, key: str = "") -> Artwork:
         key = key or f"object:{hashlib.sha256(object_key.encode()).hexdigest()}"
         return made(draft, user_id, self._clock(), state=State.DRAFT, object_key=object_key, key=key)
-
-    async def _copied(self, uri: str, user_id: str) -> str:
-        """A copy of their own. A file of ours that belongs to nobody is only shown: others may show it too."""
-        key = await self._objects.keep(uri, _name_of(user_id, uri))
-        await self._claim(key, user_id)
-        return key
 
     async def _claim(self, object_key: str, user_id: str) -> None:
         if not is_key(object_key):

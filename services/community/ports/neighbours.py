@@ -27,7 +27,7 @@ class Objects(Protocol):
     """Who keeps bytes."""
 
     async def keep(self, uri: str, name: str) -> str:
-        """Copy what a URL names, and return its key. The same URL and name return the same key.
+        """Copy what a URL names, and return its key; a file of ours is not copied. Twice the same gives the same key.
 
         Raises:
             InvalidArgument, NotFound: there is no picture at this URL, or it may not be opened.

@@ -42,7 +42,7 @@ class OrderStore(Protocol):
         """
 
     async def withdraw(self, order_id: str) -> None:
-        """Forget an order that was never taken: its artwork too, unless it has a picture; give the hold back."""
+        """Forget an order that was never taken, and its artwork; give the hold back."""
 
     async def refuse(self, order_id: str, reason: str, message: str) -> None:
         """End an order that was never taken as FAILED, its artwork too, unless it has a picture; give the hold back."""

@@ -66,12 +66,11 @@ class SqlOrders:
         return heard
 
     async def withdraw(self, order_id: str) -> None:
-        """Give the hold back and delete both; an artwork that has a picture is a draft again."""
+        """Give the hold back and delete both."""
         async with self._database.write() as connection:
             if order := await self._unpaid(connection, order_id):
                 mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
-                await connection.execute(delete(artwork).where(*mine, artwork.c.object_key == ""))
-                await connection.execute(update(artwork).where(*mine).values(state=State.DRAFT, order_id=""))
+                await connection.execute(delete(artwork).where(*mine))
                 await connection.execute(delete(artwork_order).where(artwork_order.c.id == order.id))
 
     async def refuse(self, order_id: str, reason: str, message: str) -> None:
@@ -122,8 +121,8 @@ class SqlOrders:
 
     async def _unpaid(self, connection: AsyncConnection, order_id: str) -> Order | None:
         """The order, with its hold given back; None when it was taken after all, or has ended."""
-        waiting = (artwork_order.c.id == order_id, artwork_order.c.state == OrderState.PENDING)
-        order = await settling.locked(connection, *waiting)
+        waiting = (artwork_order.c.state == OrderState.PENDING, artwork_order.c.generation_id.is_(None))
+        order = await settling.locked(connection, artwork_order.c.id == order_id, *waiting)
         if order is None:
             return None
         return await self._ledger.settle(connection, order, paid=False, now_ms=self._clock())

@@ -44,7 +44,7 @@ async def write(connection: AsyncConnection, before: Order, after: Order, now_ms
     changes = {name: order_row(after)[name] for name in ("state", "generation_id", "task_id", "reason", "message")}
     values = changes | {"hold": after.hold}
     if after.state in ENDED:
-        values |= {"due_ms": NEVER_MS, "complete_ms": before.complete_ms or now_ms}
+        values |= {"due_ms": NEVER_MS, "complete_ms": now_ms if after.state is not before.state else before.complete_ms}
     elif not before.generation_id:
         values |= {"due_ms": db_now() + FIRST_LOOK_MS, "tries": 0}
     await connection.execute(update(artwork_order).where(artwork_order.c.id == after.id).values(values))

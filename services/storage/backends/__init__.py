@@ -1,7 +1,8 @@
 """Where bytes can lie: one row per STORAGE_MODE, made from the settings."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 
 from services.chassis.supervisor import Loop
 from services.storage.backends.local import LocalFiles
@@ -26,13 +27,23 @@ def _s3(settings: StorageSettings) -> AbstractAsyncContextManager[Backend]:
 BACKENDS: dict[str, Opener] = {"local": _local, "s3": _s3}
 
 
+@dataclass(frozen=True)
+class House:
+    """Where bytes lie as a whole, its places by their modes, the first one first, and the loops it needs."""
+
+    backend: Backend
+    places: Mapping[str, Backend]
+    loops: tuple[Loop, ...] = ()
+
+
 @asynccontextmanager
-async def opened(settings: StorageSettings, label_of: LabelOf) -> AsyncIterator[tuple[Backend, list[Loop]]]:
-    """The place or the pair of places that the settings name, and the loops it needs."""
+async def opened(settings: StorageSettings, label_of: LabelOf) -> AsyncIterator[House]:
+    """The place or the pair of places that the settings name."""
     async with BACKENDS[settings.storage_mode](settings) as first:
         if not settings.storage_second_mode:
-            yield first, []
+            yield House(first, {settings.storage_mode: first})
             return
         async with BACKENDS[settings.storage_second_mode](settings) as second:
             pair = Pair(first, second, label_of)
-            yield pair, [pair.run]
+            places: dict[str, Backend] = {settings.storage_mode: first, settings.storage_second_mode: second}
+            yield House(pair, places, (pair.run,))

@@ -14,9 +14,8 @@ import structlog
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
 from services.storage.backends.merge import merged
 from services.storage.model import UNLABELLED, Label, Listed, Stat
-from services.storage.ports import Backend, Draft
+from services.storage.ports import GUESTS, Backend, Draft
 
-GUESTS = "guests/"  # no public prefix, and no key of the core's
 DOWN = (Unavailable, ResourceExhausted)  # a full place takes nothing either
 REST_SECONDS = 5.0  # a place that failed is not asked to take anything for so long: its time-outs would add up
 ROUND_SECONDS = 60.0  # a guest is copied in one round and removed in a later one: whoever found it there can still read

@@ -51,14 +51,15 @@ class Imports:
         for kind in kinds:
             key = keys.of_generation(order.generation_id, order.index, kind)
             if stat := await self._backend.stat(key):
-                return await self._store.add(await self._seen(order, key, stat.size))
+                return await self._seen(order, key, stat.size)
         return None
 
     async def _seen(self, order: ImportOrder, key: str, size: int) -> StoredObject:
-        """The row of bytes that lie under a key."""
+        """Look at the bytes that lie under a key, and write their row."""
         async with self._backend.draft() as draft:
             await pour(self._backend.read(key, 0, 0), draft, size)
-            return _object(order, key, await self._intake.judged(draft))
+            found = _object(order, key, await self._intake.judged(draft))
+            return await register(self._backend, self._store, found, draft)
 
     async def _fetched(self, order: ImportOrder) -> StoredObject:
         """Copy from the first URL that has the picture; while one may come back, the picture is not lost."""
@@ -76,8 +77,9 @@ class Imports:
                 await pour(chunks, draft, self._max_bytes)
             await failpoints.reach("download.done")
             judge = self._intake.judged if order.generation_id else self._intake.undisguised
-            put = await self._put(order, await judge(draft))
-            return await register(self._backend, self._store, put) if put else await self._kept_first(order)
+            if put := await self._put(order, await judge(draft)):
+                return await register(self._backend, self._store, put, draft)
+            return await self._kept_first(order)
 
     async def _put(self, order: ImportOrder, picture: Picture) -> StoredObject | None:
         """Put the picture under the first free key; None when a generation's picture is already another."""

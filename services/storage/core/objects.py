@@ -84,7 +84,7 @@ class Objects:
         uploaded = picture.described(new)
         if not await self._backend.put(key, picture.draft, uploaded.label):
             raise Aborted("Two uploads drew the same key. Send the file again.")
-        return await register(self._backend, self._store, uploaded)
+        return await register(self._backend, self._store, uploaded, picture.draft)
 
     async def import_(self, order: ImportOrder) -> StoredObject:
         """Keep a copy of what a URL names; the object of a URL of ours is returned without a fetch.

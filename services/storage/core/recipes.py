@@ -1,6 +1,7 @@
 """Decides which variants there may be: a few presets for everyone, any size for those whom we signed a URL."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from services.chassis.errors import InvalidArgument, PermissionDenied
 from services.storage.core.seals import Seals
@@ -35,6 +36,17 @@ class Recipes:
         if not 1 <= wish.width <= MAX_SIGNED_SIDE or wish.height > MAX_SIGNED_SIDE:
             raise InvalidArgument(f"A variant has at most {MAX_SIGNED_SIDE} pixels on a side.")
         return Recipe(wish.width, wish.height, _quality(wish), kind)
+
+    def signed(self, key: str, wish: VariantWish) -> VariantWish:
+        """The wish with what it leaves open filled in, and the signature that permits it.
+
+        Raises:
+            InvalidArgument: a size or the format makes no sense.
+        """
+        exact = replace(wish, quality=_quality(wish), extension=wish.extension or WEBP.extension)
+        permitted = replace(exact, signature=self._seals.signature(key, exact))
+        self.of(key, permitted)
+        return permitted
 
 
 def _quality(wish: VariantWish) -> int:

@@ -1,18 +1,23 @@
 """Writes the row of bytes that are durable, and sees that row and bytes agree where two writers met."""
 
 from services.storage.model import PICTURE_TYPES, UNLABELLED, Label, Stat, StoredObject
-from services.storage.ports import Backend, ObjectStore
+from services.storage.ports import Backend, Draft, ObjectStore
 
 MAX_LOOKS = 16  # each means that another writer came between; then that one's own looks settle it
 
 
-async def register(backend: Backend, store: ObjectStore, new: StoredObject) -> StoredObject:
-    """Keep the row of what was just put; returns the row that has its identity.
+async def register(backend: Backend, store: ObjectStore, new: StoredObject, draft: Draft) -> StoredObject:
+    """Keep the row of what was just put from a draft; returns the row that has its identity.
+
+    Bytes that lay there without a row may be swept up just before it is written (core.garbage), so whoever writes the
+    row looks for them once more and puts them back; the sweeper looks for the row the other way round.
 
     A place that ignores create-if-absent lets the later of two writers win although the first wrote the row: then the
     row follows the bytes, which are whole. Every writer looks after its last word, so the last of them ends in truth.
     """
     kept = await store.add(new)
+    if kept.key == new.key and await backend.size(new.key) is None:
+        await backend.put(new.key, draft, new.label)
     if kept.key != new.key or _stat(kept) == _stat(new):
         return kept
     for _ in range(MAX_LOOKS):

@@ -128,7 +128,7 @@ class Uploads:
         uploaded = picture.described(new)
         if not await self._backend.put(link.key, picture.draft, uploaded.label):
             uploaded = await self._confirmed_before(uploaded)
-        return await register(self._backend, self._store, uploaded)
+        return await register(self._backend, self._store, uploaded, picture.draft)
 
     async def _confirmed_before(self, uploaded: StoredObject) -> StoredObject:
         """What an earlier confirmation put there before it died, although the link's holder sent other bytes since."""

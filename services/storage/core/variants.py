@@ -78,6 +78,16 @@ class Variants:
             raise FailedPrecondition("The picture's name is too long for variants.")
         return await self._made(original, recipe, target)
 
+    async def sign(self, key: str, wish: VariantWish) -> VariantWish:
+        """Permit one variant of any size.
+
+        Raises:
+            NotFound: there is no such object.
+            InvalidArgument: no such variant can be.
+        """
+        await self._original(key)
+        return self._recipes.signed(key, wish)
+
     def wants_thumb(self, stored: StoredObject) -> None:
         """Note an artwork that was just stored."""
         if keys.thumbs_of(stored.key):
@@ -123,7 +133,7 @@ class Variants:
             new = _object(target, recipe.kind, made, Stat(draft.size, draft.sha256))
             if not await self._backend.put(target, draft, new.label):
                 new = _object(target, recipe.kind, made, await self._left_there(target))
-        return await register(self._backend, self._store, new)
+            return await register(self._backend, self._store, new, draft)
 
     async def _left_there(self, target: str) -> Stat:
         """What another version of our codecs put there before its row was written; it serves as well."""

@@ -151,6 +151,19 @@ class SqlObjects:
         async with self._database.read() as connection:
             return tuple((await connection.execute(newest)).scalars())
 
+    async def by_key(self, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
+        """Read on in the index of keys."""
+        wanted = select(*FIELDS).where(*_matches(Filter(prefix)), OBJECTS.c.key > after)
+        async with self._database.read() as connection:
+            rows = await connection.execute(wanted.order_by(OBJECTS.c.key).limit(limit))
+            return tuple(StoredObject(*row) for row in rows)
+
+    async def totals(self) -> tuple[int, int]:
+        """Count and add up."""
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(func.count(), func.sum(OBJECTS.c.size)).select_from(OBJECTS))).one()
+        return int(row[0]), int(row[1] or 0)
+
     async def correct(self, key: str, stat: Stat) -> StoredObject | None:
         """Write what the bytes are."""
         statement = update(OBJECTS).where(OBJECTS.c.key == key).values(size=stat.size, sha256=stat.sha256)

@@ -10,10 +10,8 @@ from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Reaction, Shelf, State
 from tests.community.equipment import START_MS, Clock
-from tests.community.neighbours import Cupboard, Studio
+from tests.community.neighbours import OURS, Cupboard, Studio
 from tests.community.people import ANN, BOB, drawn, ordered, published
-
-OURS = "https://site.example/files/"
 
 
 async def test_publishing_again_keeps_the_first_time(house: House, studio: Studio, clock: Clock) -> None:
@@ -138,6 +136,13 @@ async def test_a_picture_that_belongs_to_nobody_is_shown_but_not_removed(house: 
     await house.sweeper.sweep()
 
     assert (mine.artwork.object_key, cupboard.deleted) == (theirs.artwork.object_key, [])
+
+
+async def test_a_file_that_is_not_there_is_no_artwork(house: House) -> None:
+    with pytest.raises(NotFound):
+        await house.saving.save(ANN, Save("Nothing", OURS + "missing.png"))
+
+    assert (await house.feed.of_user(Ask(ANN), ANN)).cards == ()
 
 
 async def test_an_upload_is_a_draft_when_it_is_asked_to_be(house: House) -> None:

@@ -214,6 +214,21 @@ async def test_when_a_new_picture_fails_the_old_one_stays(house: House, studio: 
     assert await house.credits.balance(ANN) == Balance(4, 0)
 
 
+@pytest.mark.parametrize("failed", [True, False])
+async def test_when_nobody_can_make_it_anew_the_artwork_stays(house: House, studio: Studio, *, failed: bool) -> None:
+    card = await ordered(house)
+    await house.follower.hear(studio.end("gen_1", OrderState.FAILED if failed else OrderState.SUCCEEDED))
+    studio.answer = lambda _told: refusal(ResourceExhausted("Too busy.", "NO_CAPACITY"), passing=True)
+    before = await house.artworks.get(ANN, card.artwork.id)
+
+    with pytest.raises(ResourceExhausted):
+        await house.orders.regenerate(ANN, card.artwork.id)
+
+    now = await house.artworks.get(ANN, card.artwork.id)
+    assert (now.artwork.state, now.artwork.object_key) == (before.artwork.state, before.artwork.object_key)
+    assert (order_of(now).reason, (await house.credits.balance(ANN)).held) == ("NO_CAPACITY", 0)
+
+
 @pytest.mark.parametrize("state", ["generating", "published"])
 async def test_only_a_draft_or_a_failure_is_made_again(house: House, studio: Studio, state: str) -> None:
     card = await (ordered(house) if state == "generating" else drawn(house, studio))

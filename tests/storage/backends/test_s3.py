@@ -329,7 +329,7 @@ async def test_on_a_server_that_ignores_the_condition_one_whole_object_and_its_r
                 await draft.write(picture(seed=str(number), size=3000 + number))
                 if await objects.put(KEY, draft):
                     row = StoredObject(KEY, "image/png", draft.size, draft.sha256, "kie-download", "gen_a", 0)
-                    await register(objects, store, row)
+                    await register(objects, store, row, draft)
 
         await asyncio.gather(*map(write, range(16)))
         stat, row = await objects.stat(KEY), await store.get(KEY)
