@@ -10,6 +10,7 @@ import click
 from deploy.community import artworks, cache, counters, reports
 from deploy.errors import ConfigurationError
 from deploy.keys import keys
+from deploy.storage import storage
 from deploy.tasks import tasks
 
 CONFIGURATION_EXIT = 2
@@ -22,6 +23,7 @@ def main() -> None:
 
 main.add_command(tasks)
 main.add_command(keys)
+main.add_command(storage)
 for group in (artworks, cache, counters, reports):
     main.add_command(group)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -15,6 +16,10 @@ from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+from kawaii.storage.v1 import admin_pb2 as housekeepingpb
+from kawaii.storage.v1 import admin_pb2_grpc as housekeepingrpc
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from deploy.configuration import complaint
 from services.chassis.channels import connect
@@ -27,6 +32,25 @@ COMMUNITY_SECONDS = 3600.0  # counting every like of a large site takes its time
 
 Answer = dict[str, Any]
 Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A service that answers: its messages, its stub, whose process it is in, and how long it may take."""
+
+    messages: Any
+    stub: Callable[[aio.Channel], Any]
+    resident: Resident
+    seconds: float | None = None
+
+
+DESKS = (
+    Desk(communitypb, communityrpc.CommunityAdminServiceStub, Resident.COMMUNITY, COMMUNITY_SECONDS),
+    Desk(adminpb, adminrpc.GenerationAdminServiceStub, Resident.GENERATION),
+    Desk(generationpb, generationrpc.GenerationServiceStub, Resident.GENERATION),
+    Desk(housekeepingpb, housekeepingrpc.StorageAdminServiceStub, Resident.STORAGE),
+    Desk(storagepb, storagerpc.StorageServiceStub, Resident.STORAGE),
+)
 
 
 class MisconfiguredError(click.ClickException):
@@ -72,19 +96,19 @@ def where(verb: str) -> str:
     """The address of the service that has an RPC. Raises MisconfiguredError."""
     if problems := complaint(TownSettings):
         raise MisconfiguredError(problems)
-    of_community = hasattr(communitypb, f"{verb}Request")
-    return TownSettings().address(Resident.COMMUNITY if of_community else Resident.GENERATION)
+    return TownSettings().address(desk(verb).resident)
+
+
+def desk(verb: str) -> Desk:
+    """Who answers an RPC; no two of them have one of the same name."""
+    return next(each for each in DESKS if hasattr(each.messages, f"{verb}Request"))
 
 
 def call(channel: aio.Channel, verb: str, fields: Fields) -> Any:
-    """Begin a call: a verb of an admin service, or else of generation's public one."""
-    request = f"{verb}Request"
-    if hasattr(communitypb, request):
-        begin = getattr(communityrpc.CommunityAdminServiceStub(channel), verb)
-        return begin(getattr(communitypb, request)(**fields), timeout=COMMUNITY_SECONDS)
-    if hasattr(adminpb, request):
-        return getattr(adminrpc.GenerationAdminServiceStub(channel), verb)(getattr(adminpb, request)(**fields))
-    return getattr(generationrpc.GenerationServiceStub(channel), verb)(getattr(generationpb, request)(**fields))
+    """Begin a call."""
+    answering = desk(verb)
+    request = getattr(answering.messages, f"{verb}Request")(**fields)
+    return getattr(answering.stub(channel), verb)(request, timeout=answering.seconds)
 
 
 def as_json(message: Message) -> Answer:

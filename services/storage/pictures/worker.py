@@ -34,6 +34,7 @@ DAMAGED = (
     zlib.error,
 )
 TOO_MUCH = "The picture needs more memory than we give it. Send a smaller one."
+TOO_MANY_PIXELS = "The picture has more pixels than we take. Send a smaller one."
 TOO_MANY = "The picture consists of too many parts. Save it anew and send that."
 IS_DAMAGED = "The picture is damaged and cannot be decoded. Save it anew and send that."
 
@@ -70,7 +71,7 @@ def done(job: dict[str, Any]) -> wire.Message:
 
 def sentence_of(refusal: Exception) -> str:
     """Ours says what is too large; Pillow's is for programmers."""
-    return str(refusal) if isinstance(refusal, TooLargeError) else TOO_MUCH
+    return str(refusal) if isinstance(refusal, TooLargeError) else TOO_MANY_PIXELS
 
 
 def main() -> None:

@@ -1,0 +1,88 @@
+"""`kawaii storage`: what an operator may do with the bytes of a running town: prove, move, sweep up, sign."""
+
+from pkgutil import resolve_name
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from deploy.progress import Walk, amount, walked
+from deploy.tables import output, show
+
+IMG = "/api/img"
+FORMATS = ("webp", "jpeg", "png")
+HOUR_SECONDS = 3600
+
+
+@click.group()
+def storage() -> None:
+    """Look after stored bytes. Exit 1: something is wrong, refused or not reachable. All may be run again."""
+
+
+@storage.command()
+@click.option("--hash", "read_bytes", is_flag=True, help="Read every byte and compare its hash; else sizes only.")
+@output
+def verify(output: str, *, read_bytes: bool) -> None:
+    """Compare all rows with their bytes; exit 1 if any is wrong."""
+    totals = walked("VerifyObjects", output, "Verifying", read_bytes=read_bytes)
+    totals.finish("{done} looked at, {problem_count} wrong.")
+
+
+@storage.command()
+@click.option("--to", "mode", required=True, type=click.Choice(["local", "s3"]), help="It must be STORAGE_MODE.")
+@click.option("--delete-source", is_flag=True, help="The last step: remove from the old place what the new one has.")
+@click.option("--dry-run", is_flag=True, help="Count only.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@output
+def migrate(mode: str, output: str, *, delete_source: bool, dry_run: bool, yes: bool) -> None:
+    """Move all bytes to another place while everything stays readable.
+
+    First set STORAGE_MODE to the new place and STORAGE_SECOND_MODE to the old one and restart. Then migrate, and when
+    it ends without a problem migrate with --delete-source, or keep the old place as it is.
+    """
+    if not delete_source:
+        planned = walked("MigrateObjects", output, "Counting", target_mode=mode, step="STEP_DRY_RUN")
+        planned.tell("{changed} are to be copied; {done} lie in the old place.")
+    if dry_run:
+        return
+    what, label = (
+        ("Remove from the old place what the new one has", "Removing") if delete_source else ("Copy", "Copying")
+    )
+    if not yes:
+        click.confirm(f"{what}?", abort=True, err=True)
+    step = "STEP_DELETE_SOURCE" if delete_source else "STEP_COPY"
+    moved = walked("MigrateObjects", output, label, target_mode=mode, step=step)
+    moved.finish(
+        ("{changed} removed" if delete_source else "{changed} copied") + ", {problem_count} left with problems."
+    )
+
+
+@storage.command()
+@click.option(
+    "--min-age-hours", default=24, show_default=True, type=click.IntRange(min=1), help="Younger is left alone."
+)
+@click.option("--delete", is_flag=True, help="Remove it; else only name it.")
+@output
+def gc(min_age_hours: int, output: str, *, delete: bool) -> None:
+    """Name what nobody needs: bytes without a row, variants without their original, uploads never confirmed."""
+    age = {"seconds": min_age_hours * HOUR_SECONDS}
+    swept = walked("CollectGarbage", output, "Sweeping", min_age=age, delete=delete)
+    swept.tell("{changed} removed." if delete else "{problem_count} could be removed with --delete.")
+
+
+@storage.command()
+@click.argument("key")
+@click.option("-w", "--width", required=True, type=int, help="Most pixels across, up to 4096.")
+@click.option("-h", "--height", default=0, help="Most pixels down; 0: no bound.")
+@click.option("-q", "--quality", default=70, show_default=True, type=click.IntRange(30, 100))
+@click.option("-f", "--format", "format_", default="webp", show_default=True, type=click.Choice(FORMATS))
+@output
+def sign(key: str, width: int, height: int, quality: int, format_: str, output: str) -> None:
+    """Print the URL of a variant of KEY in any size: only signed ones may leave the presets."""
+    name = f"objects/{key.removeprefix('objects/')}"
+    wish = {"width": width, "height": height, "quality": quality, "format": format_}
+    signed: dict[str, Any] = resolve_name("deploy.rpc:ask")("SignVariant", object=name, **wish)
+    origin = resolve_name("services.chassis.settings:TownSettings")().origin
+    query = {"u": name.removeprefix("objects/"), "w": width, "h": height, "q": quality, "fm": format_}
+    uri = f"{origin}{IMG}?{urlencode({**query, 's': signed['signature']})}"
+    show({"uri": uri}, output, lambda answer: answer["uri"])
