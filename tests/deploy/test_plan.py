@@ -41,7 +41,12 @@ def test_valkey_runs_only_when_no_redis_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 def test_services_wait_for_the_migration_of_their_own_databases() -> None:
-    assert [process.name for process in made().processes if process.migrated] == ["storage", "share", "generation", "community"]
+    assert [process.name for process in made().processes if process.migrated] == [
+        "storage",
+        "share",
+        "generation",
+        "community",
+    ]
 
 
 def test_a_shared_database_is_not_migrated_by_a_town(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +71,10 @@ def test_every_port_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert (ports[0].host, ports[0].port, ports[0].variable) == ("0.0.0.0", 8080, "PORT")
     assert {port.host for port in ports[1:]} == {"127.0.0.1"}
-    processes, metrics = [20000, 20001, 20002, 20003, 20004, 20005, 20006, 20007, 20008], [20010, 20011, 20012, 20013, 20014]
+    processes, metrics = (
+        [20000, 20001, 20002, 20003, 20004, 20005, 20006, 20007, 20008],
+        [20010, 20011, 20012, 20013, 20014],
+    )
     assert sorted(port.port for port in ports[1:]) == [*processes, *metrics]
 
 
