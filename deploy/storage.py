@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import click
 
-from deploy.progress import Walk, amount, walked
+from deploy.progress import walked
 from deploy.tables import output, show
 
 IMG = "/api/img"
@@ -75,14 +75,14 @@ def gc(min_age_hours: int, output: str, *, delete: bool) -> None:
 @click.option("-w", "--width", required=True, type=int, help="Most pixels across, up to 4096.")
 @click.option("-h", "--height", default=0, help="Most pixels down; 0: no bound.")
 @click.option("-q", "--quality", default=70, show_default=True, type=click.IntRange(30, 100))
-@click.option("-f", "--format", "format_", default="webp", show_default=True, type=click.Choice(FORMATS))
+@click.option("-f", "--format", default="webp", show_default=True, type=click.Choice(FORMATS))
 @output
-def sign(key: str, width: int, height: int, quality: int, format_: str, output: str) -> None:
+def sign(key: str, output: str, **wish: Any) -> None:
     """Print the URL of a variant of KEY in any size: only signed ones may leave the presets."""
     name = f"objects/{key.removeprefix('objects/')}"
-    wish = {"width": width, "height": height, "quality": quality, "format": format_}
     signed: dict[str, Any] = resolve_name("deploy.rpc:ask")("SignVariant", object=name, **wish)
     origin = resolve_name("services.chassis.settings:TownSettings")().origin
-    query = {"u": name.removeprefix("objects/"), "w": width, "h": height, "q": quality, "fm": format_}
+    names = {"width": "w", "height": "h", "quality": "q", "format": "fm"}
+    query = {"u": name.removeprefix("objects/"), **{names[word]: value for word, value in wish.items()}}
     uri = f"{origin}{IMG}?{urlencode({**query, 's': signed['signature']})}"
     show({"uri": uri}, output, lambda answer: answer["uri"])

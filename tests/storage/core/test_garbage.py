@@ -1,0 +1,138 @@
+"""What nobody needs is named and, if told to, removed; what a row references never is."""
+
+import asyncio
+import os
+
+import pytest
+
+from services.chassis.errors import InvalidArgument
+from services.storage.backends.local import LocalFiles
+from services.storage.core import Objects, Variants
+from services.storage.core.garbage import DEFAULT_AGE, Garbage
+from services.storage.core.register import register
+from services.storage.core.tally import Problem
+from services.storage.model import StoredObject, UploadSpec, VariantWish
+from services.storage.settings import StorageSettings
+from services.storage.stores.sql import SqlObjects
+from tests.storage.conftest import clock
+from tests.storage.core.test_verification import kept, last, lay
+from tests.storage.samples import picture, stream
+
+DAYS_LATER = 3 * 86_400_000
+KEY = "generated/gen_a/0.png"
+
+
+@pytest.fixture
+def place(settings: StorageSettings) -> StorageSettings:
+    """A folder, into which a test can lay what it likes."""
+    return settings
+
+
+@pytest.fixture
+def garbage(backend: LocalFiles, store: SqlObjects) -> Garbage:
+    """The sweeper, some days after everything here was stored."""
+    return Garbage(backend, store, lambda: clock() + DAYS_LATER)
+
+
+async def test_a_look_names_everything_and_removes_nothing(
+    garbage: Garbage, place: StorageSettings, objects: Objects
+) -> None:
+    row = await kept(objects)
+    stray, waiting = lay(place, "generated/stray.png"), lay(place, "pending/waiting.png")
+    progress, found = await last(garbage.run(DEFAULT_AGE, delete=False))
+
+    assert found == {"generated/stray.png": Problem.ROW_MISSING, "pending/waiting.png": Problem.NOT_CONFIRMED}
+    assert progress.changed_count == 0
+    assert stray.exists()
+    assert waiting.exists()
+    assert await objects.get(row.key)
+
+
+async def test_a_sweep_removes_what_it_names_and_a_second_one_finds_nothing(
+    garbage: Garbage, place: StorageSettings, objects: Objects
+) -> None:
+    row = await kept(objects)
+    paths = [lay(place, "generated/stray.png"), lay(place, "pending/waiting.png")]
+    old = lay(place, "kie-downloads/old.png")
+    progress, _ = await last(garbage.run(DEFAULT_AGE, delete=True))
+    _, again = await last(garbage.run(DEFAULT_AGE, delete=True))
+
+    assert progress.changed_count == 2
+    assert not any(path.exists() for path in paths)
+    assert not again
+    assert old.exists()
+    assert (place.objects_dir / row.key).exists()
+
+
+async def test_variants_and_thumbnails_go_when_their_original_is_gone(
+    garbage: Garbage, objects: Objects, variants: Variants, store: SqlObjects, backend: LocalFiles
+) -> None:
+    first, second = [await objects.upload(UploadSpec("artworks/original"), stream([picture(seed=s)])) for s in "ab"]
+    orphan, owned = [await variants.make(row.key, VariantWish(width=64)) for row in (first, second)]
+    await variants.make_thumbs_once()
+    thumbs = [row.key.replace("original", "thumb").replace(".png", ".webp") for row in (first, second)]
+    await store.delete(first.key)
+    await backend.delete(first.key)
+    _, found = await last(garbage.run(DEFAULT_AGE, delete=True))
+
+    assert found == {orphan.key: Problem.ORIGINAL_GONE, thumbs[0]: Problem.ORIGINAL_GONE}
+    assert await store.get(orphan.key) is None
+    assert await backend.size(orphan.key) is None
+    assert await store.get(owned.key)
+    assert await store.get(thumbs[1])
+
+
+async def test_what_is_younger_than_the_age_is_left_alone(garbage: Garbage, place: StorageSettings) -> None:
+    path = lay(place, "generated/stray.png")
+    os.utime(path, ((clock() + DAYS_LATER) / 1000 - 7200,) * 2)
+    _, found = await last(garbage.run(DEFAULT_AGE, delete=True))
+    _, sooner = await last(garbage.run(3600, delete=True))
+
+    assert not found
+    assert sooner == {"generated/stray.png": Problem.ROW_MISSING}
+
+
+async def test_less_than_an_hour_is_refused(garbage: Garbage) -> None:
+    with pytest.raises(InvalidArgument, match="an hour"):
+        await last(garbage.run(60, delete=True))
+
+
+class Meeting(LocalFiles):
+    """A folder where somebody else may act just before, and just after, something is deleted."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        super().__init__(settings.objects_dir)
+        self.before, self.after = asyncio.Event(), asyncio.Event()
+        self.leave_before, self.leave_after = asyncio.Event(), asyncio.Event()
+
+    async def delete(self, key: str) -> None:
+        self.before.set()
+        await self.leave_before.wait()
+        await super().delete(key)
+        self.after.set()
+        await self.leave_after.wait()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_row_that_is_written_while_its_bytes_are_swept_up_keeps_them(
+    moment: str, place: StorageSettings, store: SqlObjects
+) -> None:
+    """The copy of a result that died before its row was written is made again at just this moment (S13)."""
+    meeting, body = Meeting(place), picture()
+    moments = {"before": meeting.before, "after": meeting.after}
+    lay(place, KEY, body)
+    sweep = asyncio.create_task(last(Garbage(meeting, store, lambda: clock() + DAYS_LATER).run(3600, delete=True)))
+    async with meeting.draft() as draft:
+        await draft.write(body)
+        assert await meeting.put(KEY, draft)
+        row = StoredObject(KEY, "image/png", draft.size, draft.sha256, "kie-download", "gen_a", 0)
+        if moment == "after":
+            meeting.leave_before.set()
+        await moments[moment].wait()
+        await register(meeting, store, row, draft)
+    meeting.leave_before.set()
+    meeting.leave_after.set()
+    await sweep
+
+    assert await store.get(KEY)
+    assert (place.objects_dir / KEY).read_bytes() == body
