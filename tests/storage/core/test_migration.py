@@ -67,9 +67,8 @@ async def keys(backend: Backend) -> list[str]:
     return [listed.key async for listed in backend.keys("")]
 
 
-async def test_a_dry_run_counts_and_changes_nothing(
-    house: House, modes: tuple[str, str], source: Backend, store: SqlObjects
-) -> None:
+@pytest.mark.usefixtures("source")
+async def test_a_dry_run_counts_and_changes_nothing(house: House, modes: tuple[str, str], store: SqlObjects) -> None:
     progress, found = await last(Migration(house.places, store).run(modes[0], Step.DRY_RUN))
 
     assert not found
