@@ -11,7 +11,7 @@ from gateway.answers import NO_STORE, Json
 from gateway.routing import route
 from services.chassis.errors import Unavailable
 
-SERVICES: Final = ("generation", "storage", "share")
+SERVICES: Final = ("generation", "storage", "share", "community")
 
 
 async def healthz(_request: Request) -> Response:

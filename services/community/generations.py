@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import structlog
 from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
@@ -11,6 +12,7 @@ from services.chassis.errors import (
     InvalidArgument,
     KawaiiError,
     NotFound,
+    OutOfRange,
     PermissionDenied,
     ResourceExhausted,
 )
@@ -18,6 +20,8 @@ from services.chassis.files import PublicFiles
 from services.chassis.names import name, parse_id, parse_key
 from services.chassis.status import translated, translated_stream
 from services.community.model import OrderState, Refused, Request, Told, Unclear
+
+logger = structlog.get_logger()
 
 PLACE_SECONDS = 13.0  # above generation's own wait for the provider, below the edge's limit for a request
 AWAY = "UPSTREAM_UNAVAILABLE"
@@ -79,7 +83,16 @@ class RemoteGenerations:
             return Unclear()
 
     async def events(self, after: int) -> AsyncIterator[Told]:
-        """See ports."""
+        """See ports. Events that were pruned are missed for good: what waits for them is asked about, one by one."""
+        try:
+            async for event in self._events(after):
+                yield event
+        except OutOfRange as pruned:
+            logger.warning("events_missed", after=after, **pruned.metadata)
+            async for event in self._events(int(pruned.metadata["pruned_through"])):
+                yield event
+
+    async def _events(self, after: int) -> AsyncIterator[Told]:
         stream = self._generation.WatchEvents(generationpb.WatchEventsRequest(after_sequence=after))
         async for event in translated_stream(aiter(stream)):
             yield told(event.generation, event.sequence)

@@ -42,8 +42,8 @@ class House:
         objects: Objects,
         clock: Clock,
     ) -> None:
-        files, per_hour = PublicFiles(settings.files_base_url), settings.community_reactions_per_hour
-        self._wire, key = Wire(files), files.key
+        files, per_hour = PublicFiles(*settings.files_base_urls), settings.community_reactions_per_hour
+        self._wire, key = Wire(files, settings.origin), files.key
         self.artworks = Artworks(stores.works, stores.lists, clock)
         self.saving = Saving(self.artworks, stores.works, objects, own_key=key, clock=clock)
         self.orders = Orders(self.artworks, stores.orders, generations, own_key=key, cost=settings.cost, clock=clock)

@@ -21,6 +21,7 @@ from services.generation.bell import Bell
 from services.generation.core import Counter, Generations, History, Links, Mailbox
 from services.generation.core.loops import Crew, make_loops
 from services.generation.core.pictures import Pictures
+from services.generation.core.records import Records
 from services.generation.core.sweeper import Sweeper
 from services.generation.gauges import Gauges
 from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
@@ -50,7 +51,8 @@ async def main() -> None:
         mailbox = Mailbox(store, inbox, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
         servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers, pictures), files)
         crew = Crew(store, inbox, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan)
-        admin = GenerationAdminServicer(crew.warden, History(store, crew.poller))
+        records = Records(store, crew.keeper, MODELS, plan)
+        admin = GenerationAdminServicer(crew.warden, History(store, crew.poller), records, files)
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
             Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),

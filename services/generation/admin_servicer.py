@@ -5,9 +5,12 @@ from typing import Any
 from grpc import aio
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import generation_pb2 as generationpb
 
+from services.chassis.files import PublicFiles
 from services.generation import admin_wire, wire
 from services.generation.core.history import History
+from services.generation.core.records import Records
 from services.generation.core.warden import Warden
 
 Context = aio.ServicerContext[Any, Any]
@@ -16,9 +19,11 @@ Context = aio.ServicerContext[Any, Any]
 class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
     """One method an RPC, in the proto's order."""
 
-    def __init__(self, warden: Warden, history: History) -> None:
+    def __init__(self, warden: Warden, history: History, records: Records, files: PublicFiles) -> None:
         self._warden = warden
         self._history = history
+        self._records = records
+        self._files = files
 
     async def ListProviderKeys(
         self, request: adminpb.ListProviderKeysRequest, context: Context
@@ -42,3 +47,14 @@ class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
     async def AdoptTask(self, request: adminpb.AdoptTaskRequest, context: Context) -> adminpb.AdoptTaskResponse:
         attempt, task = admin_wire.adoption(request)
         return admin_wire.adopted_pb((await self._history.adopt(attempt, task)).id)
+
+    async def RecopyGeneration(
+        self, request: adminpb.RecopyGenerationRequest, context: Context
+    ) -> generationpb.Generation:
+        return wire.to_pb(await self._records.recopy(wire.identifier(request.name)), self._files)
+
+    async def RestoreGeneration(
+        self, request: adminpb.RestoreGenerationRequest, context: Context
+    ) -> adminpb.RestoreGenerationResponse:
+        created = await self._records.restore(admin_wire.record(request.generation))
+        return adminpb.RestoreGenerationResponse(created=created)

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.errors import InvalidArgument
-from services.chassis.names import ID, name, parse_id
+from services.chassis.names import ID, name, parse_id, parse_key
 from services.generation.core.history import Entry
 from services.generation.keyring import AccountStatus, KeyStatus, Pool
-from services.generation.wire import COLLECTION, timestamp
+from services.generation.model import Failure, Generation, Output, State
+from services.generation.wire import COLLECTION, draft, timestamp
 
 KEYS = "providerKeys"
 
@@ -75,3 +78,51 @@ def adoption(request: adminpb.AdoptTaskRequest) -> tuple[str, str]:
 def adopted_pb(identifier: str) -> adminpb.AdoptTaskResponse:
     """Which generation has the task now."""
     return adminpb.AdoptTaskResponse(generation=name(COLLECTION, identifier))
+
+
+def record(message: generationpb.Generation) -> Generation:
+    """A generation as it was elsewhere. Raises InvalidArgument."""
+    state = generationpb.Generation.State.Name(message.state).removeprefix("STATE_")
+    if state not in State.__members__:
+        raise InvalidArgument("The record must say its state.", metadata={"field": "state"})
+    created = milliseconds(message.create_time)
+    if not created:
+        raise InvalidArgument("The record must say when it was made.", metadata={"field": "create_time"})
+    return Generation(
+        id=parse_id(COLLECTION, message.name),
+        draft=draft(message),
+        family="",
+        state=State(state),
+        task_id=task(message.provider_task_id),
+        progress=message.progress_percent,
+        outputs=tuple(map(output, message.outputs)),
+        failure=failure(message),
+        create_ms=created,
+        update_ms=milliseconds(message.update_time) or created,
+        complete_ms=milliseconds(message.complete_time) or created,
+    )
+
+
+def task(identifier: str) -> str:
+    """The provider's id of a task, or nothing. Raises InvalidArgument."""
+    if identifier and not ID.fullmatch(identifier):
+        raise InvalidArgument("provider_task_id is not an id.", metadata={"field": "provider_task_id"})
+    return identifier
+
+
+def output(message: generationpb.Generation.Output) -> Output:
+    """A picture; one without a stored copy has none until somebody makes it. Raises InvalidArgument."""
+    key = parse_key(message.object) if message.object else ""
+    kept = (message.content_type, message.size_bytes) if key else ("", 0)
+    return Output(message.index, message.source_uri, key, *kept, error=message.error_message, lost=not key)
+
+
+def failure(message: generationpb.Generation) -> Failure | None:
+    """Why it ended without pictures, if it did."""
+    error = message.error
+    return Failure(error.reason, error.message, error.provider_code) if error.reason else None
+
+
+def milliseconds(moment: Timestamp) -> int:
+    """A time as the rows have it; 0 when it is unset."""
+    return moment.ToMilliseconds()

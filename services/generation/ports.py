@@ -129,6 +129,12 @@ class GenerationStore(Protocol):
         Of the task that was awaited instead, a reminder goes into the inbox.
         """
 
+    async def restore(self, generation: Generation) -> bool:
+        """Store a generation that ended elsewhere, as it is; False when its id is taken. No event: it is no news."""
+
+    async def mend(self, generation: Generation, outputs: Sequence[Output]) -> Generation:
+        """SUCCEEDED, from that or from RESULT_LOST, with pictures whose copies were made late. Raises FenceLost."""
+
     async def story(self, generation: Generation) -> Story:
         """Everything that happened to a generation, each part oldest first."""
 

@@ -18,6 +18,7 @@ class Double(generationrpc.GenerationServiceServicer):
     def __init__(self) -> None:
         self.answer: generationpb.Generation | Exception = generation(States.STATE_RUNNING)
         self.asked: list[Any] = []
+        self.pruned_through = 0
 
     async def CreateGeneration(self, request: Any, context: Any) -> generationpb.Generation:
         return self._answered(request)
@@ -27,6 +28,9 @@ class Double(generationrpc.GenerationServiceServicer):
 
     async def WatchEvents(self, request: Any, context: Any) -> AsyncIterator[generationpb.Event]:
         self.asked.append(request)
+        if request.after_sequence < self.pruned_through:
+            metadata = {"pruned_through": str(self.pruned_through)}
+            raise errors.OutOfRange("Events were pruned.", "EVENTS_PRUNED", metadata=metadata)
         yield generationpb.Event(sequence=request.after_sequence + 1, generation=generation(States.STATE_RUNNING))
         raise errors.Unavailable("The service is restarting.")
 

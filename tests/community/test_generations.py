@@ -132,3 +132,12 @@ async def test_events_begin_behind_the_cursor_and_a_torn_stream_says_so(
     assert ((await anext(events)).event_sequence, double.asked[0].after_sequence) == (42, 41)
     with pytest.raises(errors.Unavailable):
         await anext(events)
+
+
+async def test_events_that_were_pruned_are_left_behind(remote: RemoteGenerations, double: Double) -> None:
+    double.pruned_through = 40
+    events = aiter(remote.events(7))
+
+    assert (await anext(events)).event_sequence == 41
+    with pytest.raises(errors.Unavailable):
+        await anext(events)

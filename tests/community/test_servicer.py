@@ -1,5 +1,7 @@
 """The service through a real channel: what crosses the wire, and what is refused with which word."""
 
+from urllib.parse import quote
+
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from kawaii.community.v1 import admin_pb2 as adminpb
@@ -44,7 +46,8 @@ async def test_an_artwork_from_wish_to_feed(client: Client, house: House, studio
         States.Order.STATE_SUCCEEDED,
         made.name,
     )
-    assert found.uri == found.thumbnail_uri == FILES + "generated/gen_1/0.png"
+    assert found.uri == FILES + "generated/gen_1/0.png"
+    assert found.thumbnail_uri == f"https://site.example/api/img?u={quote(found.uri, safe='')}&w=512&q=85&fm=webp"
     assert (found.object, found.order.complete_time.ToMilliseconds()) == ("objects/generated/gen_1/0.png", START_MS)
 
     shown = await client.artworks.PublishArtwork(artworkspb.PublishArtworkRequest(viewer_id=ANN, name=made.name))

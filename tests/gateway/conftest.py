@@ -37,7 +37,6 @@ MOUNTS: dict[str, tuple[Callable[[Any, aio.Server], None], FileDescriptor]] = {
     "share": (sharerpc.add_ShareServiceServicer_to_server, sharepb.DESCRIPTOR),
 }
 Connect = Callable[..., httpx.AsyncClient]
-NOWHERE = "127.0.0.1:1"
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,14 @@ class Bucket:
             await health.check()
 
 
+def mounts(name: str, services: dict[str, Any]) -> list[Mount]:
+    """What a service of this name serves; nothing for one without a double."""
+    if name not in services:
+        return []
+    register, descriptor = MOUNTS[name]
+    return [Mount(register, services[name], descriptor)]
+
+
 @pytest.fixture
 async def town() -> AsyncIterator[Town]:
     services = {"generation": GenerationService(), "storage": StorageService(), "share": ShareService()}
@@ -85,18 +92,15 @@ async def town() -> AsyncIterator[Town]:
     bucket = Bucket()
     async with AsyncExitStack() as stack:
         channels = []
-        for name, service in services.items():
-            register, descriptor = MOUNTS[name]
+        for name in (*services, "community"):  # whose door is tested in tests/e2e: here it is only healthy
             health = Health([], [], {clients.BYTES: bucket.ping})
             bucket.healths.append(health)
-            mounts = [Mount(register, service, descriptor), *([beside[name]] if name in beside else [])]
-            servers[name] = build(mounts, health)
+            servers[name] = build([*mounts(name, services), *([beside[name]] if name in beside else [])], health)
             port = servers[name].add_insecure_port("127.0.0.1:0")
             await servers[name].start()
             await health.check()
             stack.push_async_callback(servers[name].stop, None)
             channels.append(await stack.enter_async_context(connect(f"127.0.0.1:{port}")))
-        channels.append(await stack.enter_async_context(connect(NOWHERE)))  # its door is tested in tests/e2e
         town = {"admin": admin, "servers": servers, "clients": over(*channels), "bucket": bucket}
         yield Town(**services, **town)  # type: ignore[arg-type] # by their names
 

@@ -18,6 +18,7 @@ from grpc import aio
 from kawaii.storage.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
 
+from deploy.console import say
 from services.chassis.database import open_database
 from services.chassis.migrations import migrate
 from services.chassis.town import Resident
@@ -134,13 +135,11 @@ async def move(town: StorageSettings, objects: int, kills: int, database_url: st
 async def left_behind(town: StorageSettings, keys: Iterable[str]) -> list[str]:
     """Which keys the bucket alone does not answer for, and which files are still on disk."""
     alone = town.model_copy(update={"storage_second_mode": "", "internal_port_base": free_base()})
-    broken = [f"{path}: on disk" for path in town.objects_dir.glob("uploads/*")]
-    async with running(alone, DATABASE_URL=town.database_url):
-        async with httpx.AsyncClient(base_url=f"http://{alone.address(Resident.FILES)}", trust_env=False) as client:
-            for key in keys:
-                if (await client.get(f"/files/{key}")).content != body_of(key):
-                    broken.append(f"{key}: not in the bucket")
-    return broken
+    client = httpx.AsyncClient(base_url=f"http://{alone.address(Resident.FILES)}", trust_env=False)
+    async with running(alone, DATABASE_URL=town.database_url), client:
+        answers = [(key, await client.get(f"/files/{key}")) for key in keys]
+    torn = [f"{key}: not in the bucket" for key, answer in answers if answer.content != body_of(key)]
+    return torn + [f"{path}: on disk" for path in town.objects_dir.glob("uploads/*")]
 
 
 def in_town(folder: Path, server: S3Server) -> StorageSettings:
@@ -159,10 +158,10 @@ def main() -> None:
         town = in_town(Path(folder), bucket)
         outcome = asyncio.run(move(town, asked.objects, asked.kills, server.create_database()))
     copied = " + ".join(str(run.changed_count) for run in outcome.runs)
-    print(f"copied {copied} of {asked.objects} to {bucket.kind}, killed {asked.kills} times")
-    print(f"removed from disk {outcome.removed.changed_count}, verified {outcome.verified.done_count}")
-    print(f"problems {outcome.verified.problem_count}, links read {outcome.reads}, broken {len(outcome.broken)}")
-    print(f"{time.monotonic() - began:.0f} s")
+    say(f"copied {copied} of {asked.objects} to {bucket.kind}, killed {asked.kills} times")
+    say(f"removed from disk {outcome.removed.changed_count}, verified {outcome.verified.done_count}")
+    say(f"problems {outcome.verified.problem_count}, links read {outcome.reads}, broken {len(outcome.broken)}")
+    say(f"{time.monotonic() - began:.0f} s")
     raise SystemExit(bool(outcome.broken or outcome.verified.problem_count))
 
 

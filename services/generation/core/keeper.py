@@ -45,10 +45,7 @@ class Keeper:
     async def _settled(self, generation: Generation, output: Output) -> Output:
         if output.settled:
             return output
-        answer = await self._archive.keep(generation.id, output, "")
-        if isinstance(answer, Gone):
-            answer = await self._by_fresh_link(generation, output)
-        match answer:
+        match await self.copied(generation, output):
             case Copy(key, content_type, size):
                 return replace(output, key=key, content_type=content_type, size=size, error="")
             case Gone(detail) if age_of(generation) > self._plan.lost_after:
@@ -58,10 +55,17 @@ class Keeper:
             case Gone(detail) | Later(detail):
                 return replace(output, error=detail if age_of(generation) > self._plan.copy_patience else "")
 
+    async def copied(self, generation: Generation, output: Output) -> Copy | Gone | Later:
+        """Copy one picture from its first URL, or where that is gone from a fresh one."""
+        answer = await self._archive.keep(generation.id, output, "")
+        return await self._by_fresh_link(generation, output) if isinstance(answer, Gone) else answer
+
     async def _by_fresh_link(self, generation: Generation, output: Output) -> Copy | Gone | Later:
         """Ask the provider for a direct link: results outlive their first URLs."""
         attempt = await self._store.attempt(generation.attempt_id)
-        key = await self._keys.reader(attempt.account) if attempt else None
+        if attempt is None:
+            return Gone("its URL is gone, and the provider was not asked for it here")
+        key = await self._keys.reader(attempt.account)
         if key is None:
             return Later("no key of the task's account works")
         provider = self._providers[generation.family]

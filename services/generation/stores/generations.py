@@ -137,6 +137,26 @@ async def deliver(
     return rows.generation_of(row, outputs)
 
 
+async def restore(connection: AsyncConnection, old: Generation) -> bool:
+    """Insert a generation as it was elsewhere, with its times; False when its id is taken."""
+    times = {name: getattr(old, name) for name in ("create_ms", "update_ms", "complete_ms")}
+    marks = {"due_ms": old.update_ms, "ready_ms": old.create_ms, "task_id": old.task_id, "progress": old.progress}
+    values = {**rows.generation_columns(old), **rows.failure_columns(old.failure), **times, **marks, "request_hash": ""}
+    fresh = upsert(connection, generation).values(values).on_conflict_do_nothing(index_elements=["id"])
+    inserted = await connection.scalar(fresh.returning(generation.c.id))
+    if inserted:
+        await put_outputs(connection, old.id, old.outputs)
+    return bool(inserted)
+
+
+async def mend(connection: AsyncConnection, held: Generation, outputs: Sequence[Output]) -> Generation:
+    """SUCCEEDED with pictures that are stored after all. Raises FenceLost."""
+    kept = {"complete_ms": held.complete_ms, "progress": 100}
+    return await change(
+        connection, held, State.SUCCEEDED, Change(outputs=tuple(outputs)), **rows.failure_columns(NO_FAILURE), **kept
+    )
+
+
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:
     """Give the generation of an attempt its task id, RUNNING if it was unsure of its answer; False when it has one."""
     unsure = generation.c.state.in_((State.SENDING, State.AMBIGUOUS, State.UNKNOWN))

@@ -126,6 +126,18 @@ class SqlStore:
             await outbox.append(connection, delivered)
         return self._rung(generation, delivered)
 
+    async def restore(self, generation: Generation) -> bool:
+        """See ports."""
+        async with self._database.write() as connection:
+            return await generations.restore(connection, generation)
+
+    async def mend(self, generation: Generation, outputs: Sequence[Output]) -> Generation:
+        """See ports."""
+        async with self._database.write() as connection:
+            mended = await generations.mend(connection, generation, outputs)
+            await outbox.append(connection, mended)
+        return self._rung(generation, mended)
+
     async def story(self, generation: Generation) -> Story:
         """See ports."""
         async with self._database.read() as connection:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Column, Select, Subquery, Table, Update, delete, select, union_all, update
+from sqlalchemy import Column, Select, Subquery, Table, Update, delete, literal_column, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
@@ -79,7 +79,9 @@ def forget(ids: Select[Any] | Sequence[str]) -> ReturningDelete[Any]:
 
 def _in(view: View, visibility: Visibility) -> Select[Any]:
     table, column = FACETS[view.facet]
-    statement = select(table.c.sequence).where(table.c.visibility == int(visibility))
+    # Written out: for a value it does not know, PostgreSQL plans as if it were common, and reads all when it is rare.
+    shown = table.c.visibility == literal_column(str(int(visibility)))
+    statement = select(table.c.sequence).where(shown)
     return statement if column is None else statement.where(column == view.value)
 
 

@@ -25,6 +25,7 @@ def test_the_feed_shows_published_artworks_newest_first_to_everybody(mei: Caller
     assert draft not in listed
     card = stranger.ok("GET", "/api/feed", params={"limit": 1})[0]
     assert CARD | {"user_state", "hot_score", "published_at"} <= set(card)
+    assert httpx.get(card["thumb_url"]).headers["content-type"] == "image/webp"
     assert card["user_state"] == {"liked": False, "faved": False}
     assert card["author"] == {"id": mei.id, "name": "Mei", "profile_pic": "https://cdn.example/mei.png"}
     assert card["created_at"] > 1_700_000_000_000

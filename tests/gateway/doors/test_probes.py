@@ -21,7 +21,7 @@ async def test_readyz_is_200_once_every_service_serves(client: httpx.AsyncClient
     assert response.json() == {
         "success": True,
         "status": "ready",
-        "services": {"generation": True, "storage": True, "share": True},
+        "services": {"generation": True, "storage": True, "share": True, "community": True},
     }
 
 
@@ -32,5 +32,5 @@ async def test_readyz_names_who_does_not_serve(client: httpx.AsyncClient, town: 
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
     assert response.json() == {
         **failure("UNAVAILABLE", "Not serving yet: storage."),
-        "services": {"generation": True, "storage": False, "share": True},
+        "services": {"generation": True, "storage": False, "share": True, "community": True},
     }
