@@ -12,7 +12,7 @@ from gateway import failures
 from gateway.answers import Json
 from gateway.byte_cache import ByteCache
 from gateway.clients import Clients
-from gateway.doors import callbacks, community, health, image_site, images, pages, probes
+from gateway.doors import callbacks, community, exports, health, image_site, images, pages, probes
 from gateway.doors.community.viewers import Roster
 from gateway.doors.image_site import shares
 from gateway.identity.doorkeeper import doorkeeper, sign_in
@@ -41,6 +41,7 @@ ROUTES: Sequence[BaseRoute] = (
     *images.ROUTES,
     *community.ROUTES,
     *callbacks.ROUTES,
+    *exports.ROUTES,
     *health.ROUTES,
     *probes.ROUTES,
     *pages.ROUTES,

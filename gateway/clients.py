@@ -17,8 +17,8 @@ from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from starlette.requests import Request
 
-from gateway.settings import GatewaySettings
 from services.chassis.channels import connect
+from services.chassis.settings import TownSettings
 from services.chassis.town import Resident
 
 BYTES = "bytes"  # the part of storage that is its disk or bucket
@@ -83,7 +83,7 @@ def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel, comm
 
 
 @asynccontextmanager
-async def open_clients(settings: GatewaySettings) -> AsyncIterator[Clients]:
+async def open_clients(settings: TownSettings) -> AsyncIterator[Clients]:
     """Open the channels to this town's services; each connects when first used."""
     async with (
         connect(settings.address(Resident.GENERATION)) as generation,

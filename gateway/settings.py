@@ -1,9 +1,11 @@
 """The gateway's knobs: who may call it from a browser, and how much it takes in."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 
 from gateway.identity.settings import IdentitySettings
 from services.chassis.origins import ANY_ORIGIN, Origins
+
+LEAST_TOKEN = 16  # characters; a random one of these cannot be found by trying
 
 
 class GatewaySettings(IdentitySettings):
@@ -13,6 +15,9 @@ class GatewaySettings(IdentitySettings):
     """Origins whose pages may call us with credentials, comma separated; `*` lets every page call us without."""
     debug_env_enabled: bool = False
     """Whether /api/debug-env answers; it says yes or no about the configuration, never a value."""
+    export_token: SecretStr = SecretStr("")
+    """Whoever sends it as a bearer token may read every record, prompts included, at /api/export; without one the route
+    is off. At least 16 characters."""
     max_json_bytes: int = Field(1024 * 1024, ge=1024)
     """Largest JSON body; a longer one is refused before it is read."""
     max_large_orders: int = Field(8, ge=1, le=100)
@@ -30,3 +35,11 @@ class GatewaySettings(IdentitySettings):
     """Clients that may follow a task at once; each holds one of the 1000 streams that generation serves at a time."""
     heartbeat_seconds: float = Field(15.0, gt=0, le=50)
     """How long a stream of events may be silent; below the 60 s after which the edge takes it for dead."""
+
+    @field_validator("export_token")
+    @classmethod
+    def is_hard_to_guess(cls, value: SecretStr) -> SecretStr:
+        """Refuse a token that can be tried out."""
+        if 0 < len(value.get_secret_value()) < LEAST_TOKEN:
+            raise ValueError(f"must have at least {LEAST_TOKEN} characters")
+        return value

@@ -25,6 +25,7 @@ from services.storage.core.migration import Migration
 from services.storage.core.objects import Limits
 from services.storage.core.recipes import Recipes
 from services.storage.core.register import label_of
+from services.storage.core.restoring import Restorer
 from services.storage.core.seals import Seals
 from services.storage.core.tickets import Tickets
 from services.storage.core.verification import Verification
@@ -61,10 +62,15 @@ def business(
     return objects, uploads, variants
 
 
-def housekeeping(house: House, store: ObjectStore, variants: Variants) -> StorageAdminServicer:
+def housekeeping(
+    house: House, store: ObjectStore, studio: Studio, variants: Variants, settings: StorageSettings
+) -> StorageAdminServicer:
     """What operators can do."""
     verification, garbage = Verification(house.backend, store, clock), Garbage(house.backend, store, clock)
-    return StorageAdminServicer(verification, Migration(house.places, store), garbage, variants)
+    restorer = Restorer(house.backend, store, Intake(house.backend, studio), settings.max_result_bytes)
+    files = PublicFiles(*settings.files_base_urls)
+    migration = Migration(house.places, store)
+    return StorageAdminServicer(verification, migration, garbage, variants=variants, restorer=restorer, files=files)
 
 
 async def main() -> None:
@@ -83,7 +89,7 @@ async def main() -> None:
             listener = Listener(settings.address(Resident.FILES), backend, uploads)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
             servicer = StorageServicer(objects, uploads, variants, files, links)
-            admin = housekeeping(house, store, variants)
+            admin = housekeeping(house, store, studio, variants, settings)
             mounts = [
                 Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR),
                 Mount(adminrpc.add_StorageAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),

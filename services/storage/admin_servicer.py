@@ -6,11 +6,14 @@ from typing import Any
 from grpc import aio
 from kawaii.storage.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
+from kawaii.storage.v1 import storage_pb2 as storagepb
 
+from services.chassis.files import PublicFiles
 from services.chassis.names import parse_key
-from services.storage import admin_wire
+from services.storage import admin_wire, wire
 from services.storage.core.garbage import Garbage
 from services.storage.core.migration import Migration
+from services.storage.core.restoring import Restorer
 from services.storage.core.variants import Variants
 from services.storage.core.verification import Verification
 
@@ -20,11 +23,22 @@ Context = aio.ServicerContext[Any, Any]
 class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
     """One method an RPC, in the proto's order."""
 
-    def __init__(self, verification: Verification, migration: Migration, garbage: Garbage, variants: Variants) -> None:
+    def __init__(
+        self,
+        verification: Verification,
+        migration: Migration,
+        garbage: Garbage,
+        *,
+        variants: Variants,
+        restorer: Restorer,
+        files: PublicFiles,
+    ) -> None:
         self._verification = verification
         self._migration = migration
         self._garbage = garbage
         self._variants = variants
+        self._restorer = restorer
+        self._files = files
 
     async def VerifyObjects(
         self, request: adminpb.VerifyObjectsRequest, context: Context
@@ -46,3 +60,9 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
 
     async def SignVariant(self, request: adminpb.SignVariantRequest, context: Context) -> adminpb.SignVariantResponse:
         return admin_wire.signed_pb(await self._variants.sign(parse_key(request.object), admin_wire.wish(request)))
+
+    async def RestoreObject(
+        self, request_iterator: AsyncIterator[adminpb.RestoreObjectRequest], context: Context
+    ) -> storagepb.Object:
+        kept = await self._restorer.restore(*await admin_wire.restored(request_iterator))
+        return wire.to_pb(kept, self._files.uri(kept.key))

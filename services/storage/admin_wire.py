@@ -1,13 +1,17 @@
 """Between the core and the operators' messages of kawaii.storage.v1: beside wire.py, for a service of its own."""
 
+from collections.abc import AsyncIterator
+
 from kawaii.storage.v1 import admin_pb2 as adminpb
+from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import names
+from services.chassis.errors import InvalidArgument
 from services.storage.core.garbage import DEFAULT_AGE
 from services.storage.core.migration import Step
 from services.storage.core.tally import Look, Progress
-from services.storage.model import VariantWish
-from services.storage.wire import not_negative
+from services.storage.model import Source, StoredObject, VariantWish
+from services.storage.wire import chunks, generation_id, not_negative, shown
 
 STEPS = {
     adminpb.MigrateObjectsRequest.STEP_COPY: Step.COPY,
@@ -62,3 +66,32 @@ def finding_pb(look: Look) -> adminpb.HousekeepingProgress.Finding:
 def signed_pb(wanted: VariantWish) -> adminpb.SignVariantResponse:
     """A wish with its signature."""
     return adminpb.SignVariantResponse(quality=wanted.quality, format=wanted.extension, signature=wanted.signature)
+
+
+async def restored(
+    requests: AsyncIterator[adminpb.RestoreObjectRequest],
+) -> tuple[StoredObject, AsyncIterator[bytes]]:
+    """Take the record off a stream and leave the bytes. Raises InvalidArgument."""
+    async for first in requests:
+        if first.WhichOneof("payload") == "object":
+            return record(first.object), chunks(requests)
+        break
+    raise InvalidArgument("The first message must be the object's record.", metadata={"field": "object"})
+
+
+def record(message: storagepb.Object) -> StoredObject:
+    """An object as it was elsewhere. Raises InvalidArgument."""
+    if message.source not in Source.__members__.values():
+        raise InvalidArgument("source must be one of ours.", metadata={"field": "source"})
+    of_generation = message.source == Source.KIE_DOWNLOAD and message.generation_id
+    return StoredObject(
+        key=names.parse_key(message.name),
+        content_type=message.content_type,
+        size=not_negative("size_bytes", message.size_bytes),
+        sha256=message.sha256,
+        source=message.source,
+        generation_id=generation_id(message.generation_id) or None,
+        index=not_negative("index", message.index) if of_generation else None,
+        original_name=shown(message.original_name),
+        source_uri=message.source_uri,
+    )

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import AsyncIterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from kawaii.storage.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import names
@@ -13,6 +14,7 @@ from services.storage.model import Filter, ImportOrder, StoredObject, UploadLink
 
 MAX_NAME_LENGTH = 255  # of a client's file name, as file systems have it; the rest is cut off
 MAX_URI_LENGTH = 8192  # what servers accept of a URL
+Payload = storagepb.UploadObjectRequest | adminpb.RestoreObjectRequest
 PREFIX = re.compile(r"[A-Za-z0-9_./-]{0,512}")
 
 
@@ -27,7 +29,7 @@ async def upload(
     """
     async for first in requests:
         if first.WhichOneof("payload") == "spec":
-            return _spec(first.spec), _chunks(requests)
+            return _spec(first.spec), chunks(requests)
         break
     raise InvalidArgument("The first message must be the spec.", metadata={"field": "spec"})
 
@@ -37,7 +39,8 @@ def _spec(spec: storagepb.UploadObjectRequest.UploadSpec) -> UploadSpec:
     return UploadSpec(spec.prefix, shown(spec.original_name), limit, generation_id(spec.generation_id))
 
 
-async def _chunks(requests: AsyncIterator[storagepb.UploadObjectRequest]) -> AsyncIterator[bytes]:
+async def chunks(requests: AsyncIterator[Payload]) -> AsyncIterator[bytes]:
+    """The bytes that follow a stream's first message, up to the word that it is complete."""
     async for request in requests:
         match request.WhichOneof("payload"):
             case "chunk":

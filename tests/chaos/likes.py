@@ -96,7 +96,7 @@ def schedule(wish: Wish) -> list[tuple[int, str]]:
     victims = [name for name, count in wish.kills.items() for _ in range(count)]
     dice.shuffle(victims)
     part = wish.operations // (len(victims) + 1)
-    return [(round(part * (number + dice.uniform(0.7, 1.3))), name) for number, name in enumerate(victims, 1)]
+    return [(round(part * (number + dice.uniform(-0.3, 0.3))), name) for number, name in enumerate(victims, 1)]
 
 
 async def brew(data: Path, wish: Wish) -> Report:

@@ -19,10 +19,12 @@ from services.chassis import failpoints
 from services.chassis.town import LOOPBACK
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "share": 3, "sandbox": 6, "valkey": 7}
+OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "share": 3, "community": 4, "sandbox": 6, "valkey": 7}
 LOOK_SECONDS = 0.02  # a fork takes about as long
 WARM = (
     "gateway.app",
+    "services.community.house",
+    "services.community.stores.read_models",
     "services.generation.core.loops",
     "services.generation.servicer",
     "services.generation.stores.keys",

@@ -24,8 +24,11 @@ async def test_counts_are_rows_are_what_people_were_told_however_often_valkey_an
     assert told["operations"] == 1504
 
 
-def test_a_seed_brings_the_same_kills_back() -> None:
-    wish = Wish("a seed", clients=16, operations=1000, artworks=50, kills=KILLS)
+@pytest.mark.parametrize("seed", list("abcdefghij"))
+def test_a_seed_brings_the_same_kills_back_and_all_fall_before_the_end(seed: str) -> None:
+    wish = Wish(seed, clients=16, operations=1000, artworks=50, kills=KILLS)
+    planned = schedule(wish)
 
-    assert schedule(wish) == schedule(wish)
-    assert sorted(name for _, name in schedule(wish)) == ["gateway", "valkey", "valkey"]
+    assert schedule(wish) == planned == sorted(planned)
+    assert sorted(name for _, name in planned) == ["gateway", "valkey", "valkey"]
+    assert 0 < planned[0][0] < planned[-1][0] < wish.operations

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from tests.chaos.points import POINTS, SERVICE_OF
+from tests.chaos.points import POINTS
 from tests.chaos.resident import calm
 from tests.chaos.town import LEASE_SECONDS, ChaosTown, dice_of
 
@@ -33,10 +33,13 @@ UP_SECONDS, DOWN_SECONDS = 8.0, 0.5  # of the line to the provider
 class Storm:
     """Rages over a town until it is told to end."""
 
-    def __init__(self, town: ChaosTown, kills: int, done: Callable[[], float]) -> None:
+    def __init__(
+        self, town: ChaosTown, kills: int, done: Callable[[], float], points: Mapping[str, Mapping[str, str]] = POINTS
+    ) -> None:
         self._town = town
         self._kills = kills
         self._done = done
+        self._points = points
         self._dice = dice_of(town.seed, "weather")
         self._armed = Counter[str]()
 
@@ -55,7 +58,7 @@ class Storm:
 
     def faults_of(self, name: str, life: int) -> Mapping[str, str]:
         """After a quiet time the least hit points of the process kill it; small faults lie everywhere."""
-        points = POINTS.get(name.partition("-")[0])
+        points = self._points.get(name.partition("-")[0])
         if not points:
             return {}
         dice, hits = dice_of(self._town.seed, f"{name}/{life}"), self._town.diary.counted("kill")
@@ -87,7 +90,8 @@ class Storm:
         Each process is to have as large a part of them as it has of the failpoints.
         """
         kind = name.partition("-")[0]
-        part = len(POINTS[kind]) / len(SERVICE_OF) / sum(other.startswith(kind) for other in self._town.residents)
+        part = len(self._points[kind]) / sum(map(len, self._points.values()))
+        part /= sum(other.startswith(kind) for other in self._town.residents)
         return self._town.residents[name].deaths > self._kills * part * self._done()
 
     async def cut(self) -> None:

@@ -9,7 +9,7 @@ import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from tests.engines import postgres
 from tests.s3_engine import S3Server, s3
 from tests.storage.buckets import in_bucket
 from tests.storage.processes import free_base, running
-from tests.storage.samples import picture
+from tests.storage.samples import PATIENCE_SECONDS, picture
 
 SEEDS = 97  # different pictures; the keys take turns
 SIZE = 3000
@@ -76,6 +76,18 @@ async def office(town: StorageSettings) -> AsyncIterator["adminrpc.StorageAdminS
         yield adminrpc.StorageAdminServiceStub(channel)
 
 
+async def listening(town: StorageSettings) -> None:
+    """Wait until the links of a process that just started can be read."""
+    host, _, port = town.address(Resident.FILES).rpartition(":")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with suppress(ConnectionError):
+                _, writer = await asyncio.open_connection(host, int(port))
+                writer.close()
+                return
+            await asyncio.sleep(0.05)  # it knows no event of ours
+
+
 async def read_on(town: StorageSettings, keys: list[str], outcome: Outcome, stopped: asyncio.Event) -> None:
     """Read one link after the other, at random, until told to stop."""
     async with httpx.AsyncClient(base_url=f"http://{town.address(Resident.FILES)}", trust_env=False) as client:
@@ -119,6 +131,7 @@ async def move(town: StorageSettings, objects: int, kills: int, database_url: st
     keys = await fill(town, objects)
     more = {"DATABASE_URL": database_url, "STORAGE_DIR": str(town.objects_dir)}
     async with running(replica, **more), asyncio.TaskGroup() as readers:
+        await listening(replica)
         for _ in range(READERS):
             readers.create_task(read_on(replica, keys, outcome, stopped))
         for _ in range(kills):
@@ -137,6 +150,7 @@ async def left_behind(town: StorageSettings, keys: Iterable[str]) -> list[str]:
     alone = town.model_copy(update={"storage_second_mode": "", "internal_port_base": free_base()})
     client = httpx.AsyncClient(base_url=f"http://{alone.address(Resident.FILES)}", trust_env=False)
     async with running(alone, DATABASE_URL=town.database_url), client:
+        await listening(alone)
         answers = [(key, await client.get(f"/files/{key}")) for key in keys]
     torn = [f"{key}: not in the bucket" for key, answer in answers if answer.content != body_of(key)]
     return torn + [f"{path}: on disk" for path in town.objects_dir.glob("uploads/*")]

@@ -44,6 +44,11 @@ class Crew:
         return Postman(self.store, self.inbox, self.bell, self.poller, latecomers)
 
     @property
+    def keeper(self) -> keeper.Keeper:
+        """Who has pictures copied."""
+        return keeper.Keeper(self.store, self.archive, self.keys, self.providers, self.plan)
+
+    @property
     def warden(self) -> Warden:
         """Who looks after the keys."""
         return Warden(self.keys, self.bank, self.plan)
@@ -53,7 +58,6 @@ def make_loops(crew: Crew, bounds: Bounds) -> Sequence[Callable[[], Awaitable[No
     """The loops, ready to run."""
     reads = crew.poller
     sends = submitter.Submitter(crew.store, crew.keys, crew.providers, crew.callback_uri, crew.plan)
-    keeps = keeper.Keeper(crew.store, crew.archive, crew.keys, crew.providers, crew.plan)
     tidies = janitor.Janitor(crew.store, crew.plan)
 
     def worker(states: Sequence[State], at_once: int, work: Work) -> Callable[[], Awaitable[None]]:
@@ -62,7 +66,7 @@ def make_loops(crew: Crew, bounds: Bounds) -> Sequence[Callable[[], Awaitable[No
     return (
         worker((State.READY,), bounds.submits, sends.submit),
         worker((State.RUNNING, State.UNKNOWN), bounds.polls, reads.poll),
-        worker((State.STORING,), bounds.copies, keeps.keep),
+        worker((State.STORING,), bounds.copies, crew.keeper.keep),
         worker((State.DIALING, State.SENDING, State.AMBIGUOUS), TIDIED_AT_ONCE, tidies.tidy),
         crew.postman.run,
         crew.warden.run,

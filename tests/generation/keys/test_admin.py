@@ -19,10 +19,12 @@ from services.chassis.status import from_rpc
 from services.generation.admin_servicer import GenerationAdminServicer
 from services.generation.answers import Accepted, Ambiguous, Drawing, Later, Refused
 from services.generation.core.history import History
+from services.generation.core.records import Records
 from services.generation.model import State
+from services.generation.providers.models import MODELS
 from services.generation.stores.keys import SqlKeys
 from tests.generation.keys.lab import ONE, ONE_B, TWO, taken
-from tests.generation.town import Town, answering
+from tests.generation.town import FILES, Town, answering
 
 VALUES = [key.value for key in (ONE, ONE_B, TWO)]
 
@@ -63,7 +65,8 @@ async def operator(town: Town, sqlite_database: Database) -> AsyncIterator[Opera
     """An operator of a town with three keys."""
     town.keys = SqlKeys(sqlite_database, town.bell, [ONE, ONE_B, TWO], 18)
     await town.keys.register()
-    servicer = GenerationAdminServicer(town.crew.warden, History(town.store, town.crew.poller))
+    records = Records(town.store, town.crew.keeper, MODELS, town.plan)
+    servicer = GenerationAdminServicer(town.crew.warden, History(town.store, town.crew.poller), records, FILES)
     async with served(servicer) as channel:
         yield Operator(adminrpc.GenerationAdminServiceStub(channel), town)
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from kawaii.generation.v1 import admin_pb2 as kawaii_dot_generation_dot_v1_dot_admin__pb2
+from kawaii.generation.v1 import generation_pb2 as kawaii_dot_generation_dot_v1_dot_generation__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -66,6 +67,16 @@ class GenerationAdminServiceStub:
                 request_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.AdoptTaskRequest.SerializeToString,
                 response_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.AdoptTaskResponse.FromString,
                 _registered_method=True)
+        self.RecopyGeneration = channel.unary_unary(
+                '/kawaii.generation.v1.GenerationAdminService/RecopyGeneration',
+                request_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RecopyGenerationRequest.SerializeToString,
+                response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+                _registered_method=True)
+        self.RestoreGeneration = channel.unary_unary(
+                '/kawaii.generation.v1.GenerationAdminService/RestoreGeneration',
+                request_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationRequest.SerializeToString,
+                response_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationResponse.FromString,
+                _registered_method=True)
 
 
 class GenerationAdminServiceServicer:
@@ -117,6 +128,23 @@ class GenerationAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecopyGeneration(self, request, context):
+        """RecopyGeneration tries once to copy the pictures that a generation lacks although it has ended: its copies failed,
+        or it came from elsewhere. Generation.outputs then say what is stored, and why the rest is not.
+        FAILED_PRECONDITION (reason NO_PICTURES) unless it is SUCCEEDED or RESULT_LOST; ABORTED while others work on it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreGeneration(self, request, context):
+        """RestoreGeneration takes in the record of a generation that ended elsewhere, as ListGenerations shows it. Nothing is
+        ordered, copied or told to anybody. One whose id is here already is left as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GenerationAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -149,6 +177,16 @@ def add_GenerationAdminServiceServicer_to_server(servicer, server):
                     servicer.AdoptTask,
                     request_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.AdoptTaskRequest.FromString,
                     response_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.AdoptTaskResponse.SerializeToString,
+            ),
+            'RecopyGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecopyGeneration,
+                    request_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RecopyGenerationRequest.FromString,
+                    response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.SerializeToString,
+            ),
+            'RestoreGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreGeneration,
+                    request_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationRequest.FromString,
+                    response_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -315,6 +353,60 @@ class GenerationAdminService:
             '/kawaii.generation.v1.GenerationAdminService/AdoptTask',
             kawaii_dot_generation_dot_v1_dot_admin__pb2.AdoptTaskRequest.SerializeToString,
             kawaii_dot_generation_dot_v1_dot_admin__pb2.AdoptTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecopyGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.generation.v1.GenerationAdminService/RecopyGeneration',
+            kawaii_dot_generation_dot_v1_dot_admin__pb2.RecopyGenerationRequest.SerializeToString,
+            kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.generation.v1.GenerationAdminService/RestoreGeneration',
+            kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationRequest.SerializeToString,
+            kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationResponse.FromString,
             options,
             channel_credentials,
             insecure,

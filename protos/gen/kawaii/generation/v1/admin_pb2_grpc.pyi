@@ -6,6 +6,7 @@ What operators see and do: the key pool, the whole story of a generation, and ad
 from collections import abc as _abc
 from grpc import aio as _aio
 from kawaii.generation.v1 import admin_pb2 as _admin_pb2
+from kawaii.generation.v1 import generation_pb2 as _generation_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -50,6 +51,15 @@ class GenerationAdminServiceStub:
     The provider must show the task to the attempt's account, and no other attempt may own it. When the provider's
     record quotes another prompt than the attempt's, it is FAILED_PRECONDITION (reason PROMPT_MISMATCH).
     """
+    RecopyGeneration: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RecopyGenerationRequest, _generation_pb2.Generation]
+    """RecopyGeneration tries once to copy the pictures that a generation lacks although it has ended: its copies failed,
+    or it came from elsewhere. Generation.outputs then say what is stored, and why the rest is not.
+    FAILED_PRECONDITION (reason NO_PICTURES) unless it is SUCCEEDED or RESULT_LOST; ABORTED while others work on it.
+    """
+    RestoreGeneration: _grpc.UnaryUnaryMultiCallable[_admin_pb2.RestoreGenerationRequest, _admin_pb2.RestoreGenerationResponse]
+    """RestoreGeneration takes in the record of a generation that ended elsewhere, as ListGenerations shows it. Nothing is
+    ordered, copied or told to anybody. One whose id is here already is left as it is.
+    """
 
 @_typing.type_check_only
 class GenerationAdminServiceAsyncStub(GenerationAdminServiceStub):
@@ -72,6 +82,15 @@ class GenerationAdminServiceAsyncStub(GenerationAdminServiceStub):
     """AdoptTask gives an attempt whose answer was lost the task that the provider's own pages show for it.
     The provider must show the task to the attempt's account, and no other attempt may own it. When the provider's
     record quotes another prompt than the attempt's, it is FAILED_PRECONDITION (reason PROMPT_MISMATCH).
+    """
+    RecopyGeneration: _aio.UnaryUnaryMultiCallable[_admin_pb2.RecopyGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
+    """RecopyGeneration tries once to copy the pictures that a generation lacks although it has ended: its copies failed,
+    or it came from elsewhere. Generation.outputs then say what is stored, and why the rest is not.
+    FAILED_PRECONDITION (reason NO_PICTURES) unless it is SUCCEEDED or RESULT_LOST; ABORTED while others work on it.
+    """
+    RestoreGeneration: _aio.UnaryUnaryMultiCallable[_admin_pb2.RestoreGenerationRequest, _admin_pb2.RestoreGenerationResponse]  # type: ignore[assignment]
+    """RestoreGeneration takes in the record of a generation that ended elsewhere, as ListGenerations shows it. Nothing is
+    ordered, copied or told to anybody. One whose id is here already is left as it is.
     """
 
 class GenerationAdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -128,6 +147,27 @@ class GenerationAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """AdoptTask gives an attempt whose answer was lost the task that the provider's own pages show for it.
         The provider must show the task to the attempt's account, and no other attempt may own it. When the provider's
         record quotes another prompt than the attempt's, it is FAILED_PRECONDITION (reason PROMPT_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def RecopyGeneration(
+        self,
+        request: _admin_pb2.RecopyGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.Generation, _abc.Awaitable[_generation_pb2.Generation]]:
+        """RecopyGeneration tries once to copy the pictures that a generation lacks although it has ended: its copies failed,
+        or it came from elsewhere. Generation.outputs then say what is stored, and why the rest is not.
+        FAILED_PRECONDITION (reason NO_PICTURES) unless it is SUCCEEDED or RESULT_LOST; ABORTED while others work on it.
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreGeneration(
+        self,
+        request: _admin_pb2.RestoreGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.RestoreGenerationResponse, _abc.Awaitable[_admin_pb2.RestoreGenerationResponse]]:
+        """RestoreGeneration takes in the record of a generation that ended elsewhere, as ListGenerations shows it. Nothing is
+        ordered, copied or told to anybody. One whose id is here already is left as it is.
         """
 
 def add_GenerationAdminServiceServicer_to_server(servicer: GenerationAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from kawaii.storage.v1 import admin_pb2 as kawaii_dot_storage_dot_v1_dot_admin__pb2
+from kawaii.storage.v1 import storage_pb2 as kawaii_dot_storage_dot_v1_dot_storage__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -59,6 +60,11 @@ class StorageAdminServiceStub:
                 request_serializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.SignVariantRequest.SerializeToString,
                 response_deserializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.SignVariantResponse.FromString,
                 _registered_method=True)
+        self.RestoreObject = channel.stream_unary(
+                '/kawaii.storage.v1.StorageAdminService/RestoreObject',
+                request_serializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.RestoreObjectRequest.SerializeToString,
+                response_deserializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.FromString,
+                _registered_method=True)
 
 
 class StorageAdminServiceServicer:
@@ -99,6 +105,15 @@ class StorageAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RestoreObject(self, request_iterator, context):
+        """RestoreObject takes in an original that another town exported, under the key it had there: first its record, then
+        its bytes, then the word that it is complete. Repeating it returns the object that is here; ALREADY_EXISTS when
+        that is another one. INVALID_ARGUMENT (reason HASH_DIFFERS) when the bytes are not those of the record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StorageAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -121,6 +136,11 @@ def add_StorageAdminServiceServicer_to_server(servicer, server):
                     servicer.SignVariant,
                     request_deserializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.SignVariantRequest.FromString,
                     response_serializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.SignVariantResponse.SerializeToString,
+            ),
+            'RestoreObject': grpc.stream_unary_rpc_method_handler(
+                    servicer.RestoreObject,
+                    request_deserializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.RestoreObjectRequest.FromString,
+                    response_serializer=kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -236,6 +256,33 @@ class StorageAdminService:
             '/kawaii.storage.v1.StorageAdminService/SignVariant',
             kawaii_dot_storage_dot_v1_dot_admin__pb2.SignVariantRequest.SerializeToString,
             kawaii_dot_storage_dot_v1_dot_admin__pb2.SignVariantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreObject(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/kawaii.storage.v1.StorageAdminService/RestoreObject',
+            kawaii_dot_storage_dot_v1_dot_admin__pb2.RestoreObjectRequest.SerializeToString,
+            kawaii_dot_storage_dot_v1_dot_storage__pb2.Object.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ What operators do with stored bytes: prove them, move them, sweep up after them,
 from collections import abc as _abc
 from grpc import aio as _aio
 from kawaii.storage.v1 import admin_pb2 as _admin_pb2
+from kawaii.storage.v1 import storage_pb2 as _storage_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -50,6 +51,11 @@ class StorageAdminServiceStub:
     """
     SignVariant: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SignVariantRequest, _admin_pb2.SignVariantResponse]
     """SignVariant permits one variant of any size, for CreateVariant and the site's /api/img."""
+    RestoreObject: _grpc.StreamUnaryMultiCallable[_admin_pb2.RestoreObjectRequest, _storage_pb2.Object]
+    """RestoreObject takes in an original that another town exported, under the key it had there: first its record, then
+    its bytes, then the word that it is complete. Repeating it returns the object that is here; ALREADY_EXISTS when
+    that is another one. INVALID_ARGUMENT (reason HASH_DIFFERS) when the bytes are not those of the record.
+    """
 
 @_typing.type_check_only
 class StorageAdminServiceAsyncStub(StorageAdminServiceStub):
@@ -73,6 +79,11 @@ class StorageAdminServiceAsyncStub(StorageAdminServiceStub):
     """
     SignVariant: _aio.UnaryUnaryMultiCallable[_admin_pb2.SignVariantRequest, _admin_pb2.SignVariantResponse]  # type: ignore[assignment]
     """SignVariant permits one variant of any size, for CreateVariant and the site's /api/img."""
+    RestoreObject: _aio.StreamUnaryMultiCallable[_admin_pb2.RestoreObjectRequest, _storage_pb2.Object]  # type: ignore[assignment]
+    """RestoreObject takes in an original that another town exported, under the key it had there: first its record, then
+    its bytes, then the word that it is complete. Repeating it returns the object that is here; ALREADY_EXISTS when
+    that is another one. INVALID_ARGUMENT (reason HASH_DIFFERS) when the bytes are not those of the record.
+    """
 
 class StorageAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """StorageAdminService is for operators, by grpcurl or the kawaii command. It listens on loopback with the rest.
@@ -117,5 +128,16 @@ class StorageAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.SignVariantResponse, _abc.Awaitable[_admin_pb2.SignVariantResponse]]:
         """SignVariant permits one variant of any size, for CreateVariant and the site's /api/img."""
+
+    @_abc_1.abstractmethod
+    def RestoreObject(
+        self,
+        request_iterator: _MaybeAsyncIterator[_admin_pb2.RestoreObjectRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_storage_pb2.Object, _abc.Awaitable[_storage_pb2.Object]]:
+        """RestoreObject takes in an original that another town exported, under the key it had there: first its record, then
+        its bytes, then the word that it is complete. Repeating it returns the object that is here; ALREADY_EXISTS when
+        that is another one. INVALID_ARGUMENT (reason HASH_DIFFERS) when the bytes are not those of the record.
+        """
 
 def add_StorageAdminServiceServicer_to_server(servicer: StorageAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,47 @@
+"""Takes in objects that another town exported, under the keys they had there."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+from services.chassis.errors import AlreadyExists, InvalidArgument
+from services.storage.core import keys
+from services.storage.core.intake import Intake, pour
+from services.storage.core.register import register
+from services.storage.model import Stat, StoredObject
+from services.storage.ports import Backend, ObjectStore
+
+PREFIXES = tuple(f"{prefix}/" for prefix in (keys.UPLOADS, keys.GENERATED, keys.ARTWORKS))  # all else can be made again
+
+
+class Restorer:
+    """The way in for exported objects."""
+
+    def __init__(self, backend: Backend, store: ObjectStore, intake: Intake, max_bytes: int) -> None:
+        self._backend = backend
+        self._store = store
+        self._intake = intake
+        self._max_bytes = max_bytes
+
+    async def restore(self, record: StoredObject, chunks: AsyncIterator[bytes]) -> StoredObject:
+        """Keep an object as it was elsewhere; repeating it returns what is here.
+
+        Raises:
+            InvalidArgument: its key is none of an original, its bytes are not those of the record (HASH_DIFFERS), or no
+                picture.
+            AlreadyExists: the key, or the generation's picture, is another here.
+            Unavailable: STUDIO_BUSY.
+        """
+        if not record.key.startswith(PREFIXES):
+            raise InvalidArgument("Only originals can be taken in.", metadata={"field": "name"})
+        async with self._backend.draft() as draft:
+            await pour(chunks, draft, self._max_bytes)
+            if Stat(draft.size, draft.sha256) != Stat(record.size, record.sha256):
+                raise InvalidArgument("The bytes are not those of the record. Export it anew.", "HASH_DIFFERS")
+            picture = await self._intake.judged(draft)
+            described = picture.described(replace(record, content_type=picture.kind.content_type))
+            if not await self._backend.put(record.key, draft, described.label):
+                raise AlreadyExists("Another file has this key here.")
+            kept = await register(self._backend, self._store, described, draft)
+        if kept.key != record.key:
+            raise AlreadyExists(f"This picture is here already, as {kept.key}.")
+        return kept
