@@ -9,6 +9,7 @@ import click
 
 from deploy.community import artworks, cache, counters, reports
 from deploy.errors import ConfigurationError
+from deploy.export import export, import_
 from deploy.keys import keys
 from deploy.storage import storage
 from deploy.tasks import tasks
@@ -24,6 +25,8 @@ def main() -> None:
 main.add_command(tasks)
 main.add_command(keys)
 main.add_command(storage)
+main.add_command(export)
+main.add_command(import_)
 for group in (artworks, cache, counters, reports):
     main.add_command(group)
 

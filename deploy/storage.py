@@ -71,6 +71,26 @@ def gc(min_age_hours: int, output: str, *, delete: bool) -> None:
 
 
 @storage.command()
+@click.option(
+    "--per-minute", default=60, show_default=True, type=click.IntRange(1, 6000), help="Most generations a minute."
+)
+@click.option("-n", "--limit", default=0, help="Stop after so many; 0: all.")
+@click.option("--dry-run", is_flag=True, help="Count only.")
+@output
+def backfill(per_minute: int, limit: int, output: str, *, dry_run: bool) -> None:
+    """Copy the pictures of old generations that were never copied, newest first; exit 1 if some cannot be."""
+    lacking: list[str] = resolve_name("deploy.backfill:lacking")()
+    chosen = lacking[: limit or None]
+    if dry_run:
+        show({"lackingCount": len(lacking)}, output, lambda _: f"{len(lacking)} generations lack a copy.")
+        return
+    copied, failed = resolve_name("deploy.backfill:copied")(chosen, per_minute, output)
+    told = {"copiedCount": copied, "failedCount": failed}
+    show(told, output, lambda _: f"{copied} generations have all their copies now, {failed} still lack some.")
+    raise SystemExit(bool(failed))
+
+
+@storage.command()
 @click.argument("key")
 @click.option("-w", "--width", required=True, type=int, help="Most pixels across, up to 4096.")
 @click.option("-h", "--height", default=0, help="Most pixels down; 0: no bound.")

@@ -62,8 +62,9 @@ async def main() -> None:
         sweeper = Sweeper(retention.prune_events, retention.prune_callbacks, plan)
         exposition = Exposition(settings.address(Resident.GENERATION_METRICS), gauges.refresh)
         loops = [*make_loops(crew, settings.bounds), sweeper.run, exposition.run]
-        address = settings.address(Resident.GENERATION)
-        await serve(address, mounts, loops=loops, pings=[database.ping], farewell=bell.close)
+        await serve(
+            settings.address(Resident.GENERATION), mounts, loops=loops, pings=[database.ping], farewell=bell.close
+        )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ sequence = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 def upgrade() -> None:
     create_people()
     create_works()
+    create_orders()
+    create_reactions()
     create_words()
     create_objects()
     create_ledger()
@@ -64,6 +66,9 @@ def create_works() -> None:
     op.create_index("artwork_by_object", "artwork", ["object_key"])
     op.create_index("artwork_by_owner", "artwork", ["user_id", "create_ms", "id"])
     op.create_index("artwork_by_publish_ms", "artwork", ["listed", "publish_ms", "id"])
+
+
+def create_orders() -> None:
     op.create_table(
         "artwork_order",
         sa.Column("id", sa.String, primary_key=True),
@@ -86,6 +91,9 @@ def create_works() -> None:
     op.create_index("ix_artwork_order_due_ms", "artwork_order", ["due_ms"])
     op.create_index("ix_artwork_order_task_id", "artwork_order", ["task_id"])
     op.create_index("ix_artwork_order_user_id", "artwork_order", ["user_id"])
+
+
+def create_reactions() -> None:
     op.create_table(
         "artwork_like",
         sa.Column("user_id", sa.String, sa.ForeignKey("person.id"), primary_key=True),

@@ -1,0 +1,48 @@
+"""`kawaii export` and `kawaii import`: all records as one file, with the bytes beside it if wished."""
+
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import click
+
+from deploy.tables import output, show
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--bytes", "folder", type=FOLDER, help="Also write every stored original into this folder, by its key.")
+@output
+def export(file: Path, folder: Path | None, output: str) -> None:
+    """Write all records into FILE: models, generations, objects and listed shares, one JSON document.
+
+    Prompts are in it: keep it as you keep the database. With --bytes, what is in the folder already is not read again.
+    """
+    told: dict[str, Any] = resolve_name("deploy.records:exported")(file, folder)
+    show(told, output, lambda counts: f"{counts['objects']} files and all records are written.")
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--bytes", "folder", type=FOLDER, help="The folder that `export --bytes` wrote.")
+@output
+def import_(file: Path, folder: Path | None, output: str) -> None:
+    """Take in the generations of FILE, and with --bytes the stored objects; exit 1 if some were refused.
+
+    What is here already stays as it is, so it may be repeated. Pictures that do not come along are copied from the town
+    that exported them by `kawaii storage backfill`.
+    """
+    told: dict[str, Any] = resolve_name("deploy.records:imported")(file, folder)
+    show(told, output, counted)
+    raise SystemExit(bool(told["refused"]))
+
+
+def counted(told: dict[str, Any]) -> str:
+    """What was taken in, and what was not, a line each."""
+    lines = [
+        f"{told[kind]['created']} {kind} taken in, {told[kind]['known']} known" for kind in ("objects", "generations")
+    ]
+    return "\n".join([*lines, *told["refused"]])

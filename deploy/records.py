@@ -1,0 +1,174 @@
+"""Writes and reads the file of `kawaii export`: gateway/records.py says what stands in it."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+from google.protobuf.json_format import ParseDict
+from grpc import StatusCode, aio
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.storage.v1 import admin_pb2 as housekeepingpb
+from kawaii.storage.v1 import admin_pb2_grpc as housekeepingrpc
+from kawaii.storage.v1 import storage_pb2 as storagepb
+
+from deploy import rpc
+from gateway.clients import Clients, found, open_clients
+from gateway.records import document
+from services.chassis.channels import connect
+from services.chassis.names import parse_key
+from services.chassis.settings import TownSettings
+from services.chassis.status import from_rpc
+from services.chassis.town import Resident
+
+REFUSED = (StatusCode.INVALID_ARGUMENT, StatusCode.ALREADY_EXISTS)  # about this record alone; all else ends the import
+CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
+FILE_SECONDS = 120.0  # thirty megabytes, a look at the picture, and the way to the bucket
+END = "]}"
+Told = dict[str, Any]
+Request = housekeepingpb.RestoreObjectRequest
+
+
+def exported(file: Path, folder: Path | None) -> Told:
+    """Write everything; the file appears when it is whole."""
+    return asyncio.run(_asked(lambda clients: _export(clients, file, folder)))
+
+
+def imported(file: Path, folder: Path | None) -> Told:
+    """Take everything in."""
+    return asyncio.run(_asked(lambda clients: Import(clients, folder).run(file)))
+
+
+async def _asked(work: Callable[[Clients], Awaitable[Told]]) -> Told:
+    rpc.where("ListGenerations")  # tells what is wrong with the settings
+    settings = TownSettings()
+    async with open_clients(settings) as clients:
+        try:
+            return await work(clients)
+        except aio.AioRpcError as failure:
+            address = settings.address(Resident.GENERATION)
+            raise click.ClickException(rpc.sentence(failure, address)) from None
+
+
+async def _export(clients: Clients, file: Path, folder: Path | None) -> Told:
+    draft = file.with_name(f"{file.name}.part")
+    with draft.open("wb") as opened:
+        os.fchmod(opened.fileno(), 0o600)  # it holds what people wrote
+        async for piece in document(clients, TownSettings().origin):
+            opened.write(piece)
+    draft.replace(file)
+    objects = list(records(file, "object")) if folder else []
+    for record in objects:
+        await _fetched(clients, folder / parse_key(record["name"]) if folder else file, record)
+    return {"file": str(file), "objects": len(objects)}
+
+
+async def _fetched(clients: Clients, path: Path, record: Told) -> None:
+    """Write an object's bytes, unless they are here."""
+    if digest_of(path) == record["sha256"]:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.part")
+    with draft.open("wb") as opened:
+        async for piece in clients.storage.ReadObject(storagepb.ReadObjectRequest(name=record["name"])):
+            opened.write(piece.chunk)
+    if digest_of(draft) != record["sha256"]:
+        raise click.ClickException(f"{record['name']} is damaged. Look with `kawaii storage verify --hash`.")
+    draft.replace(path)
+
+
+def records(file: Path, kind: str) -> Iterator[Told]:
+    """The records of a kind, one line at a time.
+
+    Raises:
+        click.ClickException: the file is none of ours, or torn.
+    """
+    with file.open(encoding="utf-8") as lines:
+        if not next(lines, "").startswith('{"version":1,'):
+            raise click.ClickException(f"{file} was not written by `kawaii export`.")
+        last = ""
+        for last in lines:
+            if last.startswith(f'{{"kind":"{kind}"'):
+                yield json.loads(last.rstrip().removesuffix(","))
+    if last.strip() != END:
+        raise click.ClickException(f"{file} is torn: its end is missing. Export it anew.")
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 in hex of a file; empty when there is none."""
+    with suppress(FileNotFoundError), path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return ""
+
+
+class Import:
+    """One import: what was taken in, was known, and was refused."""
+
+    def __init__(self, clients: Clients, folder: Path | None) -> None:
+        self._clients = clients
+        self._folder = folder
+        self._told: Told = {kind: {"created": 0, "known": 0} for kind in ("objects", "generations")} | {"refused": []}
+
+    async def run(self, file: Path) -> Told:
+        """Take in the objects first, so that generations can name them."""
+        async with connect(TownSettings().address(Resident.STORAGE)) as channel:
+            storage = housekeepingrpc.StorageAdminServiceStub(channel)
+            for record in records(file, "object"):
+                await self._counted("objects", record["name"], self._object(storage, record))
+        for record in records(file, "generation"):
+            await self._counted("generations", record["name"], self._generation(record))
+        return self._told
+
+    async def _counted(self, kind: str, name: str, work: Awaitable[bool | None]) -> None:
+        try:
+            created = await work
+        except aio.AioRpcError as failure:
+            if failure.code() not in REFUSED:
+                raise
+            self._told["refused"].append(f"{name}: {from_rpc(failure).message}")
+            return
+        if created is not None:
+            self._told[kind]["created" if created else "known"] += 1
+
+    async def _object(self, storage: Any, record: Told) -> bool | None:
+        """Whether an object was taken in; None when its bytes are not at hand."""
+        message = ParseDict(fields(record), storagepb.Object(), ignore_unknown_fields=True)
+        here = await self._here(message.name)
+        if here and here.sha256 == message.sha256:
+            return False
+        path = self._folder / parse_key(message.name) if self._folder else None
+        if path is None or not path.is_file():
+            return None
+        await storage.RestoreObject(parts(message, path), timeout=FILE_SECONDS)
+        return True
+
+    async def _generation(self, record: Told) -> bool:
+        message = ParseDict(fields(record), generationpb.Generation(), ignore_unknown_fields=True)
+        for output in message.outputs:
+            if output.object and not await self._here(output.object):
+                output.source_uri, output.object = output.uri or output.source_uri, ""
+        request = adminpb.RestoreGenerationRequest(generation=message)
+        return (await self._clients.admin.RestoreGeneration(request)).created
+
+    async def _here(self, name: str) -> storagepb.Object | None:
+        return await found(self._clients.storage.GetObject(storagepb.GetObjectRequest(name=name)))
+
+
+def fields(record: Told) -> Told:
+    """A record as the message's JSON form has it."""
+    return {name: value for name, value in record.items() if name != "kind"}
+
+
+async def parts(message: storagepb.Object, path: Path) -> AsyncIterator[Request]:
+    """A record, its bytes, and the word that it is complete."""
+    yield Request(object=message)
+    with path.open("rb") as opened:
+        while chunk := opened.read(CHUNK_BYTES):
+            yield Request(chunk=chunk)
+    yield Request(complete=True)
