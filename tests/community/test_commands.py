@@ -11,8 +11,8 @@ from services.chassis.health import Health
 from services.chassis.server import build
 from services.chassis.town import Resident, port_of
 from services.community.house import House
-from tests.community.equipment import free_base
 from tests.community.people import ANN, BOB, published
+from tests.e2e.town import free_base
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Kawaii = Callable[..., Awaitable[str]]

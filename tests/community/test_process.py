@@ -22,10 +22,11 @@ from services.chassis.health import Health
 from services.chassis.server import Mount, build
 from services.chassis.town import Resident, port_of
 from services.community.settings import CommunitySettings
-from tests.community.equipment import Client, free_base
+from tests.community.equipment import Client
 from tests.community.generation_servicer import Maker
 from tests.community.people import ANN
 from tests.community.waiting import eventually
+from tests.e2e.town import free_base
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Start = Callable[..., Awaitable[Process]]

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.e2e.town import until
-from tests.share.valkeys import Valkey, program
+from tests.valkeys import Valkey, program
 
 DEADLINE_SECONDS = 20.0
 

@@ -33,7 +33,7 @@ from services.share.settings import ShareSettings
 from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, Freshness
 from tests.engines import EngineMissingError, Postgres, postgres
-from tests.share.valkeys import Valkey, program
+from tests.valkeys import Valkey, program
 
 FILES = PublicFiles("https://files.example/files")
 START_MS = 1_700_000_000_000

@@ -20,7 +20,7 @@ from services.chassis.town import Resident, port_of
 from services.share.__main__ import CHANNEL
 from services.share.settings import ShareSettings
 from tests.engines import free_port
-from tests.share.valkeys import Valkey
+from tests.valkeys import Valkey
 
 Start = Callable[..., Awaitable[Process]]
 ROOT = Path(__file__).parents[2]

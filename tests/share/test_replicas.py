@@ -32,7 +32,7 @@ from services.share.servicer import ShareServicer
 from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, Freshness
 from tests.share.conftest import FILES
-from tests.share.valkeys import Valkey
+from tests.valkeys import Valkey
 
 HOUR, MANY_BYTES = 3600, 10**8
 FRESHNESS = Freshness(record=HOUR, list=HOUR, latest=HOUR, stats=HOUR)

@@ -13,9 +13,10 @@ from services.community.model import Page, Reaction, Shelf
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores, make_stores
 from services.community.stores.read_models import RedisModels, open_models
-from tests.community.equipment import Clock, Valkey
+from tests.community.equipment import Clock
 from tests.community.neighbours import Cupboard, Studio
 from tests.community.people import ANN, BOB, published
+from tests.valkeys import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 

@@ -16,7 +16,7 @@ from services.share.stores.cached import LATEST_KEY, STATS_KEY, CachedShares, Fr
 from services.share.stores.slot import MAX_CHANGES
 from services.share.stores.sql import SqlShares
 from tests.share.conftest import unheard
-from tests.share.valkeys import Valkey
+from tests.valkeys import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
 Make = Callable[..., Share]

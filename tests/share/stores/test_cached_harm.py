@@ -12,7 +12,7 @@ from services.share.ports import Clock
 from services.share.stores.cached import CachedShares, Freshness
 from services.share.stores.sql import SqlShares
 from tests.share.conftest import unheard
-from tests.share.valkeys import Valkey
+from tests.valkeys import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
 Make = Callable[..., Share]

@@ -1,5 +1,6 @@
-"""A real Valkey to flush, to fill with garbage and to kill."""
+"""A real Valkey to flush, to fill with garbage, to pause and to kill."""
 
+import signal
 import subprocess
 import time
 from importlib.util import find_spec
@@ -31,6 +32,12 @@ class Valkey:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         try:

@@ -1,0 +1,175 @@
+"""The storm over the community: patrons order artworks on credit while every service is killed, and nothing is lost.
+
+The town, its weather and the checker of generations are those of `storm`; the curator judges what the community adds.
+"""
+
+import argparse
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import update
+
+from services.chassis.database import open_database
+from services.community.model import Hold, OrderState
+from services.community.model.orders import ENDED
+from services.community.stores.tables import artwork_order
+from tests.chaos.book import Book
+from tests.chaos.checker import Checker
+from tests.chaos.curator import Curator, prompt_of
+from tests.chaos.diary import CRASHED
+from tests.chaos.facts import gather_facts, rows_of
+from tests.chaos.follower import Follower
+from tests.chaos.patrons import Patrons, commission_of
+from tests.chaos.points import BESIDE, POINTS
+from tests.chaos.resident import OFFSETS
+from tests.chaos.storm import DRAIN_SECONDS, LOOK_SECONDS, background, drain
+from tests.chaos.town import ChaosTown, running
+from tests.chaos.verdict import Report
+from tests.chaos.weather import Storm
+from tests.chaos.witness import Witness
+from tests.e2e.community.callers import SECRET
+
+AT_ONCE = 24
+WAVE = 12  # artworks ordered at a time while there are not enough kills
+INITIAL = 100_000
+SETTINGS = {
+    "AUTH_DEV_MODE": "0",
+    "AUTH_HS256_SECRET": SECRET,
+    "CREDITS_ENABLED": "1",
+    "CREDITS_INITIAL": str(INITIAL),
+}
+ALL_POINTS = {**POINTS, **BESIDE}
+STRUCK = ("gateway", "generation", "storage", "share", "community")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How long the storm is to last: until all numbers are reached, or the time is over."""
+
+    seed: str
+    artworks: int
+    kills: int
+    seconds: float
+
+    def fulfilled(self, town: ChaosTown) -> bool:
+        """Whether the town was struck often enough, and each of its services at all."""
+        return town.deaths >= self.kills and all(town.residents[name].deaths for name in STRUCK)
+
+
+async def brew(data: Path, wish: Wish) -> Report:
+    """Run one storm from beginning to judgement."""
+    began = time.monotonic()
+    async with running(data, wish.seed, SETTINGS, tuple(OFFSETS)) as town, AsyncExitStack() as stack:
+        follower = Follower(town.generation)
+        patrons = Patrons(town, follower, AT_ONCE)
+        stack.push_async_callback(patrons.http.aclose)
+        background(stack, follower.run())
+        accepted = patrons.accounts.accepted
+        storm = Storm(town, wish.kills, lambda: (len(accepted) + 1) / wish.artworks, ALL_POINTS)
+        await storm.begin()
+        await rage(town, storm, patrons, wish)
+        before = {name: resident.deaths for name, resident in town.residents.items()}
+        await storm.end()
+        raged = time.monotonic() - began
+        settled = await drain(town)
+        ended = await concluded(town)
+        times = {"storm, s": raged, "generation's drain, s": settled, "the community's drain, s": ended}
+        return await judged(town, patrons, {name: rounded(seconds) for name, seconds in times.items()}, before)
+
+
+async def rage(town: ChaosTown, storm: Storm, patrons: Patrons, wish: Wish) -> None:
+    """Take orders under faults until the wish is fulfilled."""
+    end = time.monotonic() + wish.seconds
+    async with AsyncExitStack() as stack:
+        for weather in (storm.kill(), storm.freeze(), storm.cut()):
+            background(stack, weather)
+        numbers = range(wish.artworks)
+        await place(patrons, wish.seed, numbers)
+        while not wish.fulfilled(town) and time.monotonic() < end:
+            numbers = range(numbers.stop, numbers.stop + WAVE)
+            await place(patrons, wish.seed, numbers)
+
+
+async def place(patrons: Patrons, seed: str, numbers: range) -> None:
+    """Order artworks, as many at once as there is room."""
+    await asyncio.gather(*(patrons.place(commission_of(seed, number)) for number in numbers))
+
+
+async def concluded(town: ChaosTown, seconds: float = DRAIN_SECONDS) -> float | None:
+    """Wait until every order of the community has ended; how long it took, None if one still had not."""
+    began = time.monotonic()
+    while time.monotonic() < began + seconds:
+        (orders,) = await rows_of(town, "community", artwork_order)
+        if all(order.state in ENDED for order in orders):
+            return time.monotonic() - began
+        await hasten(town)
+        await asyncio.sleep(LOOK_SECONDS)
+    return None
+
+
+async def hasten(town: ChaosTown) -> None:
+    """Let the pauses between looks at silent orders be over: they are minutes, and nothing is promised by them."""
+    async with open_database(town.settings, "community") as database, database.write() as connection:
+        await connection.execute(update(artwork_order).where(artwork_order.c.state.not_in(ENDED)).values(due_ms=0))
+
+
+async def judged(town: ChaosTown, patrons: Patrons, times: dict[str, object], deaths: dict[str, int]) -> Report:
+    """Read everything; check generation as any storm does, then the community."""
+    facts, accounts = await gather_facts(town), patrons.accounts
+    curator = await Curator.of(town, facts, accounts, INITIAL)
+    ordered = {prompt_of(order): order.generation_id for order in curator.orders if order.generation_id}
+    checker = Checker(facts, Witness.of(town, Book(accepted=ordered)))
+    crashed = [f"{line['generation']}: {line.get('exception', '')[-300:]}" for line in town.diary.told(CRASHED)]
+    broken = checker.broken() | curator.broken() | {"work that crashed": crashed}
+    hits = town.diary.counted("kill")
+    rows: list[tuple[str, object]] = [
+        ("seed", town.seed),
+        *times.items(),
+        ("artworks ordered, accepted", (len(accounts.wanted), len(accounts.accepted))),
+        ("SIGKILLs", sum(deaths.values())),
+        ("  by process", ", ".join(f"{name} {count}" for name, count in deaths.items())),
+        ("  at failpoints", sum(hits.values())),
+        ("  at the community's own", ", ".join(f"{point} {hits[point]}" for point in BESIDE["community"])),
+        ("SIGSTOPs of three leases", sum(resident.freezes for resident in town.residents.values())),
+        ("toxic connections", sum(bool(call.toxic) for call in town.proxy.calls)),
+        ("bills", len(facts.bills)),
+        *((f"orders {state}", curator.in_state(state)) for state in OrderState if state in ENDED),
+        ("credits captured, held", (credits_in(curator, Hold.CAPTURED), credits_in(curator, Hold.HELD))),
+    ]
+    return Report(rows, broken)
+
+
+def credits_in(curator: Curator, hold: Hold) -> int:
+    """The credits of orders whose hold stands so."""
+    return sum(order.cost for order in curator.orders if order.hold == hold)
+
+
+def rounded(seconds: float | None) -> object:
+    """Whole seconds, or that there was no end."""
+    return round(seconds) if seconds is not None else "not settled"
+
+
+def main() -> int:
+    """Run by hand or by make chaos."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--artworks", type=int, default=300)
+    parser.add_argument("--kills", type=int, default=90)
+    parser.add_argument("--seconds", type=float, default=600, help="a ceiling for what has not been reached by then")
+    parser.add_argument("--seed", default="")
+    parser.add_argument("--data", type=Path)
+    asked = parser.parse_args()
+    wish = Wish(asked.seed or secrets.token_hex(4), asked.artworks, asked.kills, asked.seconds)
+    with tempfile.TemporaryDirectory(prefix="kawaii-artworks-") as folder:
+        report = asyncio.run(brew(asked.data or Path(folder), wish))
+    sys.stdout.write(f"{report}\n")
+    return int(any(report.broken.values()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

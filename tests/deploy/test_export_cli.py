@@ -1,0 +1,108 @@
+"""Records leave one town and come into another, and what they lack is copied afterwards."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc import aio
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.share.v1 import share_pb2 as sharepb
+from kawaii.share.v1 import share_pb2_grpc as sharerpc
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.town import Resident
+from tests.deploy.towns import Place, opened
+from tests.storage.samples import ok, open_remote, picture
+
+Generation = generationpb.Generation
+OLD, NEWER = "gen_old", "gen_newer"
+CREATED = Timestamp(seconds=1_700_000_000)
+
+
+def record(task: str, *outputs: Generation.Output, state: Any = Generation.STATE_SUCCEEDED) -> Generation:
+    return Generation(
+        name=f"generations/{task}",
+        state=state,
+        model="gpt4o-image",
+        prompt=f'of "{task}"\n]}}\n猫',
+        aspect_ratio="1:1",
+        outputs=outputs,
+        create_time=CREATED,
+        complete_time=CREATED,
+    )
+
+
+async def fill(place: Place, *records: Generation, uri: str) -> storagepb.Object:
+    """One generation's picture stored, the records told, and one share."""
+    settings = place.settings
+    async with aio.insecure_channel(settings.address(Resident.STORAGE)) as channel:
+        order = storagepb.ImportObjectRequest(source_uri=uri, generation_id=OLD, index=0)
+        stored = await storagerpc.StorageServiceStub(channel).ImportObject(order)
+    records[0].outputs[0].object = stored.name
+    async with aio.insecure_channel(settings.address(Resident.GENERATION)) as channel:
+        for each in records:
+            stub = adminrpc.GenerationAdminServiceStub(channel)
+            assert (await stub.RestoreGeneration(adminpb.RestoreGenerationRequest(generation=each))).created
+    async with aio.insecure_channel(settings.address(Resident.SHARE)) as channel:
+        share = sharepb.Share(generated_uri=uri, prompt="a share")
+        await sharerpc.ShareServiceStub(channel).CreateShare(sharepb.CreateShareRequest(share=share))
+    return stored
+
+
+def by_kind(file: Path, kind: str) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = json.loads(file.read_bytes())["records"]
+    return [each for each in records if each["kind"] == kind]
+
+
+async def test_a_town_moves_as_one_file_and_a_folder(tmp_path: Path) -> None:
+    file, again, folder = tmp_path / "records.json", tmp_path / "again.json", tmp_path / "bytes"
+    async with open_remote() as remote:
+        uri, late = remote.put("/a.png", ok(picture())), remote.put("/b.png", ok(picture(seed="late")))
+        lacking = record(NEWER, Generation.Output(index=0, source_uri=late), state=Generation.STATE_RESULT_LOST)
+        known = record(OLD, Generation.Output(index=0, source_uri=uri))
+        allowed = {"OUTBOUND_ALLOW_PRIVATE": remote.authority}
+        async with opened(tmp_path / "here", **allowed) as here:
+            stored = await fill(here, known, lacking, uri=uri)
+            left = await here.kawaii("export", str(file), "--bytes", str(folder))
+        async with opened(tmp_path / "there", ("generation", "storage", "share"), **allowed) as there:
+            came = await there.kawaii("import", str(file), "--bytes", str(folder), "-o", "json")
+            repeated = await there.kawaii("import", str(file), "--bytes", str(folder), "-o", "json")
+            counted = await there.kawaii("storage", "backfill", "--dry-run")
+            filled = await there.kawaii("storage", "backfill", "--per-minute", "6000")
+            proved = await there.kawaii("storage", "verify", "--hash")
+            back = await there.kawaii("export", str(again))
+
+    assert (left.code, left.err) == (0, "")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert (folder / stored.name.removeprefix("objects/")).read_bytes() == picture()
+    assert [each["prompt"] for each in by_kind(file, "share")] == ["a share"]
+    assert json.loads(came.out) == {
+        "objects": {"created": 1, "known": 0},
+        "generations": {"created": 2, "known": 0},
+        "refused": [],
+    }
+    assert json.loads(repeated.out)["generations"] == {"created": 0, "known": 2}
+    assert counted.out == "1 generations lack a copy.\n"
+    assert (filled.code, filled.out) == (0, "1 generations have all their copies now, 0 still lack some.\n")
+    assert (proved.code, back.code) == (0, 0)
+    told = {each["name"]: each for each in by_kind(again, "generation")}
+    assert {each["state"] for each in told.values()} == {"STATE_SUCCEEDED"}
+    assert told[f"generations/{NEWER}"]["outputs"][0]["object"] == f"objects/generated/{NEWER}/0.png"
+    before = next(each for each in by_kind(file, "generation") if each["name"] == known.name)
+    assert {**told[known.name], "outputs": 0} == {**before, "outputs": 0}
+
+
+async def test_a_torn_or_foreign_file_is_refused(tmp_path: Path) -> None:
+    torn, foreign = tmp_path / "torn.json", tmp_path / "foreign.json"
+    torn.write_text('{"version":1,"exportTime":"x","origin":"","records":[\n', encoding="utf-8")
+    foreign.write_text("{}", encoding="utf-8")
+    async with opened(tmp_path / "town", ("generation", "storage")) as place:
+        said = [await place.kawaii("import", str(path)) for path in (torn, foreign)]
+
+    assert [each.code for each in said] == [1, 1]
+    assert "is torn" in said[0].err
+    assert "was not written by" in said[1].err

@@ -1,0 +1,95 @@
+"""`kawaii storage` as an operator types it, against a storage service of its own process."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from grpc import aio
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from services.chassis.town import Resident
+from tests.deploy.towns import Place, opened
+from tests.storage.processes import parts
+from tests.storage.samples import picture
+
+LONG_AGO = 1_700_000_000
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with opened(tmp_path / "data", ("storage",)) as place:
+        yield place
+
+
+async def kept(place: Place, seed: str) -> storagepb.Object:
+    async with aio.insecure_channel(place.settings.address(Resident.STORAGE)) as channel:
+        return await storagerpc.StorageServiceStub(channel).UploadObject(parts(picture(seed=seed)))
+
+
+def on_disk(place: Place, name: str) -> Path:
+    return place.folder / "objects" / name.removeprefix("objects/")
+
+
+async def test_verify_names_what_is_wrong_and_exits_1(place: Place) -> None:
+    sound, spoilt = [await kept(place, seed) for seed in ("sound", "spoilt")]
+    before = await place.kawaii("storage", "verify", "--hash")
+    on_disk(place, spoilt.name).write_bytes(bytes(spoilt.size_bytes))
+    quick = await place.kawaii("storage", "verify")
+    deep = await place.kawaii("storage", "verify", "--hash", "-o", "json")
+
+    assert (before.code, before.out) == (0, "2 objects (3.9 KiB) looked at, 0 wrong.\n")
+    assert quick.code == 0
+    finding, totals = deep.json
+    assert deep.code == 1
+    assert finding == {"name": spoilt.name, "problem": "PROBLEM_HASH_DIFFERS", "sizeBytes": "2000"}
+    assert (totals["doneCount"], totals["problemCount"]) == (2, 1)
+    assert sound.name not in deep.out
+
+
+async def test_gc_names_first_and_removes_when_told(place: Place) -> None:
+    row = await kept(place, "sound")
+    stray = on_disk(place, "generated/stray.png")
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    stray.write_bytes(b"left")
+    os.utime(stray, (LONG_AGO, LONG_AGO))
+    looked = await place.kawaii("storage", "gc")
+    there = stray.exists()
+    swept = await place.kawaii("storage", "gc", "--delete")
+
+    assert (looked.code, there) == (0, True)
+    assert looked.out.splitlines() == [
+        "ROW_MISSING       4 B         generated/stray.png",
+        "1 could be removed with --delete.",
+    ]
+    assert (swept.code, stray.exists()) == (0, False)
+    assert swept.out.splitlines()[-1] == "1 objects (4 B) removed."
+    assert on_disk(place, row.name).exists()
+
+
+async def test_sign_prints_a_url_that_permits_just_this_variant(place: Place) -> None:
+    row = await kept(place, "sound")
+    key = row.name.removeprefix("objects/")
+    said = await place.kawaii("storage", "sign", key, "-w", "3", "-h", "2", "-q", "90", "-f", "png")
+    query = {name: value for name, [value] in parse_qs(urlsplit(said.out.strip()).query).items()}
+    wish = {"object": row.name, "width": 3, "height": 2, "quality": 90, "format": "png"}
+    async with aio.insecure_channel(place.settings.address(Resident.STORAGE)) as channel:
+        stub = storagerpc.StorageServiceStub(channel)
+        made = await stub.CreateVariant(storagepb.CreateVariantRequest(**wish, signature=query["s"]))
+        with pytest.raises(aio.AioRpcError):
+            await stub.CreateVariant(storagepb.CreateVariantRequest(**wish | {"width": 4}, signature=query["s"]))
+
+    assert said.out.startswith("http://localhost:8080/api/img?u=uploads%2F")
+    assert query == {"u": key, "w": "3", "h": "2", "q": "90", "fm": "png", "s": query["s"]}
+    assert made.name == f"objects/variants/{key}/3x2q90.png"
+
+
+async def test_what_is_refused_says_what_to_do(place: Place) -> None:
+    move = await place.kawaii("storage", "migrate", "--to", "s3")
+    unknown = await place.kawaii("storage", "sign", "uploads/none.png", "-w", "3")
+
+    assert (move.code, unknown.code) == (1, 1)
+    assert "Set STORAGE_MODE to the place to move to" in move.err
+    assert "There is no such object." in unknown.err
