@@ -1,8 +1,8 @@
 """Writes all records of the town as one JSON document, a line each, so that it can be read and written piece by piece.
 
 The first line opens it, the last one, `]}`, closes it: a document without that was torn. Each line between is a JSON
-object with a `kind` (model, generation, object, share) and the fields of that message of the protos, by their JSON
-names. Bytes are not in it, and neither are variants, which can be made again.
+object with a `kind` (town first, then model, generation, object, share) and the fields of that message of the protos,
+by their JSON names. Bytes are not in it, and neither are variants, which can be made again.
 """
 
 from collections.abc import AsyncIterator
@@ -30,9 +30,9 @@ async def document(clients: Clients, origin: str) -> AsyncIterator[bytes]:
     """
     models = (await clients.generation.ListModels(generationpb.ListModelsRequest())).models
     moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    head = orjson.dumps({"version": VERSION, "exportTime": moment, "origin": origin, "records": []})
-    lines = [line("model", model) for model in models]
-    yield head.removesuffix(b"]}") + b"\n" + b",\n".join(lines)
+    head = orjson.dumps({"version": VERSION, "exportTime": moment, "records": []}).removesuffix(b"]}")
+    town = orjson.dumps({"kind": "town", "origin": origin})
+    yield head + b"\n" + b",\n".join([town, *(line("model", model) for model in models)])
     async for page in pages(clients):
         yield b"".join(b",\n" + each for each in page)
     yield b"\n]}\n"

@@ -119,8 +119,8 @@ class Admirer:
         return answer if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR else None
 
 
-def acts(seed: str, person: str, artworks: Sequence[str], count: int) -> Iterator[Act]:
-    """What a person does, always the same for a seed."""
+def acts(seed: str, person: str, artworks: Sequence[str]) -> Iterator[Act]:
+    """What a person does, one after the other and without end; always the same for a seed."""
     dice, words = random.Random(f"{seed}/{person}"), tuple(WORDS)
-    for _ in range(count):
+    while True:
         yield Act(person, dice.choice(artworks), dice.choice(words), dice.random() < 0.5)

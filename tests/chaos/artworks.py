@@ -29,7 +29,7 @@ from tests.chaos.patrons import Patrons, commission_of
 from tests.chaos.points import BESIDE, POINTS
 from tests.chaos.resident import OFFSETS
 from tests.chaos.storm import DRAIN_SECONDS, LOOK_SECONDS, background, drain
-from tests.chaos.town import ChaosTown, running
+from tests.chaos.town import ChaosTown, dice_of, running
 from tests.chaos.verdict import Report
 from tests.chaos.weather import Storm
 from tests.chaos.witness import Witness
@@ -38,6 +38,8 @@ from tests.e2e.community.callers import SECRET
 AT_ONCE = 24
 WAVE = 12  # artworks ordered at a time while there are not enough kills
 INITIAL = 100_000
+HASTE_SECONDS = 2.0
+TOUR_SECONDS = (0.5, 2.0)  # between two kills of the tour
 SETTINGS = {
     "AUTH_DEV_MODE": "0",
     "AUTH_HS256_SECRET": SECRET,
@@ -71,15 +73,15 @@ async def brew(data: Path, wish: Wish) -> Report:
         stack.push_async_callback(patrons.http.aclose)
         background(stack, follower.run())
         accepted = patrons.accounts.accepted
+        background(stack, hasten(town))
         storm = Storm(town, wish.kills, lambda: (len(accepted) + 1) / wish.artworks, ALL_POINTS)
         await storm.begin()
         await rage(town, storm, patrons, wish)
         before = {name: resident.deaths for name, resident in town.residents.items()}
         await storm.end()
         raged = time.monotonic() - began
-        settled = await drain(town)
-        ended = await concluded(town)
-        times = {"storm, s": raged, "generation's drain, s": settled, "the community's drain, s": ended}
+        ended, settled = await concluded(town), await drain(town)
+        times = {"storm, s": raged, "the community's drain, s": ended, "generation's drain, s": settled}
         return await judged(town, patrons, {name: rounded(seconds) for name, seconds in times.items()}, before)
 
 
@@ -87,13 +89,21 @@ async def rage(town: ChaosTown, storm: Storm, patrons: Patrons, wish: Wish) -> N
     """Take orders under faults until the wish is fulfilled."""
     end = time.monotonic() + wish.seconds
     async with AsyncExitStack() as stack:
-        for weather in (storm.kill(), storm.freeze(), storm.cut()):
+        for weather in (storm.kill(), storm.freeze(), storm.cut(), tour(town)):
             background(stack, weather)
         numbers = range(wish.artworks)
         await place(patrons, wish.seed, numbers)
         while not wish.fulfilled(town) and time.monotonic() < end:
             numbers = range(numbers.stop, numbers.stop + WAVE)
             await place(patrons, wish.seed, numbers)
+
+
+async def tour(town: ChaosTown) -> None:
+    """Kill each service once, so that a short storm leaves none out."""
+    dice = dice_of(town.seed, "tour")
+    for name in dice.sample(STRUCK, len(STRUCK)):
+        await asyncio.sleep(dice.uniform(*TOUR_SECONDS))
+        town.residents[name].kill()
 
 
 async def place(patrons: Patrons, seed: str, numbers: range) -> None:
@@ -108,15 +118,18 @@ async def concluded(town: ChaosTown, seconds: float = DRAIN_SECONDS) -> float | 
         (orders,) = await rows_of(town, "community", artwork_order)
         if all(order.state in ENDED for order in orders):
             return time.monotonic() - began
-        await hasten(town)
         await asyncio.sleep(LOOK_SECONDS)
     return None
 
 
 async def hasten(town: ChaosTown) -> None:
-    """Let the pauses between looks at silent orders be over: they are minutes, and nothing is promised by them."""
-    async with open_database(town.settings, "community") as database, database.write() as connection:
-        await connection.execute(update(artwork_order).where(artwork_order.c.state.not_in(ENDED)).values(due_ms=0))
+    """Cut the pauses between looks at silent orders short: they last minutes, and nothing is promised by them."""
+    due = update(artwork_order).where(artwork_order.c.state.not_in(ENDED)).values(due_ms=0)
+    async with open_database(town.settings, "community") as database:
+        while True:
+            await asyncio.sleep(HASTE_SECONDS)
+            async with database.write() as connection:
+                await connection.execute(due)
 
 
 async def judged(town: ChaosTown, patrons: Patrons, times: dict[str, object], deaths: dict[str, int]) -> Report:

@@ -121,7 +121,7 @@ class Curator:
         for row in self.balances:
             written = sum(line.amount for line in self.entries if line.user_id == row.user_id)
             if (row.credits, row.held) != (self.initial - paid[row.user_id], 0) or row.credits != written:
-                yield f"{row.user_id}: {row.credits} and {row.held} held, captured {paid[row.user_id]}, ledger {written}"
+                yield f"{row.user_id} has {row.credits}, {row.held} held, captured {paid[row.user_id]}, wrote {written}"
 
 
 def prompt_of(order: Row[Any]) -> str:

@@ -30,6 +30,11 @@ class Follower:
         """How many generations have not ended."""
         return len(self._open)
 
+    @property
+    def ended(self) -> int:
+        """How many have."""
+        return len(self._by_prompt) - len(self._open)
+
     def latest(self, prompt: str) -> generationpb.Generation | None:
         """The generation of a prompt, as far as we have heard of it."""
         return self._by_prompt.get(prompt)

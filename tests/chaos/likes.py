@@ -59,6 +59,7 @@ class Storm:
     wish: Wish
     history: History = field(default_factory=History)
     killed: Counter[str] = field(default_factory=Counter)
+    begun: int = 0
 
     async def rage(self, artworks: list[str]) -> None:
         """React to artworks, and strike between two acts whenever it is time."""
@@ -70,9 +71,12 @@ class Storm:
             await strikes
 
     async def live(self, http: httpx.AsyncClient, person: str, artworks: list[str]) -> None:
-        """Everything one person does."""
+        """Act until all that is to be done is begun."""
         admirer = Admirer(http, person, self.history)
-        for act in acts(self.wish.seed, person, artworks, self.wish.operations // self.wish.clients):
+        for act in acts(self.wish.seed, person, artworks):
+            if self.begun == self.wish.operations:
+                return
+            self.begun += 1
             await admirer.act(act)
 
     async def strike(self) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 
 from tests.chaos.follower import Follower
-from tests.chaos.orders import AGAIN, AGAIN_SECONDS, CALLBACKS, DAYS, MOST_UNDER_WAY, PATIENCE_SECONDS, drawn
+from tests.chaos.orders import AGAIN, AGAIN_SECONDS, CALLBACKS, DAYS, PATIENCE_SECONDS, drawn
 from tests.chaos.town import ChaosTown
 from tests.e2e.community.callers import token
 
 PATRONS = 10
+MOST_UNDER_WAY = 24  # patrons wait while more have not ended, so that orders and kills keep pace
 TOKEN_SECONDS = 7200  # above the longest storm
 MODELS = ("flux-kontext-pro", "flux-kontext-max")
 # What is left out: one day that only an errand brings to an end, one that Flux does not have, and a refusal, which
@@ -58,11 +59,18 @@ class Patrons:
     async def place(self, commission: Commission) -> None:
         """Order until somebody says yes or no."""
         async with self._room:
-            while self._follower.under_way > MOST_UNDER_WAY:  # noqa: ASYNC110 - it is another's count, not an event
+            while self._under_way() > MOST_UNDER_WAY:  # noqa: ASYNC110 - it is another's count, not an event
                 await asyncio.sleep(AGAIN_SECONDS)
             self.accounts.wanted[commission.prompt] = commission
-            while not self._settled(commission, await self._ask(commission)):
+            while True:
+                answer = await self._ask(commission)
+                if self._settled(commission, answer):
+                    return
                 await asyncio.sleep(AGAIN_SECONDS)
+
+    def _under_way(self) -> int:
+        """Artworks that may still be on their way, whether generation was asked for them or not."""
+        return len(self.accounts.accepted) - self._follower.ended
 
     async def _ask(self, commission: Commission) -> httpx.Response | None:
         headers = signed(commission.person) | {"Idempotency-Key": commission.key}

@@ -1,7 +1,7 @@
 """`kawaii storage` as an operator types it, against a storage service of its own process."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +12,8 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.town import Resident
 from tests.deploy.towns import Place, opened
+from tests.engines import EngineMissingError
+from tests.s3_engine import S3Server, s3
 from tests.storage.processes import parts
 from tests.storage.samples import picture
 
@@ -22,6 +24,15 @@ LONG_AGO = 1_700_000_000
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     async with opened(tmp_path / "data", ("storage",)) as place:
         yield place
+
+
+@pytest.fixture
+def bucket() -> Iterator[S3Server]:
+    try:
+        with s3() as server:
+            yield server
+    except EngineMissingError as missing:
+        pytest.skip(str(missing))
 
 
 async def kept(place: Place, seed: str) -> storagepb.Object:
@@ -81,7 +92,7 @@ async def test_sign_prints_a_url_that_permits_just_this_variant(place: Place) ->
         with pytest.raises(aio.AioRpcError):
             await stub.CreateVariant(storagepb.CreateVariantRequest(**wish | {"width": 4}, signature=query["s"]))
 
-    assert said.out.startswith("http://localhost:8080/api/img?u=uploads%2F")
+    assert said.out.startswith("http://localhost:8080/api/img?u=generated%2F")
     assert query == {"u": key, "w": "3", "h": "2", "q": "90", "fm": "png", "s": query["s"]}
     assert made.name == f"objects/variants/{key}/3x2q90.png"
 
@@ -93,3 +104,32 @@ async def test_what_is_refused_says_what_to_do(place: Place) -> None:
     assert (move.code, unknown.code) == (1, 1)
     assert "Set STORAGE_MODE to the place to move to" in move.err
     assert "There is no such object." in unknown.err
+
+
+async def test_a_move_is_counted_then_done_and_then_the_old_place_is_cleared(tmp_path: Path, bucket: S3Server) -> None:
+    moving = {
+        "STORAGE_MODE": "s3",
+        "STORAGE_SECOND_MODE": "local",
+        "STORAGE_S3_ENDPOINT": bucket.endpoint,
+        "STORAGE_S3_BUCKET": bucket.create_bucket(),
+        "STORAGE_S3_ACCESS_KEY_ID": bucket.access_key,
+        "STORAGE_S3_SECRET_ACCESS_KEY": bucket.secret_key,
+    }
+    folder, migrate = tmp_path / "data", ("storage", "migrate", "--to", "s3")
+    async with opened(folder, ("storage",)) as place:
+        path = on_disk(place, (await kept(place, "moved")).name)
+    async with opened(folder, ("storage",), **moving) as place:
+        counted = await place.kawaii(*migrate, "--dry-run")
+        unasked = await place.kawaii(*migrate)
+        copied = await place.kawaii(*migrate, "--yes")
+        there = path.exists()
+        cleared = await place.kawaii(*migrate, "--delete-source", "--yes", "-o", "json")
+        proved = await place.kawaii("storage", "verify", "--hash")
+
+    plan = "1 objects (2.0 KiB) are to be copied; 1 objects (2.0 KiB) lie in the old place."
+    assert (counted.code, counted.out.splitlines()) == (0, [plan])
+    assert unasked.code == 1
+    assert (copied.code, copied.out.splitlines()) == (0, [plan, "1 objects (2.0 KiB) copied, 0 left with problems."])
+    assert there
+    assert (cleared.code, cleared.json[0]["changedCount"], path.exists()) == (0, 1, False)
+    assert (proved.code, proved.out) == (0, "1 objects (2.0 KiB) looked at, 0 wrong.\n")

@@ -36,6 +36,6 @@ def test_the_readme_s_lines_run_in_order(town: Town, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     for service in ("generation.v1.GenerationService", "storage.v1.StorageService", "share.v1.ShareService"):
         assert f"kawaii.{service}" in done.stdout
-    assert done.stdout.count("SERVING") == 3
+    assert done.stdout.count("SERVING") == 4
     assert "STATE_SUCCEEDED" in done.stdout
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from services.chassis.errors import NotFound
 from services.community.core import checks, pages
 from services.community.model import Card, Listing, Page, Reacted, Shelf
-from services.community.model.hotness import Category, decay
+from services.community.model.hotness import DAY_MS, Category, decay
 from services.community.ports import Clock, Lists, WorkStore
 
+SHORT_MS = DAY_MS  # what is published in so long is quickly sorted
 RANKS = 1000  # places that are counted; beyond them nobody looks
 
 
@@ -45,6 +46,8 @@ class Feed:
         """What has the highest score, of a window and a category. Raises InvalidArgument."""
         since = self._clock() - window_ms if window_ms else 0
         binding = Listing(Shelf.HOT, since_ms=window_ms, least_score=category)
+        if 0 < window_ms <= SHORT_MS and category is Category.ALL:
+            return await self._page(Listing(Shelf.FRESH, since_ms=since), ask, binding)
         return await self._page(Listing(Shelf.HOT, since_ms=since, least_score=float(category)), ask, binding)
 
     async def of_user(self, ask: Ask, user_id: str) -> Page:

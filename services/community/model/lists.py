@@ -16,6 +16,8 @@ class Shelf(StrEnum):
     """Published, by time of publication."""
     HOT = "hot"
     """Published, by score."""
+    FRESH = "fresh"
+    """Published a short time ago, by score."""
     OWNER = "owner"
     """All of one person's, by id, which is by time."""
     AUTHOR = "author"
@@ -28,7 +30,7 @@ class Shelf(StrEnum):
 
 @dataclass(frozen=True)
 class Listing:
-    """A list: its shelf, whose it is, and for HOT from which time and score on."""
+    """A list: its shelf, whose it is, and for HOT from which time and score on; FRESH has a time only."""
 
     shelf: Shelf
     user_id: str = ""

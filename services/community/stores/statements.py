@@ -79,6 +79,8 @@ def _conditions(listing: Listing) -> list[ColumnElement[bool]]:
             return [LISTED]
         case Shelf.HOT:
             return [LISTED, *_hot(listing)]
+        case Shelf.FRESH:
+            return [LISTED, artwork.c.publish_ms >= listing.since_ms]
         case Shelf.AUTHOR:
             return [artwork.c.user_id == listing.user_id, LISTED]
         case _:
@@ -93,6 +95,8 @@ def _hot(listing: Listing) -> list[ColumnElement[bool]]:
 VALUES: dict[Shelf, ColumnElement[Any]] = {
     Shelf.NEWEST: artwork.c.publish_ms,
     Shelf.HOT: artwork.c.hot_score,
+    # A sum that no index serves: by score, a time in which nobody liked anything would be sought through all artworks.
+    Shelf.FRESH: artwork.c.hot_score + 0.0,
     Shelf.OWNER: artwork.c.create_ms,
     Shelf.AUTHOR: artwork.c.create_ms,
 }

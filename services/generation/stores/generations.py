@@ -151,10 +151,8 @@ async def restore(connection: AsyncConnection, old: Generation) -> bool:
 
 async def mend(connection: AsyncConnection, held: Generation, outputs: Sequence[Output]) -> Generation:
     """SUCCEEDED with pictures that are stored after all. Raises FenceLost."""
-    kept = {"complete_ms": held.complete_ms, "progress": 100}
-    return await change(
-        connection, held, State.SUCCEEDED, Change(outputs=tuple(outputs)), **rows.failure_columns(NO_FAILURE), **kept
-    )
+    late = Change(outputs=tuple(outputs), progress=100)
+    return await change(connection, held, State.SUCCEEDED, late, **rows.failure_columns(NO_FAILURE))
 
 
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:

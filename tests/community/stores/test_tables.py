@@ -19,6 +19,7 @@ on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # it
 INDEXES = {
     Shelf.NEWEST: "artwork_by_publish_ms",
     Shelf.HOT: "artwork_by_hot_score",
+    Shelf.FRESH: "artwork_by_publish_ms",
     Shelf.OWNER: "artwork_by_owner",
     Shelf.AUTHOR: "artwork_by_author",
     Shelf.FAVORITES: "artwork_favorite_by_time",

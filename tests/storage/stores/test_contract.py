@@ -146,3 +146,20 @@ async def test_artworks_without_a_thumbnail_are_found_newest_first(store: Object
     assert len(await store.without_thumb(0, 1)) == 1
     assert await store.without_thumb(third.create_ms + 1, 9) == ()
     assert second.key not in await store.without_thumb(0, 9)
+
+
+async def test_rows_are_walked_in_the_order_of_their_keys_bytes(store: ObjectStore) -> None:
+    keys = ("uploads/B.png", "uploads/_.png", "uploads/a.png", "uploads/a/b.png", "variants/a.png")
+    for key in reversed(keys):
+        await store.add(an_object(key))
+    first = await store.by_key("", "", 2)
+    rest = await store.by_key("", first[-1].key, 9)
+
+    assert tuple(row.key for row in (*first, *rest)) == tuple(sorted(keys))
+    assert [row.key for row in await store.by_key("uploads/a", "uploads/a.png", 9)] == ["uploads/a/b.png"]
+    assert await store.by_key("", keys[-1], 9) == ()
+    assert await store.totals() == (5, 15)
+
+
+async def test_an_empty_house_has_no_totals(store: ObjectStore) -> None:
+    assert await store.totals() == (0, 0)

@@ -103,7 +103,10 @@ class GenerationService(generationrpc.GenerationServiceServicer):
             return generationpb.DownloadLink(uri=request.uri, direct=True)
         return generationpb.DownloadLink(uri=f"https://direct.test/{request.generation}", expire_time=TIME)
 
-    async def ListGenerations(self, request: Any, context: Context) -> Any: ...
+    async def ListGenerations(
+        self, request: generationpb.ListGenerationsRequest, context: Context
+    ) -> generationpb.ListGenerationsResponse:
+        return generationpb.ListGenerationsResponse(generations=self.rows.values())
 
     async def RetryGeneration(self, request: Any, context: Context) -> Any: ...
 
@@ -129,4 +132,7 @@ class GenerationService(generationrpc.GenerationServiceServicer):
 
     def WatchEvents(self, request: Any, context: Context) -> Any: ...
 
-    async def ListModels(self, request: Any, context: Context) -> Any: ...
+    async def ListModels(
+        self, request: generationpb.ListModelsRequest, context: Context
+    ) -> generationpb.ListModelsResponse:
+        return generationpb.ListModelsResponse()
