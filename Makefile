@@ -44,11 +44,13 @@ check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
 	@$(BUF) format --diff --exit-code protos
 	@$(BUF) breaking $(FRESH_DESCRIPTORS) --against protos/released.binpb --config protos/buf.yaml
 
-chaos: $(VENV)/.dev ## Strike a town for twenty minutes: storm, every failpoint, bad webhooks (CHAOS_SEED replays).
+chaos: $(VENV)/.dev ## Strike towns for half an hour: storms, every failpoint, bad webhooks, likes (CHAOS_SEED replays).
 	@$(BIN)/python -m tests.chaos.storm --generations 2000 --kills 500 --hits 10 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.storm --postgres --generations 500 --kills 125 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.matrix $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.hammer $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.artworks $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.likes $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
 fuzz: $(VENV)/.dev ## Throw 5,000 cases at a town, made from the OpenAPI description (FUZZ_SEED replays).
 	@$(BIN)/python -m tests.e2e.contract.fuzz --cases 5000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))

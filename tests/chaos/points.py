@@ -41,7 +41,7 @@ POINTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 SERVICE_OF: Mapping[str, str] = {point: service for service, points in POINTS.items() for point in points}
-# Beside the way of a generation: no town of this suite holds or passes them.
+# Beside the way of a generation: only the storm over the community has a process that passes them.
 BESIDE: Mapping[str, Mapping[str, str]] = {
     "community": {
         "order.opened": "the artwork and its hold are committed, generation was not asked",

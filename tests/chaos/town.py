@@ -52,7 +52,7 @@ SETTINGS = {
 
 @dataclass
 class ChaosTown:
-    """Six kinds of processes, the toxic proxy before the provider, and what befell them."""
+    """Its processes, the toxic proxy before the provider, and what befell them."""
 
     base: int
     data: Path

@@ -68,6 +68,19 @@ async def test_a_window_shows_what_was_published_in_it(house: House, window: int
     assert titles(await house.feed.hottest(Ask(""), window)) == shown
 
 
+@pytest.mark.usefixtures("five")
+@pytest.mark.parametrize("window", [3 * HOUR_MS, DAY_MS, 7 * DAY_MS])
+async def test_a_window_goes_on_page_by_page(house: House, window: int) -> None:
+    seen, token = "", ""
+    while True:
+        page = await house.feed.hottest(Ask("", 1, token), window)
+        seen, token = seen + titles(page), page.next_token
+        if not token:
+            break
+
+    assert seen == titles(await house.feed.hottest(Ask(""), window))
+
+
 async def test_a_category_shows_what_has_reached_its_score(house: House) -> None:
     for title, likes in (("a", 51), ("b", 21), ("c", 19)):
         await liked(house, title, likes)

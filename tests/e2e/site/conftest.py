@@ -34,7 +34,7 @@ def site() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop would keep later asyncio tests from having theirs
 def browser() -> Iterator[Browser]:
     """Chromium, without a window."""
     if not CHROMIUM:
