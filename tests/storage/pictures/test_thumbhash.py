@@ -1,4 +1,4 @@
-"""The hash is the published one, bit for bit (checked against another implementation (thumbhash-python) on 2026-11-24)."""
+"""The hash is the published one, bit for bit (checked against thumbhash-python on 2026-11-24)."""
 
 import pytest
 
