@@ -15,6 +15,7 @@ from services.chassis.errors import (
     OutOfRange,
     PermissionDenied,
     ResourceExhausted,
+    Unavailable,
 )
 from services.chassis.files import PublicFiles
 from services.chassis.names import name, parse_id, parse_key
@@ -81,6 +82,17 @@ class RemoteGenerations:
             return Told(generation_id, OrderState.FAILED, reason=GONE[0], message=GONE[1])
         except KawaiiError:
             return Unclear()
+
+    async def forget(self, generation_id: str) -> None:
+        """See ports."""
+        unwanted = generationpb.ForgetGenerationRequest(name=name("generations", generation_id))
+        try:
+            with translated():
+                await self._generation.ForgetGeneration(unwanted)
+        except NotFound:
+            return
+        except FailedPrecondition as early:
+            raise Unavailable(early.message) from early
 
     async def events(self, after: int) -> AsyncIterator[Told]:
         """See ports. Events that were pruned are missed for good: what waits for them is asked about, one by one."""

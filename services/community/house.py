@@ -53,7 +53,7 @@ class House:
         self.credits = Credits(stores.credits, enabled=settings.credits_enabled, clock=clock)
         self.follower = Follower(stores.orders, generations)
         self.thermostat = Thermostat(stores.works, stores.lists, clock)
-        self.sweeper = Sweeper(stores.bin, objects)
+        self.sweeper = Sweeper(stores.bin, objects, generations)
         self.office = Office(stores.reactions, stores.people, stores.lists)
 
     def mounts(self) -> Sequence[Mount]:

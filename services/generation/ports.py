@@ -135,6 +135,9 @@ class GenerationStore(Protocol):
     async def mend(self, generation: Generation, outputs: Sequence[Output]) -> Generation:
         """SUCCEEDED, from that or from RESULT_LOST, with pictures whose copies were made late. Raises FenceLost."""
 
+    async def forget(self, generation_id: str) -> bool:
+        """Remove prompt and input pictures from a generation that has ended; False when it has not."""
+
     async def story(self, generation: Generation) -> Story:
         """Everything that happened to a generation, each part oldest first."""
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+from google.protobuf.empty_pb2 import Empty
 from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
@@ -53,6 +54,10 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     ) -> generationpb.Generation:
         generation = await self._generations.cancel(wire.identifier(request.name))
         return wire.to_pb(generation, self._files)
+
+    async def ForgetGeneration(self, request: generationpb.ForgetGenerationRequest, context: Context) -> Empty:
+        await self._generations.forget(wire.identifier(request.name))
+        return Empty()
 
     async def RetryGeneration(
         self, request: generationpb.RetryGenerationRequest, context: Context

@@ -8,7 +8,6 @@ import asyncio
 import random
 import secrets
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,27 +16,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import httpx
-import orjson
 from PIL import Image
-from sqlalchemy import func, select
 
-from services.chassis.database import open_database
-from services.chassis.settings import TownSettings
-from services.community.stores.tables import artwork, artwork_favorite, artwork_like
 from tests.chaos.admirers import PATIENCE_SECONDS, Admirer, History, Outcome, acts
+from tests.chaos.tally import COUNTS, drifted, miscounted
 from tests.chaos.verdict import Report
 from tests.e2e.community.callers import SECRET, Caller, caller
-from tests.e2e.town import ROOT, Town, running
+from tests.e2e.town import Town, running
 
 VICTIMS = {"valkey": "valkey-server", "gateway": "gateway"}  # and how their command lines are known
 SETTINGS = {"AUTH_HS256_SECRET": SECRET, "COMMUNITY_REACTIONS_PER_HOUR": "0"}  # nobody reacts so often in an hour
-COUNTS = {"like": ("like_count", artwork_like), "favorite": ("favorite_count", artwork_favorite)}
-SHOWN = {"like": "like_count", "favorite": "fav_count"}  # in an answer
-PAGE = 100
-Counts = Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True)
@@ -130,55 +120,6 @@ def hung(painter: Caller, count: int) -> Iterator[str]:
         identifier = painter.ok("POST", "/api/artworks/upload", files=files, data=fields)["id"]
         painter.ok("POST", f"/api/artworks/{identifier}/publish")
         yield identifier
-
-
-async def miscounted(town: Town, artworks: list[str], history: History) -> list[str]:
-    """Every count that is another than the model's: in the columns, of the rows, and in answers."""
-    kept, answered = await stored(town), shown(town, artworks)
-    wrong = []
-    for word in COUNTS:
-        model = history.counted(word)
-        for source, counts in {**kept, **answered}.items():
-            wrong += [
-                f"{identifier}: {source} say {counts[word].get(identifier, 0)} of {word}, the model {model[identifier]}"
-                for identifier in artworks
-                if counts[word].get(identifier, 0) != model[identifier]
-            ]
-    return wrong
-
-
-async def stored(town: Town) -> dict[str, Counts]:
-    """What the database holds."""
-    settings = TownSettings(data_dir=town.data, database_url="", _env_file=None)
-    columns: dict[str, dict[str, int]] = {}
-    rows: dict[str, dict[str, int]] = {}
-    async with open_database(settings, "community") as database, database.read() as connection:
-        for word, (column, relation) in COUNTS.items():
-            columns[word] = dict(iter(await connection.execute(select(artwork.c.id, artwork.c[column]))))
-            counted = select(relation.c.artwork_id, func.count()).group_by(relation.c.artwork_id)
-            rows[word] = dict(iter(await connection.execute(counted)))
-    return {"the columns": columns, "the rows": rows}
-
-
-def shown(town: Town, artworks: list[str]) -> dict[str, Counts]:
-    """What a stranger is told by the feed, and by the state of all at once."""
-    with caller(town) as stranger:
-        cards = {card["id"]: card for card in stranger.ok("GET", "/api/feed", params={"limit": PAGE})}
-        states = stranger.ok("POST", "/api/artworks/batch/state", json={"artworkIds": artworks})
-    told: dict[str, Mapping[str, Mapping[str, Any]]] = {"the feed's cards": cards, "the states": states}
-    return {
-        source: {word: {key: each[name] for key, each in found.items()} for word, name in SHOWN.items()}
-        for source, found in told.items()
-    }
-
-
-def drifted(town: Town) -> list[str]:
-    """What `kawaii counters reconcile` finds, as an operator runs it."""
-    command = [sys.executable, "-m", "deploy.cli", "counters", "reconcile", "--dry-run", "-o", "json"]
-    environment = {"INTERNAL_PORT_BASE": str(town.base), "PATH": ""}
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-    answer = orjson.loads(done.stdout)
-    return [f"drift {answer['drift']}: {answer['artworks']}"] if answer["drift"] != "0" else []
 
 
 def table(storm: Storm, seconds: float) -> list[tuple[str, object]]:

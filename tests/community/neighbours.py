@@ -31,6 +31,7 @@ class Studio:
         self.requests: dict[str, Request] = {}
         self.generations: dict[str, Told] = {}
         self.outbox: list[Told] = []
+        self.forgotten: list[str] = []
         self.away = False
         self._named: dict[str, str] = {}
         self._numbers = count(1)
@@ -50,6 +51,11 @@ class Studio:
 
     async def look(self, generation_id: str) -> Told | Unclear:
         return Unclear() if self.away else self.generations[generation_id]
+
+    async def forget(self, generation_id: str) -> None:
+        if self.away or self.generations[generation_id].state is OrderState.RUNNING:
+            raise Unavailable("The studio is busy.")
+        self.forgotten.append(generation_id)
 
     async def events(self, after: int) -> AsyncIterator[Told]:
         while True:

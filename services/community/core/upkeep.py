@@ -9,7 +9,17 @@ from services.chassis.errors import Unavailable
 from services.community import metrics
 from services.community.core import checks, pages
 from services.community.model import Drift, Report
-from services.community.ports import Bin, Clock, Lists, Objects, PeopleStore, ReactionStore, Rebuilder, WorkStore
+from services.community.ports import (
+    Bin,
+    Clock,
+    Generations,
+    Lists,
+    Objects,
+    PeopleStore,
+    ReactionStore,
+    Rebuilder,
+    WorkStore,
+)
 
 COOL_SECONDS = 5.0  # how late age may show in a score; a step of age is an hour at least
 COOL_BATCH = 200  # rows of one transaction, so that reactions do not wait long
@@ -41,10 +51,10 @@ class Thermostat:
 
 
 class Sweeper:
-    """Has bytes removed that nobody may see any more; what fails comes again."""
+    """Has bytes removed that nobody may see any more, and generations' words forgotten; what fails comes again."""
 
-    def __init__(self, bin_: Bin, objects: Objects) -> None:
-        self._bin, self._objects = bin_, objects
+    def __init__(self, bin_: Bin, objects: Objects, generations: Generations) -> None:
+        self._bin, self._objects, self._generations = bin_, objects, generations
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -57,7 +67,7 @@ class Sweeper:
         keys = await self._bin.claim(SWEEP_BATCH, SWEEP_LEASE_SECONDS)
         for key in keys:
             try:
-                await self._objects.delete(key)
+                await (self._objects.delete(key) if "/" in key else self._generations.forget(key))
             except Unavailable as error:
                 logger.warning("object_not_removed", cause=error.message)
                 continue

@@ -15,6 +15,13 @@ class Generations(Protocol):
     async def look(self, generation_id: str) -> Told | Unclear:
         """How a generation stands; FAILED when there is none of this id."""
 
+    async def forget(self, generation_id: str) -> None:
+        """Have prompt and input pictures removed; one that is not there is forgotten.
+
+        Raises:
+            Unavailable: generation is away, or still needs them.
+        """
+
     def events(self, after: int) -> AsyncIterator[Told]:
         """What becomes of generations, in order, from behind a sequence on, for ever; at least once.
 

@@ -31,19 +31,21 @@ OF_A_PERSON = (report, budget, account, entry, check_in)
 async def erase(connection: AsyncConnection, user_id: str, erasure_id: str, now_ms: int) -> Erasure:
     """Remove everything of a person and write the receipt; the person's row is locked first and goes last."""
     await connection.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
+    ordered = select(artwork_order.c.generation_id).where(artwork_order.c.user_id == user_id)
+    words = (await connection.execute(ordered.where(artwork_order.c.generation_id.is_not(None)))).scalars().all()
     await _forget_orders(connection, user_id)
     likes = await _take_back(connection, artwork_like, user_id, now_ms)
     favorites = await _take_back(connection, artwork_favorite, user_id, now_ms)
     artworks = (await connection.execute(delete(artwork).where(artwork.c.user_id == user_id))).rowcount
     owned = delete(owned_object).where(owned_object.c.user_id == user_id).returning(owned_object.c.object_key)
     keys = list((await connection.execute(owned)).scalars())
-    await blobs.discard(connection, keys, erasure_id)
+    await blobs.discard(connection, [*keys, *words], erasure_id)
     for table in OF_A_PERSON:
         await connection.execute(delete(table).where(table.c.user_id == user_id))
     await connection.execute(delete(person).where(person.c.id == user_id))
     counts = {"artwork_count": artworks, "like_count": likes, "favorite_count": favorites, "object_count": len(keys)}
     await connection.execute(insert(erasure).values(id=erasure_id, **counts, create_ms=now_ms))
-    return Erasure(erasure_id, **counts, remaining_count=len(keys), create_ms=now_ms)
+    return Erasure(erasure_id, **counts, remaining_count=len(keys) + len(words), create_ms=now_ms)
 
 
 async def _forget_orders(connection: AsyncConnection, user_id: str) -> None:

@@ -131,13 +131,15 @@ owned_object = Table(  # whose bytes they are; the first to say so
     Column("user_id", String, nullable=False, index=True),
 )
 
-discarded_object = Table(  # bytes that are to be removed, until they are
-    "discarded_object",
-    metadata,
-    Column("object_key", String, primary_key=True),
-    Column("erasure_id", String, nullable=False, index=True),
-    Column("due_ms", BigInteger, nullable=False, index=True),  # by the database's clock
-    Column("tries", Integer, nullable=False),
+discarded_object = (
+    Table(  # bytes to be removed, until they are; and generations, whose ids hold no slash, to be forgotten
+        "discarded_object",
+        metadata,
+        Column("object_key", String, primary_key=True),
+        Column("erasure_id", String, nullable=False, index=True),
+        Column("due_ms", BigInteger, nullable=False, index=True),  # by the database's clock
+        Column("tries", Integer, nullable=False),
+    )
 )
 
 erasure = Table(

@@ -110,6 +110,17 @@ class Generations:
             raise FailedPrecondition(f"The generation has ended as {generation.state} and cannot be canceled.")
         return generation
 
+    async def forget(self, identifier: str) -> None:
+        """Remove what a person wrote and gave; repeating it changes nothing.
+
+        Raises:
+            NotFound: no such generation.
+            FailedPrecondition: it has not ended (reason NOT_ENDED).
+        """
+        if not await self._store.forget((await self._store.get(identifier)).id):
+            sentence = "The generation is still under way. Cancel it, or come back when it has ended."
+            raise FailedPrecondition(sentence, "NOT_ENDED")
+
     async def retry(self, identifier: str, *, accept_double_billing: bool) -> Generation:
         """Order a generation that ended without pictures once more.
 
@@ -120,7 +131,7 @@ class Generations:
             Aborted: it changed meanwhile.
         """
         generation = await self._store.get(identifier)
-        if generation.state not in RETRYABLE:
+        if generation.state not in RETRYABLE or not generation.draft.prompt:  # without one it was forgotten
             raise FailedPrecondition(f"A generation in {generation.state} cannot be retried.", "NOT_RETRYABLE")
         if generation.state is State.UNKNOWN and not accept_double_billing:
             raise FailedPrecondition(

@@ -1,14 +1,18 @@
-"""Deletes what has served: old events and closed webhooks, a few at a time so that nobody waits for it."""
+"""Deletes what has served: old events and closed webhooks a few at a time, and what somebody wants forgotten."""
 
+from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Select, delete, func, select
+import orjson
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database, db_now, upsert
 from services.chassis.unbroken import unbroken
+from services.generation.model import FINAL
+from services.generation.stores import rows
 from services.generation.stores.outbox import STREAM
-from services.generation.stores.tables import inbox, outbox, pruned
+from services.generation.stores.tables import generation, inbox, outbox, pruned
 
 
 @unbroken
@@ -61,3 +65,15 @@ async def _note(connection: AsyncConnection, through: int) -> None:
 def milliseconds(seconds: float) -> int:
     """Seconds as the tables count them."""
     return int(seconds * 1000)
+
+
+async def forget(connection: AsyncConnection, generation_id: str) -> bool:
+    """Empty what a person gave; False while it is needed. The new fence stops whoever is just retrying."""
+    chosen = generation.c.id == generation_id
+    given = await connection.scalar(select(generation.c.draft).where(chosen, generation.c.state.in_(FINAL)))
+    if given is None:
+        return False
+    blank = orjson.dumps(asdict(replace(rows.draft_of(given), prompt="", image_uris=()))).decode()
+    emptied = update(generation).where(chosen, generation.c.state.in_(FINAL))
+    done = await connection.execute(emptied.values(draft=blank, fence=generation.c.fence + 1, update_ms=db_now()))
+    return bool(done.rowcount)

@@ -15,7 +15,7 @@ from services.generation.bell import Bell
 from services.generation.model import Attempt, Event, Generation, Output, State, Story
 from services.generation.ports import NOTHING, Change, Page
 from services.generation.quota import Charge
-from services.generation.stores import attempts, generations, inbox, outbox, quotas, tables, work
+from services.generation.stores import attempts, generations, inbox, outbox, quotas, retention, tables, work
 
 
 @unbroken
@@ -138,6 +138,11 @@ class SqlStore:
             await outbox.append(connection, mended)
         self._bell.ring(mended.id, "outbox")  # not counted: how long it took says nothing about the provider
         return mended
+
+    async def forget(self, generation_id: str) -> bool:
+        """See ports."""
+        async with self._database.write() as connection:
+            return await retention.forget(connection, generation_id)
 
     async def story(self, generation: Generation) -> Story:
         """See ports."""

@@ -78,12 +78,15 @@ async def test_an_erased_person_leaves_nothing_but_a_receipt(
     await ordered(house)
 
     receipt = await house.people.erase(ANN)
-    assert (await house.people.erasure(receipt.id)).remaining_count == receipt.object_count == 2
+    assert receipt.object_count == 2
+    assert (await house.people.erasure(receipt.id)).remaining_count == 4  # and the words of two orders
+    studio.end("gen_2", OrderState.FAILED)
     await house.sweeper.sweep()
 
     assert (receipt.artwork_count, receipt.like_count, receipt.favorite_count) == (2, 1, 1)
     assert (await house.people.erasure(receipt.id)).remaining_count == 0
     assert sorted(cupboard.deleted) == ["generated/gen_1/0.png", "uploads/1-a.png"]
+    assert sorted(studio.forgotten) == ["gen_1", "gen_2"]
     assert ANN not in await everything(stores)
     assert (await house.artworks.get("", other)).artwork.like_count == 0
     assert (await house.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB)).cards == ()
@@ -111,6 +114,16 @@ async def test_a_picture_that_comes_after_its_person_has_left_is_removed(
 
     assert cupboard.deleted == (["generated/gen_1/0.png"] if state is OrderState.SUCCEEDED else [])
     assert ANN not in await everything(stores)
+
+
+async def test_words_that_are_still_needed_are_forgotten_later(house: House, studio: Studio) -> None:
+    await ordered(house)
+
+    receipt = await house.people.erase(ANN)
+    await house.sweeper.sweep()
+
+    assert studio.forgotten == []
+    assert (await house.people.erasure(receipt.id)).remaining_count == 1
 
 
 async def test_a_person_who_comes_back_begins_anew(house: House, studio: Studio) -> None:

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 
+import grpc
 import httpx
 import pytest
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+from kawaii.generation.v1.generation_pb2 import ListGenerationsRequest
 
 from tests.e2e.community.callers import SECRET, Caller, caller
 from tests.e2e.town import Town, running, until
@@ -14,6 +17,13 @@ CARD = {"id", "title", "url", "thumb_url", "slug", "status", "created_at", "auth
 
 def ids(cards: list[dict[str, object]]) -> list[object]:
     return [card["id"] for card in cards]
+
+
+def every_prompt(site: Town) -> list[str]:
+    """The prompts that generation keeps."""
+    with grpc.insecure_channel(f"127.0.0.1:{site.base + 1}") as channel:
+        listed = generationrpc.GenerationServiceStub(channel).ListGenerations(ListGenerationsRequest(page_size=1000))
+    return [generation.prompt for generation in listed.generations]
 
 
 def test_the_feed_shows_published_artworks_newest_first_to_everybody(mei: Caller, stranger: Caller) -> None:
@@ -209,3 +219,4 @@ def test_reports_and_takeout_and_erasure(site: Town, mei: Caller, stranger: Call
     assert stranger.code("GET", f"/api/artworks/{artwork}") == (404, "NOT_FOUND")
     until(lambda: httpx.get(url).status_code == 404 or None)
     assert stranger.ok("GET", f"/api/artworks/{shown}/state")["like_count"] == 0
+    assert "an owl that will be gone" not in every_prompt(site)

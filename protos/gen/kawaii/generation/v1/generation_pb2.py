@@ -27,11 +27,12 @@ from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%kawaii/generation/v1/generation.proto\x12\x14kawaii.generation.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\n\n\nGeneration\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12;\n\x05state\x18\x02 \x01(\x0e\x32&.kawaii.generation.v1.Generation.StateB\x04\xe2\x41\x01\x03\x12\x13\n\x05model\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06prompt\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nimage_uris\x18\x05 \x03(\t\x12\x14\n\x0c\x61spect_ratio\x18\x06 \x01(\t\x12\x15\n\routput_format\x18\x07 \x01(\t\x12+\n\nparameters\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12>\n\x07outputs\x18\t \x03(\x0b\x32\'.kawaii.generation.v1.Generation.OutputB\x04\xe2\x41\x01\x03\x12\x1e\n\x10progress_percent\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\x05\x65rror\x18\x0b \x01(\x0b\x32&.kawaii.generation.v1.Generation.ErrorB\x04\xe2\x41\x01\x03\x12\x1e\n\x10provider_task_id\x18\x0c \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rcomplete_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x14\n\x06joined\x18\x10 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12;\n\x05quota\x18\x11 \x01(\x0b\x32&.kawaii.generation.v1.Generation.QuotaB\x04\xe2\x41\x01\x03\x1a\x89\x01\n\x06Output\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x12\n\nsource_uri\x18\x04 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x15\n\rerror_message\x18\x07 \x01(\t\x1a?\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rprovider_code\x18\x03 \x01(\x05\x1aY\n\x05Quota\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x11\n\tremaining\x18\x02 \x01(\x05\x12.\n\x0breset_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x88\x02\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x11\n\rSTATE_DIALING\x10\x02\x12\x11\n\rSTATE_SENDING\x10\x03\x12\x13\n\x0fSTATE_AMBIGUOUS\x10\x04\x12\x11\n\rSTATE_RUNNING\x10\x05\x12\x11\n\rSTATE_STORING\x10\x06\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x07\x12\x10\n\x0cSTATE_FAILED\x10\x08\x12\x11\n\rSTATE_UNKNOWN\x10\t\x12\x12\n\x0eSTATE_CANCELED\x10\n\x12\x11\n\rSTATE_EXPIRED\x10\x0b\x12\x15\n\x11STATE_RESULT_LOST\x10\x0c:P\xea\x41M\n\x15kawaii.dev/Generation\x12\x1bgenerations/{generation_id}*\x0bgenerations2\ngeneration\"\x91\x02\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x19\n\x11max_prompt_length\x18\x04 \x01(\x05\x12\x15\n\raspect_ratios\x18\x05 \x03(\t\x12\x16\n\x0eoutput_formats\x18\x06 \x03(\t\x12\x12\n\nmin_images\x18\x07 \x01(\x05\x12\x12\n\nmax_images\x18\x08 \x01(\x05\x12\x12\n\nparameters\x18\t \x03(\t\x12\x0f\n\x07\x63redits\x18\n \x01(\x01:7\xea\x41\x34\n\x10kawaii.dev/Model\x12\x11models/{model_id}*\x06models2\x05model\"\\\n\x0c\x44ownloadLink\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06\x64irect\x18\x02 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x01\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x34\n\ngeneration\x18\x03 \x01(\x0b\x32 .kawaii.generation.v1.Generation\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\x17\x43reateGenerationRequest\x12:\n\ngeneration\x18\x01 \x01(\x0b\x32 .kawaii.generation.v1.GenerationB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rquota_subject\x18\x03 \x01(\t\x12\x16\n\x0erequest_digest\x18\x04 \x01(\t\"D\n\x14GetGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\"\xd5\x01\n\x16ListGenerationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x36\n\x06states\x18\x03 \x03(\x0e\x32&.kawaii.generation.v1.Generation.State\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x17ListGenerationsResponse\x12\x35\n\x0bgenerations\x18\x01 \x03(\x0b\x32 .kawaii.generation.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x17\x43\x61ncelGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\"e\n\x16RetryGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\x12\x1d\n\x15\x61\x63\x63\x65pt_double_billing\x18\x02 \x01(\x08\"F\n\x16WatchGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\",\n\x12WatchEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\"\xc5\x01\n\x16ReceiveCallbackRequest\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05token\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12J\n\x07headers\x18\x04 \x03(\x0b\x32\x39.kawaii.generation.v1.ReceiveCallbackRequest.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"+\n\x17ReceiveCallbackResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\"B\n\x19\x43reateDownloadLinkRequest\x12\x11\n\x03uri\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\ngeneration\x18\x02 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x12ListModelsResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.kawaii.generation.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc6\n\n\x11GenerationService\x12\x95\x01\n\x10\x43reateGeneration\x12-.kawaii.generation.v1.CreateGenerationRequest\x1a .kawaii.generation.v1.Generation\"0\xda\x41\ngeneration\x82\xd3\xe4\x93\x02\x1d\"\x0f/v1/generations:\ngeneration\x12\x86\x01\n\rGetGeneration\x12*.kawaii.generation.v1.GetGenerationRequest\x1a .kawaii.generation.v1.Generation\"\'\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=generations/*}\x12\x87\x01\n\x0fListGenerations\x12,.kawaii.generation.v1.ListGenerationsRequest\x1a-.kawaii.generation.v1.ListGenerationsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/generations\x12\x96\x01\n\x10\x43\x61ncelGeneration\x12-.kawaii.generation.v1.CancelGenerationRequest\x1a .kawaii.generation.v1.Generation\"1\xda\x41\x04name\x82\xd3\xe4\x93\x02$\"\x1f/v1/{name=generations/*}:cancel:\x01*\x12\x8c\x01\n\x0fRetryGeneration\x12,.kawaii.generation.v1.RetryGenerationRequest\x1a .kawaii.generation.v1.Generation\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/{name=generations/*}:retry:\x01*\x12\x92\x01\n\x0fWatchGeneration\x12,.kawaii.generation.v1.WatchGenerationRequest\x1a .kawaii.generation.v1.Generation\"-\xda\x41\x04name\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=generations/*}:watch0\x01\x12X\n\x0bWatchEvents\x12(.kawaii.generation.v1.WatchEventsRequest\x1a\x1b.kawaii.generation.v1.Event\"\x00\x30\x01\x12p\n\x0fReceiveCallback\x12,.kawaii.generation.v1.ReceiveCallbackRequest\x1a-.kawaii.generation.v1.ReceiveCallbackResponse\"\x00\x12\x87\x01\n\x12\x43reateDownloadLink\x12/.kawaii.generation.v1.CreateDownloadLinkRequest\x1a\".kawaii.generation.v1.DownloadLink\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/downloadLinks:\x01*\x12s\n\nListModels\x12\'.kawaii.generation.v1.ListModelsRequest\x1a(.kawaii.generation.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/modelsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%kawaii/generation/v1/generation.proto\x12\x14kawaii.generation.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\n\n\nGeneration\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12;\n\x05state\x18\x02 \x01(\x0e\x32&.kawaii.generation.v1.Generation.StateB\x04\xe2\x41\x01\x03\x12\x13\n\x05model\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06prompt\x18\x04 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\nimage_uris\x18\x05 \x03(\t\x12\x14\n\x0c\x61spect_ratio\x18\x06 \x01(\t\x12\x15\n\routput_format\x18\x07 \x01(\t\x12+\n\nparameters\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12>\n\x07outputs\x18\t \x03(\x0b\x32\'.kawaii.generation.v1.Generation.OutputB\x04\xe2\x41\x01\x03\x12\x1e\n\x10progress_percent\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\x05\x65rror\x18\x0b \x01(\x0b\x32&.kawaii.generation.v1.Generation.ErrorB\x04\xe2\x41\x01\x03\x12\x1e\n\x10provider_task_id\x18\x0c \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rcomplete_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x14\n\x06joined\x18\x10 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12;\n\x05quota\x18\x11 \x01(\x0b\x32&.kawaii.generation.v1.Generation.QuotaB\x04\xe2\x41\x01\x03\x1a\x89\x01\n\x06Output\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06object\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\x12\x12\n\nsource_uri\x18\x04 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12\x15\n\rerror_message\x18\x07 \x01(\t\x1a?\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rprovider_code\x18\x03 \x01(\x05\x1aY\n\x05Quota\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x11\n\tremaining\x18\x02 \x01(\x05\x12.\n\x0breset_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x88\x02\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSTATE_READY\x10\x01\x12\x11\n\rSTATE_DIALING\x10\x02\x12\x11\n\rSTATE_SENDING\x10\x03\x12\x13\n\x0fSTATE_AMBIGUOUS\x10\x04\x12\x11\n\rSTATE_RUNNING\x10\x05\x12\x11\n\rSTATE_STORING\x10\x06\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x07\x12\x10\n\x0cSTATE_FAILED\x10\x08\x12\x11\n\rSTATE_UNKNOWN\x10\t\x12\x12\n\x0eSTATE_CANCELED\x10\n\x12\x11\n\rSTATE_EXPIRED\x10\x0b\x12\x15\n\x11STATE_RESULT_LOST\x10\x0c:P\xea\x41M\n\x15kawaii.dev/Generation\x12\x1bgenerations/{generation_id}*\x0bgenerations2\ngeneration\"\x91\x02\n\x05Model\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\x19\n\x11max_prompt_length\x18\x04 \x01(\x05\x12\x15\n\raspect_ratios\x18\x05 \x03(\t\x12\x16\n\x0eoutput_formats\x18\x06 \x03(\t\x12\x12\n\nmin_images\x18\x07 \x01(\x05\x12\x12\n\nmax_images\x18\x08 \x01(\x05\x12\x12\n\nparameters\x18\t \x03(\t\x12\x0f\n\x07\x63redits\x18\n \x01(\x01:7\xea\x41\x34\n\x10kawaii.dev/Model\x12\x11models/{model_id}*\x06models2\x05model\"\\\n\x0c\x44ownloadLink\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\x0e\n\x06\x64irect\x18\x02 \x01(\x08\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x92\x01\n\x05\x45vent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x34\n\ngeneration\x18\x03 \x01(\x0b\x32 .kawaii.generation.v1.Generation\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\x17\x43reateGenerationRequest\x12:\n\ngeneration\x18\x01 \x01(\x0b\x32 .kawaii.generation.v1.GenerationB\x04\xe2\x41\x01\x02\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x15\n\rquota_subject\x18\x03 \x01(\t\x12\x16\n\x0erequest_digest\x18\x04 \x01(\t\"D\n\x14GetGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\"\xd5\x01\n\x16ListGenerationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x36\n\x06states\x18\x03 \x03(\x0e\x32&.kawaii.generation.v1.Generation.State\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x17ListGenerationsResponse\x12\x35\n\x0bgenerations\x18\x01 \x03(\x0b\x32 .kawaii.generation.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"G\n\x17\x43\x61ncelGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\"G\n\x17\x46orgetGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\"e\n\x16RetryGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\x12\x1d\n\x15\x61\x63\x63\x65pt_double_billing\x18\x02 \x01(\x08\"F\n\x16WatchGenerationRequest\x12,\n\x04name\x18\x01 \x01(\tB\x1e\xe2\x41\x01\x02\xfa\x41\x17\n\x15kawaii.dev/Generation\",\n\x12WatchEventsRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\"\xc5\x01\n\x16ReceiveCallbackRequest\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\r\n\x05token\x18\x02 \x01(\t\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12J\n\x07headers\x18\x04 \x03(\x0b\x32\x39.kawaii.generation.v1.ReceiveCallbackRequest.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"+\n\x17ReceiveCallbackResponse\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\"B\n\x19\x43reateDownloadLinkRequest\x12\x11\n\x03uri\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\ngeneration\x18\x02 \x01(\t\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x12ListModelsResponse\x12+\n\x06models\x18\x01 \x03(\x0b\x32\x1b.kawaii.generation.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xa3\x0b\n\x11GenerationService\x12\x95\x01\n\x10\x43reateGeneration\x12-.kawaii.generation.v1.CreateGenerationRequest\x1a .kawaii.generation.v1.Generation\"0\xda\x41\ngeneration\x82\xd3\xe4\x93\x02\x1d\"\x0f/v1/generations:\ngeneration\x12\x86\x01\n\rGetGeneration\x12*.kawaii.generation.v1.GetGenerationRequest\x1a .kawaii.generation.v1.Generation\"\'\xda\x41\x04name\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=generations/*}\x12\x87\x01\n\x0fListGenerations\x12,.kawaii.generation.v1.ListGenerationsRequest\x1a-.kawaii.generation.v1.ListGenerationsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/generations\x12\x96\x01\n\x10\x43\x61ncelGeneration\x12-.kawaii.generation.v1.CancelGenerationRequest\x1a .kawaii.generation.v1.Generation\"1\xda\x41\x04name\x82\xd3\xe4\x93\x02$\"\x1f/v1/{name=generations/*}:cancel:\x01*\x12[\n\x10\x46orgetGeneration\x12-.kawaii.generation.v1.ForgetGenerationRequest\x1a\x16.google.protobuf.Empty\"\x00\x12\x8c\x01\n\x0fRetryGeneration\x12,.kawaii.generation.v1.RetryGenerationRequest\x1a .kawaii.generation.v1.Generation\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/{name=generations/*}:retry:\x01*\x12\x92\x01\n\x0fWatchGeneration\x12,.kawaii.generation.v1.WatchGenerationRequest\x1a .kawaii.generation.v1.Generation\"-\xda\x41\x04name\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=generations/*}:watch0\x01\x12X\n\x0bWatchEvents\x12(.kawaii.generation.v1.WatchEventsRequest\x1a\x1b.kawaii.generation.v1.Event\"\x00\x30\x01\x12p\n\x0fReceiveCallback\x12,.kawaii.generation.v1.ReceiveCallbackRequest\x1a-.kawaii.generation.v1.ReceiveCallbackResponse\"\x00\x12\x87\x01\n\x12\x43reateDownloadLink\x12/.kawaii.generation.v1.CreateDownloadLinkRequest\x1a\".kawaii.generation.v1.DownloadLink\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/downloadLinks:\x01*\x12s\n\nListModels\x12\'.kawaii.generation.v1.ListModelsRequest\x1a(.kawaii.generation.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/modelsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -76,6 +77,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETGENERATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025kawaii.dev/Generation'
   _globals['_CANCELGENERATIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CANCELGENERATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025kawaii.dev/Generation'
+  _globals['_FORGETGENERATIONREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_FORGETGENERATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025kawaii.dev/Generation'
   _globals['_RETRYGENERATIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_RETRYGENERATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\027\n\025kawaii.dev/Generation'
   _globals['_WATCHGENERATIONREQUEST'].fields_by_name['name']._loaded_options = None
@@ -102,50 +105,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATIONSERVICE'].methods_by_name['CreateDownloadLink']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/downloadLinks:\001*'
   _globals['_GENERATIONSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_GENERATIONSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/models'
-  _globals['_GENERATION']._serialized_start=274
-  _globals['_GENERATION']._serialized_end=1604
-  _globals['_GENERATION_OUTPUT']._serialized_start=962
-  _globals['_GENERATION_OUTPUT']._serialized_end=1099
-  _globals['_GENERATION_ERROR']._serialized_start=1101
-  _globals['_GENERATION_ERROR']._serialized_end=1164
-  _globals['_GENERATION_QUOTA']._serialized_start=1166
-  _globals['_GENERATION_QUOTA']._serialized_end=1255
-  _globals['_GENERATION_STATE']._serialized_start=1258
-  _globals['_GENERATION_STATE']._serialized_end=1522
-  _globals['_MODEL']._serialized_start=1607
-  _globals['_MODEL']._serialized_end=1880
-  _globals['_DOWNLOADLINK']._serialized_start=1882
-  _globals['_DOWNLOADLINK']._serialized_end=1974
-  _globals['_EVENT']._serialized_start=1977
-  _globals['_EVENT']._serialized_end=2123
-  _globals['_CREATEGENERATIONREQUEST']._serialized_start=2126
-  _globals['_CREATEGENERATIONREQUEST']._serialized_end=2278
-  _globals['_GETGENERATIONREQUEST']._serialized_start=2280
-  _globals['_GETGENERATIONREQUEST']._serialized_end=2348
-  _globals['_LISTGENERATIONSREQUEST']._serialized_start=2351
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=2564
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=2566
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=2671
-  _globals['_CANCELGENERATIONREQUEST']._serialized_start=2673
-  _globals['_CANCELGENERATIONREQUEST']._serialized_end=2744
-  _globals['_RETRYGENERATIONREQUEST']._serialized_start=2746
-  _globals['_RETRYGENERATIONREQUEST']._serialized_end=2847
-  _globals['_WATCHGENERATIONREQUEST']._serialized_start=2849
-  _globals['_WATCHGENERATIONREQUEST']._serialized_end=2919
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=2921
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=2965
-  _globals['_RECEIVECALLBACKREQUEST']._serialized_start=2968
-  _globals['_RECEIVECALLBACKREQUEST']._serialized_end=3165
-  _globals['_RECEIVECALLBACKREQUEST_HEADERSENTRY']._serialized_start=3119
-  _globals['_RECEIVECALLBACKREQUEST_HEADERSENTRY']._serialized_end=3165
-  _globals['_RECEIVECALLBACKRESPONSE']._serialized_start=3167
-  _globals['_RECEIVECALLBACKRESPONSE']._serialized_end=3210
-  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_start=3212
-  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_end=3278
-  _globals['_LISTMODELSREQUEST']._serialized_start=3280
-  _globals['_LISTMODELSREQUEST']._serialized_end=3338
-  _globals['_LISTMODELSRESPONSE']._serialized_start=3340
-  _globals['_LISTMODELSRESPONSE']._serialized_end=3430
-  _globals['_GENERATIONSERVICE']._serialized_start=3433
-  _globals['_GENERATIONSERVICE']._serialized_end=4783
+  _globals['_GENERATION']._serialized_start=303
+  _globals['_GENERATION']._serialized_end=1633
+  _globals['_GENERATION_OUTPUT']._serialized_start=991
+  _globals['_GENERATION_OUTPUT']._serialized_end=1128
+  _globals['_GENERATION_ERROR']._serialized_start=1130
+  _globals['_GENERATION_ERROR']._serialized_end=1193
+  _globals['_GENERATION_QUOTA']._serialized_start=1195
+  _globals['_GENERATION_QUOTA']._serialized_end=1284
+  _globals['_GENERATION_STATE']._serialized_start=1287
+  _globals['_GENERATION_STATE']._serialized_end=1551
+  _globals['_MODEL']._serialized_start=1636
+  _globals['_MODEL']._serialized_end=1909
+  _globals['_DOWNLOADLINK']._serialized_start=1911
+  _globals['_DOWNLOADLINK']._serialized_end=2003
+  _globals['_EVENT']._serialized_start=2006
+  _globals['_EVENT']._serialized_end=2152
+  _globals['_CREATEGENERATIONREQUEST']._serialized_start=2155
+  _globals['_CREATEGENERATIONREQUEST']._serialized_end=2307
+  _globals['_GETGENERATIONREQUEST']._serialized_start=2309
+  _globals['_GETGENERATIONREQUEST']._serialized_end=2377
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=2380
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=2593
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=2595
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=2700
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=2702
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=2773
+  _globals['_FORGETGENERATIONREQUEST']._serialized_start=2775
+  _globals['_FORGETGENERATIONREQUEST']._serialized_end=2846
+  _globals['_RETRYGENERATIONREQUEST']._serialized_start=2848
+  _globals['_RETRYGENERATIONREQUEST']._serialized_end=2949
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=2951
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=3021
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=3023
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=3067
+  _globals['_RECEIVECALLBACKREQUEST']._serialized_start=3070
+  _globals['_RECEIVECALLBACKREQUEST']._serialized_end=3267
+  _globals['_RECEIVECALLBACKREQUEST_HEADERSENTRY']._serialized_start=3221
+  _globals['_RECEIVECALLBACKREQUEST_HEADERSENTRY']._serialized_end=3267
+  _globals['_RECEIVECALLBACKRESPONSE']._serialized_start=3269
+  _globals['_RECEIVECALLBACKRESPONSE']._serialized_end=3312
+  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_start=3314
+  _globals['_CREATEDOWNLOADLINKREQUEST']._serialized_end=3380
+  _globals['_LISTMODELSREQUEST']._serialized_start=3382
+  _globals['_LISTMODELSREQUEST']._serialized_end=3440
+  _globals['_LISTMODELSRESPONSE']._serialized_start=3442
+  _globals['_LISTMODELSRESPONSE']._serialized_end=3532
+  _globals['_GENERATIONSERVICE']._serialized_start=3535
+  _globals['_GENERATIONSERVICE']._serialized_end=4978
 # @@protoc_insertion_point(module_scope)

@@ -580,6 +580,28 @@ class CancelGenerationRequest(_message.Message):
 Global___CancelGenerationRequest: _TypeAlias = CancelGenerationRequest  # noqa: Y015
 
 @_typing.final
+class ForgetGenerationRequest(_message.Message):
+    """ForgetGenerationRequest names the generation whose words are to go."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """generations/{id}."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetGenerationRequest: _TypeAlias = ForgetGenerationRequest  # noqa: Y015
+
+@_typing.final
 class RetryGenerationRequest(_message.Message):
     """RetryGenerationRequest names the generation to try again."""
 

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from kawaii.generation.v1 import generation_pb2 as kawaii_dot_generation_dot_v1_dot_generation__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -57,6 +58,11 @@ class GenerationServiceStub:
                 '/kawaii.generation.v1.GenerationService/CancelGeneration',
                 request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.CancelGenerationRequest.SerializeToString,
                 response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+                _registered_method=True)
+        self.ForgetGeneration = channel.unary_unary(
+                '/kawaii.generation.v1.GenerationService/ForgetGeneration',
+                request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.ForgetGenerationRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
         self.RetryGeneration = channel.unary_unary(
                 '/kawaii.generation.v1.GenerationService/RetryGeneration',
@@ -123,6 +129,16 @@ class GenerationServiceServicer:
     def CancelGeneration(self, request, context):
         """CancelGeneration ends a generation for its owner. Before the submit nothing is billed; after it the provider
         cannot be stopped, so a result that still arrives is recorded but not shown. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetGeneration(self, request, context):
+        """ForgetGeneration removes from a generation that has ended what a person wrote and gave: its prompt and the URLs of
+        the pictures it was made from. The rest of the record stays, and it can no longer be retried. Repeating it changes
+        nothing. FAILED_PRECONDITION (reason NOT_ENDED) while it is under way.
+        No REST mapping: it is the community's step when it erases a person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +215,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.CancelGeneration,
                     request_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.CancelGenerationRequest.FromString,
                     response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.SerializeToString,
+            ),
+            'ForgetGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetGeneration,
+                    request_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.ForgetGenerationRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
             'RetryGeneration': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryGeneration,
@@ -343,6 +364,33 @@ class GenerationService:
             '/kawaii.generation.v1.GenerationService/CancelGeneration',
             kawaii_dot_generation_dot_v1_dot_generation__pb2.CancelGenerationRequest.SerializeToString,
             kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.generation.v1.GenerationService/ForgetGeneration',
+            kawaii_dot_generation_dot_v1_dot_generation__pb2.ForgetGenerationRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

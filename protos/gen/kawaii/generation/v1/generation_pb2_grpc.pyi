@@ -4,6 +4,7 @@ isort:skip_file
 The contract of the generation service: prompts in, finished pictures out, nothing lost and nothing billed twice."""
 
 from collections import abc as _abc
+from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from kawaii.generation.v1 import generation_pb2 as _generation_pb2
 import abc as _abc_1
@@ -50,6 +51,12 @@ class GenerationServiceStub:
     """CancelGeneration ends a generation for its owner. Before the submit nothing is billed; after it the provider
     cannot be stopped, so a result that still arrives is recorded but not shown. Repeating it changes nothing.
     """
+    ForgetGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.ForgetGenerationRequest, _empty_pb2.Empty]
+    """ForgetGeneration removes from a generation that has ended what a person wrote and gave: its prompt and the URLs of
+    the pictures it was made from. The rest of the record stays, and it can no longer be retried. Repeating it changes
+    nothing. FAILED_PRECONDITION (reason NOT_ENDED) while it is under way.
+    No REST mapping: it is the community's step when it erases a person.
+    """
     RetryGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.RetryGenerationRequest, _generation_pb2.Generation]
     """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
     upstream and may be billed again, so one whose first order may still be billed needs accept_double_billing.
@@ -95,6 +102,12 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.CancelGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
     """CancelGeneration ends a generation for its owner. Before the submit nothing is billed; after it the provider
     cannot be stopped, so a result that still arrives is recorded but not shown. Repeating it changes nothing.
+    """
+    ForgetGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.ForgetGenerationRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """ForgetGeneration removes from a generation that has ended what a person wrote and gave: its prompt and the URLs of
+    the pictures it was made from. The rest of the record stays, and it can no longer be retried. Repeating it changes
+    nothing. FAILED_PRECONDITION (reason NOT_ENDED) while it is under way.
+    No REST mapping: it is the community's step when it erases a person.
     """
     RetryGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.RetryGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
     """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
@@ -162,6 +175,18 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_generation_pb2.Generation, _abc.Awaitable[_generation_pb2.Generation]]:
         """CancelGeneration ends a generation for its owner. Before the submit nothing is billed; after it the provider
         cannot be stopped, so a result that still arrives is recorded but not shown. Repeating it changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ForgetGeneration(
+        self,
+        request: _generation_pb2.ForgetGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """ForgetGeneration removes from a generation that has ended what a person wrote and gave: its prompt and the URLs of
+        the pictures it was made from. The rest of the record stays, and it can no longer be retried. Repeating it changes
+        nothing. FAILED_PRECONDITION (reason NOT_ENDED) while it is under way.
+        No REST mapping: it is the community's step when it erases a person.
         """
 
     @_abc_1.abstractmethod
