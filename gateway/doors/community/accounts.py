@@ -1,10 +1,7 @@
 """Lets people in, take everything with them, and leave for good."""
 
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, cast
 
-import orjson
-from google.protobuf.json_format import MessageToDict
 from kawaii.community.v1 import users_pb2 as userspb
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -14,12 +11,14 @@ from gateway.answers import NO_STORE
 from gateway.doors.community import viewers
 from gateway.doors.community.asking import path_id
 from gateway.doors.community.envelope import ok
+from gateway.doors.community.takeout import Takeout
 from services.chassis.errors import Unimplemented
 
 if TYPE_CHECKING:  # it loads the cryptography that a town without sign-in saves
     from gateway.identity.login import Login
 
 EXPORT_SECONDS = 300.0  # a person with many thousand artworks
+FORMS = {"json": "application/json", "zip": "application/zip"}
 
 
 async def login(request: Request) -> Response:
@@ -38,12 +37,15 @@ async def login(request: Request) -> Response:
 
 
 async def export(request: Request) -> Response:
-    """GET /api/users/me/export: everything that is kept of the viewer, one JSON document, files by their URLs."""
+    """GET /api/users/me/export: everything that is kept of the viewer; ?format=zip brings the files along."""
+    form = parse.Fields(request.query_params).choice("format", tuple(FORMS), "json")
     wanted = userspb.ExportUserRequest(viewer_id=await viewers.required(request))
     records = clients.of(request).users.ExportUser(wanted, timeout=EXPORT_SECONDS)
-    first = await records.read()  # a refusal is still an answer of its own here
-    headers = NO_STORE | {"Content-Disposition": 'attachment; filename="kawaii-export.json"'}
-    return StreamingResponse(_document(first, records), media_type="application/json", headers=headers)
+    # A refusal comes with the first record, while it can still be an answer of its own.
+    taken = Takeout(cast("userspb.ExportUserResponse", await records.read()), records)
+    body = taken.archive(clients.of(request).storage) if form == "zip" else taken.document()
+    headers = NO_STORE | {"Content-Disposition": f'attachment; filename="kawaii-export.{form}"'}
+    return StreamingResponse(body, media_type=FORMS[form], headers=headers)
 
 
 async def erase(request: Request) -> Response:
@@ -58,15 +60,6 @@ async def receipt(request: Request) -> Response:
     """GET /api/erasures/{id}: how far an erasure has come; the receipt names nobody, so it needs no token."""
     wanted = userspb.GetErasureRequest(name=f"erasures/{path_id(request)}")
     return ok(_receipt(await clients.of(request).users.GetErasure(wanted)))
-
-
-async def _document(first: Any, records: Any) -> AsyncIterator[bytes]:
-    yield b'{"success":true,"data":{"records":['
-    if isinstance(first, userspb.ExportUserResponse):
-        yield orjson.dumps(MessageToDict(first))
-    async for record in records:
-        yield b"," + orjson.dumps(MessageToDict(record))
-    yield b"]}}"
 
 
 def _receipt(erasure: userspb.Erasure) -> dict[str, Any]:

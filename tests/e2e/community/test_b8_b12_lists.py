@@ -1,6 +1,9 @@
 """Contract B8 to B12: the feed, details, people, hotness, credits, and what a person can take or have erased."""
 
+import json
 from collections.abc import Iterator
+from io import BytesIO
+from zipfile import ZipFile
 
 import grpc
 import httpx
@@ -211,6 +214,10 @@ def test_reports_and_takeout_and_erasure(site: Town, mei: Caller, stranger: Call
         assert records[0]["user"]["displayName"] == "Leaving"
         assert any(record.get("artwork", {}).get("name") == f"artworks/{artwork}" for record in records)
         assert any(record.get("like", {}).get("artwork") == f"artworks/{shown}" for record in records)
+
+        with ZipFile(BytesIO(leaving.http.get("/api/users/me/export?format=zip").content)) as taken:
+            assert json.loads(taken.read("records.json"))["data"]["records"] == records
+            assert taken.read(f"files/{url.partition('/files/')[2]}") == httpx.get(url).content
 
         receipt = leaving.ok("DELETE", "/api/users/me")
         assert (receipt["artworks"], receipt["likes"]) == (1, 1)
