@@ -23,9 +23,12 @@ help: ## List these targets.
 up: $(VENV)/.runtime ## Start the whole town on this machine; Ctrl-C stops it.
 	@$(BIN)/python -m deploy.cli up
 
-test: check ## Check everything, then run all tests.
-	@echo "Running the tests."
-	@$(BIN)/python -m pytest
+test: check ## Check everything, then run all tests: those of whole towns beside the others.
+	@echo "Running the tests in two halves at once; what the towns' half prints follows the other's."
+	@mkdir -p .build; $(BIN)/python -m pytest tests/chaos tests/e2e >.build/towns.log 2>&1 & towns=$$!; \
+	trap 'kill $$towns; exit 1' INT TERM; \
+	$(BIN)/python -m pytest --ignore=tests/chaos --ignore=tests/e2e; others=$$?; \
+	wait $$towns; status=$$?; cat .build/towns.log; exit $$((others | status))
 
 check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
 	@echo "Checking format and lint (ruff)."
