@@ -61,12 +61,17 @@ def _details(error: errors.KawaiiError) -> Iterator[message.Message]:
         yield error_details_pb2.RetryInfo(retry_delay=delay)
 
 
+# Our services always send details: without any, these are what gRPC says of a connection that died under a call.
+TORN = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
+
+
 def from_rpc(failure: aio.AioRpcError) -> errors.KawaiiError:
     """Rebuild the error that another process raised; one without our details keeps its code's class."""
-    kind = ERRORS.get(failure.code(), errors.Internal)
     status = _status_of(failure)
     if status is None:
+        kind = errors.Unavailable if failure.code() in TORN else ERRORS.get(failure.code(), errors.Internal)
         return kind(_plain_message(failure))
+    kind = ERRORS.get(failure.code(), errors.Internal)
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     has_retry = False
     for detail in status.details:
@@ -85,7 +90,7 @@ def _status_of(failure: aio.AioRpcError) -> status_pb2.Status | None:
 
 def _plain_message(failure: aio.AioRpcError) -> str:
     """A sentence for failures that gRPC made itself: its own text would show our addresses."""
-    if failure.code() is grpc.StatusCode.UNAVAILABLE:
+    if failure.code() in (grpc.StatusCode.UNAVAILABLE, *TORN):
         return "A part of the service is not reachable at the moment. Try again shortly."
     if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return "The service did not answer in time. Try again shortly."

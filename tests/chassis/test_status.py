@@ -87,7 +87,7 @@ async def test_an_error_in_a_stream_is_translated_too(shape: str) -> None:
         (grpc.StatusCode.DEADLINE_EXCEEDED, errors.DeadlineExceeded),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.ResourceExhausted),
         (grpc.StatusCode.UNIMPLEMENTED, errors.Unimplemented),
-        (grpc.StatusCode.UNKNOWN, errors.Internal),
+        (grpc.StatusCode.UNKNOWN, errors.Unavailable),
         (grpc.StatusCode.CANCELLED, errors.Internal),
     ],
 )
