@@ -6,13 +6,18 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from services.chassis.errors import Unavailable
 
 HANG_SECONDS = "30"  # three leases; FAILPOINT_HANG_SECONDS follows a town whose leases are shorter
 SLEEP_SECONDS = 0.3  # long enough for neighbours to overtake
+WORK, BEGUN, DONE = "work", "begun", "done"  # of lines that tell which work a process has in hand
+
+_in_hand: ContextVar[str] = ContextVar("in_hand", default="-")  # the id of what this task works on
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class Failpoints:
         self._reached[name] += 1
         action = next((fault.action for fault in self._faults if self._befalls(fault, name)), "")
         if action:
-            self._note(name, action)
+            self.note(name, action, _in_hand.get())
         match action:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -77,11 +82,11 @@ class Failpoints:
             return False
         return self._reached[name] == fault.nth if fault.nth else self._dice.random() < fault.chance
 
-    def _note(self, name: str, action: str) -> None:
+    def note(self, name: str, action: str, subject: str) -> None:
         """Tell the harness; O_APPEND keeps the lines of several processes whole."""
         if self._log:
             descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            os.write(descriptor, f"{time.time():.3f} {name} {action} {os.getpid()}\n".encode())
+            os.write(descriptor, f"{time.time():.6f} {name} {action} {os.getpid()} {subject}\n".encode())
             os.close(descriptor)
 
 
@@ -99,3 +104,23 @@ def reach_in_thread(name: str) -> None:
     """The same outside the event loop. Raises Unavailable when a test wants it."""
     if FAILPOINTS.armed and FAILPOINTS.strike(name) == "sleep":
         time.sleep(SLEEP_SECONDS)
+
+
+@contextmanager
+def work_on(subject: str) -> Iterator[None]:
+    """Note when this process takes a piece of work in hand, and how that ended: `done` or an exception's name.
+
+    Only a process that dies leaves a beginning without an end. A harness can therefore tell an answer that died with
+    its process from one that was dropped. Nothing is noted unless FAILPOINT_LOG is set.
+    """
+    token = _in_hand.set(subject)
+    FAILPOINTS.note(WORK, BEGUN, subject)
+    ended = DONE
+    try:
+        yield
+    except BaseException as error:
+        ended = type(error).__name__
+        raise
+    finally:
+        FAILPOINTS.note(WORK, ended, subject)
+        _in_hand.reset(token)

@@ -35,7 +35,7 @@ class Diary:
     def hits(self) -> list[Hit]:
         """When which failpoint did what."""
         lines = self.hit_log.read_text().splitlines() if self.hit_log.exists() else []
-        return [Hit(float(when), point, action) for when, point, action, _ in map(str.split, lines)]
+        return [Hit(float(when), point, action) for when, point, action, *_ in map(str.split, lines)]
 
     def counted(self, action: str) -> Counter[str]:
         """How often each failpoint did this."""

@@ -94,3 +94,39 @@ def failed(points: Failpoints) -> bool:
 def test_a_misspelt_fault_does_not_pass_for_a_good_day(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         Failpoints({"FAILPOINT": text})
+
+
+def lines_of(log: Path) -> list[list[str]]:
+    """Name, action and subject of each line."""
+    return [[parts[1], parts[2], parts[4]] for parts in map(str.split, log.read_text().splitlines())]
+
+
+def run(program: str, log: Path, fault: str = "") -> None:
+    environment = os.environ | {"FAILPOINT": fault, "FAILPOINT_LOG": str(log)}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, check=False)
+
+
+WORKING = """
+from services.chassis.failpoints import reach_in_thread, work_on
+with work_on("gen_1"):
+    reach_in_thread("a.point")
+"""
+
+
+def test_work_that_ends_by_itself_says_that_it_is_done(tmp_path: Path) -> None:
+    run(WORKING, tmp_path / "log")
+
+    assert lines_of(tmp_path / "log") == [["work", "begun", "gen_1"], ["work", "done", "gen_1"]]
+
+
+def test_work_that_fails_names_its_error_and_the_strike_names_the_work(tmp_path: Path) -> None:
+    run(WORKING, tmp_path / "log", "a.point:error")
+
+    told = [["work", "begun", "gen_1"], ["a.point", "error", "gen_1"], ["work", "Unavailable", "gen_1"]]
+    assert lines_of(tmp_path / "log") == told
+
+
+def test_work_whose_process_dies_has_no_end(tmp_path: Path) -> None:
+    run(WORKING, tmp_path / "log", "a.point:kill")
+
+    assert lines_of(tmp_path / "log") == [["work", "begun", "gen_1"], ["a.point", "kill", "gen_1"]]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from services.chassis import failpoints
 from services.chassis.errors import Unavailable
 from services.generation.bell import Bell, Ear
 from services.generation.model import Generation, State
@@ -69,7 +70,8 @@ class Worker:
         """Do one piece. Whatever goes wrong, the lease ends and somebody takes it again."""
         try:
             async with renewing(self._store, generation, self._round.lease_seconds):
-                await self._work(generation)
+                with failpoints.work_on(generation.id):
+                    await self._work(generation)
         except FenceLost:
             logger.info("fence_lost", generation=generation.id, state=generation.state)
         except Unavailable as error:
