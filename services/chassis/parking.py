@@ -1,0 +1,236 @@
+"""Parks poison: work at which a lease loop fails with an unexpected exception, try after try, until it is released.
+
+Every lease loop follows the same rule, by the same four steps:
+
+1. The service has the table of `work_fault_table` among its own, and a migration that creates it.
+2. The statement that claims work passes over what is parked: `where(not_parked(work_fault, LOOP, work.c.id))`.
+3. Each claimed piece is done by `parking.attempt(...)`. The errors that the loop expects (a lost fence, a service that
+   is away) are named in `expected` and pass through to the loop; anything else is logged with its trace, counted, and
+   comes back as a Fault. The loop then makes the piece due again in `fault.pause_seconds`, which grows. At the last
+   try `before_parking` brings the piece into a state that its owner sees (it may be called again after a crash), and
+   then the piece is parked: nobody claims it any more, whatever its due time says.
+4. Operators see parked work by `parking.listed`, a metric and an alert, and `parking.release` has it tried again.
+
+Tries are counted in the database, over restarts and replicas, and forgotten when a try succeeds. Only exceptions count:
+a process that is killed, or a database that is away, is no fault of the work.
+"""
+
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy import BigInteger, Column, ColumnElement, MetaData, Row, Table, Text, delete, exists, func, select
+
+from services.chassis.database import Database, db_now, upsert
+from services.chassis.errors import Aborted, DeadlineExceeded, ResourceExhausted, Unavailable
+from services.chassis.unbroken import unbroken
+
+MAX_FAULTS = 5  # tries; their pauses last seven minutes, longer than a rolling upgrade that mends the fault by itself
+FIRST_PAUSE_SECONDS, PAUSE_GROWTH = 5.0, 4.0  # 5, 20, 80 and 320 s between the tries
+MAX_FRAMES = 20  # of a trace, the innermost: a recursion has thousands that say the same
+MAX_LISTED = 1000  # parked pieces that an operator is shown at once
+TRANSIENT = (Unavailable, DeadlineExceeded, ResourceExhausted, Aborted)  # time heals these: no fault of the work
+ROOT = Path(__file__).parents[2]
+
+FAULTS = Counter("kawaii_work_faults_total", "Tries of a lease loop that ended in an unexpected exception.", ("loop",))
+PARKED = Gauge("kawaii_parked_work", "Pieces of work that wait for an operator's release.", ("loop",))
+
+logger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is known of work that failed: how often in a row, why at last, and since when it is parked (0: not)."""
+
+    loop: str
+    work_id: str
+    count: int
+    cause: str
+    """The exception's type and where it was raised. Never its message, which may quote a prompt."""
+    trace: str
+    """The innermost frames, one a line, outermost first."""
+    first_ms: int
+    last_ms: int
+    park_ms: int = 0
+
+    @property
+    def parked(self) -> bool:
+        """True when nobody tries it any more."""
+        return self.park_ms > 0
+
+    @property
+    def pause_seconds(self) -> float:
+        """How long the work is left alone before it is tried again."""
+        return FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** (self.count - 1)
+
+
+def work_fault_table(metadata: MetaData) -> Table:
+    """The table of faults, as each service with lease loops has it among its own; its migration creates the same."""
+    return Table(
+        "work_fault",
+        metadata,
+        Column("loop", Text, primary_key=True),
+        Column("work_id", Text, primary_key=True),
+        Column("faults", BigInteger, nullable=False),
+        Column("cause", Text, nullable=False),
+        Column("trace", Text, nullable=False),
+        Column("first_ms", BigInteger, nullable=False),
+        Column("last_ms", BigInteger, nullable=False),
+        Column("park_ms", BigInteger, nullable=False, default=0),
+    )
+
+
+def not_parked(table: Table, loop: str, work_id: ColumnElement[str] | Column[str]) -> ColumnElement[bool]:
+    """The condition of a claim that passes over parked work; the table has few rows, so it costs a look at an index."""
+    parked = exists().where(table.c.loop == loop, table.c.work_id == work_id, table.c.park_ms > 0)
+    return ~parked
+
+
+async def nothing() -> None:
+    """The work's own state says nothing about being parked."""
+
+
+@unbroken
+class FaultStore:
+    """The rows of faults; each method is one transaction, and may raise Unavailable with nothing changed."""
+
+    def __init__(self, database: Database, table: Table) -> None:
+        self._database = database
+        self._table = table
+
+    async def counts(self, loop: str, work_ids: Collection[str]) -> Mapping[str, int]:
+        """How often in a row each piece failed; those that did not are left out."""
+        rows = select(self._table.c.work_id, self._table.c.faults).where(
+            self._table.c.loop == loop, self._table.c.work_id.in_(work_ids)
+        )
+        async with self._database.read() as connection:
+            return {row.work_id: row.faults for row in await connection.execute(rows)}
+
+    async def add(self, loop: str, work_id: str, cause: str, trace: str, *, park: bool) -> Fault:
+        """Count one failure more, and park the work if told to."""
+        fresh = {"faults": 1, "cause": cause, "trace": trace, "first_ms": db_now(), "last_ms": db_now()}
+        again = {"faults": self._table.c.faults + 1, "cause": cause, "trace": trace, "last_ms": db_now()}
+        parked: dict[str, Any] = {"park_ms": db_now()} if park else {}
+        async with self._database.write() as connection:
+            statement = upsert(connection, self._table).values(loop=loop, work_id=work_id, **fresh, **parked)
+            counted = statement.on_conflict_do_update(index_elements=["loop", "work_id"], set_={**again, **parked})
+            return fault_of((await connection.execute(counted.returning(self._table))).one())
+
+    async def forget(self, loop: str, work_id: str) -> bool:
+        """Remove what is known of a piece; False when nothing was."""
+        row = delete(self._table).where(self._table.c.loop == loop, self._table.c.work_id == work_id)
+        async with self._database.write() as connection:
+            return bool((await connection.execute(row)).rowcount)
+
+    async def parked(self) -> Sequence[Fault]:
+        """What is parked, the latest first, at most MAX_LISTED."""
+        rows = select(self._table).where(self._table.c.park_ms > 0)
+        latest = rows.order_by(self._table.c.park_ms.desc(), self._table.c.loop, self._table.c.work_id)
+        async with self._database.read() as connection:
+            return [fault_of(row) for row in await connection.execute(latest.limit(MAX_LISTED))]
+
+    async def census(self) -> Mapping[str, int]:
+        """How much is parked in each loop."""
+        rows = select(self._table.c.loop, func.count().label("pieces")).where(self._table.c.park_ms > 0)
+        async with self._database.read() as connection:
+            return {row.loop: row.pieces for row in await connection.execute(rows.group_by(self._table.c.loop))}
+
+
+class Parking:
+    """Does the work of lease loops under the rule above. `loops` names those of the service, for the metric."""
+
+    def __init__(self, store: FaultStore, loops: Collection[str]) -> None:
+        self._store = store
+        self._loops = loops
+
+    async def counts(self, loop: str, work_ids: Collection[str]) -> Mapping[str, int]:
+        """How often in a row each piece failed, for `attempt`. Raises Unavailable."""
+        return await self._store.counts(loop, work_ids) if work_ids else {}
+
+    async def attempt(
+        self,
+        loop: str,
+        work_id: str,
+        work: Callable[[], Awaitable[object]],
+        *,
+        failed: int = 0,
+        expected: tuple[type[Exception], ...] = TRANSIENT,
+        before_parking: Callable[[], Awaitable[object]] = nothing,
+    ) -> Fault | None:
+        """Do one piece of work that failed so often before; None when it was done, else what went wrong.
+
+        Raises:
+            what is `expected`: the work, or before_parking, raised it.
+            Unavailable: the fault could not be counted; the work's lease will end.
+        """
+        try:
+            await work()
+        except expected:
+            raise
+        except Exception as error:  # noqa: BLE001 - a supervisor: one poisoned piece must not stop its neighbours
+            return await self._failed(loop, work_id, error, failed, before_parking)
+        if failed:
+            await self._store.forget(loop, work_id)
+        return None
+
+    async def _failed(
+        self, loop: str, work_id: str, error: Exception, failed: int, before_parking: Callable[[], Awaitable[object]]
+    ) -> Fault:
+        cause, trace = cause_of(error), frames_of(error)
+        logger.error("work_failed", loop=loop, work=work_id, tries=failed + 1, cause=cause, trace=trace)
+        FAULTS.labels(loop).inc()
+        park = failed + 1 >= MAX_FAULTS
+        if park:
+            await before_parking()
+        fault = await self._store.add(loop, work_id, cause, "\n".join(trace), park=park)
+        if park:
+            logger.error("work_parked", loop=loop, work=work_id, cause=cause)
+        return fault
+
+    async def listed(self) -> Sequence[Fault]:
+        """What is parked, the latest first. Raises Unavailable."""
+        return await self._store.parked()
+
+    async def release(self, loop: str, work_id: str) -> bool:
+        """Have a parked piece tried again as if it had never failed; False when it is not known. Raises Unavailable."""
+        released = await self._store.forget(loop, work_id)
+        if released:
+            logger.info("work_released", loop=loop, work=work_id)
+        return released
+
+    async def measure(self) -> None:
+        """Set the gauge, also of loops in which nothing is parked. Raises Unavailable."""
+        parked = await self._store.census()
+        for loop in {*self._loops, *parked}:
+            PARKED.labels(loop).set(parked.get(loop, 0))
+
+
+def cause_of(error: Exception) -> str:
+    """The type of an exception and where it was raised."""
+    frames = frames_of(error)
+    return f"{type(error).__name__} at {frames[-1]}" if frames else type(error).__name__
+
+
+def frames_of(error: Exception) -> list[str]:
+    """The innermost frames, outermost first, as file:line function."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{shortened(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames[-MAX_FRAMES:]]
+
+
+def shortened(filename: str) -> str:
+    """A file of ours from the root of the sources, any other by its last two names."""
+    path = Path(filename)
+    return (
+        str(path.relative_to(ROOT))
+        if path.is_relative_to(ROOT) and "lib" not in path.parts
+        else "/".join(path.parts[-2:])
+    )
+
+
+def fault_of(row: Row[Any]) -> Fault:
+    """A fault from its row."""
+    return Fault(row.loop, row.work_id, row.faults, row.cause, row.trace, row.first_ms, row.last_ms, row.park_ms)
