@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -38,6 +39,7 @@ def variables(settings: LauncherSettings) -> dict[str, object]:
         "admin_port": port_of(Resident.ENVOY_ADMIN, base),
         "gateway_port": port_of(Resident.GATEWAY, base),
         "files_port": port_of(Resident.FILES, base),
+        "own_host": urlsplit(settings.origin).netloc,
         "trusted_hops": settings.trusted_hops,
         "listed_origins": listed(settings.cors_allowed_origins),
         "edge_timeout": f"{settings.edge_timeout_seconds:.3f}s",

@@ -46,6 +46,8 @@ STATUS_OF_REASON = {
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "INSUFFICIENT_CREDITS": HTTPStatus.PAYMENT_REQUIRED,
     "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
+    "PRECONDITION_FAILED": HTTPStatus.PRECONDITION_FAILED,
+    "RANGE_NOT_SATISFIABLE": HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     "SOURCE_UNAVAILABLE": HTTPStatus.FAILED_DEPENDENCY,  # the client's choice of server, and none of ours, is away
 }
 
@@ -80,6 +82,8 @@ def status_of(error: errors.KawaiiError) -> HTTPStatus:
 def headers_of(error: errors.KawaiiError, status: HTTPStatus) -> dict[str, str]:
     """Headers of every failure: it is never cached or indexed, and one that will pass says when to come back."""
     headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex", **rate_limits.of_refusal(error)}
+    if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        headers["Content-Range"] = f"bytes */{error.metadata['size']}"
     if status in PASSING:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or RETRY_SECONDS)))
     return headers

@@ -13,6 +13,7 @@ from gateway.byte_cache import Answer, Headers
 from gateway.middleware.metrics import REQUESTS
 from gateway.routing import template
 from services.chassis.names import ID, new_id
+from services.chassis.preconditions import matches
 
 START = "http.response.start"
 REQUEST_ID = b"x-request-id"  # the one header that belongs to one request alone
@@ -84,18 +85,13 @@ def with_etag(headers: Headers, body: bytes, served: Counter) -> Answer:
 async def give(answer: Answer, asked: Asked, send: Send) -> None:
     """Send an answer, or 304 when its ETag is held."""
     request_id = (REQUEST_ID, identified(asked.request_id))
-    if asked.held and holds(asked.held, answer.etag):
+    if asked.held and matches(asked.held.decode("latin-1"), answer.etag.decode()):
         headers = [header for header in answer.headers if header[0] not in OF_BODY]
         await send({"type": START, "status": 304, "headers": [*headers, request_id]})
         await send({"type": "http.response.body"})
         return
     await send({"type": START, "status": 200, "headers": [*answer.headers, request_id]})
     await send({"type": "http.response.body", "body": answer.body})
-
-
-def holds(held: bytes, etag: bytes) -> bool:
-    """Whether If-None-Match names this ETag; marks of weakness do not count (RFC 9110, 13.1.2)."""
-    return any(tag.strip().removeprefix(b"W/") in (etag, b"*") for tag in held.split(b","))
 
 
 def identified(given: bytes) -> bytes:

@@ -7,6 +7,8 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.stored_bytes import conditions
+from services.chassis import preconditions
 from services.chassis.errors import NotFound
 
 FOLDER = Path(__file__).parent / "static"
@@ -39,9 +41,8 @@ class Asset:
 
     def answer(self, request: Request) -> Response:
         """The bytes, or 304 when the browser holds them already."""
-        held = request.headers.get("if-none-match", "")
-        if self.etag in (tag.strip().removeprefix("W/") for tag in held.split(",")):
-            return Response(status_code=304, headers=self.headers)
+        if status := preconditions.check(request.method, conditions(request), self.etag):
+            return Response(status_code=status, headers=self.headers)
         return Response(self.content, media_type=self.media_type, headers=self.headers)
 
 

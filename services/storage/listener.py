@@ -3,23 +3,27 @@
 import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
+from io import BufferedReader
 from math import ceil
+from pathlib import Path
 from typing import Protocol
 
 from aiohttp import web
 
+from services.chassis import preconditions
 from services.chassis.errors import (
     AlreadyExists,
+    FailedPrecondition,
     InvalidArgument,
     KawaiiError,
     NotFound,
+    OutOfRange,
     PermissionDenied,
     ResourceExhausted,
     Unavailable,
 )
 from services.chassis.names import is_key
-from services.storage.conditions import TAG, decided, part_of, tagged
-from services.storage.model import PICTURE_TYPES, Stat
+from services.storage.model import PICTURE_TYPES
 from services.storage.ports import Backend
 
 FILES = "/files/"
@@ -30,6 +34,8 @@ UNKNOWN_TYPE = "application/octet-stream"
 BEGUN = web.RequestKey("begun", bool)  # its bytes flow already
 CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
 CHUNK_BYTES = 256 * 1024  # performance.md 4
+HEADER_BYTES = 64 * 1024  # above what Envoy lets through, so that Envoy is who refuses long headers, in JSON
+NO_CODING = ("", "identity")
 
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -37,7 +43,7 @@ CORS = {
 }
 PREFLIGHT = CORS | {
     "Access-Control-Allow-Methods": "GET, HEAD, PUT, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type, Range, If-None-Match",
+    "Access-Control-Allow-Headers": "Content-Type, Range, If-Match, If-None-Match, If-Range",
     "Access-Control-Max-Age": "86400",
 }
 FILE_HEADERS = CORS | {
@@ -48,13 +54,18 @@ FILE_HEADERS = CORS | {
 }
 STATUSES: dict[type[KawaiiError], HTTPStatus] = {
     InvalidArgument: HTTPStatus.BAD_REQUEST,
+    OutOfRange: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    FailedPrecondition: HTTPStatus.PRECONDITION_FAILED,
     PermissionDenied: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     AlreadyExists: HTTPStatus.CONFLICT,
     ResourceExhausted: HTTPStatus.INSUFFICIENT_STORAGE,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-REASON_STATUSES = {"FILE_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE}
+REASON_STATUSES = {
+    "FILE_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+}
 
 
 class Inbox(Protocol):
@@ -64,11 +75,15 @@ class Inbox(Protocol):
         """Take them, or raise a KawaiiError."""
 
 
-def failure(status: HTTPStatus, code: str, sentence: str, retry_after: float | None = None) -> web.Response:
-    """A failure as every front door of the town words it."""
-    body = {"success": False, "error": sentence, "code": code, "message": sentence}
-    later = {"Retry-After": str(ceil(retry_after))} if retry_after else {}
-    return web.json_response(body, status=status, headers=CORS | {"Cache-Control": "no-store"} | later)
+def failure(status: HTTPStatus, error: KawaiiError) -> web.Response:
+    """A failure as every HTTP answer of the stack words it; never one that may be cached."""
+    body = {"success": False, "error": error.message, "code": error.reason, "message": error.message}
+    headers = CORS | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if error.retry_after:
+        headers["Retry-After"] = str(ceil(error.retry_after))
+    if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        headers["Content-Range"] = f"bytes */{error.metadata['size']}"
+    return web.json_response(body, status=status, headers=headers)
 
 
 def key_of(path: str) -> str:
@@ -84,6 +99,20 @@ def cut_off(request: web.Request) -> ConnectionResetError:
     return ConnectionResetError("the bytes of the object broke off")
 
 
+async def no_expectation(request: web.Request) -> web.Response | None:
+    """Ask for the body of a client that waits to be asked; refuse any other Expect (RFC 9110, 10.1.1)."""
+    if request.headers.get("Expect", "").strip().lower() != "100-continue":
+        sentence = "The Expect header asks for something that the server does not do. Send the request without it."
+        return failure(HTTPStatus.EXPECTATION_FAILED, InvalidArgument(sentence, "EXPECTATION_FAILED"))
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
+
+
+def given(request: web.Request) -> preconditions.Headers:
+    """The headers of a request; the lines of one header as one text."""
+    return lambda name: ", ".join(request.headers.getall(name, []))
+
+
 class Listener:
     """The HTTP side of the storage service on one host:port."""
 
@@ -94,7 +123,7 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        runner = web.AppRunner(self.app(), access_log=None, handle_signals=False, shutdown_timeout=CLOSE_SECONDS)
+        runner = self.runner()
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, int(self._port)).start()
@@ -102,12 +131,19 @@ class Listener:
         finally:
             await runner.cleanup()
 
-    def app(self) -> web.Application:
-        """The application, for a server of any kind."""
+    def runner(self) -> web.AppRunner:
+        """The application with its server; bodies arrive as they were sent, not decoded."""
         app = web.Application()
-        app.on_response_prepare.append(tagged)
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        return app
+        app.router.add_route("*", "/{path:.*}", self._answer, expect_handler=no_expectation)
+        return web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=CLOSE_SECONDS,
+            auto_decompress=False,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+        )
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -116,7 +152,7 @@ class Listener:
             if BEGUN in request:
                 raise cut_off(request) from error
             status = REASON_STATUSES.get(error.reason) or STATUSES.get(type(error), HTTPStatus.INTERNAL_SERVER_ERROR)
-            return failure(status, error.reason, error.message, error.retry_after)
+            return failure(status, error)
 
     async def _routed(self, request: web.Request, path: str) -> web.StreamResponse:
         if request.method == "OPTIONS":
@@ -125,34 +161,36 @@ class Listener:
             return await self._sent(request, key_of(path))
         if request.method == "PUT" and path.startswith(UPLOADS):
             return await self._received(request, path.removeprefix(UPLOADS))
-        return failure(HTTPStatus.METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "Files can be read with GET or HEAD only.")
+        refusal = InvalidArgument("Files can be read with GET or HEAD only.", "METHOD_NOT_ALLOWED")
+        return failure(HTTPStatus.METHOD_NOT_ALLOWED, refusal)
 
     async def _sent(self, request: web.Request, key: str) -> web.StreamResponse:
         stat = await self._backend.stat(key) if key else None
         if stat is None:
             raise NotFound("There is no such file.")
-        request[TAG] = stat.sha256
-        if status := decided(request, stat.sha256):
-            return web.Response(status=status, headers=FILE_HEADERS)
-        headers = FILE_HEADERS | {"Content-Type": CONTENT_TYPES.get(key.rpartition(".")[2], UNKNOWN_TYPE)}
-        path = await self._backend.path(key)
-        if path and request.if_match is None:  # aiohttp would compare it with a validator of its own
-            return web.FileResponse(path, CHUNK_BYTES, headers=headers)
-        return await self._streamed(request, key, stat, headers)
-
-    async def _streamed(
-        self, request: web.Request, key: str, stat: Stat, headers: dict[str, str]
-    ) -> web.StreamResponse:
-        """Pass on the bytes of an object that is no file here."""
-        part = part_of(request, stat.size)
-        if part is None:
-            span = {"Content-Range": f"bytes */{stat.size}"}
-            return web.Response(status=HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, headers=FILE_HEADERS | span)
-        response = web.StreamResponse(status=part.status, headers=headers | part.headers)
-        response.content_length = len(part.span)
-        if request.method == "GET" and part.span:
-            await self._pour(request, response, key, part.span)
+        method, headers, etag = request.method, given(request), f'"{stat.sha256}"'
+        validated = FILE_HEADERS | {"ETag": etag}
+        if status := preconditions.check(method, headers, etag):
+            return web.Response(status=status, headers=validated)
+        part = preconditions.part(method, headers, etag, stat.size)
+        status, partial = HTTPStatus.OK, {}
+        if part:
+            status, partial = HTTPStatus.PARTIAL_CONTENT, preconditions.of_part(part, stat.size)
+        kind = CONTENT_TYPES.get(key.rpartition(".")[2], UNKNOWN_TYPE)
+        about = {"Content-Type": kind, "Accept-Ranges": "bytes"}
+        response = web.StreamResponse(status=status, headers=validated | about | partial)
+        await self._fill(request, response, key, part or range(stat.size))
         return response
+
+    async def _fill(self, request: web.Request, response: web.StreamResponse, key: str, span: range) -> None:
+        """Send the bytes of a span: of a file by sendfile, else as the backend reads them."""
+        response.content_length = len(span)
+        if request.method == "HEAD" or not span:
+            return
+        if path := await self._backend.path(key):
+            await send_file(request, response, path, span)
+        else:
+            await self._pour(request, response, key, span)
 
     async def _pour(self, request: web.Request, response: web.StreamResponse, key: str, span: range) -> None:
         """Begin the answer with the first bytes, so that a place that fails can still be told as a failure."""
@@ -163,5 +201,32 @@ class Listener:
             await response.write(chunk)
 
     async def _received(self, request: web.Request, token: str) -> web.Response:
+        if request.headers.get("Content-Encoding", "").strip().lower() not in NO_CODING:
+            sentence = "The file is sent with a Content-Encoding. Send its bytes as they are."
+            raise InvalidArgument(sentence, "UNSUPPORTED_MEDIA_TYPE")
         await self._inbox.receive(token, request.content.iter_chunked(CHUNK_BYTES))
         return web.json_response({"success": True}, status=HTTPStatus.CREATED, headers=CORS)
+
+
+async def send_file(request: web.Request, response: web.StreamResponse, path: Path, span: range) -> None:
+    """Send a part of a local file without reading it.
+
+    Raises:
+        NotFound: the file has just been deleted.
+        ConnectionResetError: the client has left.
+    """
+    with await asyncio.to_thread(opened, path) as file:
+        await response.prepare(request)
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client has left")
+        await asyncio.get_running_loop().sendfile(transport, file, span.start, len(span))
+        await response.write_eof()
+
+
+def opened(path: Path) -> BufferedReader:
+    """A file to read from. Raises NotFound when there is none."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        raise NotFound("There is no such file.") from None

@@ -1,6 +1,7 @@
 """The front door as rendered: Envoy accepts it, and behaves towards real upstreams as the site needs."""
 
 import asyncio
+import json
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -341,6 +342,19 @@ async def test_only_an_order_that_prefers_to_wait_is_given_longer(edge: httpx.As
 )
 async def test_what_the_edge_does_not_do_is_not_our_error(settings: LauncherSettings, start: str, code: bytes) -> None:
     assert b'"code": "%s"' % code in await _raw(settings.port, f"{start}\r\nhost: h\r\n\r\n")
+
+
+@pytest.mark.usefixtures("edge", "upstreams")
+@pytest.mark.parametrize(("host", "seen"), [("host: gallery.example\r\n", "gallery.example"), ("", "localhost")])
+async def test_an_http_1_0_client_is_served(settings: LauncherSettings, host: str, seen: str) -> None:
+    """nginx's proxy_pass speaks it by default; the answer ends with the connection and is not chunked."""
+    answer = await _raw(settings.port, f"GET /api/x?a=1 HTTP/1.0\r\n{host}\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+
+    assert head.split()[1] == b"200"
+    assert b"transfer-encoding" not in head.lower()
+    assert json.loads(body)["path"] == "/api/x?a=1"
+    assert json.loads(body)["headers"]["host"].partition(":")[0] == seen
 
 
 @pytest.mark.usefixtures("edge")

@@ -14,7 +14,7 @@ from services.storage.ports import Backend
 @asynccontextmanager
 async def browsing(backend: Backend, uploads: Uploads) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the public listener."""
-    runner = web.AppRunner(Listener("127.0.0.1:0", backend, uploads).app(), access_log=None)
+    runner = Listener("127.0.0.1:0", backend, uploads).runner()
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     base = f"http://127.0.0.1:{runner.addresses[0][1]}"

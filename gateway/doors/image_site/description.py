@@ -7,7 +7,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.stored_bytes import holds
+from gateway.stored_bytes import conditions
+from services.chassis import preconditions
 
 DOCUMENT: Final = (Path(__file__).parent / "openapi.json").read_bytes()
 HEADERS = {"Cache-Control": "public, max-age=300", "ETag": f'"{sha256(DOCUMENT).hexdigest()[:16]}"'}
@@ -15,6 +16,6 @@ HEADERS = {"Cache-Control": "public, max-age=300", "ETag": f'"{sha256(DOCUMENT).
 
 async def openapi(request: Request) -> Response:
     """GET /api/openapi.json."""
-    if holds(request, HEADERS["ETag"]):
-        return Response(status_code=304, headers=HEADERS)
+    if status := preconditions.check(request.method, conditions(request), HEADERS["ETag"]):
+        return Response(status_code=status, headers=HEADERS)
     return Response(DOCUMENT, headers=HEADERS, media_type="application/json")

@@ -15,6 +15,7 @@ from services.chassis.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from tests.conditions import CASES, SIZE, expected, found
 from tests.gateway.conftest import Connect, Town
 from tests.gateway.shapes import FILES, ORIGIN, failure
 
@@ -136,6 +137,21 @@ async def test_a_browser_that_holds_the_picture_is_told_so(client: httpx.AsyncCl
 
     assert (again.status_code, again.content) == (304, b"")
     assert (again.headers["etag"], again.headers["cache-control"]) == (first.headers["etag"], WEEK)
+
+
+@pytest.mark.parametrize("path", ["/api/img", "/api/images/gen_1"])
+async def test_conditions_and_ranges_are_answered_by_the_book(client: httpx.AsyncClient, town: Town, path: str) -> None:
+    key, content = "generated/gen_1/0.png", bytes(place % 251 for place in range(SIZE))
+    town.storage.add(key, size_bytes=SIZE, sha256="b" * 64)
+    town.storage.kept[key] = content
+    town.storage.variant_failure = Unavailable("Busy.", "STUDIO_BUSY")  # so that /api/img shows the original
+    town.generation.add("gen_1", outputs=[Output(index=0, object=f"objects/{key}")])
+    etag = f'"{"b" * 64}"'
+
+    for case in CASES:
+        answer = await client.request(case.method, path, params={"u": key}, headers=case.sent(etag))
+        assert found(case, answer) == expected(case, content, etag)
+        assert ("max-age" in answer.headers["cache-control"]) is (case.status < 400), case.title
 
 
 async def test_head_tells_the_size_and_sends_nothing(client: httpx.AsyncClient) -> None:
