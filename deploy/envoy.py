@@ -33,7 +33,7 @@ def variables(settings: LauncherSettings) -> dict[str, object]:
     """What the template may name."""
     base = settings.internal_port_base
     return {
-        "bind_address": str(settings.bind_address),
+        "bind_address": str(settings.public_address),
         "port": settings.port,
         "loopback": LOOPBACK,
         "admin_port": port_of(Resident.ENVOY_ADMIN, base),

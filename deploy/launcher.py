@@ -94,6 +94,7 @@ def greeting(plan: Plan, seconds: float) -> str:
         "site": plan.origin,
         "data": plan.data_dir,
         "upstream": plan.upstream,
+        **plan.facts,
         "stop": f"Ctrl-C, or kill {os.getpid()}",
     }
     return "\n".join([f"\nkawaii is ready after {seconds:.1f} s", *(f"  {k:<9} {v}" for k, v in lines.items()), ""])

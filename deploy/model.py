@@ -1,7 +1,7 @@
 """What the launcher is told to run: plain data, so that the process which stays resident needs no settings library."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 STOP_SECONDS = 10.0  # the chassis lets running calls finish for eight; the rest is leeway
@@ -45,6 +45,8 @@ class Plan:
     files: dict[str, str]
     ports: tuple[Port, ...]
     processes: tuple[Process, ...]
+    facts: dict[str, str] = field(default_factory=dict)
+    """What else the start says, by a word for each: the address, the identity."""
     migration: tuple[str, ...] = ()
     """The command that brings the databases up to date; empty when they are."""
 

@@ -31,6 +31,7 @@ def make(settings: LauncherSettings) -> Plan:
         probe_port=settings.port,
         data_dir=str(settings.data_dir.absolute()),
         upstream=SANDBOX_NOTE if settings.sandboxed else settings.kie_ai_base_url,
+        facts={"address": settings.listening, "identity": settings.identity},
         text=speaks_text(settings),
         environment=inherited(),
         folders=(str(settings.data_dir / VALKEY_DIR),),
@@ -43,7 +44,7 @@ def make(settings: LauncherSettings) -> Plan:
 
 def ports(settings: LauncherSettings, rows: list[Row]) -> Iterator[Port]:
     """Every port the town will listen on, the public one first."""
-    yield Port(str(settings.bind_address), settings.port, "the public port", "PORT")
+    yield Port(str(settings.public_address), settings.port, "the public port", "PORT")
     for row in rows:
         for resident in row.listens:
             port = port_of(resident, settings.internal_port_base)

@@ -1,6 +1,6 @@
-"""The knobs of the launcher and of Envoy, and what decides whether the sandbox stands in for the provider."""
+"""The knobs of the launcher and of Envoy; decides on the sandbox, development identity and the public address."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from pydantic import AliasChoices, Field, IPvAnyAddress, SecretStr
 
@@ -9,14 +9,17 @@ from services.chassis.settings import TownSettings
 from services.chassis.town import Resident
 
 SANDBOX_KEY = "sandbox-key"
+LOOPBACK_ADDRESS, EVERY_ADDRESS = IPv4Address("127.0.0.1"), IPv4Address(0)
+OFF = frozenset({"0", "false", "no", "off", "n", "f"})  # what pydantic reads as no
 KIE_KEY_NAMES = ("KIE_AI_API_KEY", "KIE_API_KEY", *(f"KIE_AI_API_KEY_{number}" for number in range(2, 6)))
 
 
 class LauncherSettings(TownSettings):
     """What `make up` reads besides the knobs that every process shares."""
 
-    bind_address: IPvAnyAddress = IPv4Address("0.0.0.0")  # noqa: S104 - Envoy is the public door; the rest is on loopback
-    """Where the public port listens; 127.0.0.1 hides the town from the network."""
+    bind_address: IPvAnyAddress | None = None
+    """Where the public port listens. Unset: 127.0.0.1 while development identity is on, else all addresses (0.0.0.0).
+    An address beyond loopback turns development identity off."""
     cors_allowed_origins: Origins = ANY_ORIGIN
     """Origins whose pages may read what Envoy answers itself, as the gateway has it."""
     trusted_hops: int = Field(0, ge=0, le=10)
@@ -40,7 +43,8 @@ class LauncherSettings(TownSettings):
     auth_hs256_secret: SecretStr = SecretStr("")
     """A shared secret that signs tokens, instead of public keys."""
     auth_dev_mode: str = ""
-    """1 makes everybody one developer; only meant for a town on one's own machine."""
+    """Development identity: everybody is one developer. Unset or 1, it is on where no sign-in is configured, the
+    sandbox is the upstream and the public port listens on loopback; 0 turns it off everywhere."""
 
     @property
     def sandboxed(self) -> bool:
@@ -48,20 +52,66 @@ class LauncherSettings(TownSettings):
         return not self.kie_key.get_secret_value()
 
     @property
-    def anonymous(self) -> bool:
-        """Whether no identity is configured at all."""
+    def has_sign_in(self) -> bool:
+        """Whether anything of a real sign-in is configured."""
         secret = self.auth_hs256_secret.get_secret_value()
-        return not any((self.auth_jwks_url, self.auth_issuer, self.auth_audience, secret, self.auth_dev_mode))
+        return any((self.auth_jwks_url, self.auth_issuer, self.auth_audience, secret))
+
+    @property
+    def identity_refusal(self) -> str:
+        """Why development identity is off; empty while it is on."""
+        reasons = {
+            "sign-in is configured": self.has_sign_in,
+            "AUTH_DEV_MODE turns it off": self.auth_dev_mode.strip().lower() in OFF,
+            "pictures are made by the real provider": not self.sandboxed,
+            f"BIND_ADDRESS={self.bind_address} is reached from other machines": bool(
+                self.bind_address and not self.bind_address.is_loopback
+            ),
+        }
+        return next((reason for reason, holds in reasons.items() if holds), "")
+
+    @property
+    def development(self) -> bool:
+        """Whether everybody is one developer."""
+        return not self.identity_refusal
+
+    @property
+    def public_address(self) -> IPv4Address | IPv6Address:
+        """Where the public port listens."""
+        return self.bind_address or (LOOPBACK_ADDRESS if self.development else EVERY_ADDRESS)
 
     @property
     def probe_host(self) -> str:
         """The address at which this machine reaches the public port."""
-        loopback = "::1" if self.bind_address.version == 6 else "127.0.0.1"  # noqa: PLR2004 - the name of a protocol
-        return loopback if self.bind_address.is_unspecified else str(self.bind_address)
+        bound = self.public_address
+        loopback = "::1" if bound.version == 6 else "127.0.0.1"  # noqa: PLR2004 - the name of a protocol
+        return loopback if bound.is_unspecified else str(bound)
+
+    @property
+    def listening(self) -> str:
+        """Where the public port listens and why, in words for the start."""
+        if self.bind_address:
+            return f"{self.public_address}, as BIND_ADDRESS says"
+        if self.development:
+            return f"{self.public_address} (this machine only, because development identity is on; see BIND_ADDRESS)"
+        return f"{self.public_address} (every address, because {self.identity_refusal}; see BIND_ADDRESS)"
+
+    @property
+    def identity(self) -> str:
+        """Who people are here, in words for the start."""
+        if self.development:
+            return "development: whoever uses this machine is one and the same developer"
+        if self.has_sign_in:
+            return "sign-in by tokens, as AUTH_… configures it"
+        return (
+            f"nobody can sign in: development identity is off, because {self.identity_refusal}. "
+            "Set AUTH_HS256_SECRET, or AUTH_JWKS_URL with AUTH_ISSUER and AUTH_AUDIENCE"
+        )
 
     def overrides(self) -> dict[str, str]:
-        """The variables that a town without keys and without identity adds for its processes."""
-        return {**(self._sandbox() if self.sandboxed else {}), **({"AUTH_DEV_MODE": "1"} if self.anonymous else {})}
+        """The variables that this configuration sets for its processes, whatever .env says."""
+        development = {"AUTH_DEV_MODE": "1" if self.development else "0"}
+        return {**(self._sandbox() if self.sandboxed else {}), **development}
 
     def _sandbox(self) -> dict[str, str]:
         sandbox = self.address(Resident.SANDBOX)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 
 from gateway.identity.keys import PublishedKeys, SharedSecret
+from gateway.identity.pages import SAFE, own_page
 from gateway.identity.people import Person, person_of
 from gateway.identity.publisher import Publisher
 from gateway.identity.refusals import foreign_page, invalid_token
@@ -13,7 +14,6 @@ from gateway.identity.settings import IdentitySettings
 from gateway.identity.tokens import Trust, header_of
 
 COOKIE = "__session"  # contract.md 1.B0
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 SHARED, PUBLISHED = "HS256", ""
 
 
@@ -38,22 +38,23 @@ class Believer:
         return trust
 
     def _cookie(self, request: Request) -> str:
-        """The session's token; a browser sends it from every page, so writes must come from one of ours."""
-        token, origin = request.cookies.get(COOKIE, ""), request.headers.get("origin", "")
-        if token and request.method not in SAFE and origin and origin not in self._origins:
+        """The session's token; a browser sends it from every page, so writes must prove to come from ours."""
+        token = request.cookies.get(COOKIE, "")
+        if token and request.method not in SAFE and not own_page(request, self._origins):
             raise foreign_page()
         return token
 
 
 def bearer(request: Request) -> str:
-    """The token of the Authorization header; empty when there is none.
+    """The token of the Authorization header; empty when there is none, or one of another scheme, which is not for us.
 
     Raises:
-        Unauthenticated: INVALID_TOKEN, the header is of another scheme or empty.
+        Unauthenticated: INVALID_TOKEN, it is Bearer without a token.
     """
-    header = request.headers.get("authorization", "")
-    scheme, _, token = header.partition(" ")
-    if header and (scheme.lower() != "bearer" or not token.strip()):
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer":
+        return ""
+    if not token.strip():
         raise invalid_token("The Authorization header must be Bearer and a token.")
     return token.strip()
 

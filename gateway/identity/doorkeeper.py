@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 from starlette.requests import Request
 
+from gateway.identity.pages import local_host, local_page
 from gateway.identity.people import DEVELOPER, Person
+from gateway.identity.refusals import foreign_host, foreign_page, sign_in_off
 from gateway.identity.settings import IdentitySettings
 
 if TYPE_CHECKING:  # it loads the cryptography that most towns save
@@ -21,25 +23,36 @@ class Doorkeeper(Protocol):
         """Who sends it; None when it carries no token.
 
         Raises:
-            Unauthenticated: INVALID_TOKEN.
-            PermissionDenied: another site's page used the browser's cookie to write.
+            Unauthenticated: INVALID_TOKEN, or SIGN_IN_OFF where nobody can sign in.
+            PermissionDenied: another site's page used the browser's cookie, or this machine, to act.
             Unavailable: AUTH_UNAVAILABLE, the keys cannot be read now.
         """
 
 
 class Nobody:
-    """A town without sign-in: everybody is anonymous."""
+    """No sign-in is configured: everybody is anonymous."""
 
     async def person(self, _request: Request) -> Person | None:
-        """Nobody."""
-        return None
+        """Nobody, ever. Raises Unauthenticated (SIGN_IN_OFF)."""
+        raise sign_in_off()
 
 
 class Developer:
-    """AUTH_DEV_MODE: everybody is the same developer."""
+    """AUTH_DEV_MODE: whoever uses this machine is the same developer; pages from elsewhere are not."""
 
-    async def person(self, _request: Request) -> Person | None:
-        """The developer."""
+    def __init__(self, origins: frozenset[str]) -> None:
+        self._origins = origins
+
+    async def person(self, request: Request) -> Person | None:
+        """The developer.
+
+        Raises:
+            PermissionDenied: it came under a foreign name (FOREIGN_HOST), or from a foreign page (FORBIDDEN).
+        """
+        if not local_host(request):
+            raise foreign_host()
+        if not local_page(request, self._origins):
+            raise foreign_page()
         return DEVELOPER
 
 
@@ -50,8 +63,8 @@ def doorkeeper(settings: IdentitySettings, origins: frozenset[str]) -> Doorkeepe
 
         return believer(settings, origins)
     if settings.auth_dev_mode:
-        logger.warning("auth_dev_mode", hint="everybody who reaches this town acts as one developer")
-        return Developer()
+        logger.warning("auth_dev_mode", hint="everybody on this machine acts as one developer")
+        return Developer(origins)
     return Nobody()
 
 

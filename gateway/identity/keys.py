@@ -7,16 +7,23 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jwt
+import structlog
 
-from gateway.identity.refusals import invalid_token
+from gateway.identity.refusals import invalid_token, unavailable
 from services.chassis.errors import Unavailable
 
 ASYMMETRIC = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 FRESH_SECONDS = 600.0  # a revoked key is believed so long
 STALE_SECONDS = 86_400.0  # keys outlive their publisher's outage by a day
-PATIENCE_SECONDS = 30.0  # between two looks for a key that is not there: made-up key ids must not become a flood
+UNKNOWN_SECONDS = 1.0  # between two reads that unknown key ids cause: made-up ids wait, and must not become a flood
+ABSENT_SECONDS = 10.0  # a key id that a read did not bring is not asked for again so long
+FIRST_PAUSE_SECONDS = 0.5  # after a read that failed; doubled by each further one
+LONGEST_PAUSE_SECONDS, LONGEST_COLD_PAUSE_SECONDS = 30.0, 5.0  # with keys in hand, and while nobody can sign in
+
+logger = structlog.get_logger()
 
 Monotonic = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
 """Reads the published key set; raises Unavailable."""
 
@@ -53,19 +60,23 @@ class SharedSecret:
 
 
 class PublishedKeys:
-    """A published key set, read when needed: kept fresh, refreshed once for an unknown id, kept through an outage."""
+    """A published key set: kept fresh, read again for an unknown id, kept through an outage, never emptied."""
 
-    def __init__(self, fetch: Fetch, monotonic: Monotonic) -> None:
+    def __init__(self, fetch: Fetch, monotonic: Monotonic, sleep: Sleep = asyncio.sleep) -> None:
         self._fetch = fetch
         self._monotonic = monotonic
+        self._sleep = sleep
         self._keys: dict[str, SigningKey] = {}
-        self._read_at = self._tried_at = -math.inf  # never
+        self._absent: dict[str, float] = {}  # ids that a read did not bring, and when
+        self._read_at = -math.inf  # when the read began that brought the keys
+        self._next_at = -math.inf  # no read begins before
+        self._failures = 0  # reads in a row
         self._turn = asyncio.Lock()
 
     async def key(self, key_id: str) -> SigningKey:
-        """The key of an id, after at most one look at the publisher."""
+        """The key of an id, read anew for at most once; Unavailable while nobody can know whether there is one."""
         if self._age > FRESH_SECONDS or key_id not in self._keys:
-            await self._refresh(key_id)
+            await self._look(key_id, self._monotonic())
         if found := self._keys.get(key_id):
             return found
         raise invalid_token("The token was signed by an unknown key.")
@@ -74,26 +85,55 @@ class PublishedKeys:
     def _age(self) -> float:
         return self._monotonic() - self._read_at
 
-    async def _refresh(self, key_id: str) -> None:
+    async def _look(self, key_id: str, asked_at: float) -> None:
         async with self._turn:  # those who waited find what the first one brought
-            fresh = self._age <= FRESH_SECONDS and key_id in self._keys
-            if fresh or self._monotonic() - self._tried_at < PATIENCE_SECONDS:
-                return self._require()
-            self._tried_at = self._monotonic()
-            await self._read()
-        return None
+            wait = max(0.0, self._next_at - self._monotonic())
+            if self._settled(key_id, asked_at):
+                pass
+            elif wait and self._failures:
+                self._require(key_id)
+            else:
+                await self._sleep(wait)
+                await self._read(key_id)
 
-    async def _read(self) -> None:
+    def _settled(self, key_id: str, asked_at: float) -> bool:
+        """Whether what was read last answers: it is fresh and has the key, or is certain that there is none."""
+        if self._age > FRESH_SECONDS:
+            return False
+        absent_at = self._absent.get(key_id, -math.inf)
+        return key_id in self._keys or self._read_at >= asked_at or self._monotonic() - absent_at < ABSENT_SECONDS
+
+    async def _read(self, key_id: str) -> None:
+        began_at = self._monotonic()
         try:
-            published = await self._fetch()
-        except Unavailable:
-            self._require()
+            keys = signing_keys(await self._fetch())
+            if not keys:
+                raise unavailable()  # an empty set is a mistake of its publisher, not the end of every session
+        except Unavailable as error:
+            self._put_off()
+            logger.warning(
+                "sign_in_keys_unread", failures=self._failures, cause=repr(error.__cause__ or "no usable key")
+            )
+            self._require(key_id)
         else:
-            self._keys, self._read_at = signing_keys(published), self._monotonic()
+            self._keys, self._read_at, self._failures = keys, began_at, 0
+            self._note_absence(key_id)
 
-    def _require(self) -> None:
-        if self._age > STALE_SECONDS:
-            raise Unavailable("The sign-in service cannot be reached. Try again shortly.", "AUTH_UNAVAILABLE")
+    def _put_off(self) -> None:
+        longest = LONGEST_PAUSE_SECONDS if self._keys else LONGEST_COLD_PAUSE_SECONDS
+        self._next_at = self._monotonic() + min(longest, FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 10))
+        self._failures += 1
+
+    def _note_absence(self, key_id: str) -> None:
+        now = self._monotonic()
+        self._absent = {name: at for name, at in self._absent.items() if now - at < ABSENT_SECONDS}
+        if key_id not in self._keys:
+            self._absent[key_id], self._next_at = now, now + UNKNOWN_SECONDS
+
+    def _require(self, key_id: str) -> None:
+        """Go on with the key in hand. Raises Unavailable where there is none, or it is too old."""
+        if key_id not in self._keys or self._age > STALE_SECONDS:
+            raise unavailable(max(0.0, self._next_at - self._monotonic()))
 
 
 def signing_keys(published: Mapping[str, Any]) -> dict[str, SigningKey]:

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import orjson
 
-from services.chassis.errors import Unavailable
+from gateway.identity.refusals import unavailable
 
 MAX_BYTES = 256 * 1024  # a key is below 4 KiB, and nobody rotates through sixty
 SECONDS = 5.0  # a person waits for this
@@ -29,9 +29,9 @@ class Publisher:
             async with asyncio.timeout(SECONDS):
                 published = orjson.loads(await self._body())
         except (httpx.HTTPError, TimeoutError, orjson.JSONDecodeError) as error:
-            raise _unavailable() from error
+            raise unavailable() from error
         if not isinstance(published, dict):
-            raise _unavailable()
+            raise unavailable()
         return published
 
     async def _body(self) -> bytes:
@@ -44,9 +44,5 @@ class Publisher:
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > MAX_BYTES:
-                    raise _unavailable()
+                    raise unavailable()
             return body
-
-
-def _unavailable() -> Unavailable:
-    return Unavailable("The sign-in service cannot be reached. Try again shortly.", "AUTH_UNAVAILABLE")

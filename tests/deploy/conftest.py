@@ -102,6 +102,7 @@ def plan(tmp_path: Path, base: int) -> Callable[..., Plan]:
             files={},
             ports=(),
             processes=processes,
+            facts={"address": "on loopback"},
             migration=migration,
         )
 

@@ -105,7 +105,10 @@ def test_a_ready_town_says_where_it_is_and_stops_backwards(launch: Launch, town:
 
     assert launched.ends() == 0
     assert diary()[3:] == ["gateway ends", "generation ends", "storage ends"]
-    assert all(word in launched.said for word in (town.origin, town.data_dir, town.upstream, "Ctrl-C", "Stopped."))
+    assert all(
+        word in launched.said
+        for word in (town.origin, town.data_dir, town.upstream, "on loopback", "Ctrl-C", "Stopped.")
+    )
 
 
 def test_the_databases_come_before_their_services(

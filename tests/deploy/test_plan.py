@@ -69,7 +69,7 @@ def test_every_port_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTERNAL_PORT_BASE", "20000")
     ports = made().ports
 
-    assert (ports[0].host, ports[0].port, ports[0].variable) == ("0.0.0.0", 8080, "PORT")
+    assert (ports[0].host, ports[0].port, ports[0].variable) == ("127.0.0.1", 8080, "PORT")
     assert {port.host for port in ports[1:]} == {"127.0.0.1"}
     processes, metrics = (
         [20000, 20001, 20002, 20003, 20004, 20005, 20006, 20007, 20008],

@@ -8,7 +8,9 @@ from pkgutil import resolve_name
 import pytest
 
 from deploy.configuration import SETTINGS
+from deploy.environment import adopt
 from deploy.settings import KIE_KEY_NAMES, LauncherSettings
+from gateway.settings import GatewaySettings
 from services.chassis.settings import TownSettings, names_of
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -59,15 +61,59 @@ def test_without_a_key_every_process_talks_to_the_sandbox(monkeypatch: pytest.Mo
     assert overrides["KIE_AI_API_KEY"]
 
 
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "127.0.0.2", "::1"])
+def test_a_stack_of_ones_own_machine_has_one_developer(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("BIND_ADDRESS", address)
+    settings = LauncherSettings()
+
+    assert settings.overrides()["AUTH_DEV_MODE"] == "1"
+    assert str(settings.public_address) == (address or "127.0.0.1")
+    assert "developer" in settings.identity
+
+
 @pytest.mark.parametrize(
-    "name", ["AUTH_JWKS_URL", "AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_HS256_SECRET", "AUTH_DEV_MODE"]
+    ("name", "value", "address", "reason"),
+    [
+        ("KIE_AI_API_KEY_3", "a-real-key", "0.0.0.0", "the real provider"),
+        ("BIND_ADDRESS", "0.0.0.0", "0.0.0.0", "BIND_ADDRESS=0.0.0.0"),
+        ("BIND_ADDRESS", "192.0.2.7", "192.0.2.7", "BIND_ADDRESS=192.0.2.7"),
+        ("BIND_ADDRESS", "::", "::", "BIND_ADDRESS=::"),
+        ("AUTH_DEV_MODE", "0", "0.0.0.0", "AUTH_DEV_MODE turns it off"),
+        ("AUTH_DEV_MODE", "false", "0.0.0.0", "AUTH_DEV_MODE turns it off"),
+        ("AUTH_JWKS_URL", "https://id.example/keys", "0.0.0.0", ""),
+        ("AUTH_HS256_SECRET", "a secret", "0.0.0.0", ""),
+    ],
 )
-def test_dev_mode_is_only_for_towns_without_identity(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    assert LauncherSettings().overrides()["AUTH_DEV_MODE"] == "1"
+@pytest.mark.parametrize("insisted", [True, False])
+def test_everybody_else_is_nobody_until_sign_in_is_configured(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, address: str, reason: str, *, insisted: bool
+) -> None:
+    monkeypatch.setenv("AUTH_DEV_MODE", "1" if insisted else "")
+    monkeypatch.setenv(name, value)
+    settings = LauncherSettings()
 
-    monkeypatch.setenv(name, "0")
+    assert settings.overrides()["AUTH_DEV_MODE"] == "0"
+    assert str(settings.public_address) == address
+    assert reason in settings.identity
+    assert address in settings.listening
 
-    assert "AUTH_DEV_MODE" not in LauncherSettings().overrides()
+
+def test_the_start_says_why_the_port_listens_where_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "this machine only, because development identity is on" in LauncherSettings().listening
+
+    monkeypatch.setenv("KIE_AI_API_KEY", "a-real-key")
+    assert "every address, because pictures are made by the real provider" in LauncherSettings().listening
+
+    monkeypatch.setenv("BIND_ADDRESS", "127.0.0.1")
+    assert LauncherSettings().listening == "127.0.0.1, as BIND_ADDRESS says"
+    assert "nobody can sign in" in LauncherSettings().identity
+
+
+def test_no_env_file_brings_development_identity_back(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AUTH_DEV_MODE=1\nKIE_AI_API_KEY=a-real-key\n", encoding="utf-8")
+    adopt(LauncherSettings())
+
+    assert not GatewaySettings().auth_dev_mode
 
 
 @pytest.mark.parametrize(
@@ -76,7 +122,8 @@ def test_dev_mode_is_only_for_towns_without_identity(monkeypatch: pytest.MonkeyP
         (IPv4Address("0.0.0.0"), "127.0.0.1"),
         (IPv6Address("::"), "::1"),
         (IPv4Address("192.0.2.7"), "192.0.2.7"),
+        (None, "127.0.0.1"),
     ],
 )
-def test_the_town_is_asked_where_it_listens(bind: IPv4Address | IPv6Address, probe: str) -> None:
+def test_the_town_is_asked_where_it_listens(bind: IPv4Address | IPv6Address | None, probe: str) -> None:
     assert LauncherSettings(bind_address=bind).probe_host == probe

@@ -14,7 +14,7 @@ from gateway import clients
 from gateway.identity.doorkeeper import Doorkeeper
 from gateway.identity.people import Person
 from gateway.identity.refusals import auth_required
-from services.chassis.errors import Unauthenticated
+from services.chassis.errors import PermissionDenied, Unauthenticated, Unavailable
 
 KNOWN_SECONDS = 60.0  # a changed name shows at the latest by then; saves a call for every other request
 MAX_KNOWN = 10_000  # people remembered at once, some 2 MB
@@ -60,12 +60,13 @@ async def required(request: Request) -> str:
 
 
 async def optional(request: Request) -> str:
-    """The id of the person who sends the request; empty for a stranger, and for one whose token is not good.
+    """The id of the person who sends the request; empty for a stranger, and for whoever cannot be told from one now.
 
-    What everybody may read does not turn away a browser that still carries an old cookie.
+    What everybody may read does not turn away a browser that still carries an old cookie, nor one whose token cannot
+    be judged while the sign-in service is away.
     """
     person = None
-    with suppress(Unauthenticated):
+    with suppress(Unauthenticated, PermissionDenied, Unavailable):
         person = await _doorkeeper(request).person(request)
     if person is not None:
         await roster(request).tell(clients.of(request).users, person)

@@ -36,6 +36,7 @@ class SignIn:
     keys: dict[str, Any] = field(default_factory=dict)
     reads: int = 0
     down: bool = False
+    empty: bool = False
 
     def rotate(self, key_id: str) -> None:
         """Sign with a new key from now on; the old ones stay published."""
@@ -47,6 +48,8 @@ class SignIn:
 
     def published(self) -> Mapping[str, Any]:
         """The key set."""
+        if self.empty:
+            return {}
         return {"keys": [jwk(key.public_key(), key_id) for key_id, key in self.keys.items()]}
 
 
