@@ -1,16 +1,59 @@
-"""Turns a client's Idempotency-Key into the id of a request, as conventions.md 4.3 has it."""
+"""Turns a client's Idempotency-Key into the id of a request, as conventions.md 4.3 has it.
 
+The services keep what was asked under an id, in the transaction of its effect; the gateway only says whose id it is and
+what a repetition must repeat.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 
+import orjson
 from starlette.requests import Request
 
-from gateway import parse
+from gateway import callers, parse
+from gateway.identity.doorkeeper import of
+from gateway.routing import template
+from services.chassis.errors import PermissionDenied, Unauthenticated
+
+REPLAYED = {"Idempotent-Replayed": "true"}  # Stripe's word for it
 
 
-def request_id(request: Request) -> str:
-    """The key within its method and path, so that one key on two routes is two requests; empty without a key.
+@dataclass(frozen=True)
+class RequestKey:
+    """A request as a service knows it; both are empty where the client gave no key."""
 
-    The key itself is hashed: with its scope before it the longest would not fit the 255 characters of a request id.
+    id: str = ""
+    digest: str = ""
+
+
+async def request_key(request: Request, content: str = "") -> RequestKey:
+    """The key within its caller, method and path: one key of two people, or on two routes, is two requests.
+
+    The caller is the person who is signed in, else the client's address. The digest is of the body, or of `content`
+    where the body is no JSON.
+
+    Raises:
+        InvalidArgument: the key is too long, or not printable.
+        Unavailable: who calls cannot be told now, and a guess could order twice.
     """
-    key = parse.idempotency_key(request)
-    return f"{request.method} {request.url.path} {sha256(key.encode()).hexdigest()}" if key else ""
+    if not (key := parse.idempotency_key(request)):
+        return RequestKey()
+    scope = "\0".join((await _caller(request), request.method, request.url.path, key))
+    digest = content or sha256(canonical(await request.body())).hexdigest()
+    return RequestKey(f"{request.method} {template(request.scope)} {sha256(scope.encode()).hexdigest()}", digest)
+
+
+async def _caller(request: Request) -> str:
+    person = None
+    with suppress(Unauthenticated, PermissionDenied):
+        person = await of(request).person(request)
+    return f"person {person.id}" if person else f"address {callers.address_of(request)}"
+
+
+def canonical(body: bytes) -> bytes:
+    """A body in one spelling: the order of fields and the blanks between them say nothing."""
+    try:
+        return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError:
+        return body

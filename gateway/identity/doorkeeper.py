@@ -1,6 +1,6 @@
 """Says who sends a request, for towns with sign-in, without, and under development."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
 from starlette.requests import Request
@@ -54,6 +54,11 @@ class Developer:
         if not local_page(request, self._origins):
             raise foreign_page()
         return DEVELOPER
+
+
+def of(request: Request) -> Doorkeeper:
+    """The doorkeeper of the application that answers a request."""
+    return cast("Doorkeeper", request.app.state.doorkeeper)
 
 
 def doorkeeper(settings: IdentitySettings, origins: frozenset[str]) -> Doorkeeper:

@@ -45,7 +45,7 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
             image_uris=tuple(request.image_uris),
             parameters={key: wire.scalar(value) for key, value in request.parameters.fields.items()},
         )
-        card = await self._orders.create(request.viewer_id, wish, request.request_id)
+        card = await self._orders.create(request.viewer_id, wish, request.request_id, request.request_digest)
         return self._wire.artwork(card, request.viewer_id)
 
     async def SaveArtwork(self, request: artworkspb.SaveArtworkRequest, context: Context) -> artworkspb.Artwork:
@@ -103,7 +103,8 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
     async def RegenerateArtwork(
         self, request: artworkspb.RegenerateArtworkRequest, context: Context
     ) -> artworkspb.Artwork:
-        card = await self._orders.regenerate(request.viewer_id, wire.artwork_id(request.name))
+        artwork_id = wire.artwork_id(request.name)
+        card = await self._orders.regenerate(request.viewer_id, artwork_id, request.request_id, request.request_digest)
         return self._wire.artwork(card, request.viewer_id)
 
     async def DeleteArtwork(self, request: artworkspb.DeleteArtworkRequest, context: Context) -> Empty:

@@ -87,6 +87,7 @@ class Wire:
         rendered = self._rendered(shown)
         rendered.author.CopyFrom(author(card.author, viewer_id))
         rendered.liked, rendered.favorited, rendered.owned = card.liked, card.favorited, mine
+        rendered.joined = card.joined
         rendered.hidden = mine and shown.hidden is HiddenMark.HIDDEN
         if mine and card.order:
             rendered.order.CopyFrom(order(card.order))

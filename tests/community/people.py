@@ -10,9 +10,9 @@ WISH = Wish(prompt="a cat in the rain", model="flux-kontext-pro")
 ANN, BOB = "auth0|ann", "auth0|bob"
 
 
-async def ordered(house: House, user_id: str = ANN, request_id: str = "") -> Card:
+async def ordered(house: House, user_id: str = ANN, request_id: str = "", digest: str = "") -> Card:
     """An artwork whose picture is being made."""
-    return await house.orders.create(user_id, WISH, request_id)
+    return await house.orders.create(user_id, WISH, request_id, digest)
 
 
 def order_of(card: Card) -> Order:

@@ -347,7 +347,7 @@ async def test_what_the_edge_does_not_do_is_not_our_error(settings: LauncherSett
 @pytest.mark.usefixtures("edge", "upstreams")
 @pytest.mark.parametrize(("host", "seen"), [("host: gallery.example\r\n", "gallery.example"), ("", "localhost")])
 async def test_an_http_1_0_client_is_served(settings: LauncherSettings, host: str, seen: str) -> None:
-    """nginx's proxy_pass speaks it by default; the answer ends with the connection and is not chunked."""
+    """Nginx's proxy_pass speaks it by default; the answer ends with the connection and is not chunked."""
     answer = await _raw(settings.port, f"GET /api/x?a=1 HTTP/1.0\r\n{host}\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
 

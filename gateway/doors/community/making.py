@@ -26,18 +26,23 @@ async def generate(request: Request) -> Response:
     """POST /api/artworks/generate (contract.md B1)."""
     viewer_id, fields = await viewers.required(request), await parse.json_object(request)
     order = _order(viewer_id, fields)
-    order.request_id = idempotency.request_id(request)
+    key = await idempotency.request_key(request)
+    order.request_id, order.request_digest = key.id, key.digest
     given = [picture] if (picture := fields.text("inputImage").strip()) else []
     async with pictures.provided(request, "inputImage", given) as ours:
         order.image_uris.extend(ours.uris)
         artwork = await clients.of(request).artworks.CreateArtwork(order)
-    return ok(accepted(artwork))
+        if artwork.joined:  # the first order has pictures of its own
+            await ours.drop()
+    return _ordered(artwork)
 
 
 async def regenerate(request: Request) -> Response:
     """POST /api/artworks/{id}/regenerate (contract.md B9)."""
     wanted = artworkspb.RegenerateArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
-    return ok(accepted(await clients.of(request).artworks.RegenerateArtwork(wanted)))
+    key = await idempotency.request_key(request)
+    wanted.request_id, wanted.request_digest = key.id, key.digest
+    return _ordered(await clients.of(request).artworks.RegenerateArtwork(wanted))
 
 
 async def upload(request: Request) -> Response:
@@ -60,6 +65,12 @@ async def publish_picture(request: Request) -> Response:
     """POST /api/artworks/publish (contract.md B4)."""
     artwork = await _save(request, publish=True)
     return ok(saved(artwork) | {"slug": artwork.slug})
+
+
+def _ordered(artwork: artworkspb.Artwork) -> Response:
+    answer = ok(accepted(artwork))
+    answer.headers.update(idempotency.REPLAYED if artwork.joined else {})
+    return answer
 
 
 def accepted(artwork: artworkspb.Artwork) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kawaii.community.v1 import users_pb2_grpc as usersrpc
 from starlette.requests import Request
 
 from gateway import clients
-from gateway.identity.doorkeeper import Doorkeeper
+from gateway.identity import doorkeeper
 from gateway.identity.people import Person
 from gateway.identity.refusals import auth_required
 from services.chassis.errors import PermissionDenied, Unauthenticated, Unavailable
@@ -52,7 +52,7 @@ async def required(request: Request) -> str:
     Raises:
         Unauthenticated: AUTH_REQUIRED or INVALID_TOKEN.
     """
-    person = await _doorkeeper(request).person(request)
+    person = await doorkeeper.of(request).person(request)
     if person is None:
         raise auth_required()
     await roster(request).tell(clients.of(request).users, person)
@@ -67,7 +67,7 @@ async def optional(request: Request) -> str:
     """
     person = None
     with suppress(Unauthenticated, PermissionDenied, Unavailable):
-        person = await _doorkeeper(request).person(request)
+        person = await doorkeeper.of(request).person(request)
     if person is not None:
         await roster(request).tell(clients.of(request).users, person)
     return person.id if person else ""
@@ -76,7 +76,3 @@ async def optional(request: Request) -> str:
 def roster(request: Request) -> Roster:
     """The roster of the application that answers a request."""
     return cast("Roster", request.app.state.roster)
-
-
-def _doorkeeper(request: Request) -> Doorkeeper:
-    return cast("Doorkeeper", request.app.state.doorkeeper)

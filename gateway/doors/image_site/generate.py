@@ -1,8 +1,5 @@
 """The routes that order pictures: the answer is a task id at once, and a picture only for those who asked to wait."""
 
-from collections.abc import Sequence
-from hashlib import sha256
-
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,7 +10,6 @@ from gateway.doors.image_site import nano_orders, orders, pictures, tasks, waiti
 from services.chassis import failpoints
 
 CREATE_SECONDS = 14.5  # above the longest wait for a definite answer (14 s), also where the edge waits longer
-REPLAYED = {"Idempotent-Replayed": "true"}  # Stripe's word for it (conventions.md 4.3)
 
 
 async def gpt4o_image(request: Request) -> Response:
@@ -41,22 +37,16 @@ def require_size(order: generationpb.Generation, limit: int) -> None:
         raise failures.too_large(limit)
 
 
-def digest_of(order: generationpb.Generation, given: Sequence[str]) -> str:
-    """What a repetition must repeat; empty leaves that to the order, which says it all unless pictures are stored."""
-    if not any(map(pictures.is_data, given)):
-        return ""
-    return sha256(b"\0".join([order.SerializeToString(deterministic=True), *map(str.encode, given)])).hexdigest()
-
-
 async def ordered(request: Request, order: generationpb.Generation, field: str, *given: str, **extra: str) -> Response:
     """Place an order with the pictures given in a field; the same Idempotency-Key places it once."""
     require_size(order, request.app.state.settings.max_json_bytes)
     patience = waiting.Patience.of(request)
+    key = await idempotency.request_key(request)
     create = generationpb.CreateGenerationRequest(
         generation=order,
-        request_id=idempotency.request_id(request),
+        request_id=key.id,
         quota_subject=callers.address_of(request),
-        request_digest=digest_of(order, given),
+        request_digest=key.digest,
     )
     async with pictures.provided(request, field, [value for value in given if value]) as ours:
         create.generation.image_uris.extend(ours.uris)
@@ -65,5 +55,5 @@ async def ordered(request: Request, order: generationpb.Generation, field: str, 
             await ours.drop()
     await failpoints.reach("accept.answered")
     applied, news = await waiting.waited(request, placed, patience)
-    headers = NO_STORE | applied | rate_limits.of_order(placed) | (REPLAYED if placed.joined else {})
+    headers = NO_STORE | applied | rate_limits.of_order(placed) | (idempotency.REPLAYED if placed.joined else {})
     return Json(tasks.accepted(placed) | extra | news, headers=headers)

@@ -16,6 +16,7 @@ MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE = 100, 20  # B8
 MAX_BATCH = 200  # of the proto
 MAX_SKIP = 10_000  # leaving out rows costs time for each of them
 MAX_REQUEST_ID_LENGTH = 200  # with what we put before it within generation's own limit
+MAX_DIGEST_LENGTH = 255  # of the proto; a SHA-256 has 64
 BROKEN = re.compile(r"[\0\ud800-\udfff]")  # NUL and halves of a character: no database and no wire carries them
 ALLOWED_CONTROLS = "\n\t"
 
@@ -87,4 +88,11 @@ def request_id(value: str) -> str:
     """An id of a request."""
     if len(value) > MAX_REQUEST_ID_LENGTH or BROKEN.search(value):
         raise invalid("request_id", f"The request id is longer than {MAX_REQUEST_ID_LENGTH} characters, or no text.")
+    return value
+
+
+def request_digest(value: str) -> str:
+    """What a repetition of a request must repeat."""
+    if len(value) > MAX_DIGEST_LENGTH or BROKEN.search(value):
+        raise invalid("request_digest", f"The digest is longer than {MAX_DIGEST_LENGTH} characters, or no text.")
     return value

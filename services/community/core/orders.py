@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from services.chassis.errors import Aborted, FailedPrecondition, NotFound
+from services.chassis.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
 from services.chassis.names import new_id
 from services.community import metrics
 from services.community.core import checks
@@ -41,6 +41,19 @@ class Wish:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A request as its caller names it: its key, empty for one without, and what a repetition must repeat."""
+
+    key: str
+    digest: str
+
+
+def _asked(kind: str, request_id: str, digest: str) -> _Asked:
+    key, kept = checks.request_id(request_id), checks.request_digest(digest)
+    return _Asked(f"{kind}:{key}" if key else "", kept)
+
+
 class Orders:
     """Orders pictures for artworks. cost is what one takes from its owner's credits; 0 where there are none."""
 
@@ -57,15 +70,20 @@ class Orders:
         self._artworks, self._store, self._generations = artworks, store, generations
         self._own_key, self._cost, self._clock = own_key, cost, clock
 
-    async def create(self, viewer_id: str, wish: Wish, request_id: str) -> Card:
+    async def create(self, viewer_id: str, wish: Wish, request_id: str, digest: str = "") -> Card:
         """Order a picture for a new artwork; the same request_id is the same artwork.
 
         Raises:
             Unauthenticated, InvalidArgument.
+            AlreadyExists: the request_id was used with another digest (reason IDEMPOTENCY_KEY_REUSED).
+            NotFound: the request_id was used, and its artwork is deleted.
             FailedPrecondition: INSUFFICIENT_CREDITS, and nothing was kept; PROVIDER_REJECTED, and it is FAILED.
             ResourceExhausted, Unavailable: nobody can make it soon; nothing was kept.
         """
-        user_id, key = checks.signed_in(viewer_id), checks.request_id(request_id)
+        user_id = checks.signed_in(viewer_id)
+        asked = _asked("request", request_id, digest)
+        if earlier := await self._joined(user_id, asked):
+            return earlier
         request = self._request(wish)
         draft = Draft(
             title=title_of(checks.text("title", wish.title, checks.MAX_TITLE_LENGTH), request.prompt),
@@ -76,25 +94,30 @@ class Orders:
             image_refs=request.image_refs,
         )
         now = self._clock()
-        artwork = made(draft, user_id, now, state=State.GENERATING, key=f"request:{key}" if key else None)
-        order = self._order(artwork.id, user_id, request)
+        artwork = made(draft, user_id, now, state=State.GENERATING, key=asked.key or None)
+        order = self._order(artwork.id, user_id, request, asked)
         try:
             kept = await self._store.open(replace(artwork, order_id=order.id), order)
         except CreditsShortError as short:
             raise self._short(short) from None
-        if kept.id == artwork.id:
-            await self._place(order, fresh=True)
+        if kept.id != artwork.id:  # the same request was faster
+            return await self._joined(user_id, asked) or await self._artworks.get(user_id, kept.id)
+        await self._place(order, fresh=True)
         return await self._artworks.get(user_id, kept.id)
 
-    async def regenerate(self, viewer_id: str, artwork_id: str) -> Card:
-        """Order the picture of an artwork anew.
+    async def regenerate(self, viewer_id: str, artwork_id: str, request_id: str = "", digest: str = "") -> Card:
+        """Order the picture of an artwork anew, once for each request_id.
 
         Raises:
             Unauthenticated, NotFound, PermissionDenied.
             FailedPrecondition: INSUFFICIENT_CREDITS, PROVIDER_REJECTED, or NOT_REGENERABLE for one that is being made,
                 is published, or was never ordered.
+            AlreadyExists: the request_id was used with another digest (reason IDEMPOTENCY_KEY_REUSED).
             Aborted: it changed meanwhile.
         """
+        asked = _asked("regenerate", request_id, digest)
+        if earlier := await self._joined(checks.signed_in(viewer_id), asked):
+            return earlier
         card = await self._artworks.owned(viewer_id, artwork_id)
         artwork = card.artwork
         if State.GENERATING not in MOVES[artwork.state] or not (artwork.prompt and artwork.model):
@@ -110,15 +133,26 @@ class Orders:
             image_refs=artwork.image_refs,
             parameters=parameters,
         )
-        order = self._order(artwork.id, viewer_id, request)
+        order = self._order(artwork.id, viewer_id, request, asked)
         try:
             reopened = await self._store.reopen(artwork, order)
         except CreditsShortError as short:
             raise self._short(short) from None
         if not reopened:
+            if earlier := await self._joined(viewer_id, asked):  # the same request was faster
+                return earlier
             raise Aborted("The artwork changed meanwhile. Look at it again.")
         await self._place(order, fresh=False)
         return await self._artworks.get(viewer_id, artwork_id)
+
+    async def _joined(self, user_id: str, asked: "_Asked") -> Card | None:
+        """The artwork that the same request has ordered before. Raises AlreadyExists, NotFound."""
+        earlier = await self._store.requested(user_id, asked.key) if asked.key else None
+        if earlier is None:
+            return None
+        if asked.digest and earlier.request_digest and asked.digest != earlier.request_digest:
+            raise AlreadyExists("This idempotency key was used for a different request.", "IDEMPOTENCY_KEY_REUSED")
+        return replace(await self._artworks.get(user_id, earlier.artwork_id), joined=True)
 
     async def run(self) -> None:
         """Carry on, until cancelled, what is due: orders that were not confirmed, and those long not heard of."""
@@ -175,8 +209,9 @@ class Orders:
     def _has_time(self, order: Order, refused: Refused) -> bool:
         return refused.passing and self._clock() - order.create_ms < PATIENCE_MS
 
-    def _order(self, artwork_id: str, user_id: str, request: Request) -> Order:
-        return Order(new_id("ord"), artwork_id, user_id, request, cost=self._cost, create_ms=self._clock())
+    def _order(self, artwork_id: str, user_id: str, request: Request, asked: "_Asked") -> Order:
+        order = Order(new_id("ord"), artwork_id, user_id, request, cost=self._cost, create_ms=self._clock())
+        return replace(order, request_key=asked.key, request_digest=asked.digest)
 
     def _request(self, wish: Wish) -> Request:
         if len(wish.image_uris) > checks.MAX_IMAGES:

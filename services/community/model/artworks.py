@@ -114,3 +114,5 @@ class Card:
     order: Order | None = None
     liked: bool = False
     favorited: bool = False
+    joined: bool = False
+    """Whether the request that is answered had been made before."""

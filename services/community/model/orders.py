@@ -89,6 +89,9 @@ class Order:
     create_ms: int = 0
     complete_ms: int = 0
     tries: int = 0
+    request_key: str = ""
+    """The caller's id of the request that ordered it; empty where there was none, or where it may be used again."""
+    request_digest: str = ""
 
     def after(self, told: Told) -> "Order":
         """The order once this was heard; hearing it again, or late, changes nothing.

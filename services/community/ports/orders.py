@@ -24,8 +24,13 @@ class OrderStore(Protocol):
             CreditsShortError: nothing was kept.
         """
 
+    async def requested(self, user_id: str, request_key: str) -> Order | None:
+        """The order that a person's request made, also when its artwork is gone; None when none was taken."""
+
     async def reopen(self, artwork: Artwork, order: Order) -> bool:
         """Keep another order of an artwork, which is GENERATING again; False when it has changed meanwhile.
+
+        One that changed because of the same request_key is found by `requested`.
 
         Raises:
             CreditsShortError: nothing was kept.

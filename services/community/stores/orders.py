@@ -39,6 +39,13 @@ class SqlOrders:
         await failpoints.reach("order.opened")
         return kept
 
+    async def requested(self, user_id: str, request_key: str) -> Order | None:
+        """Look the key up among the person's."""
+        mine = (artwork_order.c.user_id == user_id, artwork_order.c.request_key == request_key)
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(artwork_order).where(*mine))).mappings().one_or_none()
+        return to_order(row) if row else None
+
     async def reopen(self, given: Artwork, order: Order) -> bool:
         """Point the artwork to the new order, if it is as it was."""
         same = (artwork.c.id == given.id, artwork.c.state == given.state, artwork.c.order_id == given.order_id)
@@ -82,6 +89,8 @@ class SqlOrders:
                 await settling.show(connection, ended, self._clock())
                 mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
                 await connection.execute(update(artwork).where(*mine).values(request_key=None))
+                again = update(artwork_order).where(artwork_order.c.id == order.id).values(request_key=None)
+                await connection.execute(again)
 
     async def claim(self, limit: int, lease_seconds: float) -> Sequence[Order]:
         """Take due orders, each for so long."""

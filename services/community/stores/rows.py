@@ -20,9 +20,10 @@ def artwork_row(artwork: Artwork) -> dict[str, Any]:
 
 
 def order_row(order: Order) -> dict[str, Any]:
-    """Every column of an order but when it is due; a generation id is unique, so none is NULL."""
+    """Every column of an order but when it is due; unique ids that are absent are NULL."""
     request = json.dumps(asdict(order.request), ensure_ascii=False)
-    return asdict(order) | {"request": request, "generation_id": order.generation_id or None}
+    unique = {"generation_id": order.generation_id or None, "request_key": order.request_key or None}
+    return asdict(order) | {"request": request} | unique
 
 
 def to_artwork(row: RowMapping, prefix: str = "") -> Artwork:
@@ -51,6 +52,8 @@ def to_order(row: RowMapping, prefix: str = "") -> Order | None:
             "state": OrderState(values["state"]),
             "hold": Hold(values["hold"]),
             "generation_id": values["generation_id"] or "",
+            "request_key": values["request_key"] or "",
+            "request_digest": values["request_digest"] or "",
             "request": Request(**request | {"image_refs": tuple(request["image_refs"])}),
         }
     )

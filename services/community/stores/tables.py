@@ -85,6 +85,9 @@ artwork_order = Table(  # outlives its artwork: a picture may arrive for one tha
     Column("complete_ms", BigInteger, nullable=False),
     Column("due_ms", BigInteger, nullable=False, index=True),  # by the database's clock
     Column("tries", Integer, nullable=False),
+    Column("request_key", Text),  # the caller's id of the request; an older version writes none
+    Column("request_digest", Text),
+    Index("artwork_order_by_request", "user_id", "request_key", unique=True),
 )
 
 

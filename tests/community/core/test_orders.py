@@ -1,8 +1,11 @@
 """How an artwork gets its picture: kept first, asked for until answered, made once, and paid once."""
 
+import asyncio
+from dataclasses import replace
+
 import pytest
 
-from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from services.community.core.feed import Ask
 from services.community.house import House
 from services.community.model import Balance, Hold, OrderState, Refused, State
@@ -47,6 +50,72 @@ async def test_the_same_request_is_the_same_artwork(house: House, studio: Studio
     assert first.artwork.id == second.artwork.id
     assert len({first.artwork.id, other.artwork.id, stranger.artwork.id}) == len(studio.placed) == 3
     assert await house.credits.balance(ANN) == Balance(1, 6)
+
+
+async def test_a_key_that_was_used_for_another_order_is_refused(house: House, studio: Studio) -> None:
+    first = await ordered(house, request_id="1", digest="of a cat")
+
+    with pytest.raises(AlreadyExists) as caught:
+        await ordered(house, request_id="1", digest="of a dog")
+    again = await ordered(house, request_id="1", digest="of a cat")
+
+    assert caught.value.reason == "IDEMPOTENCY_KEY_REUSED"
+    assert (again.artwork.id, again.joined, first.joined) == (first.artwork.id, True, False)
+    assert len(studio.placed) == 1
+
+
+async def test_a_repeated_regeneration_is_ordered_and_paid_once(house: House, studio: Studio) -> None:
+    card = await drawn(house, studio)
+
+    first = await house.orders.regenerate(ANN, card.artwork.id, "again", "empty")
+    second = await house.orders.regenerate(ANN, card.artwork.id, "again", "empty")
+    await house.follower.hear(studio.end("gen_2"))
+    third = await house.orders.regenerate(ANN, card.artwork.id, "again", "empty")
+
+    assert [first.joined, second.joined, third.joined] == [False, True, True]
+    assert order_of(first).id == order_of(second).id == order_of(third).id
+    assert len(studio.placed) == 2
+    assert await house.credits.balance(ANN) == Balance(1, 0)
+
+
+async def test_regenerations_at_one_time_under_one_key_are_one(house: House, studio: Studio) -> None:
+    card = await drawn(house, studio)
+
+    made = await asyncio.gather(*(house.orders.regenerate(ANN, card.artwork.id, "again") for _ in range(5)))
+
+    assert sorted(each.joined for each in made) == [False, True, True, True, True]
+    assert len(studio.placed) == 2
+
+
+async def test_a_regeneration_under_another_key_is_another(house: House, studio: Studio) -> None:
+    card = await drawn(house, studio)
+    await house.credits.check_in(ANN)
+    await house.orders.regenerate(ANN, card.artwork.id, "one")
+    await house.follower.hear(studio.end("gen_2"))
+
+    again = await house.orders.regenerate(ANN, card.artwork.id, "two")
+
+    assert not again.joined
+    assert len(studio.placed) == 3
+
+
+async def test_a_repeated_request_whose_artwork_was_deleted_orders_nothing(house: House, studio: Studio) -> None:
+    card = await ordered(house, request_id="1")
+    await house.artworks.delete(ANN, card.artwork.id)
+
+    with pytest.raises(NotFound):
+        await ordered(house, request_id="1")
+
+    assert len(studio.placed) == 1
+
+
+async def test_a_repeated_request_is_found_although_it_could_not_be_made_today(house: House) -> None:
+    """Bounds and defaults change between versions; what was taken was taken."""
+    first = await ordered(house, request_id="1")
+
+    again = await house.orders.create(ANN, replace(WISH, prompt=""), "1")
+
+    assert again.artwork.id == first.artwork.id
 
 
 async def test_who_cannot_pay_is_told_and_nothing_is_kept(house: House, studio: Studio) -> None:

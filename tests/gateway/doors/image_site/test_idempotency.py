@@ -5,7 +5,9 @@ import base64
 import httpx
 import pytest
 
-from tests.gateway.conftest import Town
+from tests.gateway.conftest import Connect, Town
+from tests.gateway.identity.issuer import AUDIENCE, ISSUER, SECRET, SignIn, publishing
+from tests.gateway.identity.test_tokens import shared
 from tests.gateway.shapes import PNG, failure
 
 ROUTES = {
@@ -112,3 +114,45 @@ async def test_another_pasted_picture_is_another_order(client: httpx.AsyncClient
 
     assert (response.status_code, response.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert list(town.storage.kept) == ["uploads/0.png"]
+
+
+async def test_one_key_of_two_callers_is_two_orders(client: httpx.AsyncClient) -> None:
+    addresses = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:1::1", "2001:db8::2")
+    answers = [
+        await client.post(GPT4O, json={"prompt": "a"}, headers={**KEY, "x-kawaii-client": address})
+        for address in addresses
+    ]
+
+    assert [answer.json()["taskId"] for answer in answers] == ["gen_1", "gen_2", "gen_3", "gen_4", "gen_3"]
+
+
+async def test_a_person_is_the_same_caller_from_everywhere(connect_with: Connect, town: Town) -> None:
+    client = connect_with(auth_hs256_secret=SECRET, auth_audience=AUDIENCE)
+    for subject, address in (("mei", "192.0.2.1"), ("mei", "192.0.2.2"), ("ren", "192.0.2.2"), ("", "192.0.2.2")):
+        signed = {"Authorization": f"Bearer {shared(sub=subject)}"} if subject else {}
+        headers = {**KEY, **signed, "x-kawaii-client": address}
+        await client.post(GPT4O, json={"prompt": "a"}, headers=headers)
+
+    assert list(town.generation.rows) == ["gen_1", "gen_2", "gen_3"]
+
+
+async def test_the_same_order_in_another_spelling_is_the_same(client: httpx.AsyncClient, town: Town) -> None:
+    json = {**KEY, "Content-Type": "application/json"}
+    first = await client.post(GPT4O, content=b'{"prompt": "a", "size": "1:1"}', headers=json)
+    second = await client.post(GPT4O, content=b'{"size":"1:1",\n"prompt":"a"}', headers=json)
+
+    assert first.json()["taskId"] == second.json()["taskId"]
+    assert len(town.generation.rows) == 1
+
+
+async def test_who_calls_must_be_known_before_a_key_is_believed(connect_with: Connect, town: Town) -> None:
+    """A guess could order a second time under another caller's name."""
+    service = SignIn(down=True)
+    service.rotate("one")
+    async with publishing(service) as url:
+        client = connect_with(auth_jwks_url=url, auth_issuer=ISSUER, auth_audience=AUDIENCE)
+        signed = {"Authorization": f"Bearer {service.token('one')}"}
+        answer = await client.post(GPT4O, json={"prompt": "a"}, headers={**KEY, **signed})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "AUTH_UNAVAILABLE")
+    assert not town.generation.rows

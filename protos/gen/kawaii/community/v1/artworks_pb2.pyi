@@ -282,6 +282,7 @@ class Artwork(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, artworks/{artwork_id}."""
     state: Global___Artwork.State.ValueType
@@ -320,6 +321,10 @@ class Artwork(_message.Message):
     """True when the viewer owns it."""
     hidden: _builtins.bool
     """True when an operator has hidden it; only its owner is told."""
+    joined: _builtins.bool
+    """True when the request_id had ordered it before, so that nothing new was ordered. CreateArtwork and
+    RegenerateArtwork only.
+    """
     @_builtins.property
     def author(self) -> Global___Artwork.Author:
         """Who made it."""
@@ -372,10 +377,11 @@ class Artwork(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         publish_time: _timestamp_pb2.Timestamp | None = ...,
+        joined: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create_time", b"create_time", "order", b"order", "publish_time", b"publish_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "author", b"author", "create_time", b"create_time", "favorite_count", b"favorite_count", "favorited", b"favorited", "hidden", b"hidden", "hot_level", b"hot_level", "hot_score", b"hot_score", "image_uris", b"image_uris", "like_count", b"like_count", "liked", b"liked", "model", b"model", "name", b"name", "object", b"object", "order", b"order", "output_format", b"output_format", "owned", b"owned", "prompt", b"prompt", "publish_time", b"publish_time", "slug", b"slug", "state", b"state", "thumbnail_uri", b"thumbnail_uri", "title", b"title", "update_time", b"update_time", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "author", b"author", "create_time", b"create_time", "favorite_count", b"favorite_count", "favorited", b"favorited", "hidden", b"hidden", "hot_level", b"hot_level", "hot_score", b"hot_score", "image_uris", b"image_uris", "joined", b"joined", "like_count", b"like_count", "liked", b"liked", "model", b"model", "name", b"name", "object", b"object", "order", b"order", "output_format", b"output_format", "owned", b"owned", "prompt", b"prompt", "publish_time", b"publish_time", "slug", b"slug", "state", b"state", "thumbnail_uri", b"thumbnail_uri", "title", b"title", "update_time", b"update_time", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -474,6 +480,7 @@ class CreateArtworkRequest(_message.Message):
     IMAGE_URIS_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     viewer_id: _builtins.str
     """Who asks."""
     request_id: _builtins.str
@@ -488,6 +495,10 @@ class CreateArtworkRequest(_message.Message):
     """File format; the model's default when empty."""
     title: _builtins.str
     """Title; the beginning of the prompt when empty."""
+    request_digest: _builtins.str
+    """What a repetition of the request_id must repeat, for example a digest of what the caller was sent, at most 255
+    characters. Empty means that any repetition is taken for the same order.
+    """
     @_builtins.property
     def image_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Public URLs of the pictures to start from."""
@@ -508,10 +519,11 @@ class CreateArtworkRequest(_message.Message):
         image_uris: _abc.Iterable[_builtins.str] | None = ...,
         title: _builtins.str = ...,
         parameters: _struct_pb2.Struct | None = ...,
+        request_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "image_uris", b"image_uris", "model", b"model", "output_format", b"output_format", "parameters", b"parameters", "prompt", b"prompt", "request_id", b"request_id", "title", b"title", "viewer_id", b"viewer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "image_uris", b"image_uris", "model", b"model", "output_format", b"output_format", "parameters", b"parameters", "prompt", b"prompt", "request_digest", b"request_digest", "request_id", b"request_id", "title", b"title", "viewer_id", b"viewer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -859,19 +871,27 @@ class RegenerateArtworkRequest(_message.Message):
 
     VIEWER_ID_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     viewer_id: _builtins.str
     """Who asks; the owner."""
     name: _builtins.str
     """artworks/{artwork_id}."""
+    request_id: _builtins.str
+    """The caller's id of this request, at most 200 characters. Empty means that every call is a new order."""
+    request_digest: _builtins.str
+    """As in CreateArtworkRequest."""
     def __init__(
         self,
         *,
         viewer_id: _builtins.str = ...,
         name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        request_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "viewer_id", b"viewer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_digest", b"request_digest", "request_id", b"request_id", "viewer_id", b"viewer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

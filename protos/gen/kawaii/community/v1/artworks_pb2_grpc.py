@@ -152,7 +152,8 @@ class ArtworkServiceServicer:
         GENERATING, with a hold on the owner's credits where those are on, before generation is asked.
         The answer comes when generation has taken or refused the order, or did not say in time; then it is sent again
         in the background, and still made once. A definite refusal is returned as an error and costs nothing.
-        The same request_id of the same viewer returns the first artwork.
+        The same request_id of the same viewer returns the first artwork, or NOT_FOUND once that was deleted; with another
+        request_digest it is ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
         Errors: INSUFFICIENT_CREDITS (FAILED_PRECONDITION); PROVIDER_REJECTED (FAILED_PRECONDITION), and the artwork stays
         as FAILED.
         """
@@ -223,7 +224,8 @@ class ArtworkServiceServicer:
 
     def RegenerateArtwork(self, request, context):
         """RegenerateArtwork orders the picture of a draft or a failed artwork anew; it costs what a new one costs.
-        The old picture stays until the new one is there.
+        The old picture stays until the new one is there. The same request_id of the same viewer orders once, as with
+        CreateArtwork.
         Errors: NOT_REGENERABLE and INSUFFICIENT_CREDITS (both FAILED_PRECONDITION).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -45,7 +45,8 @@ class ArtworkServiceStub:
     GENERATING, with a hold on the owner's credits where those are on, before generation is asked.
     The answer comes when generation has taken or refused the order, or did not say in time; then it is sent again
     in the background, and still made once. A definite refusal is returned as an error and costs nothing.
-    The same request_id of the same viewer returns the first artwork.
+    The same request_id of the same viewer returns the first artwork, or NOT_FOUND once that was deleted; with another
+    request_digest it is ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
     Errors: INSUFFICIENT_CREDITS (FAILED_PRECONDITION); PROVIDER_REJECTED (FAILED_PRECONDITION), and the artwork stays
     as FAILED.
     """
@@ -76,7 +77,8 @@ class ArtworkServiceStub:
     """UnpublishArtwork makes a draft of a published artwork; its likes stay. Repeating it changes nothing."""
     RegenerateArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.RegenerateArtworkRequest, _artworks_pb2.Artwork]
     """RegenerateArtwork orders the picture of a draft or a failed artwork anew; it costs what a new one costs.
-    The old picture stays until the new one is there.
+    The old picture stays until the new one is there. The same request_id of the same viewer orders once, as with
+    CreateArtwork.
     Errors: NOT_REGENERABLE and INSUFFICIENT_CREDITS (both FAILED_PRECONDITION).
     """
     DeleteArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.DeleteArtworkRequest, _empty_pb2.Empty]
@@ -116,7 +118,8 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     GENERATING, with a hold on the owner's credits where those are on, before generation is asked.
     The answer comes when generation has taken or refused the order, or did not say in time; then it is sent again
     in the background, and still made once. A definite refusal is returned as an error and costs nothing.
-    The same request_id of the same viewer returns the first artwork.
+    The same request_id of the same viewer returns the first artwork, or NOT_FOUND once that was deleted; with another
+    request_digest it is ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
     Errors: INSUFFICIENT_CREDITS (FAILED_PRECONDITION); PROVIDER_REJECTED (FAILED_PRECONDITION), and the artwork stays
     as FAILED.
     """
@@ -147,7 +150,8 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     """UnpublishArtwork makes a draft of a published artwork; its likes stay. Repeating it changes nothing."""
     RegenerateArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.RegenerateArtworkRequest, _artworks_pb2.Artwork]  # type: ignore[assignment]
     """RegenerateArtwork orders the picture of a draft or a failed artwork anew; it costs what a new one costs.
-    The old picture stays until the new one is there.
+    The old picture stays until the new one is there. The same request_id of the same viewer orders once, as with
+    CreateArtwork.
     Errors: NOT_REGENERABLE and INSUFFICIENT_CREDITS (both FAILED_PRECONDITION).
     """
     DeleteArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.DeleteArtworkRequest, _empty_pb2.Empty]  # type: ignore[assignment]
@@ -190,7 +194,8 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
         GENERATING, with a hold on the owner's credits where those are on, before generation is asked.
         The answer comes when generation has taken or refused the order, or did not say in time; then it is sent again
         in the background, and still made once. A definite refusal is returned as an error and costs nothing.
-        The same request_id of the same viewer returns the first artwork.
+        The same request_id of the same viewer returns the first artwork, or NOT_FOUND once that was deleted; with another
+        request_digest it is ALREADY_EXISTS (IDEMPOTENCY_KEY_REUSED).
         Errors: INSUFFICIENT_CREDITS (FAILED_PRECONDITION); PROVIDER_REJECTED (FAILED_PRECONDITION), and the artwork stays
         as FAILED.
         """
@@ -275,7 +280,8 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_artworks_pb2.Artwork, _abc.Awaitable[_artworks_pb2.Artwork]]:
         """RegenerateArtwork orders the picture of a draft or a failed artwork anew; it costs what a new one costs.
-        The old picture stays until the new one is there.
+        The old picture stays until the new one is there. The same request_id of the same viewer orders once, as with
+        CreateArtwork.
         Errors: NOT_REGENERABLE and INSUFFICIENT_CREDITS (both FAILED_PRECONDITION).
         """
 
