@@ -1,7 +1,7 @@
 """The community's two neighbours as doubles, which do what a test says and remember what they were asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from itertools import count
 
@@ -86,23 +86,43 @@ class Studio:
         return self._named[request_id]
 
 
+async def nothing() -> None:
+    """Between two steps nothing happens."""
+
+
 class Cupboard:
-    """Keeps keys."""
+    """Keeps objects, those of ours from the beginning on, until they are deleted; and copies from elsewhere."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str], str] = {}
         self.deleted: list[str] = []
         self.away = False
+        self.named: Callable[[], Awaitable[None]] = nothing
+        """What happens after a key was named and before its caller hears of it."""
+        self.asked: Callable[[], Awaitable[None]] = nothing
+        """What happens after a deletion was asked for and before the object is gone."""
+        self._gone = {"missing.png"}
+
+    def holds(self, key: str) -> bool:
+        """Whether the bytes of a key can be read."""
+        return key not in self._gone
 
     async def keep(self, uri: str, name: str) -> str:
         if self.away:
             raise Unavailable("The cupboard is locked.")
         own = uri.removeprefix(OURS)
-        if own == "missing.png":
+        if own == uri:
+            own = self.kept.setdefault((uri, name), f"generated/{name}.png")
+            self._gone.discard(own)
+        if own in self._gone:
             raise NotFound("There is no such object.")
-        return own if own != uri else self.kept.setdefault((uri, name), f"generated/{name}.png")
+        await self.named()
+        return own
 
     async def delete(self, key: str) -> None:
         if self.away:
             raise Unavailable("The cupboard is locked.")
+        await self.asked()
         self.deleted.append(key)
+        self._gone.add(key)
+        self.kept = {source: kept for source, kept in self.kept.items() if kept != key}

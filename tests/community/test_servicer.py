@@ -244,6 +244,8 @@ async def test_each_state_refuses_what_it_cannot_do(
     with refused(FailedPrecondition, "NOT_PUBLISHABLE"):
         await client.artworks.PublishArtwork(PB.PublishArtworkRequest(viewer_id=ANN, name=made.name))
     await client.artworks.DeleteArtwork(PB.DeleteArtworkRequest(viewer_id=ANN, name=made.name))
+    with refused(NotFound, "NOT_FOUND"):
+        await client.artworks.GetArtwork(PB.GetArtworkRequest(viewer_id=ANN, name=made.name))
 
 
 def test_four_services_are_mounted(house: House) -> None:

@@ -21,8 +21,8 @@ def head_of(service: str) -> str:
     return max(path.name.split("_")[0] for path in versions_of(service).glob("[0-9]*_*.py"))
 
 
-def migrate(service: str, settings: TownSettings) -> None:
-    """Bring a service's schema to its newest revision; repeating it changes nothing."""
+def migrate(service: str, settings: TownSettings, revision: str = "head") -> None:
+    """Bring a service's schema to a revision, its newest if none is named; repeating it changes nothing."""
     from alembic import command  # noqa: PLC0415 - 10 MB that a running service does not need
     from alembic.config import Config  # noqa: PLC0415 - as above
 
@@ -32,7 +32,7 @@ def migrate(service: str, settings: TownSettings) -> None:
     config.set_main_option("version_locations", str(versions_of(service)))
     config.set_main_option("path_separator", "newline")
     config.attributes.update(service=service, settings=settings)
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 async def require_current(engine: AsyncEngine, service: str) -> None:

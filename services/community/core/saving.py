@@ -1,16 +1,19 @@
 """Keeps finished pictures as artworks: those of one's own generations, uploads, and what is found elsewhere."""
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from services.chassis.errors import InvalidArgument, PermissionDenied
+from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
 from services.chassis.names import is_key
 from services.community.core import checks
 from services.community.core.artworks import Artworks, made
 from services.community.core.titles import slug_of, title_of
 from services.community.model import Artwork, Card, Draft, State
-from services.community.ports import Clock, Objects, WorkStore
+from services.community.ports import BeingDeletedError, Clock, Objects, WorkStore
+
+COPIES = 3  # of one picture that are made until one is not being deleted; the second has a name that is never reused
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,17 @@ class Saving:
         Raises:
             Unauthenticated, InvalidArgument.
             PermissionDenied: it is somebody else's.
+            NotFound: it is being deleted.
         """
         user_id = checks.signed_in(viewer_id)
-        await self._claim(object_key, user_id)
-        if not draft:
-            return None
         given = Draft(title_of(checks.text("title", title, checks.MAX_TITLE_LENGTH), ""))
-        artwork = await self._works.insert(self._drawn(given, user_id, object_key))
+        try:
+            await self._claim(object_key, user_id)
+            if not draft:
+                return None
+            artwork = await self._works.insert(self._drawn(given, user_id, object_key))
+        except BeingDeletedError:
+            raise _deleted() from None
         return await self._artworks.get(user_id, artwork.id)
 
     async def _kept(self, user_id: str, save: Save) -> Artwork:
@@ -77,10 +84,26 @@ class Saving:
         draft = self._described(save)
         if own and (await self._works.owner(own)) not in ("", user_id):
             raise PermissionDenied("This picture belongs to somebody else.")
-        kept = await self._objects.keep(uri, _name_of(user_id, uri))
-        if not own:  # a file of ours that belongs to nobody is only shown: a share may show it too
-            await self._claim(kept, user_id)
-        return await self._works.insert(self._drawn(draft, user_id, kept, key))
+        return await (self._shown(uri, draft, user_id, key) if own else self._copied(uri, draft, user_id, key))
+
+    async def _shown(self, uri: str, draft: Draft, user_id: str, key: str) -> Artwork:
+        """The artwork of a file of ours; one that belongs to nobody stays nobody's, since a share may show it too."""
+        kept = await self._objects.keep(uri, "")
+        try:
+            return await self._works.insert(self._drawn(draft, user_id, kept, key))
+        except BeingDeletedError:
+            raise _deleted() from None
+
+    async def _copied(self, uri: str, draft: Draft, user_id: str, key: str) -> Artwork:
+        """The artwork of a copy that is its owner's; while the last copy is being deleted, another one is made."""
+        for copy in range(COPIES):
+            kept = await self._objects.keep(uri, _name_of(user_id, uri, secrets.token_hex(8) if copy else ""))
+            try:
+                await self._claim(kept, user_id)
+                return await self._works.insert(self._drawn(draft, user_id, kept, key))
+            except BeingDeletedError:
+                await self._works.deleted_again(kept)
+        raise Unavailable("The picture is being deleted at this moment. Save it again.", retry_after=1)
 
     def _described(self, save: Save) -> Draft:
         original = save.original_uri and checks.uri("original_uri", save.original_uri)
@@ -104,9 +127,16 @@ class Saving:
             raise PermissionDenied("This file belongs to somebody else.")
 
 
-def _name_of(user_id: str, uri: str) -> str:
-    """A file name that two people who save one URL do not share: each owns, and may delete, their own copy."""
-    return f"saved_{hashlib.sha256(f'{user_id} {uri}'.encode()).hexdigest()[:40]}"
+def _name_of(user_id: str, uri: str, salt: str) -> str:
+    """A file name that two people who save one URL do not share: each owns, and may delete, their own copy.
+
+    Without a salt it is the same each time, so that a save whose answer was lost finds its copy.
+    """
+    return f"saved_{hashlib.sha256(f'{user_id} {uri}{salt}'.encode()).hexdigest()[:40]}"
+
+
+def _deleted() -> NotFound:
+    return NotFound("This picture has been deleted. Upload it again, or save it from where it came from.")
 
 
 def _titled(artwork: Artwork, title: str) -> Artwork:

@@ -1,6 +1,8 @@
 """What goes on behind the counter: scores that age, bytes to remove, counts to prove and read models to write anew."""
 
 import asyncio
+import time
+from collections.abc import Callable
 
 import structlog
 
@@ -8,7 +10,7 @@ from services.chassis import failpoints
 from services.chassis.errors import Unavailable
 from services.community import metrics
 from services.community.core import checks, pages
-from services.community.model import Drift, Report
+from services.community.model import Deletion, DeletionKind, Drift, Report
 from services.community.ports import (
     Bin,
     Clock,
@@ -24,6 +26,8 @@ from services.community.ports import (
 COOL_SECONDS = 5.0  # how late age may show in a score; a step of age is an hour at least
 COOL_BATCH = 200  # rows of one transaction, so that reactions do not wait long
 SWEEP_SECONDS, SWEEP_BATCH, SWEEP_LEASE_SECONDS = 2.0, 20, 60.0
+# What is left of a lease when the last deletion is begun: above the default deadline of the call that asks for it.
+SWEEP_CALL_SECONDS = 15.0
 AUDIT_BATCH = 200  # artworks that are counted, and locked, at once
 REPORTS = "reports"
 
@@ -51,10 +55,13 @@ class Thermostat:
 
 
 class Sweeper:
-    """Has bytes removed that nobody may see any more, and generations' words forgotten; what fails comes again."""
+    """Works off the deletion queue: has objects deleted and generations forgotten; what fails comes again."""
 
-    def __init__(self, bin_: Bin, objects: Objects, generations: Generations) -> None:
+    def __init__(
+        self, bin_: Bin, objects: Objects, generations: Generations, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._bin, self._objects, self._generations = bin_, objects, generations
+        self._monotonic = monotonic
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -63,17 +70,27 @@ class Sweeper:
                 await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> int:
-        """One round; how many were due."""
-        keys = await self._bin.claim(SWEEP_BATCH, SWEEP_LEASE_SECONDS)
-        for key in keys:
+        """One round; how many were due. None is begun behind the end of the lease, when others may have begun it."""
+        end = self._monotonic() + SWEEP_LEASE_SECONDS - SWEEP_CALL_SECONDS
+        deletions = await self._bin.claim(SWEEP_BATCH, SWEEP_LEASE_SECONDS)
+        for deletion in deletions:
+            if self._monotonic() > end:
+                break
             try:
-                await (self._objects.delete(key) if "/" in key else self._generations.forget(key))
+                await self._delete(deletion)
             except Unavailable as error:
-                logger.warning("object_not_removed", cause=error.message)
+                logger.warning("object_not_removed", kind=deletion.kind, cause=error.message)
                 continue
             await failpoints.reach("object.removed")
-            await self._bin.empty(key)
-        return len(keys)
+            await self._bin.empty(deletion)
+        return len(deletions) or await self._bin.purge()
+
+    async def _delete(self, deletion: Deletion) -> None:
+        match deletion.kind:
+            case DeletionKind.OBJECT:
+                await self._objects.delete(deletion.key)
+            case DeletionKind.GENERATION:
+                await self._generations.forget(deletion.key)
 
 
 class Office:

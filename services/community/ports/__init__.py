@@ -10,11 +10,11 @@ from services.community.ports.orders import CreditsShortError, CreditStore, Orde
 from services.community.ports.people import Bin, PeopleStore
 from services.community.ports.reactions import BudgetSpentError, ReactionStore
 from services.community.ports.read_models import Look, ReadModels, Rebuilder
-from services.community.ports.works import Lists, WorkStore
+from services.community.ports.works import BeingDeletedError, Lists, WorkStore
 
 __all__ = [
-    "Bin", "BudgetSpentError", "Clock", "CreditStore", "CreditsShortError", "Generations", "Lists", "Look",
-    "Objects", "OrderStore", "PeopleStore", "ReactionStore", "ReadModels", "Rebuilder", "WorkStore",
+    "BeingDeletedError", "Bin", "BudgetSpentError", "Clock", "CreditStore", "CreditsShortError", "Generations", "Lists",
+    "Look", "Objects", "OrderStore", "PeopleStore", "ReactionStore", "ReadModels", "Rebuilder", "WorkStore",
 ]  # fmt: skip
 
 Clock = Callable[[], int]

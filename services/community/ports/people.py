@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.community.model import Claims, Entry, Erasure, Person, Report
+from services.community.model import Claims, Deletion, Entry, Erasure, Person, Report
 
 
 class PeopleStore(Protocol):
@@ -38,10 +38,13 @@ class PeopleStore(Protocol):
 
 
 class Bin(Protocol):
-    """Bytes that are to be removed, until they are."""
+    """The deletion queue: what storage is to delete and generation to forget, until they have."""
 
-    async def claim(self, limit: int, lease_seconds: float) -> Sequence[str]:
-        """Keys that are due. Nobody gets them again for so long."""
+    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Deletion]:
+        """Entries that are due, DELETING from now on. Nobody gets them again for so long."""
 
-    async def empty(self, object_key: str) -> None:
-        """The bytes are gone."""
+    async def empty(self, deletion: Deletion) -> None:
+        """It is gone. An object's key is remembered for a while, so that nobody refers to it."""
+
+    async def purge(self) -> int:
+        """Forget some of the keys that were remembered long enough; how many."""

@@ -6,6 +6,10 @@ from typing import Protocol
 from services.community.model import After, Artwork, Card, Listing, Mark, Reacted, Reaction, State
 
 
+class BeingDeletedError(Exception):
+    """An object is in the deletion queue and cannot be taken out: its key is never referred to again."""
+
+
 class WorkStore(Protocol):
     """Keeps artworks. A card shows what the viewer thinks of it; whether they may see it, the caller decides."""
 
@@ -28,7 +32,14 @@ class WorkStore(Protocol):
         """Those of the artworks that exist, by id, in one query."""
 
     async def insert(self, artwork: Artwork) -> Artwork:
-        """Keep an artwork with a picture, or return the one of its owner with its request_key."""
+        """Keep an artwork with a picture, or return the one of its owner with its request_key.
+
+        The object leaves the deletion queue in the same transaction. One that is not the returned artwork's is
+        discarded, if it is its owner's and no artwork shows it.
+
+        Raises:
+            BeingDeletedError: nothing was kept; the object is gone, or will be.
+        """
 
     async def change(self, artwork: Artwork, was: State) -> bool:
         """Write an artwork's title, slug, state and first publication, if its state is still the one it was."""
@@ -46,10 +57,17 @@ class WorkStore(Protocol):
         """Work out the scores that age has changed by now, at most `limit`; how many there were."""
 
     async def own(self, object_key: str, user_id: str) -> str:
-        """Note whose bytes these are, unless somebody's; return whose they are."""
+        """Note whose bytes these are, unless somebody's; return whose they are. They leave the deletion queue for them.
+
+        Raises:
+            BeingDeletedError: they are gone, or will be.
+        """
 
     async def owner(self, object_key: str) -> str:
         """Whose bytes these are; empty when nobody's."""
+
+    async def deleted_again(self, object_key: str) -> None:
+        """Have the bytes deleted that storage has put under a key whose object was deleted before."""
 
 
 class Lists(Protocol):

@@ -1,12 +1,19 @@
-"""Keeps which bytes are to be removed until storage has removed them; a row here outlives every crash."""
+"""The deletion queue in SQL: what other services are to delete, until they have; an entry outlives every crash."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 
 from services.chassis.database import Database, db_now
 from services.chassis.unbroken import unbroken
-from services.community.stores.tables import discarded_object
+from services.community.model import Deletion, DeletionKind, DeletionState
+from services.community.stores.tables import discarded_object, owned_object
+
+# How long the entry of a deleted object stays: above the time between storage naming a key and our row for it, and
+# above what a deletion request may spend under way when its process or its machine stands still.
+DELETED_KEPT_MS = 86_400_000
+PURGE_BATCH = 500  # entries of one transaction
+KEY = discarded_object.c.object_key
 
 
 @unbroken
@@ -16,17 +23,35 @@ class SqlBin:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def claim(self, limit: int, lease_seconds: float) -> Sequence[str]:
-        """Take due keys, each for so long."""
-        due = select(discarded_object.c.object_key).where(discarded_object.c.due_ms <= db_now())
-        chosen = due.order_by(discarded_object.c.due_ms).limit(limit).with_for_update(skip_locked=True)
-        values = {"due_ms": db_now() + int(lease_seconds * 1000), "tries": discarded_object.c.tries + 1}
-        taken = update(discarded_object).where(discarded_object.c.object_key.in_(chosen.scalar_subquery()))
+    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Deletion]:
+        """Take entries that are due, each for so long, and say that their deletion has begun."""
+        due = (discarded_object.c.due_ms <= db_now(), discarded_object.c.state != DeletionState.DELETED)
+        chosen = select(KEY).where(*due).order_by(discarded_object.c.due_ms).limit(limit)
+        values = {
+            "due_ms": db_now() + int(lease_seconds * 1000),
+            "tries": discarded_object.c.tries + 1,
+            "state": DeletionState.DELETING,
+        }
+        mine = KEY.in_(chosen.with_for_update(skip_locked=True).scalar_subquery())
+        taken = update(discarded_object).where(mine).values(values).returning(discarded_object.c.kind, KEY)
         async with self._database.write() as connection:
-            found = await connection.execute(taken.values(values).returning(discarded_object.c.object_key))
-            return list(found.scalars())
+            found = (await connection.execute(taken)).all()
+        return [Deletion(DeletionKind(row.kind), row.object_key) for row in found]
 
-    async def empty(self, object_key: str) -> None:
-        """Delete the row."""
+    async def empty(self, deletion: Deletion) -> None:
+        """Delete the entry of a generation; mark that of an object, which is nobody's from now on."""
+        mine = deletion.key == KEY
         async with self._database.write() as connection:
-            await connection.execute(delete(discarded_object).where(discarded_object.c.object_key == object_key))
+            if deletion.kind is DeletionKind.GENERATION:
+                await connection.execute(delete(discarded_object).where(mine))
+                return
+            await connection.execute(delete(owned_object).where(owned_object.c.object_key == deletion.key))
+            gone = {"state": DeletionState.DELETED, "due_ms": db_now() + DELETED_KEPT_MS}
+            await connection.execute(update(discarded_object).where(mine).values(gone))
+
+    async def purge(self) -> int:
+        """Delete old entries of deleted objects."""
+        old = (discarded_object.c.due_ms <= db_now(), discarded_object.c.state == DeletionState.DELETED)
+        chosen = select(KEY).where(*old).limit(PURGE_BATCH).with_for_update(skip_locked=True).scalar_subquery()
+        async with self._database.write() as connection:
+            return (await connection.execute(delete(discarded_object).where(KEY.in_(chosen)))).rowcount

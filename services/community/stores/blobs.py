@@ -1,12 +1,21 @@
-"""Whose bytes an object is, and which are to be removed: written with the rows that they belong to."""
+"""Whose an object is, and whether it is to be deleted: written in the transaction of the rows that refer to it.
+
+Whoever refers to an object and whoever discards it write the object's entry in the deletion queue first and look at
+the other's rows afterwards, so that of two transactions at once the second sees what the first has done. Entries are
+locked last in a transaction, behind artworks and owners, in the order of their keys.
+"""
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
-from services.community.stores.tables import discarded_object, owned_object
+from services.community.model import DeletionKind, DeletionState
+from services.community.ports import BeingDeletedError
+from services.community.stores.tables import artwork, discarded_object, owned_object
+
+MINE = ""  # the state of an entry that this transaction has made, and removes before its end
 
 
 async def own(connection: AsyncConnection, object_key: str, user_id: str) -> None:
@@ -15,19 +24,60 @@ async def own(connection: AsyncConnection, object_key: str, user_id: str) -> Non
     await connection.execute(upsert(connection, owned_object).values(values).on_conflict_do_nothing())
 
 
-async def disown(connection: AsyncConnection, object_key: str, user_id: str) -> bool:
-    """Forget whose bytes these are; False when they are not this person's."""
-    mine = delete(owned_object).where(owned_object.c.object_key == object_key, owned_object.c.user_id == user_id)
-    return (await connection.execute(mine)).rowcount > 0
+async def refer(connection: AsyncConnection, object_key: str, user_id: str) -> None:
+    """Keep an object that a row of this transaction refers to: its entry leaves the deletion queue.
+
+    Raises:
+        BeingDeletedError: its deletion has begun, or is over; or it waits for it, and is not this person's.
+    """
+    statement = upsert(connection, discarded_object).values(_entry(object_key) | {"state": MINE})
+    same = {"kind": discarded_object.c.kind}
+    touched = statement.on_conflict_do_update(index_elements=["object_key"], set_=same)
+    state = await connection.scalar(touched.returning(discarded_object.c.state))
+    if state not in (MINE, DeletionState.WAITING):
+        raise BeingDeletedError(object_key)
+    if state == DeletionState.WAITING and await owner(connection, object_key) != user_id:
+        raise BeingDeletedError(object_key)
+    await _kept(connection, object_key)
 
 
-async def discard(connection: AsyncConnection, object_keys: Iterable[str], erasure_id: str = "") -> None:
-    """Have bytes removed; the sweeper does it, again and again until storage has said yes."""
-    rows = [
-        {"object_key": key, "erasure_id": erasure_id, "due_ms": db_now(), "tries": 0}
-        for key in dict.fromkeys(object_keys)
-    ]
-    for row in rows:
-        statement = upsert(connection, discarded_object).values(row)
+async def discard(
+    connection: AsyncConnection, keys: Iterable[str], kind: DeletionKind = DeletionKind.OBJECT, erasure_id: str = ""
+) -> None:
+    """Put keys into the deletion queue; one that is there stays as far as it has come."""
+    for key in sorted(set(keys)):
+        values = _entry(key) | {"kind": kind, "erasure_id": erasure_id}
+        statement = upsert(connection, discarded_object).values(values)
         same = {"erasure_id": statement.excluded.erasure_id}
         await connection.execute(statement.on_conflict_do_update(index_elements=["object_key"], set_=same))
+
+
+async def discard_unshown(connection: AsyncConnection, object_key: str) -> None:
+    """Put an object into the deletion queue, unless an artwork shows it."""
+    await discard(connection, [object_key])
+    if await connection.scalar(select(artwork.c.id).where(artwork.c.object_key == object_key).limit(1)):
+        await _kept(connection, object_key)
+
+
+async def delete_again(connection: AsyncConnection, object_key: str) -> None:
+    """Have an object deleted once more that was stored under a deleted key; nobody refers to that key."""
+    again = {"state": DeletionState.DELETING, "due_ms": db_now()}
+    gone = (discarded_object.c.object_key == object_key, discarded_object.c.state == DeletionState.DELETED)
+    await connection.execute(update(discarded_object).where(*gone).values(again))
+
+
+async def owner(connection: AsyncConnection, object_key: str) -> str:
+    """Whose an object is; empty when nobody's."""
+    found = select(owned_object.c.user_id).where(owned_object.c.object_key == object_key)
+    return await connection.scalar(found) or ""
+
+
+async def _kept(connection: AsyncConnection, object_key: str) -> None:
+    """Remove an entry whose deletion has not begun."""
+    open_ = discarded_object.c.state.in_((MINE, DeletionState.WAITING))
+    await connection.execute(delete(discarded_object).where(discarded_object.c.object_key == object_key, open_))
+
+
+def _entry(object_key: str) -> dict[str, object]:
+    entry = {"object_key": object_key, "kind": DeletionKind.OBJECT, "state": DeletionState.WAITING}
+    return entry | {"erasure_id": "", "due_ms": db_now(), "tries": 0}

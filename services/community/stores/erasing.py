@@ -6,7 +6,7 @@ from dataclasses import asdict
 from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.community.model import Erasure, Hold, Request
+from services.community.model import DeletionKind, Erasure, Hold, Request
 from services.community.model.orders import ENDED
 from services.community.stores import blobs
 from services.community.stores.tables import (
@@ -39,7 +39,8 @@ async def erase(connection: AsyncConnection, user_id: str, erasure_id: str, now_
     artworks = (await connection.execute(delete(artwork).where(artwork.c.user_id == user_id))).rowcount
     owned = delete(owned_object).where(owned_object.c.user_id == user_id).returning(owned_object.c.object_key)
     keys = list((await connection.execute(owned)).scalars())
-    await blobs.discard(connection, [*keys, *words], erasure_id)
+    await blobs.discard(connection, keys, DeletionKind.OBJECT, erasure_id)
+    await blobs.discard(connection, words, DeletionKind.GENERATION, erasure_id)
     for table in OF_A_PERSON:
         await connection.execute(delete(table).where(table.c.user_id == user_id))
     await connection.execute(delete(person).where(person.c.id == user_id))

@@ -7,7 +7,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from services.chassis.database import Database
 from services.chassis.unbroken import unbroken
-from services.community.model import Claims, Entry, EntryKind, Erasure, Person, Report
+from services.community.model import Claims, DeletionState, Entry, EntryKind, Erasure, Person, Report
 from services.community.ports import Clock
 from services.community.stores import erasing, people_rows
 from services.community.stores.rows import to_person
@@ -52,8 +52,9 @@ class SqlPeople:
         return tuple([row.id for row in await self._rows(following)])
 
     async def objects(self, user_id: str) -> tuple[str, ...]:
-        """Read keys."""
-        mine = select(owned_object.c.object_key).where(owned_object.c.user_id == user_id)
+        """Read keys that are in no deletion queue."""
+        doomed = select(discarded_object.c.object_key).where(discarded_object.c.object_key == owned_object.c.object_key)
+        mine = select(owned_object.c.object_key).where(owned_object.c.user_id == user_id, ~doomed.exists())
         return tuple([row.object_key for row in await self._rows(mine.order_by(owned_object.c.object_key))])
 
     async def entries(self, user_id: str) -> tuple[Entry, ...]:
@@ -73,7 +74,8 @@ class SqlPeople:
 
     async def erasure(self, erasure_id: str) -> Erasure | None:
         """Read a receipt, and count what is still to go."""
-        left = select(func.count()).where(discarded_object.c.erasure_id == erasure_id).scalar_subquery()
+        open_ = discarded_object.c.state != DeletionState.DELETED
+        left = select(func.count()).where(discarded_object.c.erasure_id == erasure_id, open_).scalar_subquery()
         query = select(erasure, left.label("remaining_count")).where(erasure.c.id == erasure_id)
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()

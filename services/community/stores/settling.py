@@ -1,7 +1,5 @@
 """What hearing of an order changes, within one transaction that locks the order, then the artwork, then the account."""
 
-from dataclasses import replace
-
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -65,7 +63,7 @@ async def _made(connection: AsyncConnection, ledger: Ledger, order: Order, objec
     if taken:
         await _hang(connection, taken, order, object_key, now_ms)
     else:
-        await blobs.discard(connection, [object_key])
+        await blobs.discard_unshown(connection, object_key)
     if not taken and order.hold is not Hold.HELD:
         return order
     return await ledger.settle(connection, order, paid=True, now_ms=now_ms)
@@ -77,7 +75,7 @@ async def _hang(connection: AsyncConnection, shown: Artwork, order: Order, objec
     await connection.execute(update(artwork).where(artwork.c.id == shown.id).values(values))
     await blobs.own(connection, object_key, shown.user_id)
     if shown.object_key != object_key:
-        await drop_picture(connection, replace(shown, id=""))
+        await drop_picture(connection, shown)
 
 
 async def _artwork(connection: AsyncConnection, artwork_id: str) -> Artwork | None:

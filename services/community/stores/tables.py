@@ -134,15 +134,15 @@ owned_object = Table(  # whose bytes they are; the first to say so
     Column("user_id", String, nullable=False, index=True),
 )
 
-discarded_object = (
-    Table(  # bytes to be removed, until they are; and generations, whose ids hold no slash, to be forgotten
-        "discarded_object",
-        metadata,
-        Column("object_key", String, primary_key=True),
-        Column("erasure_id", String, nullable=False, index=True),
-        Column("due_ms", BigInteger, nullable=False, index=True),  # by the database's clock
-        Column("tries", Integer, nullable=False),
-    )
+discarded_object = Table(  # the deletion queue: what storage is to delete and generation is to forget
+    "discarded_object",
+    metadata,
+    Column("object_key", String, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False, server_default="WAITING"),
+    Column("erasure_id", String, nullable=False, index=True),
+    Column("due_ms", BigInteger, nullable=False, index=True),  # by the database's clock
+    Column("tries", Integer, nullable=False),
 )
 
 erasure = Table(

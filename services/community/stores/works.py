@@ -13,7 +13,7 @@ from services.community.model.hotness import heat
 from services.community.ports import Clock
 from services.community.stores import blobs, people_rows, statements
 from services.community.stores.rows import artwork_row, to_artwork, to_card
-from services.community.stores.tables import artwork, owned_object
+from services.community.stores.tables import artwork
 
 
 @unbroken
@@ -51,9 +51,14 @@ class SqlWorks:
             return {card.artwork.id: card for card in map(to_card, found.mappings())}
 
     async def insert(self, given: Artwork) -> Artwork:
-        """Insert it, or read the older one."""
+        """Insert it and keep its object, or read the older one and discard an object that is not shown by it."""
         async with self._database.write() as connection:
-            return await insert_or_find(connection, given)
+            kept = await insert_or_find(connection, given)
+            if kept.id == given.id:
+                await blobs.refer(connection, given.object_key, given.user_id)
+            elif kept.object_key != given.object_key:
+                await drop_picture(connection, given)
+            return kept
 
     async def change(self, given: Artwork, was: State) -> bool:
         """Write it if its state is as it was; whether it is listed follows, hidden or not."""
@@ -111,16 +116,23 @@ class SqlWorks:
         return len(found)
 
     async def own(self, object_key: str, user_id: str) -> str:
-        """Note whose it is, and read whose it was."""
+        """Note whose it is, and take it out of the deletion queue for its owner."""
         async with self._database.write() as connection:
             await blobs.own(connection, object_key, user_id)
-        return await self.owner(object_key)
+            owner = await blobs.owner(connection, object_key)
+            if owner == user_id:
+                await blobs.refer(connection, object_key, user_id)
+            return owner
 
     async def owner(self, object_key: str) -> str:
         """Read whose it is."""
         async with self._database.read() as connection:
-            found = select(owned_object.c.user_id).where(owned_object.c.object_key == object_key)
-            return await connection.scalar(found) or ""
+            return await blobs.owner(connection, object_key)
+
+    async def deleted_again(self, object_key: str) -> None:
+        """Make the entry of a deleted object due."""
+        async with self._database.write() as connection:
+            await blobs.delete_again(connection, object_key)
 
     async def _one(self, statement: Select[Any]) -> Card | None:
         async with self._database.read() as connection:
@@ -138,9 +150,9 @@ async def insert_or_find(connection: AsyncConnection, given: Artwork) -> Artwork
 
 
 async def drop_picture(connection: AsyncConnection, gone: Artwork) -> None:
-    """Discard the picture of an artwork that is no more, if it is its owner's and no other artwork shows it."""
-    elsewhere = select(artwork.c.id).where(artwork.c.object_key == gone.object_key, artwork.c.id != gone.id).limit(1)
-    if not gone.object_key or await connection.scalar(elsewhere):
-        return
-    if await blobs.disown(connection, gone.object_key, gone.user_id):
-        await blobs.discard(connection, [gone.object_key])
+    """Discard the picture of an artwork that is no more, if it is its owner's and no artwork shows it.
+
+    It stays its owner's until its bytes are deleted, so that nobody else can keep what its owner has deleted.
+    """
+    if gone.object_key and await blobs.owner(connection, gone.object_key) == gone.user_id:
+        await blobs.discard_unshown(connection, gone.object_key)

@@ -3,12 +3,15 @@
 import asyncio
 
 import pytest
+from sqlalchemy import Table, func, select, update
 
+from services.chassis.database import Database
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
 from services.community.core.feed import Ask
 from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Reaction, Shelf, State
+from services.community.stores.tables import artwork_like, discarded_object
 from tests.community.equipment import START_MS, Clock
 from tests.community.neighbours import OURS, Cupboard, Studio
 from tests.community.people import ANN, BOB, drawn, ordered, published
@@ -156,25 +159,37 @@ async def test_an_upload_is_a_draft_when_it_is_asked_to_be(house: House) -> None
     assert (await house.artworks.publish(ANN, card.artwork.id)).artwork.state is State.PUBLISHED
 
 
-async def test_a_deleted_artwork_takes_its_likes_and_its_bytes_along(house: House, cupboard: Cupboard) -> None:
+async def test_a_deleted_artwork_takes_its_likes_and_its_bytes_along(
+    house: House, database: Database, cupboard: Cupboard
+) -> None:
     card = await published(house)
     await house.reactions.react(BOB, card.artwork.id, Reaction.LIKE, wanted=True)
+    assert await rows_of(database, artwork_like) == 1
 
     await house.artworks.delete(ANN, card.artwork.id)
-    cupboard.away = True
     await house.sweeper.sweep()
-    assert cupboard.deleted == []
 
     assert not await sees(house, ANN, card.artwork.id)
+    assert await rows_of(database, artwork_like) == 0
     assert (await house.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB)).cards == ()
+    assert (cupboard.deleted, cupboard.holds(card.artwork.object_key)) == ([card.artwork.object_key], False)
 
 
-async def test_bytes_are_removed_once_storage_is_back(house: House, cupboard: Cupboard) -> None:
+async def rows_of(database: Database, table: Table) -> int:
+    async with database.read() as connection:
+        return await connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+async def test_bytes_are_removed_once_storage_is_back(house: House, database: Database, cupboard: Cupboard) -> None:
     card = await published(house)
     await house.artworks.delete(ANN, card.artwork.id)
+    cupboard.away = True
+    assert (await house.sweeper.sweep(), cupboard.deleted) == (1, [])
 
-    assert await house.sweeper.sweep() == 1
-    assert await house.sweeper.sweep() == 0
+    cupboard.away = False
+    async with database.write() as connection:  # its lease runs out
+        await connection.execute(update(discarded_object).values(due_ms=0))
+    assert (await house.sweeper.sweep(), await house.sweeper.sweep()) == (1, 0)
 
     assert cupboard.deleted == [card.artwork.object_key]
 

@@ -169,11 +169,16 @@ async def test_members_that_are_not_ours_are_not_shown(house: House, valkey: Val
 
 
 async def test_a_draft_is_never_read_from_a_kept_list(house: House, valkey: Valkey, three: list[str]) -> None:
+    """The kept lists are in the right order, so that only the artwork's own state gives the draft away."""
     await house.artworks.unpublish(ANN, three[0])
     await answers(house)
-    valkey.redis.lpush("feed_queue", three[0])
+    valkey.redis.rpush("feed_queue", three[0])
+    valkey.redis.rpush(f"user:{ANN}:artworks", three[0])
+    valkey.redis.zadd("hot_rank", {three[0]: 99.0})
 
     assert ids(await house.feed.newest(Ask(""))) == [three[2], three[1]]
+    assert ids(await house.feed.of_user(Ask(BOB), ANN)) == [three[2], three[1]]
+    assert three[0] not in ids(await house.feed.hottest(Ask("")))
 
 
 async def test_another_replica_sees_a_change_at_once(house: House, neighbour: House, three: list[str]) -> None:

@@ -1,5 +1,9 @@
 """The tables: the migrations make what the statements expect, and every page is read from an index in one query."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -7,10 +11,12 @@ from sqlalchemy import Connection, Select, event
 from sqlalchemy.dialects import sqlite
 
 from services.chassis.database import Database
+from services.chassis.migrations import migrate
 from services.community.core.feed import Ask
 from services.community.house import House
 from services.community.model import Listing, Shelf
 from services.community.model.lists import After
+from services.community.settings import CommunitySettings
 from services.community.stores import statements
 from services.community.stores.tables import metadata
 from tests.community.people import ANN, BOB, published
@@ -72,3 +78,24 @@ async def test_a_page_costs_one_query_whatever_it_holds(house: House, database: 
         counted.clear()
         await read
         assert len([statement for statement in counted if statement.startswith("SELECT")]) == 1
+
+
+def test_entries_of_the_deletion_queue_learn_what_they_are(tmp_path: Path) -> None:
+    """Before revision 2 a slash told keys from generations, and nothing told how far a deletion had come."""
+    settings = CommunitySettings(database_url="", data_dir=tmp_path)
+    migrate("community", settings, "0001")
+    queue = [("generated/a.png", "", 1, 0), ("uploads/b.png", "", 1, 2), ("gen_1", "", 1, 0)]
+    with closing(sqlite3.connect(tmp_path / "community.sqlite3")) as connection, connection:
+        connection.executemany("INSERT INTO discarded_object VALUES (?, ?, ?, ?)", queue)
+
+    migrate("community", settings)
+
+    with closing(sqlite3.connect(tmp_path / "community.sqlite3")) as connection:
+        found = connection.execute(
+            "SELECT object_key, kind, state FROM discarded_object ORDER BY object_key"
+        ).fetchall()
+    assert found == [
+        ("gen_1", "GENERATION", "WAITING"),
+        ("generated/a.png", "OBJECT", "WAITING"),
+        ("uploads/b.png", "OBJECT", "DELETING"),
+    ]
