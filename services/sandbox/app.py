@@ -36,6 +36,7 @@ ROUTES: list[BaseRoute] = [
     Route("/kieai/{path:path}", files.upload),
     Route("/sandbox/ledger", control.ledger),
     Route("/sandbox/tasks/{id}", control.task),
+    Route("/sandbox/tasks/{id}/callback", control.call_back, methods=["POST"]),
     Route("/sandbox/requests", control.requests),
     Route("/sandbox/script", control.scripts),
     Route("/sandbox/script", control.add_script, methods=["POST"]),

@@ -61,6 +61,17 @@ class Control:
             "deliveries": self._store.deliveries.log(task_id),
         }
 
+    def call_back(self, task_id: str) -> None:
+        """Send a task's callback once more, or for the first time although its script keeps it silent.
+
+        Raises:
+            NotFound: there is no such task.
+        """
+        task = self._store.tasks.get(task_id)
+        if task is None:
+            raise NotFound(f"The sandbox knows no task {task_id}.")
+        self._store.deliveries.add(task, max(self._sandbox.now_ms(), task.complete_ms or 0))
+
     def requests(self, path: str, limit: int) -> list[Json]:
         """The newest requests whose path begins so."""
         return self._store.notebook.requests(path, limit)

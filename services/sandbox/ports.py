@@ -88,6 +88,9 @@ class Deliveries(Protocol):
     def plan(self, task: Task) -> None:
         """Add the task's callbacks, due one millisecond apart so that they keep their order."""
 
+    def add(self, task: Task, due_ms: int) -> None:
+        """Add one more callback that tells how the task truly ended."""
+
     def due(self, now_ms: int) -> list[Delivery]:
         """Pending deliveries whose time has come, earliest first; a bounded page."""
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from services.chassis.database import open_database
+from services.chassis.database import db_now, open_database
+from services.community.core.orders import LONGEST_PAUSE_SECONDS
 from services.community.model import Hold, OrderState
 from services.community.model.orders import ENDED
 from services.community.stores.tables import artwork_order
@@ -27,6 +28,7 @@ from tests.chaos.facts import gather_facts, rows_of
 from tests.chaos.follower import Follower
 from tests.chaos.patrons import Patrons, commission_of
 from tests.chaos.points import BESIDE, POINTS
+from tests.chaos.reconcile import reconciled
 from tests.chaos.resident import OFFSETS
 from tests.chaos.storm import DRAIN_SECONDS, LOOK_SECONDS, background, drain
 from tests.chaos.town import ChaosTown, dice_of, running
@@ -82,7 +84,9 @@ async def brew(data: Path, wish: Wish) -> Report:
         raged = time.monotonic() - began
         ended, settled = await concluded(town), await drain(town)
         times = {"storm, s": raged, "the community's drain, s": ended, "generation's drain, s": settled}
-        return await judged(town, patrons, {name: rounded(seconds) for name, seconds in times.items()}, before)
+        report = await judged(town, patrons, {name: rounded(seconds) for name, seconds in times.items()}, before)
+        after = await reconciled(town, Book(), drain)
+        return Report([*report.rows, *after.rows], report.broken | after.broken)
 
 
 async def rage(town: ChaosTown, storm: Storm, patrons: Patrons, wish: Wish) -> None:
@@ -123,8 +127,13 @@ async def concluded(town: ChaosTown, seconds: float = DRAIN_SECONDS) -> float | 
 
 
 async def hasten(town: ChaosTown) -> None:
-    """Cut the pauses between looks at silent orders short: they last minutes, and nothing is promised by them."""
-    due = update(artwork_order).where(artwork_order.c.state.not_in(ENDED)).values(due_ms=0)
+    """Cut the pauses between looks at silent orders short: they last minutes, and nothing is promised by them.
+
+    Only an order that becomes due by itself within the longest pause is hastened: what the product would never look at
+    again stays untouched, and the storm does not settle.
+    """
+    soon = artwork_order.c.due_ms.between(db_now(), db_now() + int(LONGEST_PAUSE_SECONDS * 1000))
+    due = update(artwork_order).where(artwork_order.c.state.not_in(ENDED), soon).values(due_ms=0)
     async with open_database(town.settings, "community") as database:
         while True:
             await asyncio.sleep(HASTE_SECONDS)

@@ -1,5 +1,6 @@
 """Joins ledger, databases, files and witnesses, and says where a promise was broken (reliability.md G1 and G2)."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
@@ -8,11 +9,14 @@ from typing import Any
 from sqlalchemy import Row
 
 from services.generation.model import FINAL, UNSENT, State
+from tests.chaos.diary import Piece
 from tests.chaos.facts import Bill, Facts, Moment
-from tests.chaos.witness import Witness
+from tests.chaos.witness import CLOCK_SECONDS, Witness
 
 FAILING = frozenset({"fail", "policy"})
 WITHDRAWN = frozenset({State.EXPIRED, State.CANCELED})  # ends that need no answer
+LEFT = (State.SENDING, State.AMBIGUOUS)  # nobody but the janitor makes this move
+HELD_SECONDS = 6.0  # a process that stood still for three leases may die with an answer that others gave up for lost
 Generation = Row[Any]
 
 
@@ -40,6 +44,7 @@ class Checker:
             "billed twice by our sending": list(self.billed_twice()),
             "duplicate objects": list(self.duplicates()),
             "SUCCEEDED without exact bytes": list(self.inexact()),
+            "certain answers thrown away": list(self.thrown_away()),
             "UNKNOWN not as predicted": list(self.misjudged()),
             "ended otherwise than the provider says": list(self.contradicted()),
             "cancels not kept": list(self.canceled_wrongly()),
@@ -66,7 +71,7 @@ class Checker:
         return row.attempt_id in self._kept or any(bill.heard for bill in self._bills[row.attempt_id])
 
     def dropped(self) -> set[str]:
-        """Generations left in SENDING by a worker that had their certain answer and was struck before it wrote."""
+        """Generations whose certain answer died with the process that had it in hand, before it was written."""
         rows = self._facts.generations.values()
         return {row.id for row in rows if row.state not in WITHDRAWN and not self.heard(row) and self._dropped(row)}
 
@@ -74,13 +79,53 @@ class Checker:
         attempt = self._attempts.get(row.attempt_id)
         if attempt is None or attempt.id not in self._verdicts or attempt.outcome or attempt.task_id:
             return False
-        return any(self._witness.struck(row.id, began, ended) for began, ended in self._left(row))
+        return self._was_left(row) and self._excused(attempt)
 
-    def _left(self, row: Generation) -> Iterator[tuple[float, float]]:
-        """From when to when the last attempt was in SENDING, if nobody but the janitor ended that."""
-        for before, after in pairwise(self._history(row)):
-            if (before.state, after.state, before.attempt_id) == (State.SENDING, State.AMBIGUOUS, row.attempt_id):
-                yield before.when, after.when
+    def _was_left(self, row: Generation) -> bool:
+        """Whether the last attempt was in SENDING until somebody else ended that."""
+        moves = pairwise(self._history(row))
+        return any((old.state, new.state, old.attempt_id) == (*LEFT, row.attempt_id) for old, new in moves)
+
+    def thrown_away(self) -> Iterator[str]:
+        """A certain answer that reached a process which neither wrote it down nor died with it in hand.
+
+        It counts even where a callback brought the same news later.
+        """
+        for attempt_id, call in self._verdicts.items():
+            attempt = self._attempts.get(attempt_id)
+            if attempt is not None and not attempt.outcome and not self._excused(attempt):
+                told = f"{attempt_id} of {attempt.generation_id} was {call.verdict}"
+                piece = self._witness.holder(attempt.generation_id, call)
+                yield f"{told} at {call.ended:.3f}, and process {call.pid} dropped that: {piece}"
+
+    def _excused(self, attempt: Row[Any]) -> bool:
+        """Whether the process, and the piece of work, that held an attempt's answer could not write it down."""
+        call = self._verdicts[attempt.id]
+        piece = self._witness.holder(attempt.generation_id, call)
+        if piece is None:
+            return False
+        if not piece.how:
+            return self._died_in_time(attempt, piece)
+        if piece.how == "FenceLost":
+            return call.verdict == "refused" and self._overtaken(attempt, piece)
+        return piece.how == "Unavailable" and self._witness.failed_after_recording(piece)
+
+    def _died_in_time(self, attempt: Row[Any], piece: Piece) -> bool:
+        """Whether a process died with the piece in hand; one that held it on and on is a loss like any other."""
+        died = self._witness.died(piece)
+        left = [
+            new.when
+            for old, new in pairwise(self._facts.histories.get(attempt.generation_id, ()))
+            if (old.state, new.state, old.attempt_id) == (*LEFT, attempt.id)
+        ]
+        return died is not None and math.isfinite(died) and all(died <= when + HELD_SECONDS for when in left)
+
+    def _overtaken(self, attempt: Row[Any], piece: Piece) -> bool:
+        """Whether somebody else moved the generation on while the piece was in hand: its lease was gone."""
+        history = self._facts.histories.get(attempt.generation_id, ())
+        mine = [(each.state, each.attempt_id) == (State.SENDING, attempt.id) for each in history]
+        later = history[mine.index(True) + 1 :] if any(mine) else ()
+        return any(each.when <= piece.ended + CLOCK_SECONDS and each.state != State.SENDING for each in later)
 
     def _history(self, row: Generation) -> Iterable[Moment]:
         return self._facts.histories.get(row.id, ())

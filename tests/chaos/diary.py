@@ -1,6 +1,7 @@
-"""What the processes of a town wrote down while they lived: hits of failpoints, and work that they let go."""
+"""What the processes of a stack wrote while they lived: hits of failpoints, and the work they had in hand."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,17 +9,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from services.chassis.failpoints import BEGUN, WORK
+
 REFUSED = "fence_lost"  # a worker whose lease went to another wanted to write, and could not
-POSTPONED = "work_postponed"  # a worker was stopped by an error that it may meet
 CRASHED = "work_failed"  # by one that it must not meet
 
 
 class Hit(NamedTuple):
-    """A failpoint that did something; when is in seconds since 1970."""
+    """A failpoint that did something; when is in seconds since 1970, subject the id of the work that it struck."""
 
     when: float
     point: str
     action: str
+    pid: int = 0
+    subject: str = "-"
+
+
+class Piece(NamedTuple):
+    """One piece of work on a generation by one process; ended is infinite when the process never said that it ended."""
+
+    subject: str
+    pid: int
+    began: float
+    ended: float = math.inf
+    how: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,21 +47,34 @@ class Diary:
         return self.folder / "failpoints.log"
 
     def hits(self) -> list[Hit]:
-        """When which failpoint did what."""
-        lines = self.hit_log.read_text().splitlines() if self.hit_log.exists() else []
-        return [Hit(float(when), point, action) for when, point, action, *_ in map(str.split, lines)]
+        """When which failpoint did what, in which process, to which work."""
+        return [hit for hit in self._lines_of_hits() if hit.point != WORK]
+
+    def pieces(self) -> list[Piece]:
+        """Every piece of work that a process took in hand, in the order in which they began."""
+        found: list[Piece] = []
+        open_: dict[tuple[int, str], int] = {}
+        for when, point, action, pid, subject in self._lines_of_hits():
+            if point == WORK and action == BEGUN:
+                open_[pid, subject] = len(found)
+                found.append(Piece(subject, pid, when))
+            elif point == WORK and (pid, subject) in open_:
+                place = open_.pop((pid, subject))
+                found[place] = found[place]._replace(ended=when, how=action)
+        return found
 
     def counted(self, action: str) -> Counter[str]:
         """How often each failpoint did this."""
         return Counter(hit.point for hit in self.hits() if hit.action == action)
 
+    def _lines_of_hits(self) -> Iterator[Hit]:
+        lines = self.hit_log.read_text().splitlines() if self.hit_log.exists() else []
+        for when, point, action, pid, subject in map(str.split, lines):
+            yield Hit(float(when), point, action, int(pid), subject)
+
     def told(self, event: str) -> list[dict[str, Any]]:
         """The log lines of an event; a line torn by a death is none."""
         return [line for text in self._lines(f'"{event}"') if (line := parsed(text)).get("event") == event]
-
-    def let_go(self) -> frozenset[str]:
-        """Generations of which a process says that it dropped its work on them."""
-        return frozenset(line["generation"] for event in (REFUSED, POSTPONED) for line in self.told(event))
 
     def _lines(self, part: str) -> Iterator[str]:
         for path in self.folder.glob("generation*.log"):

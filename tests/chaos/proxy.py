@@ -7,9 +7,10 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 CHUNK_BYTES = 65_536
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with no time: closing sends RST, not FIN
@@ -22,10 +23,14 @@ SLICE_BYTES, MAX_CUT_BYTES = 16, 700  # an order is about as long, an answer sho
 
 @dataclass
 class Call:
-    """One connection: the attempt whose order it carried, and the bytes of the answer that were passed on."""
+    """One connection: the attempt whose order it carried, and the bytes of the answer that were passed on.
+
+    pid is the process that opened it, as the kernel says; 0 when that process was gone before anybody looked.
+    """
 
     toxic: str
     cut: int
+    pid: int = 0
     began: float = field(default_factory=time.time)
     ended: float = 0.0
     asked: bytearray = field(default_factory=bytearray)
@@ -73,6 +78,7 @@ class Proxy:
     def __init__(self, upstream: int, seed: str, mix: Mapping[str, float]) -> None:
         self.mix = mix
         self.calls: list[Call] = []
+        self.callers: Callable[[], Iterable[int]] = tuple
         self.port = 0
         self._upstream = upstream
         self._seed = seed
@@ -108,6 +114,7 @@ class Proxy:
         assert task is not None
         self._links.add(task)
         call = self._draw()
+        call.pid = pid_of(client.get_extra_info("peername")[1], self.callers())
         self.calls.append(call)
         try:
             await self._relay(call, reader, client)
@@ -129,6 +136,34 @@ class Proxy:
             await asyncio.gather(there, back, return_exceptions=True)
             abort(upstream)
             abort(client) if call.short and call.toxic == "reset_peer" else client.close()
+
+
+def pid_of(port: int, candidates: Iterable[int]) -> int:
+    """Which of these processes has the socket that is bound to a port of this machine; 0 when none has it now."""
+    pids = list(candidates)
+    wanted = f"socket:[{inode_of(port)}]" if pids else ""
+    for pid in pids:
+        with suppress(OSError):
+            folder = Path(f"/proc/{pid}/fd")
+            if any(link_of(descriptor) == wanted for descriptor in folder.iterdir()):
+                return pid
+    return 0
+
+
+def link_of(descriptor: Path) -> str:
+    """What a descriptor of a process is; empty when it was closed meanwhile."""
+    with suppress(OSError):
+        return str(descriptor.readlink())
+    return ""
+
+
+def inode_of(port: int) -> str:
+    """The inode of the socket whose own port this is (proc(5), /proc/net/tcp)."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        columns = line.split()
+        if int(columns[1].rpartition(":")[2], 16) == port:
+            return columns[9]
+    return ""
 
 
 async def pump(call: Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: bytearray) -> None:

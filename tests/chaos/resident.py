@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import math
 import multiprocessing
 import os
 import runpy
@@ -17,6 +18,7 @@ from pathlib import Path
 from deploy import binaries
 from services.chassis import failpoints
 from services.chassis.town import LOOPBACK
+from tests.chaos import sabotage
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 OFFSETS = {"gateway": 0, "generation": 1, "storage": 2, "share": 3, "community": 4, "sandbox": 6, "valkey": 7}
@@ -65,9 +67,20 @@ def incarnate(command: Sequence[str], environment: Mapping[str, str], log: str) 
     os.dup2(descriptor, 2)
     if command[0].startswith("/"):
         os.execv(command[0], list(command))  # noqa: S606 - no shell is wanted
+    sabotage.begin(environment)
     sys.argv = [command[0]]
     sys.modules.pop(f"{command[0]}.__main__", None)
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
+@dataclass
+class Life:
+    """One life of a process: its pid, from when to when in seconds since 1970; died is infinite while it lives."""
+
+    name: str
+    pid: int
+    born: float
+    died: float = math.inf
 
 
 @dataclass
@@ -81,7 +94,7 @@ class Resident:
     log: Path
     deaths: int = 0
     freezes: int = 0
-    blows: list[float] = field(default_factory=list)
+    past: list[Life] = field(default_factory=list)
     lives: int = 0
     born: float = 0.0
     process: BaseProcess | None = None
@@ -100,6 +113,8 @@ class Resident:
         process = FORKS.Process(target=incarnate, args=(self.command, environment, str(self.log)))
         process.start()
         self.process = process
+        life = Life(self.name, process.pid or 0, self.born)
+        self.past.append(life)
         over = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().add_reader(process.sentinel, over.set_result, None)
         try:
@@ -108,6 +123,7 @@ class Resident:
             asyncio.get_running_loop().remove_reader(process.sentinel)
             process.kill()
             process.join()
+            life.died = time.time()
 
     async def reborn(self, life: int, seconds: float) -> None:
         """Wait for a later life than this one. Raises TimeoutError."""
@@ -131,7 +147,6 @@ class Resident:
         if self.process is None or self.process.pid is None or not self.process.is_alive():
             return False
         os.kill(self.process.pid, number)
-        self.blows.append(time.time())
         return True
 
 

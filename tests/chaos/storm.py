@@ -6,10 +6,11 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from services.generation.model import FINAL
 from services.generation.stores.tables import generation, inbox
@@ -18,6 +19,7 @@ from tests.chaos.facts import DELIVERED, Bill, bills_of, rows_of
 from tests.chaos.follower import Follower
 from tests.chaos.orders import Customers, order_of
 from tests.chaos.points import SERVICE_OF
+from tests.chaos.reconcile import reconciled
 from tests.chaos.town import ChaosTown, running
 from tests.chaos.verdict import Report, judge
 from tests.chaos.weather import Storm
@@ -29,6 +31,7 @@ WAVE = 24  # orders placed at a time while there are not enough kills
 DRAIN_SECONDS = 400.0
 LOOK_SECONDS = 0.5
 CALLBACK_TRIES = 4
+CALM: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,11 @@ class Wish:
         return town.deaths >= self.kills and all(killed[point] >= self.hits for point in SERVICE_OF)
 
 
-async def brew(data: Path, wish: Wish, database_url: str = "") -> Report:
+async def brew(data: Path, wish: Wish, database_url: str = "", settings: Mapping[str, str] = CALM) -> Report:
     """Run one storm from beginning to judgement; on PostgreSQL over two generations."""
     began = time.monotonic()
-    async with running(data, wish.seed, {"DATABASE_URL": database_url}, twins=bool(database_url)) as town:
+    settings = {"DATABASE_URL": database_url, **settings}
+    async with running(data, wish.seed, settings, twins=bool(database_url)) as town:
         book, follower = Book(), Follower(town.generation)
         storm = Storm(town, wish.kills, lambda: (len(book.accepted) + 1) / wish.generations)
         customers = Customers(town, book, follower, ORDERS_AT_ONCE)
@@ -67,8 +71,10 @@ async def brew(data: Path, wish: Wish, database_url: str = "") -> Report:
             await customers.errands.finish(DRAIN_SECONDS)
             settled = await drain(town)
             report = await judge(town, book, follower)
+            after = await reconciled(town, book, drain)
         times = [("storm, s", round(raged)), ("drain, s", round(settled) if settled is not None else "not settled")]
-        return Report([("seed", wish.seed), *times, *report.rows], report.broken)
+        rows = [("seed", wish.seed), *times, *report.rows, *after.rows]
+        return Report(rows, report.broken | after.broken)
 
 
 async def rage(town: ChaosTown, storm: Storm, customers: Customers, wish: Wish) -> None:

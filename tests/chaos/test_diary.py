@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.chaos.diary import CRASHED, POSTPONED, REFUSED, Diary, Hit
+from tests.chaos.diary import CRASHED, REFUSED, Diary, Hit, Piece
 
 LINES = (
     '{"generation": "gen_1", "event": "fence_lost"}',
@@ -13,21 +13,39 @@ LINES = (
 )
 
 
-def test_work_that_was_let_go_is_told_by_every_generation_process(tmp_path: Path) -> None:
+def test_log_lines_of_an_event_are_told_by_every_generation_process(tmp_path: Path) -> None:
     (tmp_path / "generation.log").write_text("\n".join(LINES))
     (tmp_path / "generation-2.log").write_text('{"generation": "gen_5", "event": "fence_lost"}\n')
     (tmp_path / "storage.log").write_text('{"generation": "gen_6", "event": "fence_lost"}\n')
     diary = Diary(tmp_path)
 
-    assert diary.let_go() == {"gen_1", "gen_2", "gen_5"}
-    assert [len(diary.told(event)) for event in (REFUSED, POSTPONED, CRASHED)] == [2, 1, 0]
+    assert [len(diary.told(event)) for event in (REFUSED, CRASHED)] == [2, 0]
+
+
+def test_a_piece_of_work_belongs_to_one_process_and_has_no_end_when_that_process_died(tmp_path: Path) -> None:
+    lines = (
+        "1.0 work begun 7 gen_1",
+        "1.5 work begun 8 gen_1",
+        "2.0 work done 8 gen_1",
+        "2.5 reply.read error 8 gen_2",
+        "3.0 work begun 8 gen_1",
+        "3.5 work FenceLost 8 gen_1",
+    )
+    (tmp_path / "failpoints.log").write_text("\n".join(lines))
+
+    assert Diary(tmp_path).pieces() == [
+        Piece("gen_1", 7, 1.0),
+        Piece("gen_1", 8, 1.5, 2.0, "done"),
+        Piece("gen_1", 8, 3.0, 3.5, "FenceLost"),
+    ]
+    assert Diary(tmp_path).hits() == [Hit(2.5, "reply.read", "error", 8, "gen_2")]
 
 
 def test_hits_are_counted_by_point_and_action(tmp_path: Path) -> None:
-    (tmp_path / "failpoints.log").write_text("1.500 reply.read kill 7\n2.000 reply.read error 8\n")
+    (tmp_path / "failpoints.log").write_text("1.500 reply.read kill 7 -\n2.000 reply.read error 8 gen_1\n")
     diary = Diary(tmp_path)
 
-    assert diary.hits() == [Hit(1.5, "reply.read", "kill"), Hit(2.0, "reply.read", "error")]
+    assert diary.hits() == [Hit(1.5, "reply.read", "kill", 7), Hit(2.0, "reply.read", "error", 8, "gen_1")]
     assert diary.counted("kill") == {"reply.read": 1}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.chaos import sabotage
 from tests.chaos.storm import Wish, brew
 from tests.engines import EngineMissingError, postgres
 
@@ -37,3 +38,15 @@ async def test_two_generations_on_postgresql_lose_nothing_and_bill_nothing_twice
             await judged(tmp_path, Wish(SEED, generations=60, kills=15, seconds=SECONDS), server.create_database())
     except EngineMissingError as missing:
         pytest.skip(str(missing))
+
+
+async def test_every_answer_that_is_thrown_away_on_purpose_is_named(tmp_path: Path) -> None:
+    """A quarter of the provider's certain answers are dropped without a word, while processes are killed as ever."""
+    wish = Wish(SEED, generations=80, kills=20, seconds=SECONDS)
+
+    report = await brew(tmp_path / "stack", wish, settings={sabotage.SHARE: "0.25"})
+
+    dropped = sabotage.thrown_away(tmp_path / "stack")
+    named = {sentence.split()[0] for sentence in report.broken["certain answers thrown away"]}
+    assert dropped, f"CHAOS_SEED={SEED}\n{report}"
+    assert dropped == named, f"CHAOS_SEED={SEED}\n{report}"

@@ -14,14 +14,12 @@ from types import MappingProxyType
 
 from services.chassis.settings import TownSettings
 from tests.chaos.diary import Diary
-from tests.chaos.points import SERVICE_OF
 from tests.chaos.proxy import Proxy
-from tests.chaos.resident import OFFSETS, Faults, Resident, calm, resident
+from tests.chaos.resident import OFFSETS, Faults, Life, Resident, calm, resident
 from tests.e2e.town import BLOCK, ROOT, free_base
 
 KINDS = tuple(kind for kind in OFFSETS if kind != "community")  # what the way of a generation needs
 READY_SECONDS = 120.0  # a busy machine starts slowly
-STRIKING = frozenset({"kill", "error", "hang"})
 TWIN = "generation-2"
 LEASE_SECONDS = 1.5
 # Waits are short, so that minutes of storm hold years of bad days; the promises do not depend on them.
@@ -85,11 +83,14 @@ class ChaosTown:
         return Diary(self.data)
 
     @property
-    def strikes(self) -> list[float]:
-        """When a generation process was killed, failed, or stood still."""
-        blows = [when for name, found in self.residents.items() if "generation" in name for when in found.blows]
-        hits = [hit for hit in self.diary.hits() if SERVICE_OF.get(hit.point) == "generation"]
-        return [*blows, *(hit.when for hit in hits if hit.action in STRIKING)]
+    def lives(self) -> list[Life]:
+        """Every life of each process so far."""
+        return [life for each in self.residents.values() for life in each.past]
+
+    def pids(self) -> list[int]:
+        """The generation processes that live now."""
+        found = [each.process for name, each in self.residents.items() if name.startswith("generation")]
+        return [process.pid for process in found if process is not None and process.pid]
 
     def fault_of(self, name: str, life: int) -> Mapping[str, str]:
         """What the next life of a process is given, as the weather is now."""
@@ -144,6 +145,7 @@ async def running(
         if twins:
             residents[TWIN] = await twin(stack, base, environment)
         town = ChaosTown(base, data, seed, proxy, residents, environment)
+        proxy.callers = town.pids
         tasks = [asyncio.create_task(r.live(town.fault_of)) for r in residents.values()]
         stack.push_async_callback(end, tasks)
         await town.ready()

@@ -1,34 +1,65 @@
-"""What was seen from outside: the customers' book, the proxy's calls, and how generation was struck."""
+"""What was seen from outside: the customers' book, the proxy's calls, and which process had which work in hand."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tests.chaos.book import Book
+from tests.chaos.diary import Hit, Piece
 from tests.chaos.proxy import Call
+from tests.chaos.resident import Life
 from tests.chaos.town import ChaosTown
 
-CLOCK_SECONDS = 0.25  # a strike is noted a little before or after it falls, and rows round to milliseconds
+RECORDED = frozenset({"submitted.recorded", "refused.recorded", "ambiguous.recorded"})  # points behind the commit
+CLOCK_SECONDS = 0.05  # rows round to milliseconds, and a line is written a little after what it tells
 
 
 @dataclass(frozen=True)
 class Witness:
-    """Everything that is not written by the code that is judged, but for its word that it let work go."""
+    """What is not written by the code that is judged, but for each process's word which work it has in hand."""
 
     book: Book
     calls: Sequence[Call]
-    strikes: Sequence[float] = ()
-    let_go: frozenset[str] = frozenset()
+    pieces: Sequence[Piece] = ()
+    lives: Sequence[Life] = ()
+    hits: Sequence[Hit] = ()
 
     @classmethod
     def of(cls, town: ChaosTown, book: Book) -> "Witness":
         """What this town has seen so far."""
-        return cls(book, town.proxy.calls, town.strikes, town.diary.let_go())
+        return cls(book, town.proxy.calls, town.diary.pieces(), town.lives, town.diary.hits())
 
     def verdicts(self) -> Mapping[str, Call]:
         """The call of each attempt whose answer was passed on and was certain."""
         return {call.attempt: call for call in self.calls if call.attempt and call.verdict}
 
-    def struck(self, generation_id: str, began: float, ended: float) -> bool:
-        """Whether who had this generation in hand was struck between two times, or lost it and said so."""
-        fell = any(began - CLOCK_SECONDS <= strike <= ended + CLOCK_SECONDS for strike in self.strikes)
-        return fell or generation_id in self.let_go
+    def holder(self, generation_id: str, call: Call) -> Piece | None:
+        """The piece of work that made a call: of this generation, by this process, the last to begin before it."""
+        begun = [
+            each for each in self._of_generation.get(generation_id, ()) if each.began <= call.began + CLOCK_SECONDS
+        ]
+        last = max(begun, key=lambda piece: piece.began, default=None)
+        return last if last is not None and call.pid in {0, last.pid} else None
+
+    def died(self, piece: Piece) -> float | None:
+        """When the process that had a piece in hand died, if it died with it; pids are used again, lives are not."""
+        if piece.how:
+            return None
+        lives = [life for life in self.lives if life.pid == piece.pid and life.born <= piece.began + CLOCK_SECONDS]
+        return max(lives, key=lambda life: life.born).died if lives else None
+
+    def failed_after_recording(self, piece: Piece) -> bool:
+        """Whether a failpoint behind the commit of the answer ended this very piece of work."""
+        return any(
+            (hit.pid, hit.subject, hit.action) == (piece.pid, piece.subject, "error")
+            and hit.point in RECORDED
+            and piece.began <= hit.when <= piece.ended
+            for hit in self.hits
+        )
+
+    @cached_property
+    def _of_generation(self) -> Mapping[str, Sequence[Piece]]:
+        found: dict[str, list[Piece]] = {}
+        for piece in self.pieces:
+            found.setdefault(piece.subject, []).append(piece)
+        return found

@@ -89,6 +89,14 @@ async def task(request: Request) -> Response:
     return Plain(desk_of(request).control.task(request.path_params["id"]))
 
 
+async def call_back(request: Request) -> Response:
+    """POST /sandbox/tasks/{id}/callback."""
+    desk, task_id = desk_of(request), request.path_params["id"]
+    desk.control.call_back(task_id)
+    desk.sender.wake()
+    return Plain(desk.control.task(task_id))
+
+
 async def requests(request: Request) -> Response:
     """GET /sandbox/requests?path=&limit=."""
     limit = request.query_params.get("limit", "100")

@@ -26,6 +26,10 @@ class SqliteDeliveries:
         rows = [(task.id, verdict, first + place) for place, verdict in enumerate(task.verdicts())]
         self._connection.executemany(PLAN, rows)
 
+    def add(self, task: Task, due_ms: int) -> None:
+        """Add one more callback, the truth."""
+        self._connection.execute(PLAN, (task.id, not task.life.failure, due_ms))
+
     def due(self, now_ms: int) -> list[Delivery]:
         """Read what is due, earliest first."""
         rows = self._connection.execute(DUE, (now_ms, PAGE))

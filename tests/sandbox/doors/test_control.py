@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox.support import Customer
+from tests.sandbox.support import Customer, Receiver
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +127,13 @@ def test_reset_forgets_everything(customer: Customer) -> None:
     customer.post("/sandbox/reset", {})
 
     assert customer.ledger("a forgotten cat") == []
+
+
+def test_a_silent_task_can_be_told_to_call_back_after_all(customer: Customer, receiver: Receiver, path: str) -> None:
+    task_id = customer.task_4o("a late cat sim:ok,nocallback")
+    customer.finished_4o(task_id)
+
+    customer.post(f"/sandbox/tasks/{task_id}/callback", {}).raise_for_status()
+
+    assert receiver.first(path)["data"]["taskId"] == task_id
+    assert customer.post("/sandbox/tasks/nobody/callback", {}).status_code == 404

@@ -1,0 +1,79 @@
+"""What ends a storm: whatever the provider made and nobody heard of is brought in, by late callbacks and by operators.
+
+UNKNOWN is no end while the provider has a bill for it. The ledger stands in for the page of KIE's own logs from which
+an operator reads task ids.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import httpx
+from grpc import aio
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+
+from services.generation.model import State
+from services.generation.stores.tables import attempt, generation
+from tests.chaos.book import Book
+from tests.chaos.checker import FAILING, Checker
+from tests.chaos.facts import AGENT, Bill, Facts, bills_of, gather_facts, rows_of
+from tests.chaos.town import ChaosTown
+from tests.chaos.verdict import Report, Rows
+from tests.chaos.witness import Witness
+
+CALL_SECONDS = 30.0
+
+
+async def bring_in(town: ChaosTown) -> dict[str, int]:
+    """Have every bill of an attempt that knows no task brought in, half by callback, half by `AdoptTask`."""
+    generations, attempts = await rows_of(town, "generation", generation, attempt)
+    unknown = {row.id for row in generations if row.state == State.UNKNOWN}
+    asked = {row.id for row in attempts if row.generation_id in unknown and not row.task_id}
+    missing = [bill for bill in await bills_of(town) if bill.attempt_id in asked]
+    late, by_hand = missing[::2], missing[1::2]
+    for bill in late:
+        await call_back(town, bill)
+    for bill in by_hand:
+        await adopt(town, bill)
+    return {"callbacks": len(late), "adopted": len(by_hand)}
+
+
+async def call_back(town: ChaosTown, bill: Bill) -> None:
+    """Let the provider's callback come after all."""
+    async with httpx.AsyncClient(base_url=town.sandbox, timeout=CALL_SECONDS, headers=AGENT, trust_env=False) as http:
+        (await http.post(f"/sandbox/tasks/{bill.task_id}/callback", json={})).raise_for_status()
+
+
+async def adopt(town: ChaosTown, bill: Bill) -> None:
+    """Do what `kawaii tasks adopt` does."""
+    async with aio.insecure_channel(town.generation) as channel:
+        stub: adminrpc.GenerationAdminServiceAsyncStub = adminrpc.GenerationAdminServiceStub(channel)
+        request = adminpb.AdoptTaskRequest(attempt=bill.attempt_id, task=bill.task_id)
+        await stub.AdoptTask(request, timeout=CALL_SECONDS)
+
+
+async def reconciled(town: ChaosTown, book: Book, drain: Callable[[ChaosTown], Awaitable[float | None]]) -> Report:
+    """Bring in what is missing, wait until nothing moves any more, and look at everything again."""
+    brought = await bring_in(town)
+    settled = await drain(town)
+    facts = await gather_facts(town)
+    checker = Checker(facts, Witness.of(town, book))
+    rows: Rows = [
+        ("reconciliation, s", round(settled) if settled is not None else "not settled"),
+        ("  by late callbacks, by hand", (brought["callbacks"], brought["adopted"])),
+        ("  UNKNOWN after that, never billed", len(checker.in_state(State.UNKNOWN))),
+    ]
+    return Report(rows, {"billed and not brought in": not_brought_in(facts, checker)})
+
+
+def not_brought_in(facts: Facts, checker: Checker) -> list[str]:
+    """After the reconciliation: UNKNOWN although the provider has a bill, or ended otherwise than the bill says."""
+    broken = []
+    owners = {row.id: row.generation_id for row in facts.attempts}
+    for bill in facts.bills:
+        row = facts.generations.get(owners.get(bill.attempt_id, ""))
+        if row is None or row.attempt_id != bill.attempt_id or row.state == State.CANCELED:
+            continue
+        wanted = State.SUCCEEDED if FAILING.isdisjoint(bill.script.split(",")) else State.FAILED
+        if row.state != wanted:
+            broken.append(f"{row.id} is {row.state}, the provider's task {bill.task_id} of it is {bill.state}")
+    return broken + list(checker.inexact()) + list(checker.out_of_step()) + list(checker.duplicates())
