@@ -104,6 +104,16 @@ class Sandbox:
             request_number=call.number,
         )
 
+    def replied_id(self, task: Task) -> str:
+        """The id that the reply to a create names: the task's own, unless the script wants another's."""
+        match task.step.reply_id:
+            case "":
+                return task.id
+            case "unknown":
+                return self._new_id()
+            case wanted:
+                return self._store.tasks.neighbour(task, same_account=wanted == "earlier") or self._new_id()
+
     def record(self, account: str, family: str, task_id: str) -> View | Page:
         """Show a task to its owner, or the page that its script lets readers see.
 

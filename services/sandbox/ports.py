@@ -69,6 +69,9 @@ class Tasks(Protocol):
     def count_since(self, account: str, since_ms: int) -> int:
         """Count the account's tasks created after a time."""
 
+    def neighbour(self, task: Task, *, same_account: bool) -> str:
+        """The id of the newest other task, of the same account or of any other; empty when there is none."""
+
     def search(self, prompt: str | None, task_id: str | None) -> list[Task]:
         """All tasks, or those of exactly this prompt or id, oldest first."""
 

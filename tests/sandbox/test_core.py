@@ -151,6 +151,31 @@ def test_success_may_come_before_its_urls(bench: Bench) -> None:
     assert len(view(bench, task).urls) == 1
 
 
+def test_a_task_may_be_called_failed_before_it_succeeds(bench: Bench) -> None:
+    task = create(bench, "sim:fail-then-ok:5")
+    bench.now += 3000
+    early = view(bench, task)
+    bench.now += 5000
+    late = view(bench, task)
+
+    assert (early.phase, early.urls) == (Phase.FAILED, ())
+    assert (late.phase, len(late.urls)) == (Phase.SUCCEEDED, 1)
+    assert (task.verdicts(), task.callbacks_ms()) == ((False, True), (START_MS + 3000, START_MS + 8000))
+    assert bench.sandbox.balance("shop") == Decimal(14)
+
+
+@pytest.mark.parametrize("step", ["reply-earlier-id", "reply-foreign-id", "reply-unknown-id"])
+def test_a_reply_may_name_another_id_than_the_tasks_own(bench: Bench, step: str) -> None:
+    bench.sandbox.admit("Bearer sandbox-rival")
+    foreign = create(bench, account="shop" if step == "reply-earlier-id" else "rival")
+    task = create(bench, f"sim:{step}")
+    named = bench.sandbox.replied_id(task)
+
+    assert named != task.id
+    assert (named == foreign.id) is (step != "reply-unknown-id")
+    assert bench.sandbox.replied_id(foreign) == foreign.id
+
+
 def test_a_read_may_be_scripted_to_fail(bench: Bench) -> None:
     task = create(bench, "sim:read-html502:1,slow:2")
 

@@ -42,12 +42,13 @@ class ScriptForm(Form):
 
 
 class SwitchesForm(Form):
-    """How replies are worded."""
+    """How replies are worded, and whether the host of results answers: up, denied (403) or away (reset)."""
 
     http_mode: Literal["body", "status"] | None = None
     casing: Literal["camel", "snake"] | None = None
     times: Literal["native", "ms", "string", "iso"] | None = None
     result_json: Literal["text", "object"] | None = Field(None, alias="resultJson")
+    files: Literal["up", "denied", "away"] | None = None
 
 
 class ClockForm(Form):

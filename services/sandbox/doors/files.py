@@ -7,7 +7,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 
 from services.sandbox.archive import File
 from services.sandbox.doors.desk import desk_of
-from services.sandbox.doors.replies import Truncated, page, require_user_agent
+from services.sandbox.doors.replies import BLOCKED, Reset, Truncated, page, require_user_agent
 from services.sandbox.refusals import HTML, Page
 
 MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "jpg": "image/jpeg"}
@@ -23,7 +23,18 @@ SIGN_IN_PAGE = Page(200, HTML.format(title="Sign in"))
 async def result(request: Request) -> Response:
     """GET a result by its path, with whatever the task's script does to it."""
     file = desk_of(request).archive.result(request.url.path.removeprefix("/"))
-    return require_user_agent(request) or (await scripted(request, file) if file else page(GONE))
+    refused = require_user_agent(request) or host_trouble(request, file)
+    return refused or (await scripted(request, file) if file else page(GONE))
+
+
+def host_trouble(request: Request, file: File | None) -> Response | None:
+    """What the file host answers instead of a result, while a script or a switch wants it denied or away."""
+    desk = desk_of(request)
+    scripted_host = file.task.file_host(desk.sandbox.now_ms()) if file else "up"
+    wanted = {desk.control.switches().files, scripted_host}
+    if "away" in wanted:
+        return Reset()
+    return page(BLOCKED) if "denied" in wanted else None
 
 
 async def scripted(request: Request, file: File) -> Response:
@@ -50,7 +61,8 @@ async def drawn(request: Request, file: File) -> FileResponse:
 async def signed(request: Request) -> Response:
     """GET a direct link; an expired one is told so by the bucket, in XML."""
     file = desk_of(request).archive.signed(request.query_params.get("X-Amz-Signature", ""))
-    return require_user_agent(request) or (await drawn(request, file) if file else page(EXPIRED_LINK))
+    refused = require_user_agent(request) or host_trouble(request, file)
+    return refused or (await drawn(request, file) if file else page(EXPIRED_LINK))
 
 
 async def upload(request: Request) -> Response:

@@ -45,7 +45,7 @@ async def follow(desk: Desk, family: Family, call: Call, body: Json) -> Response
     await asyncio.sleep(step.hang_after)
     if step.reset == "after":
         return Reset()
-    return page(refuse(step.refusal)) if step.refusal else created(task.id, step.mangled)
+    return page(refuse(step.refusal)) if step.refusal else created(desk.sandbox.replied_id(task), step.mangled)
 
 
 def reader(family: Family) -> Door:

@@ -39,12 +39,13 @@ class Rules:
 
 @dataclass(frozen=True)
 class Switches:
-    """How replies are worded at the moment; KIE's pages and callers disagree, so each reading can be had."""
+    """How replies are worded at the moment, since KIE's pages and callers disagree, and how the file host is."""
 
     http_mode: str = "body"
     casing: str = "camel"
     times: str = "native"
     result_json: str = "text"
+    files: str = "up"
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,15 @@ class Life:
     silent: bool = False
     copies: int = 1
     contradiction: bool = False
+    mistaken_ms: int = 0
+    """For how long the record of a finished task says that the task failed, before it tells of the success."""
     signature: str = "good"
     result: str = "good"
     redirect: str = ""
+    denied_ms: int = 0
+    """For how long after the end of the task the file host answers 403, for the result and for signed links to it."""
+    away_ms: int = 0
+    """The same with a connection that is reset."""
     snake: bool = False
     early_complete: bool = False
     variants: int = 1
@@ -38,6 +44,9 @@ class Step:
     hang_after: float = 0.0
     mangled: str = ""
     callback_first: bool = False
+    reply_id: str = ""
+    """Which id the reply names instead of the task's own: an unknown one, the account's earlier task's, or a task's of
+    another account. The callback always names the task's own."""
     life: Life = field(default_factory=Life)
 
 

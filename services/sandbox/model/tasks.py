@@ -64,11 +64,21 @@ class Task:
             return Phase.INVISIBLE
         if self.complete_ms is None or now_ms < self.complete_ms:
             return Phase.RUNNING
-        return Phase.FAILED if self.life.failure else Phase.SUCCEEDED
+        mistaken = now_ms < self.complete_ms + self.life.mistaken_ms
+        return Phase.FAILED if self.life.failure or mistaken else Phase.SUCCEEDED
 
     def succeeded(self, now_ms: int) -> bool:
         """Whether its files exist; an invisible task may have some already."""
-        return self.complete_ms is not None and not self.life.failure and now_ms >= self.complete_ms
+        if self.complete_ms is None or self.life.failure:
+            return False
+        return now_ms >= self.complete_ms + self.life.mistaken_ms
+
+    def file_host(self, now_ms: int) -> str:
+        """How the file host treats whoever asks for a result: "up", "denied" or "away"."""
+        age = now_ms - (self.complete_ms or 0)
+        if age < self.life.away_ms:
+            return "away"
+        return "denied" if age < self.life.denied_ms else "up"
 
     def has_urls(self, now_ms: int) -> bool:
         """Whether its files are listed: a task may be called a success before they are (kie.md 2.2)."""
@@ -86,11 +96,14 @@ class Task:
         if self.life.silent or self.complete_ms is None or not self.draft.callback_url:
             return ()
         truth = not self.life.failure
-        return (False, truth) if self.life.contradiction else (truth,) * self.life.copies
+        contradicted = self.life.contradiction or self.life.mistaken_ms
+        return (False, truth) if contradicted else (truth,) * self.life.copies
 
-    def callback_ms(self) -> int:
-        """When the first callback is due."""
-        return (self.complete_ms or self.create_ms) + self.life.blank_ms + self.life.late_ms
+    def callbacks_ms(self) -> tuple[int, ...]:
+        """When each callback is due; a millisecond apart at least, so that they keep their order."""
+        first = (self.complete_ms or self.create_ms) + self.life.blank_ms + self.life.late_ms
+        apart = max(self.life.mistaken_ms, 1)
+        return tuple(first + place * apart for place in range(len(self.verdicts())))
 
 
 @dataclass(frozen=True)

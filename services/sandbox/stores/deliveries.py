@@ -22,8 +22,8 @@ class SqliteDeliveries:
 
     def plan(self, task: Task) -> None:
         """Add the task's callbacks in their order."""
-        first = task.callback_ms()
-        rows = [(task.id, verdict, first + place) for place, verdict in enumerate(task.verdicts())]
+        due = zip(task.verdicts(), task.callbacks_ms(), strict=True)
+        rows = [(task.id, verdict, due_ms) for verdict, due_ms in due]
         self._connection.executemany(PLAN, rows)
 
     def add(self, task: Task, due_ms: int) -> None:

@@ -78,6 +78,13 @@ class SqliteTasks:
         ).fetchone()
         return int(row[0])
 
+    def neighbour(self, task: Task, *, same_account: bool) -> str:
+        """Read the newest other task's id."""
+        owned = "=" if same_account else "!="
+        query = f"SELECT id FROM tasks WHERE account {owned} ? AND id != ? ORDER BY rowid DESC LIMIT 1"  # noqa: S608 - one of two operators
+        row = self._connection.execute(query, (task.account, task.id)).fetchone()
+        return str(row[0]) if row else ""
+
     def search(self, prompt: str | None, task_id: str | None) -> list[Task]:
         """Read the tasks that match, oldest first."""
         rows = self._connection.execute(SEARCH, {"prompt": prompt, "id": task_id})

@@ -10,7 +10,7 @@ from tests.sandbox.support import Customer, Receiver
 @pytest.fixture(autouse=True)
 def _as_it_was(customer: Customer) -> Iterator[None]:
     yield
-    native = {"http_mode": "body", "casing": "camel", "times": "native", "resultJson": "text"}
+    native = {"http_mode": "body", "casing": "camel", "times": "native", "resultJson": "text", "files": "up"}
     customer.post("/sandbox/switches", native)
     customer.http.delete("/sandbox/script")
 

@@ -135,6 +135,50 @@ def test_a_read_may_be_refused_for_a_while(customer: Customer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "status"), [("edge408", 408), ("edge500", 500), ("edge501", 501), ("html408", 408), ("html501", 501)]
+)
+def test_an_edge_may_answer_a_read_in_the_providers_place(customer: Customer, word: str, status: int) -> None:
+    task_id = customer.task_4o(f"sim:read-{word}:1")
+    reply = customer.get("/api/v1/gpt4o-image/record-info", taskId=task_id)
+
+    assert reply.status_code == status
+    assert '"code"' not in reply.text
+    assert customer.record_4o(task_id)["code"] == 200
+
+
+def test_the_callback_of_a_task_that_was_answered_with_another_id_names_its_own(
+    customer: Customer, receiver: Receiver, path: str
+) -> None:
+    named = customer.create_4o("sim:reply-unknown-id").json()["data"]["taskId"]
+    (entry,) = customer.ledger("sim:reply-unknown-id")
+
+    assert receiver.first(path)["data"]["taskId"] == entry["task_id"]
+    assert named != entry["task_id"]
+
+
+def test_the_file_host_may_deny_a_result_and_the_links_to_it_for_a_while(customer: Customer) -> None:
+    task_id = customer.task_4o("sim:ok,denied-result:3600")
+    (url,) = customer.finished_4o(task_id)["response"]["resultUrls"]
+    link = customer.post("/api/v1/common/download-url", {"url": url}).json()["data"]
+
+    assert [customer.http.get(place).status_code for place in (url, link)] == [403, 403]
+
+
+def test_the_file_host_may_be_away_for_one_task_or_for_all(customer: Customer) -> None:
+    (away,) = customer.finished_4o(customer.task_4o("sim:ok,away-result:3600"))["response"]["resultUrls"]
+    (good,) = customer.finished_4o(customer.task_4o("a cat"))["response"]["resultUrls"]
+    with pytest.raises(httpx.ReadError):
+        customer.http.get(away)
+    assert customer.http.get(good).status_code == 200
+
+    customer.post("/sandbox/switches", {"files": "away"})
+    with pytest.raises(httpx.ReadError):
+        customer.http.get(good)
+    customer.post("/sandbox/switches", {"files": "up"})
+    assert customer.http.get(good).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("word", "status"), [("expired-result", 404), ("html-result", 200), ("redirect-result:http://127.0.0.1:9/x", 302)]
 )
 def test_a_result_may_be_spoiled(customer: Customer, word: str, status: int) -> None:
