@@ -9,7 +9,9 @@ from deploy.model import STOP_SECONDS, Process
 from deploy.settings import LauncherSettings
 from services.chassis.town import LOOPBACK, Resident, port_of
 
-SUBMIT_STOP_SECONDS = 125.0  # a submit in flight must record its answer, and KIE may take 120 s (reliability.md 3.7)
+# A submit in flight must get its answer and record it, or the answer is lost: 150 s at most for the exchange
+# (services/generation/providers/kie.py), 10 s for draining, and 30 s for a database that is restarting meanwhile.
+SUBMIT_STOP_SECONDS = 190.0
 VALKEY_MAX_MEMORY = "128mb"  # derived state of one machine; with volatile-lru only caches are evicted
 
 ENVOY_CONFIG = "envoy/envoy.yaml"

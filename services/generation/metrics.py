@@ -7,7 +7,7 @@ the consumer's to say: only it knows which event it has dealt with.
 from collections.abc import Mapping
 
 import structlog
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.model import FINAL, Generation, State
@@ -24,6 +24,7 @@ ATTEMPTS = Counter("kawaii_attempts_total", "Submits, by what is known of their 
 CALLBACKS = Counter("kawaii_callbacks_total", "Webhooks dealt with.", ("verdict",))
 DOUBLE_BILLS = Counter("kawaii_double_bills_observed_total", "Attempts that turned out to have two tasks.")
 
+UNRECORDED = Gauge("kawaii_unrecorded_answers", "Answers of the provider that wait for the database to return.")
 LATE = Counter("kawaii_late_results_total", "Pictures of tasks that were not awaited any more.", ("done",))
 
 # When a phase ends, and between which times of the row it lay.

@@ -43,6 +43,8 @@ MOVES: Mapping[State, frozenset[State]] = {
 }
 UNSENT = frozenset({State.READY, State.DIALING})
 UNANSWERED = frozenset({State.SENDING, State.AMBIGUOUS, State.UNKNOWN})
+# Not moves: where the fact that an attempt was refused leads to READY or FAILED, however late it is recorded.
+UNHEARD = frozenset({State.SENDING, State.AMBIGUOUS})
 UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
 # Not moves of ours: what an owner may order once more, as a new chain of attempts.
 RETRYABLE = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST, State.UNKNOWN})

@@ -39,6 +39,8 @@ class Plan:
     """How long the outbox keeps events for consumers that are behind."""
     keep_callbacks: float = 30 * DAY_SECONDS
     """How long the inbox keeps closed webhooks, which tell a repetition from news."""
+    record_pause: float = 5.0
+    """The longest pause between tries to record an answer while the database is away: soon after it is back."""
     first_poll: float = 3.0
     """No model is faster; the callback usually comes first."""
 

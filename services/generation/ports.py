@@ -100,6 +100,14 @@ class GenerationStore(Protocol):
         its state; one that goes on without this task gets a reminder of it into the inbox. Returns it as it is now.
         """
 
+    async def decline(self, attempt_id: str, state: State, change: Change) -> bool:
+        """Note the fact that an attempt's order was provably not taken: READY or FAILED, ending leases.
+
+        Never fenced, like accept: recovery may have taken the attempt for unanswered while its refusal waited for the
+        database. False, and nothing changes, unless the generation waits for this attempt's answer (UNHEARD) and knows
+        of no task.
+        """
+
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
         """Keep the outcome with its attempt, for people who ask later."""
 

@@ -5,20 +5,23 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from time import monotonic
 
 import structlog
 
 from services.chassis import failpoints
 from services.chassis.errors import Unavailable
 from services.chassis.names import new_id
+from services.generation import metrics
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.core.discretion import discreet
 from services.generation.keyring import Key, Keys, Wait
 from services.generation.model import Attempt, Failure, Generation, State
-from services.generation.plan import Plan, retry_delay
-from services.generation.ports import Change, GenerationStore, Provider
+from services.generation.plan import Plan, jittered, retry_delay
+from services.generation.ports import Change, FenceLost, GenerationStore, Provider
 
-INSISTENCE_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)  # longer than a database takes to restart
+FIRST_PAUSE_SECONDS = 0.2  # before an answer that could not be recorded is recorded again; doubles up to the plan's
 
 logger = structlog.get_logger()
 
@@ -53,9 +56,18 @@ class Submitter:
         self._providers = providers
         self._callback_uri = callback_uri
         self._plan = plan
+        self._unrecorded: set[str] = set()
 
     async def submit(self, generation: Generation) -> None:
-        """Make one attempt for a claimed READY generation, if a key is free."""
+        """Make one attempt for a claimed READY generation, if a key is free.
+
+        Raises:
+            FenceLost: somebody else has the generation.
+            Unavailable: the store is away, or was when an answer was to be recorded that still waits for it: until
+                then nothing new is sent, whose answer could be recorded no better.
+        """
+        if self._unrecorded:
+            raise Unavailable("An answer waits for the database, so no new order is sent.", retry_after=1)
         left = self._plan.submit_within - (time.time() - generation.ready_ms / 1000)
         if left < 0:
             await self._store.move(generation, State.EXPIRED, Change(failure=EXPIRED))
@@ -76,41 +88,65 @@ class Submitter:
         provider = self._providers[generation.family]
         answer = await provider.submit(generation.draft, uri, key, line.connected)
         outcome = discreet(answer, generation.draft.prompt)
-        await failpoints.reach("reply.read")
         logger.info("submitted", generation=generation.id, attempt=attempt.id, outcome=type(outcome).__name__)
-        await self._settle(line.generation, attempt, key, outcome)
+        await self._recorded(line.generation, attempt, key, outcome)
+
+    async def _recorded(self, generation: Generation, attempt: Attempt, key: Key, outcome: Outcome) -> None:
+        """Record the answer, again and again while the database is away: nobody else knows it.
+
+        Only a process that dies loses an answer. Raises FenceLost.
+        """
+        pause, began = FIRST_PAUSE_SECONDS, monotonic()
+        try:
+            while True:
+                try:
+                    await failpoints.reach("reply.read")
+                    await self._settle(generation, attempt, key, outcome)
+                except Unavailable as error:
+                    self._wait_for_store(attempt.id, error, began)
+                    await asyncio.sleep(jittered(pause))
+                    pause = min(pause * 2, self._plan.record_pause)
+                else:
+                    return
+        finally:
+            self._unrecorded.discard(attempt.id)
+            metrics.UNRECORDED.set(len(self._unrecorded))
+
+    def _wait_for_store(self, attempt_id: str, error: Unavailable, began: float) -> None:
+        self._unrecorded.add(attempt_id)
+        metrics.UNRECORDED.set(len(self._unrecorded))
+        seconds = round(monotonic() - began, 1)
+        logger.warning("answer_waits_for_database", attempt=attempt_id, seconds=seconds, cause=error.message)
 
     async def _settle(self, generation: Generation, attempt: Attempt, key: Key, outcome: Outcome) -> None:
-        """Record the answer. Only what proves that nothing was accepted leads back to READY."""
+        """Record the answer; repeating it changes nothing. Only what proves that nothing was taken leads to READY."""
         match outcome:
             case Accepted(task_id):
-                await self._accept(attempt.id, task_id)
+                await self._store.accept(attempt.id, task_id, self._plan.first_poll)
+                await failpoints.reach("submitted.recorded")
             case NotSent():
                 again = Change(due_in=retry_delay(generation.tries), tries=generation.tries)
-                await self._store.move(generation, State.READY, again)
+                await self._decline(generation, attempt, State.READY, again)
             case Refused(code, _, retry_after):
                 await self._keys.refused(key, code, retry_after, generation.draft.model)
-                await self._store.move(generation, State.READY, Change(tries=generation.tries))
+                await self._decline(generation, attempt, State.READY, Change(tries=generation.tries))
                 await failpoints.reach("refused.recorded")
             case Rejected(code, message):
                 failure = Failure("PROVIDER_REJECTED", message, code)
-                await self._store.move(generation, State.FAILED, Change(failure=failure))
+                await self._decline(generation, attempt, State.FAILED, Change(failure=failure))
             case Ambiguous():
-                await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._plan.unknown_after))
+                with suppress(FenceLost):  # by recovery, which knew as little as we do
+                    await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._plan.unknown_after))
                 await failpoints.reach("ambiguous.recorded")
         await self._store.note_outcome(attempt.id, outcome)
 
-    async def _accept(self, attempt_id: str, task_id: str) -> None:
-        """Record the task, again and again while the database is away: nobody else knows it yet."""
-        for delay in INSISTENCE_SECONDS:
-            try:
-                await self._store.accept(attempt_id, task_id, self._plan.first_poll)
-            except Unavailable:
-                await asyncio.sleep(delay)
-                continue
-            await failpoints.reach("submitted.recorded")
-            return
-        logger.error("answer_not_recorded", attempt=attempt_id, task=task_id)
+    async def _decline(self, generation: Generation, attempt: Attempt, state: State, change: Change) -> None:
+        """Note that the order was not taken: a fact, also when recovery took the attempt for unanswered meanwhile."""
+        try:
+            await self._store.move(generation, state, change)
+        except FenceLost:
+            if not await self._store.decline(attempt.id, state, change):
+                logger.info("fence_lost", generation=generation.id, state=generation.state)
 
 
 EXPIRED = Failure("EXPIRED", "No upstream account could take the order in time. Nothing was billed. Order again later.")

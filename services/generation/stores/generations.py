@@ -173,9 +173,10 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due
     return bool(moved.rowcount or (await connection.execute(statement.values(learnt))).rowcount)
 
 
-async def of_attempt(connection: AsyncConnection, generation_id: str) -> Generation:
-    """The generation with this id, which must exist."""
-    row = (await connection.execute(select(generation).where(generation.c.id == generation_id))).one()
+async def of_attempt(connection: AsyncConnection, generation_id: str, *, locked: bool = False) -> Generation:
+    """The generation with this id, which must exist; locked, nobody else changes it until the transaction ends."""
+    query = select(generation).where(generation.c.id == generation_id)
+    row = (await connection.execute(query.with_for_update() if locked else query)).one()
     return (await with_outputs(connection, [row]))[0]
 
 

@@ -12,7 +12,7 @@ from services.chassis.unbroken import unbroken
 from services.generation import metrics
 from services.generation.answers import Outcome
 from services.generation.bell import Bell
-from services.generation.model import Attempt, Event, Generation, Output, State, Story
+from services.generation.model import UNHEARD, Attempt, Event, Generation, Output, State, Story
 from services.generation.ports import NOTHING, Change, Page
 from services.generation.quota import Charge
 from services.generation.stores import attempts, generations, inbox, outbox, quotas, retention, tables, work
@@ -166,6 +166,19 @@ class SqlStore:
         self._bell.ring("inbox")
         return self._rung(before, now)
 
+    async def decline(self, attempt_id: str, state: State, change: Change) -> bool:
+        """See ports."""
+        async with self._database.write() as connection:
+            before = await self._of_attempt(connection, attempt_id, locked=True)
+            waits = before.state in UNHEARD and before.attempt_id == attempt_id and not before.task_id
+            if not waits:
+                return False
+            raised = before.fence + 1  # whoever recovers it at this moment loses it
+            now = await generations.change(connection, before, state, change, fence=raised)
+            await outbox.append(connection, now)
+        self._rung(before, now)
+        return True
+
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
         """See ports."""
         async with self._database.write() as connection:
@@ -199,10 +212,10 @@ class SqlStore:
         async with self._database.read() as connection:
             return bool(await connection.scalar(select(exists(work.due(states, 1)))))
 
-    async def _of_attempt(self, connection: AsyncConnection, attempt_id: str) -> Generation:
+    async def _of_attempt(self, connection: AsyncConnection, attempt_id: str, *, locked: bool = False) -> Generation:
         column = tables.attempt.c.generation_id
         owner = await connection.scalar(select(column).where(tables.attempt.c.id == attempt_id))
-        return await generations.of_attempt(connection, str(owner))
+        return await generations.of_attempt(connection, str(owner), locked=locked)
 
     def _rung(self, before: Generation, after: Generation) -> Generation:
         metrics.moved(before, after)
