@@ -15,7 +15,7 @@ FRESH := .build/fresh
 FRESH_DESCRIPTORS := $(FRESH)/.build/kawaii.binpb
 LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check chaos fuzz protos release-protos lock bench format hooks clean
+.PHONY: help up test check chaos fuzz protos release-protos lock audit bench format hooks clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -72,6 +72,9 @@ lock: ## Resolve pyproject.toml anew into the lock files (needs uv).
 	@$(LOCK) --group build -o requirements.lock
 	@echo "Resolving the development packages."
 	@$(LOCK) --group dev -o requirements-dev.lock
+
+audit: $(VENV)/.dev ## Look every pinned package up among PyPI's advisories.
+	@$(BIN)/python -m deploy.audit requirements.lock requirements-dev.lock
 
 bench: $(VENV)/.dev ## Run the benchmarks and print their tables.
 	@for program in bench/[a-z]*.py; do echo "$$program"; $(BIN)/python "$$program" || exit 1; done

@@ -7,11 +7,9 @@ from pydantic import ValidationError
 
 from deploy.environment import adopt
 from deploy.errors import ConfigurationError
-from deploy.processes import TOWN
+from deploy.processes import SETTINGS
 from deploy.settings import LauncherSettings
 from services.chassis.settings import TownSettings, problems
-
-SETTINGS = tuple(row.settings for row in TOWN if row.settings)
 
 
 def settle(paths: Iterable[str] = SETTINGS) -> LauncherSettings:

@@ -17,11 +17,16 @@ from deploy.readiness import ready
 from deploy.town import Town
 
 PLAN = (sys.executable, "-m", "deploy.plan")
+PRIVATE_UMASK = 0o077  # as services.chassis.settings has it, whose libraries the launcher does not load
 KILLED_EXIT = 130  # what shells report for Ctrl-C
 
 
 def run() -> int:
-    """Run the town of this environment until a signal; return the exit code."""
+    """Run the town of this environment until a signal; return the exit code.
+
+    Whatever it and its children write, Envoy and Valkey among them, is for their own user only.
+    """
+    os.umask(PRIVATE_UMASK)
     return asyncio.run(up(time.monotonic()))
 
 

@@ -18,6 +18,8 @@ class Process:
     command: tuple[str, ...]
     stop_seconds: float = STOP_SECONDS
     migrated: bool = False
+    secrets: dict[str, str] = field(default_factory=dict)
+    """What its environment holds beyond the plan's: the secrets that it alone, or with few others, has to know."""
 
 
 @dataclass(frozen=True)

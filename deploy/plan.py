@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 from deploy import envoy
 from deploy.configuration import settle
-from deploy.environment import inherited, speaks_text
+from deploy.environment import shared, speaks_text
 from deploy.errors import ConfigurationError, TownError
 from deploy.migrations import pending
 from deploy.model import Plan, Port, to_json
-from deploy.processes import DATABASES, ENVOY_CONFIG, TOWN, VALKEY_DIR, Row
+from deploy.processes import DATABASES, ENVOY_CONFIG, TOWN, VALKEY_DIR, Row, every_secret
 from deploy.settings import LauncherSettings
 from services.chassis.town import LOOPBACK, port_of
 
@@ -33,7 +33,7 @@ def make(settings: LauncherSettings) -> Plan:
         upstream=SANDBOX_NOTE if settings.sandboxed else settings.kie_ai_base_url,
         facts={"address": settings.listening, "identity": settings.identity},
         text=speaks_text(settings),
-        environment=inherited(),
+        environment=shared(every_secret()),
         folders=(str(settings.data_dir / VALKEY_DIR),),
         files={str(settings.data_dir / ENVOY_CONFIG): envoy.render(settings)},
         ports=tuple(ports(settings, rows)),

@@ -11,6 +11,7 @@ from deploy.errors import TownError
 from deploy.model import Plan, Port
 
 LOCK = "town.lock"
+PRIVATE = 0o700
 
 
 @contextmanager
@@ -22,12 +23,19 @@ def claimed(data_dir: Path) -> Iterator[None]:
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+        keep_private(data_dir)
         lock = (data_dir / LOCK).open("a+", encoding="utf-8")
     except OSError as error:
         raise TownError(f"DATA_DIR cannot be written: {error.filename}: {error.strerror}.") from None
     with lock:
         _lock(lock.fileno(), data_dir)
         yield
+
+
+def keep_private(folder: Path) -> None:
+    """Close a folder to other users; one that is somebody else's is theirs to close."""
+    if folder.stat().st_uid == os.getuid():
+        folder.chmod(PRIVATE)
 
 
 def _lock(file: int, data_dir: Path) -> None:

@@ -3,8 +3,10 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 from deploy import binaries
+from deploy.environment import CACHE, DATABASE, own, secret_names
 from deploy.model import STOP_SECONDS, Process
 from deploy.settings import LauncherSettings
 from services.chassis.town import LOOPBACK, Resident, port_of
@@ -51,7 +53,8 @@ Command = Callable[[LauncherSettings], tuple[str, ...]]
 class Row:
     """A process: how it is started, where it listens, what it is configured by, and whether it is wanted.
 
-    `database` says that it owns one; `settings` is the dotted path of its settings class.
+    `settings` is the dotted path of its settings class, whose secrets it is given unless it is not `ours`; `database`
+    and `cache` say that it opens the one or the other.
     """
 
     name: str
@@ -60,17 +63,26 @@ class Row:
     settings: str = ""
     stop_seconds: float = STOP_SECONDS
     database: bool = False
+    cache: bool = False
+    ours: bool = True
     wanted: Callable[[LauncherSettings], bool] = always
 
     def process(self, settings: LauncherSettings) -> Process:
         """The program to start; it waits for its migrations when we are the ones who run them."""
         waits = self.database and not settings.database_url
-        return Process(self.name, self.command(settings), self.stop_seconds, migrated=waits)
+        return Process(self.name, self.command(settings), self.stop_seconds, waits, own(self.secrets))
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The variables that hold what this process, but not every other, has to know."""
+        mine = secret_names([resolve_name(self.settings)]) if self.ours else frozenset()
+        urls = [name for name, wanted in ((DATABASE, self.database), (CACHE, self.cache)) if wanted]
+        return mine | {spelling for name in urls for spelling in (name, f"{name}_FILE")}
 
 
 TOWN = (
-    Row("envoy", envoy, (Resident.ENVOY_ADMIN,), settings="deploy.settings:LauncherSettings"),
-    Row("valkey", valkey, (Resident.VALKEY,), wanted=lambda settings: not settings.redis_url),
+    Row("envoy", envoy, (Resident.ENVOY_ADMIN,), settings="deploy.settings:LauncherSettings", ours=False),
+    Row("valkey", valkey, (Resident.VALKEY,), ours=False, wanted=lambda settings: not settings.redis_url),
     Row(
         "sandbox",
         module("services.sandbox"),
@@ -91,6 +103,7 @@ TOWN = (
         (Resident.SHARE, Resident.SHARE_METRICS),
         settings="services.share.settings:ShareSettings",
         database=True,
+        cache=True,
     ),
     Row(
         "generation",
@@ -106,14 +119,22 @@ TOWN = (
         (Resident.COMMUNITY, Resident.COMMUNITY_METRICS),
         settings="services.community.settings:CommunitySettings",
         database=True,
+        cache=True,
     ),
     Row(
         "gateway",
         module("gateway"),
         (Resident.GATEWAY, Resident.GATEWAY_METRICS),
         settings="gateway.settings:GatewaySettings",
+        cache=True,
     ),
 )
 """In the order of starting; stopping is the reverse, so that nobody is called after it has gone."""
 
+SETTINGS = tuple(row.settings for row in TOWN if row.settings)
 DATABASES = tuple(row.name for row in TOWN if row.database)
+
+
+def every_secret() -> frozenset[str]:
+    """The variables that hold a secret of any process."""
+    return secret_names([resolve_name(path) for path in SETTINGS])

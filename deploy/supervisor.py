@@ -90,7 +90,7 @@ class Child:
     async def _spawn(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *self._process.command,
-            env=self._environment,
+            env={**self._environment, **self._process.secrets},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if self._text else sys.stderr,
             stderr=asyncio.subprocess.STDOUT,

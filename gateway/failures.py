@@ -12,8 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from gateway import rate_limits
+from gateway import callers, rate_limits
 from gateway.answers import Json
+from gateway.routing import template
 from services.chassis import errors
 from services.chassis.status import from_rpc
 
@@ -53,6 +54,10 @@ STATUS_OF_REASON = {
 
 # What waiting may help.
 PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.FAILED_DEPENDENCY)
+
+# What the security log tells of: nobody, not you, too often, and addresses that our fetcher must not reach.
+REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
+REFUSED_REASONS = ("URL_NOT_ALLOWED", "IDEMPOTENCY_KEY_REUSED")
 
 # What the router itself refuses.
 ROUTING = {
@@ -96,14 +101,35 @@ def answer(error: errors.KawaiiError, extra: Mapping[str, object] | None = None)
     return Json(body, status, headers_of(error, status))
 
 
-async def from_service(_request: Request, failure: Exception) -> Response:
+def note(request: Request, error: errors.KawaiiError) -> None:
+    """Log a refusal that operators look for when somebody tries what they may not: who, from where, and what.
+
+    Nothing of what was sent is told: tokens, prompts and paths, which may hold a token, stay out.
+    """
+    if (status := status_of(error)) in REFUSED or error.reason in REFUSED_REASONS:
+        logger.warning(
+            "request_refused",
+            reason=error.reason,
+            status=int(status),
+            who=getattr(request.state, "person_id", ""),
+            client=callers.address_of(request),
+            method=request.method,
+            route=template(request.scope),
+        )
+
+
+async def from_service(request: Request, failure: Exception) -> Response:
     """Render what a service answered."""
-    return answer(from_rpc(cast("aio.AioRpcError", failure)))
+    error = from_rpc(cast("aio.AioRpcError", failure))
+    note(request, error)
+    return answer(error)
 
 
-async def from_us(_request: Request, failure: Exception) -> Response:
+async def from_us(request: Request, failure: Exception) -> Response:
     """Render what the gateway refused itself."""
-    return answer(cast("errors.KawaiiError", failure))
+    error = cast("errors.KawaiiError", failure)
+    note(request, error)
+    return answer(error)
 
 
 async def from_router(_request: Request, failure: Exception) -> Response:

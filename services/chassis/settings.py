@@ -15,6 +15,7 @@ from services.chassis.town import Resident, address_of
 S = TypeVar("S", bound="TownSettings")
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+PRIVATE_UMASK = 0o077  # prompts, pictures and tokens lie in what we write
 MAX_SECRET_FILE_BYTES = 65_536  # a secret is a line, not a document
 
 
@@ -130,11 +131,12 @@ def problems(error: ValidationError) -> str:
 
 
 def load(kind: type[S]) -> S:
-    """Read the settings of a process.
+    """Read the settings of a process, which from now on makes files that only its own user can read.
 
     Raises:
         SystemExit: with one message that names every problem.
     """
+    os.umask(PRIVATE_UMASK)
     try:
         return kind()
     except ValidationError as error:

@@ -23,6 +23,48 @@ def names(of: Plan) -> list[str]:
     return [process.name for process in of.processes]
 
 
+def environments(of: Plan) -> dict[str, dict[str, str]]:
+    """What each process will see."""
+    return {process.name: of.environment | process.secrets for process in of.processes}
+
+
+SECRETS = {
+    "KIE_AI_API_KEY": {"generation"},
+    "KIE_API_KEY": {"generation"},
+    "KIE_AI_API_KEY_5": {"generation"},
+    "KIE_WEBHOOK_HMAC_KEY": {"generation", "sandbox"},
+    "KIE_WEBHOOK_HMAC_KEY_PREVIOUS": {"generation"},
+    "STORAGE_S3_SECRET_ACCESS_KEY": {"storage"},
+    "CLOUDFLARE_R2_ACCESS_KEY_ID": {"storage"},
+    "AUTH_HS256_SECRET": {"gateway"},
+    "EXPORT_TOKEN": {"gateway"},
+    "DATABASE_URL": {"storage", "share", "generation", "community"},
+    "REDIS_URL": {"share", "community", "gateway"},
+}
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_told_to_those_that_need_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    secret = f"postgresql://kawaii:canary-of-{name.lower()}-0123456789@db/kawaii"
+    monkeypatch.setenv(name, secret)
+    town = made()
+    told = {process for process, seen in environments(town).items() if secret in seen.values()}
+
+    assert told == SECRETS[name] & set(names(town))
+    assert "canary" not in str(town.environment) + str(town.files)
+
+
+@pytest.mark.parametrize("name", ["EXPORT_TOKEN", "DATABASE_URL"])
+def test_the_file_of_a_secret_is_named_to_those_that_need_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "secret").write_text("postgresql://kawaii:canary-0123456789@db/kawaii", encoding="utf-8")
+    monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
+    told = {process for process, seen in environments(made()).items() if f"{name}_FILE" in seen}
+
+    assert told == SECRETS[name]
+
+
 def test_a_town_without_settings_has_everything_it_needs() -> None:
     assert names(made()) == ["envoy", "valkey", "sandbox", "storage", "share", "generation", "community", "gateway"]
 
@@ -34,7 +76,7 @@ def test_a_key_sends_the_sandbox_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert "sandbox" not in names(town)
     assert town.upstream == "https://api.kie.ai"
-    assert town.environment["KIE_AI_API_KEY"] == "a-real-key"
+    assert environments(town)["generation"]["KIE_AI_API_KEY"] == "a-real-key"
 
 
 @pytest.mark.parametrize("url", ["none", "redis://elsewhere:6379/0"])

@@ -1,6 +1,7 @@
 """A second town, a foreign port and an unwritable folder each get a sentence that helps."""
 
 import socket
+import stat
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,11 @@ def test_every_busy_port_is_named_with_the_variable_that_moves_it(base: int) -> 
     assert f"127.0.0.1:{base} (the public port): set PORT" in str(refusal.value)
     assert f"127.0.0.1:{base + 1} (share): set INTERNAL_PORT_BASE" in str(refusal.value)
     require_free(doors)
+
+
+def test_the_data_is_closed_to_other_users(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    old.chmod(0o755)
+    with claimed(old), claimed(new):
+        assert [stat.S_IMODE(folder.stat().st_mode) for folder in (old, new)] == [0o700, 0o700]

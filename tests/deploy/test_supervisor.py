@@ -4,9 +4,11 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import psutil
 import pytest
 
 from deploy.errors import TownError
@@ -156,3 +158,15 @@ def test_the_wait_doubles_up_to_a_bound_and_a_steady_life_resets_it() -> None:
 
     assert [backoff.after(0) for _ in range(8)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
     assert backoff.after(10.0) == 0.1
+
+
+async def test_a_process_sees_its_own_secrets_and_no_others(start: Start, until: Until, python: Python) -> None:
+    mine = replace(python("mine", DIARY + SLEEP), secrets={"EXPORT_TOKEN": "a-canary"})
+    start(mine)
+    await until(lambda: len(diary()) == 1)
+    start(python("other", DIARY + SLEEP))
+    await until(lambda: len(diary()) == 2)
+
+    seen = ["a-canary" in psutil.Process(int(pid)).environ().values() for pid in diary()]
+
+    assert seen == [True, False]

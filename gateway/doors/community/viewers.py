@@ -55,6 +55,7 @@ async def required(request: Request) -> str:
     person = await doorkeeper.of(request).person(request)
     if person is None:
         raise auth_required()
+    request.state.person_id = person.id  # whom the log of refusals names
     await roster(request).tell(clients.of(request).users, person)
     return person.id
 
