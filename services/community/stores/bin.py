@@ -40,7 +40,7 @@ class SqlBin:
 
     async def empty(self, deletion: Deletion) -> None:
         """Delete the entry of a generation; mark that of an object, which is nobody's from now on."""
-        mine = deletion.key == KEY
+        mine = KEY.in_((deletion.key,))
         async with self._database.write() as connection:
             if deletion.kind is DeletionKind.GENERATION:
                 await connection.execute(delete(discarded_object).where(mine))

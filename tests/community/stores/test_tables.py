@@ -81,9 +81,9 @@ async def test_a_page_costs_one_query_whatever_it_holds(house: House, database: 
 
 
 def test_entries_of_the_deletion_queue_learn_what_they_are(tmp_path: Path) -> None:
-    """Before revision 2 a slash told keys from generations, and nothing told how far a deletion had come."""
+    """Before revision 3 a slash told keys from generations, and nothing told how far a deletion had come."""
     settings = CommunitySettings(database_url="", data_dir=tmp_path)
-    migrate("community", settings, "0001")
+    migrate("community", settings, "0002")
     queue = [("generated/a.png", "", 1, 0), ("uploads/b.png", "", 1, 2), ("gen_1", "", 1, 0)]
     with closing(sqlite3.connect(tmp_path / "community.sqlite3")) as connection, connection:
         connection.executemany("INSERT INTO discarded_object VALUES (?, ?, ?, ?)", queue)
