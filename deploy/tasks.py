@@ -93,6 +93,30 @@ def explain(task: str, output: str) -> None:
     show(ask("ExplainGeneration", name=named(task)), output, timeline)
 
 
+@tasks.command()
+@output
+def parked(output: str) -> None:
+    """List the work at which our own code failed again and again; it waits until it is released."""
+    show(ask("ListParkedWork"), output, parked_text)
+
+
+@tasks.command()
+@click.argument("works", metavar="WORK...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Release all that is parked, after an upgrade that mends it.")
+@output
+def release(works: tuple[str, ...], output: str, *, everything: bool) -> None:
+    """Have parked WORK tried again, as `parked` names it. Exit 1 when some of it is not parked."""
+    if bool(works) is everything:
+        raise click.UsageError("Name what to release, or give --all.")
+    found = [work for work in ask("ListParkedWork")["parkedWorks"] if everything or work["work"] in map(plain, works)]
+    missing = set(map(plain, works)) - {work["work"] for work in found}
+    for work in found:
+        ask("ReleaseParkedWork", loop=work["loop"], work=work["work"])
+    show({"parkedWorks": found}, output, lambda answer: f"Released: {len(answer['parkedWorks'])}.")
+    if missing:
+        raise click.ClickException(f"Not parked: {', '.join(sorted(missing))}. `kawaii tasks parked` lists what is.")
+
+
 def ask(verb: str, **fields: object) -> dict[str, Any]:
     """Call an RPC; gRPC is loaded only now."""
     answer: dict[str, Any] = resolve_name("deploy.rpc:ask")(verb, **fields)
@@ -148,6 +172,13 @@ def news_text(generation: dict[str, Any]) -> str:
     """One change as a line."""
     done = f"{generation['progressPercent']} %"
     return line((moment(generation.get("updateTime")), state(generation), done, why(generation)), NEWS_WIDTHS)
+
+
+def parked_text(answer: dict[str, Any]) -> str:
+    """What is parked as a table; the JSON form has the traces."""
+    works = answer["parkedWorks"]
+    rows = [(work["work"], work["loop"], work["tries"], moment(work["parkTime"]), work["cause"]) for work in works]
+    return table(("WORK", "LOOP", "TRIES", "PARKED", "CAUSE"), rows)
 
 
 def timeline(story: dict[str, Any]) -> str:

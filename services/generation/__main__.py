@@ -28,7 +28,7 @@ from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris,
 from services.generation.providers.webhooks import KieWebhooks
 from services.generation.servicer import GenerationServicer
 from services.generation.settings import GenerationSettings
-from services.generation.stores import SqlCensus, SqlInbox, SqlRetention, SqlStore, open_keys
+from services.generation.stores import SqlCensus, SqlInbox, SqlRetention, SqlStore, make_parking, open_keys
 
 
 async def main() -> None:
@@ -42,6 +42,7 @@ async def main() -> None:
     ):
         bell = Bell()
         store, inbox = SqlStore(database, bell), SqlInbox(database, bell)
+        parking = make_parking(database)
         keys = await open_keys(database, bell, settings.keys, settings.generation_creates_per_window)
         providers, plan, files = make_providers(kie), settings.plan, PublicFiles(*settings.files_base_urls)
         counter, quota = Counter(store, bell, keys, plan), settings.generation_daily_quota
@@ -50,14 +51,14 @@ async def main() -> None:
         generations = Generations(store, bell, counter, MODELS, pictures, daily_quota=quota)
         mailbox = Mailbox(store, inbox, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
         servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers, pictures), files)
-        crew = Crew(store, inbox, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan)
+        crew = Crew(store, inbox, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan, parking)
         records = Records(store, crew.keeper, MODELS, plan)
-        admin = GenerationAdminServicer(crew.warden, History(store, crew.poller), records, files)
+        admin = GenerationAdminServicer(crew.warden, History(store, crew.poller), records, crew.poison, files)
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
             Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
         ]
-        gauges = Gauges(SqlCensus(database).take, keys.listing)
+        gauges = Gauges(SqlCensus(database).take, keys.listing, parking.measure)
         retention = SqlRetention(database)
         sweeper = Sweeper(retention.prune_events, retention.prune_callbacks, plan)
         exposition = Exposition(settings.address(Resident.GENERATION_METRICS), gauges.refresh)

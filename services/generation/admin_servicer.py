@@ -10,6 +10,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from services.chassis.files import PublicFiles
 from services.generation import admin_wire, wire
 from services.generation.core.history import History
+from services.generation.core.poison import Poison
 from services.generation.core.records import Records
 from services.generation.core.warden import Warden
 
@@ -19,10 +20,11 @@ Context = aio.ServicerContext[Any, Any]
 class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
     """One method an RPC, in the proto's order."""
 
-    def __init__(self, warden: Warden, history: History, records: Records, files: PublicFiles) -> None:
+    def __init__(self, warden: Warden, history: History, records: Records, poison: Poison, files: PublicFiles) -> None:
         self._warden = warden
         self._history = history
         self._records = records
+        self._poison = poison
         self._files = files
 
     async def ListProviderKeys(
@@ -58,3 +60,14 @@ class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
     ) -> adminpb.RestoreGenerationResponse:
         created = await self._records.restore(admin_wire.record(request.generation))
         return adminpb.RestoreGenerationResponse(created=created)
+
+    async def ListParkedWork(
+        self, request: adminpb.ListParkedWorkRequest, context: Context
+    ) -> adminpb.ListParkedWorkResponse:
+        return admin_wire.parked_pb(await self._poison.listed())
+
+    async def ReleaseParkedWork(
+        self, request: adminpb.ReleaseParkedWorkRequest, context: Context
+    ) -> adminpb.ReleaseParkedWorkResponse:
+        await self._poison.release(request.loop, request.work)
+        return adminpb.ReleaseParkedWorkResponse()

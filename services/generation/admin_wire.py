@@ -8,6 +8,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.names import ID, name, parse_id, parse_key
+from services.chassis.parking import Fault
 from services.generation.core.history import Entry
 from services.generation.keyring import AccountStatus, KeyStatus, Pool
 from services.generation.model import Failure, Generation, Output, State
@@ -78,6 +79,23 @@ def adoption(request: adminpb.AdoptTaskRequest) -> tuple[str, str]:
 def adopted_pb(identifier: str) -> adminpb.AdoptTaskResponse:
     """Which generation has the task now."""
     return adminpb.AdoptTaskResponse(generation=name(COLLECTION, identifier))
+
+
+def parked_pb(faults: Sequence[Fault]) -> adminpb.ListParkedWorkResponse:
+    """What is parked."""
+    works = [
+        adminpb.ParkedWork(
+            loop=fault.loop,
+            work=fault.work_id,
+            tries=fault.count,
+            cause=fault.cause,
+            trace=fault.trace,
+            first_failure_time=timestamp(fault.first_ms),
+            park_time=timestamp(fault.park_ms),
+        )
+        for fault in faults
+    ]
+    return adminpb.ListParkedWorkResponse(parked_works=works)
 
 
 def record(message: generationpb.Generation) -> Generation:

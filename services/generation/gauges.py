@@ -31,14 +31,21 @@ class Census:
 class Gauges:
     """Sets the gauges; while the database is away there is nothing to show."""
 
-    def __init__(self, census: Callable[[], Awaitable[Census]], pool: Callable[[], Awaitable[Pool]]) -> None:
+    def __init__(
+        self,
+        census: Callable[[], Awaitable[Census]],
+        pool: Callable[[], Awaitable[Pool]],
+        measure: Callable[[], Awaitable[None]],
+    ) -> None:
         self._census = census
+        self._measure = measure
         self._pool = pool
 
     async def refresh(self) -> None:
         """Look again."""
         try:
             census, pool = await self._census(), await self._pool()
+            await self._measure()
         except Unavailable:
             forget()
         else:

@@ -50,6 +50,16 @@ UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
 RETRYABLE = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST, State.UNKNOWN})
 # Not moves either: where a result that nobody waited for any more is delivered, because it was made and paid for.
 RESULTLESS = frozenset(State) - {State.STORING, State.SUCCEEDED, State.CANCELED}
+# The lease loop that works on a state; its name is the operators' word for what is parked in it.
+LOOP_OF: Mapping[State, str] = {
+    State.READY: "submit",
+    State.DIALING: "recover",
+    State.SENDING: "recover",
+    State.AMBIGUOUS: "recover",
+    State.RUNNING: "poll",
+    State.UNKNOWN: "poll",
+    State.STORING: "copy",
+}
 FINAL = frozenset(state for state, following in MOVES.items() if not following) | {State.UNKNOWN}
 
 

@@ -19,6 +19,7 @@ from services.chassis.server import Mount, build
 State = generationpb.Generation.State
 Generation = generationpb.Generation
 ProviderKey = adminpb.ProviderKey
+ParkedWork = adminpb.ParkedWork
 NOON = Timestamp(seconds=1_795_000_000, nanos=123_000_000)  # 2026-11-18T11:06:40.123Z
 Context = aio.ServicerContext[Any, Any]
 FINAL = (State.STATE_SUCCEEDED, State.STATE_FAILED, State.STATE_UNKNOWN, State.STATE_CANCELED)
@@ -44,6 +45,7 @@ class Office(generationrpc.GenerationServiceServicer, adminrpc.GenerationAdminSe
 
     rows: dict[str, Generation] = field(default_factory=dict)
     keys: dict[str, ProviderKey] = field(default_factory=dict)
+    parked: dict[str, ParkedWork] = field(default_factory=dict)
     adopted: dict[str, str] = field(default_factory=dict)
 
     def add(self, *generations: Generation) -> None:
@@ -111,6 +113,18 @@ class Office(generationrpc.GenerationServiceServicer, adminrpc.GenerationAdminSe
     async def AdoptTask(self, request: adminpb.AdoptTaskRequest, context: Context) -> adminpb.AdoptTaskResponse:
         self.adopted[request.attempt] = request.task
         return adminpb.AdoptTaskResponse(generation="generations/gen_1")
+
+    async def ListParkedWork(
+        self, request: adminpb.ListParkedWorkRequest, context: Context
+    ) -> adminpb.ListParkedWorkResponse:
+        return adminpb.ListParkedWorkResponse(parked_works=self.parked.values())
+
+    async def ReleaseParkedWork(
+        self, request: adminpb.ReleaseParkedWorkRequest, context: Context
+    ) -> adminpb.ReleaseParkedWorkResponse:
+        assert self.parked[request.work].loop == request.loop
+        del self.parked[request.work]
+        return adminpb.ReleaseParkedWorkResponse()
 
     async def ListProviderKeys(
         self, request: adminpb.ListProviderKeysRequest, context: Context

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deploy.tasks import STATES
-from tests.deploy.office_servicer import Office, ProviderKey, State, generation, opened, staffed
+from tests.deploy.office_servicer import NOON, Office, ParkedWork, ProviderKey, State, generation, opened, staffed
 
 PRINT = "0123abcd"
 
@@ -216,3 +216,29 @@ async def test_a_base_that_is_none_is_exit_2(kawaii: Kawaii) -> None:
 
     assert said.code == 2
     assert "INTERNAL_PORT_BASE" in said.err
+
+
+async def test_parked_work_is_listed_and_released(kawaii: Kawaii, office: Office) -> None:
+    for work, loop in (("gen_1", "poll"), ("gen_2", "copy"), ("cb_1", "callbacks")):
+        cause = "RecursionError at services/generation/providers/records.py:78 _uris"
+        office.parked[work] = ParkedWork(loop=loop, work=work, tries=5, cause=cause, park_time=NOON)
+    listed = await kawaii("tasks", "parked")
+    released = await kawaii("tasks", "release", "gen_1")
+    unknown = await kawaii("tasks", "release", "gen_1")
+    neither = await kawaii("tasks", "release")
+    left = list(office.parked)
+    rest = await kawaii("tasks", "release", "--all")
+
+    assert [line.split()[:3] for line in listed.lines] == [
+        ["WORK", "LOOP", "TRIES"],
+        ["gen_1", "poll", "5"],
+        ["gen_2", "copy", "5"],
+        ["cb_1", "callbacks", "5"],
+    ]
+    assert "RecursionError" in listed.out
+    assert (released.code, released.out) == (0, "Released: 1.\n")
+    assert unknown.code == 1
+    assert "Not parked: gen_1." in unknown.err
+    assert neither.code == 2
+    assert left == ["gen_2", "cb_1"]
+    assert (rest.out, office.parked) == ("Released: 2.\n", {})

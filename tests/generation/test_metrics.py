@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
+from services.chassis.parking import nothing
 from services.generation.answers import Accepted, Ambiguous, Broken, Drawn, NotSent, Outcome, Refused, Rejected
 from services.generation.gauges import OPEN, Census, Gauges
 from services.generation.keyring import AccountStatus, Key, KeyStatus, Pool
@@ -196,7 +197,7 @@ async def test_gauges_show_every_open_state_and_what_the_keys_are_good_for() -> 
         keys += [KeyStatus("c", "dry"), KeyStatus("d", "full", rest_until_ms=9), KeyStatus("e", "dry", disabled=True)]
         return Pool(tuple(keys), (AccountStatus("full"), AccountStatus("dry", 402, 9)))
 
-    await Gauges(census, pool).refresh()
+    await Gauges(census, pool, nothing).refresh()
 
     assert {state: value("kawaii_generations_in_state", state=state) for state in OPEN} == {
         state: 3 if state is State.READY else 0 for state in OPEN
@@ -212,9 +213,9 @@ async def test_while_the_database_is_away_gauges_show_nothing_rather_than_the_pa
         raise Unavailable("The database is not reachable.")
 
     await town.order()
-    await Gauges(SqlCensus(town.database).take, town.keys.listing).refresh()
+    await Gauges(SqlCensus(town.database).take, town.keys.listing, town.parking.measure).refresh()
     shown = value("kawaii_generations_in_state", state="READY")
-    await Gauges(away, town.keys.listing).refresh()
+    await Gauges(away, town.keys.listing, town.parking.measure).refresh()
 
     assert shown == 1
     assert REGISTRY.get_sample_value("kawaii_generations_in_state", {"state": "READY"}) is None

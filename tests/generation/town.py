@@ -11,6 +11,7 @@ from sqlalchemy import update
 from services.chassis.database import Database
 from services.chassis.files import PublicFiles
 from services.chassis.outbound import not_allowed
+from services.chassis.parking import Parking
 from services.chassis.supervisor import supervised
 from services.generation.answers import Accepted, Copy, Foreign, Gone, Invisible, Later, Outcome, Record, Refused
 from services.generation.bell import Bell
@@ -29,6 +30,7 @@ from services.generation.plan import Bounds, Plan
 from services.generation.ports import Archive, Provider
 from services.generation.providers.models import MODELS
 from services.generation.providers.webhooks import KieWebhooks
+from services.generation.stores import make_parking
 from services.generation.stores.keys import SqlKeys, open_keys
 from services.generation.stores.mail import SqlInbox
 from services.generation.stores.sql import SqlStore
@@ -192,11 +194,25 @@ class Town:
         return Links(self.store, self.keys, {FAMILY: self.provider}, self.pictures)
 
     @property
+    def parking(self) -> Parking:
+        """Where poison is parked."""
+        return make_parking(self.database)
+
+    @property
     def crew(self) -> Crew:
         """What the loops work with."""
         families = {FAMILY: self.provider}
         return Crew(
-            self.store, self.inbox, self.bell, self.keys, self.provider, families, self.archive, callback_uri, self.plan
+            self.store,
+            self.inbox,
+            self.bell,
+            self.keys,
+            self.provider,
+            families,
+            self.archive,
+            callback_uri,
+            self.plan,
+            self.parking,
         )
 
     @asynccontextmanager

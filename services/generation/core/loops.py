@@ -3,12 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.chassis.parking import Parking
 from services.generation.bell import Bell
 from services.generation.core import janitor, keeper, poller, submitter
 from services.generation.core.latecomers import Latecomers
+from services.generation.core.poison import Poison
 from services.generation.core.postman import Postman
 from services.generation.core.warden import Warden
-from services.generation.core.worker import Round, Work, Worker
+from services.generation.core.worker import Round, Work, Worker, unseen
 from services.generation.keyring import Bank, Keys
 from services.generation.letterbox import Inbox
 from services.generation.model import State
@@ -31,6 +33,12 @@ class Crew:
     archive: Archive
     callback_uri: Callable[[str, str], str]
     plan: Plan
+    parking: Parking
+
+    @property
+    def poison(self) -> Poison:
+        """Who shows and releases what is parked."""
+        return Poison(self.store, self.parking, self.bell)
 
     @property
     def poller(self) -> poller.Poller:
@@ -60,13 +68,18 @@ def make_loops(crew: Crew, bounds: Bounds) -> Sequence[Callable[[], Awaitable[No
     sends = submitter.Submitter(crew.store, crew.keys, crew.providers, crew.callback_uri, crew.plan)
     tidies = janitor.Janitor(crew.store, crew.plan)
 
-    def worker(states: Sequence[State], at_once: int, work: Work) -> Callable[[], Awaitable[None]]:
-        return Worker(crew.store, crew.bell, Round(states, states[0], at_once, crew.plan.lease), work).run
+    poison = crew.poison
+
+    def worker(
+        states: Sequence[State], at_once: int, work: Work, before_parking: Work = unseen
+    ) -> Callable[[], Awaitable[None]]:
+        round_ = Round(states, states[0], at_once, crew.plan.lease, before_parking)
+        return Worker(crew.store, crew.parking, crew.bell, round_, work).run
 
     return (
-        worker((State.READY,), bounds.submits, sends.submit),
-        worker((State.RUNNING, State.UNKNOWN), bounds.polls, reads.poll),
-        worker((State.STORING,), bounds.copies, crew.keeper.keep),
+        worker((State.READY,), bounds.submits, sends.submit, poison.unsent),
+        worker((State.RUNNING, State.UNKNOWN), bounds.polls, reads.poll, poison.unread),
+        worker((State.STORING,), bounds.copies, crew.keeper.keep, poison.uncopied),
         worker((State.DIALING, State.SENDING, State.AMBIGUOUS), TIDIED_AT_ONCE, tidies.tidy),
         crew.postman.run,
         crew.warden.run,

@@ -11,7 +11,7 @@ from services.chassis.errors import AlreadyExists, NotFound
 from services.generation.model import FINAL, MOVES, Failure, Generation, Output, State
 from services.generation.ports import Change, FenceLost, Page
 from services.generation.stores import rows
-from services.generation.stores.tables import generation, output
+from services.generation.stores.tables import generation, output, work_fault
 
 MILESTONES = {State.STORING: "store_ms", **dict.fromkeys(FINAL, "complete_ms")}
 NO_FAILURE = Failure("", "")
@@ -120,6 +120,7 @@ async def restart(connection: AsyncConnection, held: Generation) -> Generation:
     values = {**blank, **dict.fromkeys(zero, 0), "state": State.READY, "fence": held.fence + 1}
     times = dict.fromkeys(("ready_ms", "due_ms", "update_ms"), db_now())
     row = await fenced(connection, held, {**values, **times})
+    await unpark(connection, held.id)
     await connection.execute(delete(output).where(output.c.generation_id == held.id))
     return rows.generation_of(row, ())
 
@@ -132,9 +133,15 @@ async def deliver(
     zero = dict.fromkeys(("tries", "lease_until_ms", "complete_ms"), 0)
     times = dict.fromkeys(("store_ms", "due_ms", "update_ms"), db_now())
     row = await fenced(connection, held, {**values, **zero, **times, "state": State.STORING, "fence": held.fence + 1})
+    await unpark(connection, held.id)
     await connection.execute(delete(output).where(output.c.generation_id == held.id))
     await put_outputs(connection, held.id, outputs)
     return rows.generation_of(row, outputs)
+
+
+async def unpark(connection: AsyncConnection, generation_id: str) -> None:
+    """Forget what went wrong before: a new chain of work begins."""
+    await connection.execute(delete(work_fault).where(work_fault.c.work_id == generation_id))
 
 
 async def restore(connection: AsyncConnection, old: Generation) -> bool:

@@ -102,6 +102,7 @@ class SqlStore:
         async with self._database.write() as connection:
             raised = generation.fence + 1  # whoever holds a lease loses it
             canceled = await generations.move(connection, generation, State.CANCELED, NOTHING, fence=raised)
+            await generations.unpark(connection, generation.id)
             await outbox.append(connection, canceled)
         return self._rung(generation, canceled)
 

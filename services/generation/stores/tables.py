@@ -14,6 +14,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.chassis.parking import work_fault_table
+
 metadata = MetaData()
 Sequence = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts by itself only for INTEGER
 
@@ -154,6 +156,8 @@ quota_use = Table(  # orders that each caller placed on a day; days that are ove
     Column("subject", Text, primary_key=True),
     Column("used", BigInteger, nullable=False),
 )
+
+work_fault = work_fault_table(metadata)  # work that failed with an unexpected exception, and what is parked of it
 
 create_mark = Table(  # one for each create that its account's bucket still counts, by the attempt's id
     "create_mark",

@@ -6,20 +6,22 @@ from sqlalchemy import Select, and_, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now
-from services.generation.model import Generation, State
+from services.chassis.parking import not_parked
+from services.generation.model import LOOP_OF, Generation, State
 from services.generation.ports import FenceLost
 from services.generation.stores.generations import with_outputs
-from services.generation.stores.tables import generation
+from services.generation.stores.tables import generation, work_fault
 
 READ_GAP_MS = 350  # KIE allows three reads of a task a second (kie.md 2.2)
 
 
 def due(states: Collection[State], limit: int) -> Select[tuple[str]]:
-    """Ids of unleased work that is due: orders as they came, and what somebody may be watching newest first."""
+    """Ids of unleased work that is due and not parked: orders as they came, all else newest first, for who watches."""
     order = generation.c.due_ms if State.READY in states else generation.c.create_ms.desc()
     return (
         select(generation.c.id)
         .where(generation.c.state.in_(states), generation.c.due_ms <= db_now(), generation.c.lease_until_ms <= db_now())
+        .where(*(not_parked(work_fault, loop, generation.c.id) for loop in {LOOP_OF[state] for state in states}))
         .order_by(order)
         .limit(limit)
     )

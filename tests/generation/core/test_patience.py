@@ -81,7 +81,7 @@ async def test_a_long_copy_keeps_its_lease_and_a_short_one_gives_it_back(town: T
     crew = town.crew
     keeper = Keeper(crew.store, crew.archive, crew.keys, crew.providers, crew.plan)
     work = Round((State.STORING,), State.STORING, 1, LEASE_SECONDS)
-    worker = asyncio.create_task(Worker(crew.store, crew.bell, work, keeper.keep).run())
+    worker = asyncio.create_task(Worker(crew.store, crew.parking, crew.bell, work, keeper.keep).run())
     await entered.wait()
     first = await lease_of(town)
     await eventually(lambda: prolonged(town, first))

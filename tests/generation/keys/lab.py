@@ -22,6 +22,7 @@ from services.generation.plan import Bounds, Plan
 from services.generation.providers import make_providers
 from services.generation.providers.kie import open_kie
 from services.generation.providers.models import MODELS
+from services.generation.stores import make_parking
 from services.generation.stores.keys import SqlKeys, open_keys
 from services.generation.stores.mail import SqlInbox
 from services.generation.stores.sql import SqlStore
@@ -88,7 +89,9 @@ async def working(
         bell = Bell()
         store, inbox = SqlStore(database, bell), SqlInbox(database, bell)
         pool = await open_keys(database, bell, keys, CREATES, window_ms)
-        crew = Crew(store, inbox, bell, pool, kie, make_providers(kie), FakeArchive(), nowhere, plan)
+        crew = Crew(
+            store, inbox, bell, pool, kie, make_providers(kie), FakeArchive(), nowhere, plan, make_parking(database)
+        )
         async with supervised(make_loops(crew, BOUNDS)):
             counter, pictures = Counter(store, bell, pool, plan), Pictures(FILES, FakeArchive())
             yield Lab(Generations(store, bell, counter, MODELS, pictures), store, pool)

@@ -66,7 +66,9 @@ async def operator(town: Town, sqlite_database: Database) -> AsyncIterator[Opera
     town.keys = SqlKeys(sqlite_database, town.bell, [ONE, ONE_B, TWO], 18)
     await town.keys.register()
     records = Records(town.store, town.crew.keeper, MODELS, town.plan)
-    servicer = GenerationAdminServicer(town.crew.warden, History(town.store, town.crew.poller), records, FILES)
+    servicer = GenerationAdminServicer(
+        town.crew.warden, History(town.store, town.crew.poller), records, town.crew.poison, FILES
+    )
     async with served(servicer) as channel:
         yield Operator(adminrpc.GenerationAdminServiceStub(channel), town)
 

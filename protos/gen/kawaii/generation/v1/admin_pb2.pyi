@@ -446,3 +446,137 @@ class RestoreGenerationResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RestoreGenerationResponse: _TypeAlias = RestoreGenerationResponse  # noqa: Y015
+
+@_typing.final
+class ParkedWork(_message.Message):
+    """ParkedWork is a piece of work that waits for its release."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOP_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
+    FIRST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
+    PARK_TIME_FIELD_NUMBER: _builtins.int
+    loop: _builtins.str
+    """The loop that failed at it: submit, poll, copy, recover or callbacks."""
+    work: _builtins.str
+    """Our id of it: a generation's, or in callbacks a webhook's."""
+    tries: _builtins.int
+    """How often it was tried."""
+    cause: _builtins.str
+    """The exception's type and where it was raised."""
+    trace: _builtins.str
+    """The innermost frames, one a line. No message of an exception is kept, since it may quote a prompt."""
+    @_builtins.property
+    def first_failure_time(self) -> _timestamp_pb2.Timestamp:
+        """When it failed first."""
+
+    @_builtins.property
+    def park_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was parked."""
+
+    def __init__(
+        self,
+        *,
+        loop: _builtins.str = ...,
+        work: _builtins.str = ...,
+        tries: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        trace: _builtins.str = ...,
+        first_failure_time: _timestamp_pb2.Timestamp | None = ...,
+        park_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_failure_time", b"first_failure_time", "park_time", b"park_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "first_failure_time", b"first_failure_time", "loop", b"loop", "park_time", b"park_time", "trace", b"trace", "tries", b"tries", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParkedWork: _TypeAlias = ParkedWork  # noqa: Y015
+
+@_typing.final
+class ListParkedWorkRequest(_message.Message):
+    """ListParkedWorkRequest asks for everything that is parked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListParkedWorkRequest: _TypeAlias = ListParkedWorkRequest  # noqa: Y015
+
+@_typing.final
+class ListParkedWorkResponse(_message.Message):
+    """ListParkedWorkResponse is what is parked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARKED_WORKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parked_works(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParkedWork]:
+        """The latest first."""
+
+    def __init__(
+        self,
+        *,
+        parked_works: _abc.Iterable[Global___ParkedWork] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parked_works", b"parked_works"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListParkedWorkResponse: _TypeAlias = ListParkedWorkResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseParkedWorkRequest(_message.Message):
+    """ReleaseParkedWorkRequest names a piece of work."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOP_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
+    loop: _builtins.str
+    """As ParkedWork.loop has it."""
+    work: _builtins.str
+    """As ParkedWork.work has it."""
+    def __init__(
+        self,
+        *,
+        loop: _builtins.str = ...,
+        work: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseParkedWorkRequest: _TypeAlias = ReleaseParkedWorkRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseParkedWorkResponse(_message.Message):
+    """ReleaseParkedWorkResponse says that the work is due again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseParkedWorkResponse: _TypeAlias = ReleaseParkedWorkResponse  # noqa: Y015

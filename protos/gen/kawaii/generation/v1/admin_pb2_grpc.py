@@ -77,6 +77,16 @@ class GenerationAdminServiceStub:
                 request_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationRequest.SerializeToString,
                 response_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationResponse.FromString,
                 _registered_method=True)
+        self.ListParkedWork = channel.unary_unary(
+                '/kawaii.generation.v1.GenerationAdminService/ListParkedWork',
+                request_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.ListParkedWorkRequest.SerializeToString,
+                response_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.ListParkedWorkResponse.FromString,
+                _registered_method=True)
+        self.ReleaseParkedWork = channel.unary_unary(
+                '/kawaii.generation.v1.GenerationAdminService/ReleaseParkedWork',
+                request_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.ReleaseParkedWorkRequest.SerializeToString,
+                response_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.ReleaseParkedWorkResponse.FromString,
+                _registered_method=True)
 
 
 class GenerationAdminServiceServicer:
@@ -145,6 +155,22 @@ class GenerationAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListParkedWork(self, request, context):
+        """ListParkedWork returns the work at which this service's own code failed several times in a row, so that nothing
+        tries it any more until it is released; the latest first, at most 1,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseParkedWork(self, request, context):
+        """ReleaseParkedWork has parked work tried again as if it had never failed, once its cause is mended. An order that
+        ended unsent is made again. NOT_FOUND (reason NOT_PARKED) when it is not parked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GenerationAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -187,6 +213,16 @@ def add_GenerationAdminServiceServicer_to_server(servicer, server):
                     servicer.RestoreGeneration,
                     request_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationRequest.FromString,
                     response_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationResponse.SerializeToString,
+            ),
+            'ListParkedWork': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListParkedWork,
+                    request_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.ListParkedWorkRequest.FromString,
+                    response_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.ListParkedWorkResponse.SerializeToString,
+            ),
+            'ReleaseParkedWork': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseParkedWork,
+                    request_deserializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.ReleaseParkedWorkRequest.FromString,
+                    response_serializer=kawaii_dot_generation_dot_v1_dot_admin__pb2.ReleaseParkedWorkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -407,6 +443,60 @@ class GenerationAdminService:
             '/kawaii.generation.v1.GenerationAdminService/RestoreGeneration',
             kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationRequest.SerializeToString,
             kawaii_dot_generation_dot_v1_dot_admin__pb2.RestoreGenerationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListParkedWork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.generation.v1.GenerationAdminService/ListParkedWork',
+            kawaii_dot_generation_dot_v1_dot_admin__pb2.ListParkedWorkRequest.SerializeToString,
+            kawaii_dot_generation_dot_v1_dot_admin__pb2.ListParkedWorkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseParkedWork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.generation.v1.GenerationAdminService/ReleaseParkedWork',
+            kawaii_dot_generation_dot_v1_dot_admin__pb2.ReleaseParkedWorkRequest.SerializeToString,
+            kawaii_dot_generation_dot_v1_dot_admin__pb2.ReleaseParkedWorkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -60,6 +60,14 @@ class GenerationAdminServiceStub:
     """RestoreGeneration takes in the record of a generation that ended elsewhere, as ListGenerations shows it. Nothing is
     ordered, copied or told to anybody. One whose id is here already is left as it is.
     """
+    ListParkedWork: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListParkedWorkRequest, _admin_pb2.ListParkedWorkResponse]
+    """ListParkedWork returns the work at which this service's own code failed several times in a row, so that nothing
+    tries it any more until it is released; the latest first, at most 1,000.
+    """
+    ReleaseParkedWork: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ReleaseParkedWorkRequest, _admin_pb2.ReleaseParkedWorkResponse]
+    """ReleaseParkedWork has parked work tried again as if it had never failed, once its cause is mended. An order that
+    ended unsent is made again. NOT_FOUND (reason NOT_PARKED) when it is not parked.
+    """
 
 @_typing.type_check_only
 class GenerationAdminServiceAsyncStub(GenerationAdminServiceStub):
@@ -91,6 +99,14 @@ class GenerationAdminServiceAsyncStub(GenerationAdminServiceStub):
     RestoreGeneration: _aio.UnaryUnaryMultiCallable[_admin_pb2.RestoreGenerationRequest, _admin_pb2.RestoreGenerationResponse]  # type: ignore[assignment]
     """RestoreGeneration takes in the record of a generation that ended elsewhere, as ListGenerations shows it. Nothing is
     ordered, copied or told to anybody. One whose id is here already is left as it is.
+    """
+    ListParkedWork: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListParkedWorkRequest, _admin_pb2.ListParkedWorkResponse]  # type: ignore[assignment]
+    """ListParkedWork returns the work at which this service's own code failed several times in a row, so that nothing
+    tries it any more until it is released; the latest first, at most 1,000.
+    """
+    ReleaseParkedWork: _aio.UnaryUnaryMultiCallable[_admin_pb2.ReleaseParkedWorkRequest, _admin_pb2.ReleaseParkedWorkResponse]  # type: ignore[assignment]
+    """ReleaseParkedWork has parked work tried again as if it had never failed, once its cause is mended. An order that
+    ended unsent is made again. NOT_FOUND (reason NOT_PARKED) when it is not parked.
     """
 
 class GenerationAdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -168,6 +184,26 @@ class GenerationAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.RestoreGenerationResponse, _abc.Awaitable[_admin_pb2.RestoreGenerationResponse]]:
         """RestoreGeneration takes in the record of a generation that ended elsewhere, as ListGenerations shows it. Nothing is
         ordered, copied or told to anybody. One whose id is here already is left as it is.
+        """
+
+    @_abc_1.abstractmethod
+    def ListParkedWork(
+        self,
+        request: _admin_pb2.ListParkedWorkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListParkedWorkResponse, _abc.Awaitable[_admin_pb2.ListParkedWorkResponse]]:
+        """ListParkedWork returns the work at which this service's own code failed several times in a row, so that nothing
+        tries it any more until it is released; the latest first, at most 1,000.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseParkedWork(
+        self,
+        request: _admin_pb2.ReleaseParkedWorkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ReleaseParkedWorkResponse, _abc.Awaitable[_admin_pb2.ReleaseParkedWorkResponse]]:
+        """ReleaseParkedWork has parked work tried again as if it had never failed, once its cause is mended. An order that
+        ended unsent is made again. NOT_FOUND (reason NOT_PARKED) when it is not parked.
         """
 
 def add_GenerationAdminServiceServicer_to_server(servicer: GenerationAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
