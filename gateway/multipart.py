@@ -15,6 +15,7 @@ from starlette.requests import Request
 from gateway import failures
 from gateway.parse import wrong
 from services.chassis.errors import InvalidArgument
+from services.chassis.text import cut, one_line
 
 if TYPE_CHECKING:  # the parser's library names this type for type checkers only
     from python_multipart.multipart import MultipartCallbacks
@@ -138,9 +139,8 @@ class FileField:
 
 
 def display_name(raw: bytes) -> str:
-    """A client's file name for showing: the last segment, without control characters."""
-    text = raw.decode(errors="replace").replace("\\", "/").rpartition("/")[2]
-    return "".join(filter(str.isprintable, text))[:MAX_NAME_LENGTH]
+    """A client's file name for showing: the last segment, on one line."""
+    return cut(one_line(raw.decode(errors="replace").replace("\\", "/").rpartition("/")[2]), MAX_NAME_LENGTH)
 
 
 def boundary_of(content_type: str) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.identity.refusals import invalid_token
+from services.chassis.text import one_line
 
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core 2
 MAX_CLAIM_LENGTH = 512  # of a name, an address or a picture's URL; longer claims are cut off as absent
@@ -37,5 +38,4 @@ def person_of(claims: Mapping[str, Any]) -> Person:
 
 def _text(claims: Mapping[str, Any], name: str) -> str:
     value = claims.get(name)
-    fits = isinstance(value, str) and len(value) <= MAX_CLAIM_LENGTH and value.isprintable()
-    return str(value) if fits else ""
+    return one_line(value) if isinstance(value, str) and len(value) <= MAX_CLAIM_LENGTH else ""

@@ -124,13 +124,20 @@ class RemoteGenerations:
 
 def told(generation: generationpb.Generation, sequence: int = 0) -> Told:
     """What a generation's message says. Only a stored picture is a success."""
-    state, generation_id = STATES[generation.state], parse_id("generations", generation.name)
+    state, generation_id = state_of(generation), parse_id("generations", generation.name)
     kept = next((output.object for output in generation.outputs if output.object), "")
     key = parse_key(kept) if kept and state is OrderState.SUCCEEDED else ""
     reason, message = sentence(generation) if state in UNHAPPY else ("", "")
     if state is OrderState.SUCCEEDED and not key:
         state, (reason, message) = OrderState.FAILED, LOST
     return Told(generation_id, state, generation.provider_task_id, key, reason, message, sequence)
+
+
+def state_of(generation: generationpb.Generation) -> OrderState:
+    """How an order stands. A state that a newer release tells of is RUNNING: the order is asked about again later."""
+    if generation.state not in STATES:
+        logger.warning("state_unknown", generation=generation.name, state=generation.state)
+    return STATES.get(generation.state, OrderState.RUNNING)
 
 
 def sentence(generation: generationpb.Generation) -> tuple[str, str]:

@@ -100,7 +100,8 @@ def parked_pb(faults: Sequence[Fault]) -> adminpb.ListParkedWorkResponse:
 
 def record(message: generationpb.Generation) -> Generation:
     """A generation as it was elsewhere. Raises InvalidArgument."""
-    state = generationpb.Generation.State.Name(message.state).removeprefix("STATE_")
+    names = generationpb.Generation.State
+    state = names.Name(message.state).removeprefix("STATE_") if message.state in names.values() else ""
     if state not in State.__members__:
         raise InvalidArgument("The record must say its state.", metadata={"field": "state"})
     created = milliseconds(message.create_time)

@@ -1,8 +1,10 @@
 """Writes what search engines are told about a share, in Japanese and English, from its prompt, style and model."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
+from services.chassis.text import cut, one_line, words
 from services.share.model import Seo
 
 MAX_KEYWORDS = 20  # contract 3.1
@@ -28,8 +30,7 @@ WORDS_EN = ("AI image", "AI art", "AI image generator", "kawaii image")
 SMALL_WORDS = frozenset(
     ("a", "an", "and", "as", "at", "by", "for", "from", "in", "is", "of", "on", "or", "the", "to", "with")
 )
-WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
-UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")  # controls, and those that turn text around
+INSIDE = "'-"  # between two letters they are part of a word
 
 
 def label(model: str) -> str:
@@ -46,8 +47,8 @@ def tags_ja(prompt: str, style: str, label: str) -> tuple[str, ...]:
 
 def describe(prompt: str, style: str, label: str, tags: Iterable[str]) -> Seo:
     """Titles, descriptions of at most 160 characters and at most 20 different key words per language."""
-    subject, words, styles = clip(prompt, MAX_SUBJECT_LENGTH), tokens(prompt), _styled(style, "{}")
-    given = (*tags, *styles, label, *words)
+    subject, telling, styles = clip(prompt, MAX_SUBJECT_LENGTH), tokens(prompt), _styled(style, "{}")
+    given = (*tags, *styles, label, *telling)
     return Seo(
         model_label=label,
         title_ja=_joined(subject, *_styled(style, "{}風のAI画像"), f"{label}で生成"),
@@ -61,14 +62,14 @@ def describe(prompt: str, style: str, label: str, tags: Iterable[str]) -> Seo:
 
 def tokens(prompt: str) -> tuple[str, ...]:
     """The first telling words of a prompt."""
-    words = (word[:MAX_TOKEN_LENGTH] for word in WORD.findall(prompt[:MAX_READ_LENGTH]))
-    return unique(word for word in words if len(word) > 1 and word.lower() not in SMALL_WORDS)[:MAX_TOKENS]
+    found = (cut(word, MAX_TOKEN_LENGTH) for word in words(prompt[:MAX_READ_LENGTH], INSIDE))
+    return unique(word for word in found if len(word) > 1 and word.lower() not in SMALL_WORDS)[:MAX_TOKENS]
 
 
-def unique(words: Iterable[str]) -> tuple[str, ...]:
+def unique(given: Iterable[str]) -> tuple[str, ...]:
     """The first key words that differ by more than their case."""
     kept: dict[str, str] = {}
-    for word in words:
+    for word in given:
         line = clip(word, MAX_KEYWORD_LENGTH)
         kept.setdefault(line.casefold(), line)
     return tuple(filter(None, kept.values()))[:MAX_KEYWORDS]
@@ -76,8 +77,8 @@ def unique(words: Iterable[str]) -> tuple[str, ...]:
 
 def clip(text: str, length: int) -> str:
     """The text on one line without what cannot be seen, cut with an ellipsis when it is longer."""
-    line = " ".join(UNSEEN.sub(" ", text).split())
-    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+    line = one_line("".join(" " if unicodedata.category(each) == "Cc" else each for each in text))
+    return line if len(line) <= length else f"{cut(line, length - 1)}…"
 
 
 def _styled(style: str, form: str) -> tuple[str, ...]:

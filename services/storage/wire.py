@@ -1,7 +1,6 @@
 """Translates between the model and kawaii.storage.v1, checking shapes on the way in."""
 
 import re
-import unicodedata
 from collections.abc import AsyncIterator
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,6 +9,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
+from services.chassis.text import cut, one_line
 from services.storage.model import Filter, ImportOrder, StoredObject, UploadLink, UploadSpec, VariantWish
 
 MAX_NAME_LENGTH = 255  # of a client's file name, as file systems have it; the rest is cut off
@@ -98,8 +98,8 @@ def uri(field: str, text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A client's name for display: without control characters, cut to a readable length."""
-    return "".join(letter for letter in text if unicodedata.category(letter) != "Cc")[:MAX_NAME_LENGTH]
+    """A client's name for display: on one line, cut to a readable length."""
+    return cut(one_line(text), MAX_NAME_LENGTH)
 
 
 def not_negative(field: str, number: int) -> int:

@@ -19,6 +19,7 @@ class Double(generationrpc.GenerationServiceServicer):
         self.answer: generationpb.Generation | Exception = generation(States.STATE_RUNNING)
         self.asked: list[Any] = []
         self.pruned_through = 0
+        self.news = [generation(States.STATE_RUNNING)]
 
     async def CreateGeneration(self, request: Any, context: Any) -> generationpb.Generation:
         return self._answered(request)
@@ -31,7 +32,8 @@ class Double(generationrpc.GenerationServiceServicer):
         if request.after_sequence < self.pruned_through:
             metadata = {"pruned_through": str(self.pruned_through)}
             raise errors.OutOfRange("Events were pruned.", "EVENTS_PRUNED", metadata=metadata)
-        yield generationpb.Event(sequence=request.after_sequence + 1, generation=generation(States.STATE_RUNNING))
+        for sequence, told in enumerate(self.news, request.after_sequence + 1):
+            yield generationpb.Event(sequence=sequence, generation=told)
         raise errors.Unavailable("The service is restarting.")
 
     def _answered(self, request: Any) -> generationpb.Generation:

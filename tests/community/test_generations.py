@@ -44,6 +44,7 @@ async def test_an_order_is_placed_with_all_that_it_says(remote: RemoteGeneration
     assert dict(draft.parameters) == {"nVariants": 1}
 
 
+FUTURE = 99  # a state that a newer release of generation may tell of
 KEY = "objects/generated/gen_1/0.png"
 
 
@@ -58,6 +59,7 @@ KEY = "objects/generated/gen_1/0.png"
         (generation(States.STATE_FAILED, error="PROVIDER_REJECTED"), OrderState.FAILED, "", "PROVIDER_REJECTED"),
         (generation(States.STATE_UNKNOWN), OrderState.TIMED_OUT, "", "TIMED_OUT"),
         (generation(States.STATE_EXPIRED), OrderState.FAILED, "", "EXPIRED"),
+        (generation(FUTURE), OrderState.RUNNING, "", ""),
         (generation(States.STATE_CANCELED), OrderState.FAILED, "", "CANCELED"),
         (generation(States.STATE_RESULT_LOST), OrderState.FAILED, "", "RESULT_LOST"),
         (errors.NotFound("There is no such generation."), OrderState.FAILED, "", "GENERATION_GONE"),
@@ -132,6 +134,15 @@ async def test_events_begin_behind_the_cursor_and_a_torn_stream_says_so(
     assert ((await anext(events)).event_sequence, double.asked[0].after_sequence) == (42, 41)
     with pytest.raises(errors.Unavailable):
         await anext(events)
+
+
+async def test_a_state_of_a_newer_release_stops_no_follower(remote: RemoteGenerations, double: Double) -> None:
+    double.news = [generation(FUTURE), generation(States.STATE_SUCCEEDED, object_=KEY)]
+    events = remote.events(6)
+
+    heard = [await anext(events), await anext(events)]
+
+    assert [(told.event_sequence, told.state) for told in heard] == [(7, OrderState.RUNNING), (8, OrderState.SUCCEEDED)]
 
 
 async def test_events_that_were_pruned_are_left_behind(remote: RemoteGenerations, double: Double) -> None:

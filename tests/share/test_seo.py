@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from services.chassis.text import one_line
 from services.share import seo
 
 anything = some.text(some.characters(exclude_categories=()), max_size=400)
@@ -24,7 +25,7 @@ def test_every_bound_holds_for_any_text(prompt: str, style: str, model: str, tag
         assert all(0 < len(word) <= 100 for word in words)
         assert len({word.casefold() for word in words}) == len(words)
     for text in (told.title_ja, told.title_en, told.description_ja, told.description_en):
-        assert not seo.UNSEEN.search(text)
+        assert text == one_line(text)
         assert text.strip()
 
 
@@ -74,3 +75,17 @@ def test_tags_are_made_from_prompt_style_and_model() -> None:
     made = seo.tags_ja("白い猫、赤い帽子", "水彩", "GPT-4o Image")
 
     assert {"AI画像生成", "水彩風", "GPT-4o Image", "白い猫", "赤い帽子"} <= set(made)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("हिन्दी में एक बिल्ली", ("हिन्दी", "में", "एक", "बिल्ली")),
+        ("แมวน้อยน่ารัก กับดอกไม้", ("แมวน้อยน่ารัก", "กับดอกไม้")),
+        ("می‌خواهم گربه", ("می‌خواهم", "گربه")),
+        ("well-known don't", ("well-known", "don't")),
+    ],
+)
+def test_key_words_of_every_script_are_whole(prompt: str, words: tuple[str, ...]) -> None:
+    assert seo.tokens(prompt) == words
+    assert set(words) <= set(seo.describe(prompt, "default", "AI", []).keywords_ja)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from gateway import clients, parse
 from gateway.doors.community import viewers
 from gateway.doors.community.asking import artwork_name, path_id
-from gateway.doors.community.cards import STATUS, detail, id_of
+from gateway.doors.community.cards import detail, id_of, status_of
 from gateway.doors.community.envelope import ok
 
 
@@ -47,4 +47,4 @@ async def report(request: Request) -> Response:
 
 
 def _stated(artwork: artworkspb.Artwork) -> Response:
-    return ok({"status": STATUS[artwork.state], "id": id_of(artwork), "slug": artwork.slug})
+    return ok({"status": status_of(artwork), "id": id_of(artwork), "slug": artwork.slug})

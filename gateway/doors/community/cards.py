@@ -19,6 +19,12 @@ STATUS = {
     Artwork.STATE_PUBLISHED: "published",
     Artwork.STATE_FAILED: "failed",
 }
+UNFINISHED = "generating"  # for a state that a newer release of the community tells of
+
+
+def status_of(artwork: Artwork) -> str:
+    """The word of an artwork's state."""
+    return STATUS.get(artwork.state, UNFINISHED)
 
 
 def card(artwork: Artwork) -> dict[str, Any]:
@@ -29,7 +35,7 @@ def card(artwork: Artwork) -> dict[str, Any]:
         "url": artwork.uri,
         "thumb_url": artwork.thumbnail_uri or artwork.uri,
         "slug": artwork.slug,
-        "status": STATUS[artwork.state],
+        "status": status_of(artwork),
         "created_at": artwork.create_time.ToMilliseconds(),
         "published_at": milliseconds(artwork.publish_time),
         "author": author(artwork.author),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from gateway import clients, idempotency, multipart, parse, uploads
 from gateway.doors.community import viewers
 from gateway.doors.community.asking import artwork_name
-from gateway.doors.community.cards import STATUS, id_of
+from gateway.doors.community.cards import id_of, status_of
 from gateway.doors.community.envelope import ok
 from gateway.doors.community.tasks import task_id_of
 from gateway.doors.image_site import pictures
@@ -92,7 +92,7 @@ def uploaded(answer: artworkspb.UploadArtworkResponse) -> dict[str, Any]:
     if not answer.HasField("artwork"):
         return shown
     artwork = answer.artwork
-    ids = {"id": id_of(artwork), "artwork_id": id_of(artwork), "status": STATUS[artwork.state], "title": artwork.title}
+    ids = {"id": id_of(artwork), "artwork_id": id_of(artwork), "status": status_of(artwork), "title": artwork.title}
     return shown | {"thumbUrl": artwork.thumbnail_uri or answer.uri} | ids
 
 
@@ -102,7 +102,7 @@ def saved(artwork: artworkspb.Artwork) -> dict[str, Any]:
         "id": id_of(artwork),
         "originalUrl": artwork.uri,
         "thumbUrl": artwork.thumbnail_uri or artwork.uri,
-        "status": STATUS[artwork.state],
+        "status": status_of(artwork),
         "title": artwork.title,
         "userId": artwork.author.user_id,
     }

@@ -86,7 +86,7 @@ def polled(artwork: Artwork) -> dict[str, Any]:
 
 def status_of(artwork: Artwork) -> str:
     """Where its order stands; a picture that was never ordered is complete."""
-    return SEED_STATUS[artwork.order.state] if artwork.HasField("order") else "completed"
+    return SEED_STATUS.get(artwork.order.state, "generating") if artwork.HasField("order") else "completed"
 
 
 def task_id_of(artwork: Artwork) -> str:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from services.chassis.errors import NotFound
 from services.chassis.names import host_of, new_id
+from services.chassis.text import cut, one_line
 from services.community.core import checks
 from services.community.model import After, Card, Claims, Entry, Erasure, Listing, Mark, Person, Report, Shelf
 from services.community.ports import Lists, PeopleStore
@@ -84,8 +85,7 @@ class People:
 
 def _short(words: str) -> str:
     """A name or an address that fits on a line."""
-    plain = checks.BROKEN.sub("", words)[: checks.MAX_NAME_LENGTH]
-    return checks.text("display_name", " ".join(plain.split()), checks.MAX_NAME_LENGTH)
+    return cut(one_line(words), checks.MAX_NAME_LENGTH)
 
 
 def _nobody() -> NotFound:

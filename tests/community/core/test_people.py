@@ -4,12 +4,14 @@ import pytest
 
 from services.chassis.errors import NotFound, Unauthenticated
 from services.community.core.feed import Ask
+from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Card, Claims, Entry, OrderState, Person, Reaction, Report, Shelf
 from services.community.stores import Stores
 from services.community.stores.tables import metadata
 from tests.community.neighbours import Cupboard, Studio
 from tests.community.people import ANN, BOB, drawn, ordered, published
+from tests.scripts import NAMES
 
 CLAIMS = Claims("Ann", "ann@a.example", "https://a.example/ann.png")
 
@@ -28,6 +30,16 @@ async def test_hostile_names_and_pictures_keep_nobody_out(house: House) -> None:
 
     assert person.display_name.startswith("Ann <b>x")
     assert (len(person.display_name), person.picture_uri) == (len(person.display_name.strip()), "")
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+async def test_names_and_titles_of_every_script_survive(house: House, name: str) -> None:
+    person = await house.people.ensure(ANN, Claims(name))
+    card = await house.saving.save(ANN, Save(name, "https://a.example/x.png", publish=True))
+
+    assert (person.display_name, card.artwork.title) == (name, name)
+    shown = await house.artworks.get("", card.artwork.id)
+    assert (shown.author.display_name, shown.artwork.title) == (name, name)
 
 
 async def test_privacy_changes_only_what_is_set(house: House) -> None:

@@ -14,6 +14,8 @@ TAIL = "art_01jxv3k8q4abcdefghjkmnpqrs"
         ("A Cat, in the rain!", "a-cat-in-the-rain"),
         ("雨の中の猫", "雨の中の猫"),
         ("Кот под дождём", "кот-под-дождём"),
+        ("हिन्दी में बिल्ली", "हिन्दी-में-बिल्ली"),
+        ("แมวน้อย น่ารัก", "แมวน้อย-น่ารัก"),
         ("--x--", "x"),
         ("\uff26\uff55\uff4c\uff4c width", "full-width"),
         ("<script>alert(1)</script>/../", "script-alert-1-script"),
@@ -36,3 +38,4 @@ def test_a_title_is_one_line_and_never_empty() -> None:
     assert title_of(" a \n b ", "") == "a b"
     assert title_of("", "c" * 80) == "c" * 50
     assert title_of(" ", "") == "Untitled"
+    assert title_of("cat\u202egnp", "") == "catgnp"
