@@ -9,6 +9,7 @@ import click
 from deploy.tables import output, show
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+THERE = click.Path(exists=True, file_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -27,7 +28,7 @@ def export(file: Path, folder: Path | None, output: str) -> None:
 
 @click.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--bytes", "folder", type=FOLDER, help="The folder that `export --bytes` wrote.")
+@click.option("--bytes", "folder", type=THERE, help="The folder that `export --bytes` wrote.")
 @output
 def import_(file: Path, folder: Path | None, output: str) -> None:
     """Take in the generations of FILE, and with --bytes the stored objects; exit 1 if some were refused.

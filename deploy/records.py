@@ -5,12 +5,12 @@ import hashlib
 import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
-from google.protobuf.json_format import ParseDict
+from google.protobuf.json_format import ParseDict, ParseError
 from grpc import StatusCode, aio
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import generation_pb2 as generationpb
@@ -22,6 +22,7 @@ from deploy import rpc
 from gateway.clients import Clients, found, open_clients
 from gateway.records import document
 from services.chassis.channels import connect
+from services.chassis.errors import InvalidArgument
 from services.chassis.names import parse_key
 from services.chassis.settings import TownSettings
 from services.chassis.status import from_rpc
@@ -51,18 +52,20 @@ async def _asked(work: Callable[[Clients], Awaitable[Told]]) -> Told:
     async with open_clients(settings) as clients:
         try:
             return await work(clients)
+        except OSError as error:
+            raise click.ClickException(
+                f"{error.filename}: {error.strerror}. Name a place that exists and is yours."
+            ) from None
         except aio.AioRpcError as failure:
             address = settings.address(Resident.GENERATION)
             raise click.ClickException(rpc.sentence(failure, address)) from None
 
 
 async def _export(clients: Clients, file: Path, folder: Path | None) -> Told:
-    draft = file.with_name(f"{file.name}.part")
-    with draft.open("wb") as opened:
+    with drafted(file) as opened:
         os.fchmod(opened.fileno(), 0o600)  # it holds what people wrote
         async for piece in document(clients, TownSettings().origin):
             opened.write(piece)
-    draft.replace(file)
     objects = list(records(file, "object")) if folder else []
     for record in objects:
         await _fetched(clients, folder / parse_key(record["name"]) if folder else file, record)
@@ -74,13 +77,25 @@ async def _fetched(clients: Clients, path: Path, record: Told) -> None:
     if digest_of(path) == record["sha256"]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.part")
-    with draft.open("wb") as opened:
+    digest = hashlib.sha256()
+    with drafted(path) as opened:
         async for piece in clients.storage.ReadObject(storagepb.ReadObjectRequest(name=record["name"])):
             opened.write(piece.chunk)
-    if digest_of(draft) != record["sha256"]:
-        raise click.ClickException(f"{record['name']} is damaged. Look with `kawaii storage verify --hash`.")
-    draft.replace(path)
+            digest.update(piece.chunk)
+        if digest.hexdigest() != record["sha256"]:
+            raise click.ClickException(f"{record['name']} is damaged. Look with `kawaii storage verify --hash`.")
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears at the path when it is whole; a failure leaves nothing behind, nor harms an older one."""
+    draft = path.with_name(f"{path.name}.part")
+    try:
+        with draft.open("wb") as opened:
+            yield opened
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def records(file: Path, kind: str) -> Iterator[Told]:
@@ -89,15 +104,28 @@ def records(file: Path, kind: str) -> Iterator[Told]:
     Raises:
         click.ClickException: the file is none of ours, or torn.
     """
-    with file.open(encoding="utf-8") as lines:
+    with file.open(encoding="utf-8", errors="replace") as lines:
         if not next(lines, "").startswith('{"version":1,'):
             raise click.ClickException(f"{file} was not written by `kawaii export`.")
         last = ""
-        for last in lines:
+        for number, last in enumerate(lines, 2):
             if last.startswith(f'{{"kind":"{kind}"'):
-                yield json.loads(last.rstrip().removesuffix(","))
+                yield record_of(last.rstrip().removesuffix(","), f"{file}, line {number}")
     if last.strip() != END:
         raise click.ClickException(f"{file} is torn: its end is missing. Export it anew.")
+
+
+def record_of(text: str, where: str) -> Told:
+    """The record of a line. Raises ClickException for one that is none: what follows cannot be trusted either."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        raise click.ClickException(
+            f"{where}: this is no record. Export it anew; what came before is taken in."
+        ) from None
+    if not isinstance(record.get("name"), str):
+        raise click.ClickException(f"{where}: the record has no name. Export it anew; what came before is taken in.")
+    return dict(record)
 
 
 def digest_of(path: Path) -> str:
@@ -132,6 +160,9 @@ class Import:
             if failure.code() not in REFUSED:
                 raise
             self._told["refused"].append(f"{name}: {from_rpc(failure).message}")
+            return
+        except (ParseError, InvalidArgument) as error:  # a field of another kind, or a name that is none
+            self._told["refused"].append(f"{name}: the record is not of the form that was exported: {error}")
             return
         if created is not None:
             self._told[kind]["created" if created else "known"] += 1

@@ -12,6 +12,8 @@ from deploy.tables import output, show
 IMG = "/api/img"
 FORMATS = ("webp", "jpeg", "png")
 HOUR_SECONDS = 3600
+LONGEST_HOURS = 876_000  # a century; a Duration ends at ten thousand years
+MAX_SIDE = 4096  # pixels of a variant, as storage has it
 
 
 @click.group()
@@ -59,7 +61,11 @@ def migrate(mode: str, output: str, *, delete_source: bool, dry_run: bool, yes: 
 
 @storage.command()
 @click.option(
-    "--min-age-hours", default=24, show_default=True, type=click.IntRange(min=1), help="Younger is left alone."
+    "--min-age-hours",
+    default=24,
+    show_default=True,
+    type=click.IntRange(1, LONGEST_HOURS),
+    help="Younger is left alone.",
 )
 @click.option("--delete", is_flag=True, help="Remove it; else only name it.")
 @output
@@ -74,7 +80,7 @@ def gc(min_age_hours: int, output: str, *, delete: bool) -> None:
 @click.option(
     "--per-minute", default=60, show_default=True, type=click.IntRange(1, 6000), help="Most generations a minute."
 )
-@click.option("-n", "--limit", default=0, help="Stop after so many; 0: all.")
+@click.option("-n", "--limit", default=0, type=click.IntRange(min=0), help="Stop after so many; 0: all.")
 @click.option("--dry-run", is_flag=True, help="Count only.")
 @output
 def backfill(per_minute: int, limit: int, output: str, *, dry_run: bool) -> None:
@@ -92,8 +98,8 @@ def backfill(per_minute: int, limit: int, output: str, *, dry_run: bool) -> None
 
 @storage.command()
 @click.argument("key")
-@click.option("-w", "--width", required=True, type=int, help="Most pixels across, up to 4096.")
-@click.option("-h", "--height", default=0, help="Most pixels down; 0: no bound.")
+@click.option("-w", "--width", required=True, type=click.IntRange(1, MAX_SIDE), help="Most pixels across.")
+@click.option("-h", "--height", default=0, type=click.IntRange(0, MAX_SIDE), help="Most pixels down; 0: no bound.")
 @click.option("-q", "--quality", default=70, show_default=True, type=click.IntRange(30, 100))
 @click.option("-f", "--format", default="webp", show_default=True, type=click.Choice(FORMATS))
 @output

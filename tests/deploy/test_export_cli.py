@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
 from kawaii.generation.v1 import admin_pb2 as adminpb
@@ -15,7 +16,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.town import Resident
-from tests.deploy.towns import Place, opened
+from tests.deploy.towns import Place, Said, opened
 from tests.storage.samples import ok, open_remote, picture
 
 Generation = generationpb.Generation
@@ -106,3 +107,79 @@ async def test_a_torn_or_foreign_file_is_refused(tmp_path: Path) -> None:
     assert [each.code for each in said] == [1, 1]
     assert "is torn" in said[0].err
     assert "was not written by" in said[1].err
+
+
+HEAD = '{"version":1,"exportTime":"x","records":[\n{"kind":"town","origin":""}'
+MALFORMED = {
+    "no JSON": '{"kind":"generation","name":',
+    "no name": '{"kind":"generation","prompt":"x"}',
+    "a name of another kind": '{"kind":"generation","name":7}',
+    "nested without end": '{"kind":"generation","name":' + "[" * 100_000,
+}
+ODD = {
+    "a field of another kind": '{"kind":"generation","name":"generations/gen_odd","outputs":7}',
+    "a field within of another kind": '{"kind":"generation","name":"generations/gen_odd","outputs":["x"]}',
+    "a state that is none": '{"kind":"generation","name":"generations/gen_odd","state":"STATE_BORED","createTime":"x"}',
+    "a name that leads elsewhere": '{"kind":"object","name":"objects/../../secret","sha256":"x"}',
+    "no resource name": '{"kind":"object","name":"x"}',
+}
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(file: Path, *lines: str) -> None:
+    file.write_text(",\n".join([HEAD, *lines]) + "\n]}\n", encoding="utf-8")
+
+
+async def imported(place: Place, file: Path, *lines: str) -> Said:
+    write(file, *lines)
+    return await place.kawaii("import", str(file), "--bytes", str(file.parent))
+
+
+async def test_malformed_records_are_named_and_never_a_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "records.json"
+    async with opened(tmp_path / "town", ("generation", "storage")) as place:
+        broken = {name: await imported(place, file, line) for name, line in MALFORMED.items()}
+        odd = {name: await imported(place, file, line) for name, line in ODD.items()}
+
+    assert {name: (said.code, "line 3" in said.err) for name, said in broken.items()} == dict.fromkeys(
+        MALFORMED, (1, True)
+    )
+    assert {name: said.code for name, said in odd.items()} == dict.fromkeys(ODD, 1)
+    assert all(said.out.splitlines()[2:] for said in odd.values())  # each names what it refuses
+    assert not [said for said in (*broken.values(), *odd.values()) if "Traceback" in said.err]
+
+
+async def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    kept = tmp_path / "records.json"
+    kept.write_text("the export of yesterday", encoding="utf-8")
+    async with opened(tmp_path / "town", ("generation",)) as place:  # storage and share do not answer
+        nowhere = await place.kawaii("export", str(tmp_path / "missing" / "records.json"))
+        torn = await place.kawaii("export", str(kept))
+
+    assert nowhere.code == 1
+    assert "missing" in nowhere.err
+    assert "No such file or directory. Name a place that exists and is yours." in nowhere.err
+    assert torn.code == 1
+    assert "Traceback" not in nowhere.err + torn.err
+    assert kept.read_text(encoding="utf-8") == "the export of yesterday"
+    assert names_in(tmp_path) == ["records.json", "town"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("gc", "--min-age-hours", "99999999999999"),
+        ("gc", "--min-age-hours", "0"),
+        ("backfill", "-n", "-1"),
+        ("sign", "uploads/a.png", "-w", "99999999999"),
+        ("sign", "uploads/a.png", "-w", "10", "-h", "-1"),
+    ],
+)
+async def test_a_number_out_of_bounds_is_the_operators_mistake(tmp_path: Path, words: tuple[str, ...]) -> None:
+    said = await Place(tmp_path, 20_000).kawaii("storage", *words)
+
+    assert said.code == 2
+    assert "is not in the range" in said.err
