@@ -71,7 +71,17 @@ def one(key: dict[str, Any]) -> str:
 def pool(answer: dict[str, Any]) -> str:
     """The keys and their accounts as two tables."""
     accounts = table(ACCOUNT_COLUMNS, map(account_row, answer["accounts"]))
-    return f"{table(KEY_COLUMNS, map(key_row, answer['providerKeys']))}\n\n{accounts}"
+    missing = "".join(f"\n\n{missed(account)}" for account in answer["accounts"] if account.get("missing"))
+    return f"{table(KEY_COLUMNS, map(key_row, answer['providerKeys']))}\n\n{accounts}{missing}"
+
+
+def missed(account: dict[str, Any]) -> str:
+    """What an operator can do about an account that tasks wait for."""
+    name, tasks = account["account"], account["waitingTaskCount"]
+    return (
+        f"{tasks} tasks wait for account {name}, of which no key is configured. Configure its key again, or another "
+        f"key of the same account under the name {name} in KIE_ACCOUNTS, and restart generation."
+    )
 
 
 def key_row(key: dict[str, Any]) -> tuple[object, ...]:
@@ -89,6 +99,6 @@ def account_row(account: dict[str, Any]) -> tuple[object, ...]:
         moment(asked),
         account["recentCreateCount"],
         account["inFlightCount"],
-        account["causeCode"] or "",
+        "MISSING" if account.get("missing") else account["causeCode"] or "",
         moment(account.get("restEndTime")),
     )

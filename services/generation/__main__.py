@@ -28,6 +28,7 @@ from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris,
 from services.generation.providers.webhooks import KieWebhooks
 from services.generation.servicer import GenerationServicer
 from services.generation.settings import GenerationSettings
+from services.generation.start import announce
 from services.generation.stores import SqlCensus, SqlInbox, SqlRetention, SqlStore, make_parking, open_keys
 
 
@@ -44,6 +45,7 @@ async def main() -> None:
         store, inbox = SqlStore(database, bell), SqlInbox(database, bell)
         parking = make_parking(database)
         keys = await open_keys(database, bell, settings.keys, settings.generation_creates_per_window)
+        announce(settings, await keys.listing())
         providers, plan, files = make_providers(kie), settings.plan, PublicFiles(*settings.files_base_urls)
         counter, quota = Counter(store, bell, keys, plan), settings.generation_daily_quota
         archive = StorageArchive(storage)
@@ -53,7 +55,7 @@ async def main() -> None:
         servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers, pictures), files)
         crew = Crew(store, inbox, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan, parking)
         records = Records(store, crew.keeper, MODELS, plan)
-        admin = GenerationAdminServicer(crew.warden, History(store, crew.poller), records, crew.poison, files)
+        admin = GenerationAdminServicer(crew.warden, History(store, crew.poller, keys), records, crew.poison, files)
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
             Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),

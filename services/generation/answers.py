@@ -85,6 +85,11 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
+class Unasked(Unreadable):
+    """The record could not be asked for: no key of the account that ordered the task is configured."""
+
+
+@dataclass(frozen=True)
 class Foreign:
     """The provider shows the task, but it was ordered with another prompt than the order it was compared with."""
 

@@ -13,6 +13,7 @@ from services.generation.model import FINAL, State
 IN_STATE = Gauge("kawaii_generations_in_state", "Generations that are not over, or UNKNOWN, by state.", ("state",))
 OLDEST = Gauge("kawaii_oldest_generation_seconds", "Since the oldest of a state was ordered.", ("state",))
 KEYS = Gauge("kawaii_provider_keys", "Keys of the pool; one whose account rests is resting.", ("state",))
+MISSING = Gauge("kawaii_tasks_without_account", "Tasks that wait for an account of which no key is configured.")
 INBOX_LAG = Gauge("kawaii_inbox_lag_seconds", "Age of the oldest webhook that is not dealt with.")
 
 OPEN = tuple(state for state in State if state not in FINAL or state is State.UNKNOWN)
@@ -64,6 +65,7 @@ def show_generations(census: Census) -> None:
 def show_keys(pool: Pool) -> None:
     """Show how many keys are in each state."""
     resting = {account.name for account in pool.accounts if account.rest_until_ms}
+    MISSING.set(sum(account.waiting_tasks for account in pool.accounts))
     states = [state_of(key, account_rests=key.account in resting) for key in pool.keys]
     for state in KEY_STATES:
         KEYS.labels(state).set(states.count(state))
@@ -81,3 +83,4 @@ def forget() -> None:
     for gauge in (IN_STATE, OLDEST, KEYS):
         gauge.clear()
     INBOX_LAG.set(math.nan)
+    MISSING.set(math.nan)

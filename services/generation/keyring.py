@@ -7,6 +7,13 @@ from typing import Protocol
 
 from services.generation.answers import Later, Refused
 
+PRINT_DIGITS = 8  # of a key's SHA-256: enough to tell five keys apart, useless for guessing one
+
+
+def account_of(key_print: str) -> str:
+    """The name of the account of a key that KIE_ACCOUNTS gives none: it goes with the key, wherever the key stands."""
+    return f"key-{key_print}"
+
 
 @dataclass(frozen=True)
 class Key:
@@ -19,11 +26,16 @@ class Key:
     @classmethod
     def of(cls, account: str, value: str) -> "Key":
         """A key with the print that stands for it in logs and rows."""
-        return cls(account, sha256(value.encode()).hexdigest()[:8], value)
+        return cls(account, print_of(value), value)
 
     def __repr__(self) -> str:
         """Show which key, never its value."""
         return f"Key({self.account}/{self.print})"
+
+
+def print_of(value: str) -> str:
+    """What stands for a key in logs and rows: the first digits of its digest."""
+    return sha256(value.encode()).hexdigest()[:PRINT_DIGITS]
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,10 @@ class KeyStatus:
 
 @dataclass(frozen=True)
 class AccountStatus:
-    """An account as operators see it. cause_code and rest_until_ms are 0 unless it rests, credits_ms if never asked."""
+    """An account as operators see it. cause_code and rest_until_ms are 0 unless it rests, credits_ms if never asked.
+
+    missing: no key of it is configured any more; waiting_tasks of it are read when one is again.
+    """
 
     name: str
     cause_code: int = 0
@@ -56,6 +71,8 @@ class AccountStatus:
     in_flight: int = 0
     credits: float = 0.0
     credits_ms: int = 0
+    missing: bool = False
+    waiting_tasks: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,8 +101,13 @@ class Keys(Protocol):
     async def outlook(self, model: str) -> Wait:
         """What acquire would say now, taking nothing: 0 seconds when it would give a key."""
 
-    async def reader(self, account: str = "") -> Key | None:
+    def configured(self, account: str, key_print: str = "") -> bool:
+        """True when a key of the account is configured, or the key itself, whatever its account is called now."""
+
+    async def reader(self, account: str = "", key_print: str = "") -> Key | None:
         """A key of the account, or of any when empty, for reading; None when there is none.
+
+        A key_print that is configured says better which account is meant, for a name may have changed.
 
         A resting account is still read. A key that the provider does not accept is never given; one that rests for
         another cause, or that an operator took out, only if its account has no better.
@@ -117,7 +139,7 @@ class Keys(Protocol):
         """How a key stands now. Raises NotFound."""
 
     async def listing(self) -> Pool:
-        """All of the pool, as of now."""
+        """All of the pool, as of now, and after it the accounts that tasks wait for and no key is configured of."""
 
     async def enable(self, key_print: str) -> KeyStatus:
         """Put a key back, ending its rest. Raises NotFound."""

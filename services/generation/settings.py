@@ -6,7 +6,7 @@ from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_valid
 
 from services.chassis.outbound import Exempt, place_of
 from services.chassis.settings import TownSettings
-from services.generation.keyring import Key
+from services.generation.keyring import Key, account_of, print_of
 from services.generation.plan import DAY_SECONDS, Bounds, Plan
 
 MAX_PORT = 65_535
@@ -49,7 +49,8 @@ class GenerationSettings(TownSettings):
     kie_ai_api_key_5: ApiKey = NO_SECRET
     """The fifth key."""
     kie_accounts: str = ""
-    """Account of each key, by position, comma separated; keys of one account share limits. Each its own if empty."""
+    """Account of each key, in the order of the keys, comma separated; keys of one account share limits. When empty,
+    each key is an account of its own that is named by its digest, and a key that is rotated leaves its tasks behind."""
     kie_webhook_hmac_key: SecretStr = NO_SECRET
     """When set, callbacks that are unsigned or wrongly signed are refused."""
     kie_webhook_hmac_key_previous: SecretStr = NO_SECRET
@@ -89,16 +90,28 @@ class GenerationSettings(TownSettings):
 
     @model_validator(mode="after")
     def _accounts_fit_keys(self) -> "GenerationSettings":
-        if self.kie_accounts and len(self.kie_accounts.split(",")) != len(self._key_values()):
+        values, names = self._key_values(), self._account_names
+        if names and (len(names) != len(values) or not all(names)):
             raise ValueError("KIE_ACCOUNTS must name one account for each KIE key")
+        if len({(key.print, key.account) for key in self.keys}) != len({key.print for key in self.keys}):
+            raise ValueError("KIE_ACCOUNTS gives one KIE key to two accounts; give each key once")
         return self
 
     @property
     def keys(self) -> tuple[Key, ...]:
         """The pool, each key with its account."""
         values = self._key_values()
-        names = self.kie_accounts.split(",") if self.kie_accounts else [f"account-{i + 1}" for i in range(len(values))]
-        return tuple(Key.of(name.strip(), value) for name, value in zip(names, values, strict=True))
+        names = self._account_names or [account_of(print_of(value)) for value in values]
+        return tuple(dict.fromkeys(Key.of(name, value) for name, value in zip(names, values, strict=True)))
+
+    @property
+    def accounts_named(self) -> bool:
+        """True when KIE_ACCOUNTS says whose each key is, so that a key can be rotated; also when there are no keys."""
+        return bool(self._account_names) or not self._key_values()
+
+    @property
+    def _account_names(self) -> list[str]:
+        return [name.strip() for name in self.kie_accounts.split(",")] if self.kie_accounts.strip() else []
 
     @property
     def webhook_keys(self) -> tuple[str, ...]:

@@ -37,8 +37,28 @@ def test_each_key_is_an_account_of_its_own(monkeypatch: pytest.MonkeyPatch, firs
 
     keys = load(GenerationSettings).keys
 
-    assert [(key.account, key.value) for key in keys] == [("account-1", f"{CANARY}1"), ("account-2", f"{CANARY}3")]
+    assert [(key.account, key.value) for key in keys] == [
+        (f"key-{keys[0].print}", f"{CANARY}1"),
+        (f"key-{keys[1].print}", f"{CANARY}3"),
+    ]
     assert len({key.print for key in keys}) == 2
+
+
+def test_a_key_keeps_its_account_when_one_before_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else tasks in flight are read with another account's key, which does not see them."""
+    for number in (2, 3):
+        monkeypatch.setenv(f"KIE_AI_API_KEY_{number}", f"{CANARY}{number}")
+    both = load(GenerationSettings).keys
+    monkeypatch.delenv("KIE_AI_API_KEY_2")
+
+    assert load(GenerationSettings).keys == both[1:]
+
+
+def test_a_key_that_is_given_twice_is_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES[2:4]:
+        monkeypatch.setenv(name, f"{CANARY}same")
+
+    assert len(load(GenerationSettings).keys) == 1
 
 
 def test_keys_can_share_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +69,7 @@ def test_keys_can_share_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [key.account for key in load(GenerationSettings).keys] == ["main", "main", "spare"]
 
 
-@pytest.mark.parametrize("accounts", ["one,two", "one,two,three,four"])
+@pytest.mark.parametrize("accounts", ["one,two", "one,two,three,four", "one,,three"])
 def test_accounts_must_fit_the_keys(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], accounts: str
 ) -> None:

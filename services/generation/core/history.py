@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from services.generation.answers import Foreign, Invisible, Unreadable
 from services.generation.core.poller import Poller
-from services.generation.model import REMINDER, Attempt, Callback, Event, Generation
+from services.generation.keyring import Keys
+from services.generation.model import REMINDER, Attempt, Callback, Event, Generation, State, Story
 from services.generation.ports import GenerationStore
 
 OTHER_PROMPT = (
     "The provider shows this task with another prompt than the attempt's. Check that the ids belong together."
 )
+AWAITED = (State.RUNNING, State.STORING, State.UNKNOWN)  # what is carried on by asking the account
+RESUMES = "it goes on when its key is configured again, or another under this name in KIE_ACCOUNTS"
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,27 @@ class Entry:
 class History:
     """What operators may ask of a generation's past."""
 
-    def __init__(self, store: GenerationStore, poller: Poller) -> None:
+    def __init__(self, store: GenerationStore, poller: Poller, keys: Keys) -> None:
         self._store = store
         self._poller = poller
+        self._keys = keys
 
     async def explain(self, identifier: str) -> Sequence[Entry]:
         """The timeline, oldest first. Raises NotFound."""
-        story = await self._store.story(await self._store.get(identifier))
+        generation = await self._store.get(identifier)
+        story = await self._store.story(generation)
         entries = [state_entry(event) for event in story.events]
         entries += [entry for attempt in story.attempts for entry in attempt_entries(attempt)]
         entries += [callback_entry(callback) for callback in story.callbacks]
-        return sorted(entries, key=lambda entry: entry.time_ms)
+        entries.sort(key=lambda entry: entry.time_ms)
+        return [*entries, *self._waits(generation, story)]
+
+    def _waits(self, generation: Generation, story: Story) -> Iterator[Entry]:
+        """What holds a task up now: its account is not configured."""
+        mine = next((attempt for attempt in story.attempts if attempt.id == generation.attempt_id), None)
+        if mine and generation.state in AWAITED and not self._keys.configured(mine.account, mine.key_print):
+            text = f"for account {mine.account}, of which no key is configured; {RESUMES}"
+            yield Entry(generation.update_ms, "waiting", text)
 
     async def adopt(self, attempt_id: str, task_id: str) -> Generation:
         """Join a task to an attempt whose answer was lost.

@@ -65,7 +65,7 @@ class Keeper:
         attempt = await self._store.attempt(generation.attempt_id)
         if attempt is None:
             return Gone("its URL is gone, and the provider was not asked for it here")
-        key = await self._keys.reader(attempt.account)
+        key = await self._keys.reader(attempt.account, attempt.key_print)
         if key is None:
             return Later("no key of the task's account works")
         provider = self._providers[generation.family]

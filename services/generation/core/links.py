@@ -61,7 +61,7 @@ class Links:
 
     async def _key_for(self, generation: Generation | None) -> Key:
         attempt = await self._store.attempt(generation.attempt_id) if generation else None
-        key = await self._keys.reader(attempt.account if attempt else "")
+        key = await self._keys.reader(*((attempt.account, attempt.key_print) if attempt else ()))
         if key is None:
             raise Unavailable("No upstream key works at the moment. Try again later.", retry_after=30)
         return key

@@ -8,7 +8,7 @@ from typing import TypeVar
 import structlog
 
 from services.chassis import failpoints
-from services.generation.answers import Broken, Drawing, Drawn, Foreign, Invisible, Record, Unreadable
+from services.generation.answers import Broken, Drawing, Drawn, Foreign, Invisible, Record, Unasked, Unreadable
 from services.generation.cooling import UNACCEPTED
 from services.generation.core.discretion import discreet
 from services.generation.keyring import Key, Keys
@@ -18,6 +18,11 @@ from services.generation.ports import Change, GenerationStore, Provider
 
 TIMED_OUT = Failure(
     "TIMED_OUT", "The upstream did not finish in time. If the picture still arrives, it will be shown here."
+)
+ACCOUNT_MISSING = Failure(
+    "ACCOUNT_MISSING",
+    "The upstream account that took this order is not configured here at the moment. Nothing more is billed; the "
+    "picture will be shown here once the operator configures the account again.",
 )
 
 logger = structlog.get_logger()
@@ -47,6 +52,8 @@ class Poller:
                 await failpoints.reach("running.final")
             case Drawing(progress):
                 await self._wait(generation, progress)
+            case Unasked():
+                await self._wait(generation, None, ACCOUNT_MISSING)
             case Invisible() | Unreadable():
                 await self._wait(generation, None)
 
@@ -62,21 +69,23 @@ class Poller:
 
     async def _asked(self, attempt: Attempt | None, ask: Callable[[Key], Awaitable[R]]) -> R | Unreadable:
         """Ask with a key of the attempt's account, or a sibling of it."""
-        while attempt and (key := await self._keys.reader(attempt.account)):
+        if attempt and not self._keys.configured(attempt.account, attempt.key_print):
+            return Unasked(f"no key of account {attempt.account} is configured")
+        while attempt and (key := await self._keys.reader(attempt.account, attempt.key_print)):
             record = await ask(key)
             if not (isinstance(record, Unreadable) and record.code in UNACCEPTED):
                 return record
             await self._keys.refused(key, record.code, None)
         return Unreadable("no key of the task's account works")
 
-    async def _wait(self, generation: Generation, progress: int | None) -> None:
+    async def _wait(self, generation: Generation, progress: int | None, why: Failure = TIMED_OUT) -> None:
         age = time.time() - generation.submit_ms / 1000
         if age > self._plan.reconcile:
             await self._store.touch(generation, Change(due_in=FOR_EVER_SECONDS))
         elif generation.state is State.UNKNOWN:
             await self._store.touch(generation, Change(due_in=reconcile_delay(age), progress=progress))
         elif age > self._plan.timeout:
-            change = Change(due_in=reconcile_delay(age), progress=progress, failure=TIMED_OUT)
+            change = Change(due_in=reconcile_delay(age), progress=progress, failure=why)
             await self._store.move(generation, State.UNKNOWN, change)
         else:
             delay = poll_delay(generation.tries)

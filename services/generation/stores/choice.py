@@ -1,6 +1,6 @@
 """Chooses among the keys from one look at their rows; plain functions, so that every choice reads the same facts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,10 +100,11 @@ def keys_due(look: Look) -> list[Line]:
     return [key for key in resting if key.rest_until_ms <= look.now]
 
 
-def pool_of(look: Look) -> Pool:
-    """What operators see."""
+def pool_of(look: Look, missing: Mapping[str, int]) -> Pool:
+    """What operators see, with the tasks that wait for each account that is missing."""
     keys = tuple(key_status(look, key) for key in look.keys)
-    return Pool(keys, tuple(_account_status(look, account) for account in look.accounts))
+    gone = [AccountStatus(name, missing=True, waiting_tasks=tasks) for name, tasks in missing.items()]
+    return Pool(keys, (*(_account_status(look, account) for account in look.accounts), *gone))
 
 
 def key_status(look: Look, key: Line) -> KeyStatus:

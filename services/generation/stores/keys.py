@@ -14,7 +14,7 @@ from services.generation.bell import Bell
 from services.generation.cooling import Scope, cooling_of
 from services.generation.keyring import Key, KeyStatus, Pool, Wait
 from services.generation.model import State
-from services.generation.stores import choice, pool
+from services.generation.stores import accounts, choice, pool
 
 logger = structlog.get_logger()
 
@@ -52,9 +52,14 @@ class SqlKeys:
         chosen = choice.choose(await self._look(model), self._creates)
         return chosen if isinstance(chosen, Wait) else Wait(0.0)
 
-    async def reader(self, account: str = "") -> Key | None:
+    def configured(self, account: str, key_print: str = "") -> bool:
         """See keyring."""
-        chosen = choice.reader(await self._look(), account)
+        return key_print in self._keys or any(key.account == account for key in self._keys.values())
+
+    async def reader(self, account: str = "", key_print: str = "") -> Key | None:
+        """See keyring."""
+        known = self._keys.get(key_print)
+        chosen = choice.reader(await self._look(), known.account if known else account)
         return self._keys[chosen] if chosen else None
 
     async def refused(self, key: Key, code: int, retry_after: float | None, model: str = "") -> None:
@@ -94,7 +99,11 @@ class SqlKeys:
 
     async def listing(self) -> Pool:
         """See keyring."""
-        return choice.pool_of(await self._look())
+        names = {key.account for key in self._keys.values()}
+        async with self._database.read() as connection:
+            look = await pool.look(connection, self._keys, self._window_ms)
+            missing = await accounts.waiting(connection, names, self._keys)
+        return choice.pool_of(look, missing)
 
     async def enable(self, key_print: str) -> KeyStatus:
         """See keyring."""

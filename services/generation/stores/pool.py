@@ -10,6 +10,7 @@ from services.chassis.database import db_now, upsert
 from services.generation.cooling import DRY, NEWS, UNACCEPTED, Scope, rest_seconds
 from services.generation.keyring import Key
 from services.generation.model import State
+from services.generation.stores import accounts
 from services.generation.stores.choice import Look
 from services.generation.stores.tables import (
     attempt,
@@ -40,8 +41,10 @@ RESTING: dict[Scope, tuple[Table, str]] = {
 
 
 async def register(connection: AsyncConnection, keys: Sequence[Key]) -> None:
-    """Make the rows those of the settings; what is known of keys that stay is kept."""
+    """Make the rows those of the settings; what is known of keys that stay is kept, whatever their accounts' names."""
     names, prints = sorted({key.account for key in keys}), [key.print for key in keys]
+    await accounts.rename(connection, keys)
+    before = set(await connection.scalars(select(provider_account.c.name)))
     for name in names:
         await connection.execute(upsert(connection, provider_account).values(name=name).on_conflict_do_nothing())
     for position, key in enumerate(keys):
@@ -50,6 +53,7 @@ async def register(connection: AsyncConnection, keys: Sequence[Key]) -> None:
         await connection.execute(statement.on_conflict_do_update(index_elements=["print"], set_=place))
     await connection.execute(delete(provider_key).where(provider_key.c.print.not_in(prints)))
     await connection.execute(delete(provider_account).where(provider_account.c.name.not_in(names)))
+    await accounts.wake(connection, set(names) - before)
 
 
 async def look(
@@ -59,8 +63,8 @@ async def look(
 
     The lock waits: a row that is passed over would be a limit that is not kept.
     """
-    accounts = select(provider_account).order_by(provider_account.c.name)
-    found = (await connection.execute(accounts.with_for_update() if locked else accounts)).all()
+    lines = select(provider_account).order_by(provider_account.c.name)
+    found = (await connection.execute(lines.with_for_update() if locked else lines)).all()
     openable = provider_key.c.print.in_(prints)
     keys = (await connection.execute(select(provider_key).where(openable).order_by(provider_key.c.position))).all()
     resting = (await connection.execute(select(model_rest).where(model_rest.c.model == model))).first()

@@ -101,8 +101,10 @@ class ProviderAccount(_message.Message):
     IN_FLIGHT_COUNT_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
     CREDITS_TIME_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    WAITING_TASK_COUNT_FIELD_NUMBER: _builtins.int
     account: _builtins.str
-    """Its name in KIE_ACCOUNTS."""
+    """Its name in KIE_ACCOUNTS, or key-{print} of its only key when that is not set."""
     cause_code: _builtins.int
     """The provider's code that made it rest; 0 when none did."""
     recent_create_count: _builtins.int
@@ -111,6 +113,10 @@ class ProviderAccount(_message.Message):
     """Submits in flight."""
     credits: _builtins.float
     """Balance in the provider's credits, when last asked."""
+    missing: _builtins.bool
+    """True when no key of it is configured any more, although tasks that it took are awaited."""
+    waiting_task_count: _builtins.int
+    """Tasks that wait until a key of the account is configured again; 0 unless it is missing."""
     @_builtins.property
     def rest_end_time(self) -> _timestamp_pb2.Timestamp:
         """When its rest ends; unset when it does not rest."""
@@ -129,10 +135,12 @@ class ProviderAccount(_message.Message):
         in_flight_count: _builtins.int = ...,
         credits: _builtins.float = ...,
         credits_time: _timestamp_pb2.Timestamp | None = ...,
+        missing: _builtins.bool = ...,
+        waiting_task_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["credits_time", b"credits_time", "rest_end_time", b"rest_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "cause_code", b"cause_code", "credits", b"credits", "credits_time", b"credits_time", "in_flight_count", b"in_flight_count", "recent_create_count", b"recent_create_count", "rest_end_time", b"rest_end_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "cause_code", b"cause_code", "credits", b"credits", "credits_time", b"credits_time", "in_flight_count", b"in_flight_count", "missing", b"missing", "recent_create_count", b"recent_create_count", "rest_end_time", b"rest_end_time", "waiting_task_count", b"waiting_task_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,7 +156,9 @@ class TimelineEntry(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """What kind of thing: state, attempt, answer, webhook, or reminder (ours, of a task that is not awaited)."""
+    """What kind of thing: state, attempt, answer, webhook, reminder (ours, of a task that is not awaited), or waiting (for an
+    account that is not configured).
+    """
     text: _builtins.str
     """In words, without prompts, keys or tokens."""
     @_builtins.property

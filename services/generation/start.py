@@ -1,0 +1,26 @@
+"""What the log says at each start of an operator's choices about keys and money."""
+
+import structlog
+
+from services.generation.keyring import Pool
+from services.generation.settings import GenerationSettings
+
+UNNAMED = (
+    "KIE_ACCOUNTS is not set: each key is an account of its own, named by its digest. Set it before you rotate a key, "
+    "with one name for each key; tasks of a key that is replaced can only be read by a key of the same named account."
+)
+MISSING = (
+    "Tasks wait for an account of which no key is configured. They go on when its key is configured again, or another "
+    "key under its name in KIE_ACCOUNTS."
+)
+
+logger = structlog.get_logger()
+
+
+def announce(settings: GenerationSettings, pool: Pool) -> None:
+    """Warn where keys have no named accounts, and of accounts that tasks wait for."""
+    if not settings.accounts_named:
+        logger.warning("accounts_not_named", meaning=UNNAMED)
+    for account in pool.accounts:
+        if account.missing:
+            logger.warning("account_missing", account=account.name, tasks=account.waiting_tasks, meaning=MISSING)

@@ -1,0 +1,204 @@
+"""Accounts are named by their keys, stored names follow the settings, and tasks wait for an account that is away."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import structlog
+from sqlalchemy import insert, select, update
+
+from services.chassis.database import Database
+from services.generation.answers import Drawing, Drawn
+from services.generation.bell import Bell
+from services.generation.core.history import History
+from services.generation.gauges import MISSING, show_keys
+from services.generation.keyring import Key, account_of
+from services.generation.model import State
+from services.generation.settings import GenerationSettings
+from services.generation.start import announce
+from services.generation.stores.keys import SqlKeys, open_keys
+from services.generation.stores.tables import attempt, create_mark, provider_account, provider_key
+from tests.generation.keys.lab import CREATES, MODEL
+from tests.generation.town import TEMPORARY, Town
+
+ONE, TWO, THREE = (Key.of("", f"secret-{number}") for number in (1, 2, 3))
+
+
+def unnamed(*keys: Key) -> list[Key]:
+    """The keys as the settings have them without KIE_ACCOUNTS."""
+    return [replace(key, account=account_of(key.print)) for key in keys]
+
+
+def named(**keys: Key) -> list[Key]:
+    """The keys with the names of their accounts."""
+    return [replace(key, account=account) for account, key in keys.items()]
+
+
+def positional(*keys: Key) -> list[Key]:
+    """The keys as they were named before: by where they stand."""
+    return [replace(key, account=f"account-{number}") for number, key in enumerate(keys, 1)]
+
+
+async def restarted(town: Town, keys: list[Key]) -> Town:
+    """The same data under other settings."""
+    town.keys = await open_keys(town.database, town.bell, keys, CREATES)
+    return town
+
+
+async def in_flight(town: Town) -> str:
+    """A task of the first key that may take one, which its provider shows to its account only."""
+    order = await town.order()
+    await town.submit()
+    running = await town.store.get(order.id)
+    town.provider.records[running.task_id] = Drawing(10)
+    return running.id
+
+
+async def stored(database: Database, *columns: Any) -> list[tuple[Any, ...]]:
+    """Rows as they lie there."""
+    async with database.read() as connection:
+        return [tuple(row) for row in await connection.execute(select(*columns).order_by(*columns))]
+
+
+async def test_stored_positions_become_names_and_repeating_it_changes_nothing(town: Town) -> None:
+    await restarted(town, positional(ONE, TWO))
+    for _ in range(2):
+        await in_flight(town)
+    await town.keys.refused(replace(TWO, account="account-2"), 455, None)
+    accounts = sorted(key.account for key in unnamed(ONE, TWO))
+    for _ in range(2):
+        await restarted(town, unnamed(ONE, TWO))
+
+        listing = await town.keys.listing()
+        assert sorted(row[0] for row in await stored(town.database, attempt.c.account)) == accounts
+        assert sorted(row[0] for row in await stored(town.database, create_mark.c.account)) == accounts
+        assert {account.name: account.cause_code for account in listing.accounts} == {
+            account_of(ONE.print): 0,
+            account_of(TWO.print): 455,
+        }
+        assert [account.recent for account in listing.accounts] == [1, 1]
+
+
+async def test_a_position_that_is_another_keys_today_is_mapped_by_the_key_that_ordered(town: Town) -> None:
+    """Keys one, two and three of which the second goes: account-2 was the second's, whatever stands there now."""
+    await restarted(town, positional(TWO))
+    task = await in_flight(town)
+    await restarted(town, unnamed(ONE, THREE))
+    (waiting,) = [account for account in (await town.keys.listing()).accounts if account.missing]
+
+    assert waiting.name == account_of(TWO.print)
+    assert waiting.waiting_tasks == 1
+    assert (await town.store.get(task)).state is State.RUNNING
+
+
+async def test_names_that_are_given_later_take_over_what_was_stored(town: Town) -> None:
+    await restarted(town, unnamed(ONE))
+    await in_flight(town)
+    await restarted(town, named(main=ONE))
+    by_name = await stored(town.database, attempt.c.account)
+    await restarted(town, named(main=TWO))
+
+    assert by_name == [("main",)]
+    assert await town.keys.reader("main", ONE.print) == replace(TWO, account="main")
+
+
+async def test_names_that_look_like_positions_stay_when_they_are_given(town: Town) -> None:
+    given = [replace(ONE, account="account-2"), replace(TWO, account="account-1")]
+    await restarted(town, given)
+    await in_flight(town)
+    before = await stored(town.database, attempt.c.account, attempt.c.key_print)
+    await restarted(town, given)
+
+    assert await stored(town.database, attempt.c.account, attempt.c.key_print) == before
+
+
+async def test_an_attempt_that_an_older_replica_wrote_meanwhile_is_read_with_its_key(town: Town) -> None:
+    await restarted(town, unnamed(ONE, TWO))
+
+    assert await town.keys.reader("account-1", TWO.print) == replace(TWO, account=account_of(TWO.print))
+
+
+async def test_a_task_waits_for_its_account_and_goes_on_when_it_is_back(town: Town) -> None:
+    """No other account's key sees the task, so that none may be asked about it."""
+    await restarted(town, unnamed(ONE))
+    task = await in_flight(town)
+    await restarted(town, unnamed(TWO))
+    await town.let_time_pass()
+    await town.poll()
+    waiting = await town.store.get(task)
+    show_keys(await town.keys.listing())
+    told = await History(town.store, town.crew.poller, town.keys).explain(task)
+
+    assert waiting.state is State.RUNNING
+    assert town.provider.fetches == []
+    assert MISSING.collect()[0].samples[0].value == 1
+    assert told[-1].kind == "waiting"
+    assert account_of(ONE.print) in told[-1].text
+
+    town.provider.records[waiting.task_id] = Drawn((f"{TEMPORARY}a.png",))
+    await restarted(town, unnamed(TWO, ONE))
+    await town.poll()
+
+    assert (await town.store.get(task)).state is State.STORING
+    show_keys(await town.keys.listing())
+    assert MISSING.collect()[0].samples[0].value == 0
+
+
+async def test_a_task_that_waits_too_long_for_its_account_says_why_and_still_goes_on(town: Town) -> None:
+    await restarted(town, unnamed(ONE))
+    town.plan = replace(town.plan, timeout=0.0)
+    task = await in_flight(town)
+    await restarted(town, unnamed(TWO))
+    await town.let_time_pass()
+    await town.poll()
+    waiting = await town.store.get(task)
+    town.provider.records[waiting.task_id] = Drawn((f"{TEMPORARY}a.png",))
+    await restarted(town, unnamed(ONE, TWO))
+    await town.poll()
+
+    assert waiting.state is State.UNKNOWN
+    assert waiting.failure
+    assert waiting.failure.reason == "ACCOUNT_MISSING"
+    assert (await town.store.get(task)).state is State.STORING
+
+
+async def test_an_old_row_without_its_attempt_is_no_obstacle(database: Database) -> None:
+    """A replica died between taking a key and dialling."""
+    async with database.write() as connection:
+        await connection.execute(insert(provider_account).values(name="account-1"))
+        row = {"print": ONE.print, "account": "account-1", "position": 0}
+        await connection.execute(insert(provider_key).values(row))
+        await connection.execute(insert(create_mark).values(attempt_id="att_1", account="account-1", at_ms=1))
+    opened = await open_keys(database, Bell(), unnamed(ONE), CREATES)
+
+    assert [account.name for account in (await opened.listing()).accounts] == [account_of(ONE.print)]
+
+
+async def test_a_rest_goes_along_with_a_renamed_account(database: Database) -> None:
+    keys = await open_keys(database, Bell(), positional(ONE), CREATES)
+    await keys.refused(positional(ONE)[0], 455, None)
+    renamed: SqlKeys = await open_keys(database, Bell(), named(main=ONE), CREATES)
+
+    assert (await renamed.outlook(MODEL)).code == 455
+
+
+@pytest.mark.parametrize(("accounts", "warned"), [("", True), ("main", False)])
+async def test_the_start_says_what_rotating_a_key_needs(single: SqlKeys, accounts: str, *, warned: bool) -> None:
+    settings = GenerationSettings(_env_file=None, KIE_AI_API_KEY="secret", kie_accounts=accounts)
+    with structlog.testing.capture_logs() as logs:
+        announce(settings, await single.listing())
+
+    assert [line["event"] == "accounts_not_named" for line in logs] == [True] * warned
+    assert all("secret" not in repr(line) for line in logs)
+
+
+async def test_the_start_names_accounts_that_tasks_wait_for(town: Town) -> None:
+    await restarted(town, unnamed(ONE))
+    await in_flight(town)
+    async with town.database.write() as connection:
+        await connection.execute(update(attempt).values(account="gone", key_print="gone"))
+    settings = GenerationSettings(_env_file=None, KIE_AI_API_KEY="secret", kie_accounts="main")
+    with structlog.testing.capture_logs() as logs:
+        announce(settings, await town.keys.listing())
+
+    assert [(line["event"], line["account"], line["tasks"]) for line in logs] == [("account_missing", "gone", 1)]
