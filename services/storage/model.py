@@ -1,7 +1,7 @@
 """What storage talks about: pictures' types, stored objects, and the orders to store them."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PictureFacts:
     """What a whole look at a picture tells.
 
     Width and height are pixels as people see them, thumb_hash is base64. `rest` counts the bytes behind the picture's
-    end; `edits`, in order, would take out where it was taken.
+    end; `edits`, in order, would take out where it was taken, and are looked for in what clients bring only.
     """
 
     width: int
@@ -42,6 +42,13 @@ class PictureFacts:
     thumb_hash: str
     rest: int = 0
     edits: tuple[Edit, ...] = ()
+
+
+class Lane(Enum):
+    """Who waits for a look at a picture. What clients send never holds up results: each lane has its own workers."""
+
+    CLIENTS = auto()
+    RESULTS = auto()
 
 
 @dataclass(frozen=True)

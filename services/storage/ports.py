@@ -12,6 +12,7 @@ from services.storage.model import (
     Derivative,
     Filter,
     Label,
+    Lane,
     Listed,
     PictureFacts,
     PictureType,
@@ -172,8 +173,11 @@ class Studio(Protocol):
     STUDIO_BUSY when too many others wait, or when a look was cut short by no fault of the picture.
     """
 
-    async def inspect(self, path: Path, kind: PictureType) -> PictureFacts:
-        """Decode every frame of a file, so that what passes can be shown."""
+    async def inspect(self, path: Path, kind: PictureType, lane: Lane = Lane.CLIENTS) -> PictureFacts:
+        """Decode every frame of a file, so that what passes can be shown.
+
+        Results stay as they were made, so nothing is looked for in them that would be taken out.
+        """
 
     async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> Derivative:
         """The picture in another size and format, upright.

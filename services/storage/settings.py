@@ -79,10 +79,12 @@ class StorageSettings(TownSettings):
     """How long a client may take to use an upload link."""
     picture_workers: int = Field(2, ge=1, le=32)
     """Processes that decode pictures at one time; they start when needed and end when idle."""
+    picture_result_workers: int = Field(1, ge=1, le=32)
+    """Processes more that decode results only, so that pictures which clients send never hold up a permanent copy."""
     picture_queue: int = Field(64, ge=1)
-    """Pictures that may wait for a worker; further ones are told to come back."""
-    picture_memory_bytes: int = Field(512 * MIB, ge=256 * MIB)
-    """Address space of a worker; a picture that needs more is refused."""
+    """Pictures that may wait for a worker, of clients and of results each; further ones are told to come back."""
+    picture_memory_bytes: int = Field(1024 * MIB, ge=256 * MIB)
+    """Address space of a worker; a picture that needs more is refused. 50 megapixels of WebP need 900 MiB."""
     picture_cpu_seconds: int = Field(5, ge=1)
     """Processor time of one look at a picture; one that needs more is refused."""
     picture_seconds: float = Field(10.0, gt=0)

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from services.chassis.errors import InvalidArgument
-from services.storage.model import Derivative, Edit, PictureFacts, PictureType, Recipe
+from services.storage.model import Derivative, Edit, Lane, PictureFacts, PictureType, Recipe
 from services.storage.pictures import wire, worker
 
 PATIENCE_SECONDS = 30.0  # far beyond what a loaded machine needs
@@ -77,9 +77,9 @@ class PlainStudio:
         self.open = asyncio.Event()
         self.open.set()
 
-    async def inspect(self, path: Path, kind: PictureType) -> PictureFacts:
+    async def inspect(self, path: Path, kind: PictureType, lane: Lane = Lane.CLIENTS) -> PictureFacts:
         """See ports."""
-        head, body = await self._done("inspect", path, kind)
+        head, body = await self._done("inspect", path, kind, places=lane is Lane.CLIENTS)
         at = 0
         edits = []
         for start, stop, size in head.pop("edits"):

@@ -1,5 +1,7 @@
 """Copies pictures from elsewhere, each once: by generation and index, or by source and wished name."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 from services.chassis import failpoints
@@ -9,7 +11,7 @@ from services.storage.core.flights import Flights
 from services.storage.core.intake import Intake, Picture, pour
 from services.storage.core.register import register
 from services.storage.model import PICTURE_TYPES, ImportOrder, PictureType, Source, StoredObject
-from services.storage.ports import Backend, Fetcher, ObjectStore
+from services.storage.ports import Backend, Draft, Fetcher, ObjectStore
 
 
 class Imports:
@@ -76,10 +78,19 @@ class Imports:
             async with self._fetcher.fetch(uri) as chunks:
                 await pour(chunks, draft, self._max_bytes)
             await failpoints.reach("download.done")
-            judge = self._intake.judged if order.generation_id else self._intake.undisguised
-            if put := await self._put(order, await judge(draft)):
-                return await register(self._backend, self._store, put, draft)
+            async with self._judged(order, draft) as picture:
+                if put := await self._put(order, picture):
+                    return await register(self._backend, self._store, put, picture.draft)
             return await self._kept_first(order)
+
+    @asynccontextmanager
+    async def _judged(self, order: ImportOrder, draft: Draft) -> AsyncIterator[Picture]:
+        """A result as it was made; what a client imports without the place where it was taken."""
+        if order.generation_id:
+            yield await self._intake.judged(draft)
+            return
+        async with self._intake.cleaned(draft) as picture:
+            yield picture
 
     async def _put(self, order: ImportOrder, picture: Picture) -> StoredObject | None:
         """Put the picture under the first free key; None when a generation's picture is already another."""

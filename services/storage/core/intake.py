@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.chassis import failpoints
 from services.chassis.errors import InvalidArgument
-from services.storage.model import JPEG, Edit, PictureFacts, PictureType, StoredObject
+from services.storage.model import JPEG, Edit, Lane, PictureFacts, PictureType, StoredObject
 from services.storage.ports import Backend, Draft, Studio
 from services.storage.sniff import sniff
 
@@ -36,7 +36,7 @@ class Intake:
         self._backend = backend
         self._studio = studio
 
-    async def judged(self, draft: Draft) -> Picture:
+    async def judged(self, draft: Draft, lane: Lane = Lane.RESULTS) -> Picture:
         """Decode a complete draft. Its bytes stay as they are: results are kept as they were made.
 
         Raises:
@@ -44,7 +44,7 @@ class Intake:
             Unavailable: STUDIO_BUSY.
         """
         kind = type_of(draft)
-        return Picture(draft, kind, await self._studio.inspect(draft.path, kind))
+        return Picture(draft, kind, await self._studio.inspect(draft.path, kind, lane))
 
     async def undisguised(self, draft: Draft) -> Picture:
         """Judge what a client chose, and refuse what hangs behind a picture's end: another file in disguise.
@@ -54,7 +54,7 @@ class Intake:
         Raises:
             InvalidArgument, Unavailable: as judged.
         """
-        picture = await self.judged(draft)
+        picture = await self.judged(draft, Lane.CLIENTS)
         if picture.facts.rest and picture.kind != JPEG:
             raise InvalidArgument("Something else hangs behind the picture's end. Save it anew.", "INVALID_IMAGE")
         return picture
@@ -72,8 +72,10 @@ class Intake:
         if not picture.facts.edits and not picture.facts.rest:
             yield picture
             return
+        edits, end = picture.facts.edits, draft.size - picture.facts.rest
+        cleaned_size = end + sum(len(edit.new) - (edit.stop - edit.start) for edit in edits)
         async with self._backend.draft() as clean:
-            await pour(edited(draft.path, picture.facts.edits, draft.size - picture.facts.rest), clean, draft.size)
+            await pour(edited(draft.path, edits, end), clean, cleaned_size)
             yield replace(picture, draft=clean)
 
 

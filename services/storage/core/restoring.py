@@ -7,7 +7,7 @@ from services.chassis.errors import AlreadyExists, InvalidArgument
 from services.storage.core import keys
 from services.storage.core.intake import Intake, pour
 from services.storage.core.register import register
-from services.storage.model import Stat, StoredObject
+from services.storage.model import Lane, Stat, StoredObject
 from services.storage.ports import Backend, ObjectStore
 
 PREFIXES = tuple(f"{prefix}/" for prefix in (keys.UPLOADS, keys.GENERATED, keys.ARTWORKS))  # all else can be made again
@@ -37,7 +37,7 @@ class Restorer:
             await pour(chunks, draft, self._max_bytes)
             if Stat(draft.size, draft.sha256) != Stat(record.size, record.sha256):
                 raise InvalidArgument("The bytes are not those of the record. Export it anew.", "HASH_DIFFERS")
-            picture = await self._intake.judged(draft)
+            picture = await self._intake.judged(draft, Lane.CLIENTS)
             described = picture.described(replace(record, content_type=picture.kind.content_type))
             if not await self._backend.put(record.key, draft, described.label):
                 raise AlreadyExists("Another file has this key here.")

@@ -12,11 +12,13 @@ from mmap import mmap
 Data = bytes | mmap
 
 MAX_PARTS = 50_000  # thirteen times what 30 MiB of the usual 8 KiB chunks need
+MAX_BLOCKS = 1_000_000  # of a GIF, which are up to 255 bytes long: eight times what 30 MiB need; half a second
 PNG_HEAD, GIF_HEAD, RIFF_HEAD = 8, 13, 12
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
 ALONE = {0x01, *range(0xD0, 0xD8)}  # JPEG markers without a length
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # behind coded data
-FILLING = re.compile(rb"\x00*")
+FILLING = re.compile(rb"\x00*+")
+FILL_BYTES = re.compile(rb"\xff*+")  # as many as a writer likes, before a marker
 
 
 class DamagedError(Exception):
@@ -118,8 +120,8 @@ def _one_jpeg(data: Data, at: int) -> Generator[Part, None, int]:
     marker = 0
     while marker != EOI:
         _require(data[at : at + 1] == b"\xff")
-        while data[at + 1 : at + 2] == b"\xff":
-            at += 1
+        fill = FILL_BYTES.match(data, at)
+        at = fill.end() - 1 if fill else at
         marker = _unpack(">B", data, at + 1)
         alone = marker in ALONE or marker in {SOI, EOI}
         end = at + 2 if alone else at + 2 + _unpack(">H", data, at + 2)
@@ -137,14 +139,14 @@ def _jpeg_frames(_data: Data, _parts: list[Part]) -> int:
 
 
 def _gif(data: Data) -> Iterator[Part]:
-    at = GIF_HEAD + _table(data, 10)
+    at, blocks = GIF_HEAD + _table(data, 10), iter(range(MAX_BLOCKS))
     while (kind := bytes(data[at : at + 1])) != b";":
         if kind == b",":
             body = at + 10 + _table(data, at + 9) + 1
         else:
             _require(kind == b"!")
             body = at + 2
-        end = _blocks_end(data, body)
+        end = _blocks_end(data, body, blocks)
         yield Part(kind, at, body, end - 1, end)
         at = end
     yield Part(kind, at, at + 1, at + 1, at + 1)
@@ -156,10 +158,16 @@ def _table(data: Data, flags_at: int) -> int:
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _blocks_end(data: Data, at: int) -> int:
-    while size := _unpack(">B", data, at):
+def _blocks_end(data: Data, at: int, left: Iterator[int]) -> int:
+    """Where a chain of blocks ends that begins there; what is left of the file's blocks is used up."""
+    length = len(data)
+    for _ in left:
+        _require(at < length)
+        size = data[at]
+        if not size:
+            return at + 1
         at += size + 1
-    return at + 1
+    raise TooManyError
 
 
 def _gif_frames(_data: Data, parts: list[Part]) -> int:

@@ -18,11 +18,11 @@ WHITE = (255, 255, 255)
 HASHED = (32, 32)  # a ThumbHash's few waves see no more
 
 
-def inspect(path: str, extension: str) -> Message:
-    """Decode all of a picture; its facts, and in the body the bytes to put where it says where it was taken."""
+def inspect(path: str, extension: str, places: bool) -> Message:  # noqa: FBT001 - from a job in JSON
+    """Decode all of a picture; its facts, and if asked, in the body the bytes to put where it tells a place."""
     with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         parts = anatomy.dissect(data, extension)
-        edits = location.edits(data, parts, extension)
+        edits = location.edits(data, parts, extension) if places else []
         rest = len(data) - parts.end
     with opened(Path(path), extension, parts.frames) as picture:
         facts = described(picture)

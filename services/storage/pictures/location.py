@@ -1,173 +1,234 @@
 """Finds what tells where a picture was taken, and the edits that take it out without touching anything else.
 
-Sources: EXIF 3.0 (CIPA DC-008) for the GPS directory, IPTC Photo Metadata 2024 for the names in XMP.
+Each format carries the same few blocks in its own framing: EXIF, XMP, IPTC-IIM and Content Credentials.
+Sources: ITU T.81 and Adobe XMP part 3 for segments and chunks, C2PA 2.1 for where manifests lie.
 """
 
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+from services.storage.pictures import iptc
 from services.storage.pictures.anatomy import Anatomy, Data, Part
+from services.storage.pictures.budget import Budget
+from services.storage.pictures.exif import without_gps
+from services.storage.pictures.xmp import blanked, tells_place
 
 Found = tuple[int, int, bytes]
 """From, to, and what stands there instead."""
+Clean = Callable[[bytes, Budget], bytes]
 
-GPS_POINTER = 0x8825
-MAX_DIRECTORIES = 4  # picture and preview; more is a loop
-ENTRY_BYTES = 12
-TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # by TIFF's field type
-EXIF_HEAD, XMP_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+APP1, APP3, APP5, APP6, APP11, APP13 = b"\xe1", b"\xe3", b"\xe5", b"\xe6", b"\xeb", b"\xed"
+EXIF_HEAD = b"Exif\0\0"
+EXIF_LIKE = (b"Exif\0", b"exif\0", b"Meta\0", b"META\0")  # of cameras and of Kodak; a byte of any value follows
+EXIF_LIKE_BYTES = 6
 LONG_XMP_HEAD = b"http://ns.adobe.com/xmp/extension/\0"
-PNG_XMP, GIF_XMP = b"XML:com.adobe.xmp\0", b"\x0bXMP DataXMP"
-RAW_PROFILE = re.compile(rb"Raw profile type (?:exif|APP1|xmp)\0")  # ImageMagick's own way, in hex
-MAX_TEXT_BYTES = 1024 * 1024  # Pillow reads no longer text either
-PLACE = rb"[\w.-]+:(?:GPS\w+|Location(?:Created|Shown)?|City|State|Country|CountryCode)"
-IN_XMP = re.compile(
-    rb"\b" + PLACE + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')"
-    rb"|<(" + PLACE + rb")\b[^>]*?(?:/>|(?<!/)>.*?</\1\s*>)",
-    re.DOTALL,
-)
+LONG_XMP_NAME, LONG_XMP_BYTES = slice(35, 67), 75  # which packet a stretch belongs to; all that is before the stretch
+PHOTOSHOP_HEAD = b"Photoshop 3.0\0"
+# Formats of one maker's own that may hold a place and that nothing of ours reads: such a segment goes as a whole.
+PRIVATE = ((APP1, b"FLIR\0"), (APP1, b"PARROT\0"), (APP5, b"RMETA\0"), (APP6, b"GoPro\0"))
+PLACE_IN_MANIFEST = re.compile(rb"gps(?:latitude|longitude|position|coordinates)|\"latitude", re.IGNORECASE)
+XMP_KEYWORD, GIF_XMP, GIF_XMP_END = b"XML:com.adobe.xmp", b"\x0bXMP DataXMP", b"\x01\xff\xfe\xfd"
+RAW_PROFILE = b"raw profile type "  # ImageMagick's own way, in hex
+MAX_KEYWORD_BYTES = 79
 
 
 def edits(data: Data, anatomy: Anatomy, extension: str) -> list[Found]:
-    """What to put in place of what, in the order of the file."""
-    return [found for part in anatomy.parts for found in FINDERS[extension](data, part)]
+    """What to put in place of what, in the order of the file.
+
+    Raises:
+        TooManyError: the metadata is of more pieces than any honest picture has.
+    """
+    budget = Budget()
+    found = sorted(FINDERS[extension](data, anatomy.parts, budget))
+    budget.step(len(found))
+    return found
 
 
-def blanked(xmp: bytes) -> bytes:
-    """An XMP packet with spaces where places stood; the length stays, as offsets elsewhere count on it."""
-    return IN_XMP.sub(lambda place: b" " * len(place[0]), xmp)
+def _changed(data: Data, start: int, stop: int, clean: Clean, budget: Budget) -> Iterator[Found]:
+    yield from _joined(data, [(start, stop)], clean, budget)
 
 
-def without_gps(tiff: bytes) -> bytes:
-    """An EXIF block without its GPS directory, of the same length; what cannot be read is left as it is."""
-    if tiff[:4] not in (b"II*\0", b"MM\0*"):
-        return tiff
-    order, block = ("<" if tiff[:2] == b"II" else ">"), bytearray(tiff)
-    (directory,) = struct.unpack_from(order + "I", block, 4) if len(block) >= 8 else (0,)  # noqa: PLR2004 - the head
-    for _ in range(MAX_DIRECTORIES):
-        if not directory or directory + 2 > len(block):
-            break
-        directory = _cleared(block, directory, order)
-    return bytes(block)
-
-
-def _cleared(block: bytearray, at: int, order: str) -> int:
-    """Take the pointer to the GPS out of one directory, and wipe what it points to; where the next directory is."""
-    (count,) = struct.unpack_from(order + "H", block, at)
-    end = at + 2 + count * ENTRY_BYTES
-    if end + 4 > len(block):
-        return 0
-    entries = [bytes(block[start : start + ENTRY_BYTES]) for start in range(at + 2, end, ENTRY_BYTES)]
-    following = bytes(block[end : end + 4])
-    kept = [entry for entry in entries if struct.unpack(order + "H", entry[:2])[0] != GPS_POINTER]
-    for entry in entries:
-        if entry not in kept:
-            _wipe(block, struct.unpack(order + "I", entry[8:])[0], order)
-    if len(kept) < len(entries):
-        new = struct.pack(order + "H", len(kept)) + b"".join(kept) + following
-        block[at : end + 4] = new.ljust(end + 4 - at, b"\0")
-    return int(struct.unpack(order + "I", following)[0])
-
-
-def _wipe(block: bytearray, at: int, order: str) -> None:
-    """Fill a directory and all it points to with zeros."""
-    if at + 2 > len(block):
+def _joined(data: Data, spans: Sequence[tuple[int, int]], clean: Clean, budget: Budget) -> Iterator[Found]:
+    """The edits of one text that lies in several stretches; cleaning keeps its length."""
+    before = b"".join(bytes(data[start:stop]) for start, stop in spans)
+    after = clean(before, budget)
+    if after == before:
         return
-    (count,) = struct.unpack_from(order + "H", block, at)
-    end = min(at + 2 + count * ENTRY_BYTES, len(block) - ENTRY_BYTES + 1)
-    for start in range(at + 2, end, ENTRY_BYTES):
-        kind, length, place = struct.unpack_from(order + "2xHII", block, start)
-        size = min(TYPE_BYTES.get(kind, 1) * length, max(0, len(block) - place))
-        if size > 4:  # noqa: PLR2004 - shorter values stand in the entry itself
-            block[place : place + size] = bytes(size)
-    whole = min(2 + count * ENTRY_BYTES, len(block) - at)
-    block[at : at + whole] = bytes(whole)
+    at = 0
+    for start, stop in spans:
+        piece = after[at : at + stop - start]
+        if piece != before[at : at + stop - start]:
+            yield start, stop, piece
+        at += stop - start
 
 
-def _changed(data: Data, start: int, stop: int, clean: Callable[[bytes], bytes]) -> Iterator[Found]:
-    before = bytes(data[start:stop])
-    after = clean(before)
-    if after != before:
-        yield start, stop, after
+def _in_jpeg(data: Data, parts: Sequence[Part], budget: Budget) -> Iterator[Found]:
+    long_packets: dict[bytes, list[tuple[int, int]]] = {}
+    resources: list[tuple[int, int]] = []
+    for part in parts:
+        head = bytes(data[part.body : min(part.stop, part.body + LONG_XMP_BYTES)])
+        if any(part.kind == kind and head.startswith(private) for kind, private in PRIVATE):
+            yield part.start, part.end, b""
+        elif part.kind in (APP1, APP3) and head.startswith(EXIF_LIKE):
+            yield from _changed(data, part.body + EXIF_LIKE_BYTES, part.stop, without_gps, budget)
+        elif part.kind == APP1 and head.startswith(LONG_XMP_HEAD) and len(head) == LONG_XMP_BYTES:
+            long_packets.setdefault(head[LONG_XMP_NAME], []).append((part.body + LONG_XMP_BYTES, part.stop))
+        elif part.kind == APP1:
+            yield from _changed(data, part.body, part.stop, blanked, budget)
+        elif part.kind == APP13 and head.startswith(PHOTOSHOP_HEAD):
+            resources.append((part.body + len(PHOTOSHOP_HEAD), part.stop))
+    for spans in long_packets.values():
+        yield from _joined(data, spans, blanked, budget)
+    yield from _joined(data, resources, _resources, budget)
+    yield from _manifests(data, [part for part in parts if part.kind == APP11])
 
 
-def _in_jpeg(data: Data, part: Part) -> Iterator[Found]:
-    if part.kind != b"\xe1":
-        return
-    for head, clean, skip in ((EXIF_HEAD, without_gps, 0), (XMP_HEAD, blanked, 0), (LONG_XMP_HEAD, blanked, 40)):
-        if data[part.body : part.body + len(head)] == head:
-            yield from _changed(data, part.body + len(head) + skip, part.stop, clean)
+def _resources(block: bytes, budget: Budget) -> bytes:
+    return iptc.cleaned_resources(block, without_gps, budget)
 
 
-def _in_webp(data: Data, part: Part) -> Iterator[Found]:
-    if part.kind == b"EXIF":
-        skip = len(EXIF_HEAD) if data[part.body : part.body + len(EXIF_HEAD)] == EXIF_HEAD else 0
-        yield from _changed(data, part.body + skip, part.stop, without_gps)
-    elif part.kind == b"XMP ":
-        yield from _changed(data, part.body, part.stop, blanked)
+def _manifests(data: Data, parts: Sequence[Part]) -> Iterator[Found]:
+    """Content Credentials that tell a place go as a whole: they are signed, and would not survive an edit."""
+    joined = b"".join(bytes(data[part.body : part.stop]) for part in parts)
+    if PLACE_IN_MANIFEST.search(joined):
+        yield from ((part.start, part.end, b"") for part in parts)
 
 
-def _in_gif(data: Data, part: Part) -> Iterator[Found]:
-    if part.kind == b"!" and data[part.body : part.body + len(GIF_XMP)] == GIF_XMP:
-        yield from _changed(data, part.body + len(GIF_XMP), part.stop, blanked)
+def _in_webp(data: Data, parts: Sequence[Part], budget: Budget) -> Iterator[Found]:
+    for part in parts:
+        if part.kind == b"EXIF":
+            skip = EXIF_LIKE_BYTES if data[part.body : part.body + 5] in EXIF_LIKE else 0
+            yield from _changed(data, part.body + skip, part.stop, without_gps, budget)
+        elif part.kind in (b"XMP ", b"XMP\0"):
+            yield from _changed(data, part.body, part.stop, blanked, budget)
+        elif part.kind == b"C2PA" and PLACE_IN_MANIFEST.search(data, part.body, part.stop):
+            yield part.body, part.stop, bytes(part.stop - part.body)  # the lengths of the container stay as they are
 
 
-def _in_png(data: Data, part: Part) -> Iterator[Found]:
-    if part.kind not in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
-        return
-    before = bytes(data[part.body : part.stop])
-    after = without_gps(before) if part.kind == b"eXIf" else _clean_text(part.kind, before)
-    if after != before:
-        yield part.start, part.end, _chunk(part.kind, after) if after else b""
+def _in_gif(data: Data, parts: Sequence[Part], budget: Budget) -> Iterator[Found]:
+    for part in parts:
+        if part.kind == b"!" and data[part.body : part.body + len(GIF_XMP)] == GIF_XMP:
+            start = part.body + len(GIF_XMP)
+            trailer = data.find(GIF_XMP_END, start, part.end)  # lengths that lead any reader of blocks to the end
+            yield from _changed(data, start, part.stop if trailer < 0 else trailer, blanked, budget)
+
+
+def _in_png(data: Data, parts: Sequence[Part], budget: Budget) -> Iterator[Found]:
+    for part in parts:
+        clean = PNG_CHUNKS.get(part.kind)
+        if clean is None:
+            continue
+        before = bytes(data[part.body : part.stop])
+        after = clean(before, budget)
+        if after != before:
+            yield part.start, part.end, _chunk(part.kind, after) if after else b""
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _clean_text(kind: bytes, body: bytes) -> bytes:
-    """A text chunk without places; empty when nothing of it should stay."""
-    if kind == b"iTXt" and body.startswith(PNG_XMP):
-        return _clean_itxt(body)
-    keyword = RAW_PROFILE.match(body)
-    if not keyword or kind == b"iTXt":
+def _png_exif(body: bytes, budget: Budget) -> bytes:
+    head = EXIF_HEAD if body.startswith(EXIF_HEAD) else b""
+    return head + without_gps(body.removeprefix(head), budget)
+
+
+def _png_text(body: bytes, budget: Budget) -> bytes:
+    keyword, _, text = _keyed(body)
+    return _clean_text(keyword, body, lambda: text, budget)
+
+
+def _png_packed_text(body: bytes, budget: Budget) -> bytes:
+    keyword, _, text = _keyed(body)
+    if keyword.lower() == XMP_KEYWORD.lower():
+        after = _repacked(text[1:], budget)
+        return b"" if after is None else keyword + b"\0" + text[:1] + after
+    return _clean_text(keyword, body, lambda: inflated(text[1:], budget), budget)
+
+
+def _clean_text(keyword: bytes, body: bytes, text: Callable[[], bytes | None], budget: Budget) -> bytes:
+    """A text chunk; empty when it tells a place, or is too long for anyone to know."""
+    if tells_place(keyword):
+        return b""
+    if keyword.lower() == XMP_KEYWORD.lower():
+        return body[: len(keyword) + 1] + blanked(body[len(keyword) + 1 :], budget)
+    if not keyword.lower().startswith(RAW_PROFILE):
         return body
-    text = inflated(body[keyword.end() + 1 :]) if kind == b"zTXt" else body[keyword.end() :]
-    profile = _unhexed(text)
-    tiff = profile.removeprefix(EXIF_HEAD)
-    return b"" if without_gps(tiff) != tiff or blanked(profile) != profile else body
+    shown = text()
+    if shown is None:
+        return b""
+    profile = _unhexed(shown, budget)
+    block = profile.removeprefix(EXIF_HEAD).removeprefix(PHOTOSHOP_HEAD)
+    cleaners = (without_gps, blanked, _resources, iptc.without_places)  # each leaves what is not of its kind
+    return body if all(clean(block, budget) == block for clean in cleaners) else b""
 
 
-def _clean_itxt(body: bytes) -> bytes:
-    """An XMP chunk with blanks for places; one that was packed is left unpacked."""
-    packed, rest = body[len(PNG_XMP) : len(PNG_XMP) + 1] == b"\1", body[len(PNG_XMP) + 2 :]
-    language, _, rest = rest.partition(b"\0")
-    keyword, _, text = rest.partition(b"\0")
-    before = inflated(text) if packed else text
-    after = blanked(before)
-    return body if after == before else PNG_XMP + b"\0\0" + language + b"\0" + keyword + b"\0" + after
+def _png_international_text(body: bytes, budget: Budget) -> bytes:
+    """A chunk in UTF-8, packed or not; an XMP packet stays packed as it was."""
+    keyword, _, rest = _keyed(body)
+    if tells_place(keyword):
+        return b""
+    if keyword.lower() != XMP_KEYWORD.lower():
+        return body
+    ends = [at for at, sign in enumerate(rest[2 : 2 + 2 * MAX_KEYWORD_BYTES]) if not sign][:2]
+    if len(ends) < 2:  # noqa: PLR2004 - one behind the language, one behind the translated keyword
+        return body
+    start = len(keyword) + 1 + 2 + ends[1] + 1
+    head, text = body[:start], body[start:]
+    if rest[:1] != b"\1":
+        return head + blanked(text, budget)
+    after = _repacked(text, budget)
+    return b"" if after is None else head + after
 
 
-def inflated(packed: bytes) -> bytes:
-    """Unpack a text, up to the longest that anyone reads."""
+def _keyed(body: bytes) -> tuple[bytes, bytes, bytes]:
+    end = body.find(b"\0", 0, MAX_KEYWORD_BYTES + 1)
+    return (body[:end], b"\0", body[end + 1 :]) if end >= 0 else (body[:MAX_KEYWORD_BYTES], b"", b"")
+
+
+def _repacked(packed: bytes, budget: Budget) -> bytes | None:
+    """A packed packet without places; the very bytes when it tells none, None when it is too long to know."""
+    before = inflated(packed, budget)
+    if before is None:
+        return None
+    after = blanked(before, budget)
+    return packed if after == before else zlib.compress(after)
+
+
+def inflated(packed: bytes, budget: Budget) -> bytes | None:
+    """Unpack a text; None when it is longer than what is left for the file, empty when it is damaged."""
+    unpacker = zlib.decompressobj()
     try:
-        return zlib.decompressobj().decompress(packed, MAX_TEXT_BYTES)
+        text = unpacker.decompress(packed, budget.text_bytes + 1)
     except zlib.error:
         return b""
+    if len(text) > budget.text_bytes:
+        return None
+    budget.unpacked(len(text))
+    return text
 
 
-def _unhexed(text: bytes) -> bytes:
-    """The bytes of a raw profile: a name, a length, then hex over many lines."""
-    digits = b"".join(text.split()[2:])
+def _unhexed(text: bytes, budget: Budget) -> bytes:
+    """The bytes of a raw profile: a line of a name, one of a length, then hex over many."""
+    parts = text.lstrip().split(b"\n", 2)
+    digits = b"".join(parts[2:]).translate(None, b" \n\r\t\v\f")
+    budget.unpacked(len(digits))
     try:
         return bytes.fromhex(digits.decode("ascii"))
     except ValueError:
         return b""
 
 
-FINDERS: dict[str, Callable[[Data, Part], Iterator[Found]]] = {
+PNG_CHUNKS: dict[bytes, Clean] = {
+    b"eXIf": _png_exif,
+    b"tEXt": _png_text,
+    b"zTXt": _png_packed_text,
+    b"iTXt": _png_international_text,
+    b"caBX": lambda body, _: b"" if PLACE_IN_MANIFEST.search(body) else body,
+}
+FINDERS: dict[str, Callable[[Data, Sequence[Part], Budget], Iterator[Found]]] = {
     "png": _in_png,
     "jpg": _in_jpeg,
     "webp": _in_webp,

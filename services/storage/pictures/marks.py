@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 
 from PIL import Image, PngImagePlugin
 
-from services.storage.pictures.location import blanked
+from services.storage.pictures.xmp import blanked
 
 MAX_MARK_BYTES = 60_000  # what fits one segment of a JPEG
 EXIF_DIRECTORY, USER_COMMENT = 0x8769, 0x9286

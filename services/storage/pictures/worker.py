@@ -1,6 +1,7 @@
 """The worker: a process that decodes what strangers sent, with little memory, little time and no right to write.
 
-`python -m services.storage.pictures.worker MEMORY_BYTES CPU_SECONDS`, spoken to over its standard streams.
+`python -m services.storage.pictures.worker MEMORY_BYTES CPU_SECONDS FOLDER...`, spoken to over its standard streams;
+first of all it says what the kernel keeps it from.
 """
 
 import resource
@@ -15,6 +16,7 @@ from PIL import Image
 
 from services.storage.pictures import bench, wire
 from services.storage.pictures.anatomy import DamagedError, TooManyError
+from services.storage.pictures.confinement import confine
 from services.storage.pictures.look import TooLargeError
 
 MAX_FILES = 32  # its streams, the picture, and what an import opens
@@ -33,14 +35,15 @@ DAMAGED = (
     struct.error,
     zlib.error,
 )
+NO_FILE = "NO_FILE"  # the file went away, or lies where a worker may not read: no fault of the picture
 TOO_MUCH = "The picture needs more memory than we give it. Send a smaller one."
 TOO_MANY_PIXELS = "The picture has more pixels than we take. Send a smaller one."
 TOO_MANY = "The picture consists of too many parts. Save it anew and send that."
 IS_DAMAGED = "The picture is damaged and cannot be decoded. Save it anew and send that."
 
 
-def confine(memory_bytes: int) -> None:
-    """Give up what the work does not need: memory, files, and writing to any of them."""
+def limit(memory_bytes: int) -> None:
+    """Give up memory, files, and writing to any of them."""
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -59,6 +62,8 @@ def done(job: dict[str, Any]) -> wire.Message:
     """The answer to a job: what was found or made, or why not."""
     try:
         return JOBS[job.pop("do")](**job)
+    except (FileNotFoundError, PermissionError):
+        return {"refused": NO_FILE}, b""
     except (TooLargeError, Image.DecompressionBombError) as refusal:
         return {"refused": "IMAGE_TOO_LARGE", "sentence": sentence_of(refusal)}, b""
     except MemoryError:
@@ -76,12 +81,18 @@ def sentence_of(refusal: Exception) -> str:
 
 def main() -> None:
     """Work until nobody asks any more."""
-    memory_bytes, cpu_seconds = map(int, sys.argv[1:])
-    confine(memory_bytes)
+    memory_bytes, cpu_seconds = map(int, sys.argv[1:3])
+    limit(memory_bytes)
+    say({"confined": confine(sys.argv[3:])})
     while message := wire.received(sys.stdin.buffer):
         allow(cpu_seconds)
-        sys.stdout.buffer.write(wire.packed(*done(message[0])))
-        sys.stdout.buffer.flush()
+        say(*done(message[0]))
+
+
+def say(head: dict[str, Any], body: bytes = b"") -> None:
+    """Write a message at once."""
+    sys.stdout.buffer.write(wire.packed(head, body))
+    sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

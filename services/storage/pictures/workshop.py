@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +14,14 @@ from typing import Any
 import structlog
 
 from services.chassis.errors import InvalidArgument, KawaiiError, Unavailable
-from services.storage.model import Derivative, Edit, PictureFacts, PictureType, Recipe
+from services.storage.model import Derivative, Edit, Lane, PictureFacts, PictureType, Recipe
 from services.storage.pictures import wire
 from services.storage.settings import StorageSettings
 
 PROGRAM = "services.storage.pictures.worker"
 ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE")  # no secret is among them
+CONFINEMENTS = {"seccomp", "landlock"}  # what the kernel can hold a worker by
+NO_FILE = "NO_FILE"  # a worker's word for a file that it cannot open
 MAX_JOBS = 500  # of one worker: what leaks into it goes with it
 LAST_WORDS_SECONDS = 2.0  # a worker whose pipe broke is about to end
 
@@ -36,6 +39,7 @@ class Worker:
     def __init__(self, process: Process) -> None:
         self.process = process
         self.jobs = 0
+        self._greeted = False
 
     async def ask(self, job: dict[str, Any], seconds: float) -> wire.Message:
         """Give it a job and wait.
@@ -52,6 +56,8 @@ class Worker:
             raise busy("The picture could not be looked at in time. Try again shortly.") from None
         except (OSError, EOFError, ValueError):
             raise await self._verdict() from None
+        if head.get("refused") == NO_FILE:
+            raise busy("The picture went away while it was looked at. Try again shortly.")
         if reason := head.get("refused"):
             raise InvalidArgument(str(head["sentence"]), str(reason))
         return head, body
@@ -60,6 +66,11 @@ class Worker:
         writer, reader = self.process.stdin, self.process.stdout
         if writer is None or reader is None:
             raise EOFError
+        if not self._greeted:
+            hello, _ = await wire.receive(reader)
+            self._greeted = True
+            if missing := CONFINEMENTS - set(hello["confined"]):
+                logger.warning("picture_worker_unconfined", missing=sorted(missing))
         writer.write(wire.packed(job))
         await writer.drain()
         return await wire.receive(reader)
@@ -94,14 +105,18 @@ class Workshop:
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
-        self._turns = asyncio.Semaphore(settings.picture_workers)
+        self._turns = {
+            Lane.CLIENTS: asyncio.Semaphore(settings.picture_workers),
+            Lane.RESULTS: asyncio.Semaphore(settings.picture_result_workers),
+        }
         self._idle: list[tuple[Worker, asyncio.TimerHandle]] = []
-        self._waiting = 0
+        self._waiting = Counter[Lane]()
         self._endings: set[asyncio.Task[None]] = set()
 
-    async def inspect(self, path: Path, kind: PictureType) -> PictureFacts:
+    async def inspect(self, path: Path, kind: PictureType, lane: Lane = Lane.CLIENTS) -> PictureFacts:
         """See ports."""
-        head, body = await self._do({"do": "inspect", "path": str(path), "extension": kind.extension})
+        job = {"do": "inspect", "path": str(path), "extension": kind.extension, "places": lane is Lane.CLIENTS}
+        head, body = await self._do(job, lane)
         edits, at = [], 0
         for start, stop, size in head.pop("edits"):
             edits.append(Edit(start, stop, body[at : at + size]))
@@ -122,18 +137,18 @@ class Workshop:
             self._retire(worker)
         await asyncio.gather(*self._endings)
 
-    async def _do(self, job: dict[str, Any]) -> wire.Message:
-        if self._waiting >= self._settings.picture_queue:
+    async def _do(self, job: dict[str, Any], lane: Lane = Lane.CLIENTS) -> wire.Message:
+        if self._waiting[lane] >= self._settings.picture_queue:
             raise busy("Too many pictures wait to be looked at. Try again shortly.")
-        self._waiting += 1
+        self._waiting[lane] += 1
         try:
-            await self._turns.acquire()
+            await self._turns[lane].acquire()
         finally:
-            self._waiting -= 1
+            self._waiting[lane] -= 1
         try:
             return await self._by_worker(job)
         finally:
-            self._turns.release()
+            self._turns[lane].release()
 
     async def _by_worker(self, job: dict[str, Any]) -> wire.Message:
         worker = self._waked() or await self._hired()
@@ -161,9 +176,10 @@ class Workshop:
 
     async def _hired(self) -> Worker:
         limits = str(self._settings.picture_memory_bytes), str(self._settings.picture_cpu_seconds)
+        folders = map(str, (self._settings.objects_dir.absolute(), self._settings.spool_dir.absolute()))
         inherited = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", PROGRAM, *limits, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=inherited
+            sys.executable, "-m", PROGRAM, *limits, *folders, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=inherited
         )
         return Worker(process)
 

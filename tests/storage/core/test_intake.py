@@ -85,7 +85,7 @@ async def test_a_film_behind_a_photograph_goes_with_its_place(objects: Objects) 
 
 async def test_results_and_uploads_without_a_place_stay_byte_for_byte(objects: Objects, remote: Remote) -> None:
     assert await bytes_of(objects, await uploaded(objects, HONEST)) == HONEST
-    for generation, content in (("", PLACED), ("gen_a", PLACED), ("gen_b", FILM), ("gen_c", TWOFOLD)):
+    for generation, content in (("", HONEST), ("gen_a", PLACED), ("gen_b", FILM), ("gen_c", TWOFOLD)):
         remote.put("/p", ok(content))
         order = ImportOrder(remote.url("/p"), generation, file_name=generation)
         assert await bytes_of(objects, await objects.import_(order)) == content

@@ -22,8 +22,8 @@ def settings() -> StorageSettings:
 
 
 @pytest.fixture
-async def workshop(settings: StorageSettings) -> AsyncIterator[Workshop]:
-    async with opened(settings) as workshop:
+async def workshop(settings: StorageSettings, tmp_path: Path) -> AsyncIterator[Workshop]:
+    async with opened(settings.model_copy(update={"storage_dir": tmp_path})) as workshop:
         yield workshop
 
 

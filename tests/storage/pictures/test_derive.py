@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from services.storage.pictures import bench
-from services.storage.pictures.location import GPS_POINTER
+from services.storage.pictures.exif import GPS_POINTER
 from tests.storage.pictures.builders import (
     EXIF_HEAD,
     PLACES,

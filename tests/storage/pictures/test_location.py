@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from services.storage.pictures import anatomy, location
-from services.storage.pictures.location import GPS_POINTER, blanked, without_gps
+from services.storage.pictures.exif import GPS_POINTER, without_gps
+from services.storage.pictures.xmp import blanked
 from tests.storage.pictures.builders import (
     EXIF_HEAD,
     PLACES,
@@ -124,7 +125,7 @@ def test_a_preview_behind_a_jpeg_is_cleaned_as_well() -> None:
 
 
 def test_elements_and_attributes_of_any_prefix_are_blanked() -> None:
-    text = b"<a:City/><b:City>Kyoto</b:City> c:GPSAltitude = '7' <d:Cityscape>kept</d:Cityscape> "
+    text = b"<a:City/><b:City>Kyoto</b:City> <b:x c:GPSAltitude = '7' /> <d:Cityscape>kept</d:Cityscape> "
     text += b'<e:City f="1">Nara</e:City>'
 
-    assert blanked(text).split() == [b"<d:Cityscape>kept</d:Cityscape>"]
+    assert blanked(text).split() == [b"<b:x", b"/>", b"<d:Cityscape>kept</d:Cityscape>"]

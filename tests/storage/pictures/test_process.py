@@ -15,7 +15,7 @@ from tests.storage.processes import connected, free_base, running
 from tests.storage.samples import until
 
 MIB = 1024 * 1024
-MAX_GROWTH_BYTES = 12 * MIB  # of the service itself; a worker may take 512 MiB for a moment
+MAX_GROWTH_BYTES = 12 * MIB  # of the service itself; a worker may take 1 GiB for a moment
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from services.storage.model import GIF, JPEG, PNG, WEBP, Recipe
+from services.storage.model import GIF, JPEG, PNG, WEBP, Lane, Recipe
 from services.storage.pictures.workshop import Workshop, opened
 from services.storage.settings import StorageSettings
-from tests.storage.pictures.builders import gradient, saved, webp
-from tests.storage.pictures.conftest import Shelf, looked, workers
+from tests.storage.pictures.builders import gradient, saved, tiff, webp, with_chunk
+from tests.storage.pictures.conftest import KINDS, Shelf, looked, workers
+from tests.storage.pictures.costly import COSTLY, ENDLESS
 from tests.storage.samples import until
 
 PICTURE = saved(gradient(30, 20), "png")
@@ -50,8 +51,8 @@ async def test_an_idle_worker_ends(workshop: Workshop, shelf: Shelf) -> None:
     assert not workers(workshop)
 
 
-async def test_workers_end_with_the_workshop(settings: StorageSettings, shelf: Shelf) -> None:
-    async with opened(settings) as workshop:
+async def test_workers_end_with_the_workshop(shelf: Shelf, tmp_path: Path) -> None:
+    async with opened(StorageSettings(storage_dir=tmp_path, _env_file=None)) as workshop:
         worker = await started(workshop, shelf(PICTURE))
 
     assert not worker.is_running()
@@ -120,6 +121,61 @@ async def test_few_work_few_wait_and_the_others_are_told_to_come_back(workshop: 
     assert len(workers(workshop)) == 1
 
 
+@pytest.mark.parametrize("settings", [StorageSettings(picture_workers=1, picture_queue=1, _env_file=None)])
+async def test_a_result_does_not_wait_for_what_clients_sent(workshop: Workshop, shelf: Shelf) -> None:
+    path = shelf(PICTURE)
+    worker = await started(workshop, path)
+    worker.send_signal(STUCK)
+    running = [asyncio.create_task(looked(workshop, path, "png")) for _ in range(3)]
+    await until(lambda: not workers(workshop))
+
+    assert (await workshop.inspect(path, PNG, Lane.RESULTS)).width == 30
+    assert sum(task.done() for task in running) <= 1  # refused: it was the second that would have waited
+    worker.send_signal(signal.SIGCONT)
+    assert sorted(fate for fate, _ in await asyncio.gather(*running)) == [BUSY, "ok", "ok"]
+
+
+async def test_places_are_looked_for_in_what_clients_bring_only(workshop: Workshop, shelf: Shelf) -> None:
+    path = shelf(with_chunk(PICTURE, b"eXIf", tiff()))
+
+    assert (await workshop.inspect(path, PNG)).edits
+    assert not (await workshop.inspect(path, PNG, Lane.RESULTS)).edits
+
+
+@pytest.mark.parametrize("settings", [StorageSettings(picture_cpu_seconds=1, picture_seconds=60, _env_file=None)])
+@pytest.mark.parametrize("name", sorted(COSTLY))
+async def test_no_metadata_of_a_client_takes_long(workshop: Workshop, shelf: Shelf, name: str) -> None:
+    """The kernel ends a worker at two seconds of the processor: a quarter of these bytes took more once."""
+    extension, content = COSTLY[name]()
+
+    assert (await looked(workshop, shelf(content), extension))[0] == "ok"
+
+
+@pytest.mark.parametrize("name", sorted(ENDLESS))
+async def test_metadata_of_more_pieces_than_any_honest_picture_has_is_refused(
+    workshop: Workshop, shelf: Shelf, name: str
+) -> None:
+    extension, content = ENDLESS[name]()
+
+    assert (await looked(workshop, shelf(content), extension))[0] == LARGE
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "gif"])
+async def test_a_photograph_of_48_megapixels_is_taken_in_every_format(
+    workshop: Workshop, shelf: Shelf, extension: str
+) -> None:
+    """Phones make them; the bound that is promised is the bound that holds."""
+    options = {"method": 0} if extension == "webp" else {}
+    path = shelf(saved(Image.linear_gradient("L").resize((8000, 6000)).convert("RGB"), extension, **options))
+
+    assert (await looked(workshop, path, extension))[0] == "ok"
+    assert (await workshop.derive(path, KINDS[extension], Recipe(64, 0, 70, WEBP))).width == 64
+
+
+async def test_a_file_that_went_away_is_no_fault_of_the_picture(workshop: Workshop, tmp_path: Path) -> None:
+    assert (await looked(workshop, tmp_path / "gone", "png"))[0] == BUSY
+
+
 async def test_a_caller_that_leaves_frees_the_place(workshop: Workshop, shelf: Shelf) -> None:
     path = shelf(PICTURE)
     worker = await started(workshop, path)
@@ -138,7 +194,7 @@ async def test_a_worker_is_confined_and_knows_no_secret(
     monkeypatch.setenv("KIE_AI_API_KEY", "a-secret")
     worker = await started(workshop, shelf(PICTURE))
 
-    assert worker.rlimit(psutil.RLIMIT_AS) == (512 * 1024 * 1024,) * 2
+    assert worker.rlimit(psutil.RLIMIT_AS) == (1024 * 1024 * 1024,) * 2
     assert worker.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
     assert worker.rlimit(psutil.RLIMIT_NOFILE) == (32, 32)
     assert worker.rlimit(psutil.RLIMIT_CPU)[0] <= 8
@@ -155,8 +211,9 @@ async def test_a_worker_whose_service_was_killed_ends(tmp_path: Path) -> None:
         "from services.storage.pictures.workshop import Workshop\n"
         "from services.storage.settings import StorageSettings\n"
         "async def main():\n"
-        "    workshop = Workshop(StorageSettings(_env_file=None))\n"
-        "    await workshop.inspect(Path(sys.argv[1]), PNG)\n"
+        "    path = Path(sys.argv[1])\n"
+        "    workshop = Workshop(StorageSettings(storage_dir=path.parent, _env_file=None))\n"
+        "    await workshop.inspect(path, PNG)\n"
         "    print(workshop._idle[0][0].process.pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(main())\n"
