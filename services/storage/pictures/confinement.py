@@ -155,7 +155,7 @@ def _landlock(readable: Sequence[str]) -> bool:
         for path in readable:
             with suppress(FileNotFoundError):
                 _allow(ruleset, path)
-        return LIBC.syscall(RESTRICT_SELF, ruleset, 0) == 0
+        return bool(LIBC.syscall(RESTRICT_SELF, ruleset, 0) == 0)
     finally:
         os.close(ruleset)
 

@@ -14,7 +14,7 @@ from tests.storage.samples import Remote, ok, picture, stream
 
 HONEST = saved(gradient(30, 20), "png")
 PLACED = with_chunk(HONEST, b"eXIf", tiff(orientation=6))
-CUT, LARGE, TWOFOLD = HONEST[:-1], png(9_000, 9_000), HONEST + FOREIGN["zip"]
+CUT, LARGE, TWOFOLD = HONEST[:-1], png(10_050, 10_050), HONEST + FOREIGN["zip"]
 FILM = with_segment(saved(gradient(30, 20), "jpg"), 0xE1, EXIF_HEAD + tiff()) + b"\0\0\0\x18ftypmp42" + bytes(90)
 
 
