@@ -14,7 +14,7 @@ IN_STATE = Gauge("kawaii_generations_in_state", "Generations that are not over, 
 OLDEST = Gauge("kawaii_oldest_generation_seconds", "Since the oldest of a state was ordered.", ("state",))
 KEYS = Gauge("kawaii_provider_keys", "Keys of the pool; one whose account rests is resting.", ("state",))
 MISSING = Gauge("kawaii_tasks_without_account", "Tasks that wait for an account of which no key is configured.")
-INBOX_LAG = Gauge("kawaii_inbox_lag_seconds", "Age of the oldest webhook that is not dealt with.")
+INBOX_LAG = Gauge("kawaii_inbox_lag_seconds", "For how long the oldest webhook that is due has waited to be looked at.")
 
 OPEN = tuple(state for state in State if state not in FINAL or state is State.UNKNOWN)
 KEY_STATES = ("active", "resting", "disabled")

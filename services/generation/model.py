@@ -60,6 +60,8 @@ LOOP_OF: Mapping[State, str] = {
     State.UNKNOWN: "poll",
     State.STORING: "copy",
 }
+# Where an awaited task is not polled any more: only its record, read on a webhook's word, can tell of a late success.
+UNPOLLED = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST})
 FINAL = frozenset(state for state, following in MOVES.items() if not following) | {State.UNKNOWN}
 
 
@@ -216,3 +218,7 @@ class Callback:
     tries: int = 0
     create_ms: int = 0
     verdict: str = ""
+    news: int = 0
+    """How often it came again; a reader closes or postpones it only if that is as it was taken."""
+    age_seconds: float = field(default=0.0, compare=False)
+    """How old it was when it was taken, by the database's clock."""

@@ -98,6 +98,9 @@ class GenerationStore(Protocol):
 
         The first id stays. A generation that was unsure of its answer becomes RUNNING; one that was canceled keeps
         its state; one that goes on without this task gets a reminder of it into the inbox. Returns it as it is now.
+
+        Raises:
+            AlreadyExists: another attempt of the account was answered with this task (reason TASK_TAKEN).
         """
 
     async def decline(self, attempt_id: str, state: State, change: Change) -> bool:

@@ -1,5 +1,6 @@
 """Brings home pictures that a generation no longer waits for: of an earlier attempt, or of a second task of one."""
 
+import asyncio
 from dataclasses import replace
 
 import structlog
@@ -12,6 +13,8 @@ from services.generation.model import RESULTLESS, Attempt, Generation, Output, S
 from services.generation.plan import Plan
 from services.generation.ports import Archive, Change, GenerationStore
 
+COPIES_AT_ONCE = 4  # of late results beside others; far fewer than the webhooks in hand, which so are never held up
+
 logger = structlog.get_logger()
 
 
@@ -22,6 +25,7 @@ class Latecomers:
         self._store = store
         self._archive = archive
         self._plan = plan
+        self._places = asyncio.Semaphore(COPIES_AT_ONCE)
 
     async def bring(self, generation: Generation, attempt: Attempt, task_id: str, record: Drawn) -> str:
         """Deliver, keep or record the pictures of a task; what was done in a word, empty when it must wait.
@@ -29,10 +33,11 @@ class Latecomers:
         Raises:
             FenceLost: the generation changed meanwhile, or somebody is at work on it.
         """
+        fresh = bool(extras_of(generation, record))
         done = await self._brought(generation, attempt, task_id, record)
-        if done:
+        if done and fresh:
             metrics.came_late(generation.id, attempt.id, task_id, done)
-        if done and task_id != attempt.task_id and attempt.task_id:
+        if done and fresh and task_id != attempt.task_id and attempt.task_id:
             metrics.double_bill(attempt.id, attempt.task_id, task_id)
         return done
 
@@ -51,7 +56,16 @@ class Latecomers:
         return "recorded"
 
     async def _keep_beside(self, generation: Generation, record: Drawn) -> str:
-        """Copy pictures beside those that are there. The lease keeps their places free of other latecomers."""
+        """Copy pictures beside those that are there. The lease keeps their places free of other latecomers.
+
+        A copy may take minutes, so only a few are made at once; for any other it is not its time yet.
+        """
+        if self._places.locked():
+            return ""
+        async with self._places:
+            return await self._copied_beside(generation, record)
+
+    async def _copied_beside(self, generation: Generation, record: Drawn) -> str:
         held = await self._store.hold(generation, self._plan.lease)
         async with renewing(self._store, held, self._plan.lease):
             copies = [await self._copied(held, output) for output in extras_of(held, record)]

@@ -11,6 +11,10 @@ from services.generation.model import Callback
 from services.generation.ports import GenerationStore, Webhooks
 
 MAX_STRANGERS = 10_000  # each is a row that is looked at a dozen times in ten minutes
+MAX_TASKS = 100  # open webhooks of one attempt, which has one task, or two; each is looked at for two weeks
+# kie.md 2.4, 3.3 and 4.3. Any other counts as one code more, since each code of a task is a row of its own.
+CODES = frozenset({0, 200, 400, 408, 451, 500, 501})
+OTHER_CODE = 0
 
 
 class Mailbox:
@@ -29,13 +33,14 @@ class Mailbox:
             NotFound: no provider calls back under this kind.
             InvalidArgument: the body is of no known shape, or its ids disagree.
             Unauthenticated: a signature is required and missing, wrong or stale.
-            ResourceExhausted: too many webhooks without a token are waiting.
+            ResourceExhausted: too many webhooks without a token, or with this one, are waiting.
             PermissionDenied: the token is not one we gave out (reason INVALID_TOKEN).
         """
         if kind not in self._kinds:
             raise NotFound("No provider calls back under this path.")
-        task_id, code = self._webhooks.read(body, headers)
+        task_id, told = self._webhooks.read(body, headers)
         attempt_id = await self._attempt_of(token) if token else await self._stranger()
+        code = told if told in CODES else OTHER_CODE
         return await self._inbox.keep(Callback(new_id("cb"), kind, attempt_id, task_id, code))
 
     async def _stranger(self) -> str:
@@ -51,4 +56,8 @@ class Mailbox:
         attempt = await self._store.attempt(attempt_id) if ID.fullmatch(attempt_id) else None
         if attempt is None or not hmac.compare_digest(attempt.token_digest, digest_of(secret)):
             raise PermissionDenied("This callback token is not ours.", "INVALID_TOKEN")
+        if await self._inbox.tasks_of(attempt.id) >= MAX_TASKS:
+            raise ResourceExhausted(
+                "Too many webhooks with this token are waiting. Send it again later.", retry_after=60
+            )
         return attempt.id

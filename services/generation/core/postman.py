@@ -1,8 +1,8 @@
 """Reads the inbox: a webhook wakes its generation, reunites a lost order with its task, or tells of a latecomer."""
 
 import asyncio
-import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
@@ -14,13 +14,15 @@ from services.generation.core.latecomers import Latecomers
 from services.generation.core.poller import Poller, outputs_of
 from services.generation.core.worker import LOOK_SECONDS
 from services.generation.letterbox import Inbox
-from services.generation.model import UNANSWERED, Attempt, Callback, Generation, State
+from services.generation.model import UNANSWERED, UNPOLLED, Attempt, Callback, Generation, State
 from services.generation.plan import RECONCILE_SECONDS, reconcile_delay, retry_delay
 from services.generation.ports import Change, FenceLost, GenerationStore
 
-AT_ONCE = 20  # webhooks taken together
+AT_ONCE = 20  # webhooks in hand together; late copies, the slow ones, take only a few of these places
 BEING_READ_SECONDS = 0.5  # a read takes less, as a rule
+RENEW_SECONDS = 3.0  # a third of the time for which the inbox keeps a taken webhook from others
 PATIENCE_TRIES = 12  # about ten minutes: longer than any reply that a webhook may overtake
+SUCCESS = 200  # the code of a webhook that tells of a result
 
 logger = structlog.get_logger()
 
@@ -36,30 +38,56 @@ class Postman:
         self._bell = bell
         self._poller = poller
         self._latecomers = latecomers
+        self._in_hand: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Read the inbox until the bell closes."""
-        with self._bell.listening("inbox") as ear:
-            while not self._bell.closing:
-                await self._round(ear)
+        """Read the inbox until the bell closes or this is cancelled; what is in hand is brought to its end."""
+        try:
+            with self._bell.listening("inbox") as ear:
+                while not self._bell.closing:
+                    await self._round(ear)
+        finally:
+            while self._in_hand:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait(self._in_hand.values())
 
     async def _round(self, ear: Ear) -> None:
-        callbacks = await self._inbox.take(AT_ONCE)
-        await asyncio.gather(*map(self._handle, callbacks))
+        """Take as many as there are hands free. None waits for another: one may take minutes, to copy a late result."""
+        if len(self._in_hand) >= AT_ONCE:
+            await asyncio.wait(self._in_hand.values(), return_when=asyncio.FIRST_COMPLETED)
+        callbacks = await self._inbox.take(AT_ONCE - len(self._in_hand))
+        for callback in callbacks:
+            if (
+                callback.id not in self._in_hand
+            ):  # else it came again: whoever has it cannot close it, and leaves it due
+                self._in_hand[callback.id] = asyncio.create_task(self._handled(callback))
         if not callbacks:
             await ear.wait(LOOK_SECONDS)
+
+    async def _handled(self, callback: Callback) -> None:
+        try:
+            await self._handle(callback)
+        finally:
+            del self._in_hand[callback.id]
 
     async def _handle(self, callback: Callback) -> None:
         """Deal with one. Whatever goes wrong, it is taken again, though not for ever, and its neighbours go on."""
         try:
-            await self._deliver(callback)
+            async with renewing(self._inbox, callback):
+                await self._deliver(callback)
         except FenceLost:  # somebody is at work on its generation
-            await self._inbox.postpone(callback, BEING_READ_SECONDS)
+            await self._put_off(callback, BEING_READ_SECONDS)
         except Unavailable as error:
             await self._put_back(callback, error)
         except Exception:  # a supervisor: one poisoned webhook must not stop its neighbours
             logger.exception("callback_failed", callback=callback.id, tries=callback.tries)
-            await self._ask_again_later(callback)
+            with suppress(Unavailable):
+                await self._ask_again(callback)
+
+    async def _put_off(self, callback: Callback, seconds: float) -> None:
+        """Look again when somebody else is done; that is no fault of the webhook and not counted."""
+        with suppress(Unavailable):
+            await self._inbox.postpone(callback, seconds, counted=False)
 
     async def _put_back(self, callback: Callback, error: Unavailable) -> None:
         """A database that is away is no fault of the webhook; unless it can be told so, the webhook's turn ends."""
@@ -70,10 +98,11 @@ class Postman:
     async def _deliver(self, callback: Callback) -> None:
         attempt = await self._addressee(callback)
         if attempt is None:
-            await self._ask_again_later(callback)
+            await self._ask_again(callback)
             return
         generation = await self._store.get(attempt.generation_id)
-        if (generation.attempt_id, generation.task_id) == (attempt.id, callback.task_id):
+        awaited = (generation.attempt_id, generation.task_id) == (attempt.id, callback.task_id)
+        if awaited and generation.state not in UNPOLLED:
             await self._tell(callback, generation)
         elif await self._has_another_owner(callback, attempt):
             await self._inbox.finish(callback, "foreign")
@@ -97,6 +126,8 @@ class Postman:
         return await self._store.attempt_of_task(callback.task_id)
 
     async def _has_another_owner(self, callback: Callback, attempt: Attempt) -> bool:
+        if attempt.task_id == callback.task_id:  # ids are an account's: another's may know another task by this one
+            return False
         owner = await self._store.attempt_of_task(callback.task_id)
         return owner is not None and owner.id != attempt.id
 
@@ -106,7 +137,7 @@ class Postman:
             case Unreadable():
                 await self._keep_asking(callback)
             case Invisible():
-                await self._ask_again_later(callback)
+                await self._ask_again(callback)
             case Foreign():
                 logger.warning("task_quarantined", attempt=attempt.id, task=callback.task_id)
                 await self._inbox.finish(callback, "quarantined")
@@ -114,6 +145,8 @@ class Postman:
                 await self._reunite(callback, attempt)
             case Drawn() as record:
                 await self._bring(callback, attempt, generation, record)
+            case Broken() if callback.code == SUCCESS:  # the webhook and the record disagree, and either may lag
+                await self._ask_again(callback)
             case Broken():
                 await self._inbox.finish(callback, "failed")
             case _:
@@ -127,9 +160,13 @@ class Postman:
         await self._tell(callback, generation)
 
     async def _bring(self, callback: Callback, attempt: Attempt, generation: Generation, record: Drawn) -> None:
-        """Pictures that nobody waits for were made and paid for all the same."""
+        """Pictures that nobody waits for were made and paid for all the same.
+
+        Noting the task of an earlier attempt reminds us of it, so the webhook is looked at once more, as news.
+        """
         if not attempt.task_id and attempt.id != generation.attempt_id:
             await self._store.accept(attempt.id, callback.task_id, 0)
+            return
         if done := await self._latecomers.bring(generation, attempt, callback.task_id, record):
             await self._inbox.finish(callback, done)
         else:
@@ -137,19 +174,39 @@ class Postman:
 
     async def _keep_asking(self, callback: Callback) -> None:
         """It may still come: ask ever less, for as long as the provider keeps results."""
-        age = time.time() - callback.create_ms / 1000
-        if age > RECONCILE_SECONDS:
+        if callback.age_seconds > RECONCILE_SECONDS:
             await self._inbox.finish(callback, "unknown")
         elif callback.tries < PATIENCE_TRIES:
             await self._inbox.postpone(callback, retry_delay(callback.tries))
         else:
-            await self._inbox.postpone(callback, reconcile_delay(age))
+            await self._inbox.postpone(callback, reconcile_delay(callback.age_seconds))
 
-    async def _ask_again_later(self, callback: Callback) -> None:
-        if callback.tries >= PATIENCE_TRIES:
+    async def _ask_again(self, callback: Callback) -> None:
+        """Nothing is known of it yet: whoever knew the token is heard out, anybody else for some minutes."""
+        if callback.attempt_id:
+            await self._keep_asking(callback)
+        elif callback.tries >= PATIENCE_TRIES:
             await self._inbox.finish(callback, "unknown")
         else:
             await self._inbox.postpone(callback, retry_delay(callback.tries))
+
+
+@asynccontextmanager
+async def renewing(inbox: Inbox, callback: Callback) -> AsyncIterator[None]:
+    """Keep a taken webhook from other readers while inside."""
+    task = asyncio.create_task(_renew(inbox, callback))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _renew(inbox: Inbox, callback: Callback) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        with suppress(Unavailable):  # the next turn comes before the time ends
+            await inbox.renew(callback)
 
 
 def is_lost(generation: Generation, attempt: Attempt) -> bool:

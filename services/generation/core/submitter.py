@@ -11,7 +11,7 @@ from time import monotonic
 import structlog
 
 from services.chassis import failpoints
-from services.chassis.errors import Unavailable
+from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.names import new_id
 from services.generation import metrics
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
@@ -122,7 +122,11 @@ class Submitter:
         """Record the answer; repeating it changes nothing. Only what proves that nothing was taken leads to READY."""
         match outcome:
             case Accepted(task_id):
-                await self._store.accept(attempt.id, task_id, self._plan.first_poll)
+                try:
+                    await self._store.accept(attempt.id, task_id, self._plan.first_poll)
+                except AlreadyExists:  # an id that says nothing of this order, whose own its webhook names
+                    await self._settle(generation, attempt, key, Ambiguous(f"answered with {task_id} of another order"))
+                    return
                 await failpoints.reach("submitted.recorded")
             case NotSent():
                 again = Change(due_in=retry_delay(generation.tries), tries=generation.tries)

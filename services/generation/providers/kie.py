@@ -96,7 +96,7 @@ class Kie:
             return Later(type(error).__name__)
         if isinstance(reply, Reply) and reply.code == OK and isinstance(reply.data, str) and reply.data:
             return reply.data
-        if isinstance(reply, Reply) and reply.code == INVALID:
+        if isinstance(reply, Reply) and reply.code == INVALID and reply.coded:
             return Gone(reply.message)
         return Later("no link")
 

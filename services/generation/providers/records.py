@@ -19,14 +19,17 @@ NO_WORDS = "The upstream could not make the picture."
 
 
 def record_in(reply: Reply | NonJson | Later, read: Callable[[dict[str, Any]], Record]) -> Record:
-    """What a reply says of a task; a record it holds is read by its family."""
+    """What a reply says of a task; a record it holds is read by its family.
+
+    Only a body that has a code of KIE's can end a task: a page or an edge's own JSON (HTTP 408, 501) says nothing.
+    """
     match reply:
-        case Reply(code=200, data=dict() as data):
+        case Reply(code=200, data=dict() as data, coded=True):
             return read(data)
         case Later(detail):
             return Unreadable(detail)
-        case NonJson(status, _):
-            return Unreadable(f"HTTP {status} without JSON")
+        case NonJson(status=status) | Reply(coded=False, status=status):
+            return Unreadable(f"HTTP {status} without a code of the provider's")
         case Reply(code=code, message=message) if code in OVER:
             return Broken(code, message or NO_WORDS)
         case Reply(code=code) if code in NOT_VISIBLE:
@@ -76,7 +79,7 @@ def _uris(place: Any) -> Iterator[str]:
 
 def is_foreign(reply: Reply | NonJson | Later, place: str, prompt: str) -> bool:
     """True when a record quotes the order it came from, and that has another prompt. White space does not count."""
-    data = reply.data if isinstance(reply, Reply) and isinstance(reply.data, dict) else {}
+    data = reply.data if isinstance(reply, Reply) and reply.coded and isinstance(reply.data, dict) else {}
     quoted = _prompt_in(data.get(place))
     return quoted is not None and quoted.split() != prompt.split()
 

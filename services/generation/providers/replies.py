@@ -1,6 +1,7 @@
 """Reads KIE's replies: the verdict is the `code` in the body, not the HTTP status (kie.md 0.1)."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,8 @@ VALIDATION_WORDS = (
     "exceeds the maximum",
     "must be",
 )
-THROTTLE_WORDS = "call frequency"  # kie.md 5.4; one word alone may be quoted from the prompt
+# kie.md 4.1 and 5.4: how the sentence begins. Further on in a message the same words may be quoted from a prompt.
+THROTTLED = re.compile(r"\s*(?:your\s+)?call frequency is too high\b", re.IGNORECASE)
 MAX_NUMBER = 2**31 - 1  # what a column of the smallest integer type holds
 
 
@@ -43,6 +45,8 @@ class Reply:
     status: int
     retry_after: float | None = None
     task_id: str = ""
+    coded: bool = True
+    """False when the body has no code and the HTTP status stands in for it: then an edge may have answered."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def decode(status: int, body: bytes, retry_after: str = "") -> Reply | NonJson:
         status=status,
         retry_after=seconds(retry_after),
         task_id=task_id_of(document),
+        coded=code is not None,
     )
 
 
@@ -116,7 +121,7 @@ def classify(reply: Reply | NonJson) -> Outcome:
             return Accepted(task_id)
         case Reply(code=200):
             return Ambiguous("code 200 without a task id")
-        case Reply(code=code, message=message) if code in REFUSALS or THROTTLE_WORDS in message.lower():
+        case Reply(code=code, message=message) if code in REFUSALS or is_throttled(reply):
             return Refused(code, message, reply.retry_after)
         case Reply(code=code, message=message) if code in REJECTIONS or is_validation(reply):
             return Rejected(code, message or "The upstream refused the order.")
@@ -135,6 +140,12 @@ def balance_in(reply: Reply | NonJson) -> float | Refused | Later:
             return Later(f"code {code} without a balance")
         case NonJson(status, _):
             return Later(f"HTTP {status} without JSON")
+
+
+def is_throttled(reply: Reply) -> bool:
+    """True for a refusal by the sentence about call frequency: KIE's own code, no task, and its words first."""
+    certain = reply.code in REJECTIONS or (reply.code == SERVER_ERROR and reply.status == OK)
+    return reply.coded and certain and not reply.task_id and bool(THROTTLED.match(reply.message))
 
 
 def is_validation(reply: Reply) -> bool:

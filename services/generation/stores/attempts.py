@@ -6,6 +6,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now
+from services.chassis.errors import AlreadyExists
 from services.generation.answers import Accepted, Outcome
 from services.generation.model import Attempt
 from services.generation.stores import rows
@@ -32,9 +33,11 @@ async def find(connection: AsyncConnection, attempt_id: str) -> Attempt | None:
     return rows.attempt_of(row) if row else None
 
 
-async def of_task(connection: AsyncConnection, task_id: str) -> Attempt | None:
-    """The attempt that was answered with a task id."""
-    row = (await connection.execute(select(attempt).where(attempt.c.task_id == task_id).limit(1))).first()
+async def of_task(connection: AsyncConnection, task_id: str, account: str = "") -> Attempt | None:
+    """The attempt that was answered with a task id, of one account or of whichever."""
+    query = select(attempt).where(attempt.c.task_id == task_id)
+    query = query.where(attempt.c.account == account) if account else query
+    row = (await connection.execute(query.order_by(attempt.c.create_ms).limit(1))).first()
     return rows.attempt_of(row) if row else None
 
 
@@ -45,7 +48,11 @@ async def of_generation(connection: AsyncConnection, generation_id: str) -> Sequ
 
 
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
-    """Note the task id, unless one is noted already."""
+    """Note the task id, unless one is noted already. Raises AlreadyExists when another attempt has it."""
+    asked = await find(connection, attempt_id)
+    owner = await of_task(connection, task_id, asked.account) if asked else None
+    if owner and owner.id != attempt_id:
+        raise AlreadyExists("Another attempt of the account was answered with this task.", "TASK_TAKEN")
     statement = update(attempt).where(attempt.c.id == attempt_id, attempt.c.task_id.is_(None))
     await connection.execute(statement.values(task_id=task_id))
 

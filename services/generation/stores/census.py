@@ -18,7 +18,7 @@ BY_STATE = (
     .where(generation.c.state.in_(OPEN))
     .group_by(generation.c.state)
 )
-INBOX_AGE = select(db_now() - func.min(inbox.c.create_ms)).where(inbox.c.verdict == "")
+INBOX_LAG = select(db_now() - func.min(inbox.c.due_ms)).where(inbox.c.verdict == "", inbox.c.due_ms <= db_now())
 
 
 @unbroken
@@ -36,7 +36,7 @@ class SqlCensus:
 
 async def _take(connection: AsyncConnection) -> Census:
     found = (await connection.execute(BY_STATE)).all()
-    waiting = await connection.scalar(INBOX_AGE)
+    waiting = await connection.scalar(INBOX_LAG)
     return Census(
         count={State(row.state): row.rows for row in found},
         oldest_seconds={State(row.state): max(row.oldest_ms, 0) / 1000 for row in found},

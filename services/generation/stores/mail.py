@@ -24,6 +24,11 @@ class SqlInbox:
         async with self._database.read() as connection:
             return await inbox.strangers(connection)
 
+    async def tasks_of(self, attempt_id: str) -> int:
+        """See letterbox."""
+        async with self._database.read() as connection:
+            return await inbox.tasks_of(connection, attempt_id)
+
     async def keep(self, callback: Callback) -> bool:
         """See letterbox."""
         async with self._database.write() as connection:
@@ -43,8 +48,13 @@ class SqlInbox:
     async def finish(self, callback: Callback, verdict: str) -> None:
         """See letterbox."""
         async with self._database.write() as connection:
-            await inbox.finish(connection, callback.id, verdict)
-        metrics.called_back(verdict)
+            closed = await inbox.finish(connection, callback, verdict)
+        if closed:
+            metrics.called_back(verdict)
+
+    async def renew(self, callback: Callback) -> None:
+        """See letterbox."""
+        await self.postpone(callback, inbox.TAKEN_SECONDS)
 
     async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
         """See letterbox."""

@@ -14,6 +14,8 @@ from services.generation.stores import rows
 from services.generation.stores.outbox import STREAM
 from services.generation.stores.tables import generation, inbox, outbox, pruned
 
+MAX_BARE = 10_000  # closed webhooks without a token; each is a row of under a kilobyte
+
 
 @unbroken
 class SqlRetention:
@@ -34,12 +36,15 @@ class SqlRetention:
         return int(count)
 
     async def prune_callbacks(self, older_than: float, limit: int) -> int:
-        """See sweeper."""
+        """See sweeper. Of those without a token, which anybody can send, only the newest are kept."""
         closed = select(inbox.c.id).where(
             inbox.c.verdict != "", inbox.c.create_ms < db_now() - milliseconds(older_than)
         )
+        bare = select(inbox.c.id).where(inbox.c.verdict != "", inbox.c.attempt_id == "")
         async with self._database.read() as connection:
             old = list(await connection.scalars(closed.order_by(inbox.c.create_ms).limit(limit)))
+            beyond = bare.order_by(inbox.c.create_ms.desc()).offset(MAX_BARE).limit(limit)
+            old = old or list(await connection.scalars(beyond))
         if old:
             async with self._database.write() as connection:
                 await connection.execute(delete(inbox).where(inbox.c.id.in_(old), inbox.c.verdict != ""))

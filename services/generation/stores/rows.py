@@ -81,7 +81,8 @@ def attempt_of(row: Row[Any]) -> Attempt:
 
 def callback_of(row: Row[Any]) -> Callback:
     """A webhook from its row."""
-    return Callback(row.id, row.kind, row.attempt_id, row.task_id, row.code, row.tries, row.create_ms, row.verdict)
+    names = ("id", "kind", "attempt_id", "task_id", "code", "tries", "create_ms", "verdict", "news")
+    return Callback(*(getattr(row, name) for name in names))
 
 
 def failure_columns(failure: Failure | None) -> Columns:

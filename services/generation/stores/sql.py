@@ -86,6 +86,8 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             moved = await generations.move(connection, generation, state, change)
+            if state is State.FAILED and moved.task_id:
+                await inbox.contradict(connection, moved.attempt_id, moved.task_id)
             await outbox.append(connection, moved)
         return self._rung(generation, moved)
 

@@ -4,9 +4,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
+from services.chassis.database import db_now
 from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from services.chassis.supervisor import supervised
 from services.generation.answers import Accepted, Ambiguous, Broken, Drawing, Drawn, Outcome, Unreadable
@@ -379,3 +380,219 @@ async def test_a_database_that_is_away_is_no_fault_of_the_webhook(town: Town) ->
     away = [line for line in logs if line["event"] == "callback_postponed"]
     assert len(away) == PATIENCE_TRIES + 3
     assert not [line for line in logs if line.get("exc_info")]
+
+
+async def opened(town: Town) -> list[str]:
+    """The tasks that open webhooks name."""
+    async with town.database.read() as connection:
+        return list(await connection.scalars(select(inbox.c.task_id).where(inbox.c.verdict == "").order_by(inbox.c.id)))
+
+
+async def failed(town: Town) -> tuple[Generation, str]:
+    """An order whose record said that it failed, and the token of its attempt."""
+    generation = await running(town)
+    town.provider.records["task1"] = Broken(501, "It failed.")
+    await town.let_time_pass()
+    await town.poll()
+    assert (await town.store.get(generation.id)).state is State.FAILED
+    return generation, town.provider.submits[-1].token
+
+
+@pytest.mark.parametrize("way", ["token", "bare"])
+async def test_a_success_told_of_a_failed_order_is_believed_if_its_record_says_so(town: Town, way: str) -> None:
+    """Fail, then success for one task: the picture was made and paid for, and is kept exactly once."""
+    generation, token = await failed(town)
+    token = token if way == "token" else ""
+    town.provider.records["task1"] = Drawn((URI,))
+    async with town.running():
+        await town.callback("task1", token)
+        done = await reached(town.store, generation.id, State.SUCCEEDED)
+        await town.callback("task1", token)
+        await settled(town)
+
+    assert (done.failure, [output.source_uri for output in done.outputs]) == (None, [URI])
+    assert [asked[:2] for asked in town.archive.asked] == [(generation.id, 0)]
+    assert len(town.provider.submits) == 1
+
+
+async def test_a_failure_told_of_a_failed_order_changes_nothing(town: Town) -> None:
+    generation, token = await failed(town)
+    async with town.delivering():
+        await town.callback("task1", token, code=501)
+        await settled(town)
+
+    assert await verdicts(town) == ["failed"]
+    assert (await town.store.get(generation.id)).state is State.FAILED
+
+
+async def test_a_record_that_contradicts_a_success_is_read_again(town: Town) -> None:
+    """The webhook was heard before the record said failed, for a moment: nobody tells of the success a second time."""
+    generation = await running(town)
+    async with town.delivering():
+        await town.callback("task1", town.provider.submits[-1].token)
+        await settled(town)
+    town.provider.records["task1"] = Broken(501, "It failed.")
+    await town.let_time_pass()
+    await town.poll()
+    failed_first = (await town.store.get(generation.id)).state
+    async with town.running():
+        await town.let_time_pass()
+        await looked_into(town)
+        town.provider.records["task1"] = Drawn((URI,))
+        await until_state(town, generation, State.SUCCEEDED)
+
+    assert failed_first is State.FAILED
+    assert len(town.archive.asked) == 1
+
+
+async def until_state(town: Town, generation: Generation, state: State) -> None:
+    async def there() -> bool:
+        await town.let_time_pass()
+        return (await town.store.get(generation.id)).state is state
+
+    await eventually(there)
+
+
+async def looked_often(town: Town, tries: int) -> None:
+    """Wait until the webhooks were looked at that often, or are closed."""
+
+    async def so_often() -> bool:
+        await town.let_time_pass()
+        async with town.database.read() as connection:
+            rows = (await connection.execute(select(inbox.c.tries, inbox.c.verdict))).all()
+        return all(row.tries >= tries or row.verdict for row in rows)
+
+    await eventually(so_often)
+
+
+async def test_a_task_that_is_shown_late_finds_its_order_all_the_same(town: Town) -> None:
+    """Invisible for longer than ten minutes: whoever knew the token is heard out for as long as results are kept."""
+    generation, token = await lost(town)
+    await town.callback("task9", token)
+    async with town.running():
+        await looked_often(town, PATIENCE_TRIES + 2)
+        waiting = await opened(town)
+        town.provider.records["task9"] = Drawn((URI,))
+        await until_state(town, generation, State.SUCCEEDED)
+
+    assert waiting == ["task9"]
+    assert len(town.provider.submits) == 1
+
+
+async def test_a_late_task_is_asked_for_ever_less_and_not_beyond_what_the_provider_keeps(town: Town) -> None:
+    await lost(town)
+    token = town.provider.submits[-1].token
+    await town.callback("task9", token)
+    dues = []
+    for days in (1, 13, 15):
+        async with town.database.write() as connection:
+            aged = inbox.c.due_ms - days * 86_400_000
+            await connection.execute(update(inbox).values(tries=PATIENCE_TRIES, due_ms=0, create_ms=aged))
+        async with town.delivering():
+            await looked_often_once(town)
+        async with town.database.read() as connection:
+            row = (await connection.execute(select(inbox.c.due_ms - db_now(), inbox.c.verdict))).one()
+        dues.append((row[0] > 1_800_000, row.verdict))
+        async with town.database.write() as connection:
+            await connection.execute(update(inbox).values(due_ms=db_now()))
+
+    assert dues[:2] == [(True, ""), (True, "")]
+    assert dues[2][1] == "unknown"
+
+
+async def looked_often_once(town: Town) -> None:
+    async def put_back() -> bool:
+        async with town.database.read() as connection:
+            row = (await connection.execute(select(inbox.c.due_ms - db_now(), inbox.c.verdict))).one()
+        return bool(row.verdict) or row[0] > 60_000
+
+    await eventually(put_back)
+
+
+async def test_a_repetition_opens_a_webhook_again_that_was_given_up(town: Town) -> None:
+    await town.callback("task1")
+    async with town.delivering():
+        await looked_often(town, PATIENCE_TRIES + 1)
+    given_up = await verdicts(town)
+    await running(town)
+    async with town.delivering():
+        told = await town.callback("task1")
+        await settled(town)
+
+    assert (given_up, told) == (["unknown"], False)
+    assert await verdicts(town) == ["done"]
+
+
+async def test_one_slow_late_result_does_not_hold_up_the_inbox(town: Town) -> None:
+    generation, token = await lost(town)
+    town.provider.records["task9"] = Drawn((URI,))
+    await town.store.accept(generation.attempt_id, "task9", 0)
+    await town.poll()
+    await town.keep()
+    town.provider.records["late"] = Drawn((f"{URI}?late",))
+    release, asked, honest = asyncio.Event(), asyncio.Event(), town.archive.keep
+
+    async def slow(*arguments: object) -> object:
+        asked.set()
+        await release.wait()
+        return await honest(*arguments)  # type: ignore[arg-type] # passed on as it came
+
+    town.archive.keep = slow  # type: ignore[method-assign, assignment] # a source that takes minutes
+    other, its_token = await lost(town)
+    town.provider.records["task8"] = Drawing(1)
+    async with town.delivering():
+        await town.callback("late", token)
+        await asyncio.wait_for(asked.wait(), 20)
+        await town.callback("task8", its_token)
+        await reached(town.store, other.id, State.RUNNING)
+        still_open = await opened(town)
+        release.set()
+        await settled(town)
+
+    assert "late" in still_open
+    assert len((await town.store.get(generation.id)).outputs) == 2
+
+
+async def test_a_reply_with_the_id_of_another_order_is_a_lost_answer(town: Town) -> None:
+    """The provider answers two orders with one id: the second's own comes by its webhook."""
+    first = await running(town)
+    town.provider.scripts.append(answering(Accepted("task1")))
+    town.provider.scripts.append(answering(Accepted("task1")))
+    second, third = await town.order(), await town.order()
+    await town.submit()
+    same_account = [
+        generation
+        for generation in [await town.store.get(second.id), await town.store.get(third.id)]
+        if generation.state is State.AMBIGUOUS
+    ]
+    assert same_account, "of three orders at two accounts two share one, and so one id"
+    orphan = same_account[0]
+    token = next(s.token for s in town.provider.submits if s.token.startswith(orphan.attempt_id))
+    town.provider.records["own"] = Drawn((URI,))
+    async with town.running():
+        await town.callback("own", token)
+        done = await reached(town.store, orphan.id, State.SUCCEEDED)
+
+    assert (done.task_id, len(done.outputs)) == ("own", 1)
+    assert (await town.store.get(first.id)).attempt_id == first.attempt_id
+    assert len(town.provider.submits) == 3
+
+
+@pytest.mark.parametrize("answered", ["unknown", "task1"])
+async def test_a_reply_with_an_id_that_its_account_does_not_show_loses_nothing(town: Town, answered: str) -> None:
+    """Of another account's task, or of none: the webhook with the token names the one that was made."""
+    other = await running(town)
+    town.provider.records["task1"] = Drawing(5)
+    town.provider.scripts.append(answering(Accepted(answered)))
+    order = await town.order()
+    await town.submit()
+    generation = await town.store.get(order.id)
+    token = town.provider.submits[-1].token
+    town.provider.records["own"] = Drawn((URI,))
+    async with town.running():
+        await town.callback("own", token)
+        done = await reached(town.store, generation.id, State.SUCCEEDED)
+
+    assert (done.task_id, [output.source_uri for output in done.outputs]) == ("own", [URI])
+    assert (await town.store.get(other.id)).state is State.RUNNING
+    assert len(town.provider.submits) == 2

@@ -71,6 +71,20 @@ def test_a_page_is_read_again_later(family: str, page: bytes) -> None:
         assert isinstance(record_in(decode(status, page), READERS[family]), Unreadable)
 
 
+@every_family
+@pytest.mark.parametrize("status", [200, 401, 404, 408, 422, 500, 501, 502])
+@pytest.mark.parametrize("document", [{}, {"message": "Not Implemented"}, {"code": None, "msg": "x", "data": None}])
+def test_an_edges_own_json_never_ends_a_task(family: str, document: dict[str, Any], status: int) -> None:
+    """Without a code of the provider's the HTTP status proves nothing: neither an end nor that there is no task."""
+    assert isinstance(read(family, document, status), Unreadable)
+
+
+@every_family
+@pytest.mark.parametrize("code", [408, 501])
+def test_a_code_that_kie_names_as_terminal_ends_a_task(family: str, code: int) -> None:
+    assert read(family, {"code": code, "msg": "It failed.", "data": None}) == Broken(code, "It failed.")
+
+
 def test_a_network_failure_is_read_again_later() -> None:
     assert record_in(Later("ReadTimeout"), gpt4o_image.record_of) == Unreadable("ReadTimeout")
 

@@ -157,6 +157,29 @@ def test_a_word_of_the_prompt_is_no_refusal(message: str) -> None:
     assert type(answered(body(500, message))) is Ambiguous
 
 
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        (body(500, "Prompt refused: my call frequency is too high"), 200),
+        (body(500, "A drawing of the call frequency"), 200),
+        (body(500, "Your call frequency is too high."), 500),
+        (body(408, "Your call frequency is too high."), 200),
+        (body(500, "Your call frequency is too high.", {"taskId": TASK}), 200),
+        ({"msg": "Your call frequency is too high."}, 500),
+    ],
+)
+def test_words_about_the_call_frequency_are_no_refusal_in_another_shape(document: dict[str, Any], status: int) -> None:
+    """An order that is taken for refused is sent again, and billed again."""
+    assert type(answered(document, status)) is Ambiguous
+
+
+@pytest.mark.parametrize("code", [400, 422, 500])
+def test_the_sentence_about_the_call_frequency_is_a_refusal_under_kies_codes(code: int) -> None:
+    assert answered(body(code, "call frequency is too high, slow down")) == Refused(
+        code, "call frequency is too high, slow down"
+    )
+
+
 @pytest.mark.parametrize("key", ["msg", "message"])
 def test_the_sentence_has_two_names(key: str) -> None:
     assert answered({"code": 422, key: "size is wrong"}) == Rejected(422, "size is wrong")

@@ -5,8 +5,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import pytest
+from sqlalchemy import select, update
+
+from services.chassis.database import Database
 from services.generation.letterbox import Inbox
 from services.generation.model import Callback
+from services.generation.stores import inbox
+from services.generation.stores.tables import inbox as table
 
 FIRST = Callback("cb_1", "image-generated", "att_1", "task1", 200)
 
@@ -72,3 +78,64 @@ async def test_a_postponed_webhook_waits(letters: Inbox) -> None:
     await letters.postpone(taken, 3600)
 
     assert await letters.take(10) == []
+
+
+async def test_a_webhook_that_comes_again_while_it_is_looked_at_is_not_closed(letters: Inbox) -> None:
+    await letters.keep(FIRST)
+    (taken,) = await letters.take(10)
+    again = await letters.keep(replace(FIRST, id="cb_again"))
+    await letters.finish(taken, "failed")
+    (second,) = await letters.take(10)
+    await letters.finish(second, "failed")
+
+    assert (again, taken.id, second.id, second.tries) == (False, "cb_1", "cb_1", 2)
+    assert await letters.take(10) == []
+
+
+@pytest.mark.parametrize("how", ["closed", "postponed"])
+async def test_a_reminder_is_not_lost_on_a_webhook_that_is_looked_at(
+    database: Database, letters: Inbox, how: str
+) -> None:
+    """The generation stopped waiting for the task during the look, which knew nothing of that."""
+    await letters.keep(FIRST)
+    (taken,) = await letters.take(10)
+    async with database.write() as connection:
+        await inbox.remind(connection, "att_1", "task1")
+    if how == "closed":
+        await letters.finish(taken, "done")
+    else:
+        await letters.postpone(taken, 3600)
+
+    async with database.read() as connection:
+        row = (await connection.execute(select(table.c.verdict, table.c.due_ms - inbox.db_now()))).one()
+    assert row.verdict == ""
+    assert row[1] <= inbox.REPEAT_GAP_MS
+
+
+async def test_a_reminder_opens_its_own_row_again(database: Database, letters: Inbox) -> None:
+    for _ in range(2):
+        async with database.write() as connection:
+            await inbox.remind(connection, "att_1", "task1")
+        (taken,) = await letters.take(10)
+        await letters.finish(taken, "failed")
+
+    assert await letters.take(10) == []
+
+
+@pytest.mark.parametrize(("verdict", "opened"), [("unknown", 1), ("failed", 1), ("done", 0), ("extra", 0)])
+async def test_a_repetition_opens_what_was_not_settled(letters: Inbox, verdict: str, opened: int) -> None:
+    await letters.keep(FIRST)
+    (taken,) = await letters.take(10)
+    await letters.finish(taken, verdict)
+
+    assert not await letters.keep(replace(FIRST, id="cb_again"))
+    assert [(callback.id, callback.tries) for callback in await letters.take(10)] == [("cb_1", 1)] * opened
+
+
+async def test_a_reader_knows_how_old_a_webhook_is_by_the_databases_clock(database: Database, letters: Inbox) -> None:
+    await letters.keep(FIRST)
+    async with database.write() as connection:
+        await connection.execute(update(table).values(create_ms=table.c.create_ms - 60_000))
+    (taken,) = await letters.take(10)
+
+    assert 60 <= taken.age_seconds < 3600

@@ -11,7 +11,7 @@ from services.generation.core.sweeper import BATCH, Sweeper
 from services.generation.model import Callback, State
 from services.generation.plan import DAY_SECONDS, Plan
 from services.generation.stores.mail import SqlInbox
-from services.generation.stores.retention import SqlRetention
+from services.generation.stores.retention import MAX_BARE, SqlRetention
 from services.generation.stores.sql import SqlStore
 from services.generation.stores.tables import generation, inbox, outbox
 from tests.generation.builders import brought
@@ -120,3 +120,23 @@ async def test_a_sweep_deletes_all_that_is_past_its_time(
 
     assert await count(database, outbox) == 0
     assert await count(database, generation) == 1
+
+
+async def test_of_closed_webhooks_without_a_token_only_the_newest_are_kept(
+    database: Database, retention: SqlRetention
+) -> None:
+    """Anybody can send them; those with a token are the provider's, and stay their time."""
+    common = {"kind": "image-generated", "code": 200, "due_ms": 0, "verdict": "unknown"}
+    tokened = {"id": "cb_tokened", "attempt_id": "att_1", "task_id": "task1", "create_ms": 10**15, **common}
+    rows = [
+        {"id": f"cb_{n}", "attempt_id": "", "task_id": f"task{n}", "create_ms": 2 * 10**15 + n, **common}
+        for n in range(MAX_BARE + 3)
+    ]
+    async with database.write() as connection:
+        await connection.execute(inbox.insert(), [tokened, *rows])
+    removed = [await retention.prune_callbacks(30 * DAY_SECONDS, 500) for _ in range(2)]
+
+    assert removed == [3, 0]
+    async with database.read() as connection:
+        oldest = list(await connection.scalars(select(inbox.c.id).order_by(inbox.c.create_ms).limit(2)))
+    assert oldest == ["cb_tokened", "cb_3"]
