@@ -89,7 +89,7 @@ def headers_of(error: errors.KawaiiError, status: HTTPStatus) -> dict[str, str]:
     headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex", **rate_limits.of_refusal(error)}
     if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         headers["Content-Range"] = f"bytes */{error.metadata['size']}"
-    if status in PASSING:
+    if status in PASSING or error.retry_after:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after or RETRY_SECONDS)))
     return headers
 

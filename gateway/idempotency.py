@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
+from grpc import aio
 from starlette.requests import Request
 
 from gateway import callers, parse
 from gateway.identity.doorkeeper import of
 from gateway.routing import template
+from services.chassis import context
 from services.chassis.errors import PermissionDenied, Unauthenticated
 
 REPLAYED = {"Idempotent-Replayed": "true"}  # Stripe's word for it
@@ -26,12 +28,17 @@ class RequestKey:
     id: str = ""
     digest: str = ""
 
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The same for a service that keeps answers (services/chassis/replays.py)."""
+        return tuple((name, value) for name, value in ((context.KEY, self.id), (context.DIGEST, self.digest)) if value)
 
-async def request_key(request: Request, content: str = "") -> RequestKey:
+
+async def request_key(request: Request, *, read_body: bool = True) -> RequestKey:
     """The key within its caller, method and path: one key of two people, or on two routes, is two requests.
 
-    The caller is the person who is signed in, else the client's address. The digest is of the body, or of `content`
-    where the body is no JSON.
+    The caller is the person who is signed in, else the client's address. The digest is of the body, unless that
+    is a file, which the service that keeps it compares.
 
     Raises:
         InvalidArgument: the key is too long, or not printable.
@@ -40,8 +47,13 @@ async def request_key(request: Request, content: str = "") -> RequestKey:
     if not (key := parse.idempotency_key(request)):
         return RequestKey()
     scope = "\0".join((await _caller(request), request.method, request.url.path, key))
-    digest = content or sha256(canonical(await request.body())).hexdigest()
+    digest = sha256(canonical(await request.body())).hexdigest() if read_body else ""
     return RequestKey(f"{request.method} {template(request.scope)} {sha256(scope.encode()).hexdigest()}", digest)
+
+
+async def replayed(call: aio.Call) -> dict[str, str]:
+    """The header of an answer that was given before; empty for a new one."""
+    return REPLAYED if any(name == context.REPLAYED for name, _ in await call.trailing_metadata() or ()) else {}
 
 
 async def _caller(request: Request) -> str:

@@ -1,7 +1,7 @@
 """Streams bytes into storage as fast as storage takes them, and gives up the upload when their source fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 from grpc import aio
@@ -9,6 +9,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from starlette.requests import ClientDisconnect
 
+from gateway.idempotency import replayed
 from services.chassis.errors import DeadlineExceeded, KawaiiError
 
 PREFIX = "uploads"
@@ -54,8 +55,12 @@ async def store(
     *,
     step_seconds: float = STEP_SECONDS,
     prefix: str = PREFIX,
+    metadata: Sequence[tuple[str, str]] = (),
+    replays: dict[str, str] | None = None,
 ) -> storagepb.Object:
     """Keep a client's file under a prefix, uploads/ by default; `name` is what the client calls it.
+
+    `metadata` may name the request; `replays` is then given the header of an answer that was given before.
 
     Raises:
         AioRpcError: storage refused it, for example because it is no picture.
@@ -66,7 +71,11 @@ async def store(
     feed = Feed(spec, chunks, step_seconds)
     try:
         async with feed.bound:
-            return await storage.UploadObject(feed.messages(), timeout=UPLOAD_SECONDS)
+            call = storage.UploadObject(feed.messages(), timeout=UPLOAD_SECONDS, metadata=tuple(metadata))
+            stored = await call
+            if replays is not None:
+                replays.update(await replayed(call))
+            return stored
     except TimeoutError:
         raise DeadlineExceeded("The upload stood still for too long. Try again shortly.") from None
     except aio.AioRpcError:

@@ -11,3 +11,7 @@ def time_remaining() -> float | None:
     """Seconds until the current call's deadline on the monotonic clock; None outside a call."""
     end = deadline.get()
     return None if end is None else end - time.monotonic()
+
+
+KEY, DIGEST, REPLAYED = "idempotency-key", "idempotency-digest", "idempotent-replayed"
+"""Metadata of a call that may be repeated: its request's name, what a repetition must repeat, and whether it was."""

@@ -13,6 +13,7 @@ from services.chassis.database import open_database
 from services.chassis.exposition import Exposition
 from services.chassis.files import PublicFiles
 from services.chassis.logs import configure
+from services.chassis.replays import Replays
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.supervisor import Loop
@@ -23,6 +24,7 @@ from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
 from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, Freshness
+from services.share.stores.tables import request_answer
 
 SERVICE = "share"
 CHANNEL = DESCRIPTOR.services_by_name["ShareService"].full_name  # as the proto says
@@ -53,7 +55,11 @@ async def main() -> None:
         expiry = Expiry(store, settings.share_expire_days, now_ms)
         policy, allowed = Policy(settings.share_list_policy), settings.outbound_allow_private
         shares = Shares(store, policy, own_key=files.key, clock=now_ms, allowed=allowed)
-        mount = Mount(add_ShareServiceServicer_to_server, ShareServicer(shares, files), DESCRIPTOR)
+        mount = Mount(
+            add_ShareServiceServicer_to_server,
+            ShareServicer(shares, files, Replays(database, request_answer)),
+            DESCRIPTOR,
+        )
         exposition = Exposition(settings.address(Resident.SHARE_METRICS))
         loops: list[Loop] = [exposition.run, expiry.run, partial(bulletin.listen, store.hear)]
         await serve(settings.address(Resident.SHARE), [mount], loops=loops, pings=[database.ping])

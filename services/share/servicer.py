@@ -6,6 +6,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
 from services.chassis.files import PublicFiles
+from services.chassis.replays import Replays
 from services.share import wire
 from services.share.core import Shares
 
@@ -13,17 +14,21 @@ from services.share.core import Shares
 class ShareServicer(sharerpc.ShareServiceServicer):
     """Speaks for the shares; decides nothing."""
 
-    def __init__(self, shares: Shares, files: PublicFiles) -> None:
+    def __init__(self, shares: Shares, files: PublicFiles, replays: Replays) -> None:
         self._shares = shares
         self._files = files
+        self._replays = replays
 
     async def CreateShare(
         self,
         request: sharepb.CreateShareRequest,
         context: ServicerContext[sharepb.CreateShareRequest, sharepb.CreateShareResponse],
     ) -> sharepb.CreateShareResponse:
-        share, token = await self._shares.create(wire.draft(request.share))
-        return wire.created(share, token, self._files)
+        async def create() -> sharepb.CreateShareResponse:
+            share, token = await self._shares.create(wire.draft(request.share))
+            return wire.created(share, token, self._files)
+
+        return await self._replays.once(context, sharepb.CreateShareResponse, create)
 
     async def GetShare(
         self, request: sharepb.GetShareRequest, context: ServicerContext[sharepb.GetShareRequest, sharepb.Share]
@@ -61,7 +66,10 @@ class ShareServicer(sharerpc.ShareServiceServicer):
     async def PublishShare(
         self, request: sharepb.PublishShareRequest, context: ServicerContext[sharepb.PublishShareRequest, sharepb.Share]
     ) -> sharepb.Share:
-        return wire.share(await self._shares.publish(wire.share_id(request.name), request.token), self._files)
+        async def publish() -> sharepb.Share:
+            return wire.share(await self._shares.publish(wire.share_id(request.name), request.token), self._files)
+
+        return await self._replays.once(context, sharepb.Share, publish)
 
     async def DeleteShare(
         self, request: sharepb.DeleteShareRequest, context: ServicerContext[sharepb.DeleteShareRequest, Empty]

@@ -13,6 +13,7 @@ from services.chassis.database import open_database
 from services.chassis.exposition import Exposition
 from services.chassis.files import PublicFiles
 from services.chassis.logs import configure
+from services.chassis.replays import Replays
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.town import Resident
@@ -37,6 +38,7 @@ from services.storage.secret import link_key
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores import STORES
+from services.storage.stores.sql import REQUEST_ANSWER
 
 BYTES = "bytes"  # the part of our health that is the disk or the bucket
 
@@ -88,7 +90,8 @@ async def main() -> None:
             objects, uploads, variants = business(settings, backend, store, fetchers, studio)
             listener = Listener(settings.address(Resident.FILES), backend, uploads)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
-            servicer = StorageServicer(objects, uploads, variants, files, links)
+            replays = Replays(database, REQUEST_ANSWER)
+            servicer = StorageServicer(objects, uploads, variants, files, links, replays=replays)
             admin = housekeeping(house, store, studio, variants, settings)
             mounts = [
                 Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR),

@@ -10,6 +10,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.files import PublicFiles
 from services.chassis.names import parse_key
+from services.chassis.replays import Replays
 from services.storage import wire
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.model import StoredObject
@@ -21,8 +22,16 @@ class StorageServicer(storagerpc.StorageServiceServicer):
     """Parses, calls, renders."""
 
     def __init__(
-        self, objects: Objects, uploads: Uploads, variants: Variants, files: PublicFiles, upload_base: str
+        self,
+        objects: Objects,
+        uploads: Uploads,
+        variants: Variants,
+        files: PublicFiles,
+        upload_base: str,
+        *,
+        replays: Replays,
     ) -> None:
+        self._replays = replays
         self._objects = objects
         self._uploads = uploads
         self._variants = variants
@@ -33,7 +42,11 @@ class StorageServicer(storagerpc.StorageServiceServicer):
         self, request_iterator: AsyncIterator[storagepb.UploadObjectRequest], context: Context
     ) -> storagepb.Object:
         spec, chunks = await wire.upload(request_iterator)
-        return self._rendered(await self._objects.upload(spec, chunks))
+
+        async def store(sent: AsyncIterator[bytes]) -> storagepb.Object:
+            return self._rendered(await self._objects.upload(spec, sent))
+
+        return await self._replays.once_sent(context, storagepb.Object, chunks, store)
 
     async def ImportObject(self, request: storagepb.ImportObjectRequest, context: Context) -> storagepb.Object:
         return self._rendered(await self._objects.import_(wire.order(request)))

@@ -22,6 +22,7 @@ from services.chassis.errors import KawaiiError
 from services.chassis.files import PublicFiles
 from services.chassis.health import Health
 from services.chassis.migrations import migrate
+from services.chassis.replays import Replays
 from services.chassis.server import Mount, build
 from services.chassis.status import from_rpc
 from services.share.__main__ import now_ms
@@ -32,6 +33,7 @@ from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
 from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, Freshness
+from services.share.stores.tables import request_answer
 from tests.engines import EngineMissingError, Postgres, postgres
 from tests.valkeys import Valkey, program
 
@@ -142,7 +144,11 @@ def serve(database: Database, clock: Clock) -> Serve:
     async def served(
         policy: Policy = Policy.TEXT_TO_IMAGE, files: PublicFiles = FILES, cache: Cache | None = None
     ) -> AsyncIterator["sharerpc.ShareServiceAsyncStub"]:
-        servicer = ShareServicer(Shares(cached(database, cache), policy, own_key=files.key, clock=clock), files)
+        servicer = ShareServicer(
+            Shares(cached(database, cache), policy, own_key=files.key, clock=clock),
+            files,
+            Replays(database, request_answer),
+        )
         mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
         server = build([mount], Health(mount.names, []))
         port = server.add_insecure_port("127.0.0.1:0")

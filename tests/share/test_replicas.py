@@ -24,6 +24,7 @@ from services.chassis.cache import open_cache
 from services.chassis.channels import connect
 from services.chassis.database import Database
 from services.chassis.health import Health
+from services.chassis.replays import Replays
 from services.chassis.server import Mount, build
 from services.share.__main__ import CHANNEL, now_ms
 from services.share.core import Shares
@@ -31,6 +32,7 @@ from services.share.model import Policy
 from services.share.servicer import ShareServicer
 from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, Freshness
+from services.share.stores.tables import request_answer
 from tests.share.conftest import FILES
 from tests.valkeys import Valkey
 
@@ -77,7 +79,9 @@ async def replica(database: Database, redis_url: str) -> AsyncIterator[Replica]:
         cache = await stack.enter_async_context(open_cache(redis_url))
         bulletin = await stack.enter_async_context(open_bulletin(redis_url, CHANNEL))
         store = CachedShares(STORES["sql"](database), cache, FRESHNESS, now_ms, bulletin.announce)
-        servicer = ShareServicer(Shares(store, Policy.ALL, own_key=FILES.key, clock=now_ms), FILES)
+        servicer = ShareServicer(
+            Shares(store, Policy.ALL, own_key=FILES.key, clock=now_ms), FILES, Replays(database, request_answer)
+        )
         mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
         server = build([mount], Health(mount.names, []))
         port = server.add_insecure_port("127.0.0.1:0")

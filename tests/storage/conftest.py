@@ -16,6 +16,7 @@ from services.chassis.database import Database, open_database
 from services.chassis.files import PublicFiles
 from services.chassis.health import Health
 from services.chassis.migrations import migrate
+from services.chassis.replays import Replays
 from services.chassis.server import Mount, build
 from services.storage.backends import BACKENDS
 from services.storage.core import Objects, Uploads, Variants
@@ -29,7 +30,7 @@ from services.storage.ports import Backend
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores import STORES
-from services.storage.stores.sql import SqlObjects
+from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
 from tests.engines import EngineMissingError, Postgres, postgres
 from tests.s3_engine import S3Server, s3
 from tests.storage.buckets import in_bucket
@@ -182,11 +183,12 @@ async def served(servicer: StorageServicer) -> AsyncIterator["storagerpc.Storage
 
 @pytest.fixture
 async def stub(
-    objects: Objects, uploads: Uploads, variants: Variants
+    objects: Objects, uploads: Uploads, variants: Variants, database: Database
 ) -> AsyncIterator["storagerpc.StorageServiceAsyncStub"]:
     """A client on a real channel to the servicer behind the real interceptors."""
     files = PublicFiles(BASE)
-    async with served(StorageServicer(objects, uploads, variants, files, f"{BASE}/-/uploads")) as stub:
+    links, replays = f"{BASE}/-/uploads", Replays(database, REQUEST_ANSWER)
+    async with served(StorageServicer(objects, uploads, variants, files, links, replays=replays)) as stub:
         yield stub
 
 

@@ -48,12 +48,17 @@ async def regenerate(request: Request) -> Response:
 async def upload(request: Request) -> Response:
     """POST /api/artworks/upload (contract.md B5): keeps the file, and makes a draft of it when a title asks for one."""
     viewer_id, limit = await viewers.required(request), request.app.state.settings.max_upload_bytes
-    file = await multipart.incoming_file(request, limit)
-    stored = await uploads.store(clients.of(request).storage, file.name, file.chunks, limit, prefix=PREFIX)
+    key, replays = await idempotency.request_key(request, read_body=False), dict[str, str]()
+    file, storage = await multipart.incoming_file(request, limit), clients.of(request).storage
+    stored = await uploads.store(
+        storage, file.name, file.chunks, limit, prefix=PREFIX, metadata=key.metadata, replays=replays
+    )
     title = file.texts.get("title", "").strip()
     draft = bool(title) and file.texts.get("as_artwork", "").strip().lower() in ("1", "true", "yes", "on")
     noted = artworkspb.UploadArtworkRequest(viewer_id=viewer_id, object=stored.name, draft=draft, title=title)
-    return ok(uploaded(await clients.of(request).artworks.UploadArtwork(noted)))
+    answer = ok(uploaded(await clients.of(request).artworks.UploadArtwork(noted)))
+    answer.headers.update(replays)
+    return answer
 
 
 async def save_draft(request: Request) -> Response:

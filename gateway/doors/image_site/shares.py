@@ -5,7 +5,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, parse, share_reads
+from gateway import clients, idempotency, parse, share_reads
 from gateway.answers import NO_STORE, Json
 from gateway.doors.image_site import share_records as records
 from gateway.parse import wrong
@@ -22,7 +22,10 @@ INDEXED = {"X-Robots-Tag": "index"}
 async def create(request: Request) -> Response:
     """POST /api/share (contract.md A11); a picture that is shared already keeps its share, without a token."""
     share = records.draft(await parse.json_object(request))
-    made = await clients.of(request).share.CreateShare(sharepb.CreateShareRequest(share=share))
+    key = await idempotency.request_key(request)
+    wanted = sharepb.CreateShareRequest(share=share)
+    call = clients.of(request).share.CreateShare(wanted, metadata=key.metadata)
+    made = await call
     share_id = records.id_of(made.share)
     body = {
         "success": True,
@@ -32,7 +35,7 @@ async def create(request: Request) -> Response:
         **({"publishToken": made.publish_token} if made.publish_token else {}),
         "message": "The picture is shared." if made.publish_token else "The picture was shared before.",
     }
-    return Json(body, headers=NO_STORE)
+    return Json(body, headers=NO_STORE | await idempotency.replayed(call))
 
 
 async def read(request: Request) -> Response:
@@ -94,9 +97,11 @@ async def update(request: Request) -> Response:
     fields = await parse.json_object(request)
     fields.choice("action", ("publish",), "")
     publish = sharepb.PublishShareRequest(name=name_of(request.path_params["id"]), token=fields.required("token"))
-    share = await clients.of(request).share.PublishShare(publish)
+    key = await idempotency.request_key(request)
+    call = clients.of(request).share.PublishShare(publish, metadata=key.metadata)
+    share = await call
     body = {"success": True, "published": True, "contributedAt": share.publish_time.ToMilliseconds()}
-    return Json(body, headers=NO_STORE)
+    return Json(body, headers=NO_STORE | await idempotency.replayed(call))
 
 
 async def delete(request: Request) -> Response:

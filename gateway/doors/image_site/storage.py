@@ -6,7 +6,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, multipart, parse, uploads
+from gateway import clients, idempotency, multipart, parse, uploads
 from gateway.answers import NO_STORE, Json
 from gateway.doors.image_site import keeping, objects
 from gateway.doors.image_site.details import named
@@ -54,6 +54,8 @@ async def first_of(services: clients.Clients, task_id: str) -> storagepb.Object 
 async def upload_image(request: Request) -> Response:
     """POST /api/upload-image (contract.md A8)."""
     limit = request.app.state.settings.max_upload_bytes
+    key, replays = await idempotency.request_key(request, read_body=False), dict[str, str]()
     file = await multipart.incoming_file(request, limit)
-    stored = await uploads.store(clients.of(request).storage, file.name, file.chunks, limit)
-    return Json(objects.uploaded(stored), headers=NO_STORE)
+    storage = clients.of(request).storage
+    stored = await uploads.store(storage, file.name, file.chunks, limit, metadata=key.metadata, replays=replays)
+    return Json(objects.uploaded(stored), headers=NO_STORE | replays)

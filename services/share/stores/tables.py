@@ -15,6 +15,8 @@ from sqlalchemy import (
     Text,
 )
 
+from services.chassis.replays import answers_table
+
 metadata = MetaData()
 Sequence = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself on SQLite
 
@@ -52,6 +54,8 @@ share_tag = Table(
     Column("visibility", SmallInteger, nullable=False),  # the share's, so that one index answers
     Index("share_tag_by_tag", "tag", "visibility", "sequence"),
 )
+
+request_answer = answers_table(metadata)
 
 share_count = Table(
     "share_count",

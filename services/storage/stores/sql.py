@@ -26,10 +26,12 @@ from sqlalchemy import (
 
 from services.chassis import failpoints
 from services.chassis.database import Database, db_now, upsert
+from services.chassis.replays import answers_table
 from services.chassis.unbroken import unbroken
 from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink, import_alias
 
 METADATA = MetaData()
+REQUEST_ANSWER = answers_table(METADATA)
 KEY = String(512, collation="C").with_variant(String(512), "sqlite")
 OBJECTS = Table(
     "object",

@@ -1,0 +1,60 @@
+"""A lost answer may be asked for again, at every door that makes something (conventions.md 4.3)."""
+
+import io
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.e2e.town import Town
+
+pytestmark = pytest.mark.e2e
+
+
+def png(colour: str) -> bytes:
+    """A small picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def twice(town: Town, method: str, path: str, key: str, **body: Any) -> tuple[httpx.Response, httpx.Response]:
+    first, second = (town.http.request(method, path, headers={"Idempotency-Key": key}, **body) for _ in range(2))
+    assert first.status_code == second.status_code == httpx.codes.OK, second.text
+    assert "idempotent-replayed" not in first.headers
+    assert second.headers["idempotent-replayed"] == "true"
+    assert first.json() == second.json()
+    return first, second
+
+
+@pytest.mark.parametrize("path", ["/api/upload-image", "/api/artworks/upload"])
+def test_a_repeated_upload_is_one_file(town: Town, path: str) -> None:
+    twice(town, "POST", path, f"upload {path}", files={"file": ("a.png", png("red"), "image/png")})
+    other = town.http.post(
+        path, headers={"Idempotency-Key": f"upload {path}"}, files={"file": ("a.png", png("blue"), "image/png")}
+    )
+
+    assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+
+
+def test_a_repeated_share_has_its_token_and_is_published_once(town: Town) -> None:
+    picture = {"generatedUrl": "https://pictures.example/idempotent.png", "prompt": "a cat"}
+    made = twice(town, "POST", "/api/share", "share", json=picture)[0].json()
+    path, publish = f"/api/share/{made['shareId']}", {"action": "publish", "token": made["publishToken"]}
+    twice(town, "PUT", path, "publish", json=publish)
+    other = town.http.put(path, headers={"Idempotency-Key": "publish"}, json=publish | {"token": "another"})
+
+    assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+
+
+def test_a_repeated_order_of_the_community_is_one_artwork(town: Town) -> None:
+    order = {"prompt": "an idempotent cat"}
+    made = twice(town, "POST", "/api/artworks/generate", "order", json=order)[0].json()
+    other = town.http.post(
+        "/api/artworks/generate", headers={"Idempotency-Key": "order"}, json=order | {"prompt": "a dog"}
+    )
+
+    assert made["data"]["artworkId"]
+    assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert len(town.bills("an idempotent cat")) <= 1
