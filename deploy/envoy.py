@@ -13,6 +13,7 @@ from services.chassis.origins import ANY_ORIGIN
 from services.chassis.town import LOOPBACK, Resident, port_of
 
 TEMPLATE = "envoy.yaml.j2"
+ADMIN_SOCKET = "admin.sock"  # in the folder in which Envoy runs: a whole path may be longer than a socket's may be
 
 
 def render(settings: LauncherSettings) -> str:
@@ -36,13 +37,18 @@ def variables(settings: LauncherSettings) -> dict[str, object]:
         "bind_address": str(settings.public_address),
         "port": settings.port,
         "loopback": LOOPBACK,
-        "admin_port": port_of(Resident.ENVOY_ADMIN, base),
+        "admin_socket": ADMIN_SOCKET,
         "gateway_port": port_of(Resident.GATEWAY, base),
         "files_port": port_of(Resident.FILES, base),
         "own_host": urlsplit(settings.origin).netloc,
         "trusted_hops": settings.trusted_hops,
         "listed_origins": listed(settings.cors_allowed_origins),
+        "only_https": settings.origin.startswith("https://"),
         "edge_timeout": f"{settings.edge_timeout_seconds:.3f}s",
+        "max_json_bytes": settings.max_json_bytes,
+        "max_callback_bytes": settings.max_callback_bytes,
+        "max_connections": settings.envoy_max_connections,
+        "max_heap_bytes": settings.envoy_max_heap_bytes,
         "access_log": settings.log_level == "debug",
         "json_log": not speaks_text(settings),
     }

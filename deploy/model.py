@@ -12,6 +12,7 @@ class Process:
     """One program that is kept alive.
 
     `stop_seconds` is how long it may take after SIGTERM; `migrated` means that its database comes first.
+    `folder` is where it runs; where the launcher runs when empty.
     """
 
     name: str
@@ -20,6 +21,7 @@ class Process:
     migrated: bool = False
     secrets: dict[str, str] = field(default_factory=dict)
     """What its environment holds beyond the plan's: the secrets that it alone, or with few others, has to know."""
+    folder: str = ""
 
 
 @dataclass(frozen=True)

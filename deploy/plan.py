@@ -1,17 +1,29 @@
 """Turns the settings into a plan and prints it: a process of its own, so that the launcher stays at 20 MB, not 40."""
 
+import os
 import sys
 from collections.abc import Iterator
 
 from deploy import envoy
 from deploy.configuration import settle
-from deploy.environment import shared, speaks_text
+from deploy.environment import CACHE, shared, speaks_text
 from deploy.errors import ConfigurationError, TownError
 from deploy.migrations import pending
 from deploy.model import Plan, Port, to_json
-from deploy.processes import DATABASES, ENVOY_CONFIG, TOWN, VALKEY_DIR, Row, every_secret
+from deploy.processes import (
+    DATABASES,
+    ENVOY_CONFIG,
+    ENVOY_DIR,
+    TOWN,
+    VALKEY_DIR,
+    VALKEY_SECRET,
+    Row,
+    embeds_valkey,
+    every_secret,
+)
 from deploy.settings import LauncherSettings
-from services.chassis.town import LOOPBACK, port_of
+from deploy.valkey_password import password
+from services.chassis.town import LOOPBACK, Resident, port_of
 
 SANDBOX_NOTE = "sandbox: no KIE key is set, so pictures are drawn here and nothing is billed"
 MIGRATE = (sys.executable, "-m", "deploy.cli", "migrate")
@@ -25,6 +37,9 @@ def make(settings: LauncherSettings) -> Plan:
         TownError: when a server is missing for this machine.
     """
     rows = [row for row in TOWN if row.wanted(settings)]
+    secret = password(settings.data_dir) if embeds_valkey(settings) else ""
+    redis = {CACHE: f"redis://:{secret}@{settings.address(Resident.VALKEY)}/0"} if secret else {}
+    environment = {**os.environ, **redis}
     return Plan(
         origin=settings.origin,
         probe_host=settings.probe_host,
@@ -33,11 +48,14 @@ def make(settings: LauncherSettings) -> Plan:
         upstream=SANDBOX_NOTE if settings.sandboxed else settings.kie_ai_base_url,
         facts={"address": settings.listening, "identity": settings.identity},
         text=speaks_text(settings),
-        environment=shared(every_secret()),
+        environment=shared(every_secret(), environment),
         folders=(str(settings.data_dir / VALKEY_DIR),),
-        files={str(settings.data_dir / ENVOY_CONFIG): envoy.render(settings)},
+        files={
+            str(settings.data_dir / ENVOY_DIR / ENVOY_CONFIG): envoy.render(settings),
+            str(settings.data_dir / VALKEY_DIR / VALKEY_SECRET): f"requirepass {secret}\n" if secret else "",
+        },
         ports=tuple(ports(settings, rows)),
-        processes=tuple(row.process(settings) for row in rows),
+        processes=tuple(row.process(settings, environment) for row in rows),
         migration=MIGRATE if stale(settings) else (),
     )
 

@@ -77,4 +77,5 @@ def prepare(plan: Plan) -> None:
     for folder in (*map(Path, plan.folders), *(Path(file).parent for file in plan.files)):
         folder.mkdir(parents=True, exist_ok=True)
     for file, text in plan.files.items():
+        Path(file).touch(mode=0o600)  # some hold secrets
         Path(file).write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 """The table of the town's processes: adding one is adding a row."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pkgutil import resolve_name
 
@@ -16,21 +16,23 @@ from services.chassis.town import LOOPBACK, Resident, port_of
 SUBMIT_STOP_SECONDS = 190.0
 VALKEY_MAX_MEMORY = "128mb"  # derived state of one machine; with volatile-lru only caches are evicted
 
-ENVOY_CONFIG = "envoy/envoy.yaml"
-VALKEY_DIR = "valkey"
+ENVOY_DIR, ENVOY_CONFIG = "envoy", "envoy.yaml"
+VALKEY_DIR, VALKEY_SECRET = "valkey", "secret.conf"
 
 
 def envoy(settings: LauncherSettings) -> tuple[str, ...]:
     """Envoy with the rendered template; without hot restart, so that towns can stand side by side."""
-    config, concurrency = settings.data_dir / ENVOY_CONFIG, settings.envoy_concurrency
-    options = ("--concurrency", str(concurrency), "--log-level", "warn", "--disable-hot-restart")
-    return (binaries.envoy(), "-c", str(config), *options)
+    options = ("--concurrency", str(settings.envoy_concurrency), "--log-level", "warn", "--disable-hot-restart")
+    return (binaries.envoy(), "-c", ENVOY_CONFIG, *options)
 
 
 def valkey(settings: LauncherSettings) -> tuple[str, ...]:
-    """Valkey with an append-only file; its chatter about kernel settings goes to a file of its own."""
+    """Valkey with an append-only file; its chatter about kernel settings goes to a file of its own.
+
+    Its password is in a file of its own too: everybody on the machine may read a process's arguments.
+    """
     port = port_of(Resident.VALKEY, settings.internal_port_base)
-    place = ("--bind", LOOPBACK, "--port", str(port), "--dir", str(settings.data_dir / VALKEY_DIR))
+    place = (VALKEY_SECRET, "--bind", LOOPBACK, "--port", str(port), "--dir", ".")
     keep = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
     limits = ("--maxmemory", VALKEY_MAX_MEMORY, "--maxmemory-policy", "volatile-lru")
     return (binaries.valkey(), *place, *keep, *limits, "--loglevel", "warning", "--logfile", "valkey.log")
@@ -44,6 +46,11 @@ def module(name: str) -> "Command":
 def always(_: LauncherSettings) -> bool:
     """Part of every town."""
     return True
+
+
+def embeds_valkey(settings: LauncherSettings) -> bool:
+    """Part of a stack that has no Redis of its own."""
+    return not settings.redis_url
 
 
 Command = Callable[[LauncherSettings], tuple[str, ...]]
@@ -65,12 +72,16 @@ class Row:
     database: bool = False
     cache: bool = False
     ours: bool = True
+    folder: str = ""
+    """Where it runs, below DATA_DIR; where the launcher runs when empty."""
     wanted: Callable[[LauncherSettings], bool] = always
 
-    def process(self, settings: LauncherSettings) -> Process:
+    def process(self, settings: LauncherSettings, environment: Mapping[str, str]) -> Process:
         """The program to start; it waits for its migrations when we are the ones who run them."""
         waits = self.database and not settings.database_url
-        return Process(self.name, self.command(settings), self.stop_seconds, waits, own(self.secrets))
+        folder = str((settings.data_dir / self.folder).absolute()) if self.folder else ""
+        secrets = own(self.secrets, environment)
+        return Process(self.name, self.command(settings), self.stop_seconds, waits, secrets, folder)
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -81,8 +92,8 @@ class Row:
 
 
 TOWN = (
-    Row("envoy", envoy, (Resident.ENVOY_ADMIN,), settings="deploy.settings:LauncherSettings", ours=False),
-    Row("valkey", valkey, (Resident.VALKEY,), ours=False, wanted=lambda settings: not settings.redis_url),
+    Row("envoy", envoy, (), settings="deploy.settings:LauncherSettings", ours=False, folder=ENVOY_DIR),
+    Row("valkey", valkey, (Resident.VALKEY,), ours=False, folder=VALKEY_DIR, wanted=embeds_valkey),
     Row(
         "sandbox",
         module("services.sandbox"),

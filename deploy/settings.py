@@ -28,6 +28,14 @@ class LauncherSettings(TownSettings):
     """Envoy's worker threads; one carries 45,000 requests a second, so more only costs memory on a small machine."""
     edge_timeout_seconds: float = Field(15.0, gt=0, le=600)
     """How long a plain request may take before Envoy answers 504; uploads and streams have their own bounds."""
+    envoy_max_connections: int = Field(8192, ge=64, le=1_000_000)
+    """Connections of clients that Envoy keeps at one time; one that is not used closes after 15 s."""
+    envoy_max_heap_bytes: int = Field(512 * 1024 * 1024, ge=64 * 1024 * 1024)
+    """Memory of Envoy, in which bodies wait until they are whole: near it the streams that hold most are cut off."""
+    max_json_bytes: int = Field(1024 * 1024, ge=1024)
+    """Largest JSON body, as the gateway has it; Envoy gathers bodies up to this size."""
+    max_callback_bytes: int = Field(64 * 1024, ge=1024)
+    """Largest webhook body, as the gateway has it."""
     kie_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices(*KIE_KEY_NAMES))
     """Any key of the pool; without one the sandbox stands in for KIE and nothing is billed."""
     kie_ai_base_url: str = "https://api.kie.ai"

@@ -91,6 +91,7 @@ class Child:
         return await asyncio.create_subprocess_exec(
             *self._process.command,
             env={**self._environment, **self._process.secrets},
+            cwd=self._process.folder or None,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if self._text else sys.stderr,
             stderr=asyncio.subprocess.STDOUT,

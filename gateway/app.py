@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -19,6 +20,7 @@ from gateway.identity.doorkeeper import doorkeeper, sign_in
 from gateway.letterhead import Letterhead
 from gateway.middleware.access_log import AccessLog
 from gateway.middleware.body_limit import BodyLimit
+from gateway.middleware.client_limits import ClientLimits
 from gateway.middleware.cors import Cors
 from gateway.middleware.deadline import Deadline
 from gateway.middleware.kept_answers import KeptAnswers
@@ -30,10 +32,21 @@ from gateway.quick_reads import QuickReads
 from gateway.settings import GatewaySettings
 from gateway.share_reads import ShareReads
 from gateway.watches import Watches
+from services.chassis.client_limits import ClientLimit
+from services.chassis.errors import KawaiiError
 from services.chassis.origins import ANY_ORIGIN
 
 # What takes pictures as data: URIs, for which a JSON body may be larger.
 ORDER_PATHS = ("/api/generate-image", "/api/flux-kontext/generate", "/api/nano-banana/generate")
+# Of these a client may have a quarter of what Envoy lets through, and half of the webhooks: one provider sends most.
+UPLOADS_PER_CLIENT, EXPORTS_PER_CLIENT, CALLBACKS_PER_CLIENT = 16, 4, 64
+UPLOAD_PATHS = (
+    "/api/upload-image",
+    "/api/artworks/upload",
+    "/api/download-and-upload",
+    "/api/artworks/save-draft",
+    "/api/artworks/publish",
+)
 FORM_BYTES = 64 * 1024  # what a form may take beside its file: boundaries, part headers, small fields
 
 ROUTES: Sequence[BaseRoute] = (
@@ -64,16 +77,40 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: QuickReads) -> lis
         "/api/callback/": settings.max_callback_bytes,
         **dict.fromkeys(ORDER_PATHS, settings.max_json_bytes + encoded_bytes(settings.max_upload_bytes)),
     }
+    kinds, others = client_limits(settings)
     return [
+        Middleware(ClientLimits, kinds, others, partial(refused, settings)),
         Middleware(KeptAnswers, kept, quick.answer),
         Middleware(RequestId),
         Middleware(AccessLog),
         Middleware(Metrics),
         *faces(settings),
         Middleware(BodyLimit, settings.max_json_bytes, limits),
-        Middleware(LargeOrders, settings.max_json_bytes, settings.max_large_orders, ORDER_PATHS),
+        Middleware(
+            LargeOrders,
+            settings.max_json_bytes,
+            settings.max_large_orders,
+            settings.max_large_orders_per_client,
+            ORDER_PATHS,
+        ),
         Middleware(Deadline),
     ]
+
+
+def client_limits(settings: GatewaySettings) -> tuple[list[tuple[str, ClientLimit]], ClientLimit]:
+    """What a client may have under way of each kind that has a cluster in deploy/envoy.yaml.j2, and of all others."""
+    uploads = ClientLimit(UPLOADS_PER_CLIENT, "uploads and imports")
+    images = ClientLimit(settings.max_requests_per_client, "pictures")
+    exports = ClientLimit(EXPORTS_PER_CLIENT, "exports")
+    kinds = [
+        *((path, uploads) for path in UPLOAD_PATHS),
+        *((path, images) for path in ("/api/img", "/api/images/")),
+        *((path, exports) for path in ("/api/export", "/api/users/me/export")),
+        ("/api/callback/", ClientLimit(CALLBACKS_PER_CLIENT, "webhooks")),
+        # One more than watches.py lets in, which refuses in words that say what to do instead.
+        ("/api/poll-task", ClientLimit(settings.max_watches_per_client + 1, "event streams")),
+    ]
+    return kinds, ClientLimit(settings.max_requests_per_client, "requests")
 
 
 def quick_reads(settings: GatewaySettings, reads: ShareReads) -> QuickReads:
@@ -89,6 +126,15 @@ def encoded_bytes(size: int) -> int:
 def own_origins(settings: GatewaySettings) -> frozenset[str]:
     """The pages that may write with a session cookie: our own, and those of the list."""
     return frozenset({settings.origin, *settings.cors_allowed_origins} - set(ANY_ORIGIN))
+
+
+def refused(settings: GatewaySettings, error: KawaiiError) -> ASGIApp:
+    """The answer to a request that comes no further, logged and counted like any other."""
+    app: ASGIApp = failures.answer(error)
+    beside = [Middleware(RequestId), Middleware(AccessLog), Middleware(Metrics), *faces(settings)]
+    for layer, args, kwargs in reversed(beside):
+        app = layer(app, *args, **kwargs)
+    return app
 
 
 def make_app(
@@ -109,7 +155,7 @@ def make_app(
     site.state.doorkeeper, site.state.login = doorkeeper(settings, own_origins(settings)), sign_in(settings)
     site.state.roster = Roster()
     site.state.share_reads = ShareReads(clients)
-    site.state.watches = Watches(settings.max_watches, leaving or asyncio.Event())
+    site.state.watches = Watches(settings.max_watches, settings.max_watches_per_client, leaving or asyncio.Event())
     app: ASGIApp = site
     kept = kept or ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
     for layer, args, kwargs in reversed(layers(settings, kept, quick_reads(settings, site.state.share_reads))):

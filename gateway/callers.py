@@ -1,25 +1,21 @@
 """Says whose request it is, by the address that the edge vouches for: what a client says of itself is not believed."""
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
-from starlette.requests import Request
+from services.chassis.client_limits import HEADER, UNKNOWN, client_of, place_of
 
-HEADER = "x-kawaii-client"  # Envoy overwrites it with the client's address, by its own rule of trusted hops
-NETWORK_BITS = 64  # of IPv6: what one household or server is given, and may change addresses within as it likes
-UNKNOWN = "unknown"  # all of these share one place: a caller that hides must not have a quota of its own each time
+__all__ = ["HEADER", "UNKNOWN", "address_of", "address_of_scope", "place_of"]
+
+RAW_HEADER = HEADER.encode()
 
 
-def address_of(request: Request) -> str:
+def address_of(request: HTTPConnection) -> str:
     """The client's IPv4 address, or the /64 network of its IPv6 address; UNKNOWN without either."""
-    peer = request.client.host if request.client else ""
-    try:
-        return place_of(ip_address(request.headers.get(HEADER) or peer))
-    except ValueError:
-        return UNKNOWN
+    return address_of_scope(request.scope)
 
 
-def place_of(address: IPv4Address | IPv6Address) -> str:
-    """Where an address belongs; IPv4 written as IPv6 is IPv4."""
-    if isinstance(address, IPv6Address) and not address.ipv4_mapped:
-        return str(IPv6Network((int(address), NETWORK_BITS), strict=False))
-    return str(getattr(address, "ipv4_mapped", None) or address)
+def address_of_scope(scope: Scope) -> str:
+    """The same, where there is no request yet."""
+    given = next((value for name, value in scope["headers"] if name == RAW_HEADER), b"")
+    return client_of(given.decode("latin-1"), scope["client"][0] if scope.get("client") else "")

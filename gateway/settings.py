@@ -22,6 +22,8 @@ class GatewaySettings(IdentitySettings):
     """Largest JSON body; a longer one is refused before it is read."""
     max_large_orders: int = Field(8, ge=1, le=100)
     """Orders at one time whose pictures, given as data: URIs, make them larger; each may take 40 MB of memory."""
+    max_large_orders_per_client: int = Field(4, ge=1, le=100)
+    """How many of them one client address may have."""
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1024)
     """Largest picture that may be uploaded, this size included (contract.md A8)."""
     max_callback_bytes: int = Field(64 * 1024, ge=1024)
@@ -33,6 +35,11 @@ class GatewaySettings(IdentitySettings):
     """How much memory these answers may take."""
     max_watches: int = Field(500, ge=1, le=900)
     """Clients that may follow a task at once; each holds one of the 1000 streams that generation serves at a time."""
+    max_watches_per_client: int = Field(100, ge=1, le=900)
+    """How many of them one client address may hold; a household behind one address has a few tabs each."""
+    max_requests_per_client: int = Field(128, ge=1, le=4096)
+    """Plain requests, and apart from these pictures, that one client address may have under way; Envoy takes 256 and
+    512 for all. A page by HTTP/2 asks for a hundred at once."""
     heartbeat_seconds: float = Field(15.0, gt=0, le=50)
     """How long a stream of events may be silent; below the 60 s after which the edge takes it for dead."""
 

@@ -10,11 +10,13 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from starlette.requests import Request
 
+from services.chassis.client_limits import ClientLimit
 from services.chassis.errors import Unavailable
 from services.chassis.names import name
 
 RETRY_SECONDS = 5.0  # places come free as pictures are finished
 CROWDED = "Too many clients are watching. Ask for the details of the task every few seconds instead."
+OWN = "Your address watches as many tasks as one may. Ask for the details of the task every few seconds instead."
 Call = aio.UnaryStreamCall[generationpb.WatchGenerationRequest, generationpb.Generation]
 
 
@@ -59,27 +61,30 @@ class Watch:
 
 
 class Watches:
-    """The watches of this process: `limit` at once, all of them over once `leaving` is set."""
+    """The watches of this process: `limit` at once, `own` of a client, all of them over once `leaving` is set."""
 
-    def __init__(self, limit: int, leaving: asyncio.Event) -> None:
+    def __init__(self, limit: int, own: int, leaving: asyncio.Event) -> None:
         self._free = limit
+        self._own = ClientLimit(own, "event streams")
         self._leaving = leaving
 
-    @property
-    def full(self) -> bool:
-        """Whether no more can be opened now."""
-        return self._free < 1
+    def full(self, client: str) -> bool:
+        """Whether this client can open no more now."""
+        return self._free < 1 or self._own.held(client) >= self._own.most
 
     @asynccontextmanager
-    async def open(self, stub: "generationrpc.GenerationServiceAsyncStub", task_id: str) -> AsyncIterator[Watch]:
+    async def open(
+        self, stub: "generationrpc.GenerationServiceAsyncStub", task_id: str, client: str
+    ) -> AsyncIterator[Watch]:
         """A watch of one generation, by either id, that ends with this context.
 
         Raises:
-            Unavailable: too many are open (reason TOO_MANY_STREAMS).
+            Unavailable: too many are open, or too many of this client (reason TOO_MANY_STREAMS).
         """
-        if self.full:
-            raise Unavailable(CROWDED, "TOO_MANY_STREAMS", retry_after=RETRY_SECONDS)
+        if self.full(client):
+            raise Unavailable(CROWDED if self._free < 1 else OWN, "TOO_MANY_STREAMS", retry_after=RETRY_SECONDS)
         self._free -= 1
+        self._own.take(client)
         leaving = asyncio.ensure_future(self._leaving.wait())
         watch = Watch(
             stub.WatchGeneration(generationpb.WatchGenerationRequest(name=name("generations", task_id))), leaving
@@ -90,6 +95,7 @@ class Watches:
             watch.close()
             leaving.cancel()
             self._free += 1
+            self._own.give_back(client)
 
 
 def of(request: Request) -> Watches:

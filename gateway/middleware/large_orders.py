@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway import callers
+from services.chassis.client_limits import ClientLimit
 from services.chassis.errors import Unavailable
 
 RETRY_SECONDS = 5.0  # an order keeps its place until it is answered
@@ -11,12 +13,13 @@ CROWDED = "Too many large orders are being read at the moment. Upload the pictur
 
 
 class LargeOrders:
-    """Lets only `places` bodies of more than `threshold` bytes in at once, below the given paths."""
+    """Lets only `places` bodies of more than `threshold` bytes in at once, below the given paths; `own` of a client."""
 
-    def __init__(self, app: ASGIApp, threshold: int, places: int, paths: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, threshold: int, places: int, own: int, paths: Sequence[str]) -> None:
         self._app = app
         self._threshold = threshold
         self._free = places
+        self._own = ClientLimit(own, "large orders")
         self._paths = tuple(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -27,23 +30,33 @@ class LargeOrders:
             await self._app(scope, receive, send)
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        size = 0
+        client, size, held = callers.address_of_scope(scope), 0, False
 
         async def receiver() -> Message:
-            nonlocal size
+            nonlocal size, held
             message = await receive()
-            small, size = size <= self._threshold, size + len(message.get("body", b""))
-            if small and size > self._threshold:
-                self._take()
+            size += len(message.get("body", b""))
+            if size > self._threshold and not held:
+                self._take(client)
+                held = True
             return message
 
         try:
             await self._app(scope, receiver, send)
         finally:
-            self._free += size > self._threshold
+            if held:
+                self._free += 1
+                self._own.give_back(client)
 
-    def _take(self) -> None:
-        """Take a place. One is taken even when none is free, since its holder gives it back in any case."""
-        self._free -= 1
-        if self._free < 0:
+    def _take(self, client: str) -> None:
+        """Take a place.
+
+        Raises:
+            Unavailable: all are taken.
+            ResourceExhausted: the client holds as many as it may.
+        """
+        if self._free < 1:
             raise Unavailable(CROWDED, "TOO_MANY_LARGE_ORDERS", retry_after=RETRY_SECONDS)
+        if not self._own.take(client):
+            raise self._own.refusal()
+        self._free -= 1

@@ -14,7 +14,6 @@ class Resident(IntEnum):
     FILES = 5  # the storage service's HTTP listener for public bytes
     SANDBOX = 6
     VALKEY = 7
-    ENVOY_ADMIN = 8
     GATEWAY_METRICS = 10  # a process's metrics are ten above the process
     GENERATION_METRICS = 11
     STORAGE_METRICS = 12

@@ -11,6 +11,7 @@ from typing import Protocol
 from aiohttp import web
 
 from services.chassis import preconditions
+from services.chassis.client_limits import HEADER, ClientLimit, client_of
 from services.chassis.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -36,6 +37,8 @@ CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
 CHUNK_BYTES = 256 * 1024  # performance.md 4
 HEADER_BYTES = 64 * 1024  # above what Envoy lets through, so that Envoy is who refuses long headers, in JSON
 NO_CODING = ("", "identity")
+# Of the 512 downloads and 64 uploads that Envoy lets through; a page by HTTP/2 asks for a hundred files at once.
+READS_PER_CLIENT, UPLOADS_PER_CLIENT = 128, 16
 
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -63,6 +66,7 @@ STATUSES: dict[type[KawaiiError], HTTPStatus] = {
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 REASON_STATUSES = {
+    "TOO_MANY_REQUESTS": HTTPStatus.TOO_MANY_REQUESTS,
     "FILE_TOO_LARGE": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "UNSUPPORTED_MEDIA_TYPE": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 }
@@ -120,6 +124,8 @@ class Listener:
         self._host, _, self._port = address.rpartition(":")
         self._backend = backend
         self._inbox = inbox
+        self._reads = ClientLimit(READS_PER_CLIENT, "files")
+        self._uploads = ClientLimit(UPLOADS_PER_CLIENT, "uploads")
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -146,8 +152,10 @@ class Listener:
         )
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        limit = self._uploads if request.method == "PUT" else self._reads
         try:
-            return await self._routed(request, request.rel_url.raw_path)
+            with limit.place(client_of(request.headers.get(HEADER, ""), request.remote or "")):
+                return await self._routed(request, request.rel_url.raw_path)
         except KawaiiError as error:
             if BEGUN in request:
                 raise cut_off(request) from error

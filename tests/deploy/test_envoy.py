@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import stat
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -12,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from deploy import binaries
-from deploy.envoy import render
+from deploy.envoy import ADMIN_SOCKET, render
 from deploy.settings import LauncherSettings
 from services.chassis.town import Resident, port_of
 
@@ -88,7 +90,7 @@ async def edge(settings: LauncherSettings, tmp_path: Path, until: Until) -> Asyn
     file.write_text(render(settings), encoding="utf-8")
     command = (binaries.envoy(), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn")
     with (tmp_path / "envoy.log").open("wb") as log:
-        envoy = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
+        envoy = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=log, stderr=log)
         try:
             await until(lambda: _listens(settings))
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", trust_env=False) as client:
@@ -99,11 +101,11 @@ async def edge(settings: LauncherSettings, tmp_path: Path, until: Until) -> Asyn
 
 
 def _listens(settings: LauncherSettings) -> bool:
-    admin = f"http://127.0.0.1:{port_of(Resident.ENVOY_ADMIN, settings.internal_port_base)}/ready"
     try:
-        return httpx.get(admin, trust_env=False).is_success
-    except httpx.TransportError:
+        socket.create_connection(("127.0.0.1", settings.port)).close()
+    except OSError:
         return False
+    return True
 
 
 async def echo(request: web.Request) -> web.Response:
@@ -336,7 +338,7 @@ async def test_only_an_order_that_prefers_to_wait_is_given_longer(edge: httpx.As
 @pytest.mark.parametrize(
     ("start", "code"),
     [
-        ("CONNECT a:1 HTTP/1.1", b"NOT_FOUND"),
+        ("CONNECT a:1 HTTP/1.1", b"FORBIDDEN"),
         ("GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket", b"FORBIDDEN"),
     ],
 )
@@ -386,16 +388,19 @@ async def test_the_access_log_holds_no_callback_and_no_query(
     assert "hush" not in log.read_text(encoding="utf-8")
 
 
-async def test_only_reads_are_tried_again(edge: httpx.AsyncClient, settings: LauncherSettings) -> None:
+async def test_only_reads_are_tried_again(edge: httpx.AsyncClient, tmp_path: Path) -> None:
     await edge.post("/api/x")
-    after_the_write = await _retries(settings)
+    after_the_write = await _retries(tmp_path)
     await edge.get("/api/x")
 
-    assert (after_the_write, await _retries(settings)) == (0, 2)
+    assert (after_the_write, await _retries(tmp_path)) == (0, 2)
 
 
-async def _retries(settings: LauncherSettings) -> int:
-    admin = f"http://127.0.0.1:{port_of(Resident.ENVOY_ADMIN, settings.internal_port_base)}"
-    async with httpx.AsyncClient(base_url=admin, trust_env=False) as client:
+async def _retries(folder: Path) -> int:
+    """Ask the admin, which answers on a socket in Envoy's folder that only its user may open."""
+    socket_ = folder / ADMIN_SOCKET
+    assert stat.S_IMODE(socket_.stat().st_mode) == 0o600
+    transport = httpx.AsyncHTTPTransport(uds=str(socket_))
+    async with httpx.AsyncClient(base_url="http://admin", transport=transport) as client:
         stats = (await client.get("/stats", params={"filter": r"^cluster\.gateway\.upstream_rq_retry$"})).text
     return int(stats.split()[-1])

@@ -12,12 +12,13 @@ from services.storage.ports import Backend
 
 
 @asynccontextmanager
-async def browsing(backend: Backend, uploads: Uploads) -> AsyncIterator[httpx.AsyncClient]:
+async def browsing(backend: Backend, uploads: Uploads, connections: int = 100) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the public listener."""
     runner = Listener("127.0.0.1:0", backend, uploads).runner()
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    async with httpx.AsyncClient(base_url=base, trust_env=False) as client:
+    limits = httpx.Limits(max_connections=connections)
+    async with httpx.AsyncClient(base_url=base, trust_env=False, limits=limits) as client:
         yield client
     await runner.cleanup()

@@ -1,5 +1,6 @@
 """The public side: what browsers get from /files/."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from services.chassis.errors import Unavailable
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Uploads
+from services.storage.listener import READS_PER_CLIENT
+from services.storage.model import Stat
 from services.storage.ports import Backend
 from tests.conditions import CASES, expected, found
 from tests.storage.doors import browsing
@@ -163,6 +166,30 @@ async def test_bytes_that_break_off_are_no_whole_answer_and_a_place_that_is_down
         answer = await browser.get(f"/files/{KEY}", headers={"Range": "bytes=10-"})
 
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "STORAGE_DOWN", "1")
+
+
+async def test_one_client_cannot_hold_all_downloads(uploads: Uploads, tmp_path: Path) -> None:
+    class Slow(LocalFiles):
+        async def stat(self, key: str) -> Stat | None:
+            inside.release()
+            await door.wait()
+            return await super().stat(key)
+
+    inside, door = asyncio.Semaphore(0), asyncio.Event()
+    greedy, other = {"x-kawaii-client": "192.0.2.1"}, {"x-kawaii-client": "192.0.2.2"}
+    place = Slow(tmp_path / "slow")
+    async with browsing(place, uploads, connections=200) as browser:
+        held = [asyncio.create_task(browser.get(f"/files/{KEY}", headers=greedy)) for _ in range(READS_PER_CLIENT)]
+        for _ in held:
+            await inside.acquire()
+        refused = await browser.get(f"/files/{KEY}", headers=greedy)
+        free = asyncio.create_task(browser.get(f"/files/{KEY}", headers=other))
+        await inside.acquire()
+        door.set()
+        await asyncio.gather(free, *held)
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_REQUESTS")
+    assert (await free).status_code == 404
 
 
 NOWHERE = [

@@ -9,7 +9,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, parse, watches
+from gateway import callers, clients, parse, watches
 from gateway.answers import NO_STORE
 from gateway.doors.image_site import tasks
 from gateway.event_stream import HEARTBEAT, RETRY, EventStream, encoded, frame, id_of
@@ -32,7 +32,7 @@ async def poll_task(request: Request) -> Response:
     """GET /api/poll-task. An unknown task is JSON like any failure, because the first read comes before the stream."""
     task_id = parse.query_id(request, "taskId")
     async with AsyncExitStack() as held:
-        opened = watches.of(request).open(clients.of(request).generation, task_id)
+        opened = watches.of(request).open(clients.of(request).generation, task_id, callers.address_of(request))
         watch = await held.enter_async_context(opened)
         first, seen = await watch.first(), request.headers.get("last-event-id", "")
         if request.method == "HEAD" or (is_last(first) and id_of(data_of(first)) == seen):

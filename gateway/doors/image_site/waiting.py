@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 
-from gateway import clients, watches
+from gateway import callers, clients, watches
 from gateway.doors.image_site import outcomes, tasks
 
 MAX_WAIT_SECONDS = 55  # below the 60 s after which common middle boxes give up, and the 70 s of our own edge
@@ -41,10 +41,10 @@ async def waited(
 
     When too many are waiting already the preference is not applied: the order stands, and can be asked for.
     """
-    watching = watches.of(request)
-    if not patience.seconds or watching.full:
+    watching, client = watches.of(request), callers.address_of(request)
+    if not patience.seconds or watching.full(client):
         return {}, {}
-    async with watching.open(clients.of(request).generation, tasks.task_id_of(generation)) as watch:
+    async with watching.open(clients.of(request).generation, tasks.task_id_of(generation), client) as watch:
         generation = await decided(watch, generation, patience.end)
     return {"Preference-Applied": f"wait={patience.seconds}"}, outcomes.waited_for(generation)
 

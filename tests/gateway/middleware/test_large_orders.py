@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.middleware.large_orders import LargeOrders
-from services.chassis.errors import Unavailable
+from services.chassis.errors import ResourceExhausted, Unavailable
 from tests.gateway.conftest import Town
 from tests.gateway.shapes import PNG
 
@@ -64,12 +64,37 @@ async def send(_message: Message) -> None:
     """Nobody listens."""
 
 
+def scope(path: str, client: str = "192.0.2.1") -> Scope:
+    return {"type": "http", "path": path, "headers": [(b"x-kawaii-client", client.encode())]}
+
+
+async def test_one_client_cannot_hold_all_large_orders() -> None:
+    door = Door()
+    bounded = LargeOrders(door, 10, 3, 2, [PATH])
+
+    def order(client: str) -> asyncio.Task[None]:
+        return asyncio.ensure_future(bounded(scope(PATH, client), body(11), send))
+
+    greedy = [order("192.0.2.1"), order("192.0.2.1")]
+    for _ in greedy:
+        await door.reading.acquire()
+    with pytest.raises(ResourceExhausted) as refused:
+        await order("192.0.2.1")
+    other = order("192.0.2.2")
+    await door.reading.acquire()
+    door.open.set()
+    await asyncio.gather(*greedy, other)
+
+    assert refused.value.reason == "TOO_MANY_REQUESTS"
+    await order("192.0.2.1")
+
+
 async def test_only_so_many_large_bodies_are_held_at_once_and_small_ones_pass() -> None:
     door = Door()
-    bounded = LargeOrders(door, 10, 2, [PATH])
+    bounded = LargeOrders(door, 10, 2, 2, [PATH])
 
     def order(*sizes: int, path: str = PATH) -> asyncio.Task[None]:
-        return asyncio.ensure_future(bounded({"type": "http", "path": path}, body(*sizes), send))
+        return asyncio.ensure_future(bounded(scope(path), body(*sizes), send))
 
     held = [order(6, 6), order(11), order(10), order(5, 5), order(11, path="/api/upload-image")]
     for _ in held:

@@ -154,6 +154,19 @@ async def test_a_client_that_leaves_ends_its_watch_and_frees_its_place(
         assert (await Stream(response).event())[1] == RUNNING
 
 
+async def test_one_client_cannot_hold_all_streams(serve_with: Serve, town: Town) -> None:
+    live = serve_with(max_watches=3, max_watches_per_client=1)
+    greedy, other = {"x-kawaii-client": "192.0.2.1"}, {"x-kawaii-client": "192.0.2.2"}
+    async with live.http.stream("GET", WATCH, headers=greedy) as response:
+        await Stream(response).event()
+        refused = await live.http.get(WATCH, headers=greedy)
+        async with live.http.stream("GET", WATCH, headers=other) as free:
+            assert (await Stream(free).event())[1] == RUNNING
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "TOO_MANY_STREAMS")
+    assert refused.json()["error"].startswith("Your address watches as many tasks as one may.")
+
+
 async def test_a_refused_stream_takes_no_place(serve_with: Serve) -> None:
     live = serve_with(max_watches=1)
     for _ in range(3):

@@ -1,0 +1,76 @@
+"""Bounds what one client may hold of something at one time, so that it cannot take from others what all share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from services.chassis.errors import ResourceExhausted
+
+HEADER = "x-kawaii-client"  # Envoy overwrites it with the client's address, by its own rule of trusted hops
+NETWORK_BITS = 64  # of IPv6: what one household or server is given, and may change addresses within as it likes
+UNKNOWN = "unknown"  # all of these share one place: a caller that hides must not have a bound of its own each time
+RETRY_SECONDS = 1.0  # places come free as answers are read
+
+
+def client_of(header: str, peer: str) -> str:
+    """The client's IPv4 address, or the /64 network of its IPv6 address; UNKNOWN without either."""
+    try:
+        return place_of(ip_address(header or peer))
+    except ValueError:
+        return UNKNOWN
+
+
+def place_of(address: IPv4Address | IPv6Address) -> str:
+    """Where an address belongs; IPv4 written as IPv6 is IPv4."""
+    if isinstance(address, IPv6Address) and not address.ipv4_mapped:
+        return str(IPv6Network((int(address), NETWORK_BITS), strict=False))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+class ClientLimit:
+    """So many places for each client; `what` is their plural, for the refusal."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self.most = most
+        self._what = what
+        self._held: dict[str, int] = {}
+
+    def held(self, client: str) -> int:
+        """How many places a client holds."""
+        return self._held.get(client, 0)
+
+    def take(self, client: str) -> bool:
+        """Take a place, unless the client holds all of its own; whoever takes one gives it back."""
+        if self.held(client) >= self.most:
+            return False
+        self._held[client] = self.held(client) + 1
+        return True
+
+    def give_back(self, client: str) -> None:
+        """Give a place back; a client without places is forgotten."""
+        self._held[client] -= 1
+        if not self._held[client]:
+            del self._held[client]
+
+    @contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """Hold a place for as long as the block runs.
+
+        Raises:
+            ResourceExhausted: the client holds all of its own (reason TOO_MANY_REQUESTS).
+        """
+        if not self.take(client):
+            raise self.refusal()
+        try:
+            yield
+        finally:
+            self.give_back(client)
+
+    def refusal(self) -> ResourceExhausted:
+        """The error for a client that wants one place too many."""
+        return ResourceExhausted(
+            f"Your address has {self.most} {self._what} under way, which is all that one may have. "
+            "Wait until some of them have ended.",
+            "TOO_MANY_REQUESTS",
+            retry_after=RETRY_SECONDS,
+        )
