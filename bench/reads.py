@@ -70,7 +70,7 @@ def field(folder: Path) -> Iterator[Field]:
         town = stack.enter_context(running(folder / "unkept", LOG_LEVEL="warning", READ_CACHE_SECONDS="0"))
         ids, kept_ids = fill(town), fill(kept)
         answers = {path: town.http.get(path).content for path in (*map(path_of, ids), LATEST, LIST)}
-        redis_url = f"redis://127.0.0.1:{town.base + 7}/0"
+        redis_url = town.redis_url
         with Redis.from_url(redis_url) as redis:
             redis.mset({f"bench:{path}": body for path, body in answers.items()})
         headers = own_headers(town, path_of(ids[0]))

@@ -70,8 +70,16 @@ def trusted_hops() -> int:
 
 
 @pytest.fixture
-def settings(base: int, edge_timeout: float, origins: tuple[str, ...], trusted_hops: int) -> LauncherSettings:
+def app_url() -> str:
+    return ""
+
+
+@pytest.fixture
+def settings(
+    base: int, edge_timeout: float, origins: tuple[str, ...], trusted_hops: int, app_url: str
+) -> LauncherSettings:
     return LauncherSettings(
+        app_url=app_url,
         cors_allowed_origins=origins,
         trusted_hops=trusted_hops,
         bind_address=IPv4Address("127.0.0.1"),
@@ -127,7 +135,7 @@ async def _serve(port: int, name: str) -> web.AppRunner:
         app.router.add_route("*", path, slow)
     app.router.add_route("*", "/{path:.*}", echo)
     app.on_response_prepare.append(_named(name))
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, max_field_size=65_536, max_line_size=65_536)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     return runner
@@ -295,10 +303,61 @@ async def test_its_own_answers_let_no_other_origin_read(edge: httpx.AsyncClient,
 async def test_its_own_answers_carry_the_security_headers(edge: httpx.AsyncClient) -> None:
     headers = (await edge.get("/api/x")).headers
 
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert "strict-transport-security" not in headers
+
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "strict-origin-when-cross-origin"
     assert headers["x-frame-options"] == "SAMEORIGIN"
     assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("app_url", ["https://site.example"])
+async def test_its_own_answers_say_that_a_site_is_only_there_by_https(edge: httpx.AsyncClient) -> None:
+    assert (await edge.get("/api/x")).headers["strict-transport-security"] == "max-age=31536000"
+
+
+@pytest.mark.usefixtures("upstreams")
+@pytest.mark.parametrize("path", ["/files/uploads/a.png", "/api/share/latest"])
+async def test_long_headers_are_refused_in_json(edge: httpx.AsyncClient, path: str) -> None:
+    let_through, refused = [await edge.get(path, headers={"cookie": "a" * size}) for size in (50_000, 62_000)]
+
+    assert (let_through.status_code, refused.status_code) == (200, 431)
+    assert refused.json()["code"] == "HEADERS_TOO_LARGE"
+
+
+@pytest.mark.usefixtures("upstreams")
+@pytest.mark.parametrize(
+    ("path", "upstream"),
+    [
+        ("/api/share", "nobody"),
+        ("/api/generate-image", "nobody"),
+        ("/api/callback/x", "nobody"),
+        ("/api/upload-image", "gateway"),
+    ],
+)
+async def test_only_uploads_reach_their_upstream_before_they_are_whole(
+    settings: LauncherSettings, edge: httpx.AsyncClient, tmp_path: Path, path: str, upstream: str
+) -> None:
+    del edge
+    _, writer = await asyncio.open_connection("127.0.0.1", settings.port)
+    writer.write(f"POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: 900\r\n\r\nnot all".encode())
+    transport = httpx.AsyncHTTPTransport(uds=str(tmp_path / ADMIN_SOCKET))
+    async with httpx.AsyncClient(base_url="http://admin", transport=transport) as admin:
+
+        async def counted(name: str) -> int:
+            stats = await admin.get("/stats", params={"filter": f"^{name}$"})
+            return int(stats.text.split()[-1])
+
+        seen: list[int] = []
+        while not seen or not seen[-1]:
+            seen.append(await counted("http.edge.downstream_rq_active"))
+        active = sum(
+            [await counted(f"cluster.{name}.upstream_rq_total") for name in ("gateway", "callbacks", "uploads")]
+        )
+    writer.close()
+
+    assert active == (0 if upstream == "nobody" else 1)
 
 
 @pytest.mark.usefixtures("upstreams", "edge")

@@ -118,7 +118,7 @@ def test_every_port_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ports[0].host, ports[0].port, ports[0].variable) == ("127.0.0.1", 8080, "PORT")
     assert {port.host for port in ports[1:]} == {"127.0.0.1"}
     processes, metrics = (
-        [20000, 20001, 20002, 20003, 20004, 20005, 20006, 20007, 20008],
+        [20000, 20001, 20002, 20003, 20004, 20005, 20006, 20007],
         [20010, 20011, 20012, 20013, 20014],
     )
     assert sorted(port.port for port in ports[1:]) == [*processes, *metrics]

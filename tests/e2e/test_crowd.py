@@ -53,7 +53,7 @@ class Crowd:
         """A connection that sends this and no more, and reads nothing."""
         plain = socket.socket()
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-        plain.setblocking(False)
+        plain.settimeout(0)
         plain.bind((GREEDY, 0))
         await asyncio.get_running_loop().sock_connect(plain, self._address)
         reader, writer = await asyncio.open_connection(sock=plain, limit=RECEIVE_BYTES)

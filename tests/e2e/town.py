@@ -44,6 +44,12 @@ class Town:
     def sandbox(self) -> str:
         return f"http://127.0.0.1:{self.base + 6}"
 
+    @property
+    def redis_url(self) -> str:
+        """The embedded Valkey, with its password."""
+        password = (self.data / "valkey-password").read_text(encoding="ascii").strip()
+        return f"redis://:{password}@127.0.0.1:{self.base + 7}/0"
+
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         return self.http.post(path, json=body)
 

@@ -10,14 +10,13 @@ from tests.e2e.community.callers import Caller
 from tests.e2e.town import Town
 
 pytestmark = pytest.mark.e2e
-VALKEY_OFFSET = 7
 Answers = dict[tuple[str, str], Any]
 
 
 @pytest.fixture
 def redis(site: Town) -> Iterator[Redis]:
     """The town's own Valkey."""
-    with Redis(port=site.base + VALKEY_OFFSET) as client:
+    with Redis.from_url(site.redis_url) as client:
         yield client
 
 

@@ -154,7 +154,7 @@ async def test_a_client_that_leaves_ends_its_watch_and_frees_its_place(
         assert (await Stream(response).event())[1] == RUNNING
 
 
-async def test_one_client_cannot_hold_all_streams(serve_with: Serve, town: Town) -> None:
+async def test_one_client_cannot_hold_all_streams(serve_with: Serve) -> None:
     live = serve_with(max_watches=3, max_watches_per_client=1)
     greedy, other = {"x-kawaii-client": "192.0.2.1"}, {"x-kawaii-client": "192.0.2.2"}
     async with live.http.stream("GET", WATCH, headers=greedy) as response:
