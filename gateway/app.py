@@ -80,7 +80,7 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: QuickReads) -> lis
     kinds, others = client_limits(settings)
     return [
         Middleware(ClientLimits, kinds, others, partial(refused, settings)),
-        Middleware(KeptAnswers, kept, quick.answer),
+        Middleware(KeptAnswers, kept, quick.answer, listed_origins(settings)),
         Middleware(RequestId),
         Middleware(AccessLog),
         Middleware(Metrics),
@@ -123,6 +123,11 @@ def encoded_bytes(size: int) -> int:
     return -(-size // 3) * 4
 
 
+def listed_origins(settings: GatewaySettings) -> frozenset[str]:
+    """The origins whose pages are told so by name; none where every page may read."""
+    return frozenset(settings.cors_allowed_origins) - set(ANY_ORIGIN)
+
+
 def own_origins(settings: GatewaySettings) -> frozenset[str]:
     """The pages that may write with a session cookie: our own, and those of the list."""
     return frozenset({settings.origin, *settings.cors_allowed_origins} - set(ANY_ORIGIN))
@@ -157,7 +162,8 @@ def make_app(
     site.state.share_reads = ShareReads(clients)
     site.state.watches = Watches(settings.max_watches, settings.max_watches_per_client, leaving or asyncio.Event())
     app: ASGIApp = site
-    kept = kept or ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
+    if kept is None:  # an empty one is false
+        kept = ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
     for layer, args, kwargs in reversed(layers(settings, kept, quick_reads(settings, site.state.share_reads))):
         app = layer(app, *args, **kwargs)
     return app

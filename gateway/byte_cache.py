@@ -1,14 +1,16 @@
 """Keeps rendered answers in this process for a moment: reading them again costs nothing, and all can go at once."""
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from prometheus_client import Counter
 
-OVERHEAD_BYTES = 2048  # what an answer takes beside its body: key, headers, table entries
+OVERHEAD_BYTES = 2048  # what an answer takes beside its bytes: objects, table entries
+PART_BYTES = 64  # what each text of a key and of a header takes beside its characters
 
 Headers = list[tuple[bytes, bytes]]
+Key = tuple[str | bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,38 +26,53 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An answer and the monotonic second at which it is no longer given."""
+    """An answer, the monotonic second at which it is no longer given, and how many bytes keeping it takes."""
 
     answer: Answer
     end: float
+    size: int
 
 
 @dataclass
 class ByteCache:
-    """Answers by key, for `seconds` each and at most `max_bytes` in all; the oldest goes first."""
+    """Answers by key, for `seconds` each and at most `max_bytes` with keys and headers; the oldest goes first.
+
+    All live equally long, so the oldest is also the first to expire: each call drops those whose time is over.
+    """
 
     seconds: float
     max_bytes: int
     clock: Callable[[], float] = time.monotonic
     epoch: int = 0
     """Grows with each clear(); an answer that was begun in an older epoch is not kept."""
-    _entries: dict[Hashable, Entry] = field(default_factory=dict)
+    _entries: dict[Key, Entry] = field(default_factory=dict)
     _bytes: int = 0
 
-    def get(self, key: Hashable) -> Answer | None:
-        """The answer while it is fresh."""
-        entry = self._entries.get(key)
-        return entry.answer if entry and entry.end > self.clock() else None
+    @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return self._bytes
 
-    def put(self, key: Hashable, answer: Answer, epoch: int) -> None:
-        """Keep an answer that was begun in an epoch."""
-        if not self.seconds or epoch != self.epoch:
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Answer | None:
+        """The answer while it is fresh."""
+        self._expire()
+        entry = self._entries.get(key)
+        return entry.answer if entry else None
+
+    def put(self, key: Key, answer: Answer, epoch: int) -> None:
+        """Keep an answer that was begun in an epoch, unless it alone is beyond the bound."""
+        self._expire()
+        size = size_of(key, answer)
+        if not self.seconds or epoch != self.epoch or size > self.max_bytes:
             return
         self._drop(key)
-        self._entries[key] = Entry(answer, self.clock() + self.seconds)
-        self._bytes += size_of(answer)
-        while self._bytes > self.max_bytes:
+        while self._bytes + size > self.max_bytes:
             self._drop(next(iter(self._entries)))
+        self._entries[key] = Entry(answer, self.clock() + self.seconds, size)
+        self._bytes += size
 
     def clear(self) -> None:
         """Forget everything, and what is on its way."""
@@ -63,11 +80,20 @@ class ByteCache:
         self._entries.clear()
         self._bytes = 0
 
-    def _drop(self, key: Hashable) -> None:
+    def _expire(self) -> None:
+        now = self.clock()
+        while self._entries:
+            key = next(iter(self._entries))
+            if self._entries[key].end > now:
+                return
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
         if entry := self._entries.pop(key, None):
-            self._bytes -= size_of(entry.answer)
+            self._bytes -= entry.size
 
 
-def size_of(answer: Answer) -> int:
+def size_of(key: Key, answer: Answer) -> int:
     """How many bytes keeping an answer takes, roughly."""
-    return len(answer.body) + OVERHEAD_BYTES
+    parts = [*key, *(part for header in answer.headers for part in header), answer.body, answer.etag]
+    return OVERHEAD_BYTES + sum(len(part) + PART_BYTES for part in parts)

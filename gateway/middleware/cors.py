@@ -40,7 +40,7 @@ class Cors:
         headers.update(EVERY_ANSWER)
         headers.add_vary_header("Origin")
         if self._anyone:
-            headers["Access-Control-Allow-Origin"] = origin or "*"
+            headers["Access-Control-Allow-Origin"] = "*"
         elif origin in self._origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Allow-Credentials"] = "true"

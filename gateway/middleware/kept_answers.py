@@ -4,7 +4,8 @@ An answer that is given again is counted, but not logged.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +15,10 @@ from gateway.recorder import Recorder, asked_by, give
 PREFIX = "/api/share"  # below it lie reads that are the same for everybody
 READS, WRITES = ("GET", "HEAD"), ("POST", "PUT", "DELETE")
 REFUSED = range(400, 500)  # nothing was written
+PARAMETERS = frozenset(
+    {"id", "limit", "offset", "cursor", "style", "model", "tag"}
+)  # of the reads, doors/image_site/shares
+MAX_KEY_BYTES = 512  # path and query of a read that is kept: an id has 128 characters, a cursor 20
 
 Key = tuple[str, bytes, bytes]
 """Path, query and origin."""
@@ -22,16 +27,21 @@ Quick = Callable[[Scope, bytes], Awaitable[Answer | None]]
 
 
 class KeptAnswers:
-    """Keeps 200 answers. Equal reads at the same time share one; a write that may have happened drops them all."""
+    """Keeps 200 answers. Equal reads at the same time share one; a write that may have happened drops them all.
 
-    def __init__(self, app: ASGIApp, kept: ByteCache, quick: Quick) -> None:
+    An answer depends on the asker's origin only where that is `listed`. Reads with unknown or long queries, which
+    anybody may invent without end, pass by.
+    """
+
+    def __init__(self, app: ASGIApp, kept: ByteCache, quick: Quick, listed: Collection[str] = ()) -> None:
         self._app, self._kept, self._quick = app, kept, quick
+        self._listed = frozenset(origin.encode() for origin in listed)
         self._flights: dict[object, asyncio.Future[Answer | None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a read, or pass the request on."""
         ours = scope["path"].startswith(PREFIX)
-        if ours and scope["method"] in READS:
+        if ours and scope["method"] in READS and is_sane(scope):
             await self._read(scope, receive, send)
         elif ours and scope["method"] in WRITES:
             await self._app(scope, receive, self._watched(send))
@@ -40,7 +50,7 @@ class KeptAnswers:
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = asked_by(scope)
-        key = (scope["path"], scope["query_string"], asked.origin)
+        key = (scope["path"], scope["query_string"], asked.origin if asked.origin in self._listed else b"")
         answer = self._kept.get(key)
         if answer is None and (flight := self._flights.get((self._kept.epoch, key))):
             answer = await asyncio.shield(flight)
@@ -78,3 +88,12 @@ class KeptAnswers:
             await send(message)
 
         return watch
+
+
+def is_sane(scope: Scope) -> bool:
+    """Whether a read is one of those that we ask ourselves: short, and with known parameters, each once."""
+    query = scope["query_string"]
+    if len(scope["path"]) + len(query) > MAX_KEY_BYTES:
+        return False
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)] if query else []
+    return len(names) == len(set(names)) and PARAMETERS.issuperset(names)

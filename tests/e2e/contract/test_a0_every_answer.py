@@ -28,7 +28,7 @@ def test_options_is_200_and_empty_on_any_path(town: Town, path: str) -> None:
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert {name: answer.headers.get(name) for name in CORS} == CORS
-    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert answer.headers["access-control-allow-origin"] == "*"
     assert bare.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
     assert answer.headers["vary"] == "Origin"
@@ -53,7 +53,7 @@ def test_every_answer_is_json_that_any_page_may_read(town: Town, method: str, pa
 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["access-control-allow-origin"] in (ORIGIN, "*")
+    assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
     assert {name: answer.headers.get(name) for name in SECURITY} == SECURITY
     assert isinstance(answer.json(), dict)

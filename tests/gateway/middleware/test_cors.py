@@ -31,12 +31,10 @@ async def test_options_is_200_and_empty_on_any_path(client: httpx.AsyncClient, p
     response = await client.options(path, headers={"Origin": "https://a.example"})
 
     assert (response.status_code, response.content) == (200, b"")
-    assert cors(response) == {**COMMON, "access-control-allow-origin": "https://a.example"}
+    assert cors(response) == {**COMMON, "access-control-allow-origin": "*"}
 
 
-@pytest.mark.parametrize(
-    ("origin", "allowed"), [("https://a.example", "https://a.example"), ("null", "null"), ("", "*")]
-)
+@pytest.mark.parametrize(("origin", "allowed"), [("https://a.example", "*"), ("null", "*"), ("", "*")])
 async def test_by_default_every_origin_may_read_without_credentials(
     client: httpx.AsyncClient, origin: str, allowed: str
 ) -> None:
@@ -84,7 +82,7 @@ async def test_failures_can_be_read_by_other_origins_too(client: httpx.AsyncClie
     response = await client.post("/api/share", content=b"{", headers={"Origin": "https://a.example"})
 
     assert response.status_code == 400
-    assert cors(response)["access-control-allow-origin"] == "https://a.example"
+    assert cors(response)["access-control-allow-origin"] == "*"
 
 
 async def test_what_an_answer_varies_by_already_stays() -> None:
