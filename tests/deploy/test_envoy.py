@@ -318,6 +318,21 @@ async def test_its_own_answers_say_that_a_site_is_only_there_by_https(edge: http
 
 
 @pytest.mark.usefixtures("upstreams")
+@pytest.mark.parametrize(("path", "size"), [("/api/callback/image-generated", 65_537), ("/api/share", 1_048_577)])
+async def test_a_body_that_grows_beyond_its_bound_is_refused_in_json(
+    edge: httpx.AsyncClient, path: str, size: int
+) -> None:
+    async def chunks(number: int) -> AsyncIterator[bytes]:
+        for start in range(0, number, 16_384):
+            yield b"x" * min(16_384, number - start)
+
+    fits, refused = [await edge.post(path, content=chunks(number)) for number in (size - 1, size)]
+
+    assert (fits.status_code, fits.json()["size"]) == (200, size - 1)
+    assert (refused.status_code, refused.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
+
+
+@pytest.mark.usefixtures("upstreams")
 @pytest.mark.parametrize("path", ["/files/uploads/a.png", "/api/share/latest"])
 async def test_long_headers_are_refused_in_json(edge: httpx.AsyncClient, path: str) -> None:
     let_through, refused = [await edge.get(path, headers={"cookie": "a" * size}) for size in (50_000, 62_000)]
