@@ -59,6 +59,7 @@ def edge(base: int, change: Change = lambda _configuration: None) -> Iterator[tu
     """Our Envoy before whatever listens on the base's port; its address and process."""
     settings = LauncherSettings(port=base + BLOCK - 1, internal_port_base=base, log_format="json")
     configuration = yaml.safe_load(envoy.render(settings))
+    del configuration["admin"]  # a socket beside the file, of which each Envoy here would have the same
     change(configuration)
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         yaml.safe_dump(configuration, file)
