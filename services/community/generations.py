@@ -1,6 +1,9 @@
 """The port to generation over kawaii.generation.v1: what it says, told as the community sees it."""
 
+import json
 from collections.abc import AsyncIterator
+from dataclasses import asdict
+from hashlib import sha256
 
 import structlog
 from grpc import aio
@@ -8,6 +11,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis.errors import (
+    AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
     KawaiiError,
@@ -65,10 +69,15 @@ class RemoteGenerations:
 
     async def place(self, request: Request, request_id: str) -> Told | Refused | Unclear:
         """See ports. What generation refuses for good is told apart from what was not answered."""
-        ordered = generationpb.CreateGenerationRequest(generation=self._draft(request), request_id=request_id)
+        ordered = generationpb.CreateGenerationRequest(
+            generation=self._draft(request), request_id=request_id, request_digest=digest_of(request)
+        )
         try:
             with translated():
                 return told(await self._generation.CreateGeneration(ordered, timeout=PLACE_SECONDS))
+        except AlreadyExists as taken:  # the order's id is nobody else's, so whatever it made is this order's
+            first = taken.metadata.get("generation", "")
+            return await self.look(first) if first else Unclear()
         except KawaiiError as error:
             return refused(error)
 
@@ -120,6 +129,11 @@ class RemoteGenerations:
         )
         draft.parameters.update(dict(request.parameters))
         return draft
+
+
+def digest_of(request: Request) -> str:
+    """What a repetition must repeat: the order as it was made, whatever address our own pictures have today."""
+    return sha256(json.dumps(asdict(request), sort_keys=True, default=str).encode()).hexdigest()
 
 
 def told(generation: generationpb.Generation, sequence: int = 0) -> Told:

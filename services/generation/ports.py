@@ -39,6 +39,14 @@ class Change:
 NOTHING = Change()
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What a caller sent under a request id: its hash, and the order itself unless a digest stands for it."""
+
+    hash: str
+    draft: Draft | None = None
+
+
 class GenerationStore(Protocol):
     """The truth about generations. Every method is one transaction that writes its outbox event with the change.
 
@@ -47,13 +55,28 @@ class GenerationStore(Protocol):
     errors.Unavailable, with nothing committed.
     """
 
+    async def requested(self, request_key: str, sent: "Sent") -> Generation | None:
+        """The generation that a request_key made, None when it made none.
+
+        Raises:
+            AlreadyExists: something else was sent under it (reason IDEMPOTENCY_KEY_REUSED, metadata generation).
+        """
+
     async def insert(
-        self, generation: Generation, request_key: str, request_hash: str, charge: Charge | None = None
+        self,
+        generation: Generation,
+        request_key: str,
+        request_hash: str,
+        charge: Charge | None = None,
+        *,
+        sent_hash: str = "",
     ) -> Generation:
         """Store a new READY generation, due now. A request_key seen before returns its first generation, uncounted.
 
+        request_hash is of the order with its defaults, for replicas of before that know no other.
+
         Raises:
-            AlreadyExists: the request_key belongs to another request_hash (reason IDEMPOTENCY_KEY_REUSED).
+            AlreadyExists: something else was sent under the request_key (reason IDEMPOTENCY_KEY_REUSED).
             ResourceExhausted: the charge's day is used up (reason RATE_LIMIT); nothing is stored.
         """
 

@@ -17,11 +17,14 @@ class Double(generationrpc.GenerationServiceServicer):
 
     def __init__(self) -> None:
         self.answer: generationpb.Generation | Exception = generation(States.STATE_RUNNING)
+        self.refusal: Exception | None = None
         self.asked: list[Any] = []
         self.pruned_through = 0
         self.news = [generation(States.STATE_RUNNING)]
 
     async def CreateGeneration(self, request: Any, context: Any) -> generationpb.Generation:
+        if self.refusal:
+            raise self.refusal
         return self._answered(request)
 
     async def GetGeneration(self, request: Any, context: Any) -> generationpb.Generation:

@@ -1,6 +1,7 @@
 """The port to generation, over a real channel to a double of its service: what each answer means for an order."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from grpc import aio
@@ -25,12 +26,19 @@ def double() -> Double:
 
 @pytest.fixture
 async def remote(double: Double) -> AsyncIterator[RemoteGenerations]:
+    async with served(double) as channel:
+        yield RemoteGenerations(channel, PublicFiles("https://site.example/files"))
+
+
+@asynccontextmanager
+async def served(double: Double) -> AsyncIterator[aio.Channel]:
+    """A channel to the double, on a real port."""
     mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, double, generationpb.DESCRIPTOR)
     server = build([mount], Health(mount.names, []))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield RemoteGenerations(channel, PublicFiles("https://site.example/files"))
+        yield channel
     await server.stop(None)
 
 
@@ -152,3 +160,24 @@ async def test_events_that_were_pruned_are_left_behind(remote: RemoteGenerations
     assert (await anext(events)).event_sequence == 41
     with pytest.raises(errors.Unavailable):
         await anext(events)
+
+
+async def test_an_order_that_generation_knows_in_other_words_is_looked_up(
+    remote: RemoteGenerations, double: Double
+) -> None:
+    """Its id is ours alone; to wait for another answer would keep the order pending, and its hold, for ever."""
+    double.refusal = errors.AlreadyExists("Used.", "IDEMPOTENCY_KEY_REUSED", metadata={"generation": "gen_1"})
+
+    assert await remote.place(REQUEST, "ord_1") == Told("gen_1", OrderState.RUNNING, "task_1")
+    assert double.asked[-1].name == "generations/gen_1"
+
+
+async def test_a_repeated_order_is_the_same_request_under_another_address(double: Double) -> None:
+    """The digest is of the order as it was made; our own pictures' URLs follow APP_URL."""
+    digests = []
+    for address in ("https://site.example/files", "https://moved.example/files"):
+        async with served(double) as channel:
+            await RemoteGenerations(channel, PublicFiles(address)).place(REQUEST, "ord_1")
+        digests.append(double.asked[-1].request_digest)
+
+    assert digests[0] == digests[1] != ""

@@ -27,7 +27,7 @@ from services.generation.model import (
     ModelSpec,
     State,
 )
-from services.generation.ports import FenceLost, GenerationStore, Page
+from services.generation.ports import FenceLost, GenerationStore, Page, Sent
 from services.generation.quota import Charge
 
 MAX_NAME_LENGTH = 255  # of a request id, as AIP-155 and the Idempotency-Key draft have it, and of a quota's subject
@@ -73,17 +73,24 @@ class Generations:
         check_name("request_id", request_id)
         check_name("quota_subject", quota_subject)
         check_name("request_digest", request_digest)
-        complete, spec = checked(draft, self._models)
-        await self._pictures.check(complete.image_uris)
-        order = request_digest or json.dumps(asdict(complete), sort_keys=True, default=str)
-        new = Generation(new_id("gen"), complete, spec.family)
-        charge = Charge(quota_subject, self._daily_quota) if quota_subject and self._daily_quota else None
-        stored = await self._store.insert(new, request_id, sha256(order.encode()).hexdigest(), charge)
+        sent = sent_as(draft, request_digest)
+        # Before anything is checked: what an order of before had to be says nothing of what one has to be today.
+        first = await self._store.requested(request_id, sent) if request_id else None
+        stored = replace(first, joined=True) if first else await self._new(draft, request_id, quota_subject, sent)
         admitted = await self._counter.readmitted(stored)
         decided = await self._counter.decided(admitted)
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
         return replace(decided, joined=admitted.joined, quota=stored.quota)
+
+    async def _new(self, draft: Draft, request_id: str, quota_subject: str, sent: Sent) -> Generation:
+        """Check and store an order, unless the same was stored meanwhile."""
+        complete, spec = checked(draft, self._models)
+        await self._pictures.check(complete.image_uris)
+        new = Generation(new_id("gen"), complete, spec.family)
+        charge = Charge(quota_subject, self._daily_quota) if quota_subject and self._daily_quota else None
+        request_hash = sent_as(complete).hash if sent.draft else sent.hash
+        return await self._store.insert(new, request_id, request_hash, charge, sent_hash=sent.hash)
 
     async def get(self, identifier: str) -> Generation:
         """One generation by either id. Raises NotFound."""
@@ -175,6 +182,12 @@ class Generations:
     def models(self) -> Sequence[ModelSpec]:
         """The model table."""
         return tuple(self._models.values())
+
+
+def sent_as(draft: Draft, digest: str = "") -> Sent:
+    """What a caller sent, by its digest if it came with one, else field by field in one spelling."""
+    order = digest or json.dumps(asdict(draft), sort_keys=True, default=str)
+    return Sent(sha256(order.encode()).hexdigest(), None if digest else draft)
 
 
 def check_name(field: str, value: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis.database import db_now, upsert
 from services.chassis.errors import AlreadyExists, NotFound
 from services.generation.model import FINAL, MOVES, Failure, Generation, Output, State
-from services.generation.ports import Change, FenceLost, Page
+from services.generation.ports import Change, FenceLost, Page, Sent
 from services.generation.stores import rows
 from services.generation.stores.tables import generation, output, work_fault
 
@@ -18,9 +18,12 @@ NO_FAILURE = Failure("", "")
 KEEPS_LEASE = frozenset({State.DIALING, State.SENDING})  # the same worker goes on
 
 
-async def add(connection: AsyncConnection, new: Generation, request_key: str, request_hash: str) -> str | None:
+async def add(
+    connection: AsyncConnection, new: Generation, request_key: str, request_hash: str, sent_hash: str
+) -> str | None:
     """Insert a new generation, due now; None when its request_key is taken."""
-    values = {**rows.generation_columns(new), "request_key": request_key or None, "request_hash": request_hash}
+    hashes = {"request_hash": request_hash, "sent_hash": sent_hash}
+    values = {**rows.generation_columns(new), "request_key": request_key or None, **hashes}
     statement = upsert(connection, generation).values(
         due_ms=db_now(), create_ms=db_now(), update_ms=db_now(), ready_ms=db_now(), **values
     )
@@ -29,14 +32,32 @@ async def add(connection: AsyncConnection, new: Generation, request_key: str, re
     return inserted
 
 
-async def of_request(connection: AsyncConnection, request_key: str, request_hash: str) -> Generation:
-    """The generation that a request_key made. Raises AlreadyExists when it was another request."""
-    row = (await connection.execute(select(generation).where(generation.c.request_key == request_key))).one()
-    if row.request_hash != request_hash:
-        raise AlreadyExists(
-            "This idempotency key was used for a different request. Use a new key.", "IDEMPOTENCY_KEY_REUSED"
-        )
+async def of_request(connection: AsyncConnection, request_key: str, sent: Sent) -> Generation | None:
+    """The generation that a request_key made. Raises AlreadyExists when something else was sent under it."""
+    row = (await connection.execute(select(generation).where(generation.c.request_key == request_key))).first()
+    if row is None:
+        return None
+    if not was_sent(row, sent):
+        sentence = "This idempotency key was used for a different request. Use a new key."
+        raise AlreadyExists(sentence, "IDEMPOTENCY_KEY_REUSED", metadata={"generation": row.id})
     return (await with_outputs(connection, [row]))[0]
+
+
+def was_sent(row: Row[Any], sent: Sent) -> bool:
+    """True when a row's order is what a caller sent.
+
+    A row of an older version has no hash of what was sent, only of a digest or of the order with the defaults and our
+    own address as they were then. So what was left out may be anything there, and of pictures the number counts.
+    """
+    if row.sent_hash:
+        return bool(row.sent_hash == sent.hash)
+    if sent.draft is None:
+        return bool(row.request_hash == sent.hash)
+    kept, given = rows.draft_of(row.draft), sent.draft
+    named = {name: getattr(given, name) for name in ("model", "prompt", "aspect_ratio", "output_format")}
+    left_out = {name: value for name, value in named.items() if value and getattr(kept, name) not in {value, ""}}
+    parameters = {name: kept.parameters.get(name) for name in given.parameters}
+    return not left_out and parameters == dict(given.parameters) and len(kept.image_uris) in {len(given.image_uris), 0}
 
 
 async def find(connection: AsyncConnection, identifier: str) -> Generation:

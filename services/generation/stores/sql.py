@@ -8,12 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
 from services.chassis.database import Database
+from services.chassis.errors import Aborted
 from services.chassis.unbroken import unbroken
 from services.generation import metrics
 from services.generation.answers import Outcome
 from services.generation.bell import Bell
 from services.generation.model import UNHEARD, Attempt, Event, Generation, Output, State, Story
-from services.generation.ports import NOTHING, Change, Page
+from services.generation.ports import NOTHING, Change, Page, Sent
 from services.generation.quota import Charge
 from services.generation.stores import attempts, generations, inbox, outbox, quotas, retention, tables, work
 
@@ -26,13 +27,27 @@ class SqlStore:
         self._database = database
         self._bell = bell
 
+    async def requested(self, request_key: str, sent: Sent) -> Generation | None:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await generations.of_request(connection, request_key, sent)
+
     async def insert(
-        self, generation: Generation, request_key: str, request_hash: str, charge: Charge | None = None
+        self,
+        generation: Generation,
+        request_key: str,
+        request_hash: str,
+        charge: Charge | None = None,
+        *,
+        sent_hash: str = "",
     ) -> Generation:
         """See ports."""
         async with self._database.write() as connection:
-            if await generations.add(connection, generation, request_key, request_hash) is None:
-                return replace(await generations.of_request(connection, request_key, request_hash), joined=True)
+            if await generations.add(connection, generation, request_key, request_hash, sent_hash) is None:
+                first = await generations.of_request(connection, request_key, Sent(sent_hash or request_hash))
+                if first is None:
+                    raise Aborted("The same order is being made elsewhere at this moment. Try again.")
+                return replace(first, joined=True)
             quota = await quotas.count(connection, charge) if charge else None
             stored = await generations.find(connection, generation.id)
             await outbox.append(connection, stored)

@@ -2,16 +2,22 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from services.chassis import context
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
+from services.generation.core import Counter, Generations
 from services.generation.core.counter import ANSWER_SECONDS
-from services.generation.model import Draft, State
+from services.generation.model import Draft, Generation, ModelSpec, State
 from services.generation.ports import Page
+from services.generation.providers.models import MODELS
+from services.generation.stores.tables import generation as table
 from tests.generation.town import DRAFT, Connected, Submit, Town, answering, unreachable
 from tests.generation.waiting import reached
 
@@ -111,14 +117,6 @@ async def test_a_request_id_cannot_be_used_for_another_order(town: Town) -> None
         await town.generations.create(Draft("gpt4o-image", "a dog"), "key")
 
     assert len(await town.store.list(Page(10))) == 1
-
-
-async def test_the_same_order_in_other_words_is_the_same(town: Town) -> None:
-    """What is left out and what its default says are one order."""
-    first = await town.generations.create(Draft("gpt4o-image", "a cat"), "key")
-    again = await town.generations.create(Draft("gpt4o-image", "a cat", aspect_ratio="1:1"), "key")
-
-    assert again.id == first.id
 
 
 @pytest.mark.parametrize("request_id", ["x" * 256, "a\x00b"])
@@ -236,3 +234,70 @@ async def test_a_digest_stands_for_the_order_it_was_made_of(town: Town) -> None:
         await town.generations.create(order, "key", request_digest="another")
     with pytest.raises(InvalidArgument):
         await town.generations.create(order, "key", request_digest="x" * 256)
+
+
+async def repeated(town: Town, draft: Draft, models: Mapping[str, ModelSpec] = MODELS) -> Generation:
+    """The same request id again, at a process that may have another table of models."""
+    counter = Counter(town.store, town.bell, town.keys, replace(town.plan, create_wait=0.0))
+    return await Generations(town.store, town.bell, counter, models, town.pictures).create(draft, "key")
+
+
+OTHER_DEFAULTS = {**MODELS, DRAFT.model: replace(MODELS[DRAFT.model], aspect_ratios=("2:3", "1:1", "3:2"))}
+STRICTER = {**MODELS, DRAFT.model: replace(MODELS[DRAFT.model], max_prompt_length=1)}
+NONE_OF_IT = {name: spec for name, spec in MODELS.items() if name != DRAFT.model}
+
+
+@pytest.mark.parametrize("models", [OTHER_DEFAULTS, STRICTER, NONE_OF_IT], ids=["defaults", "stricter", "model gone"])
+async def test_a_repeated_request_finds_its_first_whatever_is_checked_today(
+    town: Town, models: Mapping[str, ModelSpec]
+) -> None:
+    first = await repeated(town, DRAFT)
+    again = await repeated(town, DRAFT, models)
+
+    assert (again.id, again.joined) == (first.id, True)
+    assert again.draft == first.draft
+
+
+async def test_a_repeated_request_is_told_from_another_by_what_was_sent(town: Town) -> None:
+    """To name the default is to send something else, and the answer names the first order."""
+    first = await repeated(town, DRAFT)
+    with pytest.raises(AlreadyExists) as caught:
+        await repeated(town, replace(DRAFT, aspect_ratio=first.draft.aspect_ratio))
+
+    assert (caught.value.reason, caught.value.metadata) == ("IDEMPOTENCY_KEY_REUSED", {"generation": first.id})
+
+
+async def test_a_repeated_request_needs_no_storage(town: Town) -> None:
+    """Its pictures were looked up the first time."""
+    draft = replace(DRAFT, image_uris=("https://somewhere.example/a.png",))
+    await repeated(town, draft)
+    await repeated(town, draft)
+
+    assert town.archive.checked == ["https://somewhere.example/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"image_uris": ("https://moved.example/files/uploads/1-a.png",)}, True),
+        ({"prompt": "a dog"}, False),
+        ({"aspect_ratio": "3:2"}, False),
+        ({"parameters": {"nVariants": 4}}, False),
+        ({"image_uris": ()}, False),
+    ],
+)
+async def test_an_order_of_an_older_version_is_found_by_its_fields(
+    town: Town, change: dict[str, Any], *, same: bool
+) -> None:
+    """Its row knows no hash of what was sent, and our address and defaults may have changed since."""
+    draft = replace(DRAFT, image_uris=("http://localhost:8080/files/uploads/1-a.png",))
+    first = await repeated(town, draft)
+    async with town.database.write() as connection:
+        await connection.execute(update(table).values(sent_hash="", request_hash="of other defaults"))
+
+    if same:
+        assert (await repeated(town, replace(draft, **change), OTHER_DEFAULTS)).id == first.id
+    else:
+        with pytest.raises(AlreadyExists):
+            await repeated(town, replace(draft, **change), OTHER_DEFAULTS)

@@ -441,7 +441,7 @@ class CreateGenerationRequest(_message.Message):
     """
     request_digest: _builtins.str
     """What a repetition of the request_id must repeat, at most 255 characters, for callers that rewrite what they are
-    given before they order, for example store a picture and order with its new URL. The order itself when empty.
+    given before they order, for example store a picture and order with its new URL. The fields as sent when empty.
     """
     @_builtins.property
     def generation(self) -> Global___Generation:
