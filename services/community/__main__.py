@@ -10,6 +10,7 @@ from services.chassis.files import PublicFiles
 from services.chassis.logs import configure
 from services.chassis.server import serve
 from services.chassis.settings import load
+from services.chassis.skew import CLOCK, Skew
 from services.chassis.town import Resident
 from services.community.generations import RemoteGenerations
 from services.community.house import House
@@ -41,7 +42,13 @@ async def main() -> None:
         house = House(settings, stores, generations, RemoteObjects(storage), now_ms)
         exposition = Exposition(settings.address(Resident.COMMUNITY_METRICS))
         address = settings.address(Resident.COMMUNITY)
-        await serve(address, house.mounts(), loops=[*house.loops(), exposition.run], pings=[database.ping])
+        await serve(
+            address,
+            house.mounts(),
+            loops=[*house.loops(), exposition.run],
+            pings=[database.ping],
+            parts={CLOCK: Skew(database).ping},
+        )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from services.chassis.exposition import Exposition
 from services.chassis.files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
+from services.chassis.skew import CLOCK, Skew
 from services.chassis.town import Resident
 from services.generation.admin_servicer import GenerationAdminServicer
 from services.generation.archive import StorageArchive
@@ -66,7 +67,12 @@ async def main() -> None:
         exposition = Exposition(settings.address(Resident.GENERATION_METRICS), gauges.refresh)
         loops = [*make_loops(crew, settings.bounds), sweeper.run, exposition.run]
         await serve(
-            settings.address(Resident.GENERATION), mounts, loops=loops, pings=[database.ping], farewell=bell.close
+            settings.address(Resident.GENERATION),
+            mounts,
+            loops=loops,
+            pings=[database.ping],
+            parts={CLOCK: Skew(database).ping},
+            farewell=bell.close,
         )
 
 

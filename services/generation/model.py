@@ -129,6 +129,8 @@ class Output:
     size: int = 0
     error: str = ""
     lost: bool = False
+    gone_ms: int = field(default=0, compare=False)
+    """Since when neither its URL nor a fresh link nor the record read again led to it; our own affair, in no event."""
 
     @property
     def settled(self) -> bool:
@@ -157,10 +159,16 @@ class Generation:
     submit_ms: int = 0
     store_ms: int = 0
     complete_ms: int = 0
+    now_ms: int = field(default=0, compare=False)
+    """When it was claimed or read, by the same clock, so that ages need no other; 0 where nobody asked."""
     joined: bool = False
     """True when an order's request id had made it before."""
     quota: Quota | None = None
     """Where whoever ordered it stands, as it was stored; None when it was not counted."""
+
+    def since(self, moment_ms: int) -> float:
+        """Seconds from one of its times until it was claimed: both by the database's clock."""
+        return (self.now_ms - moment_ms) / 1000
 
     @property
     def face(self) -> tuple[object, ...]:

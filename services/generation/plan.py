@@ -19,8 +19,9 @@ class Plan:
     """When a generation that does not finish shows as UNKNOWN; it is still reconciled."""
     copy_patience: float = 10.0
     """How long copying may fail before the upstream URL is shown."""
-    lost_after: float = 300.0
-    """How long a picture must have been gone before it counts as lost: an edge may refuse for a moment."""
+    lost_after: float = 3 * DAY_SECONDS
+    """How long a picture must have been gone before it counts as lost: an edge may refuse for hours, and the provider
+    keeps results for 14 days (kie.md 5.5), so that days of trying lose nothing."""
     submit_within: float = 900.0
     """When an order that could not be submitted ends as EXPIRED, with nothing billed."""
     unknown_after: float = 900.0

@@ -71,6 +71,8 @@ class GenerationSettings(TownSettings):
     """When an order that no account could take ends as EXPIRED."""
     generation_copy_patience_seconds: Seconds = 10.0
     """How long copying may fail before clients are shown the upstream URL."""
+    generation_lost_after_days: int = Field(3, ge=1, le=14)
+    """How long a picture must have been gone upstream before it counts as lost; KIE keeps results for 14 days."""
     generation_balance_seconds: Seconds = 60.0
     """How often each account's balance is read, which spends nothing."""
     generation_keep_events_days: int = Field(30, ge=1, le=3650)
@@ -129,6 +131,7 @@ class GenerationSettings(TownSettings):
             submit_within=self.generation_submit_within_seconds,
             unknown_after=self.generation_unknown_after_seconds,
             lease=self.generation_lease_seconds,
+            lost_after=self.generation_lost_after_days * DAY_SECONDS,
             dry_after=self.generation_dry_after_seconds,
             balance=self.generation_balance_seconds,
             keep_events=self.generation_keep_events_days * DAY_SECONDS,

@@ -16,6 +16,7 @@ from services.chassis.logs import configure
 from services.chassis.replays import Replays
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
+from services.chassis.skew import CLOCK, Skew
 from services.chassis.supervisor import Loop
 from services.chassis.town import Resident
 from services.share.core import Expiry, Shares
@@ -62,7 +63,13 @@ async def main() -> None:
         )
         exposition = Exposition(settings.address(Resident.SHARE_METRICS))
         loops: list[Loop] = [exposition.run, expiry.run, partial(bulletin.listen, store.hear)]
-        await serve(settings.address(Resident.SHARE), [mount], loops=loops, pings=[database.ping])
+        await serve(
+            settings.address(Resident.SHARE),
+            [mount],
+            loops=loops,
+            pings=[database.ping],
+            parts={CLOCK: Skew(database).ping},
+        )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from services.chassis.logs import configure
 from services.chassis.replays import Replays
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
+from services.chassis.skew import CLOCK, Skew
 from services.chassis.town import Resident
 from services.storage.admin_servicer import StorageAdminServicer
 from services.storage.backends import House, opened
@@ -103,7 +104,7 @@ async def main() -> None:
                 mounts,
                 loops=[listener.run, uploads.reap, variants.make_thumbs, exposition.run, *house.loops],
                 pings=[database.ping],
-                parts={BYTES: backend.ping},
+                parts={BYTES: backend.ping, CLOCK: Skew(database).ping},
             )
 
 

@@ -18,6 +18,7 @@ from services.chassis.town import Resident
 from services.generation.answers import Drawn
 from services.generation.archive import StorageArchive
 from services.generation.model import Generation, State
+from services.generation.plan import Plan
 from services.storage.settings import StorageSettings
 from tests.generation.town import Town, make_town
 from tests.generation.waiting import after, eventually
@@ -64,7 +65,7 @@ async def town(sqlite: TownSettings, storage: StorageSettings) -> AsyncIterator[
     """The core over the address of a storage service that each test starts."""
     async with open_database(sqlite, "generation") as database, connect(storage.address(Resident.STORAGE)) as channel:
         made = await make_town(database)
-        yield replace(made, archive=StorageArchive(channel), plan=replace(made.plan, lost_after=300.0))  # type: ignore[arg-type] # the real one
+        yield replace(made, archive=StorageArchive(channel), plan=replace(made.plan, lost_after=Plan().lost_after))  # type: ignore[arg-type] # the real one
 
 
 async def drawn(town: Town, uri: str) -> Generation:

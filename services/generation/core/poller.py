@@ -1,6 +1,5 @@
 """Reads the provider's record, which is the truth, until it tells the end; overdue tasks are looked at ever less."""
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -79,7 +78,7 @@ class Poller:
         return Unreadable("no key of the task's account works")
 
     async def _wait(self, generation: Generation, progress: int | None, why: Failure = TIMED_OUT) -> None:
-        age = time.time() - generation.submit_ms / 1000
+        age = generation.since(generation.submit_ms)
         if age > self._plan.reconcile:
             await self._store.touch(generation, Change(due_in=FOR_EVER_SECONDS))
         elif generation.state is State.UNKNOWN:

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
@@ -68,7 +67,7 @@ class Submitter:
         """
         if self._unrecorded:
             raise Unavailable("An answer waits for the database, so no new order is sent.", retry_after=1)
-        left = self._plan.submit_within - (time.time() - generation.ready_ms / 1000)
+        left = self._plan.submit_within - generation.since(generation.ready_ms)
         if left < 0:
             await self._store.move(generation, State.EXPIRED, Change(failure=EXPIRED))
             return

@@ -43,6 +43,7 @@ def generation_of(row: Row[Any], outputs: Sequence[Output]) -> Generation:
         submit_ms=row.submit_ms,
         store_ms=row.store_ms,
         complete_ms=row.complete_ms,
+        now_ms=getattr(row, "now_ms", 0),
     )
 
 
@@ -54,7 +55,7 @@ def draft_of(text: str) -> Draft:
 
 def output_of(row: Row[Any]) -> Output:
     """An output from its row."""
-    return Output(row.idx, row.source_uri, row.key, row.content_type, row.size, row.error, row.lost)
+    return Output(row.idx, row.source_uri, row.key, row.content_type, row.size, row.error, row.lost, row.gone_ms)
 
 
 def output_columns(generation_id: str, output: Output) -> Columns:
@@ -94,7 +95,11 @@ def failure_columns(failure: Failure | None) -> Columns:
 
 def snapshot(generation: Generation) -> str:
     """What an event keeps of a generation: all that can change."""
-    return orjson.dumps(asdict(replace(generation, draft=Draft("", "")))).decode()
+    values = asdict(replace(generation, draft=Draft("", "")))
+    del values["now_ms"]
+    for output in values["outputs"]:
+        del output["gone_ms"]
+    return orjson.dumps(values).decode()
 
 
 def from_snapshot(text: str, draft: str) -> Generation:

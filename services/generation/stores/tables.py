@@ -80,6 +80,7 @@ output = Table(
     Column("size", BigInteger, nullable=False, default=0),
     Column("error", Text, nullable=False, default=""),
     Column("lost", Boolean, nullable=False, default=False),
+    Column("gone_ms", BigInteger, nullable=False, default=0, server_default="0"),
 )
 
 inbox = Table(

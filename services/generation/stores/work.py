@@ -39,7 +39,7 @@ async def claim(
             tries=generation.c.tries + 1,
             lease_until_ms=db_now() + int(lease_seconds * 1000),
         )
-        .returning(generation)
+        .returning(generation, db_now().label("now_ms"))
     )
     return await with_outputs(connection, (await connection.execute(statement)).all())
 

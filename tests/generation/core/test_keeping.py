@@ -3,9 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
+from services.chassis.database import db_now
 from services.generation.answers import Broken, Copy, Drawing, Drawn, Gone, Invisible, Later, Record, Unreadable
 from services.generation.model import Generation, State
+from services.generation.plan import Plan
+from services.generation.stores.tables import generation as generation_table
+from services.generation.stores.tables import output as output_table
 from tests.generation.town import DRAFT, Town
 from tests.generation.waiting import after, reached
 
@@ -88,14 +93,93 @@ async def test_a_gone_picture_is_asked_for_by_a_fresh_link(town: Town) -> None:
 
 async def test_a_picture_that_is_gone_for_good_is_lost_and_says_so(town: Town) -> None:
     generation = await drawn(town)
-    town.archive.answers.extend([Gone("404"), Gone("404")])
+    town.archive.answers.extend([Gone("404")] * 4)
     town.provider.links[FIRST] = "https://fresh.example/a.png"
+    early = await tried(town, generation)
     lost = await tried(town, generation)
 
+    assert early.state is State.STORING
     assert lost.state is State.RESULT_LOST
     assert lost.failure
     assert lost.failure.reason == "RESULT_LOST"
     assert lost.outputs[0].lost
+
+
+def days(town: Town) -> Town:
+    """With the plan that operators get."""
+    return replace(town, plan=replace(town.plan, lost_after=Plan().lost_after))
+
+
+async def backdated(town: Town, **columns: int) -> None:
+    """As if the pictures had waited since so many milliseconds before."""
+    async with town.database.write() as connection:
+        for table, name in ((generation_table, "store_ms"), (output_table, "gone_ms")):
+            if name in columns:
+                await connection.execute(update(table).values({name: db_now() - columns[name]}))
+
+
+async def test_an_edge_that_refuses_for_hours_costs_no_picture(town: Town) -> None:
+    """HTTP 403 for more than five minutes: the picture is there again afterwards."""
+    town = days(town)
+    generation = await drawn(town)
+    town.archive.answers.extend([Gone("403")] * 2)
+    await tried(town, generation)
+    await backdated(town, store_ms=86_400_000, gone_ms=86_400_000)
+    waiting = await tried(town, generation)
+    done = await tried(town, generation)
+
+    assert waiting.state is State.STORING
+    assert waiting.outputs[0].error == "no record"
+    assert done.state is State.SUCCEEDED
+
+
+async def test_a_picture_counts_as_gone_only_since_it_was_first_looked_for(town: Town) -> None:
+    """Storage was away for days: the first refusal afterwards proves no more than any other first one."""
+    town = days(town)
+    generation = await drawn(town)
+    await backdated(town, store_ms=10 * 86_400_000)
+    town.archive.answers.append(Gone("403"))
+
+    assert (await tried(town, generation)).state is State.STORING
+
+
+async def test_days_of_being_gone_are_a_loss(town: Town) -> None:
+    town = days(town)
+    generation = await drawn(town)
+    town.archive.answers.extend([Gone("404")] * 2)
+    await tried(town, generation)
+    await backdated(town, gone_ms=4 * 86_400_000)
+
+    assert (await tried(town, generation)).state is State.RESULT_LOST
+
+
+async def test_the_record_is_read_again_before_a_picture_counts_as_gone(town: Town) -> None:
+    generation = await drawn(town)
+    town.archive.answers.append(Gone("404"))
+    town.provider.records[generation.task_id] = Drawn((SECOND,))
+    done = await tried(town, generation)
+
+    assert done.state is State.SUCCEEDED
+    assert town.archive.asked[-1] == (generation.id, 0, SECOND)
+
+
+async def test_a_record_that_cannot_be_read_is_no_loss(town: Town) -> None:
+    generation = await drawn(town)
+    town.archive.answers.extend([Gone("404")] * 3)
+    town.provider.records[generation.task_id] = Unreadable("HTTP 502")
+    states = [(await tried(town, generation)).state for _ in range(3)]
+
+    assert states == [State.STORING] * 3
+
+
+async def test_a_clock_that_was_set_wrong_loses_nothing(town: Town) -> None:
+    """Ages are differences of the database's times, whatever this process believes."""
+    generation = await drawn(town)
+    (held,) = await town.store.claim([State.STORING], 1, 60)
+
+    assert held.id == generation.id
+    assert 0 <= held.since(held.store_ms) < 60
+    assert held.now_ms >= held.update_ms
 
 
 async def test_a_link_that_comes_later_is_not_a_loss(town: Town) -> None:
@@ -134,6 +218,8 @@ async def test_pictures_that_are_stored_are_not_copied_again(town: Town) -> None
 
 async def test_one_lost_picture_of_two_leaves_a_success(town: Town) -> None:
     generation = await drawn(town, FIRST, SECOND)
+    town.archive.answers.append(Gone("404"))
+    await tried(town, generation)
     town.archive.answers.append(Gone("404"))
     done = await tried(town, generation)
 
