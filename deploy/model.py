@@ -11,8 +11,9 @@ STOP_SECONDS = 10.0  # the chassis lets running calls finish for eight; the rest
 class Process:
     """One program that is kept alive.
 
-    `stop_seconds` is how long it may take after SIGTERM; `migrated` means that its database comes first.
-    `folder` is where it runs; where the launcher runs when empty.
+    `stop_seconds` is how long it may take after SIGTERM; `migrated` means that its database comes first. `folder` is
+    where it runs; where the launcher runs when empty. At `live_port` it answers GET /livez while its event loop turns;
+    0 where nobody asks.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Process:
     secrets: dict[str, str] = field(default_factory=dict)
     """What its environment holds beyond the plan's: the secrets that it alone, or with few others, has to know."""
     folder: str = ""
+    live_port: int = 0
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,10 @@ class Row:
         """The program to start; it waits for its migrations when we are the ones who run them."""
         waits = self.database and not settings.database_url
         folder = str((settings.data_dir / self.folder).absolute()) if self.folder else ""
-        secrets = own(self.secrets, environment)
-        return Process(self.name, self.command(settings), self.stop_seconds, waits, secrets, folder)
+        live = [port_of(each, settings.internal_port_base) for each in self.listens if each.name.endswith("_METRICS")]
+        command, secrets = self.command(settings), own(self.secrets, environment)
+        live_port = next(iter(live), 0)
+        return Process(self.name, command, self.stop_seconds, waits, secrets, folder, live_port)
 
     @property
     def secrets(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Keeps one process alive: starts it, starts it again when it crashes, and stops it within its bound."""
+"""Keeps one process alive: starts it, starts it again when it crashes or hangs, and stops it within its bound."""
 
 import asyncio
 import os
@@ -7,17 +7,24 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 
 from deploy.console import Log, relay
 from deploy.errors import TownError
 from deploy.model import Process
 from deploy.orphans import tether
+from deploy.readiness import LIVE, OK, REQUEST_SECONDS, ask
+from services.chassis.town import LOOPBACK
 
 FIRST_DELAY_SECONDS = 0.1  # a process that was killed is back before anyone notices
 LONGEST_DELAY_SECONDS = 5.0  # one that cannot start does not eat a core, and is back soon after its cause is gone
 STEADY_SECONDS = 10.0  # after this long alive, a crash is a new story
 MAX_CRASHES_AT_START = 5  # in a row, before the town was ever ready: it will not get better by itself
 CONFIGURATION_EXIT = 78  # EX_CONFIG of sysexits.h
+# A process that pauses for a moment, to collect garbage or because the machine swaps, answers one of three looks, each
+# of which waits for REQUEST_SECONDS: one that hangs is found within half a minute.
+LOOK_SECONDS, MISSES = 5.0, 3
+START_SECONDS = 120.0  # a process that has never answered is starting for so long, whatever its database takes
 LAST_WORDS_SECONDS = 1.0  # how long output may trail the process that wrote it
 
 
@@ -33,11 +40,23 @@ class Backoff:
         return min(FIRST_DELAY_SECONDS * 2.0 ** (self.crashes - 1), LONGEST_DELAY_SECONDS)
 
 
+@dataclass(frozen=True)
+class Pauses:
+    """Seconds between two looks at a process, for its answer, and for which one that never answered is starting."""
+
+    look: float = LOOK_SECONDS
+    answer: float = REQUEST_SECONDS
+    start: float = START_SECONDS
+
+
 class Child:
     """One process of the town, in a process group of its own."""
 
-    def __init__(self, process: Process, environment: Mapping[str, str], *, text: bool) -> None:
+    def __init__(
+        self, process: Process, environment: Mapping[str, str], *, text: bool, pauses: Pauses = Pauses()
+    ) -> None:
         self._process = process
+        self._pauses = pauses
         self._environment = environment
         self._text = text
         self._log = Log(text=text)
@@ -64,14 +83,28 @@ class Child:
         """Run once to the end and return the exit code (negative: the signal that killed it)."""
         handle = self._handle = await self._spawn()
         self._words = asyncio.create_task(self._relay(handle))
-        code = await handle.wait()
+        watching = asyncio.create_task(self._watch(handle))
+        try:
+            code = await handle.wait()
+        finally:
+            watching.cancel()
         await self._bury(handle)
         return code
 
     async def stop(self) -> None:
         """Ask the process to end; after its bound, end it."""
-        if (handle := self._handle) is None:
-            return
+        if (handle := self._handle) is not None:
+            await self._end(handle)
+            await self._bury(handle)
+
+    def kill(self) -> None:
+        """End the process and whatever it left behind in its group, at once."""
+        if self._handle is not None:
+            with suppress(ProcessLookupError, PermissionError):  # nothing left; macOS says so with the latter
+                os.killpg(self._handle.pid, signal.SIGKILL)
+
+    async def _end(self, handle: asyncio.subprocess.Process) -> None:
+        """SIGTERM; SIGKILL once the process had its time to put its work in order."""
         with suppress(ProcessLookupError):  # it ended by itself
             handle.terminate()
         try:
@@ -79,13 +112,21 @@ class Child:
                 await handle.wait()
         except TimeoutError:
             self._log.warning("process_killed", process=self._process.name, seconds=self._process.stop_seconds)
-        await self._bury(handle)
+            self.kill()
 
-    def kill(self) -> None:
-        """End the process and whatever it left behind in its group, at once."""
-        if self._handle is not None:
-            with suppress(ProcessLookupError, PermissionError):  # nothing left; macOS says so with the latter
-                os.killpg(self._handle.pid, signal.SIGKILL)
+    async def _watch(self, handle: asyncio.subprocess.Process) -> None:
+        """End the process when it does not answer any more; `live` starts it again."""
+        if not self._process.live_port:
+            return
+        began, answered, missed = time.monotonic(), False, 0
+        while missed < MISSES:
+            await asyncio.sleep(self._pauses.look)
+            status, _ = await ask(LOOPBACK, self._process.live_port, LIVE, self._pauses.answer)
+            answered = answered or status == OK
+            starting = not answered and time.monotonic() - began < self._pauses.start
+            missed = 0 if status == OK or starting else missed + 1
+        self._log.warning("process_hangs", process=self._process.name, missed=missed)
+        await self._end(handle)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

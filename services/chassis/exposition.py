@@ -1,4 +1,8 @@
-"""Shows a process's metrics to Prometheus on a loopback port: one path, one method, no framework and no thread."""
+"""Shows a process's metrics to Prometheus, and whoever watches it that it lives, on a port of its own.
+
+Two paths, one method, no framework and no thread: `/livez` is answered by the event loop that does all work of the
+process and asks no dependency, so that a process which does not answer it hangs, and only a restart helps.
+"""
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
@@ -18,7 +22,7 @@ async def nothing() -> None:
 
 
 class Exposition:
-    """Answers GET /metrics. `refresh` runs before each answer, for gauges that are looked up."""
+    """Answers GET /metrics and GET /livez. `refresh` runs before each of the former, for gauges that are looked up."""
 
     def __init__(self, address: str, refresh: Refresh = nothing) -> None:
         self._host, _, self._port = address.rpartition(":")
@@ -44,7 +48,10 @@ class Exposition:
     async def _answer(self, line: bytes | None) -> bytes:
         if line is None:
             return response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        if line.split(b"?")[0].split()[:2] != [b"GET", b"/metrics"]:
+        asked = line.split(b"?")[0].split()[:2]
+        if asked == [b"GET", b"/livez"]:
+            return response(HTTPStatus.OK, b"alive\n")
+        if asked != [b"GET", b"/metrics"]:
             return response(HTTPStatus.NOT_FOUND)
         await self._refresh()
         return response(HTTPStatus.OK, generate_latest())

@@ -13,12 +13,19 @@ import pytest
 
 from deploy.errors import TownError
 from deploy.model import Process
-from deploy.supervisor import Backoff, Child
+from deploy.readiness import LIVE, ready
+from deploy.supervisor import MISSES, Backoff, Child, Pauses
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 Python = Callable[..., Process]
 
 DIARY = "import os, pathlib; diary = pathlib.Path('diary').open('a'); print(os.getpid(), file=diary, flush=True)\n"
+QUICK = Pauses(look=0.02, answer=2.0, start=600.0)
+LIVING = """
+import asyncio
+from services.chassis.exposition import Exposition
+asyncio.run(Exposition("127.0.0.1:{port}").run())
+"""
 SLEEP = "import time; time.sleep(600)\n"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 POLITE = (
@@ -41,7 +48,9 @@ def diary() -> list[str]:
 class Start(Protocol):
     """Let a child live."""
 
-    def __call__(self, process: Process, *, opened: bool = True) -> tuple[Child, asyncio.Task[None]]: ...
+    def __call__(
+        self, process: Process, *, opened: bool = True, pauses: Pauses = QUICK
+    ) -> tuple[Child, asyncio.Task[None]]: ...
 
 
 @pytest.fixture
@@ -49,8 +58,8 @@ async def start() -> AsyncIterator[Start]:
     """Let children live; whatever is left of them is killed after the test."""
     started: list[tuple[Child, asyncio.Task[None]]] = []
 
-    def begin(process: Process, *, opened: bool = True) -> tuple[Child, asyncio.Task[None]]:
-        child = Child(process, dict(os.environ), text=False)
+    def begin(process: Process, *, opened: bool = True, pauses: Pauses = QUICK) -> tuple[Child, asyncio.Task[None]]:
+        child = Child(process, dict(os.environ), text=False, pauses=pauses)
         started.append((child, asyncio.create_task(child.live(lambda: opened))))
         return started[-1]
 
@@ -170,3 +179,46 @@ async def test_a_process_sees_its_own_secrets_and_no_others(start: Start, until:
     seen = ["a-canary" in psutil.Process(int(pid)).environ().values() for pid in diary()]
 
     assert seen == [True, False]
+
+
+async def test_a_process_that_hangs_is_started_again(
+    start: Start, python: Python, until: Until, base: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SIGSTOP: the process lives and holds its port, but nothing of it moves, so SIGTERM does not end it either."""
+    start(replace(python("share", DIARY + LIVING.format(port=base), stop_seconds=0.2), live_port=base))
+    await answering(base)
+    first = diary()
+
+    os.kill(int(first[0]), signal.SIGSTOP)
+    await until(lambda: len(diary()) > 1)
+    await answering(base)
+
+    err = capfd.readouterr().err
+    assert len(first) == 1
+    assert '"event": "process_hangs"' in err
+    assert '"event": "process_killed"' in err
+
+
+async def test_a_process_that_hangs_before_it_ever_answered_is_started_again(
+    start: Start, python: Python, until: Until, base: int
+) -> None:
+    start(replace(python("share", DIARY + SLEEP), live_port=base), pauses=replace(QUICK, start=0.0))
+
+    await until(lambda: len(diary()) > 1)
+
+
+async def test_a_process_that_is_starting_is_left_alone(start: Start, python: Python, until: Until, base: int) -> None:
+    """It is looked at as often as would end one that had answered before."""
+    asked: list[object] = []
+    server = await asyncio.start_server(lambda _, writer: (asked.append(writer), writer.close()), "127.0.0.1", base)
+    start(replace(python("share", DIARY + SLEEP), live_port=base))
+    await until(lambda: len(asked) > 3 * MISSES)
+    server.close()
+
+    assert len(diary()) == 1
+
+
+async def answering(port: int) -> None:
+    """Return once a process answers that it lives."""
+    async with asyncio.timeout(30):
+        await ready("127.0.0.1", port, lambda _: None, LIVE)
