@@ -1,5 +1,7 @@
 """Says who sends a request, for towns with sign-in, without, and under development."""
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 import structlog
@@ -53,7 +55,7 @@ class Developer:
             raise foreign_host()
         if not local_page(request, self._origins):
             raise foreign_page()
-        return DEVELOPER
+        return replace(DEVELOPER, issued=int(time.time()) + 1)  # has no token that could be old
 
 
 def of(request: Request) -> Doorkeeper:

@@ -8,6 +8,7 @@ from gateway.identity.refusals import invalid_token
 from services.chassis.text import one_line
 
 MAX_SUBJECT_LENGTH = 255  # OpenID Connect Core 2
+MAX_SECONDS = 2**33  # the year 2242: no token is from behind it
 MAX_CLAIM_LENGTH = 512  # of a name, an address or a picture's URL; longer claims are cut off as absent
 
 
@@ -19,6 +20,8 @@ class Person:
     name: str = ""
     email: str = ""
     picture: str = ""
+    issued: int = 0
+    """When the token was issued, in seconds since 1970; 0 when it does not say."""
 
 
 DEVELOPER = Person("user_dev", "Developer", "dev@localhost.invalid")
@@ -33,7 +36,14 @@ def person_of(claims: Mapping[str, Any]) -> Person:
     subject = str(claims["sub"])
     if len(subject) > MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise invalid_token("The token names nobody.")
-    return Person(subject, _text(claims, "name"), _text(claims, "email"), _text(claims, "picture"))
+    issued = claims.get("iat")
+    return Person(
+        subject,
+        _text(claims, "name"),
+        _text(claims, "email"),
+        _text(claims, "picture"),
+        issued=int(issued) if isinstance(issued, int | float) and 0 < issued < MAX_SECONDS else 0,
+    )
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:

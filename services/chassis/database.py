@@ -1,10 +1,12 @@
 """One async engine per process on SQLite or PostgreSQL, one set of statements, and the database's own clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import inspect
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import wraps
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy import BigInteger, Table, text
@@ -25,7 +27,14 @@ if TYPE_CHECKING:
 
 # SQLSTATE classes that time heals: connections, a standby during failover, lost races, exhaustion, the operator.
 PASSING_STATES = ("08", "25006", "40", "53", "57")
+# SQLSTATEs of two transactions that met: a deadlock, a serialization failure, and a row that another one removed
+# between our look and our reference to it. The second try finds the other transaction done.
+COLLISION_STATES = ("40P01", "40001", "23503")
+COLLISION = "COLLISION"
 
+C = TypeVar("C")
+P = ParamSpec("P")
+R = TypeVar("R")
 logger = structlog.get_logger()
 
 
@@ -115,6 +124,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, PoolTimeout, OSError) as error:  # OSError: a name that does not resolve, a time that is up
+        if state_of(error) in COLLISION_STATES:
+            logger.warning("transactions_collided", state=state_of(error))
+            raise Unavailable("Others changed the same at this moment. Try again.", COLLISION, retry_after=1) from error
         if isinstance(error, DBAPIError) and not _passes(error):
             raise
         logger.warning("database_away", cause=repr(getattr(error, "orig", error)))
@@ -123,9 +135,38 @@ def translated() -> Iterator[None]:
 
 def _passes(error: DBAPIError) -> bool:
     """Whether waiting may help. SQLite's driver and PostgreSQL's name such failures differently."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return away or state.startswith(PASSING_STATES)
+    away = isinstance(error, OperationalError) or error.connection_invalidated
+    gone = isinstance(error, InterfaceError) and "number of query arguments" not in str(error.orig)  # that one is ours
+    return away or gone or state_of(error).startswith(PASSING_STATES)
+
+
+def state_of(error: Exception) -> str:
+    """The SQLSTATE of a driver's error; empty when there is none, as on SQLite."""
+    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+
+
+def retried(store: type[C]) -> type[C]:
+    """Make each public coroutine method of a store run once more when its transaction collided with another.
+
+    A method must be fit for that: one transaction, or earlier ones that may be repeated.
+    """
+    for name, method in list(vars(store).items()):
+        if inspect.iscoroutinefunction(method) and not name.startswith("_"):
+            setattr(store, name, _once_more(method))
+    return store
+
+
+def _once_more(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    @wraps(method)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(*args, **kwargs)
+        except Unavailable as error:
+            if error.reason != COLLISION:
+                raise
+            return await method(*args, **kwargs)
+
+    return call
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from services.chassis.database import open_database
 from services.chassis.exposition import Exposition
 from services.chassis.files import PublicFiles
 from services.chassis.logs import configure
+from services.chassis.secret import key_of_file
 from services.chassis.server import serve
 from services.chassis.settings import load
 from services.chassis.skew import CLOCK, Skew
@@ -37,7 +38,8 @@ async def main() -> None:
         connect(settings.address(Resident.GENERATION)) as generation,
         connect(settings.address(Resident.STORAGE)) as storage,
     ):
-        stores = make_stores(database, models, now_ms, settings.credits_initial)
+        erasure_key = key_of_file(settings.data_dir / "community-erasure.key")
+        stores = make_stores(database, models, now_ms, settings.credits_initial, erasure_key)
         generations = RemoteGenerations(generation, PublicFiles(settings.files_base_url))
         house = House(settings, stores, generations, RemoteObjects(storage), now_ms)
         exposition = Exposition(settings.address(Resident.COMMUNITY_METRICS))

@@ -92,6 +92,18 @@ class RemoteGenerations:
         except KawaiiError:
             return Unclear()
 
+    async def find(self, request_id: str) -> Told | Unclear | None:
+        """See ports."""
+        try:
+            with translated():
+                return told(
+                    await self._generation.FindGeneration(generationpb.FindGenerationRequest(request_id=request_id))
+                )
+        except NotFound:
+            return None
+        except KawaiiError:
+            return Unclear()
+
     async def forget(self, generation_id: str) -> None:
         """See ports."""
         unwanted = generationpb.ForgetGenerationRequest(name=name("generations", generation_id))

@@ -27,7 +27,8 @@ class UserServicer(usersrpc.UserServiceServicer):
 
     async def EnsureUser(self, request: userspb.EnsureUserRequest, context: Context) -> userspb.User:
         claims = Claims(request.display_name, request.email, request.picture_uri)
-        return people_wire.user(await self._people.ensure(request.viewer_id, claims), request.viewer_id)
+        issued = request.token_issue_time.ToMilliseconds()
+        return people_wire.user(await self._people.ensure(request.viewer_id, claims, issued), request.viewer_id)
 
     async def GetUser(self, request: userspb.GetUserRequest, context: Context) -> userspb.User:
         return people_wire.user(await self._people.get(request.user_id), request.viewer_id)

@@ -87,6 +87,13 @@ class GenerationStore(Protocol):
             NotFound: no such generation (reason TASK_NOT_FOUND).
         """
 
+    async def made_by(self, request_key: str) -> Generation:
+        """The generation that a request made.
+
+        Raises:
+            NotFound: it made none (reason TASK_NOT_FOUND).
+        """
+
     async def list(self, page: Page) -> Sequence[Generation]:
         """Generations by (create_ms, id) descending."""
 

@@ -55,6 +55,11 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
         generation = await self._generations.cancel(wire.identifier(request.name))
         return wire.to_pb(generation, self._files)
 
+    async def FindGeneration(
+        self, request: generationpb.FindGenerationRequest, context: Context
+    ) -> generationpb.Generation:
+        return wire.to_pb(await self._generations.find(request.request_id), self._files)
+
     async def ForgetGeneration(self, request: generationpb.ForgetGenerationRequest, context: Context) -> Empty:
         await self._generations.forget(wire.identifier(request.name))
         return Empty()

@@ -14,6 +14,7 @@ from services.chassis.exposition import Exposition
 from services.chassis.files import PublicFiles
 from services.chassis.logs import configure
 from services.chassis.replays import Replays
+from services.chassis.secret import key_of_file
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.skew import CLOCK, Skew
@@ -35,7 +36,6 @@ from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
 from services.storage.pictures import STUDIOS
 from services.storage.ports import Backend, Fetchers, ObjectStore, Studio
-from services.storage.secret import link_key
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores import STORES
@@ -55,11 +55,11 @@ def business(
     """What the service can do, over its adapters."""
     limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
     intake = Intake(backend, studio)
-    recipes = Recipes(Seals(link_key(settings.data_dir / "storage-variant.key")))
+    recipes = Recipes(Seals(key_of_file(settings.data_dir / "storage-variant.key")))
     variants = Variants(backend, store, studio, recipes, max_bytes=limits.result_bytes, clock=clock)
     own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
     objects = Objects(backend, store, fetchers, intake, limits, own_key=own_key, on_upload=thumbed, clock=clock)
-    tickets = Tickets(link_key(settings.data_dir / "storage-link.key"))
+    tickets = Tickets(key_of_file(settings.data_dir / "storage-link.key"))
     most, lifetime = limits.upload_bytes, settings.upload_link_seconds
     uploads = Uploads(backend, store, tickets, intake, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
     return objects, uploads, variants

@@ -105,7 +105,7 @@ def clock() -> Clock:
 @pytest.fixture
 def stores(database: Database, clock: Clock) -> Stores:
     """The stores without read models; an account begins with seven credits."""
-    return make_stores(database, RedisModels(None, time.monotonic), clock, INITIAL_CREDITS)
+    return make_stores(database, RedisModels(None, time.monotonic), clock, INITIAL_CREDITS, b"erasure key")
 
 
 @pytest.fixture

@@ -52,6 +52,12 @@ class Studio:
     async def look(self, generation_id: str) -> Told | Unclear:
         return Unclear() if self.away else self.generations[generation_id]
 
+    async def find(self, request_id: str) -> Told | Unclear | None:
+        if self.away:
+            return Unclear()
+        known = self._named.get(request_id)
+        return self.generations[known] if known else None
+
     async def forget(self, generation_id: str) -> None:
         if self.away or self.generations[generation_id].state is OrderState.RUNNING:
             raise Unavailable("The studio is busy.")

@@ -103,6 +103,20 @@ async def test_a_request_id_belongs_to_its_order(town: Town) -> None:
     assert again.name == first.name
 
 
+async def test_a_generation_is_found_by_the_request_that_made_it(town: Town) -> None:
+    request = order()
+    request.request_id = "ord_1"
+    async with served(town) as stub:
+        created = await stub.CreateGeneration(request)
+        found = await stub.FindGeneration(generationpb.FindGenerationRequest(request_id="ord_1"))
+        with refused(NotFound, "TASK_NOT_FOUND"):
+            await stub.FindGeneration(generationpb.FindGenerationRequest(request_id="ord_2"))
+        with refused(NotFound, "TASK_NOT_FOUND"):
+            await stub.FindGeneration(generationpb.FindGenerationRequest())
+
+    assert found.name == created.name
+
+
 @pytest.mark.parametrize("name", BAD_NAMES)
 async def test_a_name_must_be_one_of_ours(town: Town, name: str) -> None:
     async with served(town) as stub:

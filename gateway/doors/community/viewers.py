@@ -15,6 +15,7 @@ from gateway.identity import doorkeeper
 from gateway.identity.people import Person
 from gateway.identity.refusals import auth_required
 from services.chassis.errors import PermissionDenied, Unauthenticated, Unavailable
+from services.chassis.status import translated
 
 KNOWN_SECONDS = 60.0  # a changed name shows at the latest by then; saves a call for every other request
 MAX_KNOWN = 10_000  # people remembered at once, some 2 MB
@@ -28,13 +29,20 @@ class Roster:
         self._known: OrderedDict[Person, float] = OrderedDict()
 
     async def tell(self, users: "usersrpc.UserServiceAsyncStub", person: Person) -> None:
-        """Make sure that the community has this person's row, with what their token says now."""
+        """Make sure that the community has this person's row, with what their token says now.
+
+        Raises:
+            Unauthenticated: ACCOUNT_ERASED, the token is older than the erasure of its person.
+        """
         if self._known.get(person, 0.0) > self._monotonic():
             return
         known = userspb.EnsureUserRequest(
             viewer_id=person.id, display_name=person.name, email=person.email, picture_uri=person.picture
         )
-        await users.EnsureUser(known)
+        if person.issued:
+            known.token_issue_time.FromSeconds(person.issued)
+        with translated():
+            await users.EnsureUser(known)
         self._known[person] = self._monotonic() + KNOWN_SECONDS
         self._known.move_to_end(person)
         if len(self._known) > MAX_KNOWN:
@@ -50,7 +58,7 @@ async def required(request: Request) -> str:
     """The id of the person who sends the request.
 
     Raises:
-        Unauthenticated: AUTH_REQUIRED or INVALID_TOKEN.
+        Unauthenticated: AUTH_REQUIRED, INVALID_TOKEN or ACCOUNT_ERASED.
     """
     person = await doorkeeper.of(request).person(request)
     if person is None:
@@ -69,9 +77,13 @@ async def optional(request: Request) -> str:
     person = None
     with suppress(Unauthenticated, PermissionDenied, Unavailable):
         person = await doorkeeper.of(request).person(request)
-    if person is not None:
+    if person is None:
+        return ""
+    try:
         await roster(request).tell(clients.of(request).users, person)
-    return person.id if person else ""
+    except Unauthenticated:
+        return ""
+    return person.id
 
 
 def roster(request: Request) -> Roster:

@@ -178,8 +178,10 @@ class Orders:
     async def _answer(self, order: Order) -> Told | Refused | Unclear:
         if order.generation_id:
             return await self._generations.look(order.generation_id)
-        if await self._store.abandoned(order):
-            return WITHDRAWN
+        if await self._store.abandoned(
+            order
+        ):  # nobody wants it any more, but an answer that was lost may have taken it
+            return await self._generations.find(order.id) or WITHDRAWN
         metrics.RESENT.inc()
         return await self._generations.place(order.request, order.id)
 

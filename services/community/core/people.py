@@ -20,17 +20,18 @@ class People:
     def __init__(self, store: PeopleStore, lists: Lists) -> None:
         self._store, self._lists = store, lists
 
-    async def ensure(self, viewer_id: str, claims: Claims) -> Person:
+    async def ensure(self, viewer_id: str, claims: Claims, issue_ms: int = 0) -> Person:
         """Keep what a verified token says; what cannot be kept is left out: nobody is kept out by their own name.
 
         Raises:
-            Unauthenticated, InvalidArgument: the viewer's id.
+            InvalidArgument: the viewer's id.
+            Unauthenticated: nobody is signed in; or they were erased after the token was issued (ACCOUNT_ERASED).
         """
         user_id = checks.signed_in(viewer_id)
         picture = claims.picture_uri
         shown = picture if len(picture) <= checks.MAX_URI_LENGTH and host_of(picture) and picture.isprintable() else ""
         kept = Claims(_short(claims.display_name), _short(claims.email), shown)
-        return await self._store.ensure(user_id, kept)
+        return await self._store.ensure(user_id, kept, issue_ms)
 
     async def get(self, user_id: str) -> Person:
         """A person. Raises NotFound, InvalidArgument."""

@@ -10,7 +10,7 @@ from services.chassis import failpoints
 from services.chassis.errors import Unavailable
 from services.community import metrics
 from services.community.core import checks, pages
-from services.community.model import Deletion, DeletionKind, Drift, Report
+from services.community.model import Deletion, DeletionKind, Drift, Report, Told, Unclear
 from services.community.ports import (
     Bin,
     Clock,
@@ -91,6 +91,15 @@ class Sweeper:
                 await self._objects.delete(deletion.key)
             case DeletionKind.GENERATION:
                 await self._generations.forget(deletion.key)
+            case DeletionKind.ORDER:
+                await self._forget_order(deletion.key)
+
+    async def _forget_order(self, order_id: str) -> None:
+        match await self._generations.find(order_id):
+            case Told(generation_id=generation_id):
+                await self._generations.forget(generation_id)
+            case Unclear():
+                raise Unavailable("Generation does not say what an order has made.")
 
 
 class Office:

@@ -11,6 +11,8 @@ class DeletionKind(StrEnum):
     """The key of an object in storage."""
     GENERATION = "GENERATION"
     """The id of a generation whose prompt and input pictures are to be forgotten."""
+    ORDER = "ORDER"
+    """The id of an order whose generation is not known here: if it has made one, that is to be forgotten."""
 
 
 class DeletionState(StrEnum):

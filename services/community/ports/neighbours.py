@@ -15,6 +15,9 @@ class Generations(Protocol):
     async def look(self, generation_id: str) -> Told | Unclear:
         """How a generation stands; FAILED when there is none of this id."""
 
+    async def find(self, request_id: str) -> Told | Unclear | None:
+        """How the generation stands that a request has made; None when it has made none."""
+
     async def forget(self, generation_id: str) -> None:
         """Have prompt and input pictures removed; one that is not there is forgotten.
 

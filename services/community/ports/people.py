@@ -9,8 +9,12 @@ from services.community.model import Claims, Deletion, Entry, Erasure, Person, R
 class PeopleStore(Protocol):
     """Keeps people."""
 
-    async def ensure(self, user_id: str, claims: Claims) -> Person:
-        """Keep a person; claims that are not empty replace what was known."""
+    async def ensure(self, user_id: str, claims: Claims, issue_ms: int = 0) -> Person:
+        """Keep a person; claims that are not empty replace what was known.
+
+        Raises:
+            Unauthenticated: they were erased, and their token was not issued later (reason ACCOUNT_ERASED).
+        """
 
     async def find(self, user_id: str) -> Person | None:
         """The person with this id."""

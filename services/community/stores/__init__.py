@@ -11,6 +11,7 @@ from services.community.stores.ledger import Ledger
 from services.community.stores.lists import SqlLists
 from services.community.stores.orders import SqlOrders
 from services.community.stores.people import SqlPeople
+from services.community.stores.people_rows import PeopleRows
 from services.community.stores.reactions import SqlReactions
 from services.community.stores.read_models import RedisModels
 from services.community.stores.works import SqlWorks
@@ -29,15 +30,18 @@ class Stores:
     lists: CachedLists
 
 
-def make_stores(database: Database, models: RedisModels, clock: Clock, initial_credits: int) -> Stores:
-    """The stores, with the read models before the lists."""
-    works, ledger = SqlWorks(database, clock), Ledger(initial_credits)
+def make_stores(
+    database: Database, models: RedisModels, clock: Clock, initial_credits: int, erasure_key: bytes
+) -> Stores:
+    """The stores, with the read models before the lists; the key makes the digests of who was erased."""
+    people = PeopleRows(erasure_key)
+    works, ledger = SqlWorks(database, people, clock), Ledger(initial_credits, people)
     return Stores(
         works=works,
-        orders=SqlOrders(database, ledger, clock),
-        reactions=SqlReactions(database, clock),
-        people=SqlPeople(database, clock),
-        credits=SqlCredits(database, ledger, clock),
+        orders=SqlOrders(database, people, ledger, clock),
+        reactions=SqlReactions(database, people, clock),
+        people=SqlPeople(database, people, clock),
+        credits=SqlCredits(database, people, ledger, clock),
         bin=SqlBin(database),
         lists=CachedLists(SqlLists(database), works, models),
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, select, update
 
-from services.chassis.database import Database, db_now
+from services.chassis.database import Database, db_now, retried
 from services.chassis.unbroken import unbroken
 from services.community.model import Deletion, DeletionKind, DeletionState
 from services.community.stores.tables import discarded_object, owned_object
@@ -17,6 +17,7 @@ KEY = discarded_object.c.object_key
 
 
 @unbroken
+@retried
 class SqlBin:
     """A Bin on one database."""
 
@@ -39,10 +40,10 @@ class SqlBin:
         return [Deletion(DeletionKind(row.kind), row.object_key) for row in found]
 
     async def empty(self, deletion: Deletion) -> None:
-        """Delete the entry of a generation; mark that of an object, which is nobody's from now on."""
+        """Delete the entry of a generation or an order; mark that of an object, which is nobody's from now on."""
         mine = KEY.in_((deletion.key,))
         async with self._database.write() as connection:
-            if deletion.kind is DeletionKind.GENERATION:
+            if deletion.kind is not DeletionKind.OBJECT:
                 await connection.execute(delete(discarded_object).where(mine))
                 return
             await connection.execute(delete(owned_object).where(owned_object.c.object_key == deletion.key))

@@ -1,14 +1,35 @@
-"""Forgets a person: rows in one transaction, bytes by the list of what is to be removed."""
+"""Erases a person: rows in one transaction; bytes, and words that generation keeps, by way of the deletion queue.
+
+Each step is one statement over all rows, however many there are: a driver takes only so many parameters. Rows are
+locked in the order that people_rows describes.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    Table,
+    cast,
+    delete,
+    insert,
+    literal,
+    select,
+    union,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.community.model import DeletionKind, Erasure, Hold, Request
+from services.chassis.database import db_now, upsert
+from services.community.model import DeletionKind, DeletionState, Erasure, Hold, Request
 from services.community.model.orders import ENDED
-from services.community.stores import blobs
+from services.community.stores.people_rows import PeopleRows
 from services.community.stores.tables import (
     account,
     artwork,
@@ -17,6 +38,7 @@ from services.community.stores.tables import (
     artwork_order,
     budget,
     check_in,
+    discarded_object,
     entry,
     erasure,
     owned_object,
@@ -26,43 +48,94 @@ from services.community.stores.tables import (
 
 NOTHING = json.dumps(asdict(Request(prompt="", model="")))
 OF_A_PERSON = (report, budget, account, entry, check_in)
+# How long an order may still be on its way to generation: above the deadline of the call that places it, and a lease.
+PLACING_MS = 60_000
+NAMED = artwork_order.c.generation_id.is_not(None)
 
 
-async def erase(connection: AsyncConnection, user_id: str, erasure_id: str, now_ms: int) -> Erasure:
+async def erase(connection: AsyncConnection, people: PeopleRows, user_id: str, erasure_id: str, now_ms: int) -> Erasure:
     """Remove everything of a person and write the receipt; the person's row is locked first and goes last."""
     await connection.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
-    ordered = select(artwork_order.c.generation_id).where(artwork_order.c.user_id == user_id)
-    words = (await connection.execute(ordered.where(artwork_order.c.generation_id.is_not(None)))).scalars().all()
+    await people.bury(connection, user_id, now_ms)
+    await _lock(connection, user_id)
+    words = await _discard_words(connection, user_id, erasure_id)
     await _forget_orders(connection, user_id)
     likes = await _take_back(connection, artwork_like, user_id, now_ms)
     favorites = await _take_back(connection, artwork_favorite, user_id, now_ms)
     artworks = (await connection.execute(delete(artwork).where(artwork.c.user_id == user_id))).rowcount
-    owned = delete(owned_object).where(owned_object.c.user_id == user_id).returning(owned_object.c.object_key)
-    keys = list((await connection.execute(owned)).scalars())
-    await blobs.discard(connection, keys, DeletionKind.OBJECT, erasure_id)
-    await blobs.discard(connection, words, DeletionKind.GENERATION, erasure_id)
     for table in OF_A_PERSON:
         await connection.execute(delete(table).where(table.c.user_id == user_id))
+    objects = await _discard_objects(connection, user_id, erasure_id)
     await connection.execute(delete(person).where(person.c.id == user_id))
-    counts = {"artwork_count": artworks, "like_count": likes, "favorite_count": favorites, "object_count": len(keys)}
+    counts = {"artwork_count": artworks, "like_count": likes, "favorite_count": favorites, "object_count": objects}
     await connection.execute(insert(erasure).values(id=erasure_id, **counts, create_ms=now_ms))
-    return Erasure(erasure_id, **counts, remaining_count=len(keys) + len(words), create_ms=now_ms)
+    return Erasure(erasure_id, **counts, remaining_count=objects + words, create_ms=now_ms)
+
+
+async def _lock(connection: AsyncConnection, user_id: str) -> None:
+    """Lock their orders, and every artwork that their leaving changes, each in the order of ids."""
+    orders = select(artwork_order.c.id).where(artwork_order.c.user_id == user_id).order_by(artwork_order.c.id)
+    await connection.execute(orders.with_for_update())
+    changed = union(
+        select(artwork.c.id).where(artwork.c.user_id == user_id),
+        *(select(table.c.artwork_id).where(table.c.user_id == user_id) for table in (artwork_like, artwork_favorite)),
+        select(report.c.artwork_id).where(report.c.user_id == user_id),
+    )
+    artworks = select(artwork.c.id).where(artwork.c.id.in_(changed)).order_by(artwork.c.id)
+    await connection.execute(artworks.with_for_update())
+
+
+async def _discard_words(connection: AsyncConnection, user_id: str, erasure_id: str) -> int:
+    """Have generation forget what it was ordered; also under orders whose answers were lost."""
+    mine = artwork_order.c.user_id == user_id
+    generations = select(artwork_order.c.generation_id).where(mine, NAMED)
+    unknown = select(artwork_order.c.id).where(mine, ~NAMED)
+    return await _discard(connection, DeletionKind.GENERATION, generations, erasure_id) + await _discard(
+        connection, DeletionKind.ORDER, unknown, erasure_id, PLACING_MS
+    )
+
+
+async def _discard_objects(connection: AsyncConnection, user_id: str, erasure_id: str) -> int:
+    """Have storage delete what is theirs; the owners' rows are locked before the queue."""
+    mine = owned_object.c.user_id == user_id
+    locked = select(owned_object.c.object_key).where(mine).order_by(owned_object.c.object_key).with_for_update()
+    await connection.execute(locked)
+    objects = await _discard(connection, DeletionKind.OBJECT, select(owned_object.c.object_key).where(mine), erasure_id)
+    await connection.execute(delete(owned_object).where(mine))
+    return objects
+
+
+async def _discard(
+    connection: AsyncConnection, kind: DeletionKind, keys: Select[tuple[str]], erasure_id: str, later_ms: int = 0
+) -> int:
+    """Put keys into the deletion queue; those that are there become part of this erasure."""
+    chosen = keys.subquery()
+    due = cast(db_now() + later_ms, BigInteger)
+    columns: Sequence[ColumnElement[Any]] = (
+        literal(kind, String), literal(DeletionState.WAITING, String), literal(erasure_id, String), due,
+        literal(0, Integer),
+    )  # fmt: skip
+    rows = select(chosen.c[0], *columns).where(literal(1) == 1).order_by(chosen.c[0])
+    names = ["object_key", "kind", "state", "erasure_id", "due_ms", "tries"]
+    statement = upsert(connection, discarded_object).from_select(names, rows)
+    same = {"erasure_id": statement.excluded.erasure_id}
+    put = await connection.execute(statement.on_conflict_do_update(index_elements=["object_key"], set_=same))
+    return put.rowcount
 
 
 async def _forget_orders(connection: AsyncConnection, user_id: str) -> None:
     """Keep of an open order only what recognises its picture when it comes, so that it is removed too."""
     mine = artwork_order.c.user_id == user_id
-    over = artwork_order.c.state.in_(ENDED) | artwork_order.c.generation_id.is_(None)
-    await connection.execute(delete(artwork_order).where(mine, over))
-    values = {"user_id": "", "request": NOTHING, "hold": Hold.NONE, "cost": 0}
+    await connection.execute(delete(artwork_order).where(mine, artwork_order.c.state.in_(ENDED)))
+    values = {"user_id": "", "request": NOTHING, "hold": Hold.NONE, "cost": 0, "request_key": None}
     await connection.execute(update(artwork_order).where(mine).values(values))
 
 
 async def _take_back(connection: AsyncConnection, table: Table, user_id: str, now_ms: int) -> int:
     """Remove reactions; the counts they were part of follow, and so do the scores."""
-    gone = delete(table).where(table.c.user_id == user_id).returning(table.c.artwork_id)
-    ids = list((await connection.execute(gone)).scalars())
+    mine = table.c.user_id == user_id
     count = artwork.c.like_count if table is artwork_like else artwork.c.favorite_count
     values = {count: count - 1, artwork.c.hot_due_ms: now_ms}
-    await connection.execute(update(artwork).where(artwork.c.id.in_(ids)).values(values))
-    return len(ids)
+    theirs = artwork.c.id.in_(select(table.c.artwork_id).where(mine))
+    await connection.execute(update(artwork).where(theirs).values(values))
+    return (await connection.execute(delete(table).where(mine))).rowcount

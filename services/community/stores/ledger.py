@@ -8,23 +8,28 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis.database import upsert
 from services.community.model import EntryKind, Hold, Order
 from services.community.ports import CreditsShortError
+from services.community.stores.people_rows import PeopleRows
 from services.community.stores.tables import account, entry
 
 INITIAL = "initial"
 
 
 class Ledger:
-    """Accounts and their lines; initial is what a new account begins with."""
+    """Accounts and their lines; initial is what a new account begins with, but for whoever was erased before."""
 
-    def __init__(self, initial: int) -> None:
-        self._initial = initial
+    def __init__(self, initial: int, people: PeopleRows) -> None:
+        self._initial, self._people = initial, people
 
     async def opened(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
-        """Make sure that there is an account."""
-        values = {"user_id": user_id, "credits": self._initial, "held": 0}
+        """Make sure that there is a person, and an account."""
+        await self._people.known(connection, user_id, now_ms)
+        if await connection.scalar(select(account.c.user_id).where(account.c.user_id == user_id)):
+            return
+        initial = 0 if await self._people.tombstone(connection, user_id) else self._initial
+        values = {"user_id": user_id, "credits": initial, "held": 0}
         made = await connection.execute(upsert(connection, account).values(values).on_conflict_do_nothing())
-        if made.rowcount and self._initial:
-            await self._write(connection, user_id, (EntryKind.GRANT, INITIAL), self._initial, now_ms)
+        if made.rowcount and initial:
+            await self._write(connection, user_id, (EntryKind.GRANT, INITIAL), initial, now_ms)
 
     async def hold(self, connection: AsyncConnection, order: Order) -> Order:
         """Take the cost of an order aside. Raises CreditsShortError."""

@@ -7,13 +7,14 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
-from services.chassis.database import Database, db_now, upsert
+from services.chassis.database import Database, db_now, retried, upsert
 from services.chassis.unbroken import unbroken
 from services.community.model import Artwork, Order, OrderState, State, Told
 from services.community.model.orders import ENDED
 from services.community.ports import Clock
 from services.community.stores import settling
 from services.community.stores.ledger import Ledger
+from services.community.stores.people_rows import PeopleRows
 from services.community.stores.rows import order_row, to_order
 from services.community.stores.tables import artwork, artwork_order, event_cursor
 from services.community.stores.works import insert_or_find
@@ -24,16 +25,17 @@ STRIDE = 100  # events of strangers move the cursor only so often: a read is che
 
 
 @unbroken
+@retried
 class SqlOrders:
     """An OrderStore on one database."""
 
-    def __init__(self, database: Database, ledger: Ledger, clock: Clock) -> None:
-        self._database, self._ledger, self._clock = database, ledger, clock
+    def __init__(self, database: Database, people: PeopleRows, ledger: Ledger, clock: Clock) -> None:
+        self._database, self._people, self._ledger, self._clock = database, people, ledger, clock
 
     async def open(self, given: Artwork, order: Order) -> Artwork:
         """Insert both and hold the cost, or find the older artwork."""
         async with self._database.write() as connection:
-            kept = await insert_or_find(connection, given)
+            kept = await insert_or_find(connection, self._people, given)
             if kept.id == given.id:
                 await self._insert(connection, order)
         await failpoints.reach("order.opened")
@@ -51,6 +53,7 @@ class SqlOrders:
         same = (artwork.c.id == given.id, artwork.c.state == given.state, artwork.c.order_id == given.order_id)
         values = {"state": State.GENERATING, "order_id": order.id, "listed": False, "update_ms": self._clock()}
         async with self._database.write() as connection:
+            await self._people.known(connection, given.user_id, self._clock())
             changed = await connection.execute(update(artwork).where(*same).values(values))
             if changed.rowcount:
                 await self._insert(connection, order)
@@ -134,6 +137,7 @@ class SqlOrders:
         order = await settling.locked(connection, artwork_order.c.id == order_id, *waiting)
         if order is None:
             return None
+        await settling.artwork_of(connection, order)
         return await self._ledger.settle(connection, order, paid=False, now_ms=self._clock())
 
 

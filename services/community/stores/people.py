@@ -5,31 +5,34 @@ from typing import Any
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from services.chassis.database import Database
+from services.chassis.database import Database, retried
 from services.chassis.unbroken import unbroken
 from services.community.model import Claims, DeletionState, Entry, EntryKind, Erasure, Person, Report
 from services.community.ports import Clock
-from services.community.stores import erasing, people_rows
+from services.community.stores import erasing
+from services.community.stores.people_rows import PeopleRows
 from services.community.stores.rows import to_person
 from services.community.stores.tables import discarded_object, entry, erasure, owned_object, person, report
 
 
 @unbroken
+@retried
 class SqlPeople:
     """A PeopleStore on one database."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, database: Database, people: PeopleRows, clock: Clock) -> None:
+        self._database, self._people, self._clock = database, people, clock
 
-    async def ensure(self, user_id: str, claims: Claims) -> Person:
+    async def ensure(self, user_id: str, claims: Claims, issue_ms: int = 0) -> Person:
         """Read, and write only what is new: most sights tell nothing new."""
         given = {name: value for name, value in vars(claims).items() if value}
+        async with self._database.read() as connection:
+            await self._people.admit(connection, user_id, self._clock(), issue_ms)
         found = await self.find(user_id)
         if found and all(getattr(found, name) == value for name, value in given.items()):
             return found
         async with self._database.write() as connection:
-            await people_rows.known(connection, user_id, self._clock())
+            await self._people.known(connection, user_id, self._clock(), issue_ms)
             return to_person((await connection.execute(self._changed(user_id, given))).mappings().one())
 
     async def find(self, user_id: str) -> Person | None:
@@ -70,7 +73,7 @@ class SqlPeople:
     async def erase(self, user_id: str, erasure_id: str) -> Erasure:
         """All of it in one transaction."""
         async with self._database.write() as connection:
-            return await erasing.erase(connection, user_id, erasure_id, self._clock())
+            return await erasing.erase(connection, self._people, user_id, erasure_id, self._clock())
 
     async def erasure(self, erasure_id: str) -> Erasure | None:
         """Read a receipt, and count what is still to go."""

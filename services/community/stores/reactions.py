@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Table, case, delete, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database, upsert
+from services.chassis.database import Database, retried, upsert
 from services.chassis.unbroken import unbroken
 from services.community.model import Action, After, Drift, HiddenMark, Reacted, Reaction, Report
 from services.community.model.hotness import HOUR_MS, heat
 from services.community.ports import BudgetSpentError, Clock
-from services.community.stores import people_rows
+from services.community.stores.people_rows import PeopleRows
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, budget, report
 
 TABLES: Mapping[Reaction, Table] = {Reaction.LIKE: artwork_like, Reaction.FAVORITE: artwork_favorite}
@@ -19,22 +19,22 @@ MOST_NAMED = 100  # of the proto
 
 
 @unbroken
+@retried
 class SqlReactions:
-    """A ReactionStore on one database. The artwork's row is locked first: its counts have one writer at a time."""
+    """A ReactionStore on one database. The artwork's row is locked: its counts have one writer at a time."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, database: Database, people: PeopleRows, clock: Clock) -> None:
+        self._database, self._people, self._clock = database, people, clock
 
     async def react(
         self, user_id: str, artwork_id: str, reaction: Reaction, *, wanted: bool, per_hour: int
     ) -> Reacted | None:
         """Insert or delete the row; if that was a change, pay for it and count it."""
         async with self._database.write() as connection:
+            await self._people.known(connection, user_id, self._clock())
             shown = await _locked(connection, artwork_id)
             if shown is None or (wanted and not shown["listed"]):
                 return None
-            await people_rows.known(connection, user_id, self._clock())
             changed = await self._set(connection, TABLES[reaction], user_id, artwork_id, wanted=wanted)
             if changed:
                 await self._spend(connection, user_id, Action(reaction), per_hour)
@@ -45,6 +45,7 @@ class SqlReactions:
         """Insert it, or replace the older one."""
         values = {"artwork_id": given.artwork_id, "user_id": given.user_id, "reason": given.reason}
         async with self._database.write() as connection:
+            await self._people.known(connection, given.user_id, self._clock())
             await self._spend(connection, given.user_id, Action.REPORT, per_hour)
             statement = upsert(connection, report).values(**values, create_ms=given.create_ms)
             newer = {"reason": statement.excluded.reason, "create_ms": statement.excluded.create_ms}
@@ -109,7 +110,7 @@ class SqlReactions:
 
 
 async def _locked(connection: AsyncConnection, artwork_id: str) -> RowMapping | None:
-    query = select(artwork).where(artwork.c.id == artwork_id).with_for_update()
+    query = select(artwork).where(artwork.c.id == artwork_id).with_for_update(key_share=True)
     return (await connection.execute(query)).mappings().one_or_none()
 
 

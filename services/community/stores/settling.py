@@ -29,8 +29,8 @@ async def believe(connection: AsyncConnection, ledger: Ledger, order: Order, tol
     if after.state is OrderState.SUCCEEDED and order.state is not OrderState.SUCCEEDED:
         after = await _made(connection, ledger, after, told.object_key, now_ms)
     elif after.state in ENDED and order.state not in ENDED:
-        after = await ledger.settle(connection, after, paid=False, now_ms=now_ms)
         await show(connection, after, now_ms)
+        after = await ledger.settle(connection, after, paid=False, now_ms=now_ms)
     if after == order:
         return None
     await write(connection, order, after, now_ms)
@@ -50,7 +50,7 @@ async def write(connection: AsyncConnection, before: Order, after: Order, now_ms
 
 async def show(connection: AsyncConnection, order: Order, now_ms: int) -> None:
     """Move the artwork to where its order leaves it."""
-    shown = await _artwork(connection, order.artwork_id)
+    shown = await artwork_of(connection, order)
     if shown and (state := shown.state_after(order)) is not shown.state:
         values = {"state": state, "update_ms": now_ms}
         await connection.execute(update(artwork).where(artwork.c.id == shown.id).values(values))
@@ -58,7 +58,7 @@ async def show(connection: AsyncConnection, order: Order, now_ms: int) -> None:
 
 async def _made(connection: AsyncConnection, ledger: Ledger, order: Order, object_key: str, now_ms: int) -> Order:
     """A picture has come. One that nobody can see any more is removed, and costs only what was still held for it."""
-    shown = await _artwork(connection, order.artwork_id)
+    shown = await artwork_of(connection, order)
     taken = shown if shown and shown.takes(order) else None
     if taken:
         await _hang(connection, taken, order, object_key, now_ms)
@@ -78,7 +78,8 @@ async def _hang(connection: AsyncConnection, shown: Artwork, order: Order, objec
         await drop_picture(connection, shown)
 
 
-async def _artwork(connection: AsyncConnection, artwork_id: str) -> Artwork | None:
-    found = await connection.execute(select(artwork).where(artwork.c.id == artwork_id).with_for_update())
+async def artwork_of(connection: AsyncConnection, order: Order) -> Artwork | None:
+    """The artwork of an order, locked; before the account, as everywhere."""
+    found = await connection.execute(select(artwork).where(artwork.c.id == order.artwork_id).with_for_update())
     row = found.mappings().one_or_none()
     return to_artwork(row) if row else None

@@ -156,6 +156,14 @@ erasure = Table(
     Column("create_ms", BigInteger, nullable=False),
 )
 
+erased_person = Table(  # what remains of who left: no name, no id
+    "erased_person",
+    metadata,
+    Column("digest", String(64), primary_key=True),  # HMAC-SHA256 of the id
+    Column("check_in_day", Integer, nullable=False),  # -1 for none
+    Column("erase_ms", BigInteger, nullable=False),
+)
+
 account = Table(
     "account",
     metadata,

@@ -6,23 +6,24 @@ from typing import Any
 from sqlalchemy import Select, case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database, upsert
+from services.chassis.database import Database, retried, upsert
 from services.chassis.unbroken import unbroken
 from services.community.model import Artwork, Card, HiddenMark, State
 from services.community.model.hotness import heat
 from services.community.ports import Clock
-from services.community.stores import blobs, people_rows, statements
+from services.community.stores import blobs, statements
+from services.community.stores.people_rows import PeopleRows
 from services.community.stores.rows import artwork_row, to_artwork, to_card
 from services.community.stores.tables import artwork
 
 
 @unbroken
+@retried
 class SqlWorks:
     """A WorkStore on one database."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
+    def __init__(self, database: Database, people: PeopleRows, clock: Clock) -> None:
+        self._database, self._people, self._clock = database, people, clock
 
     async def find(self, artwork_id: str, viewer_id: str) -> Card | None:
         """Read a card."""
@@ -53,7 +54,7 @@ class SqlWorks:
     async def insert(self, given: Artwork) -> Artwork:
         """Insert it and keep its object, or read the older one and discard an object that is not shown by it."""
         async with self._database.write() as connection:
-            kept = await insert_or_find(connection, given)
+            kept = await insert_or_find(connection, self._people, given)
             if kept.id == given.id:
                 await blobs.refer(connection, given.object_key, given.user_id)
             elif kept.object_key != given.object_key:
@@ -118,6 +119,7 @@ class SqlWorks:
     async def own(self, object_key: str, user_id: str) -> str:
         """Note whose it is, and take it out of the deletion queue for its owner."""
         async with self._database.write() as connection:
+            await self._people.known(connection, user_id, self._clock())
             await blobs.own(connection, object_key, user_id)
             owner = await blobs.owner(connection, object_key)
             if owner == user_id:
@@ -140,9 +142,9 @@ class SqlWorks:
         return to_card(row) if row else None
 
 
-async def insert_or_find(connection: AsyncConnection, given: Artwork) -> Artwork:
+async def insert_or_find(connection: AsyncConnection, people: PeopleRows, given: Artwork) -> Artwork:
     """Insert an artwork, or return the one of its owner with its request_key; the empty update locks that one."""
-    await people_rows.known(connection, given.user_id, given.create_ms)
+    await people.known(connection, given.user_id, given.create_ms)
     statement = upsert(connection, artwork).values(artwork_row(given))
     same = {"request_key": statement.excluded.request_key}
     statement = statement.on_conflict_do_update(index_elements=["user_id", "request_key"], set_=same)

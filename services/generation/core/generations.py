@@ -117,6 +117,10 @@ class Generations:
             raise FailedPrecondition(f"The generation has ended as {generation.state} and cannot be canceled.")
         return generation
 
+    async def find(self, request_id: str) -> Generation:
+        """The generation that a request has made. Raises NotFound."""
+        return await self._store.made_by(request_id)
+
     async def forget(self, identifier: str) -> None:
         """Remove what a person wrote and gave; repeating it changes nothing.
 

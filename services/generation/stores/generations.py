@@ -70,6 +70,14 @@ async def find(connection: AsyncConnection, identifier: str) -> Generation:
     return (await with_outputs(connection, [row]))[0]
 
 
+async def made_by(connection: AsyncConnection, request_key: str) -> Generation:
+    """By the request's key. Raises NotFound."""
+    row = (await connection.execute(select(generation).where(generation.c.request_key == request_key))).first()
+    if row is None:
+        raise NotFound("There is no generation of this request.", "TASK_NOT_FOUND")
+    return (await with_outputs(connection, [row]))[0]
+
+
 async def newest(connection: AsyncConnection, page: Page) -> Sequence[Generation]:
     """A page by (create_ms, id) descending."""
     query = select(generation).order_by(generation.c.create_ms.desc(), generation.c.id.desc()).limit(page.size)

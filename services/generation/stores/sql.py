@@ -61,6 +61,11 @@ class SqlStore:
         async with self._database.read() as connection:
             return await generations.find(connection, identifier)
 
+    async def made_by(self, request_key: str) -> Generation:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await generations.made_by(connection, request_key)
+
     async def list(self, page: Page) -> Sequence[Generation]:
         """See ports."""
         async with self._database.read() as connection:

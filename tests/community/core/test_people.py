@@ -9,6 +9,7 @@ from services.community.house import House
 from services.community.model import Card, Claims, Entry, OrderState, Person, Reaction, Report, Shelf
 from services.community.stores import Stores
 from services.community.stores.tables import metadata
+from tests.community.equipment import Clock
 from tests.community.neighbours import Cupboard, Studio
 from tests.community.people import ANN, BOB, drawn, ordered, published
 from tests.scripts import NAMES
@@ -138,12 +139,12 @@ async def test_words_that_are_still_needed_are_forgotten_later(house: House, stu
     assert (await house.people.erasure(receipt.id)).remaining_count == 1
 
 
-async def test_a_person_who_comes_back_begins_anew(house: House, studio: Studio) -> None:
+async def test_a_person_who_comes_back_begins_anew(house: House, studio: Studio, clock: Clock) -> None:
     await lived(house, studio)
     first, second = await house.people.erase(ANN), await house.people.erase(ANN)
 
     assert (first.artwork_count, second.artwork_count) == (1, 0)
-    assert (await house.people.ensure(ANN, Claims("Ann"))).email == ""
+    assert (await house.people.ensure(ANN, Claims("Ann"), clock.now + 1000)).email == ""
     assert (await house.feed.of_user(Ask(ANN), ANN)).cards == ()
 
 

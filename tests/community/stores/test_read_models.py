@@ -24,7 +24,7 @@ pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 @pytest.fixture
 def stores(database: Database, models: RedisModels, clock: Clock) -> Stores:
     """The stores on a real Valkey."""
-    return make_stores(database, models, clock, 0)
+    return make_stores(database, models, clock, 0, b"erasure key")
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def neighbour(
 ) -> AsyncIterator[House]:
     """Another replica on the same database and the same Valkey."""
     async with open_models(valkey.url, lambda: 0.0) as models:
-        yield House(settings, make_stores(database, models, clock, 0), Studio(), Cupboard(), clock)
+        yield House(settings, make_stores(database, models, clock, 0, b"erasure key"), Studio(), Cupboard(), clock)
 
 
 def ids(page: Page) -> list[str]:

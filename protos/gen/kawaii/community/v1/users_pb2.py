@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from kawaii.community.v1 import artworks_pb2 as kawaii_dot_community_dot_v1_dot_artworks__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkawaii/community/v1/users.proto\x12\x13kawaii.community.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"kawaii/community/v1/artworks.proto\"\xda\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x13\n\x0bpicture_uri\x18\x04 \x01(\t\x12\x11\n\thide_name\x18\x05 \x01(\x08\x12\x12\n\nhide_email\x18\x06 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x02\n\x07\x45rasure\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x15\n\rartwork_count\x18\x02 \x01(\x03\x12\x12\n\nlike_count\x18\x03 \x01(\x03\x12\x16\n\x0e\x66\x61vorite_count\x18\x04 \x01(\x03\x12\x14\n\x0cobject_count\x18\x05 \x01(\x03\x12\x1e\n\x16remaining_object_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:A\xea\x41>\n\x12kawaii.dev/Erasure\x12\x15\x65rasures/{erasure_id}*\x08\x65rasures2\x07\x65rasure\"f\n\x11\x45nsureUserRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x13\n\x0bpicture_uri\x18\x04 \x01(\t\":\n\x0eGetUserRequest\x12\x11\n\tviewer_id\x18\x01 \x01(\t\x12\x15\n\x07user_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"}\n\x14UpdatePrivacyRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\thide_name\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x17\n\nhide_email\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x0c\n\n_hide_nameB\r\n\x0b_hide_email\"m\n\x14ListFavoritesRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07user_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x15ListFavoritesResponse\x12.\n\x08\x61rtworks\x18\x01 \x03(\x0b\x32\x1c.kawaii.community.v1.Artwork\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x10ListLikesRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07user_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\\\n\x11ListLikesResponse\x12.\n\x08\x61rtworks\x18\x01 \x03(\x0b\x32\x1c.kawaii.community.v1.Artwork\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x11\x45xportUserRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xfc\x05\n\x12\x45xportUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b\x32\x19.kawaii.community.v1.UserH\x00\x12/\n\x07\x61rtwork\x18\x02 \x01(\x0b\x32\x1c.kawaii.community.v1.ArtworkH\x00\x12@\n\x04like\x18\x03 \x01(\x0b\x32\x30.kawaii.community.v1.ExportUserResponse.ReactionH\x00\x12\x44\n\x08\x66\x61vorite\x18\x04 \x01(\x0b\x32\x30.kawaii.community.v1.ExportUserResponse.ReactionH\x00\x12<\n\x04\x66ile\x18\x05 \x01(\x0b\x32,.kawaii.community.v1.ExportUserResponse.FileH\x00\x12K\n\x0c\x63redit_entry\x18\x06 \x01(\x0b\x32\x33.kawaii.community.v1.ExportUserResponse.CreditEntryH\x00\x12@\n\x06report\x18\x07 \x01(\x0b\x32..kawaii.community.v1.ExportUserResponse.ReportH\x00\x1aL\n\x08Reaction\x12\x0f\n\x07\x61rtwork\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a#\n\x04\x46ile\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x1a\\\n\x0b\x43reditEntry\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aZ\n\x06Report\x12\x0f\n\x07\x61rtwork\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06record\"+\n\x10\x45raseUserRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\">\n\x11GetErasureRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12kawaii.dev/Erasure2\xdb\x05\n\x0bUserService\x12Q\n\nEnsureUser\x12&.kawaii.community.v1.EnsureUserRequest\x1a\x19.kawaii.community.v1.User\"\x00\x12K\n\x07GetUser\x12#.kawaii.community.v1.GetUserRequest\x1a\x19.kawaii.community.v1.User\"\x00\x12W\n\rUpdatePrivacy\x12).kawaii.community.v1.UpdatePrivacyRequest\x1a\x19.kawaii.community.v1.User\"\x00\x12h\n\rListFavorites\x12).kawaii.community.v1.ListFavoritesRequest\x1a*.kawaii.community.v1.ListFavoritesResponse\"\x00\x12\\\n\tListLikes\x12%.kawaii.community.v1.ListLikesRequest\x1a&.kawaii.community.v1.ListLikesResponse\"\x00\x12\x61\n\nExportUser\x12&.kawaii.community.v1.ExportUserRequest\x1a\'.kawaii.community.v1.ExportUserResponse\"\x00\x30\x01\x12R\n\tEraseUser\x12%.kawaii.community.v1.EraseUserRequest\x1a\x1c.kawaii.community.v1.Erasure\"\x00\x12T\n\nGetErasure\x12&.kawaii.community.v1.GetErasureRequest\x1a\x1c.kawaii.community.v1.Erasure\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkawaii/community/v1/users.proto\x12\x13kawaii.community.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"kawaii/community/v1/artworks.proto\"\xda\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x13\n\x0bpicture_uri\x18\x04 \x01(\t\x12\x11\n\thide_name\x18\x05 \x01(\x08\x12\x12\n\nhide_email\x18\x06 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x02\n\x07\x45rasure\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x15\n\rartwork_count\x18\x02 \x01(\x03\x12\x12\n\nlike_count\x18\x03 \x01(\x03\x12\x16\n\x0e\x66\x61vorite_count\x18\x04 \x01(\x03\x12\x14\n\x0cobject_count\x18\x05 \x01(\x03\x12\x1e\n\x16remaining_object_count\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp:A\xea\x41>\n\x12kawaii.dev/Erasure\x12\x15\x65rasures/{erasure_id}*\x08\x65rasures2\x07\x65rasure\"\x9c\x01\n\x11\x45nsureUserRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x13\n\x0bpicture_uri\x18\x04 \x01(\t\x12\x34\n\x10token_issue_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\":\n\x0eGetUserRequest\x12\x11\n\tviewer_id\x18\x01 \x01(\t\x12\x15\n\x07user_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"}\n\x14UpdatePrivacyRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x16\n\thide_name\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x17\n\nhide_email\x18\x03 \x01(\x08H\x01\x88\x01\x01\x42\x0c\n\n_hide_nameB\r\n\x0b_hide_email\"m\n\x14ListFavoritesRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07user_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"`\n\x15ListFavoritesResponse\x12.\n\x08\x61rtworks\x18\x01 \x03(\x0b\x32\x1c.kawaii.community.v1.Artwork\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x10ListLikesRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\x07user_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\\\n\x11ListLikesResponse\x12.\n\x08\x61rtworks\x18\x01 \x03(\x0b\x32\x1c.kawaii.community.v1.Artwork\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x11\x45xportUserRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"\xfc\x05\n\x12\x45xportUserResponse\x12)\n\x04user\x18\x01 \x01(\x0b\x32\x19.kawaii.community.v1.UserH\x00\x12/\n\x07\x61rtwork\x18\x02 \x01(\x0b\x32\x1c.kawaii.community.v1.ArtworkH\x00\x12@\n\x04like\x18\x03 \x01(\x0b\x32\x30.kawaii.community.v1.ExportUserResponse.ReactionH\x00\x12\x44\n\x08\x66\x61vorite\x18\x04 \x01(\x0b\x32\x30.kawaii.community.v1.ExportUserResponse.ReactionH\x00\x12<\n\x04\x66ile\x18\x05 \x01(\x0b\x32,.kawaii.community.v1.ExportUserResponse.FileH\x00\x12K\n\x0c\x63redit_entry\x18\x06 \x01(\x0b\x32\x33.kawaii.community.v1.ExportUserResponse.CreditEntryH\x00\x12@\n\x06report\x18\x07 \x01(\x0b\x32..kawaii.community.v1.ExportUserResponse.ReportH\x00\x1aL\n\x08Reaction\x12\x0f\n\x07\x61rtwork\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a#\n\x04\x46ile\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x1a\\\n\x0b\x43reditEntry\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1aZ\n\x06Report\x12\x0f\n\x07\x61rtwork\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06record\"+\n\x10\x45raseUserRequest\x12\x17\n\tviewer_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\">\n\x11GetErasureRequest\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xe2\x41\x01\x02\xfa\x41\x14\n\x12kawaii.dev/Erasure2\xdb\x05\n\x0bUserService\x12Q\n\nEnsureUser\x12&.kawaii.community.v1.EnsureUserRequest\x1a\x19.kawaii.community.v1.User\"\x00\x12K\n\x07GetUser\x12#.kawaii.community.v1.GetUserRequest\x1a\x19.kawaii.community.v1.User\"\x00\x12W\n\rUpdatePrivacy\x12).kawaii.community.v1.UpdatePrivacyRequest\x1a\x19.kawaii.community.v1.User\"\x00\x12h\n\rListFavorites\x12).kawaii.community.v1.ListFavoritesRequest\x1a*.kawaii.community.v1.ListFavoritesResponse\"\x00\x12\\\n\tListLikes\x12%.kawaii.community.v1.ListLikesRequest\x1a&.kawaii.community.v1.ListLikesResponse\"\x00\x12\x61\n\nExportUser\x12&.kawaii.community.v1.ExportUserRequest\x1a\'.kawaii.community.v1.ExportUserResponse\"\x00\x30\x01\x12R\n\tEraseUser\x12%.kawaii.community.v1.EraseUserRequest\x1a\x1c.kawaii.community.v1.Erasure\"\x00\x12T\n\nGetErasure\x12&.kawaii.community.v1.GetErasureRequest\x1a\x1c.kawaii.community.v1.Erasure\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,36 +63,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER']._serialized_end=404
   _globals['_ERASURE']._serialized_start=407
   _globals['_ERASURE']._serialized_end=673
-  _globals['_ENSUREUSERREQUEST']._serialized_start=675
-  _globals['_ENSUREUSERREQUEST']._serialized_end=777
-  _globals['_GETUSERREQUEST']._serialized_start=779
-  _globals['_GETUSERREQUEST']._serialized_end=837
-  _globals['_UPDATEPRIVACYREQUEST']._serialized_start=839
-  _globals['_UPDATEPRIVACYREQUEST']._serialized_end=964
-  _globals['_LISTFAVORITESREQUEST']._serialized_start=966
-  _globals['_LISTFAVORITESREQUEST']._serialized_end=1075
-  _globals['_LISTFAVORITESRESPONSE']._serialized_start=1077
-  _globals['_LISTFAVORITESRESPONSE']._serialized_end=1173
-  _globals['_LISTLIKESREQUEST']._serialized_start=1175
-  _globals['_LISTLIKESREQUEST']._serialized_end=1280
-  _globals['_LISTLIKESRESPONSE']._serialized_start=1282
-  _globals['_LISTLIKESRESPONSE']._serialized_end=1374
-  _globals['_EXPORTUSERREQUEST']._serialized_start=1376
-  _globals['_EXPORTUSERREQUEST']._serialized_end=1420
-  _globals['_EXPORTUSERRESPONSE']._serialized_start=1423
-  _globals['_EXPORTUSERRESPONSE']._serialized_end=2187
-  _globals['_EXPORTUSERRESPONSE_REACTION']._serialized_start=1878
-  _globals['_EXPORTUSERRESPONSE_REACTION']._serialized_end=1954
-  _globals['_EXPORTUSERRESPONSE_FILE']._serialized_start=1956
-  _globals['_EXPORTUSERRESPONSE_FILE']._serialized_end=1991
-  _globals['_EXPORTUSERRESPONSE_CREDITENTRY']._serialized_start=1993
-  _globals['_EXPORTUSERRESPONSE_CREDITENTRY']._serialized_end=2085
-  _globals['_EXPORTUSERRESPONSE_REPORT']._serialized_start=2087
-  _globals['_EXPORTUSERRESPONSE_REPORT']._serialized_end=2177
-  _globals['_ERASEUSERREQUEST']._serialized_start=2189
-  _globals['_ERASEUSERREQUEST']._serialized_end=2232
-  _globals['_GETERASUREREQUEST']._serialized_start=2234
-  _globals['_GETERASUREREQUEST']._serialized_end=2296
-  _globals['_USERSERVICE']._serialized_start=2299
-  _globals['_USERSERVICE']._serialized_end=3030
+  _globals['_ENSUREUSERREQUEST']._serialized_start=676
+  _globals['_ENSUREUSERREQUEST']._serialized_end=832
+  _globals['_GETUSERREQUEST']._serialized_start=834
+  _globals['_GETUSERREQUEST']._serialized_end=892
+  _globals['_UPDATEPRIVACYREQUEST']._serialized_start=894
+  _globals['_UPDATEPRIVACYREQUEST']._serialized_end=1019
+  _globals['_LISTFAVORITESREQUEST']._serialized_start=1021
+  _globals['_LISTFAVORITESREQUEST']._serialized_end=1130
+  _globals['_LISTFAVORITESRESPONSE']._serialized_start=1132
+  _globals['_LISTFAVORITESRESPONSE']._serialized_end=1228
+  _globals['_LISTLIKESREQUEST']._serialized_start=1230
+  _globals['_LISTLIKESREQUEST']._serialized_end=1335
+  _globals['_LISTLIKESRESPONSE']._serialized_start=1337
+  _globals['_LISTLIKESRESPONSE']._serialized_end=1429
+  _globals['_EXPORTUSERREQUEST']._serialized_start=1431
+  _globals['_EXPORTUSERREQUEST']._serialized_end=1475
+  _globals['_EXPORTUSERRESPONSE']._serialized_start=1478
+  _globals['_EXPORTUSERRESPONSE']._serialized_end=2242
+  _globals['_EXPORTUSERRESPONSE_REACTION']._serialized_start=1933
+  _globals['_EXPORTUSERRESPONSE_REACTION']._serialized_end=2009
+  _globals['_EXPORTUSERRESPONSE_FILE']._serialized_start=2011
+  _globals['_EXPORTUSERRESPONSE_FILE']._serialized_end=2046
+  _globals['_EXPORTUSERRESPONSE_CREDITENTRY']._serialized_start=2048
+  _globals['_EXPORTUSERRESPONSE_CREDITENTRY']._serialized_end=2140
+  _globals['_EXPORTUSERRESPONSE_REPORT']._serialized_start=2142
+  _globals['_EXPORTUSERRESPONSE_REPORT']._serialized_end=2232
+  _globals['_ERASEUSERREQUEST']._serialized_start=2244
+  _globals['_ERASEUSERREQUEST']._serialized_end=2287
+  _globals['_GETERASUREREQUEST']._serialized_start=2289
+  _globals['_GETERASUREREQUEST']._serialized_end=2351
+  _globals['_USERSERVICE']._serialized_start=2354
+  _globals['_USERSERVICE']._serialized_end=3085
 # @@protoc_insertion_point(module_scope)

@@ -132,6 +132,7 @@ class EnsureUserRequest(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     EMAIL_FIELD_NUMBER: _builtins.int
     PICTURE_URI_FIELD_NUMBER: _builtins.int
+    TOKEN_ISSUE_TIME_FIELD_NUMBER: _builtins.int
     viewer_id: _builtins.str
     """The token's subject; at most 255 characters."""
     display_name: _builtins.str
@@ -140,6 +141,12 @@ class EnsureUserRequest(_message.Message):
     """Mail address."""
     picture_uri: _builtins.str
     """URL of a picture."""
+    @_builtins.property
+    def token_issue_time(self) -> _timestamp_pb2.Timestamp:
+        """When the token was issued (its iat); unset when it does not say. After an erasure only tokens issued later are
+        accepted: UNAUTHENTICATED (reason ACCOUNT_ERASED) for others.
+        """
+
     def __init__(
         self,
         *,
@@ -147,10 +154,11 @@ class EnsureUserRequest(_message.Message):
         display_name: _builtins.str = ...,
         email: _builtins.str = ...,
         picture_uri: _builtins.str = ...,
+        token_issue_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["token_issue_time", b"token_issue_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "email", b"email", "picture_uri", b"picture_uri", "viewer_id", b"viewer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "email", b"email", "picture_uri", b"picture_uri", "token_issue_time", b"token_issue_time", "viewer_id", b"viewer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

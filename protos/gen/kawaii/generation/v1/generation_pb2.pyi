@@ -580,6 +580,28 @@ class CancelGenerationRequest(_message.Message):
 Global___CancelGenerationRequest: _TypeAlias = CancelGenerationRequest  # noqa: Y015
 
 @_typing.final
+class FindGenerationRequest(_message.Message):
+    """FindGenerationRequest names the request that made a generation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """As it was given to CreateGeneration."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindGenerationRequest: _TypeAlias = FindGenerationRequest  # noqa: Y015
+
+@_typing.final
 class ForgetGenerationRequest(_message.Message):
     """ForgetGenerationRequest names the generation whose words are to go."""
 

@@ -49,6 +49,11 @@ class GenerationServiceStub:
                 request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.GetGenerationRequest.SerializeToString,
                 response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
                 _registered_method=True)
+        self.FindGeneration = channel.unary_unary(
+                '/kawaii.generation.v1.GenerationService/FindGeneration',
+                request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.FindGenerationRequest.SerializeToString,
+                response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+                _registered_method=True)
         self.ListGenerations = channel.unary_unary(
                 '/kawaii.generation.v1.GenerationService/ListGenerations',
                 request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.ListGenerationsRequest.SerializeToString,
@@ -114,6 +119,14 @@ class GenerationServiceServicer:
 
     def GetGeneration(self, request, context):
         """GetGeneration returns one generation. The id may be ours or the provider's own task id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindGeneration(self, request, context):
+        """FindGeneration returns the generation that a request_id has made; NOT_FOUND when it has made none.
+        No REST mapping: it is for callers whose answer to CreateGeneration was lost, and who do not want to order any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -204,6 +217,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
             'GetGeneration': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGeneration,
                     request_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.GetGenerationRequest.FromString,
+                    response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.SerializeToString,
+            ),
+            'FindGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindGeneration,
+                    request_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.FindGenerationRequest.FromString,
                     response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.SerializeToString,
             ),
             'ListGenerations': grpc.unary_unary_rpc_method_handler(
@@ -309,6 +327,33 @@ class GenerationService:
             target,
             '/kawaii.generation.v1.GenerationService/GetGeneration',
             kawaii_dot_generation_dot_v1_dot_generation__pb2.GetGenerationRequest.SerializeToString,
+            kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.generation.v1.GenerationService/FindGeneration',
+            kawaii_dot_generation_dot_v1_dot_generation__pb2.FindGenerationRequest.SerializeToString,
             kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
             options,
             channel_credentials,

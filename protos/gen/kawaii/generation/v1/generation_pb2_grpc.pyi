@@ -45,6 +45,10 @@ class GenerationServiceStub:
     """
     GetGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.GetGenerationRequest, _generation_pb2.Generation]
     """GetGeneration returns one generation. The id may be ours or the provider's own task id."""
+    FindGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.FindGenerationRequest, _generation_pb2.Generation]
+    """FindGeneration returns the generation that a request_id has made; NOT_FOUND when it has made none.
+    No REST mapping: it is for callers whose answer to CreateGeneration was lost, and who do not want to order any more.
+    """
     ListGenerations: _grpc.UnaryUnaryMultiCallable[_generation_pb2.ListGenerationsRequest, _generation_pb2.ListGenerationsResponse]
     """ListGenerations returns generations, newest first."""
     CancelGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.CancelGenerationRequest, _generation_pb2.Generation]
@@ -97,6 +101,10 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """
     GetGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.GetGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
     """GetGeneration returns one generation. The id may be ours or the provider's own task id."""
+    FindGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.FindGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
+    """FindGeneration returns the generation that a request_id has made; NOT_FOUND when it has made none.
+    No REST mapping: it is for callers whose answer to CreateGeneration was lost, and who do not want to order any more.
+    """
     ListGenerations: _aio.UnaryUnaryMultiCallable[_generation_pb2.ListGenerationsRequest, _generation_pb2.ListGenerationsResponse]  # type: ignore[assignment]
     """ListGenerations returns generations, newest first."""
     CancelGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.CancelGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
@@ -158,6 +166,16 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_generation_pb2.Generation, _abc.Awaitable[_generation_pb2.Generation]]:
         """GetGeneration returns one generation. The id may be ours or the provider's own task id."""
+
+    @_abc_1.abstractmethod
+    def FindGeneration(
+        self,
+        request: _generation_pb2.FindGenerationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_generation_pb2.Generation, _abc.Awaitable[_generation_pb2.Generation]]:
+        """FindGeneration returns the generation that a request_id has made; NOT_FOUND when it has made none.
+        No REST mapping: it is for callers whose answer to CreateGeneration was lost, and who do not want to order any more.
+        """
 
     @_abc_1.abstractmethod
     def ListGenerations(

@@ -1,4 +1,4 @@
-"""Keeps the key that signs upload links: made once, readable by us alone, the same after every restart."""
+"""Keeps a key in a file: made once, readable by us alone, the same after every restart."""
 
 import os
 import secrets
@@ -8,7 +8,7 @@ from pathlib import Path
 KEY_BYTES = 32  # as long as the HMAC it feeds
 
 
-def link_key(path: Path) -> bytes:
+def key_of_file(path: Path) -> bytes:
     """Read the key, or make it; of processes that race to make it one wins and all read the same."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
