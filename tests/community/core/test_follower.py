@@ -1,6 +1,7 @@
 """The follower hears each event at least once and lets it have its effect once, wherever it stopped."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -104,3 +105,32 @@ async def test_the_loops_finish_what_a_lost_answer_began(house: House, studio: S
         await eventually(lambda: finished(house, card.artwork.id))
 
     assert await state_of(house, card.artwork.id) is State.DRAFT
+
+
+async def test_the_cursor_never_goes_back_and_an_older_event_has_no_effect(
+    house: House, stores: Stores, studio: Studio
+) -> None:
+    """A replica that was slow tells an event behind the cursor, of an order whose end it would change."""
+    card = await ordered(house)
+    older, newer = studio.end("gen_1", OrderState.FAILED, "NO"), studio.end("gen_other")
+
+    await stores.orders.hear(replace(newer, event_sequence=200))
+    assert await stores.orders.hear(replace(older, event_sequence=100)) is None
+
+    assert await stores.orders.cursor() == 200
+    assert await state_of(house, card.artwork.id) is State.GENERATING
+    assert await house.credits.balance(ANN) == Balance(4, 3)
+
+
+async def test_an_order_is_looked_at_again_when_it_was_postponed_to(house: House, stores: Stores) -> None:
+    """Neither at once, nor only when the lease of who looked last has ended."""
+    card = await ordered(house)
+    assert card.order
+    await stores.orders.postpone(card.order.id, 0)
+    (taken,) = await stores.orders.claim(10, 3600)
+    await stores.orders.postpone(taken.id, 0)
+    (again,) = await stores.orders.claim(10, 0)
+    await stores.orders.postpone(again.id, 3600)
+
+    assert [taken.id, again.id] == [card.order.id] * 2
+    assert await stores.orders.claim(10, 0) == []

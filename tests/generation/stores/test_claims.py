@@ -149,3 +149,15 @@ async def test_a_hold_is_of_one_holder_in_any_state(store: GenerationStore) -> N
     touched = await store.touch(held, Change(outputs=(Output(0, "https://temporary.example/a.png"),)))
     assert (touched.state, len(touched.outputs)) == (State.SUCCEEDED, 1)
     assert (await store.hold(touched, 60)).fence == held.fence + 1
+
+
+async def test_a_lease_that_was_given_back_cannot_be_renewed(store: GenerationStore) -> None:
+    """A renewal that was on its way while the work ended would keep the next claimer waiting for a lease."""
+    await ordered(store)
+    (held,) = await store.claim(READY, 1, 60)
+    await store.touch(held, Change())
+
+    with pytest.raises(FenceLost):
+        await store.renew(held, 60)
+
+    assert [row.id for row in await store.claim(READY, 1, 60)] == [held.id]

@@ -2,9 +2,14 @@
 
 import asyncio
 
-from services.generation.model import Event, State
+from sqlalchemy import text
+
+from services.chassis.database import Database
+from services.generation.model import Event, Generation, State
 from services.generation.ports import Change, GenerationStore
+from services.generation.stores import outbox
 from tests.generation.builders import brought, ordered
+from tests.generation.waiting import eventually
 
 WRITERS, ORDERS = 10, 8
 
@@ -35,6 +40,30 @@ async def test_a_consumer_misses_nothing_while_others_write(store: GenerationSto
     sequences = [event.sequence for event in read]
     assert sequences == sorted(set(sequences))
     assert len({event.id for event in read}) == len(read)
+
+
+async def test_an_event_is_seen_only_after_every_event_before_it(store: GenerationStore, database: Database) -> None:
+    """A writer that took its sequence first and commits last holds up whoever comes after."""
+    first = await ordered(store)
+    async with database.write() as connection:
+        await outbox.append(connection, first)
+        second = asyncio.create_task(ordered(store))
+        await eventually(lambda: stopped(database, second))
+        early = await store.events(0, 100)
+    await second
+    late = await store.events(early[-1].sequence, 100)
+
+    assert [event.generation.id for event in early] == [first.id]
+    assert [event.generation.id for event in late] == [first.id, second.result().id]
+
+
+async def stopped(database: Database, writer: asyncio.Task[Generation]) -> bool:
+    """Whether a writer waits for its turn or has come through; SQLite has one writer at a time."""
+    if database.is_sqlite or writer.done():
+        return True
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    async with database.read() as connection:
+        return bool(await connection.scalar(waiting))
 
 
 async def test_the_events_of_a_generation_are_its_story(store: GenerationStore) -> None:
