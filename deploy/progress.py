@@ -35,9 +35,16 @@ class Walk:
         self.bar.length = max(self.counts["totalCount"], self.counts["doneCount"])
         self.bar.update(self.counts["doneCount"] - before)
 
+    def summary(self, sentence: str) -> str:
+        """How it ended; counts stand in the sentence as {done}, {changed}, {problem_count} and {left}.
+
+        {left} counts what was found and not changed, of a walk that changes what it finds only.
+        """
+        return sentence.format(**self._words())
+
     def tell(self, sentence: str) -> None:
-        """Print how it ended; counts stand in the sentence as {done}, {changed} and {problem_count}."""
-        show_line(self.counts, self.output, lambda _: sentence.format(**self._words()))
+        """Print how it ended."""
+        show_line(self.counts, self.output, lambda _: self.summary(sentence))
 
     def finish(self, sentence: str) -> None:
         """The same, and leave with 1 when something is wrong."""
@@ -48,7 +55,8 @@ class Walk:
     def _words(self) -> dict[str, str]:
         counts = self.counts
         words = {name: f"{counts[f'{name}Count']} objects ({amount(counts[f'{name}Bytes'])})" for name in COUNTS}
-        return words | {"problem_count": str(counts["problemCount"])}
+        left = max(0, counts["problemCount"] - counts["changedCount"])
+        return words | {"problem_count": str(counts["problemCount"]), "left": str(left)}
 
 
 def walked(verb: str, output: str, label: str, **fields: Any) -> Walk:

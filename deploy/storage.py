@@ -68,12 +68,43 @@ def migrate(mode: str, output: str, *, delete_source: bool, dry_run: bool, yes: 
     help="Younger is left alone.",
 )
 @click.option("--delete", is_flag=True, help="Remove it; else only name it.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @output
-def gc(min_age_hours: int, output: str, *, delete: bool) -> None:
-    """Name what nobody needs: bytes without a row, variants without their original, uploads never confirmed."""
+def gc(min_age_hours: int, output: str, *, delete: bool, yes: bool) -> None:
+    """Name what nobody needs: bytes without a row, variants without their original, uploads never confirmed.
+
+    Only what we provably wrote is ever removed. Files of others, and of older sites, are named and stay; adopt takes
+    their pictures in.
+    """
     age = {"seconds": min_age_hours * HOUR_SECONDS}
+    if delete and not yes:
+        planned = walked("CollectGarbage", output, "Counting", min_age=age, delete=False)
+        click.echo(planned.summary("{changed} would be removed; {left} are not ours and stay."), err=True)
+        if not planned.counts["changedCount"]:
+            return
+        click.confirm("Remove them for good?", abort=True, err=True)
     swept = walked("CollectGarbage", output, "Sweeping", min_age=age, delete=delete)
-    swept.tell("{changed} removed." if delete else "{problem_count} could be removed with --delete.")
+    done = "{changed} removed; {left} are not ours and stay."
+    swept.tell(done if delete else "{changed} could be removed with --delete; {left} are not ours and stay.")
+
+
+@storage.command()
+@click.option("--prefix", default="", help="Only keys that begin so, as generated/.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Count only.")
+@output
+def adopt(prefix: str, output: str, *, yes: bool, dry_run: bool) -> None:
+    """Take in pictures without a row, as an older site left them: their bytes and addresses stay as they are."""
+    if dry_run or not yes:
+        planned = walked("AdoptObjects", output, "Counting", prefix=prefix, adopt=False)
+        counted = "{changed} have no row; {problem_count} cannot be taken in by their name or size."
+        if dry_run:
+            planned.tell(counted)
+            return
+        click.echo(planned.summary(counted), err=True)
+        click.confirm("Take them in?", abort=True, err=True)
+    taken = walked("AdoptObjects", output, "Taking in", prefix=prefix, adopt=True)
+    taken.finish("{changed} taken in, {problem_count} are no pictures and stay as they are.")
 
 
 @storage.command()

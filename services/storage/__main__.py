@@ -22,6 +22,8 @@ from services.chassis.town import Resident
 from services.storage.admin_servicer import StorageAdminServicer
 from services.storage.backends import House, opened
 from services.storage.core import Objects, Uploads, Variants
+from services.storage.core.adoption import Adoption
+from services.storage.core.deletion import Deletion
 from services.storage.core.garbage import Garbage
 from services.storage.core.intake import Intake
 from services.storage.core.migration import Migration
@@ -73,7 +75,10 @@ def housekeeping(
     restorer = Restorer(house.backend, store, Intake(house.backend, studio), settings.max_result_bytes)
     files = PublicFiles(*settings.files_base_urls)
     migration = Migration(house.places, store)
-    return StorageAdminServicer(verification, migration, garbage, variants=variants, restorer=restorer, files=files)
+    adoption = Adoption(house.backend, store, Intake(house.backend, studio), settings.max_result_bytes, clock)
+    return StorageAdminServicer(
+        verification, migration, garbage, adoption=adoption, variants=variants, restorer=restorer, files=files
+    )
 
 
 async def main() -> None:
@@ -102,7 +107,14 @@ async def main() -> None:
             await serve(
                 settings.address(Resident.STORAGE),
                 mounts,
-                loops=[listener.run, uploads.reap, variants.make_thumbs, exposition.run, *house.loops],
+                loops=[
+                    listener.run,
+                    uploads.reap,
+                    variants.make_thumbs,
+                    Deletion(backend, store, clock).run,
+                    exposition.run,
+                    *house.loops,
+                ],
                 pings=[database.ping],
                 parts={BYTES: backend.ping, CLOCK: Skew(database).ping},
             )

@@ -11,6 +11,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from services.chassis.files import PublicFiles
 from services.chassis.names import parse_key
 from services.storage import admin_wire, wire
+from services.storage.core.adoption import Adoption
 from services.storage.core.garbage import Garbage
 from services.storage.core.migration import Migration
 from services.storage.core.restoring import Restorer
@@ -29,6 +30,7 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
         migration: Migration,
         garbage: Garbage,
         *,
+        adoption: Adoption,
         variants: Variants,
         restorer: Restorer,
         files: PublicFiles,
@@ -36,6 +38,7 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
         self._verification = verification
         self._migration = migration
         self._garbage = garbage
+        self._adoption = adoption
         self._variants = variants
         self._restorer = restorer
         self._files = files
@@ -56,6 +59,12 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
         self, request: adminpb.CollectGarbageRequest, context: Context
     ) -> AsyncIterator[adminpb.HousekeepingProgress]:
         async for progress in self._garbage.run(admin_wire.age(request), delete=request.delete):
+            yield admin_wire.progress_pb(progress)
+
+    async def AdoptObjects(
+        self, request: adminpb.AdoptObjectsRequest, context: Context
+    ) -> AsyncIterator[adminpb.HousekeepingProgress]:
+        async for progress in self._adoption.run(request.prefix, adopt=request.adopt):
             yield admin_wire.progress_pb(progress)
 
     async def SignVariant(self, request: adminpb.SignVariantRequest, context: Context) -> adminpb.SignVariantResponse:

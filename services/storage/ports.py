@@ -1,6 +1,6 @@
 """What storage needs from the outside: a place for bytes, a place for rows, and a way to fetch."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,10 @@ from services.storage.model import (
 
 GUESTS = "guests/"  # where the second of two places keeps what came while the first was down; no key of the core's
 DRAFT_SECONDS = 3600.0  # an untouched draft of this age belongs to nobody: no upload or fetch may pause so long
+
+
+Ours = Callable[[str], Awaitable[bool]]
+"""Whether we began to write a key."""
 
 
 class Draft(Protocol):
@@ -105,10 +109,10 @@ class Backend(Protocol):
     async def delete(self, key: str) -> None:
         """Remove what lies under the key, if anything does."""
 
-    async def reap(self, prefix: str, age_seconds: float) -> None:
-        """Remove the objects whose key is prefix/{one segment} when older than the age.
+    async def reap(self, ours: Ours) -> None:
+        """Remove drafts that nobody touched for DRAFT_SECONDS, and parts so old of keys that are ours.
 
-        Drafts and unfinished uploads that nobody touched for DRAFT_SECONDS go with them, whatever the age says.
+        Others may use the same bucket: no object is removed, and no parts of a key that `ours` does not know.
         """
 
     async def ping(self) -> None:
@@ -124,6 +128,7 @@ class ObjectStore(Protocol):
     async def add(self, new: StoredObject) -> StoredObject:
         """Keep a row and return it with its create_ms.
 
+        A key that is being deleted cannot be added: Unavailable, OBJECT_BEING_DELETED.
         Where a row has the same key, the same (generation_id, index), or, without a generation, the same
         (source_uri, import_alias), nothing is written and that row is returned.
         """
@@ -155,14 +160,45 @@ class ObjectStore(Protocol):
     async def delete(self, key: str) -> None:
         """Forget a row, if there is one."""
 
+    async def announce(self, key: str, stat: Stat) -> None:
+        """Say that these bytes are about to be put under a key; the key's row ends the announcement.
+
+        It is the proof that bytes without a row are ours: nothing else tells them from what others laid there.
+        """
+
+    async def announced(self, key: str) -> Stat | None:
+        """What was announced for a key that has no row yet."""
+
+    async def withdraw(self, key: str) -> None:
+        """End an announcement without a row."""
+
+    async def bury(self, key: str) -> bool:
+        """Put a tombstone in the place of a row, in one step: from now on the object is gone, and then its bytes go.
+
+        Returns False when there is neither a row nor a deletion that did not come to its end. Until that end no row
+        of the key can be added: add raises Unavailable, OBJECT_BEING_DELETED.
+        """
+
+    async def swept(self, key: str) -> None:
+        """Say that the bytes of a buried object are gone; its tombstone stays for a while."""
+
+    async def tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
+        """Keys that were buried before then, or whose deletion did not come to its end; none can be added meanwhile."""
+
+    async def forget(self, key: str) -> None:
+        """Remove a tombstone."""
+
     async def add_link(self, link: UploadLink) -> None:
         """Keep an upload link; its key is new."""
 
     async def get_link(self, key: str) -> UploadLink | None:
         """The upload link of a key."""
 
-    async def delete_links(self, expired_before_ms: int) -> None:
-        """Forget the links that expired before that time."""
+    async def expired_links(self, before_ms: int, limit: int) -> tuple[str, ...]:
+        """Keys of at most so many links that expired before that time, the oldest first."""
+
+    async def delete_link(self, key: str) -> None:
+        """Forget a link, if there is one."""
 
 
 class Studio(Protocol):

@@ -18,6 +18,7 @@ from tests.storage.processes import parts
 from tests.storage.samples import picture
 
 LONG_AGO = 1_700_000_000
+WAITING = f"pending/1700000000000-{'0a' * 16}.png"
 
 
 @pytest.fixture
@@ -62,22 +63,55 @@ async def test_verify_names_what_is_wrong_and_exits_1(place: Place) -> None:
 
 async def test_gc_names_first_and_removes_when_told(place: Place) -> None:
     row = await kept(place, "sound")
-    stray = on_disk(place, "generated/stray.png")
-    stray.parent.mkdir(parents=True, exist_ok=True)
-    stray.write_bytes(b"left")
-    os.utime(stray, (LONG_AGO, LONG_AGO))
+    stray, theirs = on_disk(place, WAITING), on_disk(place, "generated/theirs.png")
+    for path, body in ((stray, b"left"), (theirs, picture(seed="an older site"))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+        os.utime(path, (LONG_AGO, LONG_AGO))
     looked = await place.kawaii("storage", "gc")
+    unsure = await place.kawaii("storage", "gc", "--delete")
     there = stray.exists()
-    swept = await place.kawaii("storage", "gc", "--delete")
+    swept = await place.kawaii("storage", "gc", "--delete", "--yes")
 
     assert (looked.code, there) == (0, True)
     assert looked.out.splitlines() == [
-        "ROW_MISSING       4 B         generated/stray.png",
-        "1 could be removed with --delete.",
+        "NOT_OURS          2.0 KiB     generated/theirs.png",
+        f"NOT_CONFIRMED     4 B         {WAITING}",
+        "1 objects (4 B) could be removed with --delete; 1 are not ours and stay.",
     ]
-    assert (swept.code, stray.exists()) == (0, False)
-    assert swept.out.splitlines()[-1] == "1 objects (4 B) removed."
+    assert unsure.code == 1
+    assert "1 objects (4 B) would be removed; 1 are not ours and stay." in unsure.err
+    assert (swept.code, stray.exists(), theirs.exists()) == (0, False, True)
+    assert swept.out.splitlines()[-1] == "1 objects (4 B) removed; 1 are not ours and stay."
     assert on_disk(place, row.name).exists()
+
+
+async def test_adopt_counts_asks_and_takes_pictures_in(place: Place) -> None:
+    await kept(place, "sound")
+    body = picture(seed="an older site")
+    for key, content in (("generated/generated_t1_0a1b2c3d.png", body), ("kie-downloads/notes.txt", b"words")):
+        path = on_disk(place, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    unsure = await place.kawaii("storage", "adopt")
+    taken = await place.kawaii("storage", "adopt", "--yes")
+    again = await place.kawaii("storage", "adopt", "--prefix", "generated/", "--yes")
+    wrong = await place.kawaii("storage", "adopt", "--prefix", "backups/", "--yes")
+
+    assert unsure.code == 1
+    assert "2 objects (2.0 KiB) have no row" in unsure.err
+    assert taken.code == 1
+    assert taken.out.splitlines() == [
+        "NOT_A_PICTURE     5 B         kie-downloads/notes.txt",
+        "1 objects (2.0 KiB) taken in, 1 are no pictures and stay as they are.",
+    ]
+    assert (again.code, wrong.code) == (0, 1)
+    assert "prefix must begin with one of" in wrong.err
+    async with aio.insecure_channel(place.settings.address(Resident.STORAGE)) as channel:
+        name = "objects/generated/generated_t1_0a1b2c3d.png"
+        row = await storagerpc.StorageServiceStub(channel).GetObject(storagepb.GetObjectRequest(name=name))
+    assert (row.size_bytes, row.width, row.source) == (2000, 4, "import")
 
 
 async def test_sign_prints_a_url_that_permits_just_this_variant(place: Place) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, Unavailable
 from services.storage.model import Derivative, Edit, Lane, PictureFacts, PictureType, Recipe
 from services.storage.pictures import wire, worker
 
@@ -98,6 +98,8 @@ class PlainStudio:
     async def _done(self, job: str, path: Path, kind: PictureType, **more: Any) -> wire.Message:
         order = {"do": job, "path": str(path), "extension": kind.extension, **more}
         head, body = await asyncio.to_thread(worker.done, order)
+        if head.get("refused") == worker.NO_FILE:
+            raise Unavailable("The picture went away.", "STUDIO_BUSY")
         if "refused" in head:
             raise InvalidArgument(head["sentence"], head["refused"])
         return head, body

@@ -181,13 +181,21 @@ class Bucket:
         with translated(self._fingerprint):
             self._client.delete_object(**self._bucket, Key=key)
 
-    def abort_old(self, before: float) -> None:
-        """Take back multipart uploads that were begun before a time, in seconds since 1970."""
+    def old_uploads(self, before: float) -> list[tuple[str, str]]:
+        """Key and id of the multipart uploads that were begun before a time, in seconds since 1970, by anybody."""
         with translated(self._fingerprint):
-            for page in self._client.get_paginator("list_multipart_uploads").paginate(**self._bucket):
-                for row in page.get("Uploads", ()):
-                    if row["Initiated"].timestamp() < before:
-                        self._client.abort_multipart_upload(**self._bucket, Key=row["Key"], UploadId=row["UploadId"])
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(**self._bucket)
+            rows = [row for page in pages for row in page.get("Uploads", ())]
+        return [(row["Key"], row["UploadId"]) for row in rows if row["Initiated"].timestamp() < before]
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Take back one multipart upload."""
+        with translated(self._fingerprint):
+            try:
+                self._client.abort_multipart_upload(**self._bucket, Key=key, UploadId=upload_id)
+            except ClientError as error:
+                if code_of(error) != COMPLETED:  # ended meanwhile
+                    raise
 
     def upload_uri(self, key: str, content_type: str, size: int, seconds: int) -> str:
         """A signed URL for one PUT of that type and exactly that size."""

@@ -15,7 +15,7 @@ from services.storage.backends.draft import DraftFile, drafted
 from services.storage.backends.hashes import Hashes
 from services.storage.backends.tree import full, link_file, open_file, remove_file, remove_old, translated, walk
 from services.storage.model import UNLABELLED, Label, Listed, Stat
-from services.storage.ports import DRAFT_SECONDS, Draft
+from services.storage.ports import DRAFT_SECONDS, Draft, Ours
 
 CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
 DRAFTS = ".drafts"  # a key never begins with a dot, so no reader can name a draft
@@ -78,12 +78,11 @@ class LocalFiles:
         with translated():
             await asyncio.to_thread(remove_file, self._root, key)
 
-    async def reap(self, prefix: str, age_seconds: float) -> None:
-        """Remove what was abandoned, drafts and objects under the prefix."""
-        now = time.time()
+    async def reap(self, ours: Ours) -> None:
+        """Remove abandoned drafts; their folder is ours alone."""
+        del ours
         with translated():
-            await asyncio.to_thread(remove_old, self._root, prefix.split("/"), now - age_seconds)
-            await asyncio.to_thread(remove_old, self._root, [DRAFTS], now - DRAFT_SECONDS)
+            await asyncio.to_thread(remove_old, self._root, [DRAFTS], time.time() - DRAFT_SECONDS)
 
     async def path(self, key: str) -> Path | None:
         """Look whether the key is a file that may be sent."""

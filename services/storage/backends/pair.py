@@ -14,7 +14,7 @@ import structlog
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
 from services.storage.backends.merge import merged
 from services.storage.model import UNLABELLED, Label, Listed, Stat
-from services.storage.ports import GUESTS, Backend, Draft
+from services.storage.ports import GUESTS, Backend, Draft, Ours
 
 DOWN = (Unavailable, ResourceExhausted)  # a full place takes nothing either
 REST_SECONDS = 5.0  # a place that failed is not asked to take anything for so long: its time-outs would add up
@@ -93,11 +93,10 @@ class Pair:
         for backend, name in reversed(self._places(key)):
             await backend.delete(name)
 
-    async def reap(self, prefix: str, age_seconds: float) -> None:
+    async def reap(self, ours: Ours) -> None:
         """Reap both places."""
-        await self._second.reap(prefix, age_seconds)
-        await self._second.reap(GUESTS + prefix, age_seconds)
-        await self._first.reap(prefix, age_seconds)
+        await self._second.reap(lambda key: ours(key.removeprefix(GUESTS)))
+        await self._first.reap(ours)
 
     async def ping(self) -> None:
         """Say that it works only while both do."""

@@ -13,7 +13,7 @@ from services.storage.backends import tree
 from services.storage.backends.bucket import Bucket
 from services.storage.backends.draft import DraftFile, drafted
 from services.storage.model import UNLABELLED, Label, Listed, Stat
-from services.storage.ports import DRAFT_SECONDS, Draft
+from services.storage.ports import DRAFT_SECONDS, Draft, Ours
 from services.storage.settings import StorageSettings
 
 NEVER = float("-inf")
@@ -87,15 +87,18 @@ class S3Objects:
         """Remove the object."""
         await self._run(self._bucket.delete, key)
 
-    async def reap(self, prefix: str, age_seconds: float) -> None:
-        """Remove what was abandoned: in the bucket, on its way into it, and on local disk."""
-        now = time.time()
-        async for listed in self.keys(f"{prefix}/"):
-            if listed.modified < now - age_seconds and "/" not in listed.key.removeprefix(f"{prefix}/"):
-                await self.delete(listed.key)
-        await self._run(self._bucket.abort_old, now - DRAFT_SECONDS)
+    async def reap(self, ours: Ours) -> None:
+        """Take back parts that were abandoned on their way into the bucket, and remove drafts from local disk."""
+        before = time.time() - DRAFT_SECONDS
+        await self.take_back(before, ours)
         with tree.translated():
-            await asyncio.to_thread(tree.remove_old, self._spool, (), now - DRAFT_SECONDS)
+            await asyncio.to_thread(tree.remove_old, self._spool, (), before)
+
+    async def take_back(self, before: float, ours: Ours) -> None:
+        """Abort the uploads in parts that we began before a time, in seconds since 1970."""
+        for key, upload_id in await self._run(self._bucket.old_uploads, before):
+            if await ours(key):
+                await self._run(self._bucket.abort, key, upload_id)
 
     async def ping(self) -> None:
         """Believe what worked a moment ago; else ask."""

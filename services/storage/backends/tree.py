@@ -108,8 +108,13 @@ def remove_old(root: Path, parts: Sequence[str], before: float) -> None:
 
 def walk(root: Path, prefix: str, after: str) -> Iterator[Listed]:
     """The regular files whose key begins with the prefix and comes after `after`, by the order of their keys."""
-    with suppress(FileNotFoundError), folders(root, ()) as chain:
-        yield from _below(chain[-1], "", prefix, after)
+    parts = prefix.split("/")[:-1]  # straight to the folder of the prefix: beside it may be any number of others
+    try:
+        with folders(root, parts) as chain:
+            yield from _below(chain[-1], "".join(f"{part}/" for part in parts), prefix, after)
+    except OSError as error:
+        if error.errno not in ABSENT:
+            raise
 
 
 def _below(descriptor: int, folder: str, prefix: str, after: str) -> Iterator[Listed]:

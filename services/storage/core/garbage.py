@@ -1,4 +1,8 @@
-"""Finds what nobody needs any more and removes it if told to; what a row references is never removed."""
+"""Finds what nobody needs any more and removes it if told to; what a row references is never removed.
+
+A bucket may hold files of others, an older site's and anybody's backups. Bytes without a row are ours only if we
+announced just these bytes before we put them (core.register); all others are named and left as they are.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
@@ -38,8 +42,6 @@ class Garbage:
 
         async for progress in walked(paired(rows(self._store), self._backend.keys("")), look, tally):
             yield progress
-        if delete:
-            await self._backend.reap(keys.PENDING, age_seconds)
         yield tally.progress(complete=True)
 
     async def _look(
@@ -51,18 +53,31 @@ class Garbage:
             return None
         if listed.key.startswith(f"{keys.PENDING}/"):
             return await self._unconfirmed(listed, delete=delete)
-        return None if listed.key.startswith(ROWLESS) else await self._stray(listed, delete=delete)
+        if listed.key.startswith(ROWLESS) or await self._store.get(listed.key):
+            return None
+        return await self._rowless(listed, delete=delete)
+
+    async def _rowless(self, listed: Listed, *, delete: bool) -> Look | None:
+        if not await self._is_ours(listed):
+            return Look(listed.key, listed.size, problem=Problem.NOT_OURS)
+        return await self._stray(listed, delete=delete)
+
+    async def _is_ours(self, listed: Listed) -> bool:
+        announced = await self._store.announced(listed.key)
+        return bool(announced and announced.size == listed.size and await self._backend.stat(listed.key) == announced)
 
     async def _unconfirmed(self, listed: Listed, *, delete: bool) -> Look:
+        if not keys.is_pending(listed.key):
+            return Look(listed.key, listed.size, problem=Problem.NOT_OURS)
         if delete:
             await self._backend.delete(listed.key)
-        return Look(listed.key, listed.size, delete, Problem.NOT_CONFIRMED)
+        return Look(listed.key, listed.size, changed=True, problem=Problem.NOT_CONFIRMED)
 
     async def _stray(self, listed: Listed, *, delete: bool) -> Look | None:
         """Bytes without a row. Whoever writes the row at this moment looks for the bytes afterwards (core.register)."""
-        if await self._store.get(listed.key) or (delete and not await self._removed(listed.key)):
+        if delete and not await self._removed(listed.key):
             return None
-        return Look(listed.key, listed.size, delete, Problem.ROW_MISSING)
+        return Look(listed.key, listed.size, changed=True, problem=Problem.ROW_MISSING)
 
     async def _removed(self, key: str) -> bool:
         """Remove bytes, and put them back when a row for them was written meanwhile."""
@@ -75,6 +90,8 @@ class Garbage:
             row = await self._store.get(key)
             if row:
                 await self._backend.put(key, spare, row.label)
+            else:
+                await self._store.withdraw(key)
         return row is None
 
     async def _derived(self, row: StoredObject, before: float, *, delete: bool) -> Look:
@@ -83,7 +100,7 @@ class Garbage:
         if delete:  # the bytes first, so that a failure in between can be repeated
             await self._backend.delete(row.key)
             await self._store.delete(row.key)
-        return Look(row.key, row.size, delete, Problem.ORIGINAL_GONE)
+        return Look(row.key, row.size, changed=True, problem=Problem.ORIGINAL_GONE)
 
     async def _orphaned(self, key: str) -> bool:
         """Whether it is a variant or thumbnail of what is no more."""

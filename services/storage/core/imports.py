@@ -9,7 +9,7 @@ from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unav
 from services.storage.core import keys
 from services.storage.core.flights import Flights
 from services.storage.core.intake import Intake, Picture, pour
-from services.storage.core.register import register
+from services.storage.core.register import put, register
 from services.storage.model import PICTURE_TYPES, ImportOrder, PictureType, Source, StoredObject
 from services.storage.ports import Backend, Draft, Fetcher, ObjectStore
 
@@ -96,7 +96,8 @@ class Imports:
         """Put the picture under the first free key; None when a generation's picture is already another."""
         for key in self._wishes(order, picture.kind):
             imported = _object(order, key, picture)
-            if await self._backend.put(key, picture.draft, imported.label):
+            named = not order.generation_id and bool(order.file_name)
+            if await put(self._backend, self._store, imported, picture.draft, named=named):
                 return imported
         return None
 

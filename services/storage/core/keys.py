@@ -14,6 +14,7 @@ VARIANTS, THUMBS = "variants", "artworks/thumb"
 MAX_STEM_LENGTH = 100  # with folder, suffix and extension far below a file system's 255
 MAX_EXTENSION_LENGTH = 5  # of a client's file name, so that "v1.2 final" keeps its dot's tail
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+WAITING = re.compile(rf"{PENDING}/[0-9]{{10,15}}-[0-9a-f]{{32}}\.[a-z]{{3,4}}")
 SUFFIX_BYTES, UPLOAD_BYTES = 4, 16  # 8 hex digits part twins; 32 cannot be guessed
 
 Clock = Callable[[], int]
@@ -63,6 +64,16 @@ def twin_of_name(stem: str, kind: PictureType) -> str:
 def pending(key: str) -> str:
     """Where the bytes of an upload link wait for their confirmation; not public."""
     return f"{PENDING}/{PurePosixPath(key).name}"
+
+
+def is_pending(key: str) -> bool:
+    """Whether only an upload link of ours can have named this place: it holds 128 random bits."""
+    return WAITING.fullmatch(key) is not None
+
+
+def linked(pending_key: str) -> str:
+    """The key of the upload link whose bytes wait there."""
+    return f"{UPLOADS}/{PurePosixPath(pending_key).name}"
 
 
 def variant(key: str, recipe: Recipe) -> str:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from services.chassis import failpoints
 from services.chassis.errors import Aborted, InvalidArgument, NotFound
 from services.storage.core import keys, pages
+from services.storage.core.deletion import Deletion
 from services.storage.core.imports import Imports
 from services.storage.core.intake import Intake, Picture, pour
-from services.storage.core.register import register
+from services.storage.core.register import put, register
 from services.storage.model import Cursor, Filter, ImportOrder, Page, Source, StoredObject, UploadSpec
 from services.storage.ports import Backend, Fetchers, ObjectStore
-
-MAX_DERIVED = 1000  # far above the presets; signed ones beyond that stay until the next look for orphans
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,7 @@ class Objects:
         self._keys = keys.Keys(clock)
         self._fetchers = fetchers
         self._intake = intake
+        self._deletion = Deletion(backend, store, clock)
         self._imports, self._copies = (
             Imports(backend, store, fetcher, intake, make_keys=self._keys, max_bytes=limits.result_bytes)
             for fetcher in (fetchers.imports, fetchers.copies)
@@ -82,7 +82,7 @@ class Objects:
             original_name=spec.original_name,
         )
         uploaded = picture.described(new)
-        if not await self._backend.put(key, picture.draft, uploaded.label):
+        if not await put(self._backend, self._store, uploaded, picture.draft):
             raise Aborted("Two uploads drew the same key. Send the file again.")
         return await register(self._backend, self._store, uploaded, picture.draft)
 
@@ -147,16 +147,12 @@ class Objects:
         return Page(shown, pages.token_of(wanted, Cursor(shown[-1].create_ms, shown[-1].key)) if more else "")
 
     async def delete(self, key: str) -> None:
-        """Remove an object and what was derived from it: the bytes first, so that a failure in between can be repeated.
+        """Remove an object and what was derived from it; after a failure it may be repeated.
 
         Raises:
             NotFound: there is no such object.
         """
-        await self.get(key)
-        derived = await self._store.list(Filter(keys.variants_of(key)), None, MAX_DERIVED)
-        for doomed in [*(each.key for each in derived), *keys.thumbs_of(key), key]:
-            await self._backend.delete(doomed)
-            await self._store.delete(doomed)
+        await self._deletion.delete(key)
 
     def _limit(self, prefix: str) -> int:
         limits = {keys.GENERATED: self._limits.result_bytes}

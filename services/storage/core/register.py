@@ -6,6 +6,16 @@ from services.storage.ports import Backend, Draft, ObjectStore
 MAX_LOOKS = 16  # each means that another writer came between; then that one's own looks settle it
 
 
+async def put(backend: Backend, store: ObjectStore, new: StoredObject, draft: Draft, *, named: bool = False) -> bool:
+    """Put a draft under the key of a row to come, announced first; as Backend.put.
+
+    `named` says that a client chose the name: what lies there already may be others', and is not announced as ours.
+    """
+    if not named or await backend.size(new.key) is None:
+        await store.announce(new.key, _stat(new))
+    return await backend.put(new.key, draft, new.label)
+
+
 async def register(backend: Backend, store: ObjectStore, new: StoredObject, draft: Draft) -> StoredObject:
     """Keep the row of what was just put from a draft; returns the row that has its identity.
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from services.chassis.errors import AlreadyExists, InvalidArgument
 from services.storage.core import keys
 from services.storage.core.intake import Intake, pour
-from services.storage.core.register import register
+from services.storage.core.register import put, register
 from services.storage.model import Lane, Stat, StoredObject
 from services.storage.ports import Backend, ObjectStore
 
@@ -39,7 +39,7 @@ class Restorer:
                 raise InvalidArgument("The bytes are not those of the record. Export it anew.", "HASH_DIFFERS")
             picture = await self._intake.judged(draft, Lane.CLIENTS)
             described = picture.described(replace(record, content_type=picture.kind.content_type))
-            if not await self._backend.put(record.key, draft, described.label):
+            if not await put(self._backend, self._store, described, draft, named=True):
                 raise AlreadyExists("Another file has this key here.")
             kept = await register(self._backend, self._store, described, draft)
         if kept.key != record.key:

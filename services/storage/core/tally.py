@@ -16,6 +16,8 @@ class Problem(StrEnum):
     NOT_HOME_YET = "NOT_HOME_YET"
     ORIGINAL_GONE = "ORIGINAL_GONE"
     NOT_CONFIRMED = "NOT_CONFIRMED"
+    NOT_OURS = "NOT_OURS"
+    NOT_A_PICTURE = "NOT_A_PICTURE"
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidAr
 from services.storage.core import keys
 from services.storage.core.flights import Flights
 from services.storage.core.intake import Intake, Picture, pour, too_large
-from services.storage.core.register import register
+from services.storage.core.register import put, register
 from services.storage.core.tickets import Ticket, Tickets
 from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
 from services.storage.ports import Backend, ObjectStore
 
+REAP_BATCH = 100  # links of one look into the database
 REAP_SECONDS = 300.0  # how late abandoned bytes may go; each round costs one look at a folder
 
 
@@ -93,8 +94,18 @@ class Uploads:
 
     async def reap_once(self) -> None:
         """Remove what was abandoned until now."""
-        await self._backend.reap(keys.PENDING, self._lifetime)
-        await self._store.delete_links(self._clock() - self._lifetime * 1000)
+        before = self._clock() - self._lifetime * 1000
+        while expired := await self._store.expired_links(before, REAP_BATCH):
+            for key in expired:  # by its link, since others may keep files under our prefix
+                await self._backend.delete(keys.pending(key))
+                await self._store.delete_link(key)
+        await self._backend.reap(self._is_ours)
+
+    async def _is_ours(self, key: str) -> bool:
+        """Whether we began to write this key: it was announced, has a row, or is that of an upload link."""
+        if key.startswith(f"{keys.PENDING}/"):
+            return await self._store.get_link(keys.linked(key)) is not None
+        return bool(await self._store.announced(key) or await self._store.get(key))
 
     async def _confirm(self, key: str) -> StoredObject:
         if known := await self._store.get(key):
@@ -126,7 +137,7 @@ class Uploads:
             original_name=link.original_name,
         )
         uploaded = picture.described(new)
-        if not await self._backend.put(link.key, picture.draft, uploaded.label):
+        if not await put(self._backend, self._store, uploaded, picture.draft):
             uploaded = await self._confirmed_before(uploaded)
         return await register(self._backend, self._store, uploaded, picture.draft)
 

@@ -12,10 +12,11 @@ import structlog
 from services.chassis.errors import FailedPrecondition, InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.chassis.names import is_key
 from services.storage.core import keys
+from services.storage.core.deletion import Deletion
 from services.storage.core.flights import Flights
 from services.storage.core.intake import CHUNK_BYTES, pour
 from services.storage.core.recipes import THUMBNAIL, Recipes
-from services.storage.core.register import register
+from services.storage.core.register import put, register
 from services.storage.model import (
     PICTURE_TYPES,
     Derivative,
@@ -55,6 +56,7 @@ class Variants:
         self._recipes = recipes
         self._max_bytes = max_bytes
         self._clock = clock
+        self._deletion = Deletion(backend, store, clock)
         self._flights = Flights[StoredObject]()
         self._thumbless = deque[str](maxlen=MAX_NOTED)
         self._bell = asyncio.Event()
@@ -126,14 +128,25 @@ class Variants:
 
     async def _make(self, original: StoredObject, recipe: Recipe, target: str) -> StoredObject:
         kind = _kind_of(original)
-        async with self._at_hand(original) as path:
-            made = await self._studio.derive(path, kind, recipe)
+        try:
+            async with self._at_hand(original) as path:
+                made = await self._studio.derive(path, kind, recipe)
+        except KawaiiError:
+            await self._original(original.key)  # what was deleted meanwhile is not found, rather than damaged
+            raise
         async with self._backend.draft() as draft:
             await pour(_sliced(made.content), draft, self._max_bytes)
             new = _object(target, recipe.kind, made, Stat(draft.size, draft.sha256))
-            if not await self._backend.put(target, draft, new.label):
+            await self._original(original.key)
+            if not await put(self._backend, self._store, new, draft):
                 new = _object(target, recipe.kind, made, await self._left_there(target))
-            return await register(self._backend, self._store, new, draft)
+            kept = await register(self._backend, self._store, new, draft)
+        try:
+            await self._original(original.key)
+        except NotFound:  # deleted meanwhile, perhaps by one who did not see this variant
+            await self._deletion.remove(target)
+            raise
+        return kept
 
     async def _left_there(self, target: str) -> Stat:
         """What another version of our codecs put there before its row was written; it serves as well."""

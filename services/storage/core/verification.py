@@ -11,7 +11,8 @@ from services.storage.ports import Backend, ObjectStore
 # Bytes become visible before their row is written; younger ones may be between the two.
 GRACE_SECONDS = 300.0
 # Results that older systems left lie without rows, and uploads that wait for their confirmation have none yet.
-ROWLESS = ("kie-downloads/", f"{keys.PENDING}/")
+OLD_RESULTS = "kie-downloads/"
+ROWLESS = (OLD_RESULTS, f"{keys.PENDING}/")
 
 
 class Verification:

@@ -4,6 +4,7 @@ from hashlib import sha256
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Delete,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 
 from services.chassis import failpoints
 from services.chassis.database import Database, db_now, upsert
+from services.chassis.errors import Unavailable
 from services.chassis.replays import answers_table
 from services.chassis.unbroken import unbroken
 from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink, import_alias
@@ -60,6 +62,21 @@ LINKS = Table(
     Column("original_name", Text),
     Column("expire_ms", BigInteger),
 )
+ANNOUNCED = Table(
+    "announced",
+    METADATA,
+    Column("key", KEY, primary_key=True),
+    Column("size", BigInteger),
+    Column("sha256", String(64)),
+    Column("create_ms", BigInteger),
+)
+TOMBSTONES = Table(
+    "tombstone",
+    METADATA,
+    Column("key", KEY, primary_key=True),
+    Column("create_ms", BigInteger),
+    Column("swept", Boolean),
+)
 ARTWORKS, THUMBS, THUMB_ENDING = "artworks/original/", "artworks/thumb/", ".webp"  # how core.keys pairs them
 UUID_LENGTH = 36
 FEW = 1000  # rows that are read and sorted in a millisecond or two; of more, the newest come soon in order of time
@@ -69,6 +86,12 @@ FIELDS = [column for column in OBJECTS.c if column.name != "import_digest"]  # i
 def import_digest(source_uri: str, alias: str) -> str:
     """A short identity for what was imported from where under what alias: URLs outgrow an index."""
     return sha256(f"{source_uri}\0{alias}".encode()).hexdigest()
+
+
+def being_deleted() -> Unavailable:
+    """The refusal of a key whose last object is not gone yet."""
+    sentence = "The object that had this key is being deleted at this moment. Try again shortly."
+    return Unavailable(sentence, "OBJECT_BEING_DELETED", retry_after=1)
 
 
 def _digest_of(new: StoredObject) -> str | None:
@@ -110,9 +133,14 @@ class SqlObjects:
 
     async def add(self, new: StoredObject) -> StoredObject:
         """Write the row unless one of its identities is taken; then return the row that has it."""
+        dying = select(TOMBSTONES.c.key).where(TOMBSTONES.c.key == new.key, ~TOMBSTONES.c.swept)
         values = {column.name: value for column, value in zip(FIELDS, _row(new), strict=True)}
         values |= {"create_ms": db_now(), "import_digest": _digest_of(new)}
         async with self._database.write() as connection:
+            if (await connection.execute(dying)).one_or_none():
+                raise being_deleted()
+            await connection.execute(delete(TOMBSTONES).where(TOMBSTONES.c.key == new.key))
+            await connection.execute(delete(ANNOUNCED).where(ANNOUNCED.c.key == new.key))
             statement = upsert(connection, OBJECTS).values(values).on_conflict_do_nothing()
             row = (await connection.execute(statement.returning(*FIELDS))).one_or_none()
             kept = StoredObject(*(row or (await connection.execute(_same(new))).one()))
@@ -177,6 +205,56 @@ class SqlObjects:
         """Remove a row."""
         await self._delete(delete(OBJECTS).where(OBJECTS.c.key == key))
 
+    async def announce(self, key: str, stat: Stat) -> None:
+        """Write the announcement, in place of an older one."""
+        values = {"key": key, "size": stat.size, "sha256": stat.sha256, "create_ms": db_now()}
+        async with self._database.write() as connection:
+            statement = upsert(connection, ANNOUNCED).values(values)
+            fields = {name: statement.excluded[name] for name in ("size", "sha256", "create_ms")}
+            await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fields))
+
+    async def announced(self, key: str) -> Stat | None:
+        """Look an announcement up."""
+        wanted = select(ANNOUNCED.c.size, ANNOUNCED.c.sha256).where(ANNOUNCED.c.key == key)
+        async with self._database.read() as connection:
+            row = (await connection.execute(wanted)).one_or_none()
+        return Stat(*row) if row else None
+
+    async def withdraw(self, key: str) -> None:
+        """Remove an announcement."""
+        await self._delete(delete(ANNOUNCED).where(ANNOUNCED.c.key == key))
+
+    async def bury(self, key: str) -> bool:
+        """Put a tombstone in the place of the row, or find the one of a deletion that did not come to its end."""
+        values = {"key": key, "create_ms": db_now(), "swept": False}
+        removed = delete(OBJECTS).where(OBJECTS.c.key == key).returning(OBJECTS.c.key)
+        dying = select(TOMBSTONES.c.key).where(TOMBSTONES.c.key == key, ~TOMBSTONES.c.swept)
+        async with self._database.write() as connection:
+            if not (await connection.execute(removed)).one_or_none():
+                return (await connection.execute(dying)).one_or_none() is not None
+            statement = upsert(connection, TOMBSTONES).values(values)
+            fields = {name: statement.excluded[name] for name in ("create_ms", "swept")}
+            await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fields))
+        return True
+
+    async def swept(self, key: str) -> None:
+        """Note the end of a deletion."""
+        async with self._database.write() as connection:
+            await connection.execute(update(TOMBSTONES).where(TOMBSTONES.c.key == key).values(swept=True))
+
+    async def tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
+        """Read by age; an old one is opened again, unless its key was given anew."""
+        old = select(TOMBSTONES.c.key).where(or_(TOMBSTONES.c.create_ms < before_ms, ~TOMBSTONES.c.swept))
+        oldest = old.order_by(TOMBSTONES.c.create_ms).limit(limit)
+        async with self._database.write() as connection:
+            keys = tuple((await connection.execute(oldest)).scalars())
+            await connection.execute(update(TOMBSTONES).where(TOMBSTONES.c.key.in_(keys)).values(swept=False))
+        return keys
+
+    async def forget(self, key: str) -> None:
+        """Remove a tombstone."""
+        await self._delete(delete(TOMBSTONES).where(TOMBSTONES.c.key == key))
+
     async def add_link(self, link: UploadLink) -> None:
         """Write a link."""
         async with self._database.write() as connection:
@@ -188,9 +266,15 @@ class SqlObjects:
             row = (await connection.execute(select(LINKS).where(LINKS.c.key == key))).one_or_none()
         return UploadLink(*row) if row else None
 
-    async def delete_links(self, expired_before_ms: int) -> None:
-        """Remove expired links."""
-        await self._delete(delete(LINKS).where(LINKS.c.expire_ms < expired_before_ms))
+    async def expired_links(self, before_ms: int, limit: int) -> tuple[str, ...]:
+        """Read by expiry."""
+        oldest = select(LINKS.c.key).where(LINKS.c.expire_ms < before_ms).order_by(LINKS.c.expire_ms).limit(limit)
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(oldest)).scalars())
+
+    async def delete_link(self, key: str) -> None:
+        """Remove a link."""
+        await self._delete(delete(LINKS).where(LINKS.c.key == key))
 
     async def _find(self, clause: ColumnElement[bool]) -> StoredObject | None:
         async with self._database.read() as connection:

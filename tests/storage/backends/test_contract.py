@@ -136,23 +136,25 @@ async def test_a_deleted_object_is_gone_and_deleting_again_is_fine(backend: Back
     assert await backend.stat("uploads/a.png") is None
 
 
-async def test_reaping_takes_old_objects_of_the_prefix_only(backend: Backend) -> None:
-    await put(backend, "pending/a.png", picture())
-    await put(backend, "uploads/a.png", picture())
-    await backend.reap("pending", 3600)
-
-    assert await backend.stat("pending/a.png")
-    await backend.reap("pending", -1)
-    assert await backend.stat("pending/a.png") is None
-    assert await backend.stat("uploads/a.png")
+async def everything(key: str) -> bool:
+    """Every key is ours."""
+    return bool(key)
 
 
-async def test_reaping_leaves_a_draft_in_use_alone(backend: Backend) -> None:
+async def test_reaping_takes_no_object_and_no_draft_in_use(backend: Backend) -> None:
+    for key in ("pending/a.png", "uploads/a.png", "backups/somebody.tar"):
+        await put(backend, key, picture())
     async with backend.draft() as draft:
-        await draft.write(picture())
-        await backend.reap("pending", -1)
+        await draft.write(picture(seed="in use"))
+        await backend.reap(everything)
 
-        assert await backend.put("uploads/a.png", draft)
+        assert await backend.put("uploads/b.png", draft)
+    assert [listed.key async for listed in backend.keys("")] == [
+        "backups/somebody.tar",
+        "pending/a.png",
+        "uploads/a.png",
+        "uploads/b.png",
+    ]
 
 
 async def test_the_size_is_told_without_reading(backend: Backend) -> None:

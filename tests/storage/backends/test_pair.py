@@ -177,15 +177,6 @@ async def test_deleting_removes_it_from_both(pair: Pair, first: Breakable, secon
     assert await keys(pair.keys("")) == []
 
 
-async def test_abandoned_guests_are_reaped(pair: Pair, first: Breakable, second: LocalFiles) -> None:
-    for backend, key in ((first, "pending/a.png"), (second, "pending/b.png"), (second, GUESTS + "pending/c.png")):
-        await put(backend, picture(), key)
-    await put(second, picture(), GUESTS + KEY)
-    await pair.reap("pending", -1)
-
-    assert await keys(pair.keys("")) == [KEY]
-
-
 async def test_it_is_well_while_both_are(pair: Pair, first: Breakable) -> None:
     await pair.ping()
     first.break_()

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -291,13 +292,20 @@ async def test_parts_of_a_dead_process_are_reaped_when_they_are_old(
     needs_ceph(s3_server)
     async with bucket(settings, s3_server) as objects:
         inner = objects._bucket
-        inner._client.create_multipart_upload(**inner._bucket, Key=KEY)
-        await objects.reap("pending", 60)
-        assert len(unfinished(objects)) == 1
+        for key in (KEY, "backups/of-others.tar", "generated/of-an-older-site.png"):
+            inner._client.create_multipart_upload(**inner._bucket, Key=key)
 
-        started = unfinished(objects)[0]["Initiated"].timestamp()
-        inner.abort_old(started + DRAFT_SECONDS)
-        assert unfinished(objects) == []
+        async def ours(key: str) -> bool:
+            return key == KEY
+
+        await objects.reap(ours)
+        assert len(unfinished(objects)) == 3
+
+        await objects.take_back(time.time() + DRAFT_SECONDS, ours)
+        assert {upload["Key"] for upload in unfinished(objects)} == {
+            "backups/of-others.tar",
+            "generated/of-an-older-site.png",
+        }
 
 
 async def test_what_another_program_brought_without_a_hash_is_read(

@@ -1,7 +1,9 @@
 """What nobody needs is named and, if told to, removed; what a row references never is."""
 
 import asyncio
+import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +13,7 @@ from services.storage.core import Objects, Variants
 from services.storage.core.garbage import DEFAULT_AGE, Garbage
 from services.storage.core.register import register
 from services.storage.core.tally import Problem
-from services.storage.model import StoredObject, UploadSpec, VariantWish
+from services.storage.model import Stat, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
@@ -20,6 +22,17 @@ from tests.storage.samples import picture, stream
 
 DAYS_LATER = 3 * 86_400_000
 KEY = "generated/gen_a/0.png"
+WAITING = f"pending/1700000000000-{'0a' * 16}.png"
+FOREIGN = (
+    "generated/generated_task1_0a1b2c3d.png",
+    "uploads/1700000000000-old.png",
+    "artworks/original/0b9f2f3e-1111-4222-8333-444455556666.png",
+    "pending/invoice.pdf",
+    "backups/database.tar",
+    "variants/somebody.txt",
+    "guests/list.csv",
+    "index.html",
+)
 
 
 @pytest.fixture
@@ -34,25 +47,36 @@ def garbage(backend: LocalFiles, store: SqlObjects) -> Garbage:
     return Garbage(backend, store, lambda: clock() + DAYS_LATER)
 
 
+async def announced(store: SqlObjects, place: StorageSettings, key: str, body: bytes = b"left behind") -> Path:
+    """Bytes that a process of ours put before it died."""
+    await store.announce(key, Stat(len(body), hashlib.sha256(body).hexdigest()))
+    return lay(place, key, body)
+
+
 async def test_a_look_names_everything_and_removes_nothing(
-    garbage: Garbage, place: StorageSettings, objects: Objects
+    garbage: Garbage, place: StorageSettings, objects: Objects, store: SqlObjects
 ) -> None:
     row = await kept(objects)
-    stray, waiting = lay(place, "generated/stray.png"), lay(place, "pending/waiting.png")
+    stray, waiting = await announced(store, place, "generated/stray.png"), lay(place, WAITING)
+    lay(place, "generated/theirs.png")
     progress, found = await last(garbage.run(DEFAULT_AGE, delete=False))
 
-    assert found == {"generated/stray.png": Problem.ROW_MISSING, "pending/waiting.png": Problem.NOT_CONFIRMED}
-    assert progress.changed_count == 0
+    assert found == {
+        "generated/stray.png": Problem.ROW_MISSING,
+        "generated/theirs.png": Problem.NOT_OURS,
+        WAITING: Problem.NOT_CONFIRMED,
+    }
+    assert progress.changed_count == 2
     assert stray.exists()
     assert waiting.exists()
     assert await objects.get(row.key)
 
 
 async def test_a_sweep_removes_what_it_names_and_a_second_one_finds_nothing(
-    garbage: Garbage, place: StorageSettings, objects: Objects
+    garbage: Garbage, place: StorageSettings, objects: Objects, store: SqlObjects
 ) -> None:
     row = await kept(objects)
-    paths = [lay(place, "generated/stray.png"), lay(place, "pending/waiting.png")]
+    paths = [await announced(store, place, "generated/stray.png"), lay(place, WAITING)]
     old = lay(place, "kie-downloads/old.png")
     progress, _ = await last(garbage.run(DEFAULT_AGE, delete=True))
     _, again = await last(garbage.run(DEFAULT_AGE, delete=True))
@@ -82,8 +106,26 @@ async def test_variants_and_thumbnails_go_when_their_original_is_gone(
     assert await store.get(thumbs[1])
 
 
-async def test_what_is_younger_than_the_age_is_left_alone(garbage: Garbage, place: StorageSettings) -> None:
-    path = lay(place, "generated/stray.png")
+async def test_what_nobody_can_prove_that_we_wrote_is_left_alone(
+    garbage: Garbage, place: StorageSettings, store: SqlObjects, objects: Objects
+) -> None:
+    """An older site's pictures, somebody's backups, and bytes under a key of ours that are not those we announced."""
+    await kept(objects)
+    await announced(store, place, "generated/ours.png")
+    foreign = [lay(place, key, f"of others: {key}".encode()) for key in FOREIGN]
+    await store.announce(FOREIGN[0], Stat(3, "0" * 64))
+    before = {path: (path.read_bytes(), path.stat()) for path in foreign}
+    progress, found = await last(garbage.run(3600, delete=True))
+
+    assert {path: (path.read_bytes(), path.stat()) for path in foreign} == before
+    assert found == dict.fromkeys(FOREIGN, Problem.NOT_OURS) | {"generated/ours.png": Problem.ROW_MISSING}
+    assert progress.changed_count == 1
+
+
+async def test_what_is_younger_than_the_age_is_left_alone(
+    garbage: Garbage, place: StorageSettings, store: SqlObjects
+) -> None:
+    path = await announced(store, place, "generated/stray.png")
     os.utime(path, ((clock() + DAYS_LATER) / 1000 - 7200,) * 2)
     _, found = await last(garbage.run(DEFAULT_AGE, delete=True))
     _, sooner = await last(garbage.run(3600, delete=True))
@@ -120,7 +162,7 @@ async def test_a_row_that_is_written_while_its_bytes_are_swept_up_keeps_them(
     """The copy of a result that died before its row was written is made again at just this moment (S13)."""
     meeting, body = Meeting(place), picture()
     moments = {"before": meeting.before, "after": meeting.after}
-    lay(place, KEY, body)
+    await announced(store, place, KEY, body)
     sweep = asyncio.create_task(last(Garbage(meeting, store, lambda: clock() + DAYS_LATER).run(3600, delete=True)))
     async with meeting.draft() as draft:
         await draft.write(body)

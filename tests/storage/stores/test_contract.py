@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from services.chassis.database import open_database
+from services.chassis.errors import Unavailable
 from services.chassis.migrations import migrate
-from services.storage.model import Cursor, Filter, StoredObject, UploadLink
+from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink
 from services.storage.ports import ObjectStore
 from services.storage.settings import StorageSettings
 from services.storage.stores import STORES
@@ -120,11 +121,56 @@ async def test_a_deleted_row_is_gone_and_deleting_again_is_fine(store: ObjectSto
     assert await store.get("uploads/a.png") is None
 
 
+async def test_a_buried_object_is_gone_at_once_and_its_key_is_free_again_when_its_bytes_are(store: ObjectStore) -> None:
+    new = an_object("uploads/a.png")
+    assert not await store.bury(new.key)
+    await store.add(new)
+    assert await store.bury(new.key)
+    assert await store.get(new.key) is None
+    with pytest.raises(Unavailable) as refusal:
+        await store.add(new)
+    assert refusal.value.reason == "OBJECT_BEING_DELETED"
+    assert await store.bury(new.key)  # as a deletion that is repeated
+    await store.swept(new.key)
+
+    assert not await store.bury(new.key)
+    assert (await store.add(new)).key == new.key
+    assert await store.tombstones(2**60, 9) == ()
+
+
+async def test_tombstones_are_found_when_they_are_old_or_their_deletion_was_cut_short(store: ObjectStore) -> None:
+    for key in ("uploads/a.png", "uploads/b.png"):
+        await store.add(an_object(key))
+        await store.bury(key)
+    await store.swept("uploads/a.png")
+
+    assert await store.tombstones(0, 9) == ("uploads/b.png",)
+    assert set(await store.tombstones(2**60, 9)) == {"uploads/a.png", "uploads/b.png"}
+    with pytest.raises(Unavailable):
+        await store.add(an_object("uploads/a.png"))
+    await store.forget("uploads/a.png")
+    assert (await store.add(an_object("uploads/a.png"))).key == "uploads/a.png"
+
+
+async def test_an_announcement_ends_with_the_row(store: ObjectStore) -> None:
+    new = an_object("uploads/a.png")
+    await store.announce(new.key, Stat(1, "0" * 64))
+    await store.announce(new.key, Stat(2, "1" * 64))
+    assert await store.announced(new.key) == Stat(2, "1" * 64)
+    await store.add(new)
+    assert await store.announced(new.key) is None
+    await store.announce("uploads/b.png", Stat(1, "0" * 64))
+    await store.withdraw("uploads/b.png")
+    assert await store.announced("uploads/b.png") is None
+
+
 async def test_links_are_kept_until_they_have_long_expired(store: ObjectStore) -> None:
     old, young = (UploadLink(f"uploads/{ms}.png", "image/png", 5, "a.png", ms) for ms in (1000, 2000))
     await store.add_link(old)
     await store.add_link(young)
-    await store.delete_links(1500)
+    assert await store.expired_links(1500, 9) == (old.key,)
+    assert await store.expired_links(9000, 1) == (old.key,)
+    await store.delete_link(old.key)
 
     assert await store.get_link(old.key) is None
     assert await store.get_link(young.key) == young

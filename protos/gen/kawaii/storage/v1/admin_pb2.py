@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from kawaii.storage.v1 import storage_pb2 as kawaii_dot_storage_dot_v1_dot_storage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkawaii/storage/v1/admin.proto\x12\x11kawaii.storage.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fkawaii/storage/v1/storage.proto\"\x85\x05\n\x14HousekeepingProgress\x12\x13\n\x0btotal_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\x12\n\ndone_count\x18\x03 \x01(\x03\x12\x12\n\ndone_bytes\x18\x04 \x01(\x03\x12\x15\n\rchanged_count\x18\x05 \x01(\x03\x12\x15\n\rchanged_bytes\x18\x06 \x01(\x03\x12\x15\n\rproblem_count\x18\x07 \x01(\x03\x12\x41\n\x08\x66indings\x18\x08 \x03(\x0b\x32/.kawaii.storage.v1.HousekeepingProgress.Finding\x12\x10\n\x08\x63omplete\x18\t \x01(\x08\x1am\n\x07\x46inding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12@\n\x07problem\x18\x02 \x01(\x0e\x32/.kawaii.storage.v1.HousekeepingProgress.Problem\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\x91\x02\n\x07Problem\x12\x17\n\x13PROBLEM_UNSPECIFIED\x10\x00\x12\x19\n\x15PROBLEM_BYTES_MISSING\x10\x01\x12\x17\n\x13PROBLEM_ROW_MISSING\x10\x02\x12\x18\n\x14PROBLEM_SIZE_DIFFERS\x10\x03\x12\x18\n\x14PROBLEM_HASH_DIFFERS\x10\x04\x12\x1a\n\x16PROBLEM_TARGET_DIFFERS\x10\x05\x12\x19\n\x15PROBLEM_NOT_IN_TARGET\x10\x06\x12\x18\n\x14PROBLEM_NOT_HOME_YET\x10\x07\x12\x19\n\x15PROBLEM_ORIGINAL_GONE\x10\x08\x12\x19\n\x15PROBLEM_NOT_CONFIRMED\x10\t\"*\n\x14VerifyObjectsRequest\x12\x12\n\nread_bytes\x18\x01 \x01(\x08\"\xc6\x01\n\x15MigrateObjectsRequest\x12\x19\n\x0btarget_mode\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12;\n\x04step\x18\x02 \x01(\x0e\x32-.kawaii.storage.v1.MigrateObjectsRequest.Step\"U\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTEP_DRY_RUN\x10\x01\x12\r\n\tSTEP_COPY\x10\x02\x12\x16\n\x12STEP_DELETE_SOURCE\x10\x03\"S\n\x15\x43ollectGarbageRequest\x12*\n\x07min_age\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x64\x65lete\x18\x02 \x01(\x08\"\x86\x01\n\x12SignVariantRequest\x12*\n\x06object\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\x12\x13\n\x05width\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x0f\n\x07quality\x18\x04 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x05 \x01(\t\"I\n\x13SignVariantResponse\x12\x0f\n\x07quality\x18\x01 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\t\"s\n\x14RestoreObjectRequest\x12+\n\x06object\x18\x01 \x01(\x0b\x32\x19.kawaii.storage.v1.ObjectH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08\x63omplete\x18\x03 \x01(\x08H\x00\x42\t\n\x07payload2\x87\x04\n\x13StorageAdminService\x12\x65\n\rVerifyObjects\x12\'.kawaii.storage.v1.VerifyObjectsRequest\x1a\'.kawaii.storage.v1.HousekeepingProgress\"\x00\x30\x01\x12g\n\x0eMigrateObjects\x12(.kawaii.storage.v1.MigrateObjectsRequest\x1a\'.kawaii.storage.v1.HousekeepingProgress\"\x00\x30\x01\x12g\n\x0e\x43ollectGarbage\x12(.kawaii.storage.v1.CollectGarbageRequest\x1a\'.kawaii.storage.v1.HousekeepingProgress\"\x00\x30\x01\x12^\n\x0bSignVariant\x12%.kawaii.storage.v1.SignVariantRequest\x1a&.kawaii.storage.v1.SignVariantResponse\"\x00\x12W\n\rRestoreObject\x12\'.kawaii.storage.v1.RestoreObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkawaii/storage/v1/admin.proto\x12\x11kawaii.storage.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fkawaii/storage/v1/storage.proto\"\xb6\x05\n\x14HousekeepingProgress\x12\x13\n\x0btotal_count\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12\x12\n\ndone_count\x18\x03 \x01(\x03\x12\x12\n\ndone_bytes\x18\x04 \x01(\x03\x12\x15\n\rchanged_count\x18\x05 \x01(\x03\x12\x15\n\rchanged_bytes\x18\x06 \x01(\x03\x12\x15\n\rproblem_count\x18\x07 \x01(\x03\x12\x41\n\x08\x66indings\x18\x08 \x03(\x0b\x32/.kawaii.storage.v1.HousekeepingProgress.Finding\x12\x10\n\x08\x63omplete\x18\t \x01(\x08\x1am\n\x07\x46inding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12@\n\x07problem\x18\x02 \x01(\x0e\x32/.kawaii.storage.v1.HousekeepingProgress.Problem\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\xc2\x02\n\x07Problem\x12\x17\n\x13PROBLEM_UNSPECIFIED\x10\x00\x12\x19\n\x15PROBLEM_BYTES_MISSING\x10\x01\x12\x17\n\x13PROBLEM_ROW_MISSING\x10\x02\x12\x18\n\x14PROBLEM_SIZE_DIFFERS\x10\x03\x12\x18\n\x14PROBLEM_HASH_DIFFERS\x10\x04\x12\x1a\n\x16PROBLEM_TARGET_DIFFERS\x10\x05\x12\x19\n\x15PROBLEM_NOT_IN_TARGET\x10\x06\x12\x18\n\x14PROBLEM_NOT_HOME_YET\x10\x07\x12\x19\n\x15PROBLEM_ORIGINAL_GONE\x10\x08\x12\x19\n\x15PROBLEM_NOT_CONFIRMED\x10\t\x12\x14\n\x10PROBLEM_NOT_OURS\x10\n\x12\x19\n\x15PROBLEM_NOT_A_PICTURE\x10\x0b\"*\n\x14VerifyObjectsRequest\x12\x12\n\nread_bytes\x18\x01 \x01(\x08\"\xc6\x01\n\x15MigrateObjectsRequest\x12\x19\n\x0btarget_mode\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12;\n\x04step\x18\x02 \x01(\x0e\x32-.kawaii.storage.v1.MigrateObjectsRequest.Step\"U\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTEP_DRY_RUN\x10\x01\x12\r\n\tSTEP_COPY\x10\x02\x12\x16\n\x12STEP_DELETE_SOURCE\x10\x03\"S\n\x15\x43ollectGarbageRequest\x12*\n\x07min_age\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x64\x65lete\x18\x02 \x01(\x08\"4\n\x13\x41\x64optObjectsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\r\n\x05\x61\x64opt\x18\x02 \x01(\x08\"\x86\x01\n\x12SignVariantRequest\x12*\n\x06object\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\x12\x13\n\x05width\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x02\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x0f\n\x07quality\x18\x04 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x05 \x01(\t\"I\n\x13SignVariantResponse\x12\x0f\n\x07quality\x18\x01 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\t\x12\x11\n\tsignature\x18\x03 \x01(\t\"s\n\x14RestoreObjectRequest\x12+\n\x06object\x18\x01 \x01(\x0b\x32\x19.kawaii.storage.v1.ObjectH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08\x63omplete\x18\x03 \x01(\x08H\x00\x42\t\n\x07payload2\xec\x04\n\x13StorageAdminService\x12\x65\n\rVerifyObjects\x12\'.kawaii.storage.v1.VerifyObjectsRequest\x1a\'.kawaii.storage.v1.HousekeepingProgress\"\x00\x30\x01\x12g\n\x0eMigrateObjects\x12(.kawaii.storage.v1.MigrateObjectsRequest\x1a\'.kawaii.storage.v1.HousekeepingProgress\"\x00\x30\x01\x12g\n\x0e\x43ollectGarbage\x12(.kawaii.storage.v1.CollectGarbageRequest\x1a\'.kawaii.storage.v1.HousekeepingProgress\"\x00\x30\x01\x12\x63\n\x0c\x41\x64optObjects\x12&.kawaii.storage.v1.AdoptObjectsRequest\x1a\'.kawaii.storage.v1.HousekeepingProgress\"\x00\x30\x01\x12^\n\x0bSignVariant\x12%.kawaii.storage.v1.SignVariantRequest\x1a&.kawaii.storage.v1.SignVariantResponse\"\x00\x12W\n\rRestoreObject\x12\'.kawaii.storage.v1.RestoreObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,25 +42,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNVARIANTREQUEST'].fields_by_name['width']._loaded_options = None
   _globals['_SIGNVARIANTREQUEST'].fields_by_name['width']._serialized_options = b'\342A\001\002'
   _globals['_HOUSEKEEPINGPROGRESS']._serialized_start=178
-  _globals['_HOUSEKEEPINGPROGRESS']._serialized_end=823
+  _globals['_HOUSEKEEPINGPROGRESS']._serialized_end=872
   _globals['_HOUSEKEEPINGPROGRESS_FINDING']._serialized_start=438
   _globals['_HOUSEKEEPINGPROGRESS_FINDING']._serialized_end=547
   _globals['_HOUSEKEEPINGPROGRESS_PROBLEM']._serialized_start=550
-  _globals['_HOUSEKEEPINGPROGRESS_PROBLEM']._serialized_end=823
-  _globals['_VERIFYOBJECTSREQUEST']._serialized_start=825
-  _globals['_VERIFYOBJECTSREQUEST']._serialized_end=867
-  _globals['_MIGRATEOBJECTSREQUEST']._serialized_start=870
-  _globals['_MIGRATEOBJECTSREQUEST']._serialized_end=1068
-  _globals['_MIGRATEOBJECTSREQUEST_STEP']._serialized_start=983
-  _globals['_MIGRATEOBJECTSREQUEST_STEP']._serialized_end=1068
-  _globals['_COLLECTGARBAGEREQUEST']._serialized_start=1070
-  _globals['_COLLECTGARBAGEREQUEST']._serialized_end=1153
-  _globals['_SIGNVARIANTREQUEST']._serialized_start=1156
-  _globals['_SIGNVARIANTREQUEST']._serialized_end=1290
-  _globals['_SIGNVARIANTRESPONSE']._serialized_start=1292
-  _globals['_SIGNVARIANTRESPONSE']._serialized_end=1365
-  _globals['_RESTOREOBJECTREQUEST']._serialized_start=1367
-  _globals['_RESTOREOBJECTREQUEST']._serialized_end=1482
-  _globals['_STORAGEADMINSERVICE']._serialized_start=1485
-  _globals['_STORAGEADMINSERVICE']._serialized_end=2004
+  _globals['_HOUSEKEEPINGPROGRESS_PROBLEM']._serialized_end=872
+  _globals['_VERIFYOBJECTSREQUEST']._serialized_start=874
+  _globals['_VERIFYOBJECTSREQUEST']._serialized_end=916
+  _globals['_MIGRATEOBJECTSREQUEST']._serialized_start=919
+  _globals['_MIGRATEOBJECTSREQUEST']._serialized_end=1117
+  _globals['_MIGRATEOBJECTSREQUEST_STEP']._serialized_start=1032
+  _globals['_MIGRATEOBJECTSREQUEST_STEP']._serialized_end=1117
+  _globals['_COLLECTGARBAGEREQUEST']._serialized_start=1119
+  _globals['_COLLECTGARBAGEREQUEST']._serialized_end=1202
+  _globals['_ADOPTOBJECTSREQUEST']._serialized_start=1204
+  _globals['_ADOPTOBJECTSREQUEST']._serialized_end=1256
+  _globals['_SIGNVARIANTREQUEST']._serialized_start=1259
+  _globals['_SIGNVARIANTREQUEST']._serialized_end=1393
+  _globals['_SIGNVARIANTRESPONSE']._serialized_start=1395
+  _globals['_SIGNVARIANTRESPONSE']._serialized_end=1468
+  _globals['_RESTOREOBJECTREQUEST']._serialized_start=1470
+  _globals['_RESTOREOBJECTREQUEST']._serialized_end=1585
+  _globals['_STORAGEADMINSERVICE']._serialized_start=1588
+  _globals['_STORAGEADMINSERVICE']._serialized_end=2208
 # @@protoc_insertion_point(module_scope)

@@ -53,6 +53,10 @@ class HousekeepingProgress(_message.Message):
         """A variant or thumbnail whose original is gone."""
         PROBLEM_NOT_CONFIRMED: HousekeepingProgress._Problem.ValueType  # 9
         """An upload that was never confirmed."""
+        PROBLEM_NOT_OURS: HousekeepingProgress._Problem.ValueType  # 10
+        """Bytes without a row that we cannot prove to have written: others', or from before this was noted. They stay."""
+        PROBLEM_NOT_A_PICTURE: HousekeepingProgress._Problem.ValueType  # 11
+        """Bytes that cannot be taken in: no picture, too large, or under a name that no object can have."""
 
     class Problem(_Problem, metaclass=_ProblemEnumTypeWrapper):
         """Problem says what is wrong with an object, or why it is in the way."""
@@ -77,6 +81,10 @@ class HousekeepingProgress(_message.Message):
     """A variant or thumbnail whose original is gone."""
     PROBLEM_NOT_CONFIRMED: HousekeepingProgress.Problem.ValueType  # 9
     """An upload that was never confirmed."""
+    PROBLEM_NOT_OURS: HousekeepingProgress.Problem.ValueType  # 10
+    """Bytes without a row that we cannot prove to have written: others', or from before this was noted. They stay."""
+    PROBLEM_NOT_A_PICTURE: HousekeepingProgress.Problem.ValueType  # 11
+    """Bytes that cannot be taken in: no picture, too large, or under a name that no object can have."""
 
     @_typing.final
     class Finding(_message.Message):
@@ -124,7 +132,7 @@ class HousekeepingProgress(_message.Message):
     done_bytes: _builtins.int
     """Bytes of those."""
     changed_count: _builtins.int
-    """Objects copied or removed so far; in a dry run, those that would be."""
+    """Objects copied, removed or taken in so far; in a dry run, those that would be."""
     changed_bytes: _builtins.int
     """Bytes of those."""
     problem_count: _builtins.int
@@ -258,6 +266,32 @@ class CollectGarbageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CollectGarbageRequest: _TypeAlias = CollectGarbageRequest  # noqa: Y015
+
+@_typing.final
+class AdoptObjectsRequest(_message.Message):
+    """AdoptObjectsRequest says what to take in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREFIX_FIELD_NUMBER: _builtins.int
+    ADOPT_FIELD_NUMBER: _builtins.int
+    prefix: _builtins.str
+    """What the keys begin with: uploads/, generated/, artworks/original/ or kie-downloads/; all of these when empty."""
+    adopt: _builtins.bool
+    """True takes them in; false only counts them."""
+    def __init__(
+        self,
+        *,
+        prefix: _builtins.str = ...,
+        adopt: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopt", b"adopt", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdoptObjectsRequest: _TypeAlias = AdoptObjectsRequest  # noqa: Y015
 
 @_typing.final
 class SignVariantRequest(_message.Message):

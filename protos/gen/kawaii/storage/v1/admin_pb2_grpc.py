@@ -55,6 +55,11 @@ class StorageAdminServiceStub:
                 request_serializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.CollectGarbageRequest.SerializeToString,
                 response_deserializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.HousekeepingProgress.FromString,
                 _registered_method=True)
+        self.AdoptObjects = channel.unary_stream(
+                '/kawaii.storage.v1.StorageAdminService/AdoptObjects',
+                request_serializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.AdoptObjectsRequest.SerializeToString,
+                response_deserializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.HousekeepingProgress.FromString,
+                _registered_method=True)
         self.SignVariant = channel.unary_unary(
                 '/kawaii.storage.v1.StorageAdminService/SignVariant',
                 request_serializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.SignVariantRequest.SerializeToString,
@@ -92,7 +97,16 @@ class StorageAdminServiceServicer:
 
     def CollectGarbage(self, request, context):
         """CollectGarbage names what nobody needs any more, and removes it if asked to: bytes without a row, variants whose
-        original is gone, uploads that were never confirmed. What a row references is never removed.
+        original is gone, uploads that were never confirmed. What a row references is never removed, nor what nobody can
+        prove that we wrote.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdoptObjects(self, request, context):
+        """AdoptObjects takes in pictures that others laid under our public prefixes, an older site's: each gets a row, and its
+        bytes stay as they are. What is no picture is named.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +144,11 @@ def add_StorageAdminServiceServicer_to_server(servicer, server):
             'CollectGarbage': grpc.unary_stream_rpc_method_handler(
                     servicer.CollectGarbage,
                     request_deserializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.CollectGarbageRequest.FromString,
+                    response_serializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.HousekeepingProgress.SerializeToString,
+            ),
+            'AdoptObjects': grpc.unary_stream_rpc_method_handler(
+                    servicer.AdoptObjects,
+                    request_deserializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.AdoptObjectsRequest.FromString,
                     response_serializer=kawaii_dot_storage_dot_v1_dot_admin__pb2.HousekeepingProgress.SerializeToString,
             ),
             'SignVariant': grpc.unary_unary_rpc_method_handler(
@@ -228,6 +247,33 @@ class StorageAdminService:
             target,
             '/kawaii.storage.v1.StorageAdminService/CollectGarbage',
             kawaii_dot_storage_dot_v1_dot_admin__pb2.CollectGarbageRequest.SerializeToString,
+            kawaii_dot_storage_dot_v1_dot_admin__pb2.HousekeepingProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptObjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kawaii.storage.v1.StorageAdminService/AdoptObjects',
+            kawaii_dot_storage_dot_v1_dot_admin__pb2.AdoptObjectsRequest.SerializeToString,
             kawaii_dot_storage_dot_v1_dot_admin__pb2.HousekeepingProgress.FromString,
             options,
             channel_credentials,

@@ -47,7 +47,12 @@ class StorageAdminServiceStub:
     """
     CollectGarbage: _grpc.UnaryStreamMultiCallable[_admin_pb2.CollectGarbageRequest, _admin_pb2.HousekeepingProgress]
     """CollectGarbage names what nobody needs any more, and removes it if asked to: bytes without a row, variants whose
-    original is gone, uploads that were never confirmed. What a row references is never removed.
+    original is gone, uploads that were never confirmed. What a row references is never removed, nor what nobody can
+    prove that we wrote.
+    """
+    AdoptObjects: _grpc.UnaryStreamMultiCallable[_admin_pb2.AdoptObjectsRequest, _admin_pb2.HousekeepingProgress]
+    """AdoptObjects takes in pictures that others laid under our public prefixes, an older site's: each gets a row, and its
+    bytes stay as they are. What is no picture is named.
     """
     SignVariant: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SignVariantRequest, _admin_pb2.SignVariantResponse]
     """SignVariant permits one variant of any size, for CreateVariant and the site's /api/img."""
@@ -75,7 +80,12 @@ class StorageAdminServiceAsyncStub(StorageAdminServiceStub):
     """
     CollectGarbage: _aio.UnaryStreamMultiCallable[_admin_pb2.CollectGarbageRequest, _admin_pb2.HousekeepingProgress]  # type: ignore[assignment]
     """CollectGarbage names what nobody needs any more, and removes it if asked to: bytes without a row, variants whose
-    original is gone, uploads that were never confirmed. What a row references is never removed.
+    original is gone, uploads that were never confirmed. What a row references is never removed, nor what nobody can
+    prove that we wrote.
+    """
+    AdoptObjects: _aio.UnaryStreamMultiCallable[_admin_pb2.AdoptObjectsRequest, _admin_pb2.HousekeepingProgress]  # type: ignore[assignment]
+    """AdoptObjects takes in pictures that others laid under our public prefixes, an older site's: each gets a row, and its
+    bytes stay as they are. What is no picture is named.
     """
     SignVariant: _aio.UnaryUnaryMultiCallable[_admin_pb2.SignVariantRequest, _admin_pb2.SignVariantResponse]  # type: ignore[assignment]
     """SignVariant permits one variant of any size, for CreateVariant and the site's /api/img."""
@@ -118,7 +128,18 @@ class StorageAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.HousekeepingProgress], _abc.AsyncIterator[_admin_pb2.HousekeepingProgress]]:
         """CollectGarbage names what nobody needs any more, and removes it if asked to: bytes without a row, variants whose
-        original is gone, uploads that were never confirmed. What a row references is never removed.
+        original is gone, uploads that were never confirmed. What a row references is never removed, nor what nobody can
+        prove that we wrote.
+        """
+
+    @_abc_1.abstractmethod
+    def AdoptObjects(
+        self,
+        request: _admin_pb2.AdoptObjectsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.HousekeepingProgress], _abc.AsyncIterator[_admin_pb2.HousekeepingProgress]]:
+        """AdoptObjects takes in pictures that others laid under our public prefixes, an older site's: each gets a row, and its
+        bytes stay as they are. What is no picture is named.
         """
 
     @_abc_1.abstractmethod

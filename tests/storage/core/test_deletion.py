@@ -1,0 +1,199 @@
+"""What is deleted is gone with all that was made of it, whatever else happens at that very moment."""
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import httpx
+import pytest
+
+from services.chassis.errors import KawaiiError, NotFound, Unavailable
+from services.storage.backends.local import LocalFiles
+from services.storage.core import Objects, Uploads, Variants
+from services.storage.core.deletion import TOMBSTONE_MS, Deletion
+from services.storage.core.recipes import Recipes
+from services.storage.core.seals import Seals
+from services.storage.model import StoredObject, UploadSpec, VariantWish
+from services.storage.settings import StorageSettings
+from services.storage.stores.sql import SqlObjects
+from tests.storage.conftest import clock
+from tests.storage.doors import browsing
+from tests.storage.interleaving import Steps
+from tests.storage.pictures.builders import gradient, saved
+from tests.storage.samples import PlainStudio, stream
+
+WIDE = saved(gradient(90, 60), "png")
+WISHES = (VariantWish(width=64), VariantWish(width=64, extension="jpeg"))
+
+
+@pytest.fixture
+def place(settings: StorageSettings) -> StorageSettings:
+    """One place is enough: what interleaves lies above it."""
+    return settings
+
+
+@pytest.fixture
+def deletion(backend: LocalFiles, store: SqlObjects) -> Deletion:
+    return Deletion(backend, store, clock)
+
+
+async def artwork(objects: Objects) -> StoredObject:
+    return await objects.upload(UploadSpec("artworks/original"), stream([WIDE]))
+
+
+def made_by(backend: object, store: object, studio: object, seals: Seals) -> Variants:
+    return Variants(backend, store, studio, Recipes(seals), max_bytes=300_000, clock=clock)  # type: ignore[arg-type] # counted
+
+
+async def derived(variants: Variants, row: StoredObject) -> None:
+    """All that is ever made of an artwork."""
+    with suppress(NotFound):
+        for wish in WISHES:
+            await variants.make(row.key, wish)
+    variants.wants_thumb(row)
+    await variants.make_thumbs_once()
+
+
+async def left(backend: LocalFiles, store: SqlObjects, uploads: Uploads) -> list[str]:
+    """What can still be seen by anybody: every public path, every row, every announcement of bytes."""
+    found = [listed.key async for listed in backend.keys("")]
+    async with browsing(backend, uploads) as browser:
+        answers: list[httpx.Response] = [await browser.get(f"/files/{key}") for key in found]
+    shown = [str(answer.url) for answer in answers if answer.status_code != 404]
+    return shown + [row.key for row in await store.by_key("", "", 99)]
+
+
+async def at_each_await(
+    work: Callable[[Steps], Awaitable[None]], act: Callable[[], Awaitable[object]], check: Callable[[], Awaitable[None]]
+) -> int:
+    """Do the work again and again, and act at another await of it each time; how many there were."""
+    for at in itertools.count(1):
+        steps = Steps(at, act)
+        await work(steps)
+        if not steps.reached:
+            return at - 1
+        await check()
+    raise AssertionError
+
+
+async def test_a_deletion_at_each_await_of_deriving_leaves_nothing(
+    objects: Objects, uploads: Uploads, backend: LocalFiles, store: SqlObjects, studio: PlainStudio, seals: Seals
+) -> None:
+    rows: list[StoredObject] = []
+
+    async def work(steps: Steps) -> None:
+        rows.append(await artwork(objects))
+        await derived(made_by(steps.around(backend), steps.around(store), steps.around(studio), seals), rows[-1])
+
+    async def act() -> None:
+        await objects.delete(rows[-1].key)
+
+    async def check() -> None:
+        assert await left(backend, store, uploads) == []
+
+    assert await at_each_await(work, act, check) > 40
+
+
+async def test_deriving_at_each_await_of_a_deletion_leaves_nothing(
+    objects: Objects, uploads: Uploads, backend: LocalFiles, store: SqlObjects, studio: PlainStudio, seals: Seals
+) -> None:
+    rows: list[StoredObject] = []
+
+    async def work(steps: Steps) -> None:
+        rows.append(await artwork(objects))
+        await made_by(backend, store, studio, seals).make(rows[-1].key, VariantWish(width=128))
+        await Deletion(steps.around(backend), steps.around(store), clock).delete(rows[-1].key)
+
+    async def act() -> None:
+        await derived(made_by(backend, store, studio, seals), rows[-1])
+
+    async def check() -> None:
+        assert await left(backend, store, uploads) == []
+
+    assert await at_each_await(work, act, check) > 15
+
+
+async def test_a_maker_that_dies_between_bytes_and_row_leaves_nothing_for_long(
+    objects: Objects, uploads: Uploads, backend: LocalFiles, store: SqlObjects, studio: PlainStudio, seals: Seals
+) -> None:
+    """Killed at any await: a deletion sees what it left, or the look after old tombstones does."""
+    rows: list[StoredObject] = []
+    later = Deletion(backend, store, lambda: clock() + 2 * TOMBSTONE_MS)
+
+    async def work(steps: Steps) -> None:
+        rows.append(await artwork(objects))
+        with suppress(asyncio.CancelledError):
+            variants = made_by(steps.around(backend), steps.around(store), steps.around(studio), seals)
+            await variants.make(rows[-1].key, WISHES[0])
+
+    async def act() -> None:
+        await objects.delete(rows[-1].key)
+        raise asyncio.CancelledError
+
+    async def check() -> None:
+        await later.run_once()
+        assert await left(backend, store, uploads) == []
+
+    await at_each_await(work, act, check)
+
+
+class Broken(LocalFiles):
+    """A folder that refuses to delete what has such a name."""
+
+    refused = ""
+
+    async def delete(self, key: str) -> None:
+        if self.refused and self.refused in key:
+            raise Unavailable("The disk is gone.", "STORAGE_DOWN")
+        await super().delete(key)
+
+
+@pytest.mark.parametrize("refused", ["variants", "thumb", "original/"])
+async def test_a_deletion_that_was_cut_short_is_gone_at_once_and_goes_on(
+    refused: str, place: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects, variants: Variants
+) -> None:
+    row = await artwork(objects)
+    await derived(variants, row)
+    broken = Broken(place.objects_dir)
+    broken.refused = refused
+    deletion = Deletion(broken, store, clock)
+    with pytest.raises(Unavailable):
+        await deletion.delete(row.key)
+    with pytest.raises(NotFound):
+        await objects.get(row.key)
+    with pytest.raises(NotFound):
+        await variants.make(row.key, VariantWish(width=256))
+    broken.refused = ""
+    await deletion.run_once()
+
+    assert await left(broken, store, uploads) == []
+    with pytest.raises(NotFound):
+        await deletion.delete(row.key)
+
+
+async def test_a_deletion_that_failed_may_be_repeated(
+    place: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects
+) -> None:
+    row = await artwork(objects)
+    broken = Broken(place.objects_dir)
+    broken.refused = row.key
+    with pytest.raises(KawaiiError):
+        await Deletion(broken, store, clock).delete(row.key)
+    broken.refused = ""
+    await Deletion(broken, store, clock).delete(row.key)
+
+    assert await left(broken, store, uploads) == []
+
+
+async def test_more_variants_than_any_list_shows_go_too(
+    objects: Objects, uploads: Uploads, backend: LocalFiles, store: SqlObjects, deletion: Deletion
+) -> None:
+    row = await artwork(objects)
+    for number in range(1100):
+        async with backend.draft() as draft:
+            await draft.write(str(number).encode())
+            await backend.put(f"variants/{row.key}/{number}x0q70.webp", draft)
+    await deletion.delete(row.key)
+
+    assert await left(backend, store, uploads) == []
