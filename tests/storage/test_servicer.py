@@ -22,7 +22,7 @@ async def test_an_upload_is_kept_under_a_key_and_type_from_its_bytes(stub: Stub,
     assert found.name.endswith(f".{kind.extension}")
     assert found.uri == f"https://site.example/files/{found.name.removeprefix('objects/')}"
     assert (found.content_type, found.size_bytes) == (kind.content_type, len(body))
-    assert (found.original_name, found.source, found.generation_id) == ("../evil.html", "upload", "gen_a")
+    assert (found.original_name, found.source, found.generation_id) == ("../evil .html", "upload", "gen_a")
     assert found.create_time.seconds > 1_700_000_000
     assert await stub.GetObject(storagepb.GetObjectRequest(name=found.name)) == found
     assert b"".join(await read(stub, found.name)) == body
