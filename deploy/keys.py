@@ -8,7 +8,7 @@ import click
 from deploy.tables import moment, output, show, table
 
 KEY_COLUMNS = ("KEY", "ACCOUNT", "STATE", "CAUSE", "RESTS UNTIL")
-ACCOUNT_COLUMNS = ("ACCOUNT", "CREDITS", "ASKED", "LAST 10 S", "IN FLIGHT", "CAUSE", "RESTS UNTIL")
+ACCOUNT_COLUMNS = ("ACCOUNT", "CREDITS", "ASKED", "LAST 10 S", "IN FLIGHT", "CAUSE", "RESTS UNTIL", "UNPAID")
 
 
 @click.group()
@@ -101,4 +101,5 @@ def account_row(account: dict[str, Any]) -> tuple[object, ...]:
         account["inFlightCount"],
         "MISSING" if account.get("missing") else account["causeCode"] or "",
         moment(account.get("restEndTime")),
+        ", ".join(account.get("unpaidModels", ())),
     )

@@ -50,6 +50,7 @@ def account_pb(account: AccountStatus) -> adminpb.ProviderAccount:
         in_flight_count=account.in_flight,
         credits=account.credits,
         credits_time=timestamp(account.credits_ms),
+        unpaid_models=account.unpaid_models,
         missing=account.missing,
         waiting_task_count=account.waiting_tasks,
     )

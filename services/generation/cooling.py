@@ -48,10 +48,17 @@ COOLING: Mapping[int, Cooling] = {  # kie.md 6.1, reliability.md 2.2
     505: Cooling(Scope.MODEL, 300.0),
     550: Cooling(Scope.ACCOUNT, 30.0, busy=True),
 }
+UNPAID_SECONDS = 5.0  # an account and a model after a 402 while the account holds something; doubles with each strike
+FORGIVEN_SECONDS = 3600.0  # a strike that is older than this lengthens no rest
 UNKNOWN = COOLING[429]  # a refusal by its words alone is about call frequency (kie.md 6.3)
 UNACCEPTED = frozenset(code for code, row in COOLING.items() if row.back is Back.PROBE)
 DRY = frozenset(code for code, row in COOLING.items() if row.back is Back.BALANCE)
 NEWS = UNACCEPTED | DRY  # time alone does not end these
+
+
+def unpaid_seconds(strikes: int) -> float:
+    """How long an account gets no order of a model that its balance did not suffice for."""
+    return min(jittered(UNPAID_SECONDS * 2.0 ** min(strikes - 1, MAX_STRIKES)), MAX_REST_SECONDS)
 
 
 def cooling_of(code: int) -> Cooling:

@@ -40,10 +40,14 @@ def print_of(value: str) -> str:
 
 @dataclass(frozen=True)
 class Wait:
-    """How long until a create may be taken: code is the refusal to blame, 0 when the accounts are merely busy."""
+    """How long until a create may be taken: code is the refusal to blame, 0 when the accounts are merely busy.
+
+    unpaid: every account refuses the model for lack of credits, so that only money helps.
+    """
 
     seconds: float
     code: int = 0
+    unpaid: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class AccountStatus:
     in_flight: int = 0
     credits: float = 0.0
     credits_ms: int = 0
+    unpaid_models: tuple[str, ...] = ()
     missing: bool = False
     waiting_tasks: int = 0
 
@@ -116,13 +121,21 @@ class Keys(Protocol):
     async def refused(self, key: Key, code: int, retry_after: float | None, model: str = "") -> None:
         """Let rest what a refusal was about: the key, its account, or the model at every account.
 
+        A 402 of an account that holds something rests account and model together, longer each time: what it holds does
+        not suffice for this model, and may for others. The balance is asked at once; the account rests only if it
+        holds nothing, or if nobody knows yet.
+
         A rest is never cut short by another, and one that only news can end is not replaced by one that time ends.
         """
+
+    async def accepted(self, key: Key, model: str) -> None:
+        """The provider took an order of the model: a rest of the two because of a 402 is forgotten."""
 
     async def note_balance(self, key: Key, credits_left: float) -> None:
         """The provider answered this key with its account's balance.
 
-        The key is accepted again, and so is an account that had run dry, if it holds more than nothing.
+        The key is accepted again, and so is an account that had run dry, if it holds more than nothing. One that holds
+        nothing after a 402 has run dry. One that holds more than before is tried again with every model.
         """
 
     async def due(self, balance_seconds: float, dry_seconds: float) -> Sequence[Key]:

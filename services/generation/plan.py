@@ -24,6 +24,8 @@ class Plan:
     keeps results for 14 days (kie.md 5.5), so that days of trying lose nothing."""
     submit_within: float = 900.0
     """When an order that could not be submitted ends as EXPIRED, with nothing billed."""
+    unpaid_within: float = 45.0
+    """When an order that every account refuses for lack of credits (402) ends, with nothing billed: within a minute."""
     unknown_after: float = 900.0
     """How long a lost answer's callback is awaited."""
     dry_after: float = 8.0

@@ -47,6 +47,15 @@ class Sent:
     draft: Draft | None = None
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """How attempts of an order were refused: seconds since the first began, and the last's code and sentence."""
+
+    seconds: float
+    code: int
+    message: str
+
+
 class GenerationStore(Protocol):
     """The truth about generations. Every method is one transaction that writes its outbox event with the change.
 
@@ -143,6 +152,9 @@ class GenerationStore(Protocol):
 
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
         """Keep the outcome with its attempt, for people who ask later."""
+
+    async def refusal(self, generation: Generation, codes: Collection[int]) -> Refusal | None:
+        """How the attempts of an order, since it was last READY as if new, were refused with some codes, if any was."""
 
     async def attempt(self, attempt_id: str) -> Attempt | None:
         """One attempt."""

@@ -69,6 +69,8 @@ class GenerationSettings(TownSettings):
     """How long the callback of a lost answer is awaited before the generation shows as UNKNOWN."""
     generation_submit_within_seconds: Seconds = 900.0
     """When an order that no account could take ends as EXPIRED."""
+    generation_unpaid_within_seconds: Seconds = 45.0
+    """When an order that every account refuses for lack of credits ends, with the provider's reason."""
     generation_copy_patience_seconds: Seconds = 10.0
     """How long copying may fail before clients are shown the upstream URL."""
     generation_lost_after_days: int = Field(3, ge=1, le=14)
@@ -129,6 +131,7 @@ class GenerationSettings(TownSettings):
             timeout=self.generation_timeout_seconds,
             copy_patience=self.generation_copy_patience_seconds,
             submit_within=self.generation_submit_within_seconds,
+            unpaid_within=self.generation_unpaid_within_seconds,
             unknown_after=self.generation_unknown_after_seconds,
             lease=self.generation_lease_seconds,
             lost_after=self.generation_lost_after_days * DAY_SECONDS,

@@ -5,7 +5,7 @@ from time import monotonic
 from services.chassis import context
 from services.chassis.errors import Aborted, KawaiiError, ResourceExhausted, Unavailable
 from services.generation.bell import Bell
-from services.generation.cooling import cooling_of
+from services.generation.cooling import DRY, cooling_of
 from services.generation.core.worker import LOOK_SECONDS
 from services.generation.keyring import Keys, Wait
 from services.generation.model import UNDECIDED, Failure, Generation, State
@@ -16,6 +16,7 @@ ANSWER_SECONDS = 0.5  # kept back to look once more and bring the answer to the 
 BUSY, AWAY = "NO_CAPACITY", "UPSTREAM_UNAVAILABLE"
 NO_CAPACITY = "The upstream takes no more orders at the moment. Nothing was billed. Order again later."
 NO_ACCOUNT = "No account at the upstream works at the moment. Nothing was billed. Order again later."
+NO_CREDITS = "The upstream refuses this model for lack of credits at the moment. Nothing was billed. Order again later."
 
 
 class Counter:
@@ -101,4 +102,5 @@ def refusal(wait: Wait, identifier: str = "") -> KawaiiError:
     named = {"generation": identifier, "provider_code": str(wait.code)}
     if cooling_of(wait.code).busy:
         return ResourceExhausted(NO_CAPACITY, BUSY, metadata=named, retry_after=wait.seconds)
-    return Unavailable(NO_ACCOUNT, AWAY, metadata=named, retry_after=wait.seconds)
+    sentence = NO_CREDITS if wait.code in DRY else NO_ACCOUNT
+    return Unavailable(sentence, AWAY, metadata=named, retry_after=wait.seconds)

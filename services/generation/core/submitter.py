@@ -14,6 +14,7 @@ from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.names import new_id
 from services.generation import metrics
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
+from services.generation.cooling import DRY
 from services.generation.core.discretion import discreet
 from services.generation.keyring import Key, Keys, Wait
 from services.generation.model import Attempt, Failure, Generation, State
@@ -74,9 +75,19 @@ class Submitter:
         attempt_id = new_id("att")
         key = await self._keys.acquire(attempt_id, generation.draft.model)
         if isinstance(key, Wait):
-            await self._store.touch(generation, Change(due_in=min(key.seconds, left), tries=generation.tries - 1))
+            await self._put_off(generation, key, left)
             return
         await self._attempt(generation, attempt_id, key)
+
+    async def _put_off(self, generation: Generation, wait: Wait, left: float) -> None:
+        """Wait for an account; an order that was refused for lack of credits, as every account does, not for long."""
+        if wait.unpaid and (refusal := await self._store.refusal(generation, DRY)):
+            left = min(left, self._plan.unpaid_within - refusal.seconds)
+            if left <= 0:
+                failure = Failure("UPSTREAM_CREDITS", UNPAID.format(refusal.message), refusal.code)
+                await self._store.move(generation, State.EXPIRED, Change(failure=failure))
+                return
+        await self._store.touch(generation, Change(due_in=min(wait.seconds, left), tries=generation.tries - 1))
 
     async def _attempt(self, generation: Generation, attempt_id: str, key: Key) -> None:
         secret = secrets.token_urlsafe(24)
@@ -126,6 +137,7 @@ class Submitter:
                 except AlreadyExists:  # an id that says nothing of this order, whose own its webhook names
                     await self._settle(generation, attempt, key, Ambiguous(f"answered with {task_id} of another order"))
                     return
+                await self._keys.accepted(key, generation.draft.model)
                 await failpoints.reach("submitted.recorded")
             case NotSent():
                 again = Change(due_in=retry_delay(generation.tries), tries=generation.tries)
@@ -153,6 +165,10 @@ class Submitter:
 
 
 EXPIRED = Failure("EXPIRED", "No upstream account could take the order in time. Nothing was billed. Order again later.")
+
+UNPAID = (
+    "The upstream refused this order for lack of credits, at every account: {} Nothing was billed. Order again later."
+)
 
 
 def digest_of(secret: str) -> str:

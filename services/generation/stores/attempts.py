@@ -1,14 +1,15 @@
 """Statements on attempts: who was asked, what was answered."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now
 from services.chassis.errors import AlreadyExists
 from services.generation.answers import Accepted, Outcome
-from services.generation.model import Attempt
+from services.generation.model import Attempt, Generation
+from services.generation.ports import Refusal
 from services.generation.stores import rows
 from services.generation.stores.tables import attempt
 
@@ -47,6 +48,14 @@ async def of_generation(connection: AsyncConnection, generation_id: str) -> Sequ
     return [rows.attempt_of(row) for row in await connection.execute(query)]
 
 
+async def refusal(connection: AsyncConnection, held: Generation, codes: Collection[int]) -> Refusal | None:
+    """Since when the attempts of an order have been refused with some codes, and what was said last."""
+    refused = and_(attempt.c.generation_id == held.id, attempt.c.create_ms >= held.ready_ms, attempt.c.code.in_(codes))
+    query = select(attempt, db_now().label("now")).where(refused).order_by(attempt.c.create_ms, attempt.c.id)
+    found = (await connection.execute(query)).all()
+    return Refusal((found[0].now - found[0].create_ms) / 1000, found[-1].code, found[-1].detail) if found else None
+
+
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
     """Note the task id, unless one is noted already. Raises AlreadyExists when another attempt has it."""
     asked = await find(connection, attempt_id)
@@ -61,4 +70,5 @@ async def note(connection: AsyncConnection, attempt_id: str, outcome: Outcome) -
     """Keep an outcome for people who ask later."""
     detail = "" if isinstance(outcome, Accepted) else getattr(outcome, "message", getattr(outcome, "detail", ""))
     values = {"outcome": type(outcome).__name__.upper(), "detail": detail[:MAX_DETAIL_LENGTH], "answer_ms": db_now()}
+    values["code"] = getattr(outcome, "code", 0)
     await connection.execute(update(attempt).where(attempt.c.id == attempt_id).values(values))

@@ -1,7 +1,7 @@
 """Chooses among the keys from one look at their rows; plain functions, so that every choice reads the same facts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Row
@@ -26,6 +26,12 @@ class Look:
     marks: Sequence[Any]
     model: Line | None = None
     window_ms: int = WINDOW_MS
+    unpaid: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Until when an account gets no order of a model, by both names."""
+
+    def unpaid_left(self, account: str, model: str) -> float:
+        """Seconds that an account and a model still rest together."""
+        return max(self.unpaid.get((account, model), 0) - self.now, 0) / 1000
 
     def left(self, line: Line) -> float:
         """Seconds that a key, an account or a model still rests."""
@@ -43,18 +49,19 @@ class Look:
         return max(known, self.now + SOON_MS) if mark.in_flight else known
 
 
-def choose(look: Look, creates: int) -> str | Wait:
+def choose(look: Look, creates: int, model: str) -> str | Wait:
     """The print of the key for the next create: of the account that counts the fewest, if that is below `creates`."""
     if look.model and (rest := look.left(look.model)):
         return Wait(rest, look.model.cause_code)
-    standings = [standing for account in look.accounts for standing in _standings(look, account, creates)]
+    standings = [standing for account in look.accounts for standing in _standings(look, account, creates, model)]
     free = [standing for standing in standings if not standing.wait.seconds]
     if free:
         return min(free, key=lambda standing: standing.load).key_print
     waits = [standing.wait for standing in standings] or [NO_KEYS]
     soonest = min(waits, key=lambda wait: wait.seconds)
     merely_busy = any(not wait.code for wait in waits)
-    return Wait(soonest.seconds) if merely_busy else soonest
+    unpaid = all(wait.code in DRY for wait in waits)
+    return Wait(soonest.seconds) if merely_busy else replace(soonest, unpaid=unpaid)
 
 
 @dataclass(frozen=True)
@@ -66,12 +73,14 @@ class Standing:
     wait: Wait
 
 
-def _standings(look: Look, account: Line, creates: int) -> Iterator[Standing]:
+def _standings(look: Look, account: Line, creates: int, model: str) -> Iterator[Standing]:
     """The standing of an account; none when it has no key in use."""
     keys = [key for key in look.keys if key.account == account.name and not key.disabled]
     if keys:
         key, frees = min(keys, key=look.left), look.frees(account.name)
-        yield Standing(len(frees), key.print, _wait(look, max(account, key, key=look.left), frees, creates))
+        wait = _wait(look, max(account, key, key=look.left), frees, creates)
+        unpaid = look.unpaid_left(account.name, model)
+        yield Standing(len(frees), key.print, Wait(unpaid, min(DRY)) if unpaid > wait.seconds else wait)
 
 
 def _wait(look: Look, rest: Line, frees: Sequence[int], creates: int) -> Wait:
@@ -123,4 +132,5 @@ def _account_status(look: Look, account: Line) -> AccountStatus:
         in_flight=sum(bool(mark.in_flight) for mark in look.marks if mark.account == account.name),
         credits=account.credits,
         credits_ms=account.credits_ms,
+        unpaid_models=tuple(m for name, m in look.unpaid if name == account.name and look.unpaid_left(name, m)),
     )

@@ -11,7 +11,7 @@ from services.chassis.errors import NotFound
 from services.chassis.unbroken import unbroken
 from services.generation import metrics
 from services.generation.bell import Bell
-from services.generation.cooling import Scope, cooling_of
+from services.generation.cooling import DRY, Scope, cooling_of
 from services.generation.keyring import Key, KeyStatus, Pool, Wait
 from services.generation.model import State
 from services.generation.stores import accounts, choice, pool
@@ -31,6 +31,7 @@ class SqlKeys:
         self._keys = {key.print: key for key in keys}
         self._creates = creates
         self._window_ms = window_ms
+        self._tried_again: set[tuple[str, str]] = set()  # accounts and models whose rest together was over
 
     async def register(self) -> None:
         """Make the pool that of the settings: new keys join, those that left are gone, rests go on."""
@@ -41,15 +42,17 @@ class SqlKeys:
         """See keyring."""
         async with self._database.write() as connection:
             look = await pool.look(connection, self._keys, self._window_ms, model, locked=True)
-            chosen = choice.choose(look, self._creates)
+            chosen = choice.choose(look, self._creates, model)
             if isinstance(chosen, Wait):
                 return chosen
+            if (pair := (self._keys[chosen].account, model)) in look.unpaid:
+                self._tried_again.add(pair)
             await pool.mark(connection, attempt_id, self._keys[chosen].account, self._window_ms)
         return self._keys[chosen]
 
     async def outlook(self, model: str) -> Wait:
         """See keyring."""
-        chosen = choice.choose(await self._look(model), self._creates)
+        chosen = choice.choose(await self._look(model), self._creates, model)
         return chosen if isinstance(chosen, Wait) else Wait(0.0)
 
     def configured(self, account: str, key_print: str = "") -> bool:
@@ -66,11 +69,22 @@ class SqlKeys:
         """See keyring."""
         scope = cooling_of(code).scope
         about = {Scope.KEY: key.print, Scope.ACCOUNT: key.account, Scope.MODEL: model}
+        unpaid = False
         async with self._database.write() as connection:
-            rests = await pool.rest(connection, scope, about[scope], code, retry_after)
-        if rests:
+            if code in DRY and model:
+                unpaid = await pool.rest_unpaid(connection, key.account, model)
+            suffices_for_others = code in DRY and model and await pool.holds_something(connection, key.account)
+            rests = not suffices_for_others and await pool.rest(connection, scope, about[scope], code, retry_after)
+        if rests or unpaid:
             metrics.cooled(code)
-            logger.warning("key_cooling", scope=scope.value, about=about[scope], code=code)
+            logger.warning("key_cooling", scope=scope.value, about=about[scope], code=code, model=model * unpaid)
+
+    async def accepted(self, key: Key, model: str) -> None:
+        """See keyring. Writes only where this process took an order after such a rest."""
+        if (key.account, model) in self._tried_again:
+            async with self._database.write() as connection:
+                await pool.end_unpaid(connection, key.account, model)
+            self._tried_again.discard((key.account, model))
 
     async def note_balance(self, key: Key, credits_left: float) -> None:
         """See keyring."""

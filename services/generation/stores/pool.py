@@ -7,7 +7,7 @@ from sqlalchemy import Row, Table, and_, delete, exists, insert, or_, select, up
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
-from services.generation.cooling import DRY, NEWS, UNACCEPTED, Scope, rest_seconds
+from services.generation.cooling import DRY, FORGIVEN_SECONDS, NEWS, UNACCEPTED, Scope, rest_seconds, unpaid_seconds
 from services.generation.keyring import Key
 from services.generation.model import State
 from services.generation.stores import accounts
@@ -19,6 +19,7 @@ from services.generation.stores.tables import (
     model_rest,
     provider_account,
     provider_key,
+    unpaid_model,
 )
 
 AWAKE = {"cause_code": 0, "rest_until_ms": 0}
@@ -32,6 +33,7 @@ MARKS = (
     .outerjoin(attempt, attempt.c.id == create_mark.c.attempt_id)
     .outerjoin(generation, IN_FLIGHT)
 )
+UNPAID = select(unpaid_model).order_by(unpaid_model.c.account, unpaid_model.c.model)
 # Which rows a scope of the cooling table names, and by what.
 RESTING: dict[Scope, tuple[Table, str]] = {
     Scope.KEY: (provider_key, "print"),
@@ -53,6 +55,7 @@ async def register(connection: AsyncConnection, keys: Sequence[Key]) -> None:
         await connection.execute(statement.on_conflict_do_update(index_elements=["print"], set_=place))
     await connection.execute(delete(provider_key).where(provider_key.c.print.not_in(prints)))
     await connection.execute(delete(provider_account).where(provider_account.c.name.not_in(names)))
+    await connection.execute(delete(unpaid_model).where(unpaid_model.c.account.not_in(names)))
     await accounts.wake(connection, set(names) - before)
 
 
@@ -69,7 +72,8 @@ async def look(
     keys = (await connection.execute(select(provider_key).where(openable).order_by(provider_key.c.position))).all()
     resting = (await connection.execute(select(model_rest).where(model_rest.c.model == model))).first()
     marks = (await connection.execute(MARKS)).all()
-    return Look(await clock(connection), found, keys, marks, resting, window_ms)
+    unpaid = {(row.account, row.model): row.rest_until_ms for row in await connection.execute(UNPAID)}
+    return Look(await clock(connection), found, keys, marks, resting, window_ms, unpaid)
 
 
 async def clock(connection: AsyncConnection) -> int:
@@ -106,9 +110,45 @@ def outranks(code: int, until: int, line: Row[Any]) -> bool:
     return code in NEWS or until > line.rest_until_ms
 
 
+async def holds_something(connection: AsyncConnection, account: str) -> bool:
+    """True when the balance that an account was last known to have is more than nothing."""
+    query = select(provider_account.c.credits).where(provider_account.c.name == account)
+    return (await connection.scalar(query.where(provider_account.c.credits_ms > 0)) or 0) > 0
+
+
+async def rest_unpaid(connection: AsyncConnection, account: str, model: str) -> bool:
+    """Let an account and a model rest together, and have the balance asked at once; False when they rest already."""
+    await connection.execute(update(provider_account).where(provider_account.c.name == account).values(asked_ms=0))
+    first = {"account": account, "model": model, "strikes": 0, "rest_until_ms": 0}
+    await connection.execute(upsert(connection, unpaid_model).values(first).on_conflict_do_nothing())
+    pair = and_(unpaid_model.c.account == account, unpaid_model.c.model == model)
+    line = (await connection.execute(select(unpaid_model).where(pair).with_for_update())).one()
+    now = await clock(connection)
+    if line.rest_until_ms > now:
+        return False
+    forgiven = now - line.rest_until_ms > FORGIVEN_SECONDS * 1000
+    strikes = 1 if forgiven else line.strikes + 1
+    until = now + int(unpaid_seconds(strikes) * 1000)
+    await connection.execute(update(unpaid_model).where(pair).values(strikes=strikes, rest_until_ms=until))
+    return True
+
+
+async def end_unpaid(connection: AsyncConnection, account: str, model: str = "") -> bool:
+    """Forget that a balance did not suffice for a model, or for any; True when it was so."""
+    of_account = delete(unpaid_model).where(unpaid_model.c.account == account)
+    ended = await connection.execute(of_account.where(unpaid_model.c.model == model) if model else of_account)
+    return bool(ended.rowcount)
+
+
 async def note_balance(connection: AsyncConnection, key: Key, credits_left: float) -> bool:
     """Write a balance down and end the rests that it ends; True when it ended one."""
     account = update(provider_account).where(provider_account.c.name == key.account)
+    grown = credits_left > 0 and await _held_less(connection, key.account, credits_left)
+    paid = grown and await end_unpaid(connection, key.account)
+    if credits_left <= 0:
+        unpaid = exists().where(unpaid_model.c.account == provider_account.c.name)
+        dry = {"cause_code": min(DRY), "rest_until_ms": db_now() + int(rest_seconds(min(DRY)) * 1000)}
+        await connection.execute(account.where(unpaid, provider_account.c.cause_code.not_in(NEWS)).values(dry))
     await connection.execute(account.values(credits=credits_left, credits_ms=db_now()))
     ran_dry = account.where(provider_account.c.cause_code.in_(DRY))
     if credits_left > 0:
@@ -119,7 +159,16 @@ async def note_balance(connection: AsyncConnection, key: Key, credits_left: floa
         await connection.execute(ran_dry.values(rest_until_ms=until))
     refused = and_(provider_key.c.print == key.print, provider_key.c.cause_code.in_(UNACCEPTED))
     accepted = (await connection.execute(update(provider_key).where(refused).values(strikes=0, **AWAKE))).rowcount
-    return bool(refilled or accepted)
+    return bool(refilled or accepted or paid)
+
+
+async def _held_less(connection: AsyncConnection, account: str, credits_left: float) -> bool:
+    """True when an account's balance was asked before, and was smaller."""
+    known = select(provider_account.c.credits).where(
+        provider_account.c.name == account, provider_account.c.credits_ms > 0
+    )
+    before = await connection.scalar(known)
+    return before is not None and before < credits_left
 
 
 async def take_account(connection: AsyncConnection, line: Row[Any]) -> bool:

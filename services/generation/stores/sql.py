@@ -14,7 +14,7 @@ from services.generation import metrics
 from services.generation.answers import Outcome
 from services.generation.bell import Bell
 from services.generation.model import UNHEARD, Attempt, Event, Generation, Output, State, Story
-from services.generation.ports import NOTHING, Change, Page, Sent
+from services.generation.ports import NOTHING, Change, Page, Refusal, Sent
 from services.generation.quota import Charge
 from services.generation.stores import attempts, generations, inbox, outbox, quotas, retention, tables, work
 
@@ -207,6 +207,11 @@ class SqlStore:
         async with self._database.write() as connection:
             await attempts.note(connection, attempt_id, outcome)
         metrics.attempted(outcome)
+
+    async def refusal(self, generation: Generation, codes: Collection[int]) -> Refusal | None:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await attempts.refusal(connection, generation, codes)
 
     async def attempt(self, attempt_id: str) -> Attempt | None:
         """See ports."""

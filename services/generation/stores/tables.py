@@ -64,6 +64,7 @@ attempt = Table(
     Column("detail", Text, nullable=False, default=""),
     Column("create_ms", BigInteger, nullable=False),
     Column("answer_ms", BigInteger, nullable=False, default=0),
+    Column("code", BigInteger, nullable=False, server_default="0"),
     UniqueConstraint("account", "task_id", name="attempt_task"),
     Index("attempt_generation", "generation_id"),
     Index("attempt_by_task", "task_id"),
@@ -150,6 +151,15 @@ model_rest = Table(
     Column("model", Text, primary_key=True),
     Column("cause_code", BigInteger, nullable=False, default=0),
     Column("rest_until_ms", BigInteger, nullable=False, default=0),
+)
+
+unpaid_model = Table(  # an account whose balance did not suffice for a model, although it holds something
+    "unpaid_model",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("strikes", BigInteger, nullable=False),
+    Column("rest_until_ms", BigInteger, nullable=False),
 )
 
 quota_use = Table(  # orders that each caller placed on a day; days that are over are deleted

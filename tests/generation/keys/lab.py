@@ -26,11 +26,12 @@ from services.generation.stores import make_parking
 from services.generation.stores.keys import SqlKeys, open_keys
 from services.generation.stores.mail import SqlInbox
 from services.generation.stores.sql import SqlStore
-from services.generation.stores.tables import create_mark, model_rest, provider_account, provider_key
+from services.generation.stores.tables import create_mark, model_rest, provider_account, provider_key, unpaid_model
 from tests.generation.town import FakeArchive
 
 CREATES = 18
 WINDOW_MS = 10_000
+MAX_REST_MS = 800_000  # longer than any test lets an account and a model rest, shorter than forgiveness
 MODEL = "gpt4o-image"
 ONE, ONE_B, TWO = Key.of("one", "secret-1"), Key.of("one", "secret-1b"), Key.of("two", "secret-2")
 numbers = count(1)
@@ -54,6 +55,8 @@ class Hand:
         """Every rest is over, by the clock."""
         for table in (provider_account, provider_key, model_rest):
             await self._set(update(table).values(rest_until_ms=1))
+        over = unpaid_model.c.rest_until_ms - MAX_REST_MS
+        await self._set(update(unpaid_model).values(rest_until_ms=over))
 
     async def balances_age(self) -> None:
         """Nobody asked for a balance for long."""

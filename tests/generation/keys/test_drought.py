@@ -158,6 +158,7 @@ async def test_a_balance_that_returns_while_an_order_is_put_off_is_not_missed(to
     (looking,) = await town.store.claim([State.READY], 1, 60)
     key = await town.keys.reader("one")
     assert key
+    await town.keys.note_balance(key, 0.0)
     await town.keys.note_balance(key, 7.0)
 
     with pytest.raises(FenceLost):

@@ -103,6 +103,7 @@ class ProviderAccount(_message.Message):
     CREDITS_TIME_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
     WAITING_TASK_COUNT_FIELD_NUMBER: _builtins.int
+    UNPAID_MODELS_FIELD_NUMBER: _builtins.int
     account: _builtins.str
     """Its name in KIE_ACCOUNTS, or key-{print} of its only key when that is not set."""
     cause_code: _builtins.int
@@ -125,6 +126,10 @@ class ProviderAccount(_message.Message):
     def credits_time(self) -> _timestamp_pb2.Timestamp:
         """When the balance was last asked; unset when never."""
 
+    @_builtins.property
+    def unpaid_models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models that get no order from it for a while, since its balance did not suffice for them (402)."""
+
     def __init__(
         self,
         *,
@@ -137,10 +142,11 @@ class ProviderAccount(_message.Message):
         credits_time: _timestamp_pb2.Timestamp | None = ...,
         missing: _builtins.bool = ...,
         waiting_task_count: _builtins.int = ...,
+        unpaid_models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["credits_time", b"credits_time", "rest_end_time", b"rest_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "cause_code", b"cause_code", "credits", b"credits", "credits_time", b"credits_time", "in_flight_count", b"in_flight_count", "missing", b"missing", "recent_create_count", b"recent_create_count", "rest_end_time", b"rest_end_time", "waiting_task_count", b"waiting_task_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "cause_code", b"cause_code", "credits", b"credits", "credits_time", b"credits_time", "in_flight_count", b"in_flight_count", "missing", b"missing", "recent_create_count", b"recent_create_count", "rest_end_time", b"rest_end_time", "unpaid_models", b"unpaid_models", "waiting_task_count", b"waiting_task_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
