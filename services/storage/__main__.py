@@ -29,7 +29,7 @@ from services.storage.core.intake import Intake
 from services.storage.core.migration import Migration
 from services.storage.core.objects import Limits
 from services.storage.core.recipes import Recipes
-from services.storage.core.register import label_of
+from services.storage.core.register import is_kept, label_of
 from services.storage.core.restoring import Restorer
 from services.storage.core.seals import Seals
 from services.storage.core.tickets import Tickets
@@ -91,7 +91,7 @@ async def main() -> None:
         STUDIOS["pillow"](settings) as studio,
     ):
         store = STORES["sql"](database)
-        async with opened(settings, partial(label_of, store)) as house:
+        async with opened(settings, partial(label_of, store), partial(is_kept, store)) as house:
             backend = house.backend
             objects, uploads, variants = business(settings, backend, store, fetchers, studio)
             listener = Listener(settings.address(Resident.FILES), backend, uploads)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from services.chassis.supervisor import Loop
 from services.storage.backends.local import LocalFiles
-from services.storage.backends.pair import LabelOf, Pair
+from services.storage.backends.pair import IsKept, LabelOf, Pair
 from services.storage.ports import Backend
 from services.storage.settings import StorageSettings
 
@@ -37,13 +37,13 @@ class House:
 
 
 @asynccontextmanager
-async def opened(settings: StorageSettings, label_of: LabelOf) -> AsyncIterator[House]:
+async def opened(settings: StorageSettings, label_of: LabelOf, is_kept: IsKept) -> AsyncIterator[House]:
     """The place or the pair of places that the settings name."""
     async with BACKENDS[settings.storage_mode](settings) as first:
         if not settings.storage_second_mode:
             yield House(first, {settings.storage_mode: first})
             return
         async with BACKENDS[settings.storage_second_mode](settings) as second:
-            pair = Pair(first, second, label_of)
+            pair = Pair(first, second, label_of, is_kept)
             places: dict[str, Backend] = {settings.storage_mode: first, settings.storage_second_mode: second}
             yield House(pair, places, (pair.run,))

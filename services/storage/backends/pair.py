@@ -1,72 +1,84 @@
 """Two places as one: the second is read for what the first does not have, and hosts what comes while that is down.
 
-A hosted object lies in the second under guests/, so that a listing remembers it; run() brings it home.
+A hosted object lies in the second under guests/, so that a listing remembers it; run() brings it home. Neither place
+holds up the other: see place.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
 
-from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
+from services.chassis.errors import KawaiiError
 from services.storage.backends.merge import merged
+from services.storage.backends.place import DOWN, Patience, Place
+from services.storage.backends.tree import translated
 from services.storage.model import UNLABELLED, Label, Listed, Stat
 from services.storage.ports import GUESTS, Backend, Draft, Ours
 
-DOWN = (Unavailable, ResourceExhausted)  # a full place takes nothing either
-REST_SECONDS = 5.0  # a place that failed is not asked to take anything for so long: its time-outs would add up
 ROUND_SECONDS = 60.0  # a guest is copied in one round and removed in a later one: whoever found it there can still read
+MAX_FAILURES = 3  # guests in a row; then a place is down, and the next round tries again
+CHUNK_BYTES = 256 * 1024  # performance.md 4
 
 LabelOf = Callable[[str], Awaitable[Label]]
+IsKept = Callable[[str], Awaitable[bool]]
 
 logger = structlog.get_logger()
 
 
 class Pair:
-    """The Backend on two others."""
+    """The Backend on two others. `is_kept` tells whether a key has a row."""
 
-    def __init__(self, first: Backend, second: Backend, label_of: LabelOf) -> None:
+    def __init__(
+        self,
+        first: Backend,
+        second: Backend,
+        label_of: LabelOf,
+        is_kept: IsKept,
+        patience: Patience | None = None,
+    ) -> None:
         self._first = first
         self._second = second
         self._label_of = label_of
-        self._rests_until = 0.0
+        self._is_kept = is_kept
+        patience = patience or Patience()
+        self._places = Place("first", first, patience), Place("second", second, patience)
 
     @asynccontextmanager
     async def draft(self) -> AsyncIterator[Draft]:
-        """Open a draft where one can be opened."""
+        """Open a draft where one can be opened and written."""
         async with AsyncExitStack() as stack:
             try:
                 draft = await stack.enter_async_context(self._first.draft())
+                spare: Backend | None = self._second
             except DOWN:
-                draft = await stack.enter_async_context(self._second.draft())
-            yield draft
+                draft, spare = await stack.enter_async_context(self._second.draft()), None
+            yield _MovingDraft(draft, spare, stack)
 
     async def put(self, key: str, draft: Draft, label: Label = UNLABELLED) -> bool:
         """Put into the first place, or as a guest into the second; what the second has already stays the truth."""
+        first, second = self._places
+        stat = Stat(draft.size, draft.sha256)
         with suppress(*DOWN):
             if known := await self._hosted(key):
-                return known == Stat(draft.size, draft.sha256)
-        if time.monotonic() > self._rests_until:
-            try:
-                return await self._first.put(key, draft, label)
-            except DOWN as failure:
-                self._rests_until = time.monotonic() + REST_SECONDS
-                logger.warning("first_place_down", reason=failure.reason)
-        return await self._second.put(GUESTS + key, draft, label)
+                return known == stat
+        with suppress(*DOWN):
+            return await first.put(lambda: self._first.put(key, draft, label), draft.size)
+        return await second.put(lambda: self._second.put(GUESTS + key, draft, label), draft.size)
 
     async def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
         """Read from the place that has it."""
-        backend, name = await self._where(key) or (self._first, key)
+        backend, name, _ = await self._where(key) or (self._first, key, 0)
         async for chunk in backend.read(name, offset, limit):
             yield chunk
 
     async def size(self, key: str) -> int | None:
         """Ask one place after the other."""
         found = await self._where(key)
-        return await found[0].size(found[1]) if found else None
+        return found[2] if found else None
 
     async def stat(self, key: str) -> Stat | None:
         """Ask the place that has it."""
@@ -84,14 +96,16 @@ class Pair:
 
     async def upload_uri(self, key: str, content_type: str, size: int, seconds: int) -> str:
         """Send uploads to the first place while it works."""
-        if time.monotonic() < self._rests_until:
+        if not self._places[0].takes:
             return ""
         return await self._first.upload_uri(key, content_type, size, seconds)
 
     async def delete(self, key: str) -> None:
-        """Remove it from both; the first comes last, so that a failure can be repeated."""
-        for backend, name in reversed(self._places(key)):
-            await backend.delete(name)
+        """Remove it from both: the guest first and the first place last, so that whoever copies sees it."""
+        first, second = self._places
+        await second.ask(lambda: self._second.delete(GUESTS + key))
+        await second.ask(lambda: self._second.delete(key))
+        await first.ask(lambda: self._first.delete(key))
 
     async def reap(self, ours: Ours) -> None:
         """Reap both places."""
@@ -110,15 +124,31 @@ class Pair:
             await asyncio.sleep(ROUND_SECONDS)
 
     async def bring_home(self) -> None:
-        """Copy each guest to the first place, or remove it when its copy there has the same hash."""
+        """Copy each guest to the first place, or remove it when its copy there has the same hash.
+
+        Raises:
+            Unavailable, ResourceExhausted: several guests in a row could not be moved. One that cannot be read does
+                not block the others.
+        """
+        failures = 0
         async for guest in self._guests("", ""):
-            stat, home = await self._second.stat(GUESTS + guest.key), await self._first.stat(guest.key)
-            if stat and home is None:
-                await self._copy_home(guest.key, stat)
-            elif stat and stat == home:
-                await self._second.delete(GUESTS + guest.key)
-            elif stat:
-                logger.error("guest_differs", key=guest.key, guest=stat.sha256, home=home and home.sha256)
+            try:
+                await self._bring(guest.key)
+                failures = 0
+            except KawaiiError as failure:
+                failures += isinstance(failure, DOWN)
+                logger.warning("guest_stays", key=guest.key, reason=failure.reason)
+                if failures >= MAX_FAILURES:
+                    raise
+
+    async def _bring(self, key: str) -> None:
+        stat, home = await self._second.stat(GUESTS + key), await self._first.stat(key)
+        if stat and home is None:
+            await self._copy_home(key, stat)
+        elif stat and stat == home:
+            await self._second.delete(GUESTS + key)
+        elif stat:
+            logger.error("guest_differs", key=key, guest=stat.sha256, home=home and home.sha256)
 
     async def _copy_home(self, key: str, stat: Stat) -> None:
         async with self._first.draft() as draft:
@@ -128,30 +158,48 @@ class Pair:
                 logger.error("guest_torn", key=key, wanted=stat.sha256, read=draft.sha256)
                 return
             await self._first.put(key, draft, await self._label_of(key))
+        # Whoever deletes removes the guest before the copy, so one of us sees the other.
+        if await self._second.size(GUESTS + key) is None and not await self._is_kept(key):
+            await self._first.delete(key)
+            return
         logger.info("guest_home", key=key, size=stat.size)
 
-    def _places(self, key: str) -> tuple[tuple[Backend, str], ...]:
-        return (self._first, key), (self._second, key), (self._second, GUESTS + key)
-
-    async def _where(self, key: str) -> tuple[Backend, str] | None:
-        """The place that has a key, and its name there; None when both say that they do not have it.
+    async def _where(self, key: str) -> tuple[Backend, str, int] | None:
+        """The place that has a key, its name there and its size; None when both say that they do not have it.
 
         Raises:
             KawaiiError: of a place that could not say, when the others do not have it.
         """
-        failures: list[KawaiiError] = []
-        for backend, name in self._places(key):
-            try:
-                if await backend.size(name) is not None:
-                    return backend, name
-            except DOWN as failure:
-                failures.append(failure)
+        first, second = self._places
+        failures: list[BaseException] = []
+        try:
+            if (size := await first.ask(partial(self._first.size, key))) is not None:
+                return self._first, key, size
+        except DOWN as failure:
+            failures.append(failure)
+        names = (key, GUESTS + key)
+        answers = await asyncio.gather(
+            *(second.ask(partial(self._second.size, name)) for name in names), return_exceptions=True
+        )
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, int):
+                return self._second, name, answer
+            if isinstance(answer, BaseException):
+                failures.append(answer)
         if failures:
             raise failures[0]
         return None
 
     async def _hosted(self, key: str) -> Stat | None:
-        return await self._second.stat(key) or await self._second.stat(GUESTS + key)
+        second = self._places[1]
+        stats = await asyncio.gather(
+            *(second.ask(partial(self._second.stat, name)) for name in (key, GUESTS + key)), return_exceptions=True
+        )
+        found = next((stat for stat in stats if isinstance(stat, Stat)), None)
+        failure = next((stat for stat in stats if isinstance(stat, BaseException)), None)
+        if failure and not found:
+            raise failure
+        return found
 
     async def _residents(self, prefix: str, after: str) -> AsyncIterator[Listed]:
         async for listed in self._second.keys(prefix, after):
@@ -161,3 +209,47 @@ class Pair:
     async def _guests(self, prefix: str, after: str) -> AsyncIterator[Listed]:
         async for listed in self._second.keys(GUESTS + prefix, GUESTS + after):
             yield Listed(listed.key.removeprefix(GUESTS), listed.size, listed.modified)
+
+
+class _MovingDraft:
+    """A draft that goes on in the other place when its own is full or gone."""
+
+    def __init__(self, draft: Draft, spare: Backend | None, stack: AsyncExitStack) -> None:
+        self._draft = draft
+        self._spare = spare
+        self._stack = stack
+
+    @property
+    def path(self) -> Path:
+        return self._draft.path
+
+    @property
+    def size(self) -> int:
+        return self._draft.size
+
+    @property
+    def sha256(self) -> str:
+        return self._draft.sha256
+
+    @property
+    def head(self) -> bytes:
+        return self._draft.head
+
+    async def write(self, chunk: bytes) -> None:
+        try:
+            await self._draft.write(chunk)
+        except DOWN:
+            if self._spare is None:
+                raise
+            await self._move(self._spare)
+            await self._draft.write(chunk)
+
+    async def _move(self, spare: Backend) -> None:
+        """Copy what was written whole; the chunk that failed may be there in part."""
+        self._spare = None
+        moved, rest = await self._stack.enter_async_context(spare.draft()), self._draft.size
+        with translated(), self._draft.path.open("rb") as file:
+            while rest and (chunk := await asyncio.to_thread(file.read, min(rest, CHUNK_BYTES))):
+                await moved.write(chunk)
+                rest -= len(chunk)
+        self._draft = moved

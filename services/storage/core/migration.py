@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from services.chassis.errors import DataLoss, FailedPrecondition
 from services.storage.core import keys
-from services.storage.core.register import label_of
+from services.storage.core.register import is_kept, label_of
 from services.storage.core.tally import Look, Problem, Progress, Tally
 from services.storage.core.walks import stat_of_bytes, walked
 from services.storage.model import Listed, Stat
@@ -88,7 +88,7 @@ class Migration:
 
     async def _copy(self, source: Backend, target: Backend, key: str, wanted: Stat) -> Problem | None:
         """Copy bytes that are right; damaged ones stay where they are, so that they do not spread."""
-        row = await self._store.get(key)
+        had_row = await is_kept(self._store, key)
         async with target.draft() as draft:
             with suppress(DataLoss):  # deleted since it was listed
                 async for chunk in source.read(key, 0, 0):
@@ -97,7 +97,9 @@ class Migration:
                 return Problem.HASH_DIFFERS if await source.size(key) is not None else None
             if not await target.put(key, draft, await label_of(self._store, key)):
                 return Problem.TARGET_DIFFERS
-        if row and not await self._store.get(key):  # deleted meanwhile: the copy came too late to be deleted with it
+        # Whoever deletes ends the row first, and the bytes there before those here: one of us sees the other.
+        gone = had_row or await source.size(key) is None
+        if gone and not await is_kept(self._store, key):
             await target.delete(key)
         return None
 

@@ -46,5 +46,10 @@ async def label_of(store: ObjectStore, key: str) -> Label:
     return next((Label(kind.content_type) for kind in PICTURE_TYPES if kind.extension == extension), UNLABELLED)
 
 
+async def is_kept(store: ObjectStore, key: str) -> bool:
+    """Whether a key has a row."""
+    return await store.get(key) is not None
+
+
 def _stat(row: StoredObject) -> Stat:
     return Stat(row.size, row.sha256)

@@ -27,8 +27,12 @@ async def backend(request: pytest.FixtureRequest, settings: StorageSettings) -> 
         server: S3Server = request.getfixturevalue("s3_server")
         second = "local" if request.param == "pair" else ""
         settings = in_bucket(settings, server, storage_second_mode=second)
-    async with opened(settings, unlabelled) as house:
+    async with opened(settings, unlabelled, kept) as house:
         yield house.backend
+
+
+async def kept(key: str) -> bool:
+    return not key
 
 
 async def unlabelled(key: str) -> Label:

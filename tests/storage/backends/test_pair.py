@@ -1,16 +1,24 @@
 """Two places as one: what is read where, who hosts guests, and how they come home."""
 
+import asyncio
+import hashlib
+import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import structlog
 
 from services.chassis.errors import KawaiiError, Unavailable
+from services.storage.backends.draft import DraftFile
 from services.storage.backends.local import LocalFiles
 from services.storage.backends.pair import GUESTS, Pair
+from services.storage.backends.place import Patience
+from services.storage.backends.tree import full
 from services.storage.model import UNLABELLED, Label, Stat
 from services.storage.ports import Backend
+from tests.storage.interleaving import Steps
 from tests.storage.samples import picture
 
 KEY = "uploads/a.png"
@@ -63,7 +71,12 @@ def pair(first: Breakable, second: LocalFiles) -> Pair:
     async def label_of(key: str) -> Label:
         return Label("image/png", original_name=key)
 
-    return Pair(first, second, label_of)
+    return Pair(first, second, label_of, rowless, Patience(rest=0.0))
+
+
+async def rowless(key: str) -> bool:
+    """No key has a row."""
+    return not key
 
 
 async def put(backend: Backend, body: bytes, key: str = KEY) -> bool:
@@ -121,15 +134,17 @@ async def test_while_the_first_is_down_the_second_hosts_and_everything_stays_rea
 
 
 async def test_a_first_place_that_failed_rests_and_is_asked_again(
-    pair: Pair, first: Breakable, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, first: Breakable, second: LocalFiles
 ) -> None:
+    now = [100.0]
+    pair = Pair(first, second, pair._label_of, rowless, Patience(clock=lambda: now[0]))
     first.break_()
     await put(pair, picture(), "uploads/1.png")
     await put(pair, picture(), "uploads/2.png")
     assert [key for key, _ in first.asked] == ["uploads/1.png"]
 
     first.mend()
-    monkeypatch.setattr(pair, "_rests_until", 0.0)
+    now[0] += Patience().rest
     await put(pair, picture(), "uploads/3.png")
     assert await first.size("uploads/3.png")
 
@@ -144,7 +159,7 @@ async def test_guests_come_home_with_their_label_and_leave_only_when_their_copy_
     first.mend()
     first.asked.clear()
 
-    restarted = Pair(first, second, pair._label_of)
+    restarted = Pair(first, second, pair._label_of, rowless)
     await restarted.bring_home()
     assert sorted(first.asked) == sorted((key, Label("image/png", original_name=key)) for key in bodies)
     assert len(await keys(second.keys(GUESTS))) == 20
@@ -196,3 +211,173 @@ async def test_each_key_is_listed_once_with_the_first_places_word(
         (f"uploads/{number}.png", 100 + number) for number in range(4)
     ]
     assert await pair.stat("uploads/0.png") == Stat(100, (await first.stat("uploads/0.png")).sha256)  # type: ignore[union-attr] # it is there
+
+
+class Odd(LocalFiles):
+    """A folder that is silent, slow or full when told to, and counts how often it is asked."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.mood = "well"
+        self.asks = 0
+
+    async def _asked(self) -> None:
+        self.asks += 1
+        if self.mood == "silent":
+            await asyncio.Event().wait()
+        if self.mood == "slow":
+            await asyncio.sleep(0.01)
+
+    async def put(self, key: str, draft: object, label: Label = UNLABELLED) -> bool:
+        await self._asked()
+        if self.mood == "full":
+            raise full()
+        return await super().put(key, draft, label)  # type: ignore[arg-type] # as it came
+
+    async def size(self, key: str) -> int | None:
+        await self._asked()
+        return await super().size(key)
+
+    async def stat(self, key: str) -> Stat | None:
+        await self._asked()
+        return await super().stat(key)
+
+    async def delete(self, key: str) -> None:
+        await self._asked()
+        await super().delete(key)
+
+
+SHORT = {"ask": 0.05, "put": 0.05}
+
+
+def odd_pair(tmp_path: Path, now: list[float]) -> tuple[Pair, Odd, Odd]:
+    first, second = Odd(tmp_path / "first"), Odd(tmp_path / "second")
+
+    async def label_of(key: str) -> Label:
+        return Label(original_name=key)
+
+    return Pair(first, second, label_of, rowless, Patience(**SHORT, clock=lambda: now[0])), first, second
+
+
+@pytest.mark.parametrize("mood", ["silent", "slow", "full"])
+@pytest.mark.parametrize("number", [0, 1])
+async def test_uploads_and_reads_go_on_while_a_place_is_silent_slow_or_full(
+    tmp_path: Path, number: int, mood: str
+) -> None:
+    now = [100.0]
+    pair, *places = odd_pair(tmp_path, now)
+    odd, other = places[number], places[1 - number]
+    odd.mood = mood
+    bodies = {f"uploads/{each}.png": picture(seed=str(each)) for each in range(10)}
+    for key, body in bodies.items():
+        assert await put(pair, body, key)
+        assert await content(pair, key) == body
+
+    if mood == "silent":
+        assert odd.asks <= 2  # at first, both of its names at once; then it rests
+        assert await keys(other.keys("")) == sorted(f"{GUESTS if number == 0 else ''}{key}" for key in bodies)
+    if mood == "full" and number == 0:
+        assert await keys(odd.keys("")) == []
+    odd.mood = "well"
+    now[0] += Patience().rest * 2
+    await put(pair, picture(seed="later"), "uploads/later.png")
+    await pair.bring_home()
+    await pair.bring_home()
+    assert await keys(places[0].keys("")) == sorted([*bodies, "uploads/later.png"])
+    assert await keys(places[1].keys("")) == []
+
+
+async def test_a_silent_place_is_tried_by_one_at_a_time(tmp_path: Path) -> None:
+    now = [100.0]
+    pair, first, _ = odd_pair(tmp_path, now)
+    await put(pair, picture())
+    first.mood = "silent"
+    with pytest.raises(Unavailable):
+        await pair.size("uploads/none.png")
+    asked = first.asks
+    now[0] += Patience().rest
+    await asyncio.gather(*(pair.size(f"uploads/{each}.png") for each in range(50)), return_exceptions=True)
+
+    assert first.asks == asked + 1
+    first.mood = "well"
+    now[0] += Patience().rest * 2
+    assert await pair.size(KEY) == 2000
+
+
+async def test_a_first_place_that_fills_up_in_the_middle_of_an_upload_moves_it(tmp_path: Path) -> None:
+    class Filling(LocalFiles):
+        @asynccontextmanager
+        async def draft(self) -> AsyncIterator[DraftFile]:  # type: ignore[override] # the same, by another way
+            async with super().draft() as draft:
+                write = draft.write
+
+                async def written(chunk: bytes) -> None:
+                    if draft.size + len(chunk) > 1000:
+                        await write(chunk[:10])
+                        draft.size -= 10  # a disk takes a part before it says that it is full
+                        raise full()
+                    await write(chunk)
+
+                draft.write = written  # type: ignore[method-assign] # as a disk would
+                yield draft
+
+    first, second = Filling(tmp_path / "first"), LocalFiles(tmp_path / "second")
+    pair = Pair(first, second, label, rowless)
+    body = picture(size=5000)
+    async with pair.draft() as draft:
+        for start in range(0, len(body), 700):
+            await draft.write(body[start : start + 700])
+        assert (draft.size, draft.sha256) == (5000, hashlib.sha256(body).hexdigest())
+        assert draft.head == body[:16]
+        assert await pair.put(KEY, draft)
+
+    assert await content(pair) == body
+
+
+async def label(key: str) -> Label:
+    return Label(original_name=key)
+
+
+async def test_one_guest_that_cannot_be_read_does_not_block_the_others(tmp_path: Path) -> None:
+    class Spoilt(LocalFiles):
+        async def stat(self, key: str) -> Stat | None:
+            if key.endswith("b.png"):
+                raise Unavailable("A bad sector.", "STORAGE_DOWN")
+            return await super().stat(key)
+
+    first, second = LocalFiles(tmp_path / "first"), Spoilt(tmp_path / "second")
+    for name in "abc":
+        await put(second, picture(seed=name), f"{GUESTS}uploads/{name}.png")
+    await first.ping()
+    await Pair(first, second, label, rowless).bring_home()
+
+    assert await keys(first.keys("")) == ["uploads/a.png", "uploads/c.png"]
+
+
+async def test_a_deletion_at_each_await_of_bringing_a_guest_home_leaves_nothing(tmp_path: Path) -> None:
+    for at in itertools.count(1):
+        first, second = LocalFiles(tmp_path / f"{at}-first"), LocalFiles(tmp_path / f"{at}-second")
+        await put(second, picture(), GUESTS + KEY)
+        await first.ping()
+        steps = Steps(at, lambda first=first, second=second: Pair(first, second, label, rowless).delete(KEY))  # type: ignore[misc] # bound now
+        await Pair(steps.around(first), steps.around(second), label, rowless).bring_home()
+        if not steps.reached:
+            break
+        assert await keys(first.keys("")) == await keys(second.keys("")) == [], at
+
+    assert at > 8
+    assert await keys(first.keys("")) == [KEY]
+
+
+async def test_bringing_a_guest_home_at_each_await_of_its_deletion_leaves_nothing(tmp_path: Path) -> None:
+    for at in itertools.count(1):
+        first, second = LocalFiles(tmp_path / f"{at}-first"), LocalFiles(tmp_path / f"{at}-second")
+        await put(second, picture(), GUESTS + KEY)
+        await first.ping()
+        steps = Steps(at, lambda first=first, second=second: Pair(first, second, label, rowless).bring_home())  # type: ignore[misc] # bound now
+        await Pair(steps.around(first), steps.around(second), label, rowless).delete(KEY)
+        assert await keys(first.keys("")) == await keys(second.keys("")) == [], at
+        if not steps.reached:
+            break
+
+    assert at > 5

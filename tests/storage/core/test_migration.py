@@ -1,5 +1,6 @@
 """A move between places: counted, copied, proved, and only then removed, as often as it is begun anew."""
 
+import itertools
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -9,8 +10,9 @@ import pytest
 from services.chassis.errors import FailedPrecondition
 from services.storage.backends import House, opened
 from services.storage.backends.local import LocalFiles
+from services.storage.backends.pair import Pair
 from services.storage.core.migration import Migration, Step
-from services.storage.core.register import label_of
+from services.storage.core.register import is_kept, label_of
 from services.storage.core.tally import Problem
 from services.storage.model import StoredObject
 from services.storage.ports import Backend
@@ -19,6 +21,7 @@ from services.storage.stores.sql import SqlObjects
 from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.core.test_verification import last
+from tests.storage.interleaving import Steps
 from tests.storage.samples import picture
 
 KEYS = tuple(f"uploads/{number}.png" for number in range(20))
@@ -31,7 +34,7 @@ async def house(
 ) -> AsyncIterator[House]:
     """The two places as one, in either order."""
     prepared = in_bucket(migrated, s3_server, storage_mode=request.param, storage_second_mode=OTHERS[request.param])
-    async with opened(prepared, partial(label_of, store)) as house:
+    async with opened(prepared, partial(label_of, store), partial(is_kept, store)) as house:
         yield house
 
 
@@ -137,3 +140,28 @@ async def test_a_move_that_is_not_prepared_is_refused_with_what_to_do(
         with pytest.raises(FailedPrecondition, match="STORAGE_SECOND_MODE") as refusal:
             await last(Migration(places, store).run(mode, Step.DRY_RUN))
         assert refusal.value.reason == "MOVE_NOT_PREPARED"
+
+
+async def test_a_deletion_at_each_await_of_a_copy_leaves_nothing(tmp_path: Path, store: SqlObjects) -> None:
+    """With a row and without one, as older systems left it."""
+    for key in (KEYS[0], "kie-downloads/old.png"):
+        for at in itertools.count(1):
+            target, source = LocalFiles(tmp_path / f"{key}-{at}-to"), LocalFiles(tmp_path / f"{key}-{at}-from")
+            await lie(source, key, picture(), store if key == KEYS[0] else None)
+            await target.ping()
+            pair = Pair(target, source, partial(label_of, store), partial(is_kept, store))
+
+            async def act(pair: Pair = pair, key: str = key) -> None:
+                await store.bury(key)
+                await pair.delete(key)
+                await store.swept(key)
+
+            steps = Steps(at, act)
+            places = {"s3": steps.around(target), "local": steps.around(source)}
+            await last(Migration(places, steps.around(store)).run("s3", Step.COPY))
+            if not steps.reached:
+                await act()
+                break
+            assert [listed.key async for listed in pair.keys("")] == [], (key, at)
+
+        assert at > 10
