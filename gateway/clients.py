@@ -67,6 +67,16 @@ async def found(call: Awaitable[T]) -> T | None:
         raise
 
 
+async def offered(call: Awaitable[T]) -> T | None:
+    """The answer of a call, or None when the service says UNIMPLEMENTED: its operator has this turned off."""
+    try:
+        return await call
+    except aio.AioRpcError as failure:
+        if failure.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return None
+        raise
+
+
 def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel, community: aio.Channel) -> Clients:
     """Make the stubs over channels that are open."""
     channels = {"generation": generation, "storage": storage, "share": share, "community": community}

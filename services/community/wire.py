@@ -82,9 +82,14 @@ class Wire:
         return f"{self._thumbnails}?{urlencode({'u': self._files.uri(key)} | THUMBNAIL)}" if key else ""
 
     def artwork(self, card: Card, viewer_id: str) -> artworkspb.Artwork:
-        """An artwork as the viewer sees it; only its owner is told of its order, and that it is hidden."""
+        """An artwork as the viewer sees it.
+
+        Input pictures, orders and the mark of operators are the owner's alone; the prompt too, until it is published.
+        """
         shown, mine = card.artwork, bool(viewer_id) and card.artwork.user_id == viewer_id
         rendered = self._rendered(shown)
+        rendered.prompt = shown.prompt if mine or shown.listed else ""
+        rendered.image_uris.extend(map(self.uri, shown.image_refs) if mine else ())
         rendered.author.CopyFrom(author(card.author, viewer_id))
         rendered.liked, rendered.favorited, rendered.owned = card.liked, card.favorited, mine
         rendered.joined = card.joined
@@ -106,11 +111,9 @@ class Wire:
             uri=self.uri(shown.object_key),
             thumbnail_uri=self.thumbnail(shown.object_key),
             object=name(OBJECTS, shown.object_key),
-            prompt=shown.prompt,
             model=shown.model,
             aspect_ratio=shown.aspect_ratio,
             output_format=shown.output_format,
-            image_uris=map(self.uri, shown.image_refs),
             like_count=shown.like_count,
             favorite_count=shown.favorite_count,
             hot_score=shown.hot_score,

@@ -13,8 +13,11 @@ class ShareSettings(TownSettings):
 
     outbound_allow_private: Exempt = frozenset()
     """host:port pairs that shared pictures may name although they are private, as storage's fetcher has it."""
-    share_list_policy: Literal["text_to_image", "published", "published_or_text", "all"] = "text_to_image"
-    """Which shares the gallery, the latest and the sitemap show; a share is always readable by its link."""
+    share_list_policy: Literal["text_to_image", "published", "published_or_text", "all"] = "published_or_text"
+    """Which shares the gallery, the latest and the sitemap show; a share is always readable by its link.
+
+    text_to_image: those without an original picture, published or not. published: what its maker published. The default
+    shows both, since a front end whose usual mode starts from a picture offers to publish the result."""
     share_expire_days: int = Field(0, ge=0, le=36_500)
     """Days after which a share is deleted, counted anew from its publication; 0 keeps shares for good."""
     share_record_cache_seconds: float = Field(60, ge=1, le=3600)

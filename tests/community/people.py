@@ -3,7 +3,7 @@
 from services.community.core.orders import Wish
 from services.community.core.saving import Save
 from services.community.house import House
-from services.community.model import Card, Order
+from services.community.model import Card, Listing, Order, Shelf
 from tests.community.neighbours import Studio
 
 WISH = Wish(prompt="a cat in the rain", model="flux-kontext-pro")
@@ -26,6 +26,12 @@ async def drawn(house: House, studio: Studio, user_id: str = ANN) -> Card:
     card = await ordered(house, user_id)
     await house.follower.hear(studio.end(order_of(card).generation_id))
     return await house.artworks.get(user_id, card.artwork.id)
+
+
+async def everything(house: House, user_id: str = ANN) -> list[Card]:
+    """All artworks of a person, whatever their state, newest first."""
+    listing = Listing(Shelf.OWNER, user_id)
+    return [mark.card for mark in await house.feed._lists.page(listing, user_id, 100)]
 
 
 async def published(house: House, user_id: str = ANN, title: str = "A cat") -> Card:

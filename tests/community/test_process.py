@@ -15,6 +15,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import credits_pb2 as creditspb
+from kawaii.community.v1 import users_pb2 as userspb
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
@@ -85,9 +86,10 @@ async def town(base: int) -> AsyncIterator[Client]:
 
 
 async def listed(town: Client) -> list[artworkspb.Artwork]:
-    request = artworkspb.ListArtworksRequest(viewer_id=ANN, user_id=ANN)
+    """All artworks, whatever their state."""
+    records = town.users.ExportUser(userspb.ExportUserRequest(viewer_id=ANN), wait_for_ready=True)
     try:
-        return list((await town.artworks.ListArtworks(request, wait_for_ready=True)).artworks)
+        return [record.artwork async for record in records if record.HasField("artwork")]
     except aio.AioRpcError:  # it is being killed at this moment
         return []
 

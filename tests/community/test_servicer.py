@@ -101,6 +101,26 @@ async def test_a_person_is_hidden_as_they_wish_from_others_only(client: Client, 
     assert (card.author.display_name, card.author.picture_uri) == ("", "https://a.b/c")
 
 
+async def test_prompt_and_input_picture_of_a_draft_are_its_owners(client: Client, house: House) -> None:
+    """A published artwork shows its prompt, since its owner published it; the input picture stays theirs."""
+    save = artworkspb.SaveArtworkRequest(
+        viewer_id=ANN,
+        title="A cat",
+        image_uri="https://a.example/x.png",
+        prompt="the words of Ann",
+        original_uri="https://a.example/photo-of-ann.jpg",
+    )
+    name = (await client.artworks.SaveArtwork(save)).name
+    own = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=ANN, name=name))
+    draft = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
+    await house.artworks.publish(ANN, name.removeprefix("artworks/"))
+    published_ = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
+
+    assert (own.prompt, list(own.image_uris)) == ("the words of Ann", ["https://a.example/photo-of-ann.jpg"])
+    assert (draft.prompt, list(draft.image_uris), draft.owned) == ("", [], False)
+    assert (published_.prompt, list(published_.image_uris)) == ("the words of Ann", [])
+
+
 async def test_credits_and_check_in(client: Client) -> None:
     first = await client.credits.CheckIn(creditspb.CheckInRequest(viewer_id=ANN))
     again = await client.credits.CheckIn(creditspb.CheckInRequest(viewer_id=ANN))

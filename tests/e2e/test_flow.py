@@ -28,7 +28,7 @@ def test_a_prompt_becomes_a_stored_picture_that_is_shared_and_found(town: Town) 
     assert kept.json()["publicUrl"] == url
     assert httpx.get(url).headers["content-type"] == "image/png"
     assert town.http.get(f"/api/share/{share['shareId']}").json()["data"]["generatedUrl"] == url
-    assert share["shareUrl"].endswith(f"/share/{share['shareId']}")
+    assert share["shareUrl"].endswith(f"/share?id={share['shareId']}")
     listed = town.http.get("/api/share/list", params={"limit": 100}).json()["data"]["items"]
     assert share["shareId"] in [item["id"] for item in listed]
     latest = town.http.get("/api/share/latest").json()["data"]["items"]

@@ -14,7 +14,11 @@ from gateway.doors.community.envelope import ok
 async def read(request: Request) -> Response:
     """GET /api/artworks/{id} (contract.md B9)."""
     wanted = artworkspb.GetArtworkRequest(viewer_id=await viewers.optional(request), name=artwork_name(request))
-    return ok(detail(await clients.of(request).artworks.GetArtwork(wanted)))
+    artwork = await clients.of(request).artworks.GetArtwork(wanted)
+    answer = ok(detail(artwork))
+    if artwork.state != artworkspb.Artwork.STATE_PUBLISHED:
+        answer.headers["X-Robots-Tag"] = "noindex"  # unlisted: it opens for whoever holds the id
+    return answer
 
 
 async def publish(request: Request) -> Response:

@@ -44,7 +44,7 @@ async def summary(request: Request) -> Response:
 
 
 async def artworks(request: Request) -> Response:
-    """GET /api/users/{id}/artworks: the owner sees drafts, others what is published."""
+    """GET /api/users/{id}/artworks: the owner sees drafts too, others what is published."""
     page = await _artworks(request, await viewers.optional(request), user_id(request))
     return ok(cards(page.artworks), nextCursor=page.next_page_token)
 
@@ -74,11 +74,14 @@ async def likes(request: Request) -> Response:
 
 
 def own(user: userspb.User) -> dict[str, Any]:
-    """A person as they see themselves; camelCase here, as FE-B has it (contract.md 2.C 11)."""
+    """A person as they see themselves; camelCase here, as FE-B has it (contract.md 2.C 11).
+
+    What they hide is empty here too: FE-B reads from an empty field that it is hidden.
+    """
     return {
         "id": user.user_id,
-        "name": user.display_name,
-        "email": user.email,
+        "name": "" if user.hide_name else user.display_name,
+        "email": "" if user.hide_email else user.email,
         "profilePic": user.picture_uri,
         "createdAt": user.create_time.ToMilliseconds(),
         "updatedAt": user.update_time.ToMilliseconds(),

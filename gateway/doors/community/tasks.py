@@ -61,21 +61,24 @@ async def result(request: Request) -> Response:
     artwork = await _asked(request, "RESULT_NOT_FOUND")
     if status_of(artwork) != "completed":
         raise NotFound("There is no result yet. Ask for the task's status until it is completed.", "RESULT_NOT_FOUND")
-    return ok(polled(artwork) | {"title": artwork.title, "artwork": card(artwork)})
+    return ok(polled(artwork) | {"title": artwork.title, "artwork": _shown(artwork)})
 
 
 def polled(artwork: Artwork) -> dict[str, Any]:
-    """An artwork as the state of its task; the picture is ours, never the provider's URL."""
+    """An artwork as the state of its task; the picture is ours, never the provider's URL.
+
+    What it was made from is told to its owner alone: these ids travel in the URLs of files, older ones at least.
+    """
     status = status_of(artwork)
     shown = {
         "id": task_id_of(artwork),
         "taskId": task_id_of(artwork),
         "status": POLLED_STATUS.get(status, status),
         "resultImageUrl": artwork.uri if status == "completed" else None,
-        "originalImageUrl": artwork.image_uris[0] if artwork.image_uris else None,
+        "originalImageUrl": artwork.image_uris[0] if artwork.owned and artwork.image_uris else None,
         "errorMessage": artwork.order.message or None,
         "message": WAITING if status in ("pending", "generating") else None,
-        "prompt": artwork.prompt,
+        "prompt": artwork.prompt if artwork.owned else None,
         "model": artwork.model,
         "aspectRatio": artwork.aspect_ratio,
         "artworkId": id_of(artwork),
@@ -92,6 +95,12 @@ def status_of(artwork: Artwork) -> str:
 def task_id_of(artwork: Artwork) -> str:
     """The id to ask with: the generation's, and the artwork's own until generation has answered."""
     return artwork.order.generation_id or id_of(artwork)
+
+
+def _shown(artwork: Artwork) -> dict[str, Any]:
+    """The artwork's card; its prompt only for its owner, as beside it."""
+    shown = card(artwork)
+    return shown if artwork.owned else {name: value for name, value in shown.items() if name != "prompt"}
 
 
 async def _asked(request: Request, reason: str) -> Artwork:

@@ -23,9 +23,12 @@ def sentence_of(generation: Generation) -> str:
 
 
 def status(generation: Generation) -> dict[str, Any]:
-    """The answer of /api/task-status; the original drew lots, this one reads the record."""
+    """The answer of /api/task-status; the original drew lots, this one reads the record.
+
+    It shows no prompt: whoever holds an id may ask, and older files carry theirs in their URL.
+    """
     word = word_of(generation)
-    result = {"imageUrl": tasks.result_urls(generation)[0], "prompt": generation.prompt} if word == COMPLETED else None
+    result = {"imageUrl": tasks.result_urls(generation)[0]} if word == COMPLETED else None
     return {
         "success": True,
         "taskId": tasks.task_id_of(generation),

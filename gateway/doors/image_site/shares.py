@@ -30,7 +30,7 @@ async def create(request: Request) -> Response:
     body = {
         "success": True,
         "shareId": share_id,
-        "shareUrl": f"{request.app.state.settings.origin}/share/{share_id}",
+        "shareUrl": f"{request.app.state.settings.origin}/share?id={share_id}",
         "data": records.record(made.share),
         **({"publishToken": made.publish_token} if made.publish_token else {}),
         "message": "The picture is shared." if made.publish_token else "The picture was shared before.",
@@ -96,7 +96,8 @@ async def update(request: Request) -> Response:
     """PUT /api/share/{id} with action publish (contract.md A14)."""
     fields = await parse.json_object(request)
     fields.choice("action", ("publish",), "")
-    publish = sharepb.PublishShareRequest(name=name_of(request.path_params["id"]), token=fields.required("token"))
+    token = request.headers.get(SHARE_HEADER) or fields.required("token")
+    publish = sharepb.PublishShareRequest(name=name_of(request.path_params["id"]), token=token)
     key = await idempotency.request_key(request)
     call = clients.of(request).share.PublishShare(publish, metadata=key.metadata)
     share = await call

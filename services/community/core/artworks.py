@@ -47,7 +47,14 @@ class Artworks:
         self._works, self._lists, self._clock = works, lists, clock
 
     async def get(self, viewer_id: str, artwork_id: str) -> Card:
-        """One artwork. Raises NotFound."""
+        """One artwork by its own id, which opens a draft to whoever holds the id. Raises NotFound."""
+        card = await self._works.find(artwork_id, viewer_id)
+        if card is None or not card.artwork.opens_for(viewer_id):
+            raise missing()
+        return card
+
+    async def listed(self, viewer_id: str, artwork_id: str) -> Card:
+        """One artwork that the viewer may react to: theirs, or a published one. Raises NotFound."""
         return _visible(await self._works.find(artwork_id, viewer_id), viewer_id)
 
     async def find(self, viewer_id: str, identifier: str) -> Card:
@@ -63,7 +70,7 @@ class Artworks:
             NotFound: there is none that they may know of.
             PermissionDenied: it is somebody else's.
         """
-        card = await self.get(checks.signed_in(viewer_id), artwork_id)
+        card = await self.listed(checks.signed_in(viewer_id), artwork_id)
         if card.artwork.user_id != viewer_id:
             raise PermissionDenied("This artwork belongs to somebody else.")
         return card

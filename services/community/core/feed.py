@@ -51,9 +51,13 @@ class Feed:
         return await self._page(Listing(Shelf.HOT, since_ms=since, least_score=float(category)), ask, binding)
 
     async def of_user(self, ask: Ask, user_id: str) -> Page:
-        """A person's artworks: all for themselves, the published ones for others. Raises InvalidArgument."""
+        """A person's finished artworks: drafts too for themselves, the published ones for others.
+
+        Raises:
+            InvalidArgument.
+        """
         checks.user("user_id", user_id)
-        shelf = Shelf.OWNER if ask.viewer_id == user_id else Shelf.AUTHOR
+        shelf = Shelf.FINISHED if ask.viewer_id == user_id else Shelf.AUTHOR
         return await self._page(Listing(shelf, user_id), ask)
 
     async def of_shelf(self, ask: Ask, shelf: Shelf, user_id: str) -> Page:

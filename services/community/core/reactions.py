@@ -25,7 +25,7 @@ class Reactions:
             ResourceExhausted: too many changes in this hour.
         """
         user_id = checks.signed_in(viewer_id)
-        card = await self._artworks.get(user_id, artwork_id)
+        card = await self._artworks.listed(user_id, artwork_id)
         if wanted and not card.artwork.listed:
             raise FailedPrecondition("Only a published artwork can be liked. Publish it first.", "NOT_PUBLISHED")
         try:

@@ -89,8 +89,16 @@ class Artwork:
         return sum(len(text.encode()) for text in texts) + FRAME_BYTES
 
     def visible_to(self, viewer_id: str) -> bool:
-        """Whether somebody may know of it."""
+        """Whether somebody may find the artwork: in lists, by the id of an order, to react to."""
         return self.listed or (bool(viewer_id) and viewer_id == self.user_id)
+
+    def opens_for(self, viewer_id: str) -> bool:
+        """Whether somebody who holds its own id may look at the artwork: a draft is unlisted, not closed.
+
+        Front ends of the second family render pages without a token, those of an owner's drafts too.
+        """
+        unlisted = self.state is State.DRAFT and self.hidden is HiddenMark.SHOWN
+        return unlisted or self.visible_to(viewer_id)
 
     def takes(self, order: Order) -> bool:
         """Whether the picture of a finished order becomes this artwork's; a published one keeps what people saw."""

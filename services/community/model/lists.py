@@ -20,6 +20,8 @@ class Shelf(StrEnum):
     """Published a short time ago, by score."""
     OWNER = "owner"
     """All of one person's, by id, which is by time."""
+    FINISHED = "finished"
+    """One person's drafts and published ones, by id: without those that failed or are being made."""
     AUTHOR = "author"
     """One person's published ones, by id."""
     FAVORITES = "favorites"

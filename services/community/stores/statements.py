@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Select, Table, and_, literal, or_, select, true, tuple_
 
-from services.community.model import After, Artwork, Listing, Order, Person, Shelf
+from services.community.model import After, Artwork, Listing, Order, Person, Shelf, State
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, artwork_order, person
 
 LABELLED: tuple[tuple[Table, str, type[Artwork | Person | Order]], ...] = (
@@ -83,6 +83,8 @@ def _conditions(listing: Listing) -> list[ColumnElement[bool]]:
             return [LISTED, artwork.c.publish_ms >= listing.since_ms]
         case Shelf.AUTHOR:
             return [artwork.c.user_id == listing.user_id, LISTED]
+        case Shelf.FINISHED:
+            return [artwork.c.user_id == listing.user_id, artwork.c.state.in_((State.DRAFT, State.PUBLISHED))]
         case _:
             return [artwork.c.user_id == listing.user_id]
 
@@ -98,5 +100,6 @@ VALUES: dict[Shelf, ColumnElement[Any]] = {
     # A sum that no index serves: by score, a time in which nobody liked anything would be sought through all artworks.
     Shelf.FRESH: artwork.c.hot_score + 0.0,
     Shelf.OWNER: artwork.c.create_ms,
+    Shelf.FINISHED: artwork.c.create_ms,
     Shelf.AUTHOR: artwork.c.create_ms,
 }

@@ -10,11 +10,11 @@ from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFoun
 from services.community.core.feed import Ask
 from services.community.core.saving import Save
 from services.community.house import House
-from services.community.model import Reaction, Shelf, State
+from services.community.model import Card, OrderState, Reaction, Shelf, State
 from services.community.stores.tables import artwork_like, discarded_object
 from tests.community.equipment import START_MS, Clock
 from tests.community.neighbours import OURS, Cupboard, Studio
-from tests.community.people import ANN, BOB, drawn, ordered, published
+from tests.community.people import ANN, BOB, drawn, order_of, ordered, published
 
 
 async def test_publishing_again_keeps_the_first_time(house: House, studio: Studio, clock: Clock) -> None:
@@ -49,10 +49,51 @@ async def test_everybody_and_every_state(house: House, studio: Studio) -> None:
         for viewer in ("", BOB, ANN)
     }
 
-    assert seen == {"": [shown], BOB: [shown], ANN: [generating, draft, shown, hidden]}
+    assert seen == {"": [draft, shown], BOB: [draft, shown], ANN: [generating, draft, shown, hidden]}
     assert [card.artwork.id for card in (await house.feed.newest(Ask(BOB))).cards] == [shown]
     assert [card.artwork.id for card in (await house.feed.of_user(Ask(BOB), ANN)).cards] == [shown]
-    assert len((await house.feed.of_user(Ask(ANN), ANN)).cards) == 4
+    assert {card.artwork.id for card in (await house.feed.of_user(Ask(ANN), ANN)).cards} == {draft, shown, hidden}
+
+
+async def test_a_draft_opens_by_its_own_id_only_and_takes_nothing_from_others(house: House, studio: Studio) -> None:
+    """A front end renders its pages without a token: whoever holds the id of a draft may look, and no more."""
+    card = await drawn(house, studio)
+    draft = card.artwork.id
+
+    assert (await house.artworks.get(BOB, draft)).artwork.state is State.DRAFT
+
+    for identifier in (draft, "gen_1", "task_gen_1"):
+        with pytest.raises(NotFound):
+            await house.artworks.find(BOB, identifier)
+    for reaction in Reaction:
+        with pytest.raises(NotFound):
+            await house.reactions.react(BOB, draft, reaction, wanted=True)
+    with pytest.raises(NotFound):
+        await house.feed.hotness(BOB, draft)
+    with pytest.raises(NotFound):
+        await house.artworks.publish(BOB, draft)
+
+
+async def test_a_draft_that_operators_hide_is_closed_to_others(house: House, studio: Studio) -> None:
+    draft = (await drawn(house, studio)).artwork.id
+
+    await house.artworks.hide(draft, hidden=True)
+
+    assert not await sees(house, BOB, draft)
+    assert await sees(house, ANN, draft)
+
+
+async def test_works_that_failed_or_are_being_made_are_in_nobodys_list(house: House, studio: Studio) -> None:
+    generating, failed = await ordered(house), await ordered(house)
+    await house.follower.hear(studio.end(order_of(failed).generation_id, OrderState.FAILED))
+    draft = await drawn(house, studio)
+    assert (await house.artworks.get(ANN, failed.artwork.id)).artwork.state is State.FAILED
+
+    listed = (await house.feed.of_user(Ask(ANN), ANN)).cards
+    kept = [record async for record in house.people.export(ANN) if isinstance(record, Card)]
+
+    assert [card.artwork.id for card in listed] == [draft.artwork.id]
+    assert {card.artwork.id for card in kept} == {generating.artwork.id, failed.artwork.id, draft.artwork.id}
 
 
 async def sees(house: House, viewer: str, artwork_id: str) -> bool:

@@ -6,12 +6,11 @@ from dataclasses import replace
 import pytest
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
-from services.community.core.feed import Ask
 from services.community.house import House
 from services.community.model import Balance, Hold, OrderState, Refused, State
 from tests.community.equipment import Clock
 from tests.community.neighbours import Cupboard, Studio, lost, taken
-from tests.community.people import ANN, BOB, WISH, drawn, order_of, ordered
+from tests.community.people import ANN, BOB, WISH, drawn, everything, order_of, ordered
 
 
 async def test_an_order_is_kept_with_its_artwork_and_its_price(house: House, studio: Studio) -> None:
@@ -126,7 +125,7 @@ async def test_who_cannot_pay_is_told_and_nothing_is_kept(house: House, studio: 
         await ordered(house, request_id="third")
 
     assert (caught.value.reason, caught.value.metadata) == ("INSUFFICIENT_CREDITS", {"balance": "1", "cost": "3"})
-    assert len(studio.placed) == len((await house.feed.of_user(Ask(ANN), ANN)).cards) == 2
+    assert len(studio.placed) == len(await everything(house)) == 2
 
 
 async def test_an_order_whose_answer_was_lost_is_sent_again_under_its_id(house: House, studio: Studio) -> None:
@@ -183,7 +182,7 @@ async def test_an_order_that_nobody_can_take_leaves_nothing(
     with pytest.raises(kind):
         await ordered(house, request_id="1")
 
-    assert (await house.feed.of_user(Ask(ANN), ANN)).cards == ()
+    assert await everything(house) == []
     assert await house.credits.balance(ANN) == Balance(7, 0)
     studio.answer = taken
     assert (await ordered(house, request_id="1")).artwork.state is State.GENERATING
@@ -196,7 +195,7 @@ async def test_a_rejected_order_stays_visible_and_can_be_made_anew(house: House,
     with pytest.raises(FailedPrecondition):
         await ordered(house, request_id="1")
 
-    (card,) = (await house.feed.of_user(Ask(ANN), ANN)).cards
+    (card,) = await everything(house)
     assert (card.artwork.state, order_of(card).reason) == (State.FAILED, "PROVIDER_REJECTED")
     assert await house.credits.balance(ANN) == Balance(7, 0)
     studio.answer = taken

@@ -15,8 +15,9 @@ STATES = ("draft", "published", "generating", "unknown")
 WHO = ("owner", "other", "anonymous", "expired", "forged")
 
 # path, method, and the codes for (owner, other, nobody) by state; expired and forged tokens are nobody's
+# A draft opens for whoever holds its id, since front ends render its page without a token; all that names it is closed.
 READ = {
-    "draft": (200, 404, 404),
+    "draft": (200, 200, 200),
     "published": (200, 200, 200),
     "generating": (200, 404, 404),
     "unknown": (404, 404, 404),
@@ -100,6 +101,22 @@ def cast(site: Town) -> Iterator[Cast]:
         yield Cast({"owner": owner, "other": other, **nobodies}, artworks)
     for nobody in nobodies.values():
         nobody.http.close()
+
+
+def test_a_draft_seen_by_others_is_unlisted(cast: Cast) -> None:
+    artwork = cast.artworks["draft"]
+    for who in ("other", "anonymous", "expired", "forged"):
+        answer = cast.callers[who].http.get(f"/api/artworks/{artwork}")
+
+        shown = answer.json()["data"]
+        assert (shown["status"], shown["is_author"], shown.get("prompt")) == ("draft", False, None)
+        assert "a draft of access" not in shown["seo"]["description"]
+        assert answer.headers["x-robots-tag"] == "noindex"
+        assert answer.headers["cache-control"] == "no-store"
+    own = cast.callers["owner"].http.get(f"/api/artworks/{artwork}")
+    assert own.json()["data"]["prompt"] == "a draft of access"
+    published = cast.callers["other"].http.get(f"/api/artworks/{cast.artworks['published']}")
+    assert "x-robots-tag" not in published.headers
 
 
 def column(who: str) -> int:

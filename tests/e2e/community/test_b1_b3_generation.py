@@ -5,8 +5,24 @@ import pytest
 
 from tests.e2e.community.callers import Caller
 from tests.e2e.town import Town
+from tests.storage.samples import picture
 
 pytestmark = pytest.mark.e2e
+
+
+def test_what_a_published_artwork_was_made_from_is_told_to_its_owner_alone(mei: Caller, stranger: Caller) -> None:
+    photo = mei.ok("POST", "/api/artworks/upload", files={"file": ("photo.png", picture(), "image/png")})["originalUrl"]
+    with_picture = mei.published("the secret words of Mei", title="A kite", inputImage=photo)
+    detail = mei.ok("GET", f"/api/artworks/task-status/{with_picture}")
+    assert (detail["prompt"], "originalImageUrl" in detail) == ("the secret words of Mei", True)
+
+    for identifier in (with_picture, detail["taskId"]):
+        for route in ("task-status", "kie-result"):
+            answer = stranger.http.get(f"/api/artworks/{route}/{identifier}")
+            assert answer.status_code == 200
+            assert answer.json()["data"]["resultImageUrl"]
+            assert "secret words" not in answer.text
+            assert detail["originalImageUrl"] not in answer.text
 
 
 def test_an_order_answers_with_every_id_and_no_picture(mei: Caller) -> None:

@@ -107,14 +107,20 @@ def test_likes_and_favourites_are_lists_without_what_was_hidden_since(mei: Calle
         assert artwork not in ids(ren.ok("GET", f"/api/users/{ren.id}/{kind}"))
 
 
-def test_me_is_camel_case_and_privacy_hides_from_others_only(site: Town, stranger: Caller) -> None:
+def test_me_is_camel_case_and_what_is_hidden_is_empty_there_too(site: Town, stranger: Caller) -> None:
+    """FE-B reads "hidden" from an empty name or address in its owner's own record."""
     with caller(site, "user_shy", name="Shy", email="shy@example.com") as shy:
         me = shy.ok("GET", "/api/users/me")
         assert set(me) == {"id", "name", "email", "profilePic", "createdAt", "updatedAt", "hideName", "hideEmail"}
 
         after = shy.ok("POST", "/api/users/me/privacy", json={"hideName": True})
 
-        assert (after["name"], after["hideName"]) == ("Shy", True)
+        assert (after["name"], after["hideName"]) == ("", True)
+        assert (after["email"], after["hideEmail"]) == ("", True)
+        shown = shy.ok("POST", "/api/users/me/privacy", json={"hideName": False, "hideEmail": False})
+        assert (shown["name"], shown["email"]) == ("Shy", "shy@example.com")
+        assert shy.ok("GET", "/api/users/me") == shown
+        shy.ok("POST", "/api/users/me/privacy", json={"hideName": True, "hideEmail": True})
     profile = stranger.ok("GET", "/api/users/user_shy/profile")
     assert profile["name"] == ""
     assert profile["email"] == ""
@@ -163,9 +169,35 @@ def test_hotness_is_the_one_formula(mei: Caller, ren: Caller, stranger: Caller) 
     assert stranger.ok("GET", f"/api/artworks/{artwork}/hot-data")["hot_score"] == found["hotness"]["score"]
 
 
-def test_credits_are_off_unless_asked_for(mei: Caller) -> None:
-    for method, path in (("GET", "/api/credits/me"), ("GET", "/api/checkin/status"), ("POST", "/api/checkin/checkin")):
-        assert mei.code(method, path) == (501, "CREDITS_DISABLED")
+def test_credits_that_are_off_ask_for_nothing(mei: Caller) -> None:
+    """FE-B asks on every page, and again for ever while the answer is a failure."""
+    assert mei.ok("GET", "/api/credits/me") == {"credits": 0, "held": 0}
+    assert mei.ok("GET", "/api/checkin/status") == {
+        "todayCheckedIn": True,
+        "consecutiveDays": 0,
+        "totalCheckins": 0,
+        "lastCheckinDate": None,
+    }
+    answer = mei.http.post("/api/checkin/checkin")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert answer.json() == {
+        "success": False,
+        "message": "This site has no credits: nothing costs any, and there is nothing to collect.",
+        "data": {"creditsAdded": 0, "consecutiveDays": 0},
+    }
+
+
+def test_failed_works_and_those_being_made_are_in_no_list(mei: Caller) -> None:
+    failed, slow = mei.ordered("a failing owl sim:fail"), mei.ordered("a slow owl sim:stuck")
+    assert mei.finished(failed["id"])["status"] == "failed"
+    draft = mei.draft("a finished owl")
+
+    for listed in (
+        ids(mei.ok("GET", f"/api/users/{mei.id}/artworks?limit=100")),
+        ids(mei.ok("GET", f"/api/users/{mei.id}/summary?limit=100")["artworks"]),
+    ):
+        assert draft in listed
+        assert not {failed["artworkId"], slow["artworkId"]} & set(listed)
 
 
 @pytest.fixture

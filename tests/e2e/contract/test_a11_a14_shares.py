@@ -47,7 +47,7 @@ def test_a11_a_share_with_everything(town: Town, told: Told) -> None:
     assert answer == {
         "success": True,
         "shareId": identifier,
-        "shareUrl": f"http://localhost:{town.http.base_url.port}/share/{identifier}",
+        "shareUrl": f"http://localhost:{town.http.base_url.port}/share?id={identifier}",
         "message": "The picture is shared.",
     }
     assert record == {**body, "id": identifier, "published": False}
@@ -118,12 +118,28 @@ def test_a12_the_list_has_the_seed_s_shape(town: Town, told: Told) -> None:
         assert ([one["id"] for one in found["items"]], found["filter"]) == ([made["shareId"]], f"{facet}:{value}")
 
 
-def test_a12_only_pictures_made_from_text_are_listed(town: Town) -> None:
+def test_a12_pictures_made_from_text_and_published_ones_are_listed(town: Town) -> None:
+    """A picture made from another picture is listed once its maker publishes it, and not before."""
     text = share(town, "from-text", style="policy")
-    share(town, "from-picture", style="policy", originalUrl=picture("source"))
+    made = share(town, "from-picture", style="policy", originalUrl=picture("source"))
     listed = town.http.get("/api/share/list", params={"style": "policy"}).json()["data"]["items"]
 
     assert [item["id"] for item in listed] == [text["shareId"]]
+    publish = {"action": "publish"}
+    town.http.put(
+        f"/api/share/{made['shareId']}", json=publish, headers={"X-Share-Token": made["publishToken"]}
+    ).raise_for_status()
+    listed = town.http.get("/api/share/list", params={"style": "policy"}).json()["data"]["items"]
+    assert {item["id"] for item in listed} == {text["shareId"], made["shareId"]}
+
+
+def test_a11_the_share_url_opens_the_page_that_names_the_canonical_one(town: Town) -> None:
+    made = share(town, "canonical")
+    pages = [town.http.get(url) for url in (made["shareUrl"], f"/share/{made['shareId']}")]
+
+    for page in pages:
+        assert page.status_code == 200
+        assert f'<link rel="canonical" href="{made["shareUrl"].replace("?id=", "/")}">' in page.text
 
 
 def test_a12_following_numeric_cursors_shows_each_share_once(town: Town, told: Told) -> None:

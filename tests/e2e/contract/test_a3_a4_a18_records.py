@@ -149,7 +149,7 @@ def later(record: dict[str, Any]) -> dict[str, Any] | None:
 def test_a18_task_status_tells_the_truth(
     town: Town, told: Told, done: tuple[str, str], running: str, failed: str
 ) -> None:
-    result = {"imageUrl": done[1], "prompt": "a finished picture for the contract"}
+    result = {"imageUrl": done[1]}
 
     assert read(town, told, STATUS, done[0]) == {
         "success": True,

@@ -134,7 +134,7 @@ def test_c16_the_public_addresses_come_from_the_settings(town: Town, done: tuple
     origin = f"http://localhost:{town.http.base_url.port}"
     made = town.post("/api/share", {"generatedUrl": "https://pictures.example/c16.png"}).json()
 
-    assert made["shareUrl"] == f"{origin}/share/{made['shareId']}"
+    assert made["shareUrl"] == f"{origin}/share?id={made['shareId']}"
     assert done[1].startswith(f"{origin}/files/generated/")
 
 

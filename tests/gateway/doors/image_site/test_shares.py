@@ -45,7 +45,7 @@ async def test_a_picture_alone_can_be_shared(client: httpx.AsyncClient) -> None:
     assert response.json() == {
         "success": True,
         "shareId": "share_1",
-        "shareUrl": f"{ORIGIN}/share/share_1",
+        "shareUrl": f"{ORIGIN}/share?id=share_1",
         "data": RECORD,
         "publishToken": TOKEN,
         "message": "The picture is shared.",
@@ -75,7 +75,7 @@ async def test_a_picture_shared_twice_keeps_its_share_and_gets_no_second_token(c
     assert again.json() == {
         "success": True,
         "shareId": "share_1",
-        "shareUrl": f"{ORIGIN}/share/share_1",
+        "shareUrl": f"{ORIGIN}/share?id=share_1",
         "data": RECORD,
         "message": "The picture was shared before.",
     }
@@ -147,6 +147,15 @@ async def test_publishing_needs_the_token_and_says_since_when(client: httpx.Asyn
         "contributedAt": MILLISECONDS,
         "isPublished": True,
     }
+
+
+async def test_the_token_of_a_publication_may_travel_as_a_header(client: httpx.AsyncClient, town: Town) -> None:
+    await shared(client)
+    headers = {"X-Share-Token": TOKEN}
+    response = await client.put("/api/share/share_1", json={"action": "publish"}, headers=headers)
+
+    assert response.status_code == 200
+    assert town.share.rows[0].published
 
 
 @pytest.mark.parametrize(

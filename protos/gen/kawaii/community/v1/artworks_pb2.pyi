@@ -126,7 +126,7 @@ class Artwork(_message.Message):
         STATE_GENERATING: Artwork._State.ValueType  # 1
         """Its picture is being made."""
         STATE_DRAFT: Artwork._State.ValueType  # 2
-        """It has a picture, and only its owner sees it."""
+        """It has a picture, and is in no list but its owner's."""
         STATE_PUBLISHED: Artwork._State.ValueType  # 3
         """Everybody sees it."""
         STATE_FAILED: Artwork._State.ValueType  # 4
@@ -140,7 +140,7 @@ class Artwork(_message.Message):
     STATE_GENERATING: Artwork.State.ValueType  # 1
     """Its picture is being made."""
     STATE_DRAFT: Artwork.State.ValueType  # 2
-    """It has a picture, and only its owner sees it."""
+    """It has a picture, and is in no list but its owner's."""
     STATE_PUBLISHED: Artwork.State.ValueType  # 3
     """Everybody sees it."""
     STATE_FAILED: Artwork.State.ValueType  # 4
@@ -298,7 +298,7 @@ class Artwork(_message.Message):
     object: _builtins.str
     """Resource name of the stored picture, objects/{key}; empty while there is none."""
     prompt: _builtins.str
-    """What was to be drawn; empty for an upload."""
+    """What was to be drawn; empty for an upload, and for others until it is published."""
     model: _builtins.str
     """Model id; empty when it is not known."""
     aspect_ratio: _builtins.str
@@ -331,7 +331,7 @@ class Artwork(_message.Message):
 
     @_builtins.property
     def image_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Public URLs of the pictures it was made from."""
+        """Public URLs of the pictures it was made from; only its owner is told."""
 
     @_builtins.property
     def order(self) -> Global___Artwork.Order:

@@ -30,8 +30,9 @@ class ArtworkServiceStub:
     """ArtworkService owns artworks and what people think of them; pictures come from generation and lie in storage.
 
     Each request says who asks in viewer_id: the gateway has verified it, and this service decides what they may see and
-    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. A draft and a
-    hidden artwork is NOT_FOUND for everybody but its owner.
+    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. An artwork that is
+    not published, or hidden, is NOT_FOUND for everybody but its owner; only GetArtwork opens a draft for whoever holds
+    its id, which cannot be guessed. Input pictures are their owner's, prompts too until the artwork is published.
     None of its RPCs has a REST mapping: the viewer comes from a token, so the gateway serves these routes by hand.
     """
 
@@ -142,8 +143,9 @@ class ArtworkServiceServicer:
     """ArtworkService owns artworks and what people think of them; pictures come from generation and lie in storage.
 
     Each request says who asks in viewer_id: the gateway has verified it, and this service decides what they may see and
-    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. A draft and a
-    hidden artwork is NOT_FOUND for everybody but its owner.
+    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. An artwork that is
+    not published, or hidden, is NOT_FOUND for everybody but its owner; only GetArtwork opens a draft for whoever holds
+    its id, which cannot be guessed. Input pictures are their owner's, prompts too until the artwork is published.
     None of its RPCs has a REST mapping: the viewer comes from a token, so the gateway serves these routes by hand.
     """
 
@@ -178,7 +180,7 @@ class ArtworkServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetArtwork(self, request, context):
-        """GetArtwork returns one artwork.
+        """GetArtwork returns one artwork. Its id opens a draft too, unless an operator has hidden it: unlisted, not closed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,7 +203,8 @@ class ArtworkServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListArtworks(self, request, context):
-        """ListArtworks returns a person's artworks, newest first: all of them for the owner, the published ones for others.
+        """ListArtworks returns a person's finished artworks, newest first: drafts too for the owner, the published ones for
+        others. What failed or is being made is in no list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -406,8 +409,9 @@ class ArtworkService:
     """ArtworkService owns artworks and what people think of them; pictures come from generation and lie in storage.
 
     Each request says who asks in viewer_id: the gateway has verified it, and this service decides what they may see and
-    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. A draft and a
-    hidden artwork is NOT_FOUND for everybody but its owner.
+    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. An artwork that is
+    not published, or hidden, is NOT_FOUND for everybody but its owner; only GetArtwork opens a draft for whoever holds
+    its id, which cannot be guessed. Input pictures are their owner's, prompts too until the artwork is published.
     None of its RPCs has a REST mapping: the viewer comes from a token, so the gateway serves these routes by hand.
     """
 

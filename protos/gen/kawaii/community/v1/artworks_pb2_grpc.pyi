@@ -31,8 +31,9 @@ class ArtworkServiceStub:
     """ArtworkService owns artworks and what people think of them; pictures come from generation and lie in storage.
 
     Each request says who asks in viewer_id: the gateway has verified it, and this service decides what they may see and
-    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. A draft and a
-    hidden artwork is NOT_FOUND for everybody but its owner.
+    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. An artwork that is
+    not published, or hidden, is NOT_FOUND for everybody but its owner; only GetArtwork opens a draft for whoever holds
+    its id, which cannot be guessed. Input pictures are their owner's, prompts too until the artwork is published.
     None of its RPCs has a REST mapping: the viewer comes from a token, so the gateway serves these routes by hand.
     """
 
@@ -58,7 +59,7 @@ class ArtworkServiceStub:
     UploadArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.UploadArtworkRequest, _artworks_pb2.UploadArtworkResponse]
     """UploadArtwork notes that the viewer owns a file that was just stored, and makes a draft of it when asked to."""
     GetArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.GetArtworkRequest, _artworks_pb2.Artwork]
-    """GetArtwork returns one artwork."""
+    """GetArtwork returns one artwork. Its id opens a draft too, unless an operator has hidden it: unlisted, not closed."""
     FindArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.FindArtworkRequest, _artworks_pb2.Artwork]
     """FindArtwork returns the artwork by any id that a client may hold of it: its own, its generation's or the
     provider's. The order that the answer tells of is the one that the id names.
@@ -68,7 +69,9 @@ class ArtworkServiceStub:
     One that does not exist for the viewer has zeros.
     """
     ListArtworks: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.ListArtworksRequest, _artworks_pb2.ListArtworksResponse]
-    """ListArtworks returns a person's artworks, newest first: all of them for the owner, the published ones for others."""
+    """ListArtworks returns a person's finished artworks, newest first: drafts too for the owner, the published ones for
+    others. What failed or is being made is in no list.
+    """
     PublishArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.PublishArtworkRequest, _artworks_pb2.Artwork]
     """PublishArtwork shows a draft to everybody. Publishing again changes nothing; the time of the first one stays.
     Errors: NOT_PUBLISHABLE (FAILED_PRECONDITION) while it is being made, or when it has no picture.
@@ -107,8 +110,9 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     """ArtworkService owns artworks and what people think of them; pictures come from generation and lie in storage.
 
     Each request says who asks in viewer_id: the gateway has verified it, and this service decides what they may see and
-    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. A draft and a
-    hidden artwork is NOT_FOUND for everybody but its owner.
+    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. An artwork that is
+    not published, or hidden, is NOT_FOUND for everybody but its owner; only GetArtwork opens a draft for whoever holds
+    its id, which cannot be guessed. Input pictures are their owner's, prompts too until the artwork is published.
     None of its RPCs has a REST mapping: the viewer comes from a token, so the gateway serves these routes by hand.
     """
 
@@ -131,7 +135,7 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     UploadArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.UploadArtworkRequest, _artworks_pb2.UploadArtworkResponse]  # type: ignore[assignment]
     """UploadArtwork notes that the viewer owns a file that was just stored, and makes a draft of it when asked to."""
     GetArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.GetArtworkRequest, _artworks_pb2.Artwork]  # type: ignore[assignment]
-    """GetArtwork returns one artwork."""
+    """GetArtwork returns one artwork. Its id opens a draft too, unless an operator has hidden it: unlisted, not closed."""
     FindArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.FindArtworkRequest, _artworks_pb2.Artwork]  # type: ignore[assignment]
     """FindArtwork returns the artwork by any id that a client may hold of it: its own, its generation's or the
     provider's. The order that the answer tells of is the one that the id names.
@@ -141,7 +145,9 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     One that does not exist for the viewer has zeros.
     """
     ListArtworks: _aio.UnaryUnaryMultiCallable[_artworks_pb2.ListArtworksRequest, _artworks_pb2.ListArtworksResponse]  # type: ignore[assignment]
-    """ListArtworks returns a person's artworks, newest first: all of them for the owner, the published ones for others."""
+    """ListArtworks returns a person's finished artworks, newest first: drafts too for the owner, the published ones for
+    others. What failed or is being made is in no list.
+    """
     PublishArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.PublishArtworkRequest, _artworks_pb2.Artwork]  # type: ignore[assignment]
     """PublishArtwork shows a draft to everybody. Publishing again changes nothing; the time of the first one stays.
     Errors: NOT_PUBLISHABLE (FAILED_PRECONDITION) while it is being made, or when it has no picture.
@@ -179,8 +185,9 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
     """ArtworkService owns artworks and what people think of them; pictures come from generation and lie in storage.
 
     Each request says who asks in viewer_id: the gateway has verified it, and this service decides what they may see and
-    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. A draft and a
-    hidden artwork is NOT_FOUND for everybody but its owner.
+    do. It is empty for somebody who is not signed in, whom every write refuses with UNAUTHENTICATED. An artwork that is
+    not published, or hidden, is NOT_FOUND for everybody but its owner; only GetArtwork opens a draft for whoever holds
+    its id, which cannot be guessed. Input pictures are their owner's, prompts too until the artwork is published.
     None of its RPCs has a REST mapping: the viewer comes from a token, so the gateway serves these routes by hand.
     """
 
@@ -225,7 +232,7 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artworks_pb2.GetArtworkRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artworks_pb2.Artwork, _abc.Awaitable[_artworks_pb2.Artwork]]:
-        """GetArtwork returns one artwork."""
+        """GetArtwork returns one artwork. Its id opens a draft too, unless an operator has hidden it: unlisted, not closed."""
 
     @_abc_1.abstractmethod
     def FindArtwork(
@@ -253,7 +260,9 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artworks_pb2.ListArtworksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artworks_pb2.ListArtworksResponse, _abc.Awaitable[_artworks_pb2.ListArtworksResponse]]:
-        """ListArtworks returns a person's artworks, newest first: all of them for the owner, the published ones for others."""
+        """ListArtworks returns a person's finished artworks, newest first: drafts too for the owner, the published ones for
+        others. What failed or is being made is in no list.
+        """
 
     @_abc_1.abstractmethod
     def PublishArtwork(
