@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeAlias
@@ -209,6 +210,17 @@ async def test_an_absurd_time_becomes_now(client: Client, seconds: int) -> None:
     given.share.generate_time.seconds = seconds
 
     assert (await client.CreateShare(given)).share.generate_time.seconds - NOW in range(3600)
+
+
+async def test_a_time_in_the_future_becomes_now_and_does_not_hold_the_head_of_the_latest(client: Client) -> None:
+    ahead = request()
+    ahead.share.generate_time.seconds = int(time.time()) + 3600
+    early = await client.CreateShare(ahead)
+    late = await client.CreateShare(request("https://pictures.example/b.png"))
+
+    assert early.share.generate_time.seconds == early.share.create_time.seconds
+    latest = (await client.ListLatestShares(sharepb.ListLatestSharesRequest())).shares
+    assert [share.name for share in latest] == [late.share.name, early.share.name]
 
 
 async def test_a_plausible_time_is_kept(client: Client) -> None:

@@ -16,7 +16,6 @@ MAX_PAGE_SIZE = 100  # a page is one message and one screen
 MAX_SKIP = 1_000_000  # leaving out rows costs time for each of them
 MAX_BATCH = 1000  # of the proto
 EPOCH_MS = 946_684_800_000  # 2000-01-01: pictures that claim to be older have a broken clock
-DAY_MS = 86_400_000  # how far ahead a client's clock may be
 DEFAULT_STYLE = "default"
 BROKEN = re.compile(r"[\0\ud800-\udfff]")  # NUL and halves of a character: no database and no wire carries them
 
@@ -46,7 +45,8 @@ def draft(given: Draft, now_ms: int) -> Draft:
         prompt=text("share.prompt", given.prompt, MAX_PROMPT_LENGTH),
         style=text("share.style", given.style.strip(), MAX_NAME_LENGTH) or DEFAULT_STYLE,
         model=text("share.model", given.model.strip(), MAX_NAME_LENGTH),
-        generate_ms=given.generate_ms if EPOCH_MS <= given.generate_ms <= now_ms + DAY_MS else now_ms,
+        # Clamped: a client whose clock is ahead must not hold the head of the latest until that time has come.
+        generate_ms=min(given.generate_ms, now_ms) if given.generate_ms >= EPOCH_MS else now_ms,
         seo_tags=tags("share.seo_tags", given.seo_tags),
     )
 
