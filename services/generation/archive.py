@@ -31,6 +31,7 @@ class StorageArchive:
             generation_id=generation_id,
             index=output.index,
             download_uri=download_uri,
+            file_stem=output.file_stem,
         )
         try:
             with translated():

@@ -120,7 +120,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Output:
-    """One picture of a generation. key names the stored copy; lost means that no copy can be made any more."""
+    """One picture of a generation. key names the stored copy; lost means that no copy can be made any more.
+
+    file_stem is the random name of the copy's file, without extension. The store gives it to a new output, so that it
+    is kept before the first copy and each repetition finds that one; it is empty in rows of older versions.
+    """
 
     index: int
     source_uri: str
@@ -131,6 +135,7 @@ class Output:
     lost: bool = False
     gone_ms: int = field(default=0, compare=False)
     """Since when neither its URL nor a fresh link nor the record read again led to it; our own affair, in no event."""
+    file_stem: str = field(default="", compare=False)
 
     @property
     def settled(self) -> bool:

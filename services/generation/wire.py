@@ -75,6 +75,7 @@ def output_pb(output: Output, files: PublicFiles) -> generationpb.Generation.Out
         content_type=output.content_type,
         size_bytes=output.size,
         error_message=output.error,
+        file_stem=output.file_stem,
     )
 
 

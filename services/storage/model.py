@@ -170,7 +170,8 @@ def import_alias(file_name: str, task_id: str) -> str:
 class ImportOrder:
     """What to fetch and where it belongs; without a generation the index means nothing.
 
-    task_id is what the client says it is of, when that is no generation of ours.
+    task_id is what the client says it is of, when that is no generation of ours. file_stem names the file of a
+    generation's picture; it is empty for those of older versions, whose key holds the generation's id.
     """
 
     source_uri: str
@@ -179,6 +180,7 @@ class ImportOrder:
     file_name: str = ""
     download_uri: str = ""
     task_id: str = ""
+    file_stem: str = ""
 
     @property
     def alias(self) -> str:

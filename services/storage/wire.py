@@ -15,6 +15,7 @@ from services.storage.model import Filter, ImportOrder, StoredObject, UploadLink
 MAX_NAME_LENGTH = 255  # of a client's file name, as file systems have it; the rest is cut off
 MAX_URI_LENGTH = 8192  # what servers accept of a URL
 Payload = storagepb.UploadObjectRequest | adminpb.RestoreObjectRequest
+FILE_STEM = re.compile(r"[A-Za-z0-9]{1,64}")
 PREFIX = re.compile(r"[A-Za-z0-9_./-]{0,512}")
 
 
@@ -61,6 +62,7 @@ def order(request: storagepb.ImportObjectRequest) -> ImportOrder:
         file_name=shown(request.file_name),
         download_uri=uri("download_uri", request.download_uri) if request.download_uri else "",
         task_id=generation_id(request.task_id, "task_id"),
+        file_stem=file_stem(request.file_stem),
     )
 
 
@@ -86,6 +88,13 @@ def generation_id(text: str, field: str = "generation_id") -> str:
     """An id of a generation or task, or nothing; its form makes it safe in a key."""
     if text and not names.ID.fullmatch(text):
         raise InvalidArgument(f"{field} is not an id.", metadata={"field": field})
+    return text
+
+
+def file_stem(text: str) -> str:
+    """The file name of a generation's picture without its extension, or nothing."""
+    if text and not FILE_STEM.fullmatch(text):
+        raise InvalidArgument("file_stem is not a name of letters and digits.", metadata={"field": "file_stem"})
     return text
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -55,6 +56,14 @@ async def archive(storage: Storage) -> AsyncIterator[StorageArchive]:
     async with connect(f"127.0.0.1:{port}") as channel:
         yield StorageArchive(channel)
     await server.stop(None)
+
+
+async def test_the_file_has_the_name_that_the_output_has() -> None:
+    storage = Storage(storagepb.Object(name="objects/generated/5eed.png"))
+    async with archive(storage) as kept:
+        await kept.keep("gen_1", replace(OUTPUT, file_stem="5eed"), "")
+
+    assert storage.asked[0].file_stem == "5eed"
 
 
 async def test_a_copy_is_ours() -> None:

@@ -53,6 +53,7 @@ async def copied(
         source_uri=output.source_uri,
         generation_id=names.parse_id("generations", generation.name),
         index=output.index,
+        file_stem=output.file_stem,
     )
     return await services.storage.ImportObject(request, timeout=IMPORT_SECONDS)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from hashlib import sha256
 
 import structlog
 
@@ -85,7 +86,19 @@ class Latecomers:
 
 
 def extras_of(generation: Generation, record: Drawn) -> list[Output]:
-    """The pictures of a record that a generation does not have, in the places after those it has."""
+    """The pictures of a record that a generation does not have, in the places after those it has.
+
+    They are copied before they have rows. Their files' names come from the first one's, which is kept, and from their
+    URL, which strangers do not know: a repeated copy finds the first.
+    """
+    stem = generation.outputs[0].file_stem if generation.outputs else ""
     known = {output.source_uri for output in generation.outputs}
     new = [uri for uri in record.uris if uri not in known]
-    return [Output(len(generation.outputs) + number, uri) for number, uri in enumerate(new)]
+    return [
+        Output(len(generation.outputs) + number, uri, file_stem=stem and _stem_beside(stem, uri))
+        for number, uri in enumerate(new)
+    ]
+
+
+def _stem_beside(stem: str, uri: str) -> str:
+    return sha256(f"{stem} {uri}".encode()).hexdigest()[: len(stem)]

@@ -1,5 +1,6 @@
 """Statements on generations and their outputs."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.generation.ports import Change, FenceLost, Page, Sent
 from services.generation.stores import rows
 from services.generation.stores.tables import generation, output, work_fault
 
+FILE_STEM_BYTES = 16  # 32 hex digits cannot be guessed
 MILESTONES = {State.STORING: "store_ms", **dict.fromkeys(FINAL, "complete_ms")}
 NO_FAILURE = Failure("", "")
 KEEPS_LEASE = frozenset({State.DIALING, State.SENDING})  # the same worker goes on
@@ -217,10 +219,11 @@ async def of_attempt(connection: AsyncConnection, generation_id: str, *, locked:
 
 
 async def put_outputs(connection: AsyncConnection, generation_id: str, outputs: Sequence[Output]) -> None:
-    """Insert new outputs and update known ones."""
+    """Insert new outputs, each with the name of its file, and update known ones, whose files keep their names."""
     for changed in outputs:
         values = rows.output_columns(generation_id, changed)
-        statement = upsert(connection, output).values(values)
+        stem = values.pop("file_stem") or secrets.token_hex(FILE_STEM_BYTES)
+        statement = upsert(connection, output).values(**values, file_stem=stem)
         await connection.execute(statement.on_conflict_do_update(index_elements=["generation_id", "idx"], set_=values))
 
 

@@ -55,7 +55,8 @@ def draft_of(text: str) -> Draft:
 
 def output_of(row: Row[Any]) -> Output:
     """An output from its row."""
-    return Output(row.idx, row.source_uri, row.key, row.content_type, row.size, row.error, row.lost, row.gone_ms)
+    kept = (row.key, row.content_type, row.size, row.error, row.lost)
+    return Output(row.idx, row.source_uri, *kept, gone_ms=row.gone_ms, file_stem=row.file_stem)
 
 
 def output_columns(generation_id: str, output: Output) -> Columns:
@@ -94,11 +95,11 @@ def failure_columns(failure: Failure | None) -> Columns:
 
 
 def snapshot(generation: Generation) -> str:
-    """What an event keeps of a generation: all that can change."""
+    """What an event keeps of a generation: all that can change. File names do not, and older versions know none."""
     values = asdict(replace(generation, draft=Draft("", "")))
     del values["now_ms"]
     for output in values["outputs"]:
-        del output["gone_ms"]
+        del output["gone_ms"], output["file_stem"]
     return orjson.dumps(values).decode()
 
 

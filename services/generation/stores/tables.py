@@ -82,6 +82,7 @@ output = Table(
     Column("error", Text, nullable=False, default=""),
     Column("lost", Boolean, nullable=False, default=False),
     Column("gone_ms", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("file_stem", Text, nullable=False, server_default=""),
 )
 
 inbox = Table(

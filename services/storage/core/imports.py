@@ -51,7 +51,7 @@ class Imports:
         """Register bytes that a crash parted from their row: they are whole, and their source may be gone by now."""
         kinds = PICTURE_TYPES if order.generation_id else ()
         for kind in kinds:
-            key = keys.of_generation(order.generation_id, order.index, kind)
+            key = keys.of_generation(order.generation_id, order.index, kind, order.file_stem)
             if stat := await self._backend.stat(key):
                 return await self._seen(order, key, stat.size)
         return None
@@ -103,7 +103,7 @@ class Imports:
 
     def _wishes(self, order: ImportOrder, kind: PictureType) -> tuple[str, ...]:
         if order.generation_id:
-            return (keys.of_generation(order.generation_id, order.index, kind),)
+            return (keys.of_generation(order.generation_id, order.index, kind, order.file_stem),)
         if stem := keys.stem_of(order.file_name):
             return keys.of_name(stem, kind), keys.twin_of_name(stem, kind)
         return (self._keys.anonymous(kind, order.task_id),)

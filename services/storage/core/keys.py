@@ -46,8 +46,10 @@ def artwork(kind: PictureType) -> str:
     return f"{ARTWORKS}/{uuid.uuid4()}.{kind.extension}"
 
 
-def of_generation(generation_id: str, index: int, kind: PictureType) -> str:
-    """generated/<generation_id>/<index>.<ext>."""
+def of_generation(generation_id: str, index: int, kind: PictureType, file_stem: str = "") -> str:
+    """generated/<file_stem>.<ext>; without a stem, as in older versions, generated/<generation_id>/<index>.<ext>."""
+    if file_stem:
+        return of_name(file_stem, kind)
     return f"{GENERATED}/{generation_id}/{index}.{kind.extension}"
 
 

@@ -1,6 +1,7 @@
 """A result that nobody waits for any more is kept all the same: it was made and paid for (reliability.md K13, 3.3)."""
 
 from collections import deque
+from dataclasses import replace
 
 import pytest
 from prometheus_client import REGISTRY
@@ -9,7 +10,8 @@ from sqlalchemy import select
 from services.chassis.errors import FailedPrecondition
 from services.generation.answers import Accepted, Ambiguous, Broken, Drawing, Drawn, Later, Refused
 from services.generation.core.history import History
-from services.generation.model import Generation, State
+from services.generation.core.latecomers import extras_of
+from services.generation.model import Draft, Generation, Output, State
 from services.generation.stores.tables import attempt, inbox
 from tests.generation.town import Connected, Submit, Town, answering
 from tests.generation.waiting import eventually, reached
@@ -305,3 +307,16 @@ async def test_a_late_result_of_a_canceled_order_is_noted_and_not_copied(town: T
     now = await town.store.get(generation.id)
     assert (now.state, pictures(now)) == (State.CANCELED, [(0, SECOND, "")])
     assert town.archive.asked == []
+
+
+async def test_a_picture_beside_others_has_the_same_file_name_at_each_try_and_no_other() -> None:
+    """It is copied before it has a row: a repeated copy must find the first one."""
+    shown = Generation("gen_1", Draft("m", "p"), "kie", State.SUCCEEDED, outputs=(Output(0, "https://a.example/0"),))
+    named = replace(shown, outputs=(replace(shown.outputs[0], file_stem="ab" * 16),))
+    record = Drawn(("https://a.example/1", "https://a.example/2"))
+
+    first, again = ([each.file_stem for each in extras_of(named, record)] for _ in range(2))
+
+    assert first == again
+    assert len({*first, "ab" * 16}) == 3
+    assert [each.file_stem for each in extras_of(shown, record)] == ["", ""]  # made by an older version: its keys stay

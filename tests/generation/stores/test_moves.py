@@ -1,6 +1,7 @@
 """Only its holder moves a generation, by legal moves; each move and its event are one transaction, on every engine."""
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -81,6 +82,18 @@ async def test_a_failure_is_kept(store: GenerationStore) -> None:
 
     assert now.failure == BROKEN
     assert (await last_event(store)).failure == BROKEN
+
+
+async def test_each_output_has_a_file_name_before_its_copy_and_keeps_it(store: GenerationStore) -> None:
+    """No id can be read off the name, and a copy that is repeated, by whomever, is the same file."""
+    held = await brought(store, State.RUNNING)
+    storing = await store.move(held, State.STORING, Change(progress=100, outputs=OUTPUTS))
+    await store.touch(storing, Change(outputs=tuple(replace(each, key="generated/x.png") for each in OUTPUTS)))
+
+    names = [output.file_stem for output in storing.outputs]
+    assert len(set(names)) == len(OUTPUTS)
+    assert all(re.fullmatch("[0-9a-f]{32}", name) and name not in storing.id for name in names)
+    assert [output.file_stem for output in (await store.get(held.id)).outputs] == names
 
 
 async def test_outputs_are_added_and_then_updated(store: GenerationStore) -> None:

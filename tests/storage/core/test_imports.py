@@ -34,6 +34,21 @@ async def test_a_generation_s_picture_is_copied_to_its_place(objects: Objects, r
     assert await content(objects, found) == picture("webp")
 
 
+async def test_a_picture_with_a_name_of_its_own_shows_no_id_and_is_found_again_after_a_crash(
+    objects: Objects, backend: Backend, remote: Remote
+) -> None:
+    """Whoever repeats the copy names the same file: there is no second one, and no row is needed to find the first."""
+    await put(backend, "generated/5eed0abc.png", picture())
+    found = await objects.import_(ImportOrder(remote.url("/gone.png"), "gen_a", 1, file_stem="5eed0abc"))
+    again = await objects.import_(ImportOrder(remote.url("/gone.png"), "gen_a", 1, file_stem="5eed0abc"))
+    fresh = await objects.import_(ImportOrder(remote.put("/r.png", ok(picture())), "gen_a", 2, file_stem="beef"))
+
+    assert found == again
+    assert (found.key, found.generation_id, found.index) == ("generated/5eed0abc.png", "gen_a", 1)
+    assert fresh.key == "generated/beef.png"
+    assert remote.visits == ["/r.png"]
+
+
 async def test_the_same_picture_is_fetched_once(objects: Objects, remote: Remote) -> None:
     source = remote.put("/r.png", ok(picture()))
     first = await objects.import_(ImportOrder(source, "gen_a"))

@@ -104,6 +104,7 @@ class Generation(_message.Message):
         CONTENT_TYPE_FIELD_NUMBER: _builtins.int
         SIZE_BYTES_FIELD_NUMBER: _builtins.int
         ERROR_MESSAGE_FIELD_NUMBER: _builtins.int
+        FILE_STEM_FIELD_NUMBER: _builtins.int
         index: _builtins.int
         """Position among the generation's pictures, from 0."""
         object: _builtins.str
@@ -118,6 +119,10 @@ class Generation(_message.Message):
         """Size of the stored copy in bytes."""
         error_message: _builtins.str
         """The last reason why copying failed, while it is being tried again."""
+        file_stem: _builtins.str
+        """File name, without extension, that the stored copy has or will have: ImportObject's file_stem. Empty for
+        pictures of older versions, whose key holds the generation's id.
+        """
         def __init__(
             self,
             *,
@@ -128,10 +133,11 @@ class Generation(_message.Message):
             content_type: _builtins.str = ...,
             size_bytes: _builtins.int = ...,
             error_message: _builtins.str = ...,
+            file_stem: _builtins.str = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "error_message", b"error_message", "index", b"index", "object", b"object", "size_bytes", b"size_bytes", "source_uri", b"source_uri", "uri", b"uri"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["content_type", b"content_type", "error_message", b"error_message", "file_stem", b"file_stem", "index", b"index", "object", b"object", "size_bytes", b"size_bytes", "source_uri", b"source_uri", "uri", b"uri"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

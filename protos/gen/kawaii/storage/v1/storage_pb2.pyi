@@ -231,10 +231,13 @@ class ImportObjectRequest(_message.Message):
     FILE_NAME_FIELD_NUMBER: _builtins.int
     DOWNLOAD_URI_FIELD_NUMBER: _builtins.int
     TASK_ID_FIELD_NUMBER: _builtins.int
+    FILE_STEM_FIELD_NUMBER: _builtins.int
     source_uri: _builtins.str
     """The URL to fetch, http or https."""
     generation_id: _builtins.str
-    """Generation it belongs to; with it the key is generated/{generation_id}/{index}.{ext}."""
+    """Generation it belongs to. The key is generated/{file_stem}.{ext}, or without a file_stem
+    generated/{generation_id}/{index}.{ext}, as older versions have it.
+    """
     index: _builtins.int
     """Position among that generation's pictures."""
     file_name: _builtins.str
@@ -245,6 +248,10 @@ class ImportObjectRequest(_message.Message):
     """The task it is of by the client's word, when that is no generation of ours; used only without a generation. The
     object is listed under it as generation_id, and the same URL is imported once for a task, whatever its file name.
     """
+    file_stem: _builtins.str
+    """File name, without extension, of a generation's picture: random, so that no id can be read off its URL. Whoever
+    repeats the import gives the same one, and finds the bytes that were put before. Used only with a generation.
+    """
     def __init__(
         self,
         *,
@@ -254,10 +261,11 @@ class ImportObjectRequest(_message.Message):
         file_name: _builtins.str = ...,
         download_uri: _builtins.str = ...,
         task_id: _builtins.str = ...,
+        file_stem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_uri", b"download_uri", "file_name", b"file_name", "generation_id", b"generation_id", "index", b"index", "source_uri", b"source_uri", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["download_uri", b"download_uri", "file_name", b"file_name", "file_stem", b"file_stem", "generation_id", b"generation_id", "index", b"index", "source_uri", b"source_uri", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

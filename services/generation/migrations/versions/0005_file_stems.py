@@ -1,0 +1,12 @@
+"""File names: an output's copy has a random name that is known before the copy is made."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Add the column; empty means the key that holds the generation's id, as copies had it until now."""
+    op.add_column("output", sa.Column("file_stem", sa.Text, nullable=False, server_default=""))
