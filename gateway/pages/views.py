@@ -49,6 +49,7 @@ class SharePage:
     style: str
     model: str
     made: datetime
+    unlisted: bool = False
     keywords: tuple[str, ...] = ()
 
     @property
@@ -121,6 +122,7 @@ def share_page(share: sharepb.Share, language: str = "") -> SharePage:
         prompt=share.prompt,
         style="" if share.style == "default" else share.style,
         model=share.seo.model_label or share.model,
+        unlisted=share.unlisted,
         made=_moment(share.generate_time if share.HasField("generate_time") else share.create_time),
     )
 

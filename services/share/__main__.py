@@ -19,7 +19,7 @@ from services.chassis.settings import load
 from services.chassis.skew import CLOCK, Skew
 from services.chassis.supervisor import Loop
 from services.chassis.town import Resident
-from services.share.core import Expiry, Shares
+from services.share.core import Expiry, Reconciliation, Shares
 from services.share.model import Policy
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
@@ -54,6 +54,7 @@ async def main() -> None:
     ):
         store = CachedShares(STORES["sql"](database), cache, freshness, now_ms, bulletin.announce)
         expiry = Expiry(store, settings.share_expire_days, now_ms)
+        reconciliation = Reconciliation(store, settings.share_reconcile_hours)
         policy, allowed = Policy(settings.share_list_policy), settings.outbound_allow_private
         shares = Shares(store, policy, own_key=files.key, clock=now_ms, allowed=allowed)
         mount = Mount(
@@ -62,7 +63,7 @@ async def main() -> None:
             DESCRIPTOR,
         )
         exposition = Exposition(settings.address(Resident.SHARE_METRICS))
-        loops: list[Loop] = [exposition.run, expiry.run, partial(bulletin.listen, store.hear)]
+        loops: list[Loop] = [exposition.run, expiry.run, reconciliation.run, partial(bulletin.listen, store.hear)]
         await serve(
             settings.address(Resident.SHARE),
             [mount],

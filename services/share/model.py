@@ -14,6 +14,8 @@ class Visibility(IntFlag):
     PUBLISHED = 1
     TEXT = 2
     """Made from text alone: it has no original."""
+    UNLISTED = 4
+    """Only for whoever has its link, until it is published: no policy shows it."""
 
 
 class Policy(StrEnum):
@@ -79,6 +81,7 @@ class Draft:
     generate_ms: int = 0
     stored: bool = False
     seo_tags: tuple[str, ...] = ()
+    unlisted: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,12 +117,21 @@ class Share:
     create_ms: int
     sequence: int = 0
     publish_ms: int = 0
+    unlisted: bool = False
 
     @property
     def visibility(self) -> Visibility:
         """What decides whether a list shows it."""
-        text = Visibility.HIDDEN if self.original_ref else Visibility.TEXT
-        return text | Visibility.PUBLISHED if self.published else text
+        return self._text | Visibility.PUBLISHED if self.published else self.visibility_before
+
+    @property
+    def visibility_before(self) -> Visibility:
+        """What decided it before its publication."""
+        return self._text | Visibility.UNLISTED if self.unlisted else self._text
+
+    @property
+    def _text(self) -> Visibility:
+        return Visibility.HIDDEN if self.original_ref else Visibility.TEXT
 
     @property
     def published(self) -> bool:

@@ -56,5 +56,11 @@ class ShareStore(Protocol):
     async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
         """Delete at most so many shares that were both created and, if at all, published before; their ids."""
 
+    async def reconcile(self) -> int:
+        """Bring the counts in step with the shares; by how much they were off, 0 when they were right.
+
+        Reads every share once. Any number may run at once, beside any other change.
+        """
+
     async def stats(self, now_ms: int) -> Stats:
         """Count all shares; update_ms is now_ms, or earlier when the counts were taken earlier."""

@@ -20,6 +20,8 @@ class ShareSettings(TownSettings):
     shows both, since a front end whose usual mode starts from a picture offers to publish the result."""
     share_expire_days: int = Field(0, ge=0, le=36_500)
     """Days after which a share is deleted, counted anew from its publication; 0 keeps shares for good."""
+    share_reconcile_hours: float = Field(6, ge=0, le=8760)
+    """Hours between two looks at whether the counts of shares agree with the shares, which mend them; 0 never looks."""
     share_record_cache_seconds: float = Field(60, ge=1, le=3600)
     """How long a share is kept in the cache; its publication and its deletion show at once all the same."""
     share_list_cache_seconds: float = Field(60, ge=1, le=3600)

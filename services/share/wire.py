@@ -33,6 +33,7 @@ def draft(given: sharepb.Share) -> Draft:
         generate_ms=given.generate_time.seconds * 1000 + given.generate_time.nanos // 1_000_000,
         stored=given.stored,
         seo_tags=tuple(given.seo_tags),
+        unlisted=given.unlisted,
     )
 
 
@@ -57,6 +58,7 @@ def share(given: Share, files: PublicFiles) -> sharepb.Share:
         published=given.published,
         create_time=timestamp(given.create_ms),
         publish_time=timestamp(given.publish_ms),
+        unlisted=given.unlisted and not given.published,
     )
 
 

@@ -24,6 +24,7 @@ def draft(fields: Fields) -> sharepb.Share:
         stored=fields.flag("isR2Stored", default=False),
         seo_tags=fields.texts("seoTags")[:MAX_TAGS],
         generate_time=moment(fields.number("timestamp")),
+        unlisted=fields.flag("unlisted", default=False),
     )
 
 
@@ -66,6 +67,7 @@ def record(share: sharepb.Share) -> dict[str, Any]:
         "seo": seo(share.seo),
         "published": share.published,
         **({"model": share.model} if share.model else {}),
+        **({"unlisted": True} if share.unlisted else {}),
         **({"contributedAt": share.publish_time.ToMilliseconds()} if share.HasField("publish_time") else {}),
     }
 

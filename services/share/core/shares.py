@@ -159,6 +159,7 @@ class Shares:
             seo_tags=tags,
             seo=seo.describe(draft.prompt, draft.style, label, tags),
             create_ms=now,
+            unlisted=draft.unlisted,
         )
 
     def _ref(self, field: str, uri: str) -> str:

@@ -135,6 +135,10 @@ class CachedShares:
             await self._changed(share_id)
         return expired
 
+    async def reconcile(self) -> int:
+        """Nothing that is remembered follows from the counts for long."""
+        return await self._store.reconcile()
+
     async def stats(self, now_ms: int) -> Stats:
         """Remember the counts."""
         return await self._stats.get(STATS_KEY, lambda: self._store.stats(now_ms))

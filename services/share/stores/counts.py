@@ -2,15 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, Table, func, literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import upsert
 from services.share.model import SHOWN, Facet, Share, View, Visibility
-from services.share.stores.tables import share_count
+from services.share.stores.tables import share, share_count, share_tag
 
 PARTS = 8  # rows that hold one count together, so that concurrent writers seldom wait for one another
+MAX_MENDED = 1000  # counts that are mended in one transaction; the next look finds the rest
+MARK = "mark"  # the row that whoever mends counts locks; it counts nothing
+ALL = tuple(map(Visibility, range(8)))
 STORED = "stored"  # counts the shares whose picture is stored, as if that were a facet
 
 Key = tuple[str, str, int, int]
@@ -38,8 +42,8 @@ async def went(connection: AsyncConnection, shares: Iterable[Share]) -> None:
 
 async def published(connection: AsyncConnection, share: Share) -> None:
     """Count a share where it belongs now that it is published, and no longer where it was."""
-    hidden = share.visibility & ~Visibility.PUBLISHED
-    await _add(connection, dict.fromkeys(keys(share, share.visibility), 1) | dict.fromkeys(keys(share, hidden), -1))
+    before = share.visibility_before
+    await _add(connection, dict.fromkeys(keys(share, share.visibility), 1) | dict.fromkeys(keys(share, before), -1))
 
 
 async def _add(connection: AsyncConnection, changes: dict[Key, int]) -> None:
@@ -60,7 +64,47 @@ def total(view: View) -> Select[int]:
 
 def stored() -> Select[int]:
     """How many pictures are stored."""
-    return _sum(STORED, "", tuple(map(Visibility, range(4))))
+    return _sum(STORED, "", ALL)
+
+
+def every() -> Select[int]:
+    """How many shares there are, listed or not."""
+    return _sum(str(Facet.NONE), "", ALL)
+
+
+def drift() -> Select[Any]:
+    """By how much each count is below what the rows say, where it is not right; one statement, so one moment.
+
+    A change that counts as it should leaves the drift as it is: it may be added at any later moment.
+    """
+    names = ("facet", "value", "visibility")
+    counted = union_all(
+        _counted(share, Facet.NONE, literal("")),
+        _counted(share, Facet.STYLE, share.c.style),
+        _counted(share, Facet.MODEL, share.c.model),
+        _counted(share_tag, Facet.TAG, share_tag.c.tag),
+        _counted(share, STORED, literal("")).where(share.c.stored),
+        select(*(share_count.c[name] for name in names), -share_count.c.count).where(share_count.c.facet != MARK),
+    ).subquery()
+    columns = [column.label(name) for column, name in zip(counted.c, (*names, "count"), strict=True)]
+    rows = select(*columns).subquery()
+    off = func.sum(rows.c.count)
+    keys = [rows.c[name] for name in names]
+    return select(*keys, off.label("off")).group_by(*keys).having(off != 0).order_by(*keys)
+
+
+async def reconcile(connection: AsyncConnection) -> int:
+    """Add to each count what it lacks, at most MAX_MENDED of them; how far all were off. One at a time does so."""
+    await _add(connection, {(MARK, "", 0, 0): 0})  # locks the row: a second one would add the same again
+    found = (await connection.execute(drift())).all()
+    await _add(connection, {(each.facet, each.value, each.visibility, 0): int(each.off) for each in found[:MAX_MENDED]})
+    return sum(abs(int(each.off)) for each in found)
+
+
+def _counted(table: Table, facet: str, value: ColumnElement[str]) -> Select[Any]:
+    """A row for each share: its key, and one."""
+    columns = (literal(str(facet)).label("facet"), value.label("value"), table.c.visibility, literal(1).label("count"))
+    return select(*columns)
 
 
 def _sum(facet: str, value: str, shown: tuple[Visibility, ...]) -> Select[int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Column, Select, Subquery, Table, Update, delete, literal_column, select, union_all, update
+from sqlalchemy import Column, Select, Subquery, Table, Update, case, delete, literal_column, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
@@ -91,4 +91,5 @@ def _merged(ranges: list[Select[Any]]) -> Subquery:
 
 
 def _published(statement: Update, table: Table) -> Update:
-    return statement.values(visibility=table.c.visibility + int(Visibility.PUBLISHED))
+    unlisted = case((table.c.visibility >= int(Visibility.UNLISTED), int(Visibility.UNLISTED)), else_=0)
+    return statement.values(visibility=table.c.visibility - unlisted + int(Visibility.PUBLISHED))

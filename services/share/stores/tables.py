@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from services.chassis.replays import answers_table
@@ -39,6 +40,7 @@ share = Table(
     Column("publish_ms", BigInteger, nullable=False),
     Column("create_ms", BigInteger, nullable=False),
     Column("token_digest", String(64), nullable=False),
+    Column("unlisted", Boolean, nullable=False, server_default=false()),
     Index("share_by_visibility", "visibility", "sequence"),
     Index("share_by_style", "style", "visibility", "sequence"),
     Index("share_by_model", "model", "visibility", "sequence"),

@@ -30,7 +30,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bkawaii/share/v1/share.proto\x12\x0fkawaii.share.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdc\x04\n\x05Share\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1b\n\rgenerated_uri\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0coriginal_uri\x18\x03 \x01(\t\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\r\n\x05style\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x31\n\rgenerate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06stored\x18\x08 \x01(\x08\x12\x10\n\x08seo_tags\x18\t \x03(\t\x12-\n\x03seo\x18\n \x01(\x0b\x32\x1a.kawaii.share.v1.Share.SeoB\x04\xe2\x41\x01\x03\x12\x17\n\tpublished\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0cpublish_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a\x98\x01\n\x03Seo\x12\x13\n\x0bmodel_label\x18\x01 \x01(\t\x12\x10\n\x08title_ja\x18\x02 \x01(\t\x12\x10\n\x08title_en\x18\x03 \x01(\t\x12\x16\n\x0e\x64\x65scription_ja\x18\x04 \x01(\t\x12\x16\n\x0e\x64\x65scription_en\x18\x05 \x01(\t\x12\x13\n\x0bkeywords_ja\x18\x06 \x03(\t\x12\x13\n\x0bkeywords_en\x18\x07 \x03(\t:7\xea\x41\x34\n\x10kawaii.dev/Share\x12\x11shares/{share_id}*\x06shares2\x05share\"\x81\x01\n\nShareStats\x12\x13\n\x0btotal_count\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x03\x12\x17\n\x0fpublished_count\x18\x03 \x01(\x03\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x12\x43reateShareRequest\x12+\n\x05share\x18\x01 \x01(\x0b\x32\x16.kawaii.share.v1.ShareB\x04\xe2\x41\x01\x02\"S\n\x13\x43reateShareResponse\x12%\n\x05share\x18\x01 \x01(\x0b\x32\x16.kawaii.share.v1.Share\x12\x15\n\rpublish_token\x18\x02 \x01(\t\":\n\x0fGetShareRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xe2\x41\x01\x02\xfa\x41\x12\n\x10kawaii.dev/Share\"A\n\x15\x42\x61tchGetSharesRequest\x12(\n\x05names\x18\x01 \x03(\tB\x19\xe2\x41\x01\x02\xfa\x41\x12\n\x10kawaii.dev/Share\"@\n\x16\x42\x61tchGetSharesResponse\x12&\n\x06shares\x18\x01 \x03(\x0b\x32\x16.kawaii.share.v1.Share\"s\n\x11ListSharesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12\r\n\x05style\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0b\n\x03tag\x18\x06 \x01(\t\"i\n\x12ListSharesResponse\x12&\n\x06shares\x18\x01 \x03(\x0b\x32\x16.kawaii.share.v1.Share\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\",\n\x17ListLatestSharesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\"B\n\x18ListLatestSharesResponse\x12&\n\x06shares\x18\x01 \x03(\x0b\x32\x16.kawaii.share.v1.Share\"&\n\x15ListShareLinksRequest\x12\r\n\x05\x62lock\x18\x01 \x01(\x05\"X\n\x16ListShareLinksResponse\x12)\n\x05links\x18\x01 \x03(\x0b\x32\x1a.kawaii.share.v1.ShareLink\x12\x13\n\x0b\x62lock_count\x18\x02 \x01(\x05\"a\n\tShareLink\x12#\n\x04name\x18\x01 \x01(\tB\x15\xfa\x41\x12\n\x10kawaii.dev/Share\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x13PublishShareRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xe2\x41\x01\x02\xfa\x41\x12\n\x10kawaii.dev/Share\x12\x13\n\x05token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"R\n\x12\x44\x65leteShareRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xe2\x41\x01\x02\xfa\x41\x12\n\x10kawaii.dev/Share\x12\x13\n\x05token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14GetShareStatsRequest2\xa0\x08\n\x0cShareService\x12o\n\x0b\x43reateShare\x12#.kawaii.share.v1.CreateShareRequest\x1a$.kawaii.share.v1.CreateShareResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/v1/shares:\x01*\x12h\n\x08GetShare\x12 .kawaii.share.v1.GetShareRequest\x1a\x16.kawaii.share.v1.Share\"\"\xda\x41\x04name\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=shares/*}\x12~\n\x0e\x42\x61tchGetShares\x12&.kawaii.share.v1.BatchGetSharesRequest\x1a\'.kawaii.share.v1.BatchGetSharesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/shares:batchGet\x12i\n\nListShares\x12\".kawaii.share.v1.ListSharesRequest\x1a#.kawaii.share.v1.ListSharesResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/shares\x12\x82\x01\n\x10ListLatestShares\x12(.kawaii.share.v1.ListLatestSharesRequest\x1a).kawaii.share.v1.ListLatestSharesResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/shares:latest\x12y\n\x0eListShareLinks\x12&.kawaii.share.v1.ListShareLinksRequest\x1a\'.kawaii.share.v1.ListShareLinksResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/shareLinks\x12t\n\x0cPublishShare\x12$.kawaii.share.v1.PublishShareRequest\x1a\x16.kawaii.share.v1.Share\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=shares/*}:publish:\x01*\x12g\n\x0b\x44\x65leteShare\x12#.kawaii.share.v1.DeleteShareRequest\x1a\x16.google.protobuf.Empty\"\x1b\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=shares/*}\x12k\n\rGetShareStats\x12%.kawaii.share.v1.GetShareStatsRequest\x1a\x1b.kawaii.share.v1.ShareStats\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/shareStatsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bkawaii/share/v1/share.proto\x12\x0fkawaii.share.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x04\n\x05Share\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1b\n\rgenerated_uri\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x0coriginal_uri\x18\x03 \x01(\t\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\r\n\x05style\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x31\n\rgenerate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06stored\x18\x08 \x01(\x08\x12\x10\n\x08seo_tags\x18\t \x03(\t\x12-\n\x03seo\x18\n \x01(\x0b\x32\x1a.kawaii.share.v1.Share.SeoB\x04\xe2\x41\x01\x03\x12\x17\n\tpublished\x18\x0b \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0cpublish_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x10\n\x08unlisted\x18\x0e \x01(\x08\x1a\x98\x01\n\x03Seo\x12\x13\n\x0bmodel_label\x18\x01 \x01(\t\x12\x10\n\x08title_ja\x18\x02 \x01(\t\x12\x10\n\x08title_en\x18\x03 \x01(\t\x12\x16\n\x0e\x64\x65scription_ja\x18\x04 \x01(\t\x12\x16\n\x0e\x64\x65scription_en\x18\x05 \x01(\t\x12\x13\n\x0bkeywords_ja\x18\x06 \x03(\t\x12\x13\n\x0bkeywords_en\x18\x07 \x03(\t:7\xea\x41\x34\n\x10kawaii.dev/Share\x12\x11shares/{share_id}*\x06shares2\x05share\"\x81\x01\n\nShareStats\x12\x13\n\x0btotal_count\x18\x01 \x01(\x03\x12\x14\n\x0cstored_count\x18\x02 \x01(\x03\x12\x17\n\x0fpublished_count\x18\x03 \x01(\x03\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x12\x43reateShareRequest\x12+\n\x05share\x18\x01 \x01(\x0b\x32\x16.kawaii.share.v1.ShareB\x04\xe2\x41\x01\x02\"S\n\x13\x43reateShareResponse\x12%\n\x05share\x18\x01 \x01(\x0b\x32\x16.kawaii.share.v1.Share\x12\x15\n\rpublish_token\x18\x02 \x01(\t\":\n\x0fGetShareRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xe2\x41\x01\x02\xfa\x41\x12\n\x10kawaii.dev/Share\"A\n\x15\x42\x61tchGetSharesRequest\x12(\n\x05names\x18\x01 \x03(\tB\x19\xe2\x41\x01\x02\xfa\x41\x12\n\x10kawaii.dev/Share\"@\n\x16\x42\x61tchGetSharesResponse\x12&\n\x06shares\x18\x01 \x03(\x0b\x32\x16.kawaii.share.v1.Share\"s\n\x11ListSharesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04skip\x18\x03 \x01(\x05\x12\r\n\x05style\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x0b\n\x03tag\x18\x06 \x01(\t\"i\n\x12ListSharesResponse\x12&\n\x06shares\x18\x01 \x03(\x0b\x32\x16.kawaii.share.v1.Share\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x12\n\ntotal_size\x18\x03 \x01(\x05\",\n\x17ListLatestSharesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\"B\n\x18ListLatestSharesResponse\x12&\n\x06shares\x18\x01 \x03(\x0b\x32\x16.kawaii.share.v1.Share\"&\n\x15ListShareLinksRequest\x12\r\n\x05\x62lock\x18\x01 \x01(\x05\"X\n\x16ListShareLinksResponse\x12)\n\x05links\x18\x01 \x03(\x0b\x32\x1a.kawaii.share.v1.ShareLink\x12\x13\n\x0b\x62lock_count\x18\x02 \x01(\x05\"a\n\tShareLink\x12#\n\x04name\x18\x01 \x01(\tB\x15\xfa\x41\x12\n\x10kawaii.dev/Share\x12/\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x13PublishShareRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xe2\x41\x01\x02\xfa\x41\x12\n\x10kawaii.dev/Share\x12\x13\n\x05token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"R\n\x12\x44\x65leteShareRequest\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xe2\x41\x01\x02\xfa\x41\x12\n\x10kawaii.dev/Share\x12\x13\n\x05token\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x16\n\x14GetShareStatsRequest2\xa0\x08\n\x0cShareService\x12o\n\x0b\x43reateShare\x12#.kawaii.share.v1.CreateShareRequest\x1a$.kawaii.share.v1.CreateShareResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/v1/shares:\x01*\x12h\n\x08GetShare\x12 .kawaii.share.v1.GetShareRequest\x1a\x16.kawaii.share.v1.Share\"\"\xda\x41\x04name\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/{name=shares/*}\x12~\n\x0e\x42\x61tchGetShares\x12&.kawaii.share.v1.BatchGetSharesRequest\x1a\'.kawaii.share.v1.BatchGetSharesResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/shares:batchGet\x12i\n\nListShares\x12\".kawaii.share.v1.ListSharesRequest\x1a#.kawaii.share.v1.ListSharesResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/shares\x12\x82\x01\n\x10ListLatestShares\x12(.kawaii.share.v1.ListLatestSharesRequest\x1a).kawaii.share.v1.ListLatestSharesResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/shares:latest\x12y\n\x0eListShareLinks\x12&.kawaii.share.v1.ListShareLinksRequest\x1a\'.kawaii.share.v1.ListShareLinksResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/shareLinks\x12t\n\x0cPublishShare\x12$.kawaii.share.v1.PublishShareRequest\x1a\x16.kawaii.share.v1.Share\"&\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=shares/*}:publish:\x01*\x12g\n\x0b\x44\x65leteShare\x12#.kawaii.share.v1.DeleteShareRequest\x1a\x16.google.protobuf.Empty\"\x1b\x82\xd3\xe4\x93\x02\x15*\x13/v1/{name=shares/*}\x12k\n\rGetShareStats\x12%.kawaii.share.v1.GetShareStatsRequest\x1a\x1b.kawaii.share.v1.ShareStats\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/shareStatsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -86,41 +86,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHARESERVICE'].methods_by_name['GetShareStats']._loaded_options = None
   _globals['_SHARESERVICE'].methods_by_name['GetShareStats']._serialized_options = b'\202\323\344\223\002\020\022\016/v1/shareStats'
   _globals['_SHARE']._serialized_start=226
-  _globals['_SHARE']._serialized_end=830
-  _globals['_SHARE_SEO']._serialized_start=621
-  _globals['_SHARE_SEO']._serialized_end=773
-  _globals['_SHARESTATS']._serialized_start=833
-  _globals['_SHARESTATS']._serialized_end=962
-  _globals['_CREATESHAREREQUEST']._serialized_start=964
-  _globals['_CREATESHAREREQUEST']._serialized_end=1029
-  _globals['_CREATESHARERESPONSE']._serialized_start=1031
-  _globals['_CREATESHARERESPONSE']._serialized_end=1114
-  _globals['_GETSHAREREQUEST']._serialized_start=1116
-  _globals['_GETSHAREREQUEST']._serialized_end=1174
-  _globals['_BATCHGETSHARESREQUEST']._serialized_start=1176
-  _globals['_BATCHGETSHARESREQUEST']._serialized_end=1241
-  _globals['_BATCHGETSHARESRESPONSE']._serialized_start=1243
-  _globals['_BATCHGETSHARESRESPONSE']._serialized_end=1307
-  _globals['_LISTSHARESREQUEST']._serialized_start=1309
-  _globals['_LISTSHARESREQUEST']._serialized_end=1424
-  _globals['_LISTSHARESRESPONSE']._serialized_start=1426
-  _globals['_LISTSHARESRESPONSE']._serialized_end=1531
-  _globals['_LISTLATESTSHARESREQUEST']._serialized_start=1533
-  _globals['_LISTLATESTSHARESREQUEST']._serialized_end=1577
-  _globals['_LISTLATESTSHARESRESPONSE']._serialized_start=1579
-  _globals['_LISTLATESTSHARESRESPONSE']._serialized_end=1645
-  _globals['_LISTSHARELINKSREQUEST']._serialized_start=1647
-  _globals['_LISTSHARELINKSREQUEST']._serialized_end=1685
-  _globals['_LISTSHARELINKSRESPONSE']._serialized_start=1687
-  _globals['_LISTSHARELINKSRESPONSE']._serialized_end=1775
-  _globals['_SHARELINK']._serialized_start=1777
-  _globals['_SHARELINK']._serialized_end=1874
-  _globals['_PUBLISHSHAREREQUEST']._serialized_start=1876
-  _globals['_PUBLISHSHAREREQUEST']._serialized_end=1959
-  _globals['_DELETESHAREREQUEST']._serialized_start=1961
-  _globals['_DELETESHAREREQUEST']._serialized_end=2043
-  _globals['_GETSHARESTATSREQUEST']._serialized_start=2045
-  _globals['_GETSHARESTATSREQUEST']._serialized_end=2067
-  _globals['_SHARESERVICE']._serialized_start=2070
-  _globals['_SHARESERVICE']._serialized_end=3126
+  _globals['_SHARE']._serialized_end=848
+  _globals['_SHARE_SEO']._serialized_start=639
+  _globals['_SHARE_SEO']._serialized_end=791
+  _globals['_SHARESTATS']._serialized_start=851
+  _globals['_SHARESTATS']._serialized_end=980
+  _globals['_CREATESHAREREQUEST']._serialized_start=982
+  _globals['_CREATESHAREREQUEST']._serialized_end=1047
+  _globals['_CREATESHARERESPONSE']._serialized_start=1049
+  _globals['_CREATESHARERESPONSE']._serialized_end=1132
+  _globals['_GETSHAREREQUEST']._serialized_start=1134
+  _globals['_GETSHAREREQUEST']._serialized_end=1192
+  _globals['_BATCHGETSHARESREQUEST']._serialized_start=1194
+  _globals['_BATCHGETSHARESREQUEST']._serialized_end=1259
+  _globals['_BATCHGETSHARESRESPONSE']._serialized_start=1261
+  _globals['_BATCHGETSHARESRESPONSE']._serialized_end=1325
+  _globals['_LISTSHARESREQUEST']._serialized_start=1327
+  _globals['_LISTSHARESREQUEST']._serialized_end=1442
+  _globals['_LISTSHARESRESPONSE']._serialized_start=1444
+  _globals['_LISTSHARESRESPONSE']._serialized_end=1549
+  _globals['_LISTLATESTSHARESREQUEST']._serialized_start=1551
+  _globals['_LISTLATESTSHARESREQUEST']._serialized_end=1595
+  _globals['_LISTLATESTSHARESRESPONSE']._serialized_start=1597
+  _globals['_LISTLATESTSHARESRESPONSE']._serialized_end=1663
+  _globals['_LISTSHARELINKSREQUEST']._serialized_start=1665
+  _globals['_LISTSHARELINKSREQUEST']._serialized_end=1703
+  _globals['_LISTSHARELINKSRESPONSE']._serialized_start=1705
+  _globals['_LISTSHARELINKSRESPONSE']._serialized_end=1793
+  _globals['_SHARELINK']._serialized_start=1795
+  _globals['_SHARELINK']._serialized_end=1892
+  _globals['_PUBLISHSHAREREQUEST']._serialized_start=1894
+  _globals['_PUBLISHSHAREREQUEST']._serialized_end=1977
+  _globals['_DELETESHAREREQUEST']._serialized_start=1979
+  _globals['_DELETESHAREREQUEST']._serialized_end=2061
+  _globals['_GETSHARESTATSREQUEST']._serialized_start=2063
+  _globals['_GETSHARESTATSREQUEST']._serialized_end=2085
+  _globals['_SHARESERVICE']._serialized_start=2088
+  _globals['_SHARESERVICE']._serialized_end=3144
 # @@protoc_insertion_point(module_scope)

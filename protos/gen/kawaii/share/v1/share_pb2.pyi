@@ -86,6 +86,7 @@ class Share(_message.Message):
     PUBLISHED_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    UNLISTED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, shares/{share_id}."""
     generated_uri: _builtins.str
@@ -102,6 +103,8 @@ class Share(_message.Message):
     """True when the picture lies in our storage, or the client said that it lies in a permanent place."""
     published: _builtins.bool
     """True once it is published."""
+    unlisted: _builtins.bool
+    """True while only its link leads to it: no list shows it, whatever the policy, until it is published."""
     @_builtins.property
     def generate_time(self) -> _timestamp_pb2.Timestamp:
         """When the picture was made; now when unset."""
@@ -138,10 +141,11 @@ class Share(_message.Message):
         published: _builtins.bool = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         publish_time: _timestamp_pb2.Timestamp | None = ...,
+        unlisted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "generate_time", b"generate_time", "publish_time", b"publish_time", "seo", b"seo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "generate_time", b"generate_time", "generated_uri", b"generated_uri", "model", b"model", "name", b"name", "original_uri", b"original_uri", "prompt", b"prompt", "publish_time", b"publish_time", "published", b"published", "seo", b"seo", "seo_tags", b"seo_tags", "stored", b"stored", "style", b"style"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "generate_time", b"generate_time", "generated_uri", b"generated_uri", "model", b"model", "name", b"name", "original_uri", b"original_uri", "prompt", b"prompt", "publish_time", b"publish_time", "published", b"published", "seo", b"seo", "seo_tags", b"seo_tags", "stored", b"stored", "style", b"style", "unlisted", b"unlisted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
