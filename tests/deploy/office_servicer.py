@@ -19,6 +19,7 @@ from services.chassis.server import Mount, build
 State = generationpb.Generation.State
 Generation = generationpb.Generation
 ProviderKey = adminpb.ProviderKey
+ProviderAccount = adminpb.ProviderAccount
 ParkedWork = adminpb.ParkedWork
 NOON = Timestamp(seconds=1_795_000_000, nanos=123_000_000)  # 2026-11-18T11:06:40.123Z
 Context = aio.ServicerContext[Any, Any]
@@ -47,6 +48,7 @@ class Office(generationrpc.GenerationServiceServicer, adminrpc.GenerationAdminSe
     keys: dict[str, ProviderKey] = field(default_factory=dict)
     parked: dict[str, ParkedWork] = field(default_factory=dict)
     adopted: dict[str, str] = field(default_factory=dict)
+    missing: list[ProviderAccount] = field(default_factory=list)
 
     def add(self, *generations: Generation) -> None:
         """Store generations, the newest first."""
@@ -129,8 +131,8 @@ class Office(generationrpc.GenerationServiceServicer, adminrpc.GenerationAdminSe
     async def ListProviderKeys(
         self, request: adminpb.ListProviderKeysRequest, context: Context
     ) -> adminpb.ListProviderKeysResponse:
-        account = adminpb.ProviderAccount(account="main", credits=12.5, credits_time=NOON, recent_create_count=3)
-        return adminpb.ListProviderKeysResponse(provider_keys=self.keys.values(), accounts=[account])
+        account = ProviderAccount(account="main", credits=12.5, credits_time=NOON, recent_create_count=3)
+        return adminpb.ListProviderKeysResponse(provider_keys=self.keys.values(), accounts=[account, *self.missing])
 
     async def EnableKey(self, request: adminpb.EnableKeyRequest, context: Context) -> ProviderKey:
         key = self.key(request.name)

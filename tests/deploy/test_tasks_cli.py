@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from deploy.tasks import STATES
-from tests.deploy.office_servicer import NOON, Office, ParkedWork, ProviderKey, State, generation, opened, staffed
+from tests.deploy.office_servicer import (
+    NOON,
+    Office,
+    ParkedWork,
+    ProviderAccount,
+    ProviderKey,
+    State,
+    generation,
+    opened,
+    staffed,
+)
 
 PRINT = "0123abcd"
 
@@ -161,9 +171,18 @@ async def test_keys_list_shows_keys_and_accounts(kawaii: Kawaii) -> None:
         "KEY       ACCOUNT  STATE   CAUSE  RESTS UNTIL",
         "0123abcd  main     ACTIVE  -      -",
         "",
-        "ACCOUNT  CREDITS  ASKED                 LAST 10 S  IN FLIGHT  CAUSE  RESTS UNTIL",
-        "main     12.5     2026-11-18T11:06:40Z  3          0          -      -",
+        "ACCOUNT  CREDITS  ASKED                 LAST 10 S  IN FLIGHT  CAUSE  RESTS UNTIL  UNPAID",
+        "main     12.5     2026-11-18T11:06:40Z  3          0          -      -            -",
     ]
+
+
+async def test_keys_list_says_what_to_do_about_an_account_without_a_key(kawaii: Kawaii, office: Office) -> None:
+    office.missing.append(ProviderAccount(account="key-4567cdef", missing=True, waiting_task_count=2))
+    said = await kawaii("keys", "list")
+
+    assert "key-4567cdef" in said.lines[6]
+    assert "MISSING" in said.lines[6]
+    assert said.lines[-1].startswith("2 tasks wait for account key-4567cdef, of which no key is configured.")
 
 
 @pytest.mark.parametrize(
