@@ -11,10 +11,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 START_SECONDS = 30.0  # initdb on a slow disk
 POLL_SECONDS = 0.05
@@ -25,12 +27,42 @@ class EngineMissingError(Exception):
     """The engine is not installed here; the message is the reason to show when a test is skipped."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Postgres:
-    """A running server that trusts everybody on loopback."""
+    """A server that trusts everybody on loopback; identity is how its programs are started."""
 
     binaries: Path
     port: int
+    folder: Path
+    identity: dict[str, Any]
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Run the server until it answers; nothing happens when it runs already."""
+        if self.process is None:
+            command = [self.binaries / "postgres", "-D", self.folder / "data", *_options(self.folder, self.port)]
+            self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **self.identity)
+            _await_ready(self.binaries, self.port)
+
+    def stop(self) -> None:
+        """Ask the server to end, as quickly as PostgreSQL ends in good order."""
+        self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """Kill the server and its helpers, as a machine that loses power does, but for what the kernel has written."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is None:
+            return
+        pids = [self.process.pid]
+        if number == signal.SIGKILL:
+            pids += [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        self.process.wait()
+        self.process = None
 
     def create_database(self) -> str:
         """Make an empty database; returns its URL, as DATABASE_URL takes it."""
@@ -51,17 +83,14 @@ def postgres() -> Iterator[Postgres]:
         folder = Path(name)
         identity = _identity(folder)
         binaries = _binaries(folder) / "bin"
-        data, port = folder / "data", free_port()
-        subprocess.run([binaries / "initdb", "-D", data, *INITDB], check=True, capture_output=True, **identity)
-        options = _options(folder, port)
-        with subprocess.Popen(
-            [binaries / "postgres", "-D", data, *options], stderr=subprocess.DEVNULL, **identity
-        ) as server:
-            try:
-                _await_ready(binaries, port)
-                yield Postgres(binaries, port)
-            finally:
-                server.send_signal(signal.SIGINT)  # PostgreSQL's fast shutdown
+        initdb = [binaries / "initdb", "-D", folder / "data", *INITDB]
+        subprocess.run(initdb, check=True, capture_output=True, **identity)
+        server = Postgres(binaries, free_port(), folder, identity)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def _binaries(folder: Path) -> Path:

@@ -49,6 +49,8 @@ class Failpoints:
         self._log = environment.get("FAILPOINT_LOG", "")
         self._hang_seconds = float(environment.get("FAILPOINT_HANG_SECONDS", HANG_SECONDS))
         self._quiet_until = time.monotonic() + float(environment.get("FAILPOINT_AFTER_SECONDS", "0"))
+        # The harness's own clock: that of this process may be wrong on purpose, its monotonic one is the machine's.
+        self._epoch = float(environment.get("FAILPOINT_EPOCH", "") or time.time() - time.monotonic())
         self._reached: Counter[str] = Counter()
 
     @property
@@ -86,7 +88,8 @@ class Failpoints:
         """Tell the harness; O_APPEND keeps the lines of several processes whole."""
         if self._log:
             descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            os.write(descriptor, f"{time.time():.6f} {name} {action} {os.getpid()} {subject}\n".encode())
+            now = self._epoch + time.monotonic()
+            os.write(descriptor, f"{now:.6f} {name} {action} {os.getpid()} {subject}\n".encode())
             os.close(descriptor)
 
 

@@ -67,6 +67,8 @@ def incarnate(command: Sequence[str], environment: Mapping[str, str], log: str) 
     os.dup2(descriptor, 2)
     if command[0].startswith("/"):
         os.execv(command[0], list(command))  # noqa: S606 - no shell is wanted
+    if "LD_PRELOAD" in environment:  # a library that is loaded at the start of a program, and only then
+        os.execv(sys.executable, [sys.executable, "-m", command[0]])  # noqa: S606
     sabotage.begin(environment)
     sys.argv = [command[0]]
     sys.modules.pop(f"{command[0]}.__main__", None)
@@ -95,6 +97,7 @@ class Resident:
     deaths: int = 0
     freezes: int = 0
     past: list[Life] = field(default_factory=list)
+    codes: list[int] = field(default_factory=list)
     lives: int = 0
     born: float = 0.0
     process: BaseProcess | None = None
@@ -124,6 +127,7 @@ class Resident:
             process.kill()
             process.join()
             life.died = time.time()
+            self.codes.append(process.exitcode or 0)
 
     async def reborn(self, life: int, seconds: float) -> None:
         """Wait for a later life than this one. Raises TimeoutError."""
@@ -131,9 +135,21 @@ class Resident:
             while self.lives <= life:  # noqa: ASYNC110 - a count that another task keeps
                 await asyncio.sleep(LOOK_SECONDS)
 
+    def terminate(self) -> bool:
+        """SIGTERM, as whoever deploys a new version sends it; False when there is nobody to stop."""
+        return self._strike(signal.SIGTERM)
+
     def kill(self) -> bool:
         """SIGKILL; False when there is nobody to kill."""
         return self._strike(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGSTOP."""
+        self.freezes += self._strike(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._strike(signal.SIGCONT)
 
     async def freeze(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT a while later; who takes its place meanwhile is not hurt by that."""

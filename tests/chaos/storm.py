@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from services.generation.model import FINAL
+from services.generation.model import FINAL, REMINDER
 from services.generation.stores.tables import generation, inbox
 from tests.chaos.book import Book
 from tests.chaos.facts import DELIVERED, Bill, bills_of, rows_of
@@ -117,9 +117,10 @@ async def drain(town: ChaosTown, seconds: float = DRAIN_SECONDS) -> float | None
 
 
 async def resting(town: ChaosTown) -> bool:
-    """Whether every generation has ended and every webhook was read."""
+    """Whether every generation has ended and every webhook was read; reminders of ours wait as long as results live."""
     generations, webhooks = await rows_of(town, "generation", generation, inbox)
-    return all(row.state in FINAL for row in generations) and all(row.verdict for row in webhooks)
+    read = all(row.verdict or row.kind == REMINDER for row in webhooks)
+    return read and all(row.state in FINAL for row in generations)
 
 
 def pending(bill: Bill) -> bool:

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,13 +134,18 @@ async def running(
     kinds: Collection[str] = KINDS,
     *,
     twins: bool = False,
+    prepare: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[ChaosTown]:
-    """Start a town in calm weather, with one generation or two, and end it at the end without ceremony."""
+    """Start a town in calm weather, with one generation or two, and end it at the end without ceremony.
+
+    prepare is called between the migration of the databases and the start of the first process.
+    """
     base = free_base()
     async with AsyncExitStack() as stack:
         proxy = await proxied(stack, Proxy(base + OFFSETS["sandbox"], seed, {}))
         environment = {**surroundings(base, data, seed, proxy), **settings}
         await asyncio.to_thread(migrate, data, environment)
+        prepare()
         residents = {name: resident(name, name, base, environment) for name in kinds}
         if twins:
             residents[TWIN] = await twin(stack, base, environment)
@@ -181,6 +186,7 @@ def surroundings(base: int, data: Path, seed: str, proxy: Proxy) -> dict[str, st
         "OUTBOUND_ALLOW_PRIVATE": sandbox,
         "FAILPOINT_LOG": str(Diary(data).hit_log),
         "FAILPOINT_SEED": seed,
+        "FAILPOINT_EPOCH": f"{time.time() - time.monotonic():.6f}",
     }
 
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tests.chaos.book import Book
-from tests.chaos.diary import Hit, Piece
+from tests.chaos.diary import Piece
 from tests.chaos.proxy import Call
 from tests.chaos.resident import Life
 from tests.chaos.town import ChaosTown
 
-RECORDED = frozenset({"submitted.recorded", "refused.recorded", "ambiguous.recorded"})  # points behind the commit
 CLOCK_SECONDS = 0.05  # rows round to milliseconds, and a line is written a little after what it tells
 
 
@@ -22,12 +21,11 @@ class Witness:
     calls: Sequence[Call]
     pieces: Sequence[Piece] = ()
     lives: Sequence[Life] = ()
-    hits: Sequence[Hit] = ()
 
     @classmethod
     def of(cls, town: ChaosTown, book: Book) -> "Witness":
         """What this town has seen so far."""
-        return cls(book, town.proxy.calls, town.diary.pieces(), town.lives, town.diary.hits())
+        return cls(book, town.proxy.calls, town.diary.pieces(), town.lives)
 
     def verdicts(self) -> Mapping[str, Call]:
         """The call of each attempt whose answer was passed on and was certain."""
@@ -47,15 +45,6 @@ class Witness:
             return None
         lives = [life for life in self.lives if life.pid == piece.pid and life.born <= piece.began + CLOCK_SECONDS]
         return max(lives, key=lambda life: life.born).died if lives else None
-
-    def failed_after_recording(self, piece: Piece) -> bool:
-        """Whether a failpoint behind the commit of the answer ended this very piece of work."""
-        return any(
-            (hit.pid, hit.subject, hit.action) == (piece.pid, piece.subject, "error")
-            and hit.point in RECORDED
-            and piece.began <= hit.when <= piece.ended
-            for hit in self.hits
-        )
 
     @cached_property
     def _of_generation(self) -> Mapping[str, Sequence[Piece]]:

@@ -1,0 +1,37 @@
+"""A few injections in their short form; `make chaos` runs all of them."""
+
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.faults import INJECTIONS
+from tests.chaos.injections import inject
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]  # a ceiling for a busy machine
+SEED = os.environ.get("CHAOS_SEED") or secrets.token_hex(4)
+ORDERS = 8
+SHORT = (
+    "PostgreSQL killed and started again",
+    "disk of generation's database full",
+    "clock of generation jumps ten minutes, SQLite",
+    "SIGTERM under load",
+    "an edge answers reads: 408, 500, 501, pages",
+)
+
+
+def test_each_injection_has_a_title_of_its_own() -> None:
+    assert len({injection.title for injection in INJECTIONS}) == len(INJECTIONS)
+
+
+@pytest.mark.parametrize("title", SHORT)
+async def test_what_goes_wrong_around_a_stack_breaks_no_promise(tmp_path: Path, title: str) -> None:
+    (injection,) = (each for each in INJECTIONS if each.title == title)
+
+    result = await inject(injection, SEED, tmp_path / "stack", ORDERS)
+
+    if result.skipped:
+        pytest.skip(result.skipped)
+    assert not result.broken, f"CHAOS_SEED={SEED}\n{result}"
+    assert result.hits >= injection.least
