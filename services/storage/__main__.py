@@ -58,7 +58,8 @@ def business(
     limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
     intake = Intake(backend, studio)
     recipes = Recipes(Seals(key_of_file(settings.data_dir / "storage-variant.key")))
-    variants = Variants(backend, store, studio, recipes, max_bytes=limits.result_bytes, clock=clock)
+    most, budget = limits.result_bytes, settings.variant_bytes_per_picture
+    variants = Variants(backend, store, studio, recipes, max_bytes=most, budget_bytes=budget, clock=clock)
     own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
     objects = Objects(backend, store, fetchers, intake, limits, own_key=own_key, on_upload=thumbed, clock=clock)
     tickets = Tickets(key_of_file(settings.data_dir / "storage-link.key"))

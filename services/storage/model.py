@@ -55,7 +55,7 @@ class Lane(Enum):
 class Recipe:
     """A derivative: the first frame within width x height, 0 of which is no bound, at a quality from 1 to 100.
 
-    Nothing is ever enlarged.
+    The quality is 0 where the format has none. Nothing is ever enlarged.
     """
 
     width: int

@@ -77,6 +77,8 @@ class StorageSettings(TownSettings):
     """Copies of results at one time; a budget of their own, so that imports never hold up a permanent copy."""
     upload_link_seconds: int = Field(900, ge=1)
     """How long a client may take to use an upload link."""
+    variant_bytes_per_picture: int = Field(16 * MIB, ge=1)
+    """Bytes of all variants of a picture; beyond them the oldest go, and are made anew for whoever wants them."""
     picture_workers: int = Field(2, ge=1, le=32)
     """Processes that decode pictures at one time; they start when needed and end when idle."""
     picture_result_workers: int = Field(1, ge=1, le=32)

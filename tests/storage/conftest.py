@@ -37,6 +37,7 @@ from tests.storage.buckets import in_bucket
 from tests.storage.doors import browsing
 from tests.storage.samples import PlainStudio, Remote, open_remote
 
+BUDGET_BYTES = 10_000_000  # of all variants of a picture
 BASE = "https://site.example/files"
 
 
@@ -150,7 +151,7 @@ def variants(
     backend: Backend, store: SqlObjects, studio: PlainStudio, seals: Seals, settings: StorageSettings
 ) -> Variants:
     most = settings.max_result_bytes
-    return Variants(backend, store, studio, Recipes(seals), max_bytes=most, clock=clock)
+    return Variants(backend, store, studio, Recipes(seals), max_bytes=most, budget_bytes=BUDGET_BYTES, clock=clock)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from services.chassis import failpoints
 from services.storage.backends.bucket_errors import code_of, status_of, translated
+from services.storage.backends.hashes import Hashes
 from services.storage.backends.labels import SHA256, metadata
 from services.storage.backends.tree import down
 from services.storage.model import Label, Listed, Stat
@@ -59,6 +60,7 @@ class Bucket:
         key = settings.storage_s3_access_key_id.get_secret_value()
         self._fingerprint = sha256(key.encode()).hexdigest()[:FINGERPRINT_LENGTH]
         self._client = open_client(settings)
+        self._hashes = Hashes()
         self._bucket = {"Bucket": settings.storage_s3_bucket}
         self._multipart_bytes = settings.storage_s3_multipart_bytes
         self._part_bytes = settings.storage_s3_part_bytes
@@ -155,12 +157,15 @@ class Bucket:
                 raise
 
     def stat(self, key: str) -> Stat | None:
-        """Size and hash; what others brought without a hash is read to its end."""
+        """Size and hash; what others brought without a hash is read to its end, once for as long as it is the same."""
         head = self.head(key)
         if head is None:
             return None
-        known = head["Metadata"].get(SHA256)
-        return Stat(head["ContentLength"], known or self._hashed(key))
+        size = int(head["ContentLength"])
+        if known := head["Metadata"].get(SHA256):
+            return Stat(size, known)
+        identity = (key, size, head.get("ETag"), head.get("LastModified"))
+        return self._hashes.known(identity, lambda: Stat(size, self._hashed(key)))
 
     def _hashed(self, key: str) -> str:
         digest = sha256()

@@ -1,8 +1,10 @@
-"""Remembers the hashes of files that were read lately, so that a validator costs one reading and not one a request."""
+"""Remembers the hashes of what was read lately, so that a validator costs one reading and not one a request."""
 
 import hashlib
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
 from io import BufferedReader
 from threading import Lock
 
@@ -12,25 +14,32 @@ MAX_FILES = 4096  # about a megabyte
 
 
 class Hashes:
-    """Hashes by the file's identity: what was replaced or written to since is read again."""
+    """Hashes by an identity that changes with the bytes: what was replaced or written to since is read again."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[int, ...], Stat] = OrderedDict()
+        self._known: OrderedDict[Hashable, Stat] = OrderedDict()
         self._lock = Lock()
 
     def of(self, file: BufferedReader) -> Stat:
         """Size and hash of an open file."""
         found = os.fstat(file.fileno())
         identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return self.known(identity, partial(_read, file))
+
+    def known(self, identity: Hashable, read: Callable[[], Stat]) -> Stat:
+        """Size and hash of what has the identity; read now if it was not lately."""
         with self._lock:
             known = self._known.get(identity)
-        return known or self._read(file, identity)
-
-    def _read(self, file: BufferedReader, identity: tuple[int, ...]) -> Stat:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        stat = Stat(file.tell(), digest)
+        if known:
+            return known
+        stat = read()
         with self._lock:
             self._known[identity] = stat
             if len(self._known) > MAX_FILES:
                 self._known.popitem(last=False)
         return stat
+
+
+def _read(file: BufferedReader) -> Stat:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Stat(file.tell(), digest)

@@ -79,8 +79,9 @@ def linked(pending_key: str) -> str:
 
 
 def variant(key: str, recipe: Recipe) -> str:
-    """variants/<key>/<width>x<height>q<quality>.<ext>."""
-    return f"{variants_of(key)}{recipe.width}x{recipe.height}q{recipe.quality}.{recipe.kind.extension}"
+    """variants/<key>/<width>x<height>q<quality>.<ext>; without a quality where the format has none."""
+    quality = f"q{recipe.quality}" if recipe.quality else ""
+    return f"{variants_of(key)}{recipe.width}x{recipe.height}{quality}.{recipe.kind.extension}"
 
 
 def variants_of(key: str) -> str:

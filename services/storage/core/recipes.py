@@ -7,8 +7,9 @@ from services.chassis.errors import InvalidArgument, PermissionDenied
 from services.storage.core.seals import Seals
 from services.storage.model import JPEG, PNG, WEBP, PictureType, Recipe, VariantWish
 
-WIDTHS = (64, 128, 256, 384, 512, 640, 768, 1024, 1280, 1600, 2048)  # thumbnails, tiles and screens
-QUALITIES = (30, 50, 70, 85, 100)
+WIDTHS = (64, 128, 256, 512, 1024, 2048)  # thumbnails, tiles and screens: 42 variants of a picture with what follows
+QUALITIES = (50, 70, 90)  # of JPEG and WebP; a PNG has none
+LEAST_QUALITY, MOST_QUALITY = 30, 100  # that may be signed
 DEFAULT_QUALITY = 70  # contract.md 1.A16
 MAX_SIGNED_SIDE = 4096  # sixteen megapixels are no longer a smaller picture
 KINDS = {kind.extension: kind for kind in (WEBP, JPEG, PNG)} | {"jpeg": JPEG}
@@ -21,8 +22,8 @@ class Recipes:
     def __init__(self, seals: Seals) -> None:
         self._seals = seals
 
-    def of(self, key: str, wish: VariantWish) -> Recipe:
-        """The preset that serves a wish, or what was signed.
+    def of(self, key: str, wish: VariantWish, original_width: int = 0) -> Recipe:
+        """The preset that serves a wish, or what was signed; none is wider than serves the original, if that is known.
 
         Raises:
             InvalidArgument: a size or the format makes no sense.
@@ -30,12 +31,13 @@ class Recipes:
         """
         kind = _kind(wish.extension)
         if not wish.signature:
-            return Recipe(_preset(WIDTHS, wish.width or WIDTHS[-1]), 0, _preset(QUALITIES, _quality(wish)), kind)
+            width = _preset(WIDTHS, min(wish.width or WIDTHS[-1], original_width or WIDTHS[-1]))
+            return Recipe(width, 0, _encoded(kind, _preset(QUALITIES, _quality(wish))), kind)
         if not self._seals.holds(key, wish):
             raise PermissionDenied("This picture's URL is not signed by us. Use it as it was given to you.")
         if not 1 <= wish.width <= MAX_SIGNED_SIDE or wish.height > MAX_SIGNED_SIDE:
             raise InvalidArgument(f"A variant has at most {MAX_SIGNED_SIDE} pixels on a side.")
-        return Recipe(wish.width, wish.height, _quality(wish), kind)
+        return Recipe(wish.width, wish.height, _encoded(kind, _quality(wish)), kind)
 
     def signed(self, key: str, wish: VariantWish) -> VariantWish:
         """The wish with what it leaves open filled in, and the signature that permits it.
@@ -50,7 +52,11 @@ class Recipes:
 
 
 def _quality(wish: VariantWish) -> int:
-    return min(max(wish.quality or DEFAULT_QUALITY, QUALITIES[0]), QUALITIES[-1])
+    return min(max(wish.quality or DEFAULT_QUALITY, LEAST_QUALITY), MOST_QUALITY)
+
+
+def _encoded(kind: PictureType, quality: int) -> int:
+    return 0 if kind == PNG else quality
 
 
 def _kind(extension: str) -> PictureType:

@@ -65,12 +65,15 @@ class Uploads:
 
         Raises:
             PermissionDenied: the token is not ours or has expired.
-            InvalidArgument: FILE_TOO_LARGE, more than was declared.
+            InvalidArgument: FILE_TOO_LARGE or FILE_INCOMPLETE, more or less than was declared; the link stays good.
             AlreadyExists: other bytes were brought before.
         """
         ticket = self._tickets.ticket(token, self._clock())
         async with self._backend.draft() as draft:
             await pour(chunks, draft, ticket.size)
+            if draft.size < ticket.size:  # kept, it would keep the whole file out
+                sentence = f"The file has {draft.size} bytes and not the {ticket.size} that were declared. Send all."
+                raise InvalidArgument(sentence, "FILE_INCOMPLETE")
             if not await self._backend.put(keys.pending(ticket.key), draft):
                 raise AlreadyExists("This upload link was used for another file. Ask for a new one.")
 

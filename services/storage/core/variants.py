@@ -17,6 +17,7 @@ from services.storage.core.flights import Flights
 from services.storage.core.intake import CHUNK_BYTES, pour
 from services.storage.core.recipes import THUMBNAIL, Recipes
 from services.storage.core.register import put, register
+from services.storage.core.walks import rows
 from services.storage.model import (
     PICTURE_TYPES,
     Derivative,
@@ -48,6 +49,7 @@ class Variants:
         recipes: Recipes,
         *,
         max_bytes: int,
+        budget_bytes: int,
         clock: keys.Clock,
     ) -> None:
         self._backend = backend
@@ -55,6 +57,7 @@ class Variants:
         self._studio = studio
         self._recipes = recipes
         self._max_bytes = max_bytes
+        self._budget_bytes = budget_bytes
         self._clock = clock
         self._deletion = Deletion(backend, store, clock)
         self._flights = Flights[StoredObject]()
@@ -71,14 +74,24 @@ class Variants:
             FailedPrecondition: the object's key leaves no room for variants.
             Unavailable: STUDIO_BUSY.
         """
-        recipe = self._recipes.of(key, wish)
+        self._recipes.of(key, wish)
         original = await self._original(key)
         if key.startswith(f"{keys.VARIANTS}/"):
             return original
+        recipe = self._recipes.of(key, wish, original.width)
         target = keys.variant(key, recipe)
         if not is_key(target):
             raise FailedPrecondition("The picture's name is too long for variants.")
         return await self._made(original, recipe, target)
+
+    async def _keep_budget(self, made: StoredObject) -> None:
+        """Remove the oldest variants of a picture when all of them are too much; whoever wants one has it made anew."""
+        of_picture = [row async for row in rows(self._store, f"{made.key.rpartition('/')[0]}/")]
+        left = self._budget_bytes - made.size
+        for row in sorted(of_picture, key=lambda row: (row.create_ms, row.key), reverse=True):
+            left -= row.size if row.key != made.key else 0
+            if left < 0 and row.key != made.key:
+                await self._deletion.remove(row.key)
 
     async def sign(self, key: str, wish: VariantWish) -> VariantWish:
         """Permit one variant of any size.
@@ -146,6 +159,8 @@ class Variants:
         except NotFound:  # deleted meanwhile, perhaps by one who did not see this variant
             await self._deletion.remove(target)
             raise
+        if target.startswith(f"{keys.VARIANTS}/"):
+            await self._keep_budget(kept)
         return kept
 
     async def _left_there(self, target: str) -> Stat:

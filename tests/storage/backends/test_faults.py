@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import shutil
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -22,6 +23,7 @@ KEY = "generated/gen_a/0.png"
 WRITERS, SIZE = 16, 400_000
 MAX_LIFE_SECONDS = 0.4  # some die while they write, some before, some live
 TRACED = "write,fsync,linkat,mkdirat"
+SYNCED = re.compile(r"f(?:data)?sync\(\d+<([^>]+)>\)\s+= 0")
 FAILURES = 13  # how far into its work each kind of call fails, counted in each thread; later ones are not reached
 
 
@@ -54,6 +56,22 @@ async def failing(process: Process, error: str, nth: int) -> AsyncIterator[None]
         "-e",
         f"inject={TRACED}:error={error}:when={nth}",
     )
+    tracer = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
+    assert tracer.stderr
+    try:
+        if b"attached" not in await tracer.stderr.readline():
+            process.kill()
+            pytest.skip("this machine does not let strace attach to a process")
+        yield
+    finally:
+        await tracer.communicate()  # it ends with the process
+
+
+@asynccontextmanager
+async def watched(process: Process, log: Path) -> AsyncIterator[None]:
+    """Write down, in their order, the calls of a running process that make something durable or visible."""
+    calls = "trace=fsync,fdatasync,linkat"
+    command = ("strace", "-f", "-y", "-s", "4096", "-o", str(log), "-p", str(process.pid), "-e", calls)
     tracer = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
     assert tracer.stderr
     try:
@@ -120,3 +138,39 @@ async def test_a_disk_that_fails_at_the_nth_call_tears_nothing_and_heals_without
             await backend.delete(KEY)
     assert told_of <= {"stored", "", f"{reason} stored"}  # the call that failed may have been the one that tells
     assert f"{reason} stored" in told_of
+
+
+async def test_bytes_are_durable_before_their_name_is_and_the_name_before_anybody_is_told(
+    settings: StorageSettings, tmp_path: Path
+) -> None:
+    """The file is synced, then linked, then all folders on the way: a power cut at any call loses and tears nothing."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is missing, which shows the order of system calls")
+    log, root = tmp_path / "calls", settings.objects_dir.absolute()
+    async with writer(settings, 1) as process, watched(process, log):
+        assert await told(process) == "stored"
+    lines = log.read_text().splitlines()
+    [linked] = [number for number, line in enumerate(lines) if " linkat(" in line]
+    source = lines[linked].split('"')[1]
+    before = {found[1] for line in lines[:linked] if (found := SYNCED.search(line))}
+    after = {found[1] for line in lines[linked:] if (found := SYNCED.search(line))}
+
+    assert lines[linked].endswith("= 0")
+    assert source in before
+    assert after >= {str(root), str(root / "generated"), str(root / "generated/gen_a")}
+
+
+async def test_a_name_that_was_taken_is_durable_too_before_anybody_is_told(
+    settings: StorageSettings, tmp_path: Path
+) -> None:
+    """Whoever made it may have died before the folders were synced."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is missing, which shows the order of system calls")
+    log, root = tmp_path / "calls", settings.objects_dir.absolute()
+    async with writer(settings, 1) as process:
+        assert await told(process) == "stored"
+    async with writer(settings, 1) as process, watched(process, log):
+        assert await told(process) == "stored"
+    synced = {found[1] for line in log.read_text().splitlines() if (found := SYNCED.search(line))}
+
+    assert synced >= {str(root), str(root / "generated"), str(root / "generated/gen_a")}

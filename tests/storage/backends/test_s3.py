@@ -1,6 +1,7 @@
 """What only a bucket can suffer: replies that are lost, rights that are taken, servers that promise less than S3."""
 
 import asyncio
+import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -306,6 +307,21 @@ async def test_parts_of_a_dead_process_are_reaped_when_they_are_old(
             "backups/of-others.tar",
             "generated/of-an-older-site.png",
         }
+
+
+async def test_what_another_program_brought_without_a_hash_is_read_once_while_it_stays_the_same(
+    settings: StorageSettings, s3_server: S3Server
+) -> None:
+    async with bucket(settings, s3_server) as objects:
+        inner, reads = objects._bucket, list[str]()
+        inner._client.meta.events.register("before-send.s3.GetObject", lambda request, **_: reads.append(request.url))
+        for seed in ("first", "second"):
+            body = picture(seed=seed)
+            inner._client.put_object(**inner._bucket, Key=KEY, Body=body)
+            stats = {await objects.stat(KEY) for _ in range(5)}
+            assert stats == {Stat(len(body), hashlib.sha256(body).hexdigest())}
+
+        assert len(reads) == 2
 
 
 async def test_what_another_program_brought_without_a_hash_is_read(

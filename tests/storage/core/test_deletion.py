@@ -43,7 +43,7 @@ async def artwork(objects: Objects) -> StoredObject:
 
 
 def made_by(backend: object, store: object, studio: object, seals: Seals) -> Variants:
-    return Variants(backend, store, studio, Recipes(seals), max_bytes=300_000, clock=clock)  # type: ignore[arg-type] # counted
+    return Variants(backend, store, studio, Recipes(seals), max_bytes=300_000, budget_bytes=300_000, clock=clock)  # type: ignore[arg-type] # counted
 
 
 async def derived(variants: Variants, row: StoredObject) -> None:

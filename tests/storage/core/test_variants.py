@@ -8,11 +8,12 @@ from PIL import Image
 
 from services.chassis.errors import KawaiiError
 from services.storage.core import Objects, Variants
-from services.storage.core.recipes import QUALITIES, WIDTHS
+from services.storage.core.recipes import QUALITIES, WIDTHS, Recipes
 from services.storage.core.seals import Seals
 from services.storage.model import Filter, StoredObject, UploadSpec, VariantWish
 from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
+from tests.storage.conftest import clock
 from tests.storage.pictures.builders import gradient, saved
 from tests.storage.samples import PlainStudio, picture, stream, until
 
@@ -67,7 +68,7 @@ async def test_two_processes_that_make_the_same_agree(objects: Objects, variants
 
 
 async def test_strangers_can_ask_for_presets_only(objects: Objects, variants: Variants) -> None:
-    original = await kept(objects)
+    original = await kept(objects, saved(gradient(2048, 2), "png"))
     keys = {
         (await variants.make(original.key, VariantWish(width=width, height=9, quality=quality))).key
         for width in (0, 1, 63, 64, 65, 4000)
@@ -76,7 +77,34 @@ async def test_strangers_can_ask_for_presets_only(objects: Objects, variants: Va
     sizes = {key.rpartition("/")[2].removesuffix(".webp") for key in keys}
 
     assert sizes <= {f"{width}x0q{quality}" for width in WIDTHS for quality in QUALITIES}
-    assert {"64x0q70", "128x0q30", "2048x0q85", "2048x0q100"} <= sizes
+    assert {"64x0q70", "128x0q50", "2048x0q70", "2048x0q90"} <= sizes
+
+
+async def test_one_picture_becomes_few_variants_within_a_budget_of_bytes(
+    objects: Objects, backend: Backend, store: SqlObjects, studio: PlainStudio, seals: Seals
+) -> None:
+    """Whatever strangers ask for: the oldest go, what was just made stays, and each is made anew when wanted."""
+    budget = 40_000
+    variants = Variants(backend, store, studio, Recipes(seals), max_bytes=300_000, budget_bytes=budget, clock=clock)
+    original, other = [await kept(objects, saved(gradient(700, 500), "png")) for _ in range(2)]
+    beside = await variants.make(other.key, VariantWish(width=64))
+    wishes = [
+        VariantWish(width, quality=quality, extension=extension)
+        for width in range(1, 2100, 150)
+        for quality in (1, 40, 60, 80, 100)
+        for extension in ("webp", "jpeg", "png")
+    ]
+    made = {(await variants.make(original.key, wish)).key for wish in wishes}
+    stays = await store.by_key(f"variants/{original.key}/", "", 999)
+    listed = [found.key async for found in backend.keys(f"variants/{original.key}/")]
+
+    assert len(made) <= 35  # five widths up to its own, three qualities of two formats, and one PNG each
+    assert len({key for key in made if key.endswith(".png")}) <= 5
+    assert sum(row.size for row in stays) <= budget
+    assert sorted(listed) == [row.key for row in stays]
+    assert len(stays) < len(made)
+    assert (await variants.make(original.key, wishes[0])).key in made
+    assert await objects.get(beside.key)
 
 
 async def test_a_signed_wish_is_met_exactly_and_a_forged_one_refused(
