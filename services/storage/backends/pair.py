@@ -170,36 +170,35 @@ class Pair:
         Raises:
             KawaiiError: of a place that could not say, when the others do not have it.
         """
-        first, second = self._places
-        failures: list[BaseException] = []
+        first, failure = self._places[0], None
         try:
             if (size := await first.ask(partial(self._first.size, key))) is not None:
                 return self._first, key, size
-        except DOWN as failure:
-            failures.append(failure)
-        names = (key, GUESTS + key)
+        except DOWN as down:
+            failure = down
+        if found := await self._in_second(key):
+            return self._second, *found
+        if failure:
+            raise failure
+        return None
+
+    async def _in_second(self, key: str) -> tuple[str, int] | None:
+        """The name of a key in the second place, its own or a guest's, and its size; both are asked for at once."""
+        second, names = self._places[1], (key, GUESTS + key)
         answers = await asyncio.gather(
             *(second.ask(partial(self._second.size, name)) for name in names), return_exceptions=True
         )
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, int):
-                return self._second, name, answer
+                return name, answer
+        for answer in answers:
             if isinstance(answer, BaseException):
-                failures.append(answer)
-        if failures:
-            raise failures[0]
+                raise answer
         return None
 
     async def _hosted(self, key: str) -> Stat | None:
-        second = self._places[1]
-        stats = await asyncio.gather(
-            *(second.ask(partial(self._second.stat, name)) for name in (key, GUESTS + key)), return_exceptions=True
-        )
-        found = next((stat for stat in stats if isinstance(stat, Stat)), None)
-        failure = next((stat for stat in stats if isinstance(stat, BaseException)), None)
-        if failure and not found:
-            raise failure
-        return found
+        found = await self._in_second(key)
+        return await self._second.stat(found[0]) if found else None
 
     async def _residents(self, prefix: str, after: str) -> AsyncIterator[Listed]:
         async for listed in self._second.keys(prefix, after):

@@ -1,15 +1,17 @@
 """Every backend keeps the contract of ports.Backend."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from services.chassis.errors import DataLoss
+from services.chassis.errors import DataLoss, Unavailable
 from services.storage.backends import BACKENDS, opened
 from services.storage.backends.draft import drafted
+from services.storage.backends.local import LocalFiles
 from services.storage.model import UNLABELLED, Label, Stat
 from services.storage.ports import Backend, Draft
 from services.storage.settings import StorageSettings
@@ -212,9 +214,16 @@ async def test_a_path_is_a_file_with_the_bytes(backend: Backend) -> None:
     assert await backend.path("uploads/b.png") is None
 
 
-async def test_a_working_place_answers_pings(backend: Backend) -> None:
+async def test_a_place_answers_pings_while_it_works_and_not_when_it_is_gone(
+    backend: Backend, settings: StorageSettings
+) -> None:
     await backend.ping()
     await backend.ping()
+    if isinstance(backend, LocalFiles):  # the bucket's turn is in test_s3, the pair's in test_pair
+        shutil.rmtree(settings.objects_dir)
+        settings.objects_dir.write_text("a file where the folder was")
+        with pytest.raises(Unavailable):
+            await backend.ping()
 
 
 async def test_an_upload_link_of_the_place_takes_what_was_declared(backend: Backend) -> None:

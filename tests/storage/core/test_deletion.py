@@ -18,6 +18,7 @@ from services.storage.model import StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
+from tests.storage.core.test_verification import lay
 from tests.storage.doors import browsing
 from tests.storage.interleaving import Steps
 from tests.storage.pictures.builders import gradient, saved
@@ -187,13 +188,11 @@ async def test_a_deletion_that_failed_may_be_repeated(
 
 
 async def test_more_variants_than_any_list_shows_go_too(
-    objects: Objects, uploads: Uploads, backend: LocalFiles, store: SqlObjects, deletion: Deletion
+    place: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects, deletion: Deletion
 ) -> None:
     row = await artwork(objects)
     for number in range(1100):
-        async with backend.draft() as draft:
-            await draft.write(str(number).encode())
-            await backend.put(f"variants/{row.key}/{number}x0q70.webp", draft)
+        lay(place, f"variants/{row.key}/{number}x0q70.webp")
     await deletion.delete(row.key)
 
-    assert await left(backend, store, uploads) == []
+    assert await left(LocalFiles(place.objects_dir), store, uploads) == []

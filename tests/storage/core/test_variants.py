@@ -199,6 +199,8 @@ async def test_the_loop_wakes_for_a_new_artwork(objects: Objects, variants: Vari
             await asyncio.sleep(0.01)
     looping.cancel()
 
+    assert [row.width for row in await store.by_key("artworks/thumb/", "", 9)] == [300]
+
 
 async def test_one_artwork_without_a_thumbnail_does_not_hold_up_the_next(
     objects: Objects, variants: Variants, store: SqlObjects

@@ -1,5 +1,6 @@
 """Where a picture was taken is taken out; nothing else of the file changes."""
 
+import struct
 import zlib
 from io import BytesIO
 from xml.etree import ElementTree as ET
@@ -129,3 +130,55 @@ def test_elements_and_attributes_of_any_prefix_are_blanked() -> None:
     text += b'<e:City f="1">Nara</e:City>'
 
     assert blanked(text).split() == [b"<b:x", b"/>", b"<d:Cityscape>kept</d:Cityscape>"]
+
+
+def block(*entries: tuple[int, int, bytes], order: str = "<") -> bytes:
+    """An EXIF block of one directory behind IFD0: tag, type and value of each entry."""
+    directory = 8 + 2 + 12 + 4
+    values = directory + 2 + 12 * len(entries) + 4
+    body, behind = struct.pack(order + "H", len(entries)), b""
+    for tag, kind, value in entries:
+        count = len(value) // (4 if kind == 4 else 1)
+        inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(order + "I", values + len(behind))
+        body += struct.pack(order + "HHI", tag, kind, count) + inline
+        behind += value if len(value) > 4 else b""
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
+    first = struct.pack(order + "HHHII", 1, 0x8769, 4, 1, directory) + bytes(4)
+    return head + first + body + bytes(4) + behind
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_places_in_what_an_exif_block_carries_are_found(order: str) -> None:
+    """XMP, IIM, Photoshop's resources and GeoTIFF, in a directory below the first."""
+    iim = b"\x1c\x02\x5a\x00\x05Kyoto\x1c\x02\x19\x00\x04stay"
+    resources = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iim)) + iim
+    whole = block((0x02BC, 1, XMP), (0x83BB, 7, iim), (0x8649, 7, resources), (0x8482, 7, b"139.74,35.6"), order=order)
+    after = without_gps(whole)
+
+    assert len(after) == len(whole)
+    assert not any(place in after for place in (*PLACES, b"Kyoto", b"139.74"))
+    assert after.count(b"stay") == 2
+    assert b"trainedAlgorithmicMedia" in after
+    assert without_gps(after) == after
+
+
+def test_a_travel_diary_in_a_makers_note_is_wiped() -> None:
+    """Panasonic's cameras write city and landmark; their offsets count from the block's beginning."""
+    start = len(block((0x927C, 7, b"")))  # where the note's value stands
+    note = b"Panasonic\0\0\0" + struct.pack("<HHHII", 1, 0x6D, 7, 8, start + 12 + 2 + 12 + 4) + bytes(4) + b"Yokohama"
+    whole = block((0x927C, 7, note))
+
+    assert whole.index(b"Yokohama") == start + 30
+    assert b"Yokohama" not in without_gps(whole)
+    assert len(without_gps(whole)) == len(whole)
+
+
+def test_what_is_broken_is_blanked_to_its_end() -> None:
+    assert blanked(b"<x:City>Kyoto, and nothing closes it").strip() == b""
+    assert blanked(b"<x a:City='Kyoto, and no quote closes it").split() == [b"<x"]
+
+
+def test_names_that_only_look_like_places_stay() -> None:
+    packet = b"<x><mwg-rs:Regions>face</mwg-rs:Regions><a:Capacity>9</a:Capacity><b:Statement c:Longevity='9'/></x>"
+
+    assert blanked(packet) == packet
