@@ -10,6 +10,7 @@ import errno
 import os
 import platform
 import struct
+import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -128,6 +129,8 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 
 def confine(readable: Sequence[str]) -> list[str]:
     """Keep only what stands here: to read files of Python and of these folders. What the kernel holds from now on."""
+    if not sys.platform.startswith("linux"):
+        return []
     LIBC.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     held = {LANDLOCK: _landlock([*SYSTEM, *_libraries(), *readable]), SECCOMP: _seccomp()}
     return [name for name, holds in held.items() if holds]
