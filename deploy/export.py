@@ -20,10 +20,12 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 def export(file: Path, folder: Path | None, output: str) -> None:
     """Write all records into FILE: models, generations, objects and listed shares, one JSON document.
 
-    Prompts are in it: keep it as you keep the database. With --bytes, what is in the folder already is not read again.
+    Prompts are in it: keep it as you keep the database. With --bytes, what is in the folder already is not read again,
+    and objects whose bytes are lost or damaged are listed; exit 1 if there are any.
     """
     told: dict[str, Any] = resolve_name("deploy.records:exported")(file, folder)
-    show(told, output, lambda counts: f"{counts['objects']} files and all records are written.")
+    show(told, output, written)
+    raise SystemExit(bool(told["missing"]))
 
 
 @click.command("import")
@@ -41,9 +43,17 @@ def import_(file: Path, folder: Path | None, output: str) -> None:
     raise SystemExit(bool(told["refused"]))
 
 
+def written(told: dict[str, Any]) -> str:
+    """What was written, and what is missing, a line each."""
+    return "\n".join([f"{told['objects']} files and all records are written.", *told["missing"]])
+
+
 def counted(told: dict[str, Any]) -> str:
     """What was taken in, and what was not, a line each."""
     lines = [
         f"{told[kind]['created']} {kind} taken in, {told[kind]['known']} known" for kind in ("objects", "generations")
     ]
-    return "\n".join([*lines, *told["refused"]])
+    left_out = [
+        f"{count} {kind} left out: import takes none in yet" for kind, count in told["left_out"].items() if count
+    ]
+    return "\n".join([*lines, *left_out, *told["refused"]])

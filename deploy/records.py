@@ -29,6 +29,7 @@ from services.chassis.status import from_rpc
 from services.chassis.town import Resident
 
 REFUSED = (StatusCode.INVALID_ARGUMENT, StatusCode.ALREADY_EXISTS)  # about this record alone; all else ends the import
+LOST = (StatusCode.NOT_FOUND, StatusCode.DATA_LOSS)  # an object that is gone stops no export: it is listed
 CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
 FILE_SECONDS = 120.0  # thirty megabytes, a look at the picture, and the way to the bucket
 END = "]}"
@@ -67,13 +68,25 @@ async def _export(clients: Clients, file: Path, folder: Path | None) -> Told:
         async for piece in document(clients, TownSettings().origin):
             opened.write(piece)
     objects = list(records(file, "object")) if folder else []
+    missing = []
     for record in objects:
-        await _fetched(clients, folder / parse_key(record["name"]) if folder else file, record)
-    return {"file": str(file), "objects": len(objects)}
+        try:
+            await _fetched(clients, folder / parse_key(record["name"]) if folder else file, record)
+        except aio.AioRpcError as failure:
+            if failure.code() not in LOST:
+                raise
+            missing.append(f"{record['name']}: {from_rpc(failure).message}")
+        except DamagedError as damaged:
+            missing.append(str(damaged))
+    return {"file": str(file), "objects": len(objects) - len(missing), "missing": missing}
+
+
+class DamagedError(Exception):
+    """The bytes of an object are not those of its record."""
 
 
 async def _fetched(clients: Clients, path: Path, record: Told) -> None:
-    """Write an object's bytes, unless they are here."""
+    """Write an object's bytes, unless they are here. Raises DamagedError, and AioRpcError when they are lost."""
     if digest_of(path) == record["sha256"]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +96,7 @@ async def _fetched(clients: Clients, path: Path, record: Told) -> None:
             opened.write(piece.chunk)
             digest.update(piece.chunk)
         if digest.hexdigest() != record["sha256"]:
-            raise click.ClickException(f"{record['name']} is damaged. Look with `kawaii storage verify --hash`.")
+            raise DamagedError(f"{record['name']} is damaged. Look with `kawaii storage verify --hash`.")
 
 
 @contextmanager
@@ -151,6 +164,7 @@ class Import:
                 await self._counted("objects", record["name"], self._object(storage, record))
         for record in records(file, "generation"):
             await self._counted("generations", record["name"], self._generation(record))
+        self._told["left_out"] = {"shares": sum(1 for _ in records(file, "share"))}
         return self._told
 
     async def _counted(self, kind: str, name: str, work: Awaitable[bool | None]) -> None:

@@ -86,6 +86,7 @@ async def test_a_town_moves_as_one_file_and_a_folder(tmp_path: Path) -> None:
         "objects": {"created": 1, "known": 0},
         "generations": {"created": 2, "known": 0},
         "refused": [],
+        "left_out": {"shares": 1},
     }
     assert json.loads(repeated.out)["generations"] == {"created": 0, "known": 2}
     assert counted.out == "1 generations lack a copy.\n"
@@ -97,6 +98,26 @@ async def test_a_town_moves_as_one_file_and_a_folder(tmp_path: Path) -> None:
     assert re.fullmatch(r"objects/generated/[0-9a-f]{32}\.png", filled_object)
     before = next(each for each in by_kind(file, "generation") if each["name"] == known.name)
     assert {**told[known.name], "outputs": 0} == {**before, "outputs": 0}
+
+
+async def test_a_lost_file_stops_no_export(tmp_path: Path) -> None:
+    file, folder = tmp_path / "records.json", tmp_path / "bytes"
+    async with open_remote() as remote:
+        uris = [remote.put(f"/{name}.png", ok(picture(seed=name))) for name in "ab"]
+        known = record(OLD, Generation.Output(index=0, source_uri=uris[0]))
+        async with opened(tmp_path / "here", OUTBOUND_ALLOW_PRIVATE=remote.authority) as here:
+            lost = await fill(here, known, uri=uris[0])
+            async with aio.insecure_channel(here.settings.address(Resident.STORAGE)) as channel:
+                order = storagepb.ImportObjectRequest(source_uri=uris[1], generation_id=NEWER, index=0)
+                kept = await storagerpc.StorageServiceStub(channel).ImportObject(order)
+            (here.settings.data_dir / lost.name).unlink()  # objects/ and the key
+            left = await here.kawaii("export", str(file), "--bytes", str(folder))
+
+    assert left.code == 1
+    assert left.out.splitlines()[0] == "1 files and all records are written."
+    assert lost.name in left.out
+    assert (folder / kept.name.removeprefix("objects/")).read_bytes() == picture(seed="b")
+    assert len(by_kind(file, "object")) == 2
 
 
 async def test_a_torn_or_foreign_file_is_refused(tmp_path: Path) -> None:

@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
 import orjson
 from google.protobuf.json_format import MessageToDict
-from grpc import aio
+from grpc import StatusCode, aio
 from kawaii.community.v1 import users_pb2 as userspb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
@@ -15,6 +14,7 @@ from gateway.archive import Archive
 from services.chassis.names import parse_key
 
 Record = userspb.ExportUserResponse
+LOST = (StatusCode.NOT_FOUND, StatusCode.DATA_LOSS)  # the record is gone, or its bytes are
 READ_SECONDS = 60.0  # for one file: 30 MiB at 4 Mbit/s
 
 
@@ -33,12 +33,20 @@ class Takeout:
         yield b"]}}"
 
     async def archive(self, storage: "storagerpc.StorageServiceAsyncStub") -> AsyncIterator[bytes]:
-        """A zip: records.json, then files/ under their keys. A file that is gone by now is left out."""
+        """A zip: records.json, then files/ under their keys; missing.txt names those that are lost, a key a line."""
         written = Archive()
         async for piece in written.entry("records.json", self.document()):
             yield piece
-        for name in self.files:
-            async for piece in written.entry(f"files/{parse_key(name)}", _bytes_of(storage, name)):
+        missing: list[str] = []
+        for key in map(parse_key, self.files):
+            chunks = await _begun(storage, key)
+            if chunks is None:
+                missing.append(key)
+                continue
+            async for piece in written.entry(f"files/{key}", chunks):
+                yield piece
+        if missing:
+            async for piece in written.entry("missing.txt", _lines(missing)):
                 yield piece
         yield written.end()
 
@@ -48,11 +56,30 @@ class Takeout:
         return orjson.dumps(MessageToDict(record))
 
 
-async def _bytes_of(storage: "storagerpc.StorageServiceAsyncStub", name: str) -> AsyncIterator[bytes]:
-    """A file's bytes; none when it is gone. Any other failure tears the zip, since half a file must not look whole."""
+async def _begun(storage: "storagerpc.StorageServiceAsyncStub", key: str) -> AsyncIterator[bytes] | None:
+    """A file's bytes once the first have come; None when it is lost.
+
+    Any other failure, and one behind the first bytes, tears the zip: half a file must not look whole.
+    """
+    answer = storage.ReadObject(storagepb.ReadObjectRequest(name=f"objects/{key}"), timeout=READ_SECONDS)
+    pieces = aiter(answer)
     try:
-        async for piece in storage.ReadObject(storagepb.ReadObjectRequest(name=name), timeout=READ_SECONDS):
-            yield piece.chunk
+        first = await anext(pieces, None)
     except aio.AioRpcError as failure:
-        if failure.code() is not grpc.StatusCode.NOT_FOUND:
-            raise
+        if failure.code() in LOST:
+            return None
+        raise
+    return _chunks(first, pieces)
+
+
+async def _chunks(
+    first: storagepb.ReadObjectResponse | None, rest: AsyncIterator[storagepb.ReadObjectResponse]
+) -> AsyncIterator[bytes]:
+    if first is not None:
+        yield first.chunk
+    async for piece in rest:
+        yield piece.chunk
+
+
+async def _lines(keys: list[str]) -> AsyncIterator[bytes]:
+    yield "".join(f"{key}\n" for key in keys).encode()

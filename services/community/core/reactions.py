@@ -45,9 +45,12 @@ class Reactions:
         await self._artworks.get(user_id, artwork_id)
         words = checks.required("reason", reason, checks.MAX_REASON_LENGTH)
         try:
-            await self._store.report(Report(artwork_id, user_id, words, create_ms=self._clock()), self._per_hour)
+            report = Report(artwork_id, user_id, words, create_ms=self._clock())
+            there = await self._store.report(report, self._per_hour)
         except BudgetSpentError:
             raise self._spent() from None
+        if not there:
+            raise missing()
 
     def _spent(self) -> ResourceExhausted:
         left = (HOUR_MS - self._clock() % HOUR_MS) / 1000

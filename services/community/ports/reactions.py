@@ -21,8 +21,12 @@ class ReactionStore(Protocol):
             BudgetSpentError: it would be a change, and the person has made `per_hour` of them; 0 counts none.
         """
 
-    async def report(self, given: Report, per_hour: int) -> None:
-        """Keep a report; it replaces the person's older one. Raises BudgetSpentError."""
+    async def report(self, given: Report, per_hour: int) -> bool:
+        """Keep a report, which replaces the person's older one; False when there is no such artwork.
+
+        Raises:
+            BudgetSpentError: the person has made `per_hour` of them; 0 counts none.
+        """
 
     async def reports(self, limit: int, after: After | None = None) -> tuple[Report, ...]:
         """Reports, the latest first; an After is the time and `artwork_id user_id`."""

@@ -41,16 +41,20 @@ class SqlReactions:
                 await self._count(connection, shown, reaction, 1 if wanted else -1)
             return await _stands(connection, user_id, artwork_id, changed=changed)
 
-    async def report(self, given: Report, per_hour: int) -> None:
-        """Insert it, or replace the older one."""
+    async def report(self, given: Report, per_hour: int) -> bool:
+        """Insert it, or replace the older one; the artwork's row is locked, so that nobody deletes it meanwhile."""
         values = {"artwork_id": given.artwork_id, "user_id": given.user_id, "reason": given.reason}
         async with self._database.write() as connection:
             await self._people.known(connection, given.user_id, self._clock())
+            shown = select(artwork.c.id).where(artwork.c.id == given.artwork_id)
+            if await connection.scalar(shown.with_for_update(read=True, key_share=True)) is None:
+                return False
             await self._spend(connection, given.user_id, Action.REPORT, per_hour)
             statement = upsert(connection, report).values(**values, create_ms=given.create_ms)
             newer = {"reason": statement.excluded.reason, "create_ms": statement.excluded.create_ms}
             keys = ["artwork_id", "user_id"]
             await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=newer))
+        return True
 
     async def reports(self, limit: int, after: After | None = None) -> tuple[Report, ...]:
         """Read a page."""

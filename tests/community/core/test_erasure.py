@@ -10,7 +10,7 @@ from services.chassis.errors import Unauthenticated
 from services.community.core.feed import Ask
 from services.community.core.saving import Save
 from services.community.house import House
-from services.community.model import Balance, Claims, Reaction
+from services.community.model import Balance, Claims, Reaction, Report
 from services.community.model.hotness import DAY_MS
 from services.community.stores.people_rows import UNDATED_TOKENS_MS
 from services.community.stores.tables import artwork, artwork_like, artwork_order, discarded_object, person
@@ -156,6 +156,13 @@ async def test_a_new_token_begins_anew_and_an_old_one_stays_refused(house: House
         await house.people.ensure(ANN, Claims("Ann"))
     clock.now += UNDATED_TOKENS_MS + 1
     assert await house.people.ensure(ANN, Claims("Ann"))
+
+
+async def test_a_report_of_an_artwork_that_goes_at_this_moment_is_refused(house: House) -> None:
+    shown = (await published(house, BOB)).artwork.id
+    await house.artworks.delete(BOB, shown)
+
+    assert await house.reactions._store.report(Report(shown, ANN, "rude"), 0) is False
 
 
 async def test_a_storm_with_erasures_fails_nobody(house: House) -> None:
