@@ -441,7 +441,6 @@ INJECTIONS: Sequence[Injection] = (
         "clock of generation jumps ten minutes, PostgreSQL", clock_jumps("generation"), least=4, on_postgres=True
     ),
     Injection("clocks of gateway, storage and share jump", clock_jumps("gateway", "storage", "share"), least=4),
-    Injection("clock of the provider jumps", clock_jumps("sandbox"), least=4),
     Injection("SIGTERM under load", deployments, least=8, orders=48),
     Injection("processes hang for three leases", processes_hang, least=4),
     Injection("Redis frozen", redis_freezes),
