@@ -27,6 +27,7 @@ INDEXES = {
     Shelf.HOT: "artwork_by_hot_score",
     Shelf.FRESH: "artwork_by_publish_ms",
     Shelf.OWNER: "artwork_by_owner",
+    Shelf.FINISHED: "artwork_by_owner",
     Shelf.AUTHOR: "artwork_by_author",
     Shelf.FAVORITES: "artwork_favorite_by_time",
     Shelf.LIKES: "artwork_like_by_time",
