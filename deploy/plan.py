@@ -46,7 +46,7 @@ def make(settings: LauncherSettings) -> Plan:
         probe_port=settings.port,
         data_dir=str(settings.data_dir.absolute()),
         upstream=SANDBOX_NOTE if settings.sandboxed else settings.kie_ai_base_url,
-        facts={"address": settings.listening, "identity": settings.identity},
+        facts=facts(settings),
         text=speaks_text(settings),
         environment=shared(every_secret(), environment),
         folders=(str(settings.data_dir / VALKEY_DIR),),
@@ -58,6 +58,12 @@ def make(settings: LauncherSettings) -> Plan:
         processes=tuple(row.process(settings, environment) for row in rows),
         migration=MIGRATE if stale(settings) else (),
     )
+
+
+def facts(settings: LauncherSettings) -> dict[str, str]:
+    """What the start says of this configuration, by a word for each."""
+    orders = {"orders": settings.orders} if settings.orders else {}
+    return {"address": settings.listening, "identity": settings.identity, **orders}
 
 
 def ports(settings: LauncherSettings, rows: list[Row]) -> Iterator[Port]:

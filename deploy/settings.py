@@ -7,6 +7,7 @@ from pydantic import AliasChoices, Field, IPvAnyAddress, SecretStr
 from services.chassis.origins import ANY_ORIGIN, Origins
 from services.chassis.settings import TownSettings
 from services.chassis.town import Resident
+from services.generation.quota import is_billed, meaning, site_orders
 
 SANDBOX_KEY = "sandbox-key"
 LOOPBACK_ADDRESS, EVERY_ADDRESS = IPv4Address("127.0.0.1"), IPv4Address(0)
@@ -53,6 +54,11 @@ class LauncherSettings(TownSettings):
     auth_dev_mode: str = ""
     """Development identity: everybody is one developer. Unset or 1, it is on where no sign-in is configured, the
     sandbox is the upstream and the public port listens on loopback; 0 turns it off everywhere."""
+
+    generation_daily_quota: int = Field(0, ge=0)
+    """Orders a day of one address or person, as generation has it."""
+    site_daily_orders: int | None = Field(None, ge=0)
+    """Orders a day of all together, as generation has it."""
 
     @property
     def sandboxed(self) -> bool:
@@ -116,10 +122,24 @@ class LauncherSettings(TownSettings):
             "Set AUTH_HS256_SECRET, or AUTH_JWKS_URL with AUTH_ISSUER and AUTH_AUDIENCE"
         )
 
+    @property
+    def is_open(self) -> bool:
+        """Whether strangers may order with a real key as often as they like."""
+        return is_billed([self.kie_key.get_secret_value()]) and not (self.generation_daily_quota or self.has_sign_in)
+
+    @property
+    def orders(self) -> str:
+        """How many orders a day are taken, in words for the start; empty where that costs nobody anything."""
+        most = site_orders(self.site_daily_orders, is_open=self.is_open)
+        if self.is_open:
+            return meaning(most)
+        return f"at most {most} a day from all together (SITE_DAILY_ORDERS)" if most else ""
+
     def overrides(self) -> dict[str, str]:
         """The variables that this configuration sets for its processes, whatever .env says."""
         development = {"AUTH_DEV_MODE": "1" if self.development else "0"}
-        return {**(self._sandbox() if self.sandboxed else {}), **development}
+        sign_in = {"SIGN_IN_CONFIGURED": "1" if self.has_sign_in else "0"}
+        return {**(self._sandbox() if self.sandboxed else {}), **development, **sign_in}
 
     def _sandbox(self) -> dict[str, str]:
         sandbox = self.address(Resident.SANDBOX)

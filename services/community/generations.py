@@ -1,7 +1,7 @@
 """The port to generation over kawaii.generation.v1: what it says, told as the community sees it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from hashlib import sha256
 
@@ -67,10 +67,15 @@ class RemoteGenerations:
         self._generation = generationrpc.GenerationServiceStub(channel)
         self._files = files
 
-    async def place(self, request: Request, request_id: str) -> Told | Refused | Unclear:
+    async def place(
+        self, request: Request, request_id: str, quota_subjects: Sequence[str] = ()
+    ) -> Told | Refused | Unclear:
         """See ports. What generation refuses for good is told apart from what was not answered."""
         ordered = generationpb.CreateGenerationRequest(
-            generation=self._draft(request), request_id=request_id, request_digest=digest_of(request)
+            generation=self._draft(request),
+            request_id=request_id,
+            request_digest=digest_of(request),
+            quota_subjects=quota_subjects,
         )
         try:
             with translated():

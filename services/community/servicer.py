@@ -45,7 +45,9 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
             image_uris=tuple(request.image_uris),
             parameters={key: wire.scalar(value) for key, value in request.parameters.fields.items()},
         )
-        card = await self._orders.create(request.viewer_id, wish, request.request_id, request.request_digest)
+        card = await self._orders.create(
+            request.viewer_id, wish, request.request_id, request.request_digest, request.quota_subjects
+        )
         return self._wire.artwork(card, request.viewer_id)
 
     async def SaveArtwork(self, request: artworkspb.SaveArtworkRequest, context: Context) -> artworkspb.Artwork:
@@ -104,7 +106,9 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         self, request: artworkspb.RegenerateArtworkRequest, context: Context
     ) -> artworkspb.Artwork:
         artwork_id = wire.artwork_id(request.name)
-        card = await self._orders.regenerate(request.viewer_id, artwork_id, request.request_id, request.request_digest)
+        card = await self._orders.regenerate(
+            request.viewer_id, artwork_id, request.request_id, request.request_digest, request.quota_subjects
+        )
         return self._wire.artwork(card, request.viewer_id)
 
     async def DeleteArtwork(self, request: artworkspb.DeleteArtworkRequest, context: Context) -> Empty:

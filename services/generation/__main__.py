@@ -48,10 +48,11 @@ async def main() -> None:
         keys = await open_keys(database, bell, settings.keys, settings.generation_creates_per_window)
         announce(settings, await keys.listing())
         providers, plan, files = make_providers(kie), settings.plan, PublicFiles(*settings.files_base_urls)
-        counter, quota = Counter(store, bell, keys, plan), settings.generation_daily_quota
+        counter = Counter(store, bell, keys, plan)
+        quotas = {"daily_quota": settings.generation_daily_quota, "site_orders": settings.effective_site_orders}
         archive = StorageArchive(storage)
         pictures = Pictures(files, archive, settings.outbound_allow_private)
-        generations = Generations(store, bell, counter, MODELS, pictures, daily_quota=quota)
+        generations = Generations(store, bell, counter, MODELS, pictures, **quotas)
         mailbox = Mailbox(store, inbox, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
         servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers, pictures), files)
         crew = Crew(store, inbox, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan, parking)

@@ -76,7 +76,7 @@ class GenerationStore(Protocol):
         generation: Generation,
         request_key: str,
         request_hash: str,
-        charge: Charge | None = None,
+        charges: Sequence[Charge] = (),
         *,
         sent_hash: str = "",
     ) -> Generation:
@@ -86,7 +86,8 @@ class GenerationStore(Protocol):
 
         Raises:
             AlreadyExists: something else was sent under the request_key (reason IDEMPOTENCY_KEY_REUSED).
-            ResourceExhausted: the charge's day is used up (reason RATE_LIMIT); nothing is stored.
+            ResourceExhausted: a charge's day is used up (reason RATE_LIMIT, of the site SITE_QUOTA_EXCEEDED);
+                nothing is stored, and nothing counted for anybody.
         """
 
     async def get(self, identifier: str) -> Generation:

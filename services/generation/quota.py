@@ -1,12 +1,15 @@
-"""How much one caller may order in a day: whom an order counts for, where they stand, and when the day ends.
+"""How much may be ordered in a day: whom an order counts for, where they stand, and when the day ends.
 
 The day is Japan's, where the site that this follows lives (contract.md A0): UTC+9 all year, without summer time.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 DAY_MS = 86_400_000
 JAPAN_MS = 9 * 3_600_000
+SITE = ""  # whom an order counts for besides its callers: the whole site; no caller has an empty name
+OPEN_SITE_ORDERS = 500  # a day, where nothing else bounds what strangers order with a real key: some tens of dollars
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,31 @@ class Quota:
     limit: int
     remaining: int
     reset_seconds: float
+
+
+def site_orders(given: int | None, *, is_open: bool) -> int:
+    """Orders a day for the whole site, 0 for any number: what is set, else a bound where nothing else is one."""
+    if given is not None:
+        return given
+    return OPEN_SITE_ORDERS if is_open else 0
+
+
+def meaning(orders: int) -> str:
+    """What an open site with a real key means, and how to bound it, in words for the start; 0 orders are any number."""
+    bound = (
+        f"at most {orders} orders a day are taken from all together (SITE_DAILY_ORDERS)"
+        if orders
+        else "nothing bounds how many (SITE_DAILY_ORDERS=0)"
+    )
+    return (
+        f"whoever reaches this site orders pictures with your key and at your expense; {bound}. To bound it, set "
+        "GENERATION_DAILY_QUOTA for each address, sign-in by AUTH_…, or another SITE_DAILY_ORDERS"
+    )
+
+
+def is_billed(keys: Iterable[str]) -> bool:
+    """Whether any of the keys is a provider's: the sandbox takes only those that begin as its own do."""
+    return any(key and not key.startswith("sandbox-") for key in keys)
 
 
 def day_of(now_ms: int) -> int:

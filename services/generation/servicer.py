@@ -29,8 +29,9 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     async def CreateGeneration(
         self, request: generationpb.CreateGenerationRequest, context: Context
     ) -> generationpb.Generation:
+        subjects = [subject for subject in (request.quota_subject, *request.quota_subjects) if subject]
         generation = await self._generations.create(
-            wire.draft(request.generation), request.request_id, request.quota_subject, request.request_digest
+            wire.draft(request.generation), request.request_id, subjects, request.request_digest
         )
         return wire.to_pb(generation, self._files)
 

@@ -8,6 +8,7 @@ from services.chassis.outbound import Exempt, place_of
 from services.chassis.settings import TownSettings
 from services.generation.keyring import Key, account_of, print_of
 from services.generation.plan import DAY_SECONDS, Bounds, Plan
+from services.generation.quota import is_billed, site_orders
 
 MAX_PORT = 65_535
 Seconds = Annotated[float, Field(gt=0)]
@@ -58,7 +59,13 @@ class GenerationSettings(TownSettings):
     outbound_allow_private: Exempt = frozenset()
     """host:port pairs that pictures to start from may name although they are private, as storage's fetcher has it."""
     generation_daily_quota: int = Field(0, ge=0, le=1_000_000)
-    """Orders that one client address may place in a day, which begins at midnight in Japan; 0 is no limit."""
+    """Orders that one client address, and one person who is signed in, may place in a day, which begins at midnight in
+    Japan; 0 is no limit."""
+    site_daily_orders: int | None = Field(None, ge=0, le=10_000_000)
+    """Orders that the whole site takes in such a day; 0 is no limit. Unset: 500 with a real key where neither sign-in
+    nor GENERATION_DAILY_QUOTA bounds what strangers order, else no limit."""
+    sign_in_configured: bool = False
+    """Whether people sign in to this site. `make up` sets it from AUTH_…, which generation itself does not read."""
     generation_timeout_seconds: Seconds = 900.0
     """When a generation that does not finish shows as timed out; it is still reconciled."""
     generation_create_wait_seconds: float = Field(8.0, ge=0, le=14)
@@ -116,6 +123,16 @@ class GenerationSettings(TownSettings):
     @property
     def _account_names(self) -> list[str]:
         return [name.strip() for name in self.kie_accounts.split(",")] if self.kie_accounts.strip() else []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether strangers may order as often as they like, at the operator's expense."""
+        return is_billed(self._key_values()) and not (self.generation_daily_quota or self.sign_in_configured)
+
+    @property
+    def effective_site_orders(self) -> int:
+        """Orders a day for the whole site; 0 is no limit."""
+        return site_orders(self.site_daily_orders, is_open=self.is_open)
 
     @property
     def webhook_keys(self) -> tuple[str, ...]:

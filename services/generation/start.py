@@ -3,6 +3,7 @@
 import structlog
 
 from services.generation.keyring import Pool
+from services.generation.quota import meaning
 from services.generation.settings import GenerationSettings
 
 UNNAMED = (
@@ -18,9 +19,12 @@ logger = structlog.get_logger()
 
 
 def announce(settings: GenerationSettings, pool: Pool) -> None:
-    """Warn where keys have no named accounts, and of accounts that tasks wait for."""
+    """Warn where keys have no named accounts, of accounts that tasks wait for, and of orders that nobody bounds."""
     if not settings.accounts_named:
         logger.warning("accounts_not_named", meaning=UNNAMED)
+    orders = settings.effective_site_orders
+    if settings.is_open:
+        logger.warning("orders_open_to_all", site_daily_orders=orders, meaning=meaning(orders))
     for account in pool.accounts:
         if account.missing:
             logger.warning("account_missing", account=account.name, tasks=account.waiting_tasks, meaning=MISSING)

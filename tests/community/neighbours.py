@@ -1,7 +1,7 @@
 """The community's two neighbours as doubles, which do what a test says and remember what they were asked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from itertools import count
 
@@ -28,6 +28,7 @@ class Studio:
     def __init__(self) -> None:
         self.answer: Answer = taken
         self.placed: list[str] = []
+        self.subjects: list[tuple[str, ...]] = []
         self.requests: dict[str, Request] = {}
         self.generations: dict[str, Told] = {}
         self.outbox: list[Told] = []
@@ -37,7 +38,10 @@ class Studio:
         self._numbers = count(1)
         self._news = asyncio.Event()
 
-    async def place(self, request: Request, request_id: str) -> Told | Refused | Unclear:
+    async def place(
+        self, request: Request, request_id: str, quota_subjects: Sequence[str] = ()
+    ) -> Told | Refused | Unclear:
+        self.subjects.append(tuple(quota_subjects))
         if self.away:
             return Unclear()
         self.placed.append(request_id)

@@ -181,3 +181,9 @@ async def test_a_repeated_order_is_the_same_request_under_another_address(double
         digests.append(double.asked[-1].request_digest)
 
     assert digests[0] == digests[1] != ""
+
+
+async def test_an_order_names_whom_it_counts_for(remote: RemoteGenerations, double: Double) -> None:
+    await remote.place(REQUEST, "ord_1", ("203.0.113.9", "person 1"))
+
+    assert double.asked[-1].quota_subjects == ["203.0.113.9", "person 1"]

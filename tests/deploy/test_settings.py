@@ -9,6 +9,7 @@ import pytest
 
 from deploy.configuration import SETTINGS
 from deploy.environment import adopt
+from deploy.plan import facts
 from deploy.settings import KIE_KEY_NAMES, LauncherSettings
 from gateway.settings import GatewaySettings
 from services.chassis.settings import TownSettings, names_of
@@ -127,3 +128,43 @@ def test_no_env_file_brings_development_identity_back(tmp_path: Path) -> None:
 )
 def test_the_town_is_asked_where_it_listens(bind: IPv4Address | IPv6Address | None, probe: str) -> None:
     assert LauncherSettings(bind_address=bind).probe_host == probe
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"KIE_AI_API_KEY": "live"}, "at most 500 orders a day"),
+        ({"KIE_AI_API_KEY_3": "live", "SITE_DAILY_ORDERS": "40"}, "at most 40 orders a day"),
+        ({"KIE_AI_API_KEY": "live", "SITE_DAILY_ORDERS": "0"}, "nothing bounds how many"),
+    ],
+)
+def test_the_start_says_that_strangers_order_at_the_operators_expense(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    sentence = facts(LauncherSettings())["orders"]
+    assert "at your expense" in sentence
+    assert told in sentence
+    assert "GENERATION_DAILY_QUOTA" in sentence
+    assert LauncherSettings().overrides()["SIGN_IN_CONFIGURED"] == "0"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"KIE_AI_API_KEY": "sandbox-a"},
+        {"KIE_AI_API_KEY": "live", "GENERATION_DAILY_QUOTA": "5"},
+        {"KIE_AI_API_KEY": "live", "AUTH_HS256_SECRET": "s" * 32},
+    ],
+)
+def test_a_site_that_is_bounded_otherwise_starts_without_a_word_of_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert "orders" not in facts(LauncherSettings())
+    assert LauncherSettings().overrides()["SIGN_IN_CONFIGURED"] == ("1" if "AUTH_HS256_SECRET" in variables else "0")

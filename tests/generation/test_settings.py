@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+import structlog
 
 from services.chassis.settings import EXIT_CONFIGURATION, load
+from services.generation.keyring import Pool
 from services.generation.settings import GenerationSettings
+from services.generation.start import announce
 
 CANARY = "sk-canary-"
 NAMES = ("KIE_AI_API_KEY", "KIE_API_KEY", *(f"KIE_AI_API_KEY_{number}" for number in range(2, 6)))
@@ -164,3 +167,38 @@ def test_a_key_that_no_header_carries_is_refused_at_the_start(
     assert caught.value.code == EXIT_CONFIGURATION
     assert "KIE_AI_API_KEY_2" in told
     assert CANARY not in told
+
+
+OPEN = {"KIE_AI_API_KEY": "live"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "orders"),
+    [
+        (OPEN, 500),
+        (OPEN | {"SITE_DAILY_ORDERS": "7"}, 7),
+        (OPEN | {"SITE_DAILY_ORDERS": "0"}, 0),
+        (OPEN | {"GENERATION_DAILY_QUOTA": "5"}, 0),
+        (OPEN | {"SIGN_IN_CONFIGURED": "1"}, 0),
+        ({"KIE_AI_API_KEY": "sandbox-key"}, 0),
+        ({"KIE_AI_API_KEY": "sandbox-key", "KIE_AI_API_KEY_2": "live"}, 500),
+        ({"KIE_AI_API_KEY": "sandbox-key", "SITE_DAILY_ORDERS": "9"}, 9),
+    ],
+)
+def test_the_whole_site_is_bounded_where_nothing_else_bounds_strangers(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], orders: int
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert GenerationSettings().effective_site_orders == orders
+
+
+def test_the_start_warns_of_a_site_where_strangers_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KIE_AI_API_KEY", "live")
+    with structlog.testing.capture_logs() as logs:
+        announce(GenerationSettings(), Pool((), ()))
+
+    told = next(line for line in logs if line["event"] == "orders_open_to_all")
+    assert told["site_daily_orders"] == 500
+    assert "at most 500 orders a day" in told["meaning"]

@@ -6,7 +6,7 @@ from kawaii.community.v1 import artworks_pb2 as artworkspb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, idempotency, multipart, parse, uploads
+from gateway import clients, idempotency, multipart, parse, subjects, uploads
 from gateway.doors.community import viewers
 from gateway.doors.community.asking import artwork_name
 from gateway.doors.community.cards import id_of, status_of
@@ -28,6 +28,7 @@ async def generate(request: Request) -> Response:
     order = _order(viewer_id, fields)
     key = await idempotency.request_key(request)
     order.request_id, order.request_digest = key.id, key.digest
+    order.quota_subjects.extend(await subjects.of_order(request))
     given = [picture] if (picture := fields.text("inputImage").strip()) else []
     async with pictures.provided(request, "inputImage", given) as ours:
         order.image_uris.extend(ours.uris)
@@ -42,6 +43,7 @@ async def regenerate(request: Request) -> Response:
     wanted = artworkspb.RegenerateArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
     key = await idempotency.request_key(request)
     wanted.request_id, wanted.request_digest = key.id, key.digest
+    wanted.quota_subjects.extend(await subjects.of_order(request))
     return _ordered(await clients.of(request).artworks.RegenerateArtwork(wanted))
 
 

@@ -4,7 +4,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import callers, clients, failures, idempotency, parse, rate_limits
+from gateway import clients, failures, idempotency, parse, rate_limits, subjects
 from gateway.answers import NO_STORE, Json
 from gateway.doors.image_site import nano_orders, orders, pictures, tasks, waiting
 from services.chassis import failpoints
@@ -42,10 +42,12 @@ async def ordered(request: Request, order: generationpb.Generation, field: str, 
     require_size(order, request.app.state.settings.max_json_bytes)
     patience = waiting.Patience.of(request)
     key = await idempotency.request_key(request)
+    address, *others = await subjects.of_order(request)
     create = generationpb.CreateGenerationRequest(
         generation=order,
         request_id=key.id,
-        quota_subject=callers.address_of(request),
+        quota_subject=address,
+        quota_subjects=others,
         request_digest=key.digest,
     )
     async with pictures.provided(request, field, [value for value in given if value]) as ours:

@@ -19,7 +19,8 @@ from services.chassis.status import from_rpc
 DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*;base64,", re.IGNORECASE)
 NAME = "pasted"  # a data: URI carries no file name
 REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ALREADY_EXISTS)  # no order was made of it
-QUOTA_REACHED = "RATE_LIMIT"  # nor was one past the daily quota; one that no account took was, and may be made again
+# Nor was one past a daily quota; one that no account took was, and may be made again.
+QUOTA_REACHED = ("RATE_LIMIT", "SITE_QUOTA_EXCEEDED")
 
 
 class Provided:
@@ -45,7 +46,7 @@ async def provided(request: Request, field: str, given: Sequence[str]) -> AsyncI
         pictures.uris = [await uri_of(request, found, pictures.stored) for found in sources]
         yield pictures
     except aio.AioRpcError as refusal:
-        if refusal.code() in REFUSALS or from_rpc(refusal).reason == QUOTA_REACHED:
+        if refusal.code() in REFUSALS or from_rpc(refusal).reason in QUOTA_REACHED:
             await pictures.drop()
         raise
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from services.chassis.errors import InvalidArgument, Unauthenticated
 from services.chassis.names import host_of
@@ -16,6 +17,7 @@ MAX_PAGE_SIZE, DEFAULT_PAGE_SIZE = 100, 20  # B8
 MAX_BATCH = 200  # of the proto
 MAX_SKIP = 10_000  # leaving out rows costs time for each of them
 MAX_REQUEST_ID_LENGTH = 200  # with what we put before it within generation's own limit
+MAX_SUBJECTS = 4  # whom generation counts an order for at the most
 MAX_DIGEST_LENGTH = 255  # of the proto; a SHA-256 has 64
 BROKEN = re.compile(r"[\0\ud800-\udfff]")  # NUL and halves of a character: no database and no wire carries them
 ALLOWED_CONTROLS = "\n\t"
@@ -96,3 +98,11 @@ def request_digest(value: str) -> str:
     if len(value) > MAX_DIGEST_LENGTH or BROKEN.search(value):
         raise invalid("request_digest", f"The digest is longer than {MAX_DIGEST_LENGTH} characters, or no text.")
     return value
+
+
+def quota_subjects(values: Sequence[str]) -> tuple[str, ...]:
+    """Whom an order counts for, without the empty ones."""
+    if len(values) > MAX_SUBJECTS or any(len(value) > MAX_DIGEST_LENGTH or BROKEN.search(value) for value in values):
+        sentence = f"At most {MAX_SUBJECTS} subjects of {MAX_DIGEST_LENGTH} characters of text may be named."
+        raise invalid("quota_subjects", sentence)
+    return tuple(value for value in values if value)

@@ -1,7 +1,7 @@
 """Has pictures made: an artwork and its order are kept first, then generation is asked until it has answered."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -70,7 +70,9 @@ class Orders:
         self._artworks, self._store, self._generations = artworks, store, generations
         self._own_key, self._cost, self._clock = own_key, cost, clock
 
-    async def create(self, viewer_id: str, wish: Wish, request_id: str, digest: str = "") -> Card:
+    async def create(
+        self, viewer_id: str, wish: Wish, request_id: str, digest: str = "", quota_subjects: Sequence[str] = ()
+    ) -> Card:
         """Order a picture for a new artwork; the same request_id is the same artwork.
 
         Raises:
@@ -78,10 +80,10 @@ class Orders:
             AlreadyExists: the request_id was used with another digest (reason IDEMPOTENCY_KEY_REUSED).
             NotFound: the request_id was used, and its artwork is deleted.
             FailedPrecondition: INSUFFICIENT_CREDITS, and nothing was kept; PROVIDER_REJECTED, and it is FAILED.
-            ResourceExhausted, Unavailable: nobody can make it soon; nothing was kept.
+            ResourceExhausted, Unavailable: nobody can make it soon, or a daily quota is used up; nothing was kept.
         """
         user_id = checks.signed_in(viewer_id)
-        asked = _asked("request", request_id, digest)
+        asked, counted = _asked("request", request_id, digest), checks.quota_subjects(quota_subjects)
         if earlier := await self._joined(user_id, asked):
             return earlier
         request = self._request(wish)
@@ -95,7 +97,7 @@ class Orders:
         )
         now = self._clock()
         artwork = made(draft, user_id, now, state=State.GENERATING, key=asked.key or None)
-        order = self._order(artwork.id, user_id, request, asked)
+        order = replace(self._order(artwork.id, user_id, request, asked), quota_subjects=counted)
         try:
             kept = await self._store.open(replace(artwork, order_id=order.id), order)
         except CreditsShortError as short:
@@ -105,7 +107,14 @@ class Orders:
         await self._place(order, fresh=True)
         return await self._artworks.get(user_id, kept.id)
 
-    async def regenerate(self, viewer_id: str, artwork_id: str, request_id: str = "", digest: str = "") -> Card:
+    async def regenerate(
+        self,
+        viewer_id: str,
+        artwork_id: str,
+        request_id: str = "",
+        digest: str = "",
+        quota_subjects: Sequence[str] = (),
+    ) -> Card:
         """Order the picture of an artwork anew, once for each request_id.
 
         Raises:
@@ -115,12 +124,14 @@ class Orders:
             AlreadyExists: the request_id was used with another digest (reason IDEMPOTENCY_KEY_REUSED).
             Aborted: it changed meanwhile.
         """
-        asked = _asked("regenerate", request_id, digest)
+        asked, counted = _asked("regenerate", request_id, digest), checks.quota_subjects(quota_subjects)
         if earlier := await self._joined(checks.signed_in(viewer_id), asked):
             return earlier
         card = await self._artworks.owned(viewer_id, artwork_id)
         artwork = card.artwork
         if State.GENERATING not in MOVES[artwork.state] or not (artwork.prompt and artwork.model):
+            if earlier := await self._joined(viewer_id, asked):  # the same request was faster than our second look
+                return earlier
             raise FailedPrecondition(
                 "Only a draft or a failed artwork that was made from a prompt can be made again.", "NOT_REGENERABLE"
             )
@@ -133,7 +144,7 @@ class Orders:
             image_refs=artwork.image_refs,
             parameters=parameters,
         )
-        order = self._order(artwork.id, viewer_id, request, asked)
+        order = replace(self._order(artwork.id, viewer_id, request, asked), quota_subjects=counted)
         try:
             reopened = await self._store.reopen(artwork, order)
         except CreditsShortError as short:
@@ -183,14 +194,14 @@ class Orders:
         ):  # nobody wants it any more, but an answer that was lost may have taken it
             return await self._generations.find(order.id) or WITHDRAWN
         metrics.RESENT.inc()
-        return await self._generations.place(order.request, order.id)
+        return await self._generations.place(order.request, order.id, order.quota_subjects)
 
     async def _place(self, order: Order, *, fresh: bool) -> None:
         """Ask generation now. Whatever is not a definite no is carried on in the background.
 
         A fresh artwork goes again when nobody could ever have taken its order; any other stays and says why.
         """
-        match await self._generations.place(order.request, order.id):
+        match await self._generations.place(order.request, order.id, order.quota_subjects):
             case Told() as told:
                 await self._hear(order, told)
             case Refused() as refused if fresh and (refused.faulty or refused.passing):

@@ -92,6 +92,9 @@ class Order:
     request_key: str = ""
     """The caller's id of the request that ordered it; empty where there was none, or where it may be used again."""
     request_digest: str = ""
+    quota_subjects: tuple[str, ...] = ()
+    """Whom generation's daily quotas count it for; kept until generation has answered, since the order may be placed
+    again until then. They may be addresses."""
 
     def after(self, told: Told) -> "Order":
         """The order once this was heard; hearing it again, or late, changes nothing.

@@ -1,6 +1,6 @@
 """Who the community asks: generation for pictures, storage for bytes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from services.community.model import Refused, Request, Told, Unclear
@@ -9,8 +9,10 @@ from services.community.model import Refused, Request, Told, Unclear
 class Generations(Protocol):
     """Who makes pictures."""
 
-    async def place(self, request: Request, request_id: str) -> Told | Refused | Unclear:
-        """Order a picture. However often one request_id is placed, at most one picture is made and billed."""
+    async def place(
+        self, request: Request, request_id: str, quota_subjects: Sequence[str] = ()
+    ) -> Told | Refused | Unclear:
+        """Order a picture, counted for these. However often one request_id is placed, it is made and billed once."""
 
     async def look(self, generation_id: str) -> Told | Unclear:
         """How a generation stands; FAILED when there is none of this id."""

@@ -127,7 +127,14 @@ async def _forget_orders(connection: AsyncConnection, user_id: str) -> None:
     """Keep of an open order only what recognises its picture when it comes, so that it is removed too."""
     mine = artwork_order.c.user_id == user_id
     await connection.execute(delete(artwork_order).where(mine, artwork_order.c.state.in_(ENDED)))
-    values = {"user_id": "", "request": NOTHING, "hold": Hold.NONE, "cost": 0, "request_key": None}
+    values = {
+        "user_id": "",
+        "request": NOTHING,
+        "hold": Hold.NONE,
+        "cost": 0,
+        "request_key": None,
+        "quota_subjects": None,
+    }
     await connection.execute(update(artwork_order).where(mine).values(values))
 
 

@@ -23,7 +23,8 @@ def order_row(order: Order) -> dict[str, Any]:
     """Every column of an order but when it is due; unique ids that are absent are NULL."""
     request = json.dumps(asdict(order.request), ensure_ascii=False)
     unique = {"generation_id": order.generation_id or None, "request_key": order.request_key or None}
-    return asdict(order) | {"request": request} | unique
+    subjects = json.dumps(order.quota_subjects) if order.quota_subjects else None
+    return asdict(order) | {"request": request, "quota_subjects": subjects} | unique
 
 
 def to_artwork(row: RowMapping, prefix: str = "") -> Artwork:
@@ -54,6 +55,7 @@ def to_order(row: RowMapping, prefix: str = "") -> Order | None:
             "generation_id": values["generation_id"] or "",
             "request_key": values["request_key"] or "",
             "request_digest": values["request_digest"] or "",
+            "quota_subjects": tuple(json.loads(values["quota_subjects"] or "[]")),
             "request": Request(**request | {"image_refs": tuple(request["image_refs"])}),
         }
     )

@@ -41,6 +41,8 @@ async def write(connection: AsyncConnection, before: Order, after: Order, now_ms
     """Write an order; one that has ended is never due again."""
     changes = {name: order_row(after)[name] for name in ("state", "generation_id", "task_id", "reason", "message")}
     values = changes | {"hold": after.hold}
+    if after.generation_id or after.state in ENDED:  # it is never placed again
+        values |= {"quota_subjects": None}
     if after.state in ENDED:
         values |= {"due_ms": NEVER_MS, "complete_ms": now_ms if after.state is not before.state else before.complete_ms}
     elif not before.generation_id:

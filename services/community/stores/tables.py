@@ -87,6 +87,7 @@ artwork_order = Table(  # outlives its artwork: a picture may arrive for one tha
     Column("tries", Integer, nullable=False),
     Column("request_key", Text),  # the caller's id of the request; an older version writes none
     Column("request_digest", Text),
+    Column("quota_subjects", Text),  # JSON; NULL once generation has answered
     Index("artwork_order_by_request", "user_id", "request_key", unique=True),
 )
 

@@ -28,9 +28,10 @@ from services.generation.model import (
     State,
 )
 from services.generation.ports import FenceLost, GenerationStore, Page, Sent
-from services.generation.quota import Charge
+from services.generation.quota import SITE, Charge
 
 MAX_NAME_LENGTH = 255  # of a request id, as AIP-155 and the Idempotency-Key draft have it, and of a quota's subject
+MAX_SUBJECTS = 4  # whom one order counts for: a person, an address, and room for a key
 EVENT_BATCH = 100  # events read at once
 
 
@@ -46,20 +47,22 @@ class Generations:
         pictures: Pictures,
         *,
         daily_quota: int = 0,
+        site_orders: int = 0,
     ) -> None:
         self._store = store
         self._bell = bell
         self._models = models
         self._counter = counter
         self._pictures = pictures
-        self._daily_quota = daily_quota
+        self._daily_quota, self._site_orders = daily_quota, site_orders
 
     async def create(
-        self, draft: Draft, request_id: str, quota_subject: str = "", request_digest: str = ""
+        self, draft: Draft, request_id: str, quota_subjects: Sequence[str] = (), request_digest: str = ""
     ) -> Generation:
         """Store an order and wait a moment for the provider's definite answer.
 
-        A daily quota counts it for its subject once it is stored, whatever becomes of it. A repeated request_id must
+        The daily quotas count it for each of its subjects, and for the site, once it is stored, whatever becomes of it:
+        for all of them or, when the day of one is used up, for none and it is not stored. A repeated request_id must
         come with the same digest, or without one with the same order.
 
         Raises:
@@ -68,29 +71,35 @@ class Generations:
             FailedPrecondition: the provider refused the order for good (reason PROVIDER_REJECTED).
             ResourceExhausted, Unavailable: no account can take it soon (see Counter); nothing was billed, and the same
                 request_id orders again.
-            ResourceExhausted: the subject has used up its day (reason RATE_LIMIT).
+            ResourceExhausted: a subject has used up its day (reason RATE_LIMIT), or the site (SITE_QUOTA_EXCEEDED).
         """
         check_name("request_id", request_id)
-        check_name("quota_subject", quota_subject)
+        check_subjects(quota_subjects)
         check_name("request_digest", request_digest)
         sent = sent_as(draft, request_digest)
         # Before anything is checked: what an order of before had to be says nothing of what one has to be today.
         first = await self._store.requested(request_id, sent) if request_id else None
-        stored = replace(first, joined=True) if first else await self._new(draft, request_id, quota_subject, sent)
+        stored = replace(first, joined=True) if first else await self._new(draft, request_id, quota_subjects, sent)
         admitted = await self._counter.readmitted(stored)
         decided = await self._counter.decided(admitted)
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
         return replace(decided, joined=admitted.joined, quota=stored.quota)
 
-    async def _new(self, draft: Draft, request_id: str, quota_subject: str, sent: Sent) -> Generation:
+    async def _new(self, draft: Draft, request_id: str, quota_subjects: Sequence[str], sent: Sent) -> Generation:
         """Check and store an order, unless the same was stored meanwhile."""
         complete, spec = checked(draft, self._models)
         await self._pictures.check(complete.image_uris)
         new = Generation(new_id("gen"), complete, spec.family)
-        charge = Charge(quota_subject, self._daily_quota) if quota_subject and self._daily_quota else None
         request_hash = sent_as(complete).hash if sent.draft else sent.hash
-        return await self._store.insert(new, request_id, request_hash, charge, sent_hash=sent.hash)
+        return await self._store.insert(
+            new, request_id, request_hash, self._charges(quota_subjects), sent_hash=sent.hash
+        )
+
+    def _charges(self, subjects: Sequence[str]) -> Sequence[Charge]:
+        callers = sorted({subject for subject in subjects if subject}) if self._daily_quota else []
+        site = [Charge(SITE, self._site_orders)] if self._site_orders else []
+        return [*(Charge(subject, self._daily_quota) for subject in callers), *site]
 
     async def get(self, identifier: str) -> Generation:
         """One generation by either id. Raises NotFound."""
@@ -199,6 +208,15 @@ def check_name(field: str, value: str) -> None:
     if len(value) > MAX_NAME_LENGTH or "\x00" in value:
         sentence = f"{field} is longer than {MAX_NAME_LENGTH} characters, or holds some that are not text."
         raise InvalidArgument(sentence, metadata={"field": field})
+
+
+def check_subjects(subjects: Sequence[str]) -> None:
+    """Refuse more subjects than an order can count for, or one that no column would take. Raises InvalidArgument."""
+    if len(subjects) > MAX_SUBJECTS:
+        sentence = f"quota_subjects names more than the {MAX_SUBJECTS} for whom an order may count."
+        raise InvalidArgument(sentence, metadata={"field": "quota_subjects"})
+    for subject in subjects:
+        check_name("quota_subjects", subject)
 
 
 def named(generation: Generation) -> dict[str, str]:

@@ -1,25 +1,58 @@
-"""Statements that count orders for the daily quota, in the transaction that stores the order."""
+"""Statements that count orders for the daily quotas, in the transaction that stores the order."""
+
+from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
 from services.chassis.errors import ResourceExhausted
-from services.generation.quota import Charge, Quota, day_of, seconds_left
+from services.generation.quota import SITE, Charge, Quota, day_of, seconds_left
 from services.generation.stores.tables import quota_use
 
 
-async def count(connection: AsyncConnection, charge: Charge) -> Quota:
-    """Count one order. Raises ResourceExhausted when the day's are used up (reason RATE_LIMIT)."""
+async def count(connection: AsyncConnection, charges: Sequence[Charge]) -> Quota | None:
+    """Count one order for everybody it is charged to: for all, or by the caller's roll-back for nobody.
+
+    Returns:
+        Where the caller with the fewest orders left stands; None when it counts for nobody but the site.
+
+    Raises:
+        ResourceExhausted: the day of one of them is used up (reason RATE_LIMIT, of the site SITE_QUOTA_EXCEEDED).
+    """
+    if not charges:
+        return None
     now = int(await connection.scalar(select(db_now())) or 0)
-    used = await _one_more(connection, charge, day_of(now))
     left = seconds_left(now)
+    stands = []
+    # In one order, so that two orders never wait for each other; the site's row, which all share, is locked last.
+    for charge in sorted(charges, key=lambda charge: (charge.subject == SITE, charge.subject)):
+        used = await _counted(connection, charge, now)
+        if charge.subject != SITE:
+            stands.append(Quota(charge.limit, charge.limit - used, left))
+    return min(stands, key=lambda quota: quota.remaining, default=None)
+
+
+async def _counted(connection: AsyncConnection, charge: Charge, now: int) -> int:
+    """How many orders that makes today. Raises ResourceExhausted."""
+    used = await _one_more(connection, charge, day_of(now))
     if used is None:
-        sentence = f"You have placed the {charge.limit} orders that a day allows. Come back after midnight in Japan."
-        raise ResourceExhausted(sentence, metadata={"quota_limit": str(charge.limit)}, retry_after=left)
+        raise _refusal(charge, seconds_left(now))
     if used == 1:
         await connection.execute(delete(quota_use).where(quota_use.c.day < day_of(now)))
-    return Quota(charge.limit, charge.limit - used, left)
+    return used
+
+
+def _refusal(charge: Charge, left: float) -> ResourceExhausted:
+    if charge.subject == SITE:
+        return ResourceExhausted(
+            f"This site takes {charge.limit} orders a day from all its visitors together, and they are placed. Nothing "
+            "was billed. Come back after midnight in Japan, or ask its operator, who can raise SITE_DAILY_ORDERS.",
+            "SITE_QUOTA_EXCEEDED",
+            retry_after=left,
+        )
+    sentence = f"You have placed the {charge.limit} orders that a day allows. Come back after midnight in Japan."
+    return ResourceExhausted(sentence, metadata={"quota_limit": str(charge.limit)}, retry_after=left)
 
 
 async def _one_more(connection: AsyncConnection, charge: Charge, day: int) -> int | None:

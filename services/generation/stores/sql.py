@@ -37,7 +37,7 @@ class SqlStore:
         generation: Generation,
         request_key: str,
         request_hash: str,
-        charge: Charge | None = None,
+        charges: Sequence[Charge] = (),
         *,
         sent_hash: str = "",
     ) -> Generation:
@@ -48,7 +48,7 @@ class SqlStore:
                 if first is None:
                     raise Aborted("The same order is being made elsewhere at this moment. Try again.")
                 return replace(first, joined=True)
-            quota = await quotas.count(connection, charge) if charge else None
+            quota = await quotas.count(connection, charges)
             stored = await generations.find(connection, generation.id)
             await outbox.append(connection, stored)
             await failpoints.reach("accept.before_commit")

@@ -348,3 +348,52 @@ async def test_the_order_carries_all_that_was_wished(house: House, studio: Studi
         {"promptUpsampling": True},
     )
     assert card.artwork.title == "Dog"
+
+
+SUBJECTS = ("203.0.113.9", "person 1")
+
+
+async def test_an_order_counts_for_its_person_and_address_also_when_it_is_placed_again(
+    house: House, studio: Studio
+) -> None:
+    studio.answer = lost
+    card = await house.orders.create(ANN, WISH, "", quota_subjects=["203.0.113.9", "", "person 1"])
+    assert order_of(card).quota_subjects == SUBJECTS
+
+    studio.answer = taken
+    await house.orders.carry_on(order_of(card))
+
+    assert studio.subjects == [SUBJECTS, SUBJECTS]
+    now = order_of(await house.artworks.get(ANN, card.artwork.id))
+    assert (now.generation_id, now.quota_subjects) == ("gen_1", ())
+
+
+async def test_a_regeneration_counts_like_an_order(house: House, studio: Studio) -> None:
+    card = await drawn(house, studio)
+    await house.orders.regenerate(ANN, card.artwork.id, quota_subjects=SUBJECTS)
+
+    assert studio.subjects[-1] == SUBJECTS
+
+
+@pytest.mark.parametrize("reason", ["RATE_LIMIT", "SITE_QUOTA_EXCEEDED"])
+async def test_a_used_up_day_refuses_a_regeneration_and_keeps_no_address(
+    house: House, studio: Studio, reason: str
+) -> None:
+    card = await drawn(house, studio)
+    error = ResourceExhausted("No more today.", reason, metadata={"quota_limit": "1"}, retry_after=60.0)
+    studio.answer = lambda _told: Refused(reason, error.message, error, passing=True)
+
+    with pytest.raises(ResourceExhausted) as caught:
+        await house.orders.regenerate(ANN, card.artwork.id, quota_subjects=SUBJECTS)
+
+    now = order_of(await house.artworks.get(ANN, card.artwork.id))
+    assert (caught.value.reason, now.reason, now.quota_subjects) == (reason, reason, ())
+    assert await house.credits.balance(ANN) == Balance(4, 0)
+
+
+@pytest.mark.parametrize("subjects", [list("abcde"), ["x" * 256], ["a\x00b"]])
+async def test_subjects_that_no_quota_takes_are_refused(house: House, subjects: list[str]) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await house.orders.create(ANN, WISH, "", quota_subjects=subjects)
+
+    assert caught.value.metadata == {"field": "quota_subjects"}

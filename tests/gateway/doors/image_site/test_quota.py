@@ -8,8 +8,11 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
+from gateway.subjects import of_person
 from services.chassis.errors import ResourceExhausted
-from tests.gateway.conftest import Town
+from tests.gateway.conftest import Connect, Town
+from tests.gateway.identity.issuer import AUDIENCE, SECRET
+from tests.gateway.identity.test_tokens import shared
 from tests.gateway.shapes import PNG, failure
 
 ROUTES = {
@@ -78,3 +81,37 @@ async def test_without_a_quota_no_answer_speaks_of_one(client: httpx.AsyncClient
     response = await client.post("/api/generate-image", json={"prompt": "a cat"})
 
     assert not [name for name in response.headers if "ratelimit" in name]
+
+
+@pytest.mark.parametrize(("path", "order"), ROUTES.items())
+async def test_an_order_of_whoever_is_signed_in_counts_for_them_too(
+    connect_with: Connect, town: Town, path: str, order: dict[str, str]
+) -> None:
+    client = connect_with(auth_hs256_secret=SECRET, auth_audience=AUDIENCE)
+    for token in (shared(sub="mei"), "no token of ours"):
+        headers = {"x-kawaii-client": "192.0.2.1", "Authorization": f"Bearer {token}"}
+        await client.post(path, json=order, headers=headers)
+
+    assert town.generation.subjects == ["192.0.2.1", of_person("mei"), "192.0.2.1"]
+    assert "mei" not in of_person("mei")
+
+
+async def test_the_developer_who_stands_for_everybody_is_no_person_who_is_counted(
+    connect_with: Connect, town: Town
+) -> None:
+    client = connect_with(auth_dev_mode=True, app_url="http://localhost:8080")
+    await client.post("/api/generate-image", json={"prompt": "a cat"}, headers={"x-kawaii-client": "127.0.0.1"})
+
+    assert town.generation.subjects == ["127.0.0.1"]
+
+
+async def test_a_site_whose_day_is_used_up_says_so_and_until_when(client: httpx.AsyncClient, town: Town) -> None:
+    sentence = "This site takes 500 orders a day from all its visitors together, and they are placed."
+    town.generation.failure = ResourceExhausted(sentence, "SITE_QUOTA_EXCEEDED", retry_after=51_839.5)
+    pasted = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+    response = await client.post("/api/generate-image", json={"prompt": "a cat", "fileUrl": pasted})
+
+    assert response.status_code == 429
+    assert response.json() == failure("SITE_QUOTA_EXCEEDED", sentence)
+    assert response.headers["retry-after"] == "51840"
+    assert town.storage.rows == []

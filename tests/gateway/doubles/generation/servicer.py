@@ -57,7 +57,7 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         if self.failure:
             raise self.failure
         self.request_ids.append(request.request_id)
-        self.subjects.append(request.quota_subject)
+        self.subjects.extend([request.quota_subject, *request.quota_subjects])
         if known := self._orders.get(request.request_id):
             return self._joined(
                 *known, request.request_digest or request.generation.SerializeToString(deterministic=True)

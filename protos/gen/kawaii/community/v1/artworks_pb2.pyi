@@ -481,6 +481,7 @@ class CreateArtworkRequest(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    QUOTA_SUBJECTS_FIELD_NUMBER: _builtins.int
     viewer_id: _builtins.str
     """Who asks."""
     request_id: _builtins.str
@@ -507,6 +508,12 @@ class CreateArtworkRequest(_message.Message):
     def parameters(self) -> _struct_pb2.Struct:
         """What this model takes beyond the fields above, by the provider's field names."""
 
+    @_builtins.property
+    def quota_subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom generation's daily quotas count this order for, for example who asks and their address: at most four, each at
+        most 255 characters. Kept only until generation has answered.
+        """
+
     def __init__(
         self,
         *,
@@ -520,10 +527,11 @@ class CreateArtworkRequest(_message.Message):
         title: _builtins.str = ...,
         parameters: _struct_pb2.Struct | None = ...,
         request_digest: _builtins.str = ...,
+        quota_subjects: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "image_uris", b"image_uris", "model", b"model", "output_format", b"output_format", "parameters", b"parameters", "prompt", b"prompt", "request_digest", b"request_digest", "request_id", b"request_id", "title", b"title", "viewer_id", b"viewer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "image_uris", b"image_uris", "model", b"model", "output_format", b"output_format", "parameters", b"parameters", "prompt", b"prompt", "quota_subjects", b"quota_subjects", "request_digest", b"request_digest", "request_id", b"request_id", "title", b"title", "viewer_id", b"viewer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -873,6 +881,7 @@ class RegenerateArtworkRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    QUOTA_SUBJECTS_FIELD_NUMBER: _builtins.int
     viewer_id: _builtins.str
     """Who asks; the owner."""
     name: _builtins.str
@@ -881,6 +890,10 @@ class RegenerateArtworkRequest(_message.Message):
     """The caller's id of this request, at most 200 characters. Empty means that every call is a new order."""
     request_digest: _builtins.str
     """As in CreateArtworkRequest."""
+    @_builtins.property
+    def quota_subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """As in CreateArtworkRequest."""
+
     def __init__(
         self,
         *,
@@ -888,10 +901,11 @@ class RegenerateArtworkRequest(_message.Message):
         name: _builtins.str = ...,
         request_id: _builtins.str = ...,
         request_digest: _builtins.str = ...,
+        quota_subjects: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_digest", b"request_digest", "request_id", b"request_id", "viewer_id", b"viewer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "quota_subjects", b"quota_subjects", "request_digest", b"request_digest", "request_id", b"request_id", "viewer_id", b"viewer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -438,6 +438,7 @@ class CreateGenerationRequest(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     QUOTA_SUBJECT_FIELD_NUMBER: _builtins.int
+    QUOTA_SUBJECTS_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The caller's id of this request, at most 255 characters (AIP-155). Empty means every call is a new order."""
@@ -453,17 +454,24 @@ class CreateGenerationRequest(_message.Message):
     def generation(self) -> Global___Generation:
         """What to make."""
 
+    @_builtins.property
+    def quota_subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom else it counts for, for example the person whose order this is: at most four in all. Empty ones are nobody.
+        It counts for each of them, or, when the day of one is used up, for none and is refused as above.
+        """
+
     def __init__(
         self,
         *,
         generation: Global___Generation | None = ...,
         request_id: _builtins.str = ...,
         quota_subject: _builtins.str = ...,
+        quota_subjects: _abc.Iterable[_builtins.str] | None = ...,
         request_digest: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "quota_subject", b"quota_subject", "request_digest", b"request_digest", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "quota_subject", b"quota_subject", "quota_subjects", b"quota_subjects", "request_digest", b"request_digest", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
