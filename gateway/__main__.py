@@ -14,6 +14,7 @@ from gateway.byte_cache import ByteCache
 from gateway.clients import open_clients
 from gateway.server import Server
 from gateway.settings import GatewaySettings
+from gateway.token_buckets import open_buckets
 from services.chassis.bulletin import open_bulletin
 from services.chassis.exposition import Exposition
 from services.chassis.logs import configure
@@ -36,8 +37,12 @@ async def main() -> None:
     leaving = asyncio.Event()
     exposition = Exposition(settings.address(Resident.GATEWAY_METRICS))
     kept = ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
-    async with open_clients(settings) as clients, open_bulletin(settings.effective_redis_url, SHARES) as shares:
-        app = make_app(settings, clients, leaving, kept)
+    async with (
+        open_clients(settings) as clients,
+        open_bulletin(settings.effective_redis_url, SHARES) as shares,
+        open_buckets(settings.effective_redis_url) as buckets,
+    ):
+        app = make_app(settings, clients, leaving, kept, buckets)
         async with supervised([exposition.run, partial(shares.listen, lambda _notice: kept.clear())]):
             await Server(configuration(settings, app), leaving).serve()
 

