@@ -129,8 +129,8 @@ class LocalBuckets:
 class RedisBuckets:
     """The buckets that the replicas share; while Redis is away, those of this process."""
 
-    def __init__(self, redis: Redis, local: LocalBuckets) -> None:
-        self._local = local
+    def __init__(self, redis: Redis, local: LocalBuckets, budget: float = BUDGET_SECONDS) -> None:
+        self._local, self._budget = local, budget
         self._take = redis.register_script(TAKE)
         self._away_until = 0.0
 
@@ -139,7 +139,7 @@ class RedisBuckets:
         if time.monotonic() < self._away_until:
             return await self._local.take(policy, client)
         try:
-            async with asyncio.timeout(BUDGET_SECONDS):
+            async with asyncio.timeout(self._budget):
                 taken, to_full = await self._take([f"{PREFIX}{policy.what}:{client}"], [policy.step, policy.window])
         except (RedisError, OSError) as error:
             self._away_until = time.monotonic() + RETRY_SECONDS
@@ -175,13 +175,13 @@ def seconds(microseconds: int) -> int:
 
 
 @asynccontextmanager
-async def open_buckets(redis_url: str) -> AsyncIterator[Buckets]:
+async def open_buckets(redis_url: str, budget: float = BUDGET_SECONDS) -> AsyncIterator[Buckets]:
     """The buckets at a Redis URL, or this process's own when the URL is empty."""
     if not redis_url:
         yield LocalBuckets()
         return
     redis = Redis.from_url(redis_url, retry=Retry(NoBackoff(), 0))
     try:
-        yield RedisBuckets(redis, LocalBuckets())
+        yield RedisBuckets(redis, LocalBuckets(), budget)
     finally:
         await redis.aclose()

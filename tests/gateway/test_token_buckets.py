@@ -11,6 +11,7 @@ from gateway.settings import GatewaySettings
 from gateway.token_buckets import MICROSECONDS, Buckets, LocalBuckets, Policy, RedisBuckets, open_buckets
 from tests.valkeys import Valkey, program
 
+PATIENT = 30.0  # a busy machine must not look like a Redis that is away
 SLOW = Policy("orders", per_minute=1, burst=10)  # none comes back while a test runs
 
 
@@ -31,7 +32,7 @@ async def buckets(request: pytest.FixtureRequest) -> AsyncIterator[Buckets]:
         return
     valkey: Valkey = request.getfixturevalue("valkey")
     await asyncio.to_thread(valkey.redis.flushall)
-    async with open_buckets(valkey.url) as shared:
+    async with open_buckets(valkey.url, PATIENT) as shared:
         yield shared
 
 
@@ -91,7 +92,7 @@ async def test_memory_is_bounded_and_keeps_whom_it_used_last() -> None:
 
 async def test_the_replicas_count_together(valkey: Valkey) -> None:
     await asyncio.to_thread(valkey.redis.flushall)
-    async with open_buckets(valkey.url) as one, open_buckets(valkey.url) as other:
+    async with open_buckets(valkey.url, PATIENT) as one, open_buckets(valkey.url, PATIENT) as other:
         passed = [*await taken(one, SLOW, "192.0.2.1", 6), *await taken(other, SLOW, "192.0.2.1", 6)]
 
     assert passed == [True] * 10 + [False] * 2
@@ -99,7 +100,7 @@ async def test_the_replicas_count_together(valkey: Valkey) -> None:
 
 async def test_what_a_key_holds_that_is_no_time_of_ours_is_a_full_bucket(valkey: Valkey) -> None:
     key = "kawaii:bucket:orders:192.0.2.1"
-    async with open_buckets(valkey.url) as buckets:
+    async with open_buckets(valkey.url, PATIENT) as buckets:
         for garbage in ("garbage", "-1", "1e300"):
             await asyncio.to_thread(valkey.redis.set, key, garbage)
             assert (await buckets.take(SLOW, "192.0.2.1")).left == 9
@@ -107,7 +108,7 @@ async def test_what_a_key_holds_that_is_no_time_of_ours_is_a_full_bucket(valkey:
 
 async def test_a_bucket_that_is_full_again_is_not_kept(valkey: Valkey) -> None:
     await asyncio.to_thread(valkey.redis.flushall)
-    async with open_buckets(valkey.url) as buckets:
+    async with open_buckets(valkey.url, PATIENT) as buckets:
         await buckets.take(SLOW, "192.0.2.1")
 
     assert 0 < await asyncio.to_thread(valkey.redis.pttl, "kawaii:bucket:orders:192.0.2.1") <= 60_000
