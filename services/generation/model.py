@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from services.chassis.parking import Fault
 from services.generation.quota import Quota
 
 
@@ -60,6 +61,7 @@ LOOP_OF: Mapping[State, str] = {
     State.UNKNOWN: "poll",
     State.STORING: "copy",
 }
+INBOX = "callbacks"  # the loop that reads webhooks, by the same operators' word
 # Where an awaited task is not polled any more: only its record, read on a webhook's word, can tell of a late success.
 UNPOLLED = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST})
 FINAL = frozenset(state for state, following in MOVES.items() if not following) | {State.UNKNOWN}
@@ -209,11 +211,12 @@ class Event:
 
 @dataclass(frozen=True)
 class Story:
-    """All that is known of a generation: its events, its attempts and the webhooks that named them."""
+    """All that is known of a generation: its events, attempts, the webhooks that named them, and faults of our code."""
 
     events: tuple[Event, ...]
     attempts: tuple[Attempt, ...]
     callbacks: tuple["Callback", ...]
+    faults: tuple[Fault, ...] = ()
 
 
 REMINDER = "reminder"  # the kind of a callback that we wrote ourselves

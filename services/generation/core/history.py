@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
+from services.chassis.parking import Fault
 from services.generation.answers import Foreign, Invisible, Unreadable
 from services.generation.core.poller import Poller
 from services.generation.keyring import Keys
@@ -41,6 +42,7 @@ class History:
         entries = [state_entry(event) for event in story.events]
         entries += [entry for attempt in story.attempts for entry in attempt_entries(attempt)]
         entries += [callback_entry(callback) for callback in story.callbacks]
+        entries += [fault_entry(fault) for fault in story.faults]
         entries.sort(key=lambda entry: entry.time_ms)
         return [*entries, *self._waits(generation, story)]
 
@@ -102,3 +104,9 @@ def callback_entry(callback: Callback) -> Entry:
     if callback.kind == REMINDER:
         return Entry(callback.create_ms, REMINDER, f"of {callback.task_id}, which is not awaited: {made}")
     return Entry(callback.create_ms, "webhook", f"{callback.kind} for {callback.task_id}, code {callback.code}: {made}")
+
+
+def fault_entry(fault: Fault) -> Entry:
+    """Work at which our own code failed, and whether anybody still tries it."""
+    now = "parked until it is released" if fault.parked else "tried again"
+    return Entry(fault.last_ms, "fault", f"{fault.work_id} in {fault.loop}, {fault.count} tries: {fault.cause}; {now}")

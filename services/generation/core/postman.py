@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 
 from services.chassis import failpoints
-from services.chassis.errors import Unavailable
+from services.chassis.errors import KawaiiError, Unavailable
+from services.chassis.parking import TRANSIENT, Parking
 from services.generation.answers import Broken, Drawn, Foreign, Invisible, Unreadable
 from services.generation.bell import Bell, Ear
 from services.generation.core.latecomers import Latecomers
 from services.generation.core.poller import Poller, outputs_of
-from services.generation.core.worker import LOOK_SECONDS
+from services.generation.core.worker import EXPECTED, LOOK_SECONDS
 from services.generation.letterbox import Inbox
-from services.generation.model import UNANSWERED, UNPOLLED, Attempt, Callback, Generation, State
+from services.generation.model import INBOX, UNANSWERED, UNPOLLED, Attempt, Callback, Generation, State
 from services.generation.plan import RECONCILE_SECONDS, reconcile_delay, retry_delay
 from services.generation.ports import Change, FenceLost, GenerationStore
 
@@ -31,10 +33,17 @@ class Postman:
     """Works through verified webhooks."""
 
     def __init__(
-        self, store: GenerationStore, inbox: Inbox, bell: Bell, poller: Poller, latecomers: Latecomers
+        self,
+        store: GenerationStore,
+        inbox: Inbox,
+        bell: Bell,
+        poller: Poller,
+        latecomers: Latecomers,
+        parking: Parking,
     ) -> None:
         self._store = store
         self._inbox = inbox
+        self._parking = parking
         self._bell = bell
         self._poller = poller
         self._latecomers = latecomers
@@ -56,40 +65,43 @@ class Postman:
         if len(self._in_hand) >= AT_ONCE:
             await asyncio.wait(self._in_hand.values(), return_when=asyncio.FIRST_COMPLETED)
         callbacks = await self._inbox.take(AT_ONCE - len(self._in_hand))
+        failed = await self._parking.counts(INBOX, [callback.id for callback in callbacks])
         for callback in callbacks:
             if (
                 callback.id not in self._in_hand
             ):  # else it came again: whoever has it cannot close it, and leaves it due
-                self._in_hand[callback.id] = asyncio.create_task(self._handled(callback))
+                task = asyncio.create_task(self._handled(callback, failed.get(callback.id, 0)))
+                self._in_hand[callback.id] = task
         if not callbacks:
             await ear.wait(LOOK_SECONDS)
 
-    async def _handled(self, callback: Callback) -> None:
+    async def _handled(self, callback: Callback, failed: int) -> None:
         try:
-            await self._handle(callback)
+            await self._handle(callback, failed)
         finally:
             del self._in_hand[callback.id]
 
-    async def _handle(self, callback: Callback) -> None:
-        """Deal with one. Whatever goes wrong, it is taken again, though not for ever, and its neighbours go on."""
+    async def _handle(self, callback: Callback, failed: int) -> None:
+        """Deal with one. Whatever goes wrong, it is taken again unless it is parked, and its neighbours go on."""
         try:
             async with renewing(self._inbox, callback):
-                await self._deliver(callback)
+                work = partial(self._deliver, callback)
+                fault = await self._parking.attempt(INBOX, callback.id, work, failed=failed, expected=EXPECTED)
+            if fault:
+                await self._put_off(callback, 0.0 if fault.parked else fault.pause_seconds)
         except FenceLost:  # somebody is at work on its generation
             await self._put_off(callback, BEING_READ_SECONDS)
-        except Unavailable as error:
+        except TRANSIENT as error:
             await self._put_back(callback, error)
         except Exception:  # a supervisor: one poisoned webhook must not stop its neighbours
             logger.exception("callback_failed", callback=callback.id, tries=callback.tries)
-            with suppress(Unavailable):
-                await self._ask_again(callback)
 
     async def _put_off(self, callback: Callback, seconds: float) -> None:
-        """Look again when somebody else is done; that is no fault of the webhook and not counted."""
+        """Look again when somebody else is done, or our own code mended; no fault of the webhook and not counted."""
         with suppress(Unavailable):
             await self._inbox.postpone(callback, seconds, counted=False)
 
-    async def _put_back(self, callback: Callback, error: Unavailable) -> None:
+    async def _put_back(self, callback: Callback, error: KawaiiError) -> None:
         """A database that is away is no fault of the webhook; unless it can be told so, the webhook's turn ends."""
         logger.warning("callback_postponed", callback=callback.id, cause=error.message)
         with suppress(Unavailable):

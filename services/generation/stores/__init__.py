@@ -2,7 +2,7 @@
 
 from services.chassis.database import Database
 from services.chassis.parking import FaultStore, Parking
-from services.generation.model import LOOP_OF
+from services.generation.model import INBOX, LOOP_OF
 from services.generation.stores.census import SqlCensus
 from services.generation.stores.keys import open_keys
 from services.generation.stores.mail import SqlInbox
@@ -15,4 +15,4 @@ __all__ = ["SqlCensus", "SqlInbox", "SqlRetention", "SqlStore", "make_parking", 
 
 def make_parking(database: Database) -> Parking:
     """Where the work of generation's lease loops is parked."""
-    return Parking(FaultStore(database, work_fault), [*LOOP_OF.values(), "callbacks"])
+    return Parking(FaultStore(database, work_fault), [*LOOP_OF.values(), INBOX])

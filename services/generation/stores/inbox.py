@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
 from services.chassis.names import new_id
-from services.generation.model import REMINDER, Attempt, Callback
+from services.chassis.parking import not_parked
+from services.generation.model import INBOX, REMINDER, Attempt, Callback
 from services.generation.stores import rows
-from services.generation.stores.tables import inbox
+from services.generation.stores.tables import inbox, work_fault
 
 TAKEN_SECONDS = 10.0  # a reader that died lets go after this; reading a record twice is harmless
 REPEAT_GAP_MS = 1_000  # a webhook that is repeated all the time has its record read once a second (kie.md 2.2: three)
@@ -59,7 +60,8 @@ def _named(attempt_id: str, task_id: str, *more: ColumnElement[bool]) -> ColumnE
 async def _tell_again(connection: AsyncConnection, chosen: ColumnElement[bool]) -> bool:
     """Count the news on rows, so that whoever looks at one cannot close it, and make them due; False without any.
 
-    A closed row begins anew. One that is open keeps its age and its count of looks.
+    A closed row begins anew. One that is open keeps its age and its count of looks. One that is parked is released, if
+    it names an attempt: anybody may repeat a bare one.
     """
     was_open = inbox.c.verdict == ""
     soon = db_now() + REPEAT_GAP_MS
@@ -70,7 +72,11 @@ async def _tell_again(connection: AsyncConnection, chosen: ColumnElement[bool]) 
         "create_ms": case((was_open, inbox.c.create_ms), else_=db_now()),
         "due_ms": case((and_(was_open, inbox.c.due_ms < soon), inbox.c.due_ms), (was_open, soon), else_=db_now()),
     }
-    return bool((await connection.execute(update(inbox).where(chosen).values(values))).rowcount)
+    told = bool((await connection.execute(update(inbox).where(chosen).values(values))).rowcount)
+    named = select(inbox.c.id).where(chosen, inbox.c.attempt_id != "")
+    parked = and_(work_fault.c.loop == INBOX, work_fault.c.park_ms > 0, work_fault.c.work_id.in_(named))
+    await connection.execute(delete(work_fault).where(parked))
+    return told
 
 
 async def strangers(connection: AsyncConnection) -> int:
@@ -89,8 +95,10 @@ async def tasks_of(connection: AsyncConnection, attempt_id: str) -> int:
 
 
 async def take(connection: AsyncConnection, limit: int) -> Sequence[Callback]:
-    """Webhooks that are due, oldest first, kept from others for a moment."""
-    open_ = select(inbox.c.id).where(inbox.c.verdict == "", inbox.c.due_ms <= db_now())
+    """Webhooks that are due and not parked, oldest first, kept from others for a moment."""
+    open_ = select(inbox.c.id).where(
+        inbox.c.verdict == "", inbox.c.due_ms <= db_now(), not_parked(work_fault, INBOX, inbox.c.id)
+    )
     chosen = open_.order_by(inbox.c.due_ms).limit(limit).with_for_update(skip_locked=True)
     statement = update(inbox).where(inbox.c.id.in_(chosen))
     values = {"due_ms": db_now() + int(TAKEN_SECONDS * 1000), "tries": inbox.c.tries + 1}

@@ -370,7 +370,8 @@ async def test_a_database_that_is_away_is_no_fault_of_the_webhook(town: Town) ->
     await town.callback("task9", token)
     store = AwayStore(town, PATIENCE_TRIES + 3)
     crew = town.crew
-    postman = Postman(store, town.inbox, town.bell, crew.poller, Latecomers(town.store, town.archive, town.plan))  # type: ignore[arg-type] # passes on what it is not
+    latecomers = Latecomers(town.store, town.archive, town.plan)
+    postman = Postman(store, town.inbox, town.bell, crew.poller, latecomers, town.parking)  # type: ignore[arg-type] # passes on what it is not
     with capture_logs() as logs:
         async with supervised([postman.run]):
             while (await town.store.get(generation.id)).state is not State.RUNNING:
