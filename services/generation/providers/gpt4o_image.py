@@ -7,7 +7,7 @@ from services.generation.keyring import Key
 from services.generation.model import Draft
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
 from services.generation.providers.records import by_flag, is_foreign, record_in, uris_in
-from services.generation.providers.replies import NonJson, Reply
+from services.generation.providers.replies import NonJson, Reply, sentence
 
 BASE = "/api/v1/gpt4o-image"
 FAILED_WORDS = frozenset({"CREATE_TASK_FAILED", "GENERATE_FAILED"})
@@ -70,4 +70,4 @@ def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:
 def record_of(data: dict[str, Any]) -> Record:
     """The verdict of a record."""
     uris = uris_in(data.get("response"), {name: data.get(name) for name in ("resultUrls", "imageUrl", "url")})
-    return by_flag(data, uris, failed=str(data.get("status")) in FAILED_WORDS)
+    return by_flag(data, uris, failed=sentence(data.get("status")) in FAILED_WORDS)

@@ -68,7 +68,7 @@ def record_of(data: dict[str, Any]) -> Record:
     """The verdict of a record. Only resultJson holds results: `param` holds the inputs' URLs (kie.md 8, 14)."""
     state = data.get("state")
     if state == "fail":
-        return Broken(number(data.get("failCode")) or SERVER_ERROR, sentence(data.get("failMsg") or NO_WORDS))
+        return Broken(number(data.get("failCode")) or SERVER_ERROR, sentence(data.get("failMsg")) or NO_WORDS)
     uris = uris_in(parsed(data.get("resultJson")))
     if state == "success" and uris:
         return Drawn(uris)

@@ -15,6 +15,7 @@ FLAG_SUCCESS, FLAG_FAILED = 1, 2  # kie.md 2.2: 2 and above have failed
 URL_NAMES = ("resultUrls", "result_urls", "resultImageUrl", "result_image_url", "imageUrl", "url")
 MAX_URIS = 16  # no model makes more than six pictures
 MAX_URI_LENGTH = 4_096  # a signed link has under one thousand
+MAX_DEPTH = 8  # steps into a record, each an object or text that is JSON again; the deepest known takes four (kie.md 4.2)
 NO_WORDS = "The upstream could not make the picture."
 
 
@@ -44,7 +45,7 @@ def by_flag(data: dict[str, Any], uris: tuple[str, ...], *, failed: bool = False
     if flag == FLAG_SUCCESS and uris:
         return Drawn(uris)
     if failed or flag >= FLAG_FAILED:
-        return Broken(number(data.get("errorCode")) or SERVER_ERROR, sentence(data.get("errorMessage") or NO_WORDS))
+        return Broken(number(data.get("errorCode")) or SERVER_ERROR, sentence(data.get("errorMessage")) or NO_WORDS)
     return Drawing(percent(data.get("progress")))
 
 
@@ -60,21 +61,22 @@ def percent(value: Any) -> int:
 
 def uris_in(*places: Any) -> tuple[str, ...]:
     """The result URLs, under whatever name and in whatever shape callers have seen, in order, each once."""
-    return tuple(dict.fromkeys(uri for place in places for uri in _uris(place)))[:MAX_URIS]
+    return tuple(dict.fromkeys(uri for place in places for uri in _uris(place, MAX_DEPTH)))[:MAX_URIS]
 
 
-def _uris(place: Any) -> Iterator[str]:
+def _uris(place: Any, steps: int) -> Iterator[str]:
+    """The URLs at a place and at most so many steps below it: strangers nest as deep as a parser lets them."""
     match place:
         case str() if place.startswith(("http://", "https://")):
             yield from [place] if place.isprintable() and " " not in place and len(place) <= MAX_URI_LENGTH else []
         case str() if place[:1] in {"{", "["}:
-            yield from _uris(_parsed(place))
+            yield from _uris(_parsed(place), steps - 1) if steps else ()
         case list():
             for item in place:
-                yield from _uris(item if isinstance(item, str) else None)
+                yield from _uris(item, steps - 1) if steps and isinstance(item, str) else ()
         case dict():
             for name in URL_NAMES:
-                yield from _uris(place.get(name))
+                yield from _uris(place.get(name), steps - 1) if steps else ()
 
 
 def is_foreign(reply: Reply | NonJson | Later, place: str, prompt: str) -> bool:
@@ -86,11 +88,14 @@ def is_foreign(reply: Reply | NonJson | Later, place: str, prompt: str) -> bool:
 
 def _prompt_in(order: Any) -> str | None:
     """The prompt of an order as text or object; the Market's lies below `input`, itself text or object (kie.md 4.2)."""
-    order = _parsed(order) if isinstance(order, str) else order
-    if not isinstance(order, dict):
-        return None
-    prompt = order.get("prompt")
-    return prompt if isinstance(prompt, str) else _prompt_in(order.get("input"))
+    for _ in range(MAX_DEPTH):
+        order = _parsed(order) if isinstance(order, str) else order
+        if not isinstance(order, dict):
+            return None
+        if isinstance(prompt := order.get("prompt"), str):
+            return prompt
+        order = order.get("input")
+    return None
 
 
 def _parsed(text: str) -> Any:

@@ -89,8 +89,12 @@ def number(value: Any) -> int | None:
 
 
 def sentence(value: Any) -> str:
-    """A provider's words, short enough to keep and without the one character that PostgreSQL cannot hold."""
-    return str(value).replace("\x00", "")[:MAX_MESSAGE_LENGTH]
+    """A provider's words, short enough to keep and without the one character that PostgreSQL cannot hold.
+
+    Nothing of an object or a list, which may be nested deeper than Python can write it out.
+    """
+    words = value if isinstance(value, str) else str(value) if isinstance(value, int | float) else ""
+    return words.replace("\x00", "")[:MAX_MESSAGE_LENGTH]
 
 
 def seconds(text: str) -> float | None:
