@@ -133,6 +133,12 @@ class FaultStore:
         async with self._database.read() as connection:
             return [fault_of(row) for row in await connection.execute(latest.limit(MAX_LISTED))]
 
+    async def of(self, work_ids: Collection[str]) -> Sequence[Fault]:
+        """What is known of pieces of work, in whichever loop, parked or not."""
+        rows = select(self._table).where(self._table.c.work_id.in_(work_ids)).order_by(self._table.c.last_ms)
+        async with self._database.read() as connection:
+            return [fault_of(row) for row in await connection.execute(rows)]
+
     async def census(self) -> Mapping[str, int]:
         """How much is parked in each loop."""
         rows = select(self._table.c.loop, func.count().label("pieces")).where(self._table.c.park_ms > 0)
@@ -194,6 +200,10 @@ class Parking:
     async def listed(self) -> Sequence[Fault]:
         """What is parked, the latest first. Raises Unavailable."""
         return await self._store.parked()
+
+    async def of(self, work_ids: Collection[str]) -> Sequence[Fault]:
+        """What went wrong with pieces of work, parked or still tried, the latest last. Raises Unavailable."""
+        return await self._store.of(work_ids)
 
     async def release(self, loop: str, work_id: str) -> bool:
         """Have a parked piece tried again as if it had never failed; False when it is not known. Raises Unavailable."""

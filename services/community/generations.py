@@ -17,7 +17,6 @@ from services.chassis.errors import (
     KawaiiError,
     NotFound,
     OutOfRange,
-    PermissionDenied,
     ResourceExhausted,
     Unavailable,
 )
@@ -179,11 +178,15 @@ def sentence(generation: generationpb.Generation) -> tuple[str, str]:
 
 
 def refused(error: KawaiiError) -> Refused | Unclear:
-    """What an error means for an order: a definite no, or nothing that is known."""
+    """What an error means for an order: a definite no, or nothing that is known.
+
+    Generation looks a request up before it judges it, so its definite no is to an order that it does not hold. It
+    forbids nobody to order: PERMISSION_DENIED comes from something between, and says nothing of an order sent before.
+    """
     match error:
         case InvalidArgument():
             return Refused(error.reason, error.message, error, faulty=True)
-        case FailedPrecondition() | PermissionDenied():
+        case FailedPrecondition():
             return Refused(error.reason, error.message, error)
         case ResourceExhausted():
             return Refused(error.reason, error.message, error, passing=True)

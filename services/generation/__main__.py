@@ -57,7 +57,9 @@ async def main() -> None:
         servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers, pictures), files)
         crew = Crew(store, inbox, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan, parking)
         records = Records(store, crew.keeper, MODELS, plan)
-        admin = GenerationAdminServicer(crew.warden, History(store, crew.poller, keys), records, crew.poison, files)
+        admin = GenerationAdminServicer(
+            crew.warden, History(store, crew.poller, keys, crew.parking), records, crew.poison, files
+        )
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
             Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),

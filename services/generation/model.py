@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from services.chassis.parking import Fault
 from services.generation.quota import Quota
 
 
@@ -211,12 +210,11 @@ class Event:
 
 @dataclass(frozen=True)
 class Story:
-    """All that is known of a generation: its events, attempts, the webhooks that named them, and faults of our code."""
+    """All that is known of a generation: its events, its attempts and the webhooks that named them."""
 
     events: tuple[Event, ...]
     attempts: tuple[Attempt, ...]
     callbacks: tuple["Callback", ...]
-    faults: tuple[Fault, ...] = ()
 
 
 REMINDER = "reminder"  # the kind of a callback that we wrote ourselves

@@ -56,7 +56,10 @@ def generation(state: int, *, object_: str = "", error: str = "") -> generationp
 
 
 class Maker(generationrpc.GenerationServiceServicer):
-    """Makes the generation of each request id once, at once, and tells of it in events, for ever."""
+    """Makes the generation of each request id once, at once, and tells of it in events, for ever.
+
+    As the real one, it answers a repeated request with the generation as it is by then.
+    """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -65,13 +68,14 @@ class Maker(generationrpc.GenerationServiceServicer):
 
     async def CreateGeneration(self, request: Any, context: Any) -> generationpb.Generation:
         self.asked.append(request.request_id)
-        if request.request_id not in self.made:
-            name = f"gen_{len(self.made) + 1}"
-            made = generation(States.STATE_SUCCEEDED, object_=f"objects/generated/{name}/0.png")
-            made.name = f"generations/{name}"
-            self.made[request.request_id] = made
-            self._news.set()
-        return generationpb.Generation(name=self.made[request.request_id].name, state=States.STATE_RUNNING)
+        if earlier := self.made.get(request.request_id):
+            return earlier
+        name = f"gen_{len(self.made) + 1}"
+        made = generation(States.STATE_SUCCEEDED, object_=f"objects/generated/{name}/0.png")
+        made.name = f"generations/{name}"
+        self.made[request.request_id] = made
+        self._news.set()
+        return generationpb.Generation(name=made.name, state=States.STATE_RUNNING)
 
     async def GetGeneration(self, request: Any, context: Any) -> generationpb.Generation:
         return next(made for made in self.made.values() if made.name == request.name)

@@ -126,6 +126,7 @@ async def test_a_definite_no_is_told_apart(
         errors.DeadlineExceeded("Late."),
         errors.Aborted("Elsewhere."),
         errors.Internal("Broken."),
+        errors.PermissionDenied("Not from here."),  # not generation's word: it may hold the order all the same
     ],
 )
 async def test_anything_else_is_no_answer(remote: RemoteGenerations, double: Double, error: Exception) -> None:

@@ -107,6 +107,8 @@ async def test_a_death_at_any_point_ends_with_one_picture_paid_once(
         assert await asyncio.wait_for(process.wait(), DEADLINE_SECONDS) == -signal.SIGKILL
         make_due(settings)
         await start()
+        mine = creditspb.GetBalanceRequest(viewer_id=ANN)
+        await town.credits.GetBalance(mine, wait_for_ready=True, timeout=DEADLINE_SECONDS)  # it takes long to start
 
     async def drawn() -> bool:
         return [each.state for each in await listed(town)] == [artworkspb.Artwork.STATE_DRAFT]

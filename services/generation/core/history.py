@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
-from services.chassis.parking import Fault
+from services.chassis.parking import Fault, Parking
 from services.generation.answers import Foreign, Invisible, Unreadable
 from services.generation.core.poller import Poller
 from services.generation.keyring import Keys
@@ -30,8 +30,9 @@ class Entry:
 class History:
     """What operators may ask of a generation's past."""
 
-    def __init__(self, store: GenerationStore, poller: Poller, keys: Keys) -> None:
+    def __init__(self, store: GenerationStore, poller: Poller, keys: Keys, parking: Parking) -> None:
         self._store = store
+        self._parking = parking
         self._poller = poller
         self._keys = keys
 
@@ -42,7 +43,8 @@ class History:
         entries = [state_entry(event) for event in story.events]
         entries += [entry for attempt in story.attempts for entry in attempt_entries(attempt)]
         entries += [callback_entry(callback) for callback in story.callbacks]
-        entries += [fault_entry(fault) for fault in story.faults]
+        pieces = [generation.id, *(callback.id for callback in story.callbacks)]
+        entries += [fault_entry(fault) for fault in await self._parking.of(pieces)]
         entries.sort(key=lambda entry: entry.time_ms)
         return [*entries, *self._waits(generation, story)]
 

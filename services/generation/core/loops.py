@@ -49,7 +49,7 @@ class Crew:
     def postman(self) -> Postman:
         """Who reads the inbox."""
         latecomers = Latecomers(self.store, self.archive, self.plan)
-        return Postman(self.store, self.inbox, self.bell, self.poller, latecomers, self.parking)
+        return Postman(self.store, self.inbox, self.bell, self.poller, latecomers, parking=self.parking)
 
     @property
     def keeper(self) -> keeper.Keeper:

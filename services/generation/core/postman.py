@@ -39,6 +39,7 @@ class Postman:
         bell: Bell,
         poller: Poller,
         latecomers: Latecomers,
+        *,
         parking: Parking,
     ) -> None:
         self._store = store

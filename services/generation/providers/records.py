@@ -15,7 +15,7 @@ FLAG_SUCCESS, FLAG_FAILED = 1, 2  # kie.md 2.2: 2 and above have failed
 URL_NAMES = ("resultUrls", "result_urls", "resultImageUrl", "result_image_url", "imageUrl", "url")
 MAX_URIS = 16  # no model makes more than six pictures
 MAX_URI_LENGTH = 4_096  # a signed link has under one thousand
-MAX_DEPTH = 8  # steps into a record, each an object or text that is JSON again; the deepest known takes four (kie.md 4.2)
+MAX_DEPTH = 8  # steps into a record: objects, and text that is JSON again; the deepest known takes four (kie.md 4.2)
 NO_WORDS = "The upstream could not make the picture."
 
 

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis import failpoints
 from services.chassis.database import Database
 from services.chassis.errors import Aborted
-from services.chassis.parking import fault_of
 from services.chassis.unbroken import unbroken
 from services.generation import metrics
 from services.generation.answers import Outcome
@@ -174,9 +173,7 @@ class SqlStore:
             events = await outbox.of_generation(connection, generation.id)
             chain = await attempts.of_generation(connection, generation.id)
             named = await inbox.of_attempts(connection, chain)
-            pieces = [generation.id, *(callback.id for callback in named)]
-            faults = await connection.execute(select(tables.work_fault).where(tables.work_fault.c.work_id.in_(pieces)))
-            return Story(tuple(events), tuple(chain), tuple(named), tuple(map(fault_of, faults)))
+        return Story(tuple(events), tuple(chain), tuple(named))
 
     async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
         """See ports."""

@@ -371,7 +371,7 @@ async def test_a_database_that_is_away_is_no_fault_of_the_webhook(town: Town) ->
     store = AwayStore(town, PATIENCE_TRIES + 3)
     crew = town.crew
     latecomers = Latecomers(town.store, town.archive, town.plan)
-    postman = Postman(store, town.inbox, town.bell, crew.poller, latecomers, town.parking)  # type: ignore[arg-type] # passes on what it is not
+    postman = Postman(store, town.inbox, town.bell, crew.poller, latecomers, parking=town.parking)  # type: ignore[arg-type] # passes on what it is not
     with capture_logs() as logs:
         async with supervised([postman.run]):
             while (await town.store.get(generation.id)).state is not State.RUNNING:

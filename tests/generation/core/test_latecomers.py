@@ -69,7 +69,7 @@ def counted(name: str, **labels: str) -> float:
 
 
 async def explained(town: Town, generation: Generation) -> str:
-    story = await History(town.store, town.crew.poller, town.keys).explain(generation.id)
+    story = await History(town.store, town.crew.poller, town.keys, town.parking).explain(generation.id)
     return "\n".join(f"{entry.kind}: {entry.text}" for entry in story)
 
 
@@ -102,7 +102,7 @@ async def test_an_operator_cannot_adopt_a_task_with_another_prompt(town: Town) -
     town.provider.prompts["task9"] = "a dog"
 
     with pytest.raises(FailedPrecondition) as refused:
-        await History(town.store, town.crew.poller, town.keys).adopt(generation.attempt_id, "task9")
+        await History(town.store, town.crew.poller, town.keys, town.parking).adopt(generation.attempt_id, "task9")
 
     assert refused.value.reason == "PROMPT_MISMATCH"
     assert "a dog" not in refused.value.message
@@ -254,7 +254,7 @@ async def test_an_adopted_task_of_an_earlier_attempt_is_brought_home(town: Town)
     earlier = generation.attempt_id
     await retried(town, generation)
     town.provider.records["lost"] = Drawn((FIRST,))
-    await History(town.store, town.crew.poller, town.keys).adopt(earlier, "lost")
+    await History(town.store, town.crew.poller, town.keys, town.parking).adopt(earlier, "lost")
 
     assert (await delivered(town))["lost"] == "delivered"
     assert pictures(await finished(town, generation)) == [(0, FIRST, copy_of(generation, 0))]

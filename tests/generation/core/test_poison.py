@@ -233,7 +233,7 @@ async def test_the_story_of_an_order_tells_of_its_parked_work(town: Town) -> Non
     work_id = await lost.webhook()
     await parked(town, work_id)
 
-    entries = await History(town.store, town.crew.poller, town.keys).explain(lost.order.id)
+    entries = await History(town.store, town.crew.poller, town.keys, town.parking).explain(lost.order.id)
     (told,) = [entry.text for entry in entries if entry.kind == "fault"]
 
     assert work_id in told

@@ -127,7 +127,7 @@ async def test_a_task_waits_for_its_account_and_goes_on_when_it_is_back(town: To
     await town.poll()
     waiting = await town.store.get(task)
     show_keys(await town.keys.listing())
-    told = await History(town.store, town.crew.poller, town.keys).explain(task)
+    told = await History(town.store, town.crew.poller, town.keys, town.parking).explain(task)
 
     assert waiting.state is State.RUNNING
     assert town.provider.fetches == []

@@ -67,7 +67,11 @@ async def operator(town: Town, sqlite_database: Database) -> AsyncIterator[Opera
     await town.keys.register()
     records = Records(town.store, town.crew.keeper, MODELS, town.plan)
     servicer = GenerationAdminServicer(
-        town.crew.warden, History(town.store, town.crew.poller, town.keys), records, town.crew.poison, FILES
+        town.crew.warden,
+        History(town.store, town.crew.poller, town.keys, town.parking),
+        records,
+        town.crew.poison,
+        FILES,
     )
     async with served(servicer) as channel:
         yield Operator(adminrpc.GenerationAdminServiceStub(channel), town)

@@ -1,4 +1,4 @@
-"""Records nested a thousand deep, as bytes through the real adapters, poller and inbox: work ends, and so do its tries."""
+"""Records nested a thousand deep, as bytes through the real adapters, poller and inbox: their orders end or wait."""
 
 import httpx
 import orjson
