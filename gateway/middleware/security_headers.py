@@ -12,6 +12,10 @@ HEADERS = {
     "Referrer-Policy": "strict-origin-when-cross-origin",
     "X-Frame-Options": "SAMEORIGIN",
 }
+# Of JSON, which no browser has to run or show in a frame. Pages and pictures have policies of their own
+# (pages/templates.py, stored_bytes.py); a 304 has none, since a browser would put it over the page that it kept.
+JSON, CSP = "application/json", "Content-Security-Policy"
+CSP_OF_JSON = "default-src 'none'; frame-ancestors 'none'"
 
 
 class SecurityHeaders:
@@ -27,3 +31,5 @@ class SecurityHeaders:
 
     def _mark(self, headers: MutableHeaders) -> None:
         headers.update(self._headers)
+        if headers.get("Content-Type", "").startswith(JSON):
+            headers.setdefault(CSP, CSP_OF_JSON)

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 # Pictures may lie on any host; everything else is our own.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src * data: blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+    "form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'self'"
 )
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,

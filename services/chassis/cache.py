@@ -1,8 +1,9 @@
 """The cache port: derived state only, in Redis or in the process; without it answers are the same, only slower."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 import structlog
@@ -11,7 +12,9 @@ from redis.exceptions import RedisError
 
 CACHE_BUDGET_SECONDS = 0.1  # a slower answer is no longer worth waiting for
 RETRY_AFTER_SECONDS = 1.0  # after a failure the cache is left alone for so long
-MAX_LOCAL_ENTRIES = 10_000  # bounds the in-process cache
+MAX_LOCAL_ENTRIES = 10_000  # of the in-process cache: more is work for Redis
+MAX_LOCAL_BYTES = 32 * 1024 * 1024  # of the in-process cache, keys and all: some of a small process, many times its use
+ENTRY_BYTES = 320  # what a value takes beside its characters: two objects, two tuples, places in a table and a heap
 
 logger = structlog.get_logger()
 
@@ -36,26 +39,52 @@ class Cache(Protocol):
 
 
 class LocalCache:
-    """A cache of this process alone."""
+    """A cache of this process alone, within MAX_LOCAL_ENTRIES and MAX_LOCAL_BYTES; the oldest value goes first.
 
-    def __init__(self) -> None:
+    A value whose time is over is dropped by the next call, whatever that asks for: `_ends` has the values by their end,
+    besides some that were replaced or deleted since.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._entries: dict[str, tuple[float, bytes]] = {}
+        self._ends: list[tuple[float, str]] = []
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """How many bytes are kept, roughly."""
+        return self._bytes
 
     async def get(self, key: str) -> bytes | None:
         """The value while it is fresh."""
-        end, value = self._entries.get(key, (0.0, b""))
-        return value if end > time.monotonic() else None
+        self._expire()
+        _, value = self._entries.get(key, (0.0, None))
+        return value
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values that are fresh."""
         return [await self.get(key) for key in keys]
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
-        """Keep a value, dropping the oldest beyond the bound."""
-        self._entries.pop(key, None)
-        if len(self._entries) >= MAX_LOCAL_ENTRIES:
-            del self._entries[next(iter(self._entries))]
-        self._entries[key] = (time.monotonic() + seconds, value)
+        """Keep a value, dropping the oldest beyond the bounds; one that alone is beyond them is not kept."""
+        self._expire()
+        self._drop(key)
+        size = _size_of(key, value)
+        if size > MAX_LOCAL_BYTES:
+            return
+        while len(self._entries) >= MAX_LOCAL_ENTRIES or self._bytes + size > MAX_LOCAL_BYTES:
+            self._drop(next(iter(self._entries)))
+        end = self._clock() + seconds
+        self._entries[key] = (end, value)
+        self._bytes += size
+        heappush(self._ends, (end, key))
+        if len(self._ends) > 2 * MAX_LOCAL_ENTRIES:  # most are of values that are gone
+            self._ends = [(end, key) for key, (end, _) in self._entries.items()]
+            heapify(self._ends)
 
     async def set_many(self, values: Mapping[str, bytes], seconds: float) -> None:
         """Keep values."""
@@ -65,7 +94,22 @@ class LocalCache:
     async def delete(self, *keys: str) -> None:
         """Forget values."""
         for key in keys:
-            self._entries.pop(key, None)
+            self._drop(key)
+
+    def _expire(self) -> None:
+        now = self._clock()
+        while self._ends and self._ends[0][0] <= now:
+            end, key = heappop(self._ends)
+            if key in self._entries and self._entries[key][0] == end:
+                self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        if entry := self._entries.pop(key, None):
+            self._bytes -= _size_of(key, entry[1])
+
+
+def _size_of(key: str, value: bytes) -> int:
+    return ENTRY_BYTES + len(key) + len(value)
 
 
 class RedisCache:

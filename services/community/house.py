@@ -42,6 +42,7 @@ class House:
         objects: Objects,
         clock: Clock,
     ) -> None:
+        self._replays = stores.replays
         files, per_hour = PublicFiles(*settings.files_base_urls), settings.community_reactions_per_hour
         self._wire, key = Wire(files, settings.origin), files.key
         self.artworks = Artworks(stores.works, stores.lists, clock)
@@ -64,6 +65,7 @@ class House:
             orders=self.orders,
             reactions=self.reactions,
             feed=self.feed,
+            replays=self._replays,
             rendering=self._wire,
         )
         users, accounts = UserServicer(self.people, self.feed, self._wire), CreditServicer(self.credits)

@@ -1,5 +1,7 @@
 """Speaks kawaii.community.v1's artworks: parses, calls and renders."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -8,13 +10,14 @@ from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
 
 from services.chassis.names import parse_key
+from services.chassis.replays import Replays
 from services.community import wire
 from services.community.core.artworks import Artworks
 from services.community.core.feed import Ask, Feed
 from services.community.core.orders import Orders, Wish
 from services.community.core.reactions import Reactions
 from services.community.core.saving import Save, Saving
-from services.community.model import Reaction
+from services.community.model import Card, Reaction
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -30,10 +33,11 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         orders: Orders,
         reactions: Reactions,
         feed: Feed,
+        replays: Replays,
         rendering: wire.Wire,
     ) -> None:
         self._artworks, self._saving, self._orders = artworks, saving, orders
-        self._reactions, self._feed, self._wire = reactions, feed, rendering
+        self._reactions, self._feed, self._replays, self._wire = reactions, feed, replays, rendering
 
     async def CreateArtwork(self, request: artworkspb.CreateArtworkRequest, context: Context) -> artworkspb.Artwork:
         wish = Wish(
@@ -61,7 +65,7 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
             original_uri=request.original_uri,
             publish=request.publish,
         )
-        return self._wire.artwork(await self._saving.save(request.viewer_id, save), request.viewer_id)
+        return await self._once(request.viewer_id, context, partial(self._saving.save, request.viewer_id, save))
 
     async def UploadArtwork(
         self, request: artworkspb.UploadArtworkRequest, context: Context
@@ -93,8 +97,9 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         return artworkspb.ListArtworksResponse(artworks=shown, next_page_token=page.next_token)
 
     async def PublishArtwork(self, request: artworkspb.PublishArtworkRequest, context: Context) -> artworkspb.Artwork:
-        card = await self._artworks.publish(request.viewer_id, wire.artwork_id(request.name))
-        return self._wire.artwork(card, request.viewer_id)
+        identifier = wire.artwork_id(request.name)
+        publish = partial(self._artworks.publish, request.viewer_id, identifier)
+        return await self._once(request.viewer_id, context, publish)
 
     async def UnpublishArtwork(
         self, request: artworkspb.UnpublishArtworkRequest, context: Context
@@ -157,6 +162,15 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
     async def ReportArtwork(self, request: artworkspb.ReportArtworkRequest, context: Context) -> Empty:
         await self._reactions.report(request.viewer_id, wire.artwork_id(request.name), request.reason)
         return Empty()
+
+    async def _once(self, viewer_id: str, context: Context, work: Callable[[], Awaitable[Card]]) -> artworkspb.Artwork:
+        """Do a named request once. Only a name is kept of its answer: erasing its owner leaves no words here."""
+
+        async def named() -> artworkspb.Artwork:
+            return artworkspb.Artwork(name=f"artworks/{(await work()).artwork.id}")
+
+        kept = await self._replays.once(context, artworkspb.Artwork, named)
+        return self._wire.artwork(await self._artworks.owned(viewer_id, wire.artwork_id(kept.name)), viewer_id)
 
     async def _react(
         self, viewer_id: str, resource_name: str, reaction: Reaction, *, wanted: bool

@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from services.chassis.cache import MAX_LOCAL_ENTRIES, Cache, LocalCache, open_cache
+from services.chassis.cache import ENTRY_BYTES, MAX_LOCAL_BYTES, MAX_LOCAL_ENTRIES, Cache, LocalCache, open_cache
 from tests.chassis.waiting import DEADLINE_SECONDS, LOOK_SECONDS, at_last
 from tests.engines import free_port
 
@@ -140,6 +140,44 @@ async def test_a_full_local_cache_drops_the_oldest() -> None:
 
     assert await cache.get("0") is None
     assert await cache.get("1") == b""
+
+
+async def test_a_local_cache_keeps_no_more_bytes_than_its_bound() -> None:
+    cache, value = LocalCache(), b"x" * (MAX_LOCAL_BYTES // 10)
+    for number in range(100):
+        await cache.set("k" * 1000 + str(number), value, 60)
+        assert cache.size <= MAX_LOCAL_BYTES
+
+    assert await cache.get("k" * 1000 + "99") == value
+    assert len(cache) == 9
+    await cache.set("large", b"x" * MAX_LOCAL_BYTES, 60)
+    assert await cache.get("large") is None
+    assert len(cache) == 9
+
+
+async def test_a_local_cache_drops_values_whose_time_is_over_and_counts_each_once() -> None:
+    now = 0.0
+    cache = LocalCache(lambda: now)
+    await cache.set("long", b"abc", 100)
+    await cache.set("short", b"abc", 1)
+    await cache.set("replaced", b"a", 1)
+    await cache.set("replaced", b"abcdef", 100)
+    now = 1.0
+
+    assert await cache.get_many(["long", "short", "replaced"]) == [b"abc", None, b"abcdef"]
+    assert cache.size == 2 * ENTRY_BYTES + len("longabcreplacedabcdef")
+    now = 100.0
+    assert await cache.get("another") is None
+    assert (len(cache), cache.size) == (0, 0)
+
+
+async def test_a_value_that_is_set_again_and_again_takes_its_place_alone() -> None:
+    cache = LocalCache()
+    for _ in range(5 * MAX_LOCAL_ENTRIES):
+        await cache.set("a", b"b", 60)
+
+    assert cache.size == ENTRY_BYTES + len("ab")
+    assert len(cache._ends) <= 2 * MAX_LOCAL_ENTRIES
 
 
 async def test_flushing_redis_only_forgets(server: Valkey) -> None:

@@ -8,8 +8,11 @@ from kawaii.community.v1 import admin_pb2 as adminpb
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import credits_pb2 as creditspb
 from kawaii.community.v1 import users_pb2 as userspb
+from sqlalchemy import select
 
+from services.chassis.database import Database
 from services.chassis.errors import (
+    AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
@@ -18,6 +21,7 @@ from services.chassis.errors import (
 )
 from services.community.house import House
 from services.community.model import OrderState
+from services.community.stores.tables import request_answer
 from tests.community.equipment import START_MS, Client, Refused
 from tests.community.neighbours import Studio
 from tests.community.people import ANN, BOB, drawn, published
@@ -56,6 +60,38 @@ async def test_an_artwork_from_wish_to_feed(client: Client, house: House, studio
     (card,) = feed.artworks
     assert (card.name, card.prompt, card.model, card.aspect_ratio) == (made.name, "a cat", "flux-kontext-pro", "16:9")
     assert (card.owned, card.liked, card.HasField("order"), card.author.user_id) == (False, False, False, ANN)
+
+
+async def test_a_repeated_save_or_publication_is_done_once_and_another_under_its_key_is_refused(
+    client: Client, refused: Refused, database: Database
+) -> None:
+    def named(key: str, digest: str) -> tuple[tuple[str, str], ...]:
+        return ("idempotency-key", key), ("idempotency-digest", digest)
+
+    stub, picture = client.artworks, "https://pictures.example/a.png"
+    save = artworkspb.SaveArtworkRequest(viewer_id=ANN, image_uri=picture, title="Secret words", prompt="secret")
+    first = await stub.SaveArtwork(save, metadata=named("save", "a"))
+    again = stub.SaveArtwork(save, metadata=named("save", "a"))
+    assert await again == first
+    assert ("idempotent-replayed", "true") in tuple(await again.trailing_metadata())
+    save.title = "Other words"
+    with refused(AlreadyExists, "IDEMPOTENCY_KEY_REUSED"):
+        await stub.SaveArtwork(save, metadata=named("save", "b"))
+
+    publish = artworkspb.PublishArtworkRequest(viewer_id=ANN, name=first.name)
+    shown = await stub.PublishArtwork(publish, metadata=named("publish", "a"))
+    assert (shown.state, shown.title) == (States.STATE_PUBLISHED, "Secret words")
+    await stub.UnpublishArtwork(artworkspb.UnpublishArtworkRequest(viewer_id=ANN, name=first.name))
+    assert (await stub.PublishArtwork(publish, metadata=named("publish", "a"))).state == States.STATE_DRAFT
+    with refused(AlreadyExists, "IDEMPOTENCY_KEY_REUSED"):
+        await stub.PublishArtwork(publish, metadata=named("publish", "b"))
+    with refused(NotFound, "NOT_FOUND"):
+        await stub.SaveArtwork(
+            artworkspb.SaveArtworkRequest(viewer_id=BOB, image_uri=picture, title="c"), metadata=named("save", "a")
+        )
+    async with database.read() as connection:  # erasing somebody must find no words of theirs here
+        kept = (await connection.execute(select(request_answer.c.answer))).scalars().all()
+    assert set(kept) == {artworkspb.Artwork(name=first.name).SerializeToString()}
 
 
 async def test_reactions_answer_how_things_stand(client: Client, house: House) -> None:

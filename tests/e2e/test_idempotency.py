@@ -58,3 +58,18 @@ def test_a_repeated_order_of_the_community_is_one_artwork(town: Town) -> None:
     assert made["data"]["artworkId"]
     assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
     assert len(town.bills("an idempotent cat")) <= 1
+
+
+def test_a_repeated_save_is_one_artwork_and_another_body_is_refused(town: Town) -> None:
+    uploaded = town.http.post("/api/upload-image", files={"file": ("a.png", png("green"), "image/png")}).json()
+    picture = {"imageUrl": uploaded["fileUrl"], "title": "An idempotent picture"}
+    drafts = "/api/artworks/save-draft"
+    made = twice(town, "POST", drafts, "save", json=picture)[0].json()["data"]
+    publish = f"/api/artworks/{made['id']}/publish"
+    twice(town, "POST", publish, "show")
+    twice(town, "POST", "/api/artworks/publish", "publish", json=picture)
+
+    for path, key in ((drafts, "save"), ("/api/artworks/publish", "publish"), (publish, "show")):
+        other = town.http.post(path, headers={"Idempotency-Key": key}, json=picture | {"title": "Another"})
+        assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
+    assert town.http.get(f"/api/artworks/{made['id']}").json()["data"]["title"] == picture["title"]

@@ -4,7 +4,7 @@ from kawaii.community.v1 import artworks_pb2 as artworkspb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, parse
+from gateway import clients, idempotency, parse
 from gateway.doors.community import viewers
 from gateway.doors.community.asking import artwork_name, path_id
 from gateway.doors.community.cards import detail, id_of, status_of
@@ -24,7 +24,11 @@ async def read(request: Request) -> Response:
 async def publish(request: Request) -> Response:
     """POST /api/artworks/{id}/publish (contract.md B6)."""
     wanted = artworkspb.PublishArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
-    return _stated(await clients.of(request).artworks.PublishArtwork(wanted))
+    key = await idempotency.request_key(request)
+    call = clients.of(request).artworks.PublishArtwork(wanted, metadata=key.metadata)
+    answer = _stated(await call)
+    answer.headers.update(await idempotency.replayed(call))
+    return answer
 
 
 async def unpublish(request: Request) -> Response:

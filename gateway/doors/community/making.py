@@ -1,5 +1,6 @@
 """Takes artworks in: ordered by prompt, uploaded, or saved from a finished picture."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from kawaii.community.v1 import artworks_pb2 as artworkspb
@@ -58,25 +59,28 @@ async def upload(request: Request) -> Response:
     title = file.texts.get("title", "").strip()
     draft = bool(title) and file.texts.get("as_artwork", "").strip().lower() in ("1", "true", "yes", "on")
     noted = artworkspb.UploadArtworkRequest(viewer_id=viewer_id, object=stored.name, draft=draft, title=title)
-    answer = ok(uploaded(await clients.of(request).artworks.UploadArtwork(noted)))
-    answer.headers.update(replays)
-    return answer
+    return _marked(uploaded(await clients.of(request).artworks.UploadArtwork(noted)), replays)
 
 
 async def save_draft(request: Request) -> Response:
     """POST /api/artworks/save-draft (contract.md B4)."""
-    return ok(saved(await _save(request, publish=False)))
+    artwork, replays = await _save(request, publish=False)
+    return _marked(saved(artwork), replays)
 
 
 async def publish_picture(request: Request) -> Response:
     """POST /api/artworks/publish (contract.md B4)."""
-    artwork = await _save(request, publish=True)
-    return ok(saved(artwork) | {"slug": artwork.slug})
+    artwork, replays = await _save(request, publish=True)
+    return _marked(saved(artwork) | {"slug": artwork.slug}, replays)
 
 
 def _ordered(artwork: artworkspb.Artwork) -> Response:
-    answer = ok(accepted(artwork))
-    answer.headers.update(idempotency.REPLAYED if artwork.joined else {})
+    return _marked(accepted(artwork), idempotency.REPLAYED if artwork.joined else {})
+
+
+def _marked(data: dict[str, Any], replays: Mapping[str, str]) -> Response:
+    answer = ok(data)
+    answer.headers.update(replays)
     return answer
 
 
@@ -132,7 +136,8 @@ def _order(viewer_id: str, fields: parse.Fields) -> artworkspb.CreateArtworkRequ
     )
 
 
-async def _save(request: Request, *, publish: bool) -> artworkspb.Artwork:
+async def _save(request: Request, *, publish: bool) -> tuple[artworkspb.Artwork, dict[str, str]]:
+    """The artwork, and the header of an answer that was given before."""
     viewer_id, fields = await viewers.required(request), await parse.json_object(request)
     wanted = artworkspb.SaveArtworkRequest(
         viewer_id=viewer_id,
@@ -145,7 +150,9 @@ async def _save(request: Request, *, publish: bool) -> artworkspb.Artwork:
         original_uri=_optional_url("originalImageUrl", fields.text("originalImageUrl").strip()),
         publish=publish,
     )
-    return await clients.of(request).artworks.SaveArtwork(wanted)
+    key = await idempotency.request_key(request)
+    call = clients.of(request).artworks.SaveArtwork(wanted, metadata=key.metadata)
+    return await call, await idempotency.replayed(call)
 
 
 def _known(value: str, choices: tuple[str, ...], default: str = "") -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from services.chassis.database import Database
+from services.chassis.replays import Replays
 from services.community.ports import Clock
 from services.community.stores.bin import SqlBin
 from services.community.stores.cached import CachedLists
@@ -14,6 +15,7 @@ from services.community.stores.people import SqlPeople
 from services.community.stores.people_rows import PeopleRows
 from services.community.stores.reactions import SqlReactions
 from services.community.stores.read_models import RedisModels
+from services.community.stores.tables import request_answer
 from services.community.stores.works import SqlWorks
 
 
@@ -28,6 +30,7 @@ class Stores:
     credits: SqlCredits
     bin: SqlBin
     lists: CachedLists
+    replays: Replays
 
 
 def make_stores(
@@ -44,4 +47,5 @@ def make_stores(
         credits=SqlCredits(database, people, ledger, clock),
         bin=SqlBin(database),
         lists=CachedLists(SqlLists(database), works, models),
+        replays=Replays(database, request_answer),
     )

@@ -17,6 +17,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.chassis.replays import answers_table
+
 metadata = MetaData()
 Sequence = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself on SQLite
 
@@ -200,3 +202,5 @@ event_cursor = Table(
     Column("id", SmallInteger, primary_key=True),
     Column("sequence", BigInteger, nullable=False),
 )
+
+request_answer = answers_table(metadata)

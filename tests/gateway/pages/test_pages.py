@@ -159,6 +159,7 @@ async def test_no_page_runs_or_styles_anything_inline(browse: Browse, town: Town
 
     policy = page.response.headers["content-security-policy"]
     assert "default-src 'self'" in policy
+    assert "object-src 'none'" in policy
     assert "unsafe" not in policy
     scripts = [script for script in page.all("script") if script.get("type") != "application/ld+json"]
     assert all((script.get("src") or "").startswith("/assets/") for script in scripts)

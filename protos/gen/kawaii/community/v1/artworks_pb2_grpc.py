@@ -166,7 +166,8 @@ class ArtworkServiceServicer:
     def SaveArtwork(self, request, context):
         """SaveArtwork keeps a finished picture as an artwork, as a draft or published at once. The picture may be one of the
         viewer's own generations, which then keeps its artwork, a file of ours, or any public URL, which is copied.
-        Repeating it for the same picture returns the same artwork, with the new title.
+        Repeating it for the same picture returns the same artwork, with the new title. With the metadata idempotency-key and
+        idempotency-digest (services/chassis/replays.py) a repetition changes nothing, and returns the artwork as it is now.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

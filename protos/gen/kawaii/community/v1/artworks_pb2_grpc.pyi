@@ -54,7 +54,8 @@ class ArtworkServiceStub:
     SaveArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.SaveArtworkRequest, _artworks_pb2.Artwork]
     """SaveArtwork keeps a finished picture as an artwork, as a draft or published at once. The picture may be one of the
     viewer's own generations, which then keeps its artwork, a file of ours, or any public URL, which is copied.
-    Repeating it for the same picture returns the same artwork, with the new title.
+    Repeating it for the same picture returns the same artwork, with the new title. With the metadata idempotency-key and
+    idempotency-digest (services/chassis/replays.py) a repetition changes nothing, and returns the artwork as it is now.
     """
     UploadArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.UploadArtworkRequest, _artworks_pb2.UploadArtworkResponse]
     """UploadArtwork notes that the viewer owns a file that was just stored, and makes a draft of it when asked to."""
@@ -130,7 +131,8 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     SaveArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.SaveArtworkRequest, _artworks_pb2.Artwork]  # type: ignore[assignment]
     """SaveArtwork keeps a finished picture as an artwork, as a draft or published at once. The picture may be one of the
     viewer's own generations, which then keeps its artwork, a file of ours, or any public URL, which is copied.
-    Repeating it for the same picture returns the same artwork, with the new title.
+    Repeating it for the same picture returns the same artwork, with the new title. With the metadata idempotency-key and
+    idempotency-digest (services/chassis/replays.py) a repetition changes nothing, and returns the artwork as it is now.
     """
     UploadArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.UploadArtworkRequest, _artworks_pb2.UploadArtworkResponse]  # type: ignore[assignment]
     """UploadArtwork notes that the viewer owns a file that was just stored, and makes a draft of it when asked to."""
@@ -215,7 +217,8 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_artworks_pb2.Artwork, _abc.Awaitable[_artworks_pb2.Artwork]]:
         """SaveArtwork keeps a finished picture as an artwork, as a draft or published at once. The picture may be one of the
         viewer's own generations, which then keeps its artwork, a file of ours, or any public URL, which is copied.
-        Repeating it for the same picture returns the same artwork, with the new title.
+        Repeating it for the same picture returns the same artwork, with the new title. With the metadata idempotency-key and
+        idempotency-digest (services/chassis/replays.py) a repetition changes nothing, and returns the artwork as it is now.
         """
 
     @_abc_1.abstractmethod
