@@ -121,8 +121,11 @@ class Control:
             revoked_keys=account.revoked_keys if revoked_keys is None else revoked_keys,
         )
         self._store.accounts.set(changed)
+        if balance is not None:
+            self._sandbox.fill_up(name)
         return changed
 
     def reset(self) -> None:
         """Forget everything."""
         self._store.clear()
+        self._sandbox.fill_up()

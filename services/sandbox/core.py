@@ -13,6 +13,8 @@ from services.sandbox.steps import parse, script_of
 
 KEY = re.compile(r"Bearer (sandbox-([A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*?)(?:-\d+)?)")
 READ_WINDOW_MS = 1_000
+SHORT_MS = 5_000  # how long an account stays short after a scripted 402: any reader of its balance sees it by then
+SMALLEST = Decimal("0.01")  # of a credit
 WATCHED_TASKS = 10_000  # tasks whose reads are counted at once; the longest unread are forgotten
 
 
@@ -30,6 +32,7 @@ class Sandbox:
         self._clock = clock
         self._new_id = new_id
         self._reads: dict[str, deque[int]] = {}
+        self._short: dict[str, tuple[int, Decimal]] = {}
 
     def now_ms(self) -> int:
         """The stand-in's time, which control may put forward."""
@@ -52,8 +55,19 @@ class Sandbox:
         return name
 
     def balance(self, account: str) -> Decimal:
-        """Credits left."""
-        return self._store.accounts.get(account, self.now_ms()).balance
+        """Credits left, as far as they are shown: too few for a while after a script said that they do not suffice."""
+        now = self.now_ms()
+        left = self._store.accounts.get(account, now).balance
+        until_ms, most = self._short.get(account, (0, left))
+        return min(left, most) if now < until_ms else left
+
+    def run_short(self, account: str, cost: Decimal) -> None:
+        """Let the balance agree with a scripted 402: for some seconds there is less than the refused order costs."""
+        self._short[account] = (self.now_ms() + SHORT_MS, max(cost - SMALLEST, Decimal(0)))
+
+    def fill_up(self, account: str = "") -> None:
+        """End the shortage of an account, or of all."""
+        self._short = {name: short for name, short in self._short.items() if account and name != account}
 
     def begin(self, account: str, family: str, prompt: str) -> Call:
         """Count a create call, and take the step that a script has for it; without a script it is a good day.
@@ -85,7 +99,7 @@ class Sandbox:
                 >= self._rules.create_limit
             ):
                 raise RefusalError(429, FREQUENCY)
-            if self._store.accounts.get(task.account, task.create_ms).balance < draft.credits:
+            if self.balance(task.account) < draft.credits:
                 raise RefusalError(402, NO_CREDIT)
             refund_ms = task.complete_ms if task.life.failure else None
             self._store.tasks.add(task, results_of(task, self._rules.result_ttl_ms), refund_ms)

@@ -25,7 +25,7 @@ from services.generation.answers import Drawing, Record
 from services.generation.bell import Bell
 from services.generation.core.mailbox import Mailbox
 from services.generation.core.submitter import digest_of
-from services.generation.keyring import Key
+from services.generation.keyring import Key, account_of
 from services.generation.model import Draft, State
 from services.generation.providers import CALLBACK_KINDS
 from services.generation.providers.webhooks import KieWebhooks
@@ -34,6 +34,7 @@ from services.generation.stores import SqlInbox, SqlStore, tables
 from tests.chaos.hooks import SECRET, Hook, secret_of
 
 FAMILY = "gpt4o-image"
+PRINT = "hammer"
 AT_ONCE = 32
 FAR = 10**15  # nothing but a webhook makes these rows due
 
@@ -135,8 +136,8 @@ async def sow(database: Database, attempts: int) -> None:
         {
             "id": name.replace("gen", "att"),
             "generation_id": name,
-            "account": "account-1",
-            "key_print": "hammer",
+            "account": account_of(PRINT),  # a name as keys have it; a start renames positional ones
+            "key_print": PRINT,
             "token_digest": digest_of(secret_of(number)),
             "create_ms": 1,
         }

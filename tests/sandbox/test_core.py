@@ -86,6 +86,29 @@ def test_an_empty_purse_is_refused(bench: Bench) -> None:
     assert bench.sandbox.balance("shop") == Decimal("5.99")
 
 
+def test_a_scripted_402_leaves_too_little_for_the_order_for_some_seconds(bench: Bench) -> None:
+    bench.sandbox.admit("Bearer sandbox-shop")
+    full = bench.sandbox.balance("shop")
+    bench.sandbox.run_short("shop", Decimal("6.00"))
+
+    assert bench.sandbox.balance("shop") == Decimal("5.99")
+    with pytest.raises(RefusalError) as caught:
+        create(bench)
+    assert caught.value.code == 402
+    bench.now += 5_000
+    assert bench.sandbox.balance("shop") == full
+    create(bench)
+
+
+def test_a_shortage_hides_no_smaller_balance_and_ends_with_new_credits(bench: Bench) -> None:
+    bench.control.set_account("shop", Decimal(2), revoked=None, revoked_keys=None)
+    bench.sandbox.run_short("shop", Decimal("6.00"))
+    assert bench.sandbox.balance("shop") == Decimal(2)
+    bench.control.set_account("shop", Decimal(50), revoked=None, revoked_keys=None)
+
+    assert bench.sandbox.balance("shop") == Decimal(50)
+
+
 def test_a_failed_task_is_paid_back_when_it_fails(bench: Bench) -> None:
     create(bench, "sim:fail")
     assert bench.sandbox.balance("shop") == Decimal(14)

@@ -12,6 +12,8 @@ from services.sandbox.model import Call, Json, RefusalError, Step
 from services.sandbox.ports import Family
 from services.sandbox.refusals import Page, refuse
 
+NO_CREDIT = "402"  # the word of a script after which the balance agrees for a while
+
 Door = Callable[[Request], Awaitable[Response]]
 
 
@@ -23,6 +25,8 @@ def creator(family: Family) -> Door:
         desk = desk_of(request)
         call = desk.sandbox.begin(account, family.name, family.prompt(body))
         await asyncio.sleep(call.step.hang_before)
+        if call.step.refusal == NO_CREDIT and not call.step.billed:
+            desk.sandbox.run_short(account, family.draft(body).credits)
         return before(call.step) or await follow(desk, family, call, body)
 
     return create
@@ -39,6 +43,8 @@ async def follow(desk: Desk, family: Family, call: Call, body: Json) -> Response
     """Make the task, then answer in the way the script wants."""
     step = call.step
     task = desk.sandbox.create(call, family.draft(body))
+    if step.refusal == NO_CREDIT:
+        desk.sandbox.run_short(call.account, task.draft.credits)
     desk.sender.wake()
     if step.callback_first and task.verdicts():
         await desk.sender.first_try(task.id)

@@ -38,6 +38,19 @@ def test_credits_go_down_with_each_task(customer: Customer) -> None:
     assert customer.get("/api/v1/chat/credit").json()["data"] == 994.0
 
 
+@pytest.mark.parametrize("script", ["402", "402,billed"])
+def test_the_balance_agrees_with_a_scripted_402_until_credits_come(customer: Customer, script: str) -> None:
+    refused = customer.create_4o(f"a cat on credit sim:{script}").json()["code"]
+    shown = customer.get("/api/v1/chat/credit").json()["data"]
+    again = customer.create_4o("another cat on credit").json()["code"]
+    account = customer.http.headers["authorization"].removeprefix("Bearer sandbox-")
+    customer.post(f"/sandbox/accounts/{account}", {"credits": 1000})
+
+    assert (refused, shown, again) == (402, 5.99, 402)
+    assert customer.get("/api/v1/chat/credit").json()["data"] == 1000.0
+    assert customer.create_4o("a paid cat").json()["code"] == 200
+
+
 def test_a_script_meets_matching_creates_so_many_times(customer: Customer) -> None:
     body = {"match": {"prompt_contains": "unlucky", "family": "gpt4o_image"}, "steps": ["455", "550"], "times": 3}
     assert customer.post("/sandbox/script", body).status_code == 200
