@@ -74,6 +74,15 @@ def require_public(uri: str, allowed: frozenset[str], field: str) -> None:
     require_form(place, exempt=place.authority in allowed, field=field)
 
 
+def is_public_url(uri: str, allowed: frozenset[str]) -> bool:
+    """True for what require_public takes."""
+    try:
+        require_public(uri, allowed, "")
+    except InvalidArgument:
+        return False
+    return True
+
+
 def require_form(place: Place, *, exempt: bool, field: str = "source_uri") -> None:
     """Refuse what no name server needs to be asked about; an exempt place may be private, on any port.
 

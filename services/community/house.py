@@ -46,11 +46,12 @@ class House:
         files, per_hour = PublicFiles(*settings.files_base_urls), settings.community_reactions_per_hour
         self._wire, key = Wire(files, settings.origin), files.key
         self.artworks = Artworks(stores.works, stores.lists, clock)
-        self.saving = Saving(self.artworks, stores.works, objects, own_key=key, clock=clock)
+        allowed = settings.outbound_allow_private
+        self.saving = Saving(self.artworks, stores.works, objects, own_key=key, clock=clock, allowed=allowed)
         self.orders = Orders(self.artworks, stores.orders, generations, own_key=key, cost=settings.cost, clock=clock)
         self.feed = Feed(stores.lists, stores.works, clock)
         self.reactions = Reactions(self.artworks, stores.reactions, stores.lists, per_hour=per_hour, clock=clock)
-        self.people = People(stores.people, stores.lists)
+        self.people = People(stores.people, stores.lists, allowed)
         self.credits = Credits(stores.credits, enabled=settings.credits_enabled, clock=clock)
         self.follower = Follower(stores.orders, generations)
         self.thermostat = Thermostat(stores.works, stores.lists, clock)

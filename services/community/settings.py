@@ -2,12 +2,15 @@
 
 from pydantic import Field
 
+from services.chassis.outbound import Exempt
 from services.chassis.settings import TownSettings
 
 
 class CommunitySettings(TownSettings):
     """What an operator may turn; each has a good default."""
 
+    outbound_allow_private: Exempt = frozenset()
+    """host:port pairs that drafts' input pictures and avatars may name although they are private, as for fetches."""
     credits_enabled: bool = False
     """1 makes pictures cost credits and offers the daily check-in."""
     credits_initial: int = Field(0, ge=0, le=1_000_000)

@@ -103,17 +103,34 @@ export async function upload(file) {
   return (await call("/api/upload-image", { method: "POST", body: form })).fileUrl;
 }
 
-/** Share a finished picture; returns the share's id and the link to its page. */
-export async function share({ prompt, model, fileUrl, madeAt }, url, stored) {
+/**
+ * Share a finished picture: in the gallery or by its link alone, with the picture it was made from or without.
+ * Returns the share's id, its link, and the token of its maker; that is empty when somebody had shared it before.
+ */
+export async function share({ prompt, model, fileUrl, madeAt }, url, stored, { gallery, withPhoto }) {
   const body = await post("/api/share", {
     generatedUrl: url,
-    originalUrl: fileUrl ?? "",
+    originalUrl: (withPhoto && fileUrl) || "",
+    unlisted: !gallery,
     prompt,
     model,
     timestamp: madeAt,
     isR2Stored: stored,
   });
-  return { id: body.shareId, link: body.shareUrl };
+  const found = { id: body.shareId, link: body.shareUrl, token: body.publishToken ?? "" };
+  if (gallery && found.token) await publish(found);
+  return { ...found, listed: gallery && Boolean(found.token) };
+}
+
+/** Put a share into the gallery, with the token that its maker was given. */
+export function publish({ id, token }) {
+  const init = { method: "PUT", headers: { "Content-Type": "application/json", "X-Share-Token": token } };
+  return call(`/api/share/${encodeURIComponent(id)}`, { ...init, body: JSON.stringify({ action: "publish" }) });
+}
+
+/** Delete a share with its token. */
+export function takeBack({ id, token }) {
+  return call(`/api/share/${encodeURIComponent(id)}`, { method: "DELETE", headers: { "X-Share-Token": token } });
 }
 
 /** The newest shares. */

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator
 
 from services.chassis.errors import NotFound
-from services.chassis.names import host_of, new_id
+from services.chassis.names import new_id
+from services.chassis.outbound import is_public_url
 from services.chassis.text import cut, one_line
 from services.community.core import checks
 from services.community.model import After, Card, Claims, Entry, Erasure, Listing, Mark, Person, Report, Shelf
@@ -15,10 +16,10 @@ Record = Person | Card | tuple[Shelf, Mark] | str | Entry | Report
 
 
 class People:
-    """Everything about people."""
+    """Everything about people. Their avatars' addresses must be public, but for the host:port pairs in `allowed`."""
 
-    def __init__(self, store: PeopleStore, lists: Lists) -> None:
-        self._store, self._lists = store, lists
+    def __init__(self, store: PeopleStore, lists: Lists, allowed: frozenset[str] = frozenset()) -> None:
+        self._store, self._lists, self._allowed = store, lists, allowed
 
     async def ensure(self, viewer_id: str, claims: Claims, issue_ms: int = 0) -> Person:
         """Keep what a verified token says; what cannot be kept is left out: nobody is kept out by their own name.
@@ -29,8 +30,10 @@ class People:
         """
         user_id = checks.signed_in(viewer_id)
         picture = claims.picture_uri
-        shown = picture if len(picture) <= checks.MAX_URI_LENGTH and host_of(picture) and picture.isprintable() else ""
-        kept = Claims(_short(claims.display_name), _short(claims.email), shown)
+        shown = (
+            len(picture) <= checks.MAX_URI_LENGTH and picture.isprintable() and is_public_url(picture, self._allowed)
+        )
+        kept = Claims(_short(claims.display_name), _short(claims.email), picture if shown else "")
         return await self._store.ensure(user_id, kept, issue_ms)
 
     async def get(self, user_id: str) -> Person:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
 from services.chassis.names import is_key
+from services.chassis.outbound import require_public
 from services.community.core import checks
 from services.community.core.artworks import Artworks, made
 from services.community.core.titles import slug_of, title_of
@@ -31,13 +32,23 @@ class Save:
 
 
 class Saving:
-    """Makes artworks of pictures. own_key takes the object key out of a URL of ours; else it is empty."""
+    """Makes artworks of pictures. own_key takes the object key out of a URL of ours; else it is empty.
+
+    The address of an input picture must be public by its form, but for the host:port pairs that are allowed.
+    """
 
     def __init__(
-        self, artworks: Artworks, works: WorkStore, objects: Objects, *, own_key: Callable[[str], str], clock: Clock
+        self,
+        artworks: Artworks,
+        works: WorkStore,
+        objects: Objects,
+        *,
+        own_key: Callable[[str], str],
+        clock: Clock,
+        allowed: frozenset[str] = frozenset(),
     ) -> None:
         self._artworks, self._works, self._objects = artworks, works, objects
-        self._own_key, self._clock = own_key, clock
+        self._own_key, self._clock, self._allowed = own_key, clock, allowed
 
     async def save(self, viewer_id: str, save: Save) -> Card:
         """Keep a finished picture; the same one again is the same artwork, with the new title.
@@ -106,15 +117,22 @@ class Saving:
         raise Unavailable("The picture is being deleted at this moment. Save it again.", retry_after=1)
 
     def _described(self, save: Save) -> Draft:
-        original = save.original_uri and checks.uri("original_uri", save.original_uri)
         return Draft(
             title=save.title,
             prompt=checks.text("prompt", save.prompt, checks.MAX_PROMPT_LENGTH),
             model=checks.text("model", save.model, checks.MAX_NAME_LENGTH),
             aspect_ratio=checks.text("aspect_ratio", save.aspect_ratio, checks.MAX_NAME_LENGTH),
             output_format=checks.text("output_format", save.output_format, checks.MAX_NAME_LENGTH),
-            image_refs=(self._own_key(original) or original,) if original else (),
+            image_refs=(self._input(save.original_uri),) if save.original_uri else (),
         )
+
+    def _input(self, given: str) -> str:
+        """What is kept of an input picture's URL, which its owner's browser will open: the key when it is ours."""
+        uri = checks.uri("original_uri", given)
+        key = self._own_key(uri)
+        if not key:
+            require_public(uri, self._allowed, "original_uri")
+        return key or uri
 
     def _drawn(self, draft: Draft, user_id: str, object_key: str, key: str = "") -> Artwork:
         key = key or f"object:{hashlib.sha256(object_key.encode()).hexdigest()}"

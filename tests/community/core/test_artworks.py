@@ -14,7 +14,7 @@ from services.community.model import Card, OrderState, Reaction, Shelf, State
 from services.community.stores.tables import artwork_like, discarded_object
 from tests.community.equipment import START_MS, Clock
 from tests.community.neighbours import OURS, Cupboard, Studio
-from tests.community.people import ANN, BOB, drawn, order_of, ordered, published
+from tests.community.people import ANN, BOB, drawn, everything, order_of, ordered, published
 
 
 async def test_publishing_again_keeps_the_first_time(house: House, studio: Studio, clock: Clock) -> None:
@@ -256,6 +256,35 @@ async def test_what_cannot_be_saved_says_why(house: House, save: Save, field: st
 
     assert caught.value.metadata["field"] == field
     assert (await house.feed.of_user(Ask(ANN), ANN)).cards == ()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://10.0.0.7/photo.png",
+        "http://0x7f000001/photo.png",
+        "http://169.254.169.254/latest/meta-data",
+        "http://localhost/photo.png",
+        "https://a.example:22/photo.png",
+        "https://ann:secret@a.example/photo.png",
+    ],
+)
+async def test_an_input_picture_that_is_not_public_is_refused_and_nothing_is_saved(
+    house: House, cupboard: Cupboard, uri: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await house.saving.save(ANN, Save("x", "https://a.example/x.png", original_uri=uri))
+
+    assert (caught.value.reason, caught.value.metadata["field"]) == ("URL_NOT_ALLOWED", "original_uri")
+    assert (await everything(house), cupboard.kept) == ([], {})
+
+
+async def test_an_input_picture_of_ours_or_of_the_public_is_kept_with_the_artwork(house: House) -> None:
+    own = await house.saving.save(ANN, Save("x", "https://a.example/x.png", original_uri=f"{OURS}uploads/1-a.png"))
+    other = await house.saving.save(ANN, Save("y", "https://a.example/y.png", original_uri="https://b.example/p.png"))
+
+    assert own.artwork.image_refs == ("uploads/1-a.png",)
+    assert other.artwork.image_refs == ("https://b.example/p.png",)
 
 
 async def test_an_artwork_is_found_by_every_id_that_belongs_to_it(house: House, studio: Studio) -> None:

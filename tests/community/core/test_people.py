@@ -7,6 +7,7 @@ from services.community.core.feed import Ask
 from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Card, Claims, Entry, OrderState, Person, Reaction, Report, Shelf
+from services.community.settings import CommunitySettings
 from services.community.stores import Stores
 from services.community.stores.tables import metadata
 from tests.community.equipment import Clock
@@ -31,6 +32,32 @@ async def test_hostile_names_and_pictures_keep_nobody_out(house: House) -> None:
 
     assert person.display_name.startswith("Ann <b>x")
     assert (len(person.display_name), person.picture_uri) == (len(person.display_name.strip()), "")
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        "http://127.0.0.1/a.png",
+        "http://[::1]/a.png",
+        "http://169.254.169.254/latest/meta-data",
+        "https://router.lan/a.png",
+        "https://a.example:8443/a.png",
+        "https://ann:secret@a.example/a.png",
+    ],
+)
+async def test_an_avatar_that_is_not_public_is_left_out_and_keeps_nobody_out(house: House, picture: str) -> None:
+    person = await house.people.ensure(ANN, Claims("Ann", "", picture))
+
+    assert (person.display_name, person.picture_uri) == ("Ann", "")
+
+
+async def test_an_avatar_of_an_allowed_private_host_is_shown(settings: CommunitySettings, stores: Stores) -> None:
+    allowed = settings.model_validate({**dict(settings), "outbound_allow_private": "127.0.0.1:9000"})
+    house = House(allowed, stores, Studio(), Cupboard(), Clock())
+
+    person = await house.people.ensure(ANN, Claims("Ann", "", "http://127.0.0.1:9000/ann.png"))
+
+    assert person.picture_uri == "http://127.0.0.1:9000/ann.png"
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)

@@ -60,10 +60,13 @@ async def test_a_wish_becomes_a_picture_and_a_share(page: Page, town: Town, orig
     await expect(picture).to_have_attribute("src", KEPT)
     assert await picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 48
     await expect(page.get_by_role("link", name="Download")).to_have_attribute("href", KEPT)
+    await expect(page.get_by_label("By link only")).to_be_checked()
+    await page.get_by_label("In the public gallery").check()
     await page.get_by_role("button", name="Share it").click()
-    await expect(page.get_by_label("Shared!")).to_have_value(f"{origin}/share?id=share_2")
+    await expect(page.get_by_label("It is in the public gallery")).to_have_value(f"{origin}/share?id=share_2")
     await expect(page.locator("#latest .tile-text")).to_have_text(["a fox <b>in snow</b>", "an old one"])
     assert town.share.rows[0].stored
+    assert (town.share.rows[0].published, town.share.rows[0].unlisted) == (True, False)
     assert town.share.rows[0].model == town.generation.rows["gen_1"].model == "gpt4o-image"
 
 
@@ -86,6 +89,34 @@ async def test_a_picture_to_start_from_goes_to_the_chosen_model(
     assert (placed.model, placed.prompt, placed.aspect_ratio) == ("flux-kontext-max", "as a doll", "9:16")
     assert list(placed.image_uris) == [f"{FILES}/uploads/0.png"]
     assert town.storage.kept == {"uploads/0.png": png}
+
+
+async def test_a_share_is_by_link_alone_unless_asked_without_the_photo_and_can_be_taken_back(
+    page: Page, town: Town, origin: str, tmp_path: Path, png: bytes
+) -> None:
+    (tmp_path / "start.png").write_bytes(png)
+    await page.locator("#picture").set_input_files(tmp_path / "start.png")
+    await order(page, "as a doll")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    finish(town, Generation.Output(uri=KEPT))
+    await sees(page, "#sharing", "Share it")
+    await expect(page.get_by_label("Also show the picture you started from")).not_to_be_checked()
+
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_label("Only whoever has this link")).to_have_value(f"{origin}/share?id=share_1")
+    (shared,) = town.share.rows
+    assert (shared.unlisted, shared.published, shared.original_uri) == (True, False, "")
+
+    await page.reload()
+    await sees(page, "#shared", "Only whoever has this link")
+    await page.get_by_role("button", name="Take it back").click()
+    await expect(page.get_by_role("button", name="Share it")).to_be_visible()
+    assert town.share.rows == []
+
+    await page.get_by_label("Also show the picture you started from").check()
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_label("Only whoever has this link")).to_be_visible()
+    assert town.share.rows[0].original_uri == f"{FILES}/uploads/0.png"
 
 
 async def test_a_picture_is_shared_only_once_its_copy_is_kept(page: Page, town: Town) -> None:
