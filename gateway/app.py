@@ -31,6 +31,7 @@ from gateway.middleware.security_headers import SecurityHeaders
 from gateway.quick_reads import QuickReads
 from gateway.settings import GatewaySettings
 from gateway.share_reads import ShareReads
+from gateway.sitemap_files import SitemapFiles
 from gateway.token_buckets import Buckets, LocalBuckets, RateLimits
 from gateway.watches import Watches
 from services.chassis.client_limits import ClientLimit
@@ -163,6 +164,7 @@ def make_app(
     site.state.roster = Roster()
     site.state.rate_limits = RateLimits(settings.rate_limits, buckets or LocalBuckets())
     site.state.share_reads = ShareReads(clients)
+    site.state.sitemap_files = SitemapFiles(clients, settings.origin, settings.sitemap_cache_seconds)
     site.state.watches = Watches(settings.max_watches, settings.max_watches_per_client, leaving or asyncio.Event())
     app: ASGIApp = site
     if kept is None:  # an empty one is false

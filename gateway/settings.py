@@ -34,6 +34,8 @@ class GatewaySettings(IdentitySettings):
     announced end it at once; this is the bound when Redis is away, so it is short."""
     read_cache_bytes: int = Field(32 * 1024 * 1024, ge=0)
     """How much memory these answers may take."""
+    sitemap_cache_seconds: float = Field(60, ge=0, le=86_400)
+    """How long the gateway gives a file of the sitemap, of up to 50,000 shares, again; 0 makes it anew each time."""
     max_watches: int = Field(500, ge=1, le=900)
     """Clients that may follow a task at once; each holds one of the 1000 streams that generation serves at a time."""
     max_watches_per_client: int = Field(100, ge=1, le=900)

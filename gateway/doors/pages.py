@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from gateway import clients, failures, parse, share_reads
+from gateway import clients, failures, parse, share_reads, sitemap_files
 from gateway.pages import assets, gallery, languages, sitemap, studio, views
 from gateway.pages.templates import render
 from gateway.routing import Endpoint
@@ -23,7 +23,7 @@ Sitemap: {origin}{sitemap}
 """
 XML = sitemap.MEDIA_TYPE
 MAX_PAGE = 50_000  # what an index may hold
-SITEMAP_CACHE = {"Cache-Control": "public, max-age=3600"}  # crawlers come once a day
+SITEMAP_CACHE = {"Cache-Control": "public, max-age=3600", "Vary": "Accept-Encoding"}  # crawlers come once a day
 
 
 async def start(request: Request) -> Response:
@@ -79,13 +79,14 @@ async def sitemap_share(request: Request) -> Response:
     page = parse.query_integer(request, "page", 0)
     if not 0 <= page <= MAX_PAGE:
         raise parse.wrong("page", "page must be the number of a page of the sitemap.")
-    found = await gallery.links(clients.of(request).share, max(0, page - 1))
-    if page > max(1, found.block_count):
+    if not page and (count := await gallery.block_count(clients.of(request).share)) > 1:
+        return Response(sitemap.index(origin_of(request), count), headers=SITEMAP_CACHE, media_type=XML)
+    file = await sitemap_files.of(request).get(max(0, page - 1))
+    if page > max(1, file.count):
         raise NotFound("The sitemap has no such page.")
-    if not page and found.block_count > 1:
-        return Response(sitemap.index(origin_of(request), found.block_count), headers=SITEMAP_CACHE, media_type=XML)
-    pieces = sitemap.file(origin_of(request), found.links)
-    return StreamingResponse(pieces, headers=SITEMAP_CACHE, media_type=XML)
+    if sitemap_files.takes_gzip(request):
+        return Response(file.body, headers=SITEMAP_CACHE | {"Content-Encoding": "gzip"}, media_type=XML)
+    return StreamingResponse(sitemap_files.plain(file.body), headers=SITEMAP_CACHE, media_type=XML)
 
 
 async def in_words(_request: Request, failure: Exception) -> Response:

@@ -12,6 +12,7 @@ from services.chassis.status import translated
 
 PAGE_SIZE = 24  # fills whole rows of 2, 3, 4 and 6 tiles
 LINKS_SECONDS = 10.0  # a full block is 50,000 rows
+NO_BLOCK = 2**31 - 1  # the field's largest number: of 10^14 shares
 LATEST_SECONDS = 2.0  # the start page can do without its list, so it does not wait long
 
 
@@ -37,6 +38,13 @@ async def links(shares: "sharerpc.ShareServiceAsyncStub", block: int) -> sharepb
     """The links of a block of shares, for a sitemap."""
     with translated():
         return await shares.ListShareLinks(sharepb.ListShareLinksRequest(block=block), timeout=LINKS_SECONDS)
+
+
+async def block_count(shares: "sharerpc.ShareServiceAsyncStub") -> int:
+    """How many blocks of shares there are: a block beyond the last holds no links, and costs one row of an index."""
+    with translated():
+        beyond = sharepb.ListShareLinksRequest(block=NO_BLOCK)
+        return (await shares.ListShareLinks(beyond)).block_count
 
 
 async def latest(shares: "sharerpc.ShareServiceAsyncStub") -> Sequence[sharepb.Share] | None:

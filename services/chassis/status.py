@@ -61,8 +61,9 @@ def _details(error: errors.KawaiiError) -> Iterator[message.Message]:
         yield error_details_pb2.RetryInfo(retry_delay=delay)
 
 
-# Our services always send details: without any, these are what gRPC says of a connection that died under a call.
-TORN = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
+# Our services always send details: without any, these are what gRPC says of a connection that died under a call, and of
+# a stream that an overloaded server reset.
+TORN = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED)
 
 
 def from_rpc(failure: aio.AioRpcError) -> errors.KawaiiError:

@@ -159,6 +159,13 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         score, word = artwork.hot_score, artwork.hot_level
         return artworkspb.Hotness(artwork=artwork, score=score, level=word, rank=hotness.rank, decay=hotness.decay)
 
+    async def BatchGetHotness(
+        self, request: artworkspb.BatchGetHotnessRequest, context: Context
+    ) -> artworkspb.BatchGetHotnessResponse:
+        found = await self._feed.hotnesses(request.viewer_id, wire.artwork_ids(request.names))
+        hotness = [wire.hotness(each.card.artwork, each.rank) for each in found]
+        return artworkspb.BatchGetHotnessResponse(hotness=hotness)
+
     async def ReportArtwork(self, request: artworkspb.ReportArtworkRequest, context: Context) -> Empty:
         await self._reactions.report(request.viewer_id, wire.artwork_id(request.name), request.reason)
         return Empty()

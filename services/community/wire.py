@@ -154,6 +154,18 @@ def state(given: Reacted) -> artworkspb.ArtworkState:
     )
 
 
+def hotness(shown: Artwork, rank: int) -> artworkspb.ArtworkHotness:
+    """How hot an artwork is."""
+    return artworkspb.ArtworkHotness(
+        name=name(COLLECTION, shown.id),
+        score=shown.hot_score,
+        level=level(shown.hot_score),
+        rank=rank,
+        like_count=shown.like_count,
+        favorite_count=shown.favorite_count,
+    )
+
+
 def timestamp(milliseconds: int) -> Timestamp | None:
     """The moment; None, which leaves a field unset, for 0."""
     seconds, rest = divmod(milliseconds, 1000)

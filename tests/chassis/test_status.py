@@ -88,7 +88,7 @@ async def test_an_error_in_a_stream_is_translated_too(shape: str) -> None:
         (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.ResourceExhausted),
         (grpc.StatusCode.UNIMPLEMENTED, errors.Unimplemented),
         (grpc.StatusCode.UNKNOWN, errors.Unavailable),
-        (grpc.StatusCode.CANCELLED, errors.Internal),
+        (grpc.StatusCode.CANCELLED, errors.Unavailable),
     ],
 )
 def test_a_failure_that_grpc_made_shows_no_address(code: grpc.StatusCode, kind: type[errors.KawaiiError]) -> None:

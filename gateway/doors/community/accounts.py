@@ -8,7 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway import clients, parse
 from gateway.answers import NO_STORE
-from gateway.doors.community import viewers
+from gateway.doors.community import person_ids, viewers
 from gateway.doors.community.asking import path_id
 from gateway.doors.community.envelope import ok
 from gateway.doors.community.takeout import Takeout
@@ -32,7 +32,7 @@ async def login(request: Request) -> Response:
     session = await exchange.exchange(given)
     await viewers.roster(request).tell(clients.of(request).users, session.person)
     person = session.person
-    user = {"id": person.id, "name": person.name, "email": person.email, "profilePic": person.picture}
+    user = {"id": person_ids.shown(person.id), "name": person.name, "email": person.email, "profilePic": person.picture}
     return ok({"token": session.token, "expiresIn": session.expires_in, "user": user})
 
 

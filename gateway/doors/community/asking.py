@@ -3,6 +3,7 @@
 from starlette.requests import Request
 
 from gateway import parse
+from gateway.doors.community import person_ids
 from services.chassis.names import name
 
 MAX_LIMIT, DEFAULT_LIMIT = 100, 20  # contract.md 1.B8: anything else means the default
@@ -22,7 +23,7 @@ def path_id(request: Request) -> str:
 
 def user_id(request: Request) -> str:
     """The person in the path, as their sign-in service names them."""
-    found = str(request.path_params["id"])
+    found = person_ids.read(str(request.path_params["id"]))
     if len(found) > MAX_SUBJECT_LENGTH or not found.isprintable():
         raise parse.wrong("id", "The path names no person.")
     return found

@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 
+from gateway.doors.community import person_ids
 from services.chassis.names import parse_id
 
 Artwork = artworkspb.Artwork
@@ -87,7 +88,7 @@ def seo(artwork: Artwork) -> dict[str, Any]:
 def author(found: Artwork.Author) -> dict[str, str]:
     """Who made it."""
     return {
-        "id": found.user_id,
+        "id": person_ids.shown(found.user_id),
         "name": found.display_name or UNNAMED,
         "profile_pic": found.picture_uri or DEFAULT_AVATAR,
     }

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import clients, idempotency, multipart, parse, subjects, uploads
-from gateway.doors.community import viewers
+from gateway.doors.community import person_ids, viewers
 from gateway.doors.community.asking import artwork_name
 from gateway.doors.community.cards import id_of, status_of
 from gateway.doors.community.envelope import ok
@@ -115,7 +115,7 @@ def saved(artwork: artworkspb.Artwork) -> dict[str, Any]:
         "thumbUrl": artwork.thumbnail_uri or artwork.uri,
         "status": status_of(artwork),
         "title": artwork.title,
-        "userId": artwork.author.user_id,
+        "userId": person_ids.shown(artwork.author.user_id),
     }
 
 

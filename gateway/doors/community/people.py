@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import clients, parse
-from gateway.doors.community import viewers
+from gateway.doors.community import person_ids, viewers
 from gateway.doors.community.asking import cursor, limit, user_id
 from gateway.doors.community.cards import cards
 from gateway.doors.community.envelope import ok
@@ -79,7 +79,7 @@ def own(user: userspb.User) -> dict[str, Any]:
     What they hide is empty here too: FE-B reads from an empty field that it is hidden.
     """
     return {
-        "id": user.user_id,
+        "id": person_ids.shown(user.user_id),
         "name": "" if user.hide_name else user.display_name,
         "email": "" if user.hide_email else user.email,
         "profilePic": user.picture_uri,
@@ -93,7 +93,7 @@ def own(user: userspb.User) -> dict[str, Any]:
 def public(user: userspb.User) -> dict[str, Any]:
     """A person as others see them: what they hide is empty."""
     return {
-        "id": user.user_id,
+        "id": person_ids.shown(user.user_id),
         "name": user.display_name,
         "email": user.email,
         "profilePic": user.picture_uri,

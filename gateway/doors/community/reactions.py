@@ -13,6 +13,7 @@ from gateway.doors.community.asking import artwork_name
 from gateway.doors.community.cards import SCORE_DIGITS, id_of
 from gateway.doors.community.cards import state as rendered
 from gateway.doors.community.envelope import ok
+from services.chassis.errors import Unavailable
 from services.chassis.names import name, parse_id
 
 MAX_BATCH = 200  # a page of a hundred cards asks twice; the service takes no more
@@ -59,16 +60,21 @@ async def batch_state(request: Request) -> Response:
 async def hot_data(request: Request) -> Response:
     """GET /api/artworks/{id}/hot-data."""
     wanted = artworkspb.GetHotnessRequest(viewer_id=await viewers.optional(request), name=artwork_name(request))
-    return ok(_hot(await clients.of(request).artworks.GetHotness(wanted)))
+    found = await clients.of(request).artworks.GetHotness(wanted)
+    return ok(_hot_data(id_of(found.artwork), found.score, found.level, found.rank, found.artwork))
 
 
 async def batch_hot_data(request: Request) -> Response:
     """POST /api/artworks/batch/hot-data: a map by id; unknown ids are left out."""
     viewer_id, names = await viewers.optional(request), await _names(request)
-    stub = clients.of(request).artworks
-    calls = [stub.GetHotness(artworkspb.GetHotnessRequest(viewer_id=viewer_id, name=each)) for each in names]
-    found = [hotness for call in calls if (hotness := await clients.found(call))]
-    return ok({id_of(hotness.artwork): _hot(hotness) for hotness in found})
+    wanted = artworkspb.BatchGetHotnessRequest(viewer_id=viewer_id, names=names)
+    found = await clients.offered(clients.of(request).artworks.BatchGetHotness(wanted))
+    if found is None:  # an older release of the community, which is upgraded after us
+        raise Unavailable("The community service is being upgraded. Try again shortly.")
+    hot = [
+        _hot_data(parse_id("artworks", each.name), each.score, each.level, each.rank, each) for each in found.hotness
+    ]
+    return ok({each["id"]: each for each in hot})
 
 
 async def _stated(call: Awaitable[artworkspb.ArtworkState]) -> Response:
@@ -88,12 +94,14 @@ async def _names(request: Request) -> list[str]:
     return [name("artworks", each) for each in ids]
 
 
-def _hot(hotness: artworkspb.Hotness) -> dict[str, Any]:
+def _hot_data(
+    identifier: str, score: float, level: str, rank: int, counts: artworkspb.Artwork | artworkspb.ArtworkHotness
+) -> dict[str, Any]:
     return {
-        "id": id_of(hotness.artwork),
-        "hot_score": round(hotness.score, SCORE_DIGITS),
-        "hot_level": hotness.level,
-        "rank": hotness.rank,
-        "like_count": hotness.artwork.like_count,
-        "favorite_count": hotness.artwork.favorite_count,
+        "id": identifier,
+        "hot_score": round(score, SCORE_DIGITS),
+        "hot_level": level,
+        "rank": rank,
+        "like_count": counts.like_count,
+        "favorite_count": counts.favorite_count,
     }

@@ -104,28 +104,28 @@ export async function upload(file) {
 }
 
 /**
- * Share a finished picture: in the gallery or by its link alone, with the picture it was made from or without.
+ * Share a finished picture by its link alone, with the picture it was made from or without.
  * Returns the share's id, its link, and the token of its maker; that is empty when somebody had shared it before.
  */
-export async function share({ prompt, model, fileUrl, madeAt }, url, stored, { gallery, withPhoto }) {
+export async function share({ prompt, model, fileUrl, madeAt }, url, stored, withPhoto) {
   const body = await post("/api/share", {
     generatedUrl: url,
     originalUrl: (withPhoto && fileUrl) || "",
-    unlisted: !gallery,
+    unlisted: true,
     prompt,
     model,
     timestamp: madeAt,
     isR2Stored: stored,
   });
-  const found = { id: body.shareId, link: body.shareUrl, token: body.publishToken ?? "" };
-  if (gallery && found.token) await publish(found);
-  return { ...found, listed: gallery && Boolean(found.token) };
+  return { id: body.shareId, link: body.shareUrl, token: body.publishToken ?? "", listed: false };
 }
 
-/** Put a share into the gallery, with the token that its maker was given. */
-export function publish({ id, token }) {
-  const init = { method: "PUT", headers: { "Content-Type": "application/json", "X-Share-Token": token } };
-  return call(`/api/share/${encodeURIComponent(id)}`, { ...init, body: JSON.stringify({ action: "publish" }) });
+/** Put a share into the gallery, with the token that its maker was given; returns the share as it is then. */
+export async function publish(shared) {
+  const headers = { "Content-Type": "application/json", "X-Share-Token": shared.token };
+  const init = { method: "PUT", headers, body: JSON.stringify({ action: "publish" }) };
+  await call(`/api/share/${encodeURIComponent(shared.id)}`, init);
+  return { ...shared, listed: true };
 }
 
 /** Delete a share with its token. */

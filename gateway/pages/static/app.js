@@ -77,9 +77,13 @@ async function work(begin) {
 async function share() {
   $("share").disabled = true;
   try {
-    const wanted = { gallery: chosenReach() === "gallery", withPhoto: $("with-photo").checked };
-    const shared = await api.share(hanging.job, hanging.url, isStored(hanging.url), wanted);
-    if (shared.token) keepShare(hanging.url, shared);
+    const { job, url } = hanging;
+    let shared = shareOf(url) ?? (await api.share(job, url, isStored(url), $("with-photo").checked));
+    if (shared.token) keepShare(url, shared); // before it is published: the way back must not hang on that
+    if (shared.token && !shared.listed && chosenReach() === "gallery") {
+      shared = await api.publish(shared);
+      keepShare(url, shared);
+    }
     easel.shared(shared);
     await refresh(shared.id, hanging.job.prompt);
   } catch (error) {

@@ -1,15 +1,17 @@
 """What people browse: the feed, what is trending, and the lists of a person."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import NotFound
 from services.community.core import checks, pages
-from services.community.model import Card, Listing, Page, Reacted, Shelf
+from services.community.model import Artwork, Card, Listing, Page, Reacted, Shelf
 from services.community.model.hotness import DAY_MS, Category, decay
 from services.community.ports import Clock, Lists, WorkStore
 
 SHORT_MS = DAY_MS  # what is published in so long is quickly sorted
+SORTABLE = 5000  # artworks that are sorted in a few milliseconds; of more, an index by score finds a page of them soon
 RANKS = 1000  # places that are counted; beyond them nobody looks
 
 
@@ -46,9 +48,9 @@ class Feed:
         """What has the highest score, of a window and a category. Raises InvalidArgument."""
         since = self._clock() - window_ms if window_ms else 0
         binding = Listing(Shelf.HOT, since_ms=window_ms, least_score=category)
-        if 0 < window_ms <= SHORT_MS and category is Category.ALL:
-            return await self._page(Listing(Shelf.FRESH, since_ms=since), ask, binding)
-        return await self._page(Listing(Shelf.HOT, since_ms=since, least_score=float(category)), ask, binding)
+        sorted_ = window_ms and (window_ms <= SHORT_MS or await self._works.published(since, SORTABLE + 1) <= SORTABLE)
+        shelf = Shelf.FRESH if sorted_ else Shelf.HOT
+        return await self._page(Listing(shelf, since_ms=since, least_score=float(category)), ask, binding)
 
     async def of_user(self, ask: Ask, user_id: str) -> Page:
         """A person's finished artworks: drafts too for themselves, the published ones for others.
@@ -80,10 +82,29 @@ class Feed:
         card = await self._works.find(artwork_id, viewer_id)
         if card is None or not card.artwork.visible_to(viewer_id):
             raise NotFound("There is no such artwork. It may have been deleted.")
-        artwork = card.artwork
-        age = self._clock() - (artwork.publish_ms or artwork.create_ms)
-        counted = artwork.listed and artwork.hot_score > 0
-        higher = await self._works.rank(artwork.hot_score, RANKS) if counted else RANKS
+        counted = _counted(card.artwork)
+        higher = await self._works.rank(card.artwork.hot_score, RANKS) if counted else RANKS
+        return self._hotness(card, higher)
+
+    async def hotnesses(self, viewer_id: str, artwork_ids: Sequence[str]) -> tuple[Hotness, ...]:
+        """How hot many artworks are, in the order asked; those that are not there for the viewer are left out.
+
+        Two queries, however many are named: the cards, and the scores of all that have a place.
+
+        Raises:
+            InvalidArgument: too many were named.
+        """
+        checks.batch(len(artwork_ids))
+        asked = list(dict.fromkeys(artwork_ids))
+        cards = await self._works.cards(asked, viewer_id)
+        shown = [card for each in asked if (card := cards.get(each)) and card.artwork.visible_to(viewer_id)]
+        ranked = any(_counted(card.artwork) for card in shown)
+        scores = [-score for score in await self._works.top_scores(RANKS)] if ranked else []
+        higher = (bisect_left(scores, -card.artwork.hot_score) if _counted(card.artwork) else RANKS for card in shown)
+        return tuple(map(self._hotness, shown, higher))
+
+    def _hotness(self, card: Card, higher: int) -> Hotness:
+        age = self._clock() - (card.artwork.publish_ms or card.artwork.create_ms)
         return Hotness(card, higher + 1 if higher < RANKS else 0, decay(age))
 
     async def _page(self, listing: Listing, ask: Ask, binding: Listing | None = None) -> Page:
@@ -92,6 +113,11 @@ class Feed:
         after = pages.after_of(str(bound), ask.page_token)
         marks = await self._lists.page(listing, ask.viewer_id, size + 1, after, skip)
         return pages.page_of(bound, marks, size)
+
+
+def _counted(artwork: Artwork) -> bool:
+    """Whether it may have a place."""
+    return artwork.listed and artwork.hot_score > 0
 
 
 def _state(artwork_id: str, card: Card | None, viewer_id: str) -> Reacted:

@@ -17,7 +17,7 @@ class Shelf(StrEnum):
     HOT = "hot"
     """Published, by score."""
     FRESH = "fresh"
-    """Published a short time ago, by score."""
+    """Published lately, few enough to be sorted, by score: else as HOT."""
     OWNER = "owner"
     """All of one person's, by id, which is by time."""
     FINISHED = "finished"
@@ -32,7 +32,7 @@ class Shelf(StrEnum):
 
 @dataclass(frozen=True)
 class Listing:
-    """A list: its shelf, whose it is, and for HOT from which time and score on; FRESH has a time only."""
+    """A list: its shelf, whose it is, and for HOT and FRESH from which time and score on."""
 
     shelf: Shelf
     user_id: str = ""

@@ -53,6 +53,12 @@ class WorkStore(Protocol):
     async def rank(self, score: float, most: int) -> int:
         """How many listed artworks have a higher score, counted no further than `most`."""
 
+    async def top_scores(self, most: int) -> tuple[float, ...]:
+        """The scores of at most so many listed artworks, the highest first."""
+
+    async def published(self, since_ms: int, most: int) -> int:
+        """How many listed artworks were published since then, counted no further than `most`."""
+
     async def warm(self, now_ms: int, limit: int) -> int:
         """Work out the scores that age has changed by now, at most `limit`; how many there were."""
 

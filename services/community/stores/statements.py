@@ -80,7 +80,7 @@ def _conditions(listing: Listing) -> list[ColumnElement[bool]]:
         case Shelf.HOT:
             return [LISTED, *_hot(listing)]
         case Shelf.FRESH:
-            return [LISTED, artwork.c.publish_ms >= listing.since_ms]
+            return [LISTED, *_fresh(listing)]
         case Shelf.AUTHOR:
             return [artwork.c.user_id == listing.user_id, LISTED]
         case Shelf.FINISHED:
@@ -92,6 +92,12 @@ def _conditions(listing: Listing) -> list[ColumnElement[bool]]:
 def _hot(listing: Listing) -> list[ColumnElement[bool]]:
     since = [artwork.c.publish_ms >= listing.since_ms] if listing.since_ms else []
     return [*since, artwork.c.hot_score >= listing.least_score] if listing.least_score else since
+
+
+def _fresh(listing: Listing) -> list[ColumnElement[bool]]:
+    """The score is no range of an index here either, for the same reason as in VALUES."""
+    since = [artwork.c.publish_ms >= listing.since_ms]
+    return [*since, artwork.c.hot_score + 0.0 >= listing.least_score] if listing.least_score else since
 
 
 VALUES: dict[Shelf, ColumnElement[Any]] = {

@@ -103,6 +103,18 @@ class SqlWorks:
         async with self._database.read() as connection:
             return await connection.scalar(select(func.count()).select_from(higher)) or 0
 
+    async def top_scores(self, most: int) -> tuple[float, ...]:
+        """Read the end of an index."""
+        scores = select(artwork.c.hot_score).where(statements.LISTED).order_by(artwork.c.hot_score.desc()).limit(most)
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(scores)).scalars())
+
+    async def published(self, since_ms: int, most: int) -> int:
+        """Count in an index, not to its end."""
+        lately = select(artwork.c.id).where(statements.LISTED, artwork.c.publish_ms >= since_ms).limit(most).subquery()
+        async with self._database.read() as connection:
+            return await connection.scalar(select(func.count()).select_from(lately)) or 0
+
     async def warm(self, now_ms: int, limit: int) -> int:
         """Write the scores that are due; locked, since a reaction may change the counts."""
         columns = (artwork.c.id, artwork.c.like_count, artwork.c.favorite_count, artwork.c.publish_ms)

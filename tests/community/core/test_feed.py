@@ -3,13 +3,15 @@
 import pytest
 
 from services.chassis.errors import InvalidArgument, NotFound
+from services.community.core import feed
 from services.community.core.feed import Ask
 from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Page, Reaction, Shelf
 from services.community.model.hotness import DAY_MS, HOUR_MS, Category
 from tests.community.equipment import START_MS, Clock
-from tests.community.people import ANN, BOB, published
+from tests.community.neighbours import Studio
+from tests.community.people import ANN, BOB, drawn, published
 
 
 def titles(page: Page) -> str:
@@ -109,6 +111,40 @@ async def test_hotness_tells_score_and_place(house: House) -> None:
     assert [(each.rank, each.card.artwork.hot_score, each.decay) for each in found] == [(1, 3, 1), (2, 1, 1), (0, 0, 1)]
     with pytest.raises(NotFound):
         await house.feed.hotness("", "art_none")
+
+
+async def test_many_are_as_hot_at_once_as_each_alone(house: House, studio: Studio) -> None:
+    ids = [await liked(house, title, likes) for title, likes in (("a", 3), ("b", 1), ("c", 1), ("d", 0))]
+    draft = (await drawn(house, studio)).artwork.id
+
+    asked = ["art_none", *ids[::-1], ids[0], draft]
+    alone = [await house.feed.hotness(ANN, each) for each in (*ids[::-1], draft)]
+
+    assert await house.feed.hotnesses(ANN, asked) == tuple(alone)
+    assert [each.rank for each in alone] == [0, 2, 2, 1, 0]
+    assert len(await house.feed.hotnesses(BOB, asked)) == 4  # without Ann's draft
+    with pytest.raises(InvalidArgument):
+        await house.feed.hotnesses("", ["art_1"] * 201)
+
+
+async def test_a_window_of_many_shows_the_same_as_one_of_few(
+    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await liked(house, "old", 60)
+    clock.now += 8 * DAY_MS
+    for title, likes in (("a", 51), ("b", 21), ("c", 1), ("d", 0)):
+        await liked(house, title, likes)
+
+    for window, category, shown in (
+        (7 * DAY_MS, Category.ALL, "abcd"),
+        (7 * DAY_MS, Category.RISING, "ab"),
+        (HOUR_MS, Category.HOT, "a"),
+    ):
+        few = titles(await house.feed.hottest(Ask(""), window, category))
+        monkeypatch.setattr(feed, "SORTABLE", 1)
+        many = titles(await house.feed.hottest(Ask(""), window, category))
+        monkeypatch.undo()
+        assert (few, many) == (shown, shown)
 
 
 async def test_states_are_given_in_the_order_asked_and_zeros_for_what_is_not_there(house: House) -> None:

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,6 +16,7 @@ from services.chassis.migrations import migrate
 from services.community.core.feed import Ask
 from services.community.house import House
 from services.community.model import Listing, Shelf
+from services.community.model.hotness import DAY_MS
 from services.community.model.lists import After
 from services.community.settings import CommunitySettings
 from services.community.stores import statements
@@ -62,6 +64,24 @@ async def test_a_page_is_one_range_of_an_index(database: Database, shelf: Shelf,
     assert "SCAN artwork" not in steps.replace("SCAN artwork USING", "")
 
 
+@on_sqlite
+async def test_a_week_in_which_nobody_liked_anything_is_not_sought_through_all_artworks(
+    house: House, database: Database
+) -> None:
+    await published(house)
+    asked: list[tuple[str, Any]] = []
+    event.listen(database._engine.sync_engine, "before_cursor_execute", lambda *given: asked.append(given[2:4]))
+    await house.feed.hottest(Ask(""), 7 * DAY_MS)
+    selects = [each for each in asked if each[0].startswith("SELECT")]
+
+    assert len(selects) == 2
+    async with database.read() as connection:
+        for statement, parameters in selects:
+            rows = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)).all()
+            steps = "\n".join(str(row[-1]) for row in rows)
+            assert ("artwork_by_publish_ms" in steps, "artwork_by_hot_score" in steps) == (True, False)
+
+
 @pytest.mark.parametrize("size", [1, 8])
 async def test_a_page_costs_one_query_whatever_it_holds(house: House, database: Database, size: int) -> None:
     for number in range(size):
@@ -75,6 +95,7 @@ async def test_a_page_costs_one_query_whatever_it_holds(house: House, database: 
         house.feed.of_user(Ask(BOB), ANN),
         house.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB),
         house.feed.states(BOB, ["art_1", "art_2"]),
+        house.feed.hotnesses(BOB, ["art_1", "art_2"]),  # of nobody's: no places to count
     ):
         counted.clear()
         await read

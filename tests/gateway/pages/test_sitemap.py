@@ -1,5 +1,7 @@
 """The sitemap: every listed share, in files that are not too long."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -9,6 +11,7 @@ import pytest
 from tests.gateway.shapes import failure
 
 Town = Any  # of tests/gateway/conftest.py
+Connect = Callable[..., httpx.AsyncClient]
 SPACES = {"s": "http://www.sitemaps.org/schemas/sitemap/0.9", "x": "http://www.w3.org/1999/xhtml"}
 SITE = "https://site.test"
 
@@ -45,6 +48,51 @@ async def test_a_short_sitemap_is_one_file(client: httpx.AsyncClient, town: Town
         "zh": f"{SITE}/zh/share/share_0",
         "x-default": f"{SITE}/share/share_0",
     }
+
+
+async def test_the_index_reads_no_shares(client: httpx.AsyncClient, town: Town) -> None:
+    town.share.block_size = 2
+    fill(town, 5)
+
+    parsed(await client.get("/api/sitemap-share"))
+
+    assert town.share.links_read == 0
+
+
+async def test_many_crawlers_cost_one_read_of_each_file(connect_with: Connect, town: Town) -> None:
+    client = connect_with(sitemap_cache_seconds=60)
+    fill(town, 5)
+
+    answers = await asyncio.gather(*(client.get("/api/sitemap-share?page=1") for _ in range(24)))
+    late = await client.get("/api/sitemap-share?page=1")
+
+    assert {len(places(parsed(answer), "url")) for answer in (*answers, late)} == {5}
+    assert town.share.links_read == 5
+
+
+async def test_a_file_that_may_not_be_kept_is_made_anew(connect_with: Connect, town: Town) -> None:
+    client = connect_with(sitemap_cache_seconds=0)
+    fill(town, 1)
+    await client.get("/api/sitemap-share")
+    town.share.rows.clear()
+
+    assert places(parsed(await client.get("/api/sitemap-share")), "url") == []
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [("gzip", "gzip"), ("br, GZIP;q=0.5", "gzip"), ("identity", None), ("gzip;q=0", None), ("", None)],
+)
+async def test_who_takes_gzip_gets_gzip(
+    client: httpx.AsyncClient, town: Town, accepted: str, encoding: str | None
+) -> None:
+    fill(town, 1000)
+
+    answer = await client.get("/api/sitemap-share", headers={"Accept-Encoding": accepted})
+
+    assert len(places(parsed(answer), "url")) == 1000
+    assert (answer.headers.get("content-encoding"), "Accept-Encoding" in answer.headers["vary"]) == (encoding, True)
+    assert (answer.num_bytes_downloaded < 50_000) is (encoding == "gzip")
 
 
 async def test_a_long_sitemap_is_an_index_of_files_that_hold_every_share_once(

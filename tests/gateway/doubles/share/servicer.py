@@ -20,6 +20,7 @@ class ShareService(sharerpc.ShareServiceServicer):
         self.rows: list[sharepb.Share] = []
         self.crash = False
         self.block_size = 50_000
+        self.links_read = 0
         self.batches: list[list[str]] = []
 
     def add(self, identifier: str, **fields: Any) -> sharepb.Share:
@@ -59,7 +60,7 @@ class ShareService(sharerpc.ShareServiceServicer):
 
     async def PublishShare(self, request: sharepb.PublishShareRequest, context: Context) -> sharepb.Share:
         row = await self._owned(request.name, request.token, context)
-        row.published = True
+        row.published, row.unlisted = True, False
         row.publish_time.CopyFrom(TIME)
         return row
 
@@ -89,6 +90,7 @@ class ShareService(sharerpc.ShareServiceServicer):
             self.rows[::-1][start : start + self.block_size] for start in range(0, len(self.rows), self.block_size)
         ]
         rows = blocks[request.block] if request.block < len(blocks) else []
+        self.links_read += len(rows)
         links = [sharepb.ShareLink(name=row.name, update_time=row.create_time) for row in rows]
         return sharepb.ListShareLinksResponse(links=links, block_count=len(blocks))
 

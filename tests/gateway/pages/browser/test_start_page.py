@@ -54,7 +54,7 @@ async def test_a_wish_becomes_a_picture_and_a_share(page: Page, town: Town, orig
     await sees(page, "#state", "Drawing")
     await expect(page.get_by_role("button", name="Make it")).to_be_disabled()
     finish(town, Generation.Output(uri=KEPT))
-    await sees(page, "#actions", "Share it")
+    await sees(page, "#sharing", "Share it")
 
     picture = page.get_by_alt_text("a fox <b>in snow</b>")
     await expect(picture).to_have_attribute("src", KEPT)
@@ -119,6 +119,25 @@ async def test_a_share_is_by_link_alone_unless_asked_without_the_photo_and_can_b
     assert town.share.rows[0].original_uri == f"{FILES}/uploads/0.png"
 
 
+async def test_a_share_whose_publication_fails_is_kept_by_link_and_can_still_be_published(
+    page: Page, town: Town
+) -> None:
+    await order(page, "a fox")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    finish(town, Generation.Output(uri=KEPT))
+    await sees(page, "#sharing", "Share it")
+
+    await page.route("**/api/share/share_1", busy, times=1)
+    await page.get_by_label("In the public gallery").check()
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_role("alert")).to_have_text("The drawing service is resting.")
+    assert (town.share.rows[0].published, town.share.rows[0].unlisted) == (False, True)
+
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_label("It is in the public gallery")).to_be_visible()
+    assert (town.share.rows[0].published, town.share.rows[0].unlisted) == (True, False)
+
+
 async def test_a_picture_is_shared_only_once_its_copy_is_kept(page: Page, town: Town) -> None:
     await order(page, "a fox")
     await sees(page, "#state", "Waiting for the first brush stroke")
@@ -127,7 +146,7 @@ async def test_a_picture_is_shared_only_once_its_copy_is_kept(page: Page, town: 
     await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", TEMPORARY)
     await expect(page.get_by_role("button", name="Share it")).to_be_hidden()
     town.storage.add("generated/gen_1.png", generation_id="gen_1")
-    await sees(page, "#actions", "Share it")
+    await sees(page, "#sharing", "Share it")
 
     await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", KEPT)
 
@@ -138,7 +157,7 @@ async def test_a_picture_that_does_not_load_is_admitted(page: Page, town: Town) 
     await order(page, "a fox")
     await sees(page, "#state", "Waiting for the first brush stroke")
     finish(town, Generation.Output(uri=KEPT))
-    await sees(page, "#actions", "Share it")
+    await sees(page, "#sharing", "Share it")
 
     await expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
 
@@ -199,7 +218,7 @@ async def test_a_reload_goes_on_with_the_same_picture(page: Page, town: Town) ->
     await page.reload()
     await sees(page, "#percent", "35 %")
     finish(town, Generation.Output(uri=KEPT))
-    await sees(page, "#actions", "Share it")
+    await sees(page, "#sharing", "Share it")
 
     await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", KEPT)
     assert len(town.generation.rows) == 1

@@ -466,6 +466,48 @@ class Hotness(_message.Message):
 Global___Hotness: _TypeAlias = Hotness  # noqa: Y015
 
 @_typing.final
+class ArtworkHotness(_message.Message):
+    """ArtworkHotness is how hot an artwork is now, without the artwork."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    RANK_FIELD_NUMBER: _builtins.int
+    LIKE_COUNT_FIELD_NUMBER: _builtins.int
+    FAVORITE_COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """artworks/{artwork_id}."""
+    score: _builtins.float
+    """(likes + 2 favourites) x decay."""
+    level: _builtins.str
+    """viral, hot, rising, active, watch or new."""
+    rank: _builtins.int
+    """Its place among all published artworks, from 1; 0 beyond the thousandth and for one without likes."""
+    like_count: _builtins.int
+    """How many people like it."""
+    favorite_count: _builtins.int
+    """How many people have it in their collection."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        score: _builtins.float = ...,
+        level: _builtins.str = ...,
+        rank: _builtins.int = ...,
+        like_count: _builtins.int = ...,
+        favorite_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["favorite_count", b"favorite_count", "level", b"level", "like_count", b"like_count", "name", b"name", "rank", b"rank", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArtworkHotness: _TypeAlias = ArtworkHotness  # noqa: Y015
+
+@_typing.final
 class CreateArtworkRequest(_message.Message):
     """CreateArtworkRequest orders a picture."""
 
@@ -756,6 +798,58 @@ class BatchGetArtworkStatesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchGetArtworkStatesResponse: _TypeAlias = BatchGetArtworkStatesResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetHotnessRequest(_message.Message):
+    """BatchGetHotnessRequest names artworks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VIEWER_ID_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    viewer_id: _builtins.str
+    """Who asks; empty when nobody is signed in."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """artworks/{artwork_id}, at most 200."""
+
+    def __init__(
+        self,
+        *,
+        viewer_id: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "viewer_id", b"viewer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetHotnessRequest: _TypeAlias = BatchGetHotnessRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetHotnessResponse(_message.Message):
+    """BatchGetHotnessResponse holds those that exist for the viewer, in the order asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOTNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def hotness(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArtworkHotness]:
+        """How hot each is."""
+
+    def __init__(
+        self,
+        *,
+        hotness: _abc.Iterable[Global___ArtworkHotness] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hotness", b"hotness"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetHotnessResponse: _TypeAlias = BatchGetHotnessResponse  # noqa: Y015
 
 @_typing.final
 class ListArtworksRequest(_message.Message):

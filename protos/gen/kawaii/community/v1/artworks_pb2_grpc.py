@@ -132,6 +132,11 @@ class ArtworkServiceStub:
                 request_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.GetHotnessRequest.SerializeToString,
                 response_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.Hotness.FromString,
                 _registered_method=True)
+        self.BatchGetHotness = channel.unary_unary(
+                '/kawaii.community.v1.ArtworkService/BatchGetHotness',
+                request_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.BatchGetHotnessRequest.SerializeToString,
+                response_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.BatchGetHotnessResponse.FromString,
+                _registered_method=True)
         self.ReportArtwork = channel.unary_unary(
                 '/kawaii.community.v1.ArtworkService/ReportArtwork',
                 request_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.ReportArtworkRequest.SerializeToString,
@@ -293,6 +298,13 @@ class ArtworkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetHotness(self, request, context):
+        """BatchGetHotness returns how hot many artworks are, at once. One that does not exist for the viewer is left out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReportArtwork(self, request, context):
         """ReportArtwork tells the operators about an artwork. A person's second report of it replaces the first.
         """
@@ -392,6 +404,11 @@ def add_ArtworkServiceServicer_to_server(servicer, server):
                     servicer.GetHotness,
                     request_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.GetHotnessRequest.FromString,
                     response_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.Hotness.SerializeToString,
+            ),
+            'BatchGetHotness': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetHotness,
+                    request_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.BatchGetHotnessRequest.FromString,
+                    response_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.BatchGetHotnessResponse.SerializeToString,
             ),
             'ReportArtwork': grpc.unary_unary_rpc_method_handler(
                     servicer.ReportArtwork,
@@ -892,6 +909,33 @@ class ArtworkService:
             '/kawaii.community.v1.ArtworkService/GetHotness',
             kawaii_dot_community_dot_v1_dot_artworks__pb2.GetHotnessRequest.SerializeToString,
             kawaii_dot_community_dot_v1_dot_artworks__pb2.Hotness.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetHotness(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.community.v1.ArtworkService/BatchGetHotness',
+            kawaii_dot_community_dot_v1_dot_artworks__pb2.BatchGetHotnessRequest.SerializeToString,
+            kawaii_dot_community_dot_v1_dot_artworks__pb2.BatchGetHotnessResponse.FromString,
             options,
             channel_credentials,
             insecure,

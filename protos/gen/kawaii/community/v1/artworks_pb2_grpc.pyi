@@ -103,6 +103,8 @@ class ArtworkServiceStub:
     """ListTrending returns the hottest published artworks of a time window and a category."""
     GetHotness: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.GetHotnessRequest, _artworks_pb2.Hotness]
     """GetHotness returns an artwork's score, its level and its rank."""
+    BatchGetHotness: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.BatchGetHotnessRequest, _artworks_pb2.BatchGetHotnessResponse]
+    """BatchGetHotness returns how hot many artworks are, at once. One that does not exist for the viewer is left out."""
     ReportArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.ReportArtworkRequest, _empty_pb2.Empty]
     """ReportArtwork tells the operators about an artwork. A person's second report of it replaces the first."""
 
@@ -180,6 +182,8 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     """ListTrending returns the hottest published artworks of a time window and a category."""
     GetHotness: _aio.UnaryUnaryMultiCallable[_artworks_pb2.GetHotnessRequest, _artworks_pb2.Hotness]  # type: ignore[assignment]
     """GetHotness returns an artwork's score, its level and its rank."""
+    BatchGetHotness: _aio.UnaryUnaryMultiCallable[_artworks_pb2.BatchGetHotnessRequest, _artworks_pb2.BatchGetHotnessResponse]  # type: ignore[assignment]
+    """BatchGetHotness returns how hot many artworks are, at once. One that does not exist for the viewer is left out."""
     ReportArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.ReportArtworkRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """ReportArtwork tells the operators about an artwork. A person's second report of it replaces the first."""
 
@@ -362,6 +366,14 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_artworks_pb2.Hotness, _abc.Awaitable[_artworks_pb2.Hotness]]:
         """GetHotness returns an artwork's score, its level and its rank."""
+
+    @_abc_1.abstractmethod
+    def BatchGetHotness(
+        self,
+        request: _artworks_pb2.BatchGetHotnessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artworks_pb2.BatchGetHotnessResponse, _abc.Awaitable[_artworks_pb2.BatchGetHotnessResponse]]:
+        """BatchGetHotness returns how hot many artworks are, at once. One that does not exist for the viewer is left out."""
 
     @_abc_1.abstractmethod
     def ReportArtwork(

@@ -131,6 +131,7 @@ class ShareServiceServicer:
 
     def ListShareLinks(self, request, context):
         """ListShareLinks returns where the listed shares of one block are, oldest first, for sitemaps.
+        A block beyond the last holds no links and tells how many there are, at the price of one row.
         A block is a range of 50000 shares in the order of their creation, so that a full one changes only by deletions
         and publications.
         """

@@ -52,6 +52,7 @@ class ShareServiceStub:
     """ListLatestShares returns the newest few that the list policy shows, by the time their pictures were made."""
     ListShareLinks: _grpc.UnaryUnaryMultiCallable[_share_pb2.ListShareLinksRequest, _share_pb2.ListShareLinksResponse]
     """ListShareLinks returns where the listed shares of one block are, oldest first, for sitemaps.
+    A block beyond the last holds no links and tells how many there are, at the price of one row.
     A block is a range of 50000 shares in the order of their creation, so that a full one changes only by deletions
     and publications.
     """
@@ -85,6 +86,7 @@ class ShareServiceAsyncStub(ShareServiceStub):
     """ListLatestShares returns the newest few that the list policy shows, by the time their pictures were made."""
     ListShareLinks: _aio.UnaryUnaryMultiCallable[_share_pb2.ListShareLinksRequest, _share_pb2.ListShareLinksResponse]  # type: ignore[assignment]
     """ListShareLinks returns where the listed shares of one block are, oldest first, for sitemaps.
+    A block beyond the last holds no links and tells how many there are, at the price of one row.
     A block is a range of 50000 shares in the order of their creation, so that a full one changes only by deletions
     and publications.
     """
@@ -151,6 +153,7 @@ class ShareServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_share_pb2.ListShareLinksResponse, _abc.Awaitable[_share_pb2.ListShareLinksResponse]]:
         """ListShareLinks returns where the listed shares of one block are, oldest first, for sitemaps.
+        A block beyond the last holds no links and tells how many there are, at the price of one row.
         A block is a range of 50000 shares in the order of their creation, so that a full one changes only by deletions
         and publications.
         """
