@@ -95,13 +95,13 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Label:
-    """What a bucket is told to keep beside the bytes (S0 section 4); empty fields are left out."""
+    """What a bucket is told to keep beside the bytes; an empty source is left out.
+
+    Whoever may read the bytes may read it: names that people gave, ids and URLs stay in the rows.
+    """
 
     content_type: str = "application/octet-stream"
-    original_name: str = ""
-    task_id: str = ""
     source: str = ""
-    original_url: str = ""
 
 
 UNLABELLED = Label()
@@ -131,7 +131,7 @@ class StoredObject:
     @property
     def label(self) -> Label:
         """What stands on the bytes themselves."""
-        return Label(self.content_type, self.original_name, self.generation_id or "", self.source, self.source_uri)
+        return Label(self.content_type, self.source)
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,9 @@ class Imports:
     def _wishes(self, order: ImportOrder, kind: PictureType) -> tuple[str, ...]:
         if order.generation_id:
             return (keys.of_generation(order.generation_id, order.index, kind, order.file_stem),)
-        if stem := keys.stem_of(order.file_name):
+        if stem := keys.stem_of(order.file_name, order.task_id):
             return keys.of_name(stem, kind), keys.twin_of_name(stem, kind)
-        return (self._keys.anonymous(kind, order.task_id),)
+        return (self._keys.anonymous(kind),)
 
     async def _kept_first(self, order: ImportOrder) -> StoredObject:
         """What another process put there meanwhile: the first copy stays."""

@@ -13,6 +13,9 @@ UPLOADS, GENERATED, ARTWORKS, PENDING = "uploads", "generated", "artworks/origin
 VARIANTS, THUMBS = "variants", "artworks/thumb"
 MAX_STEM_LENGTH = 100  # with folder, suffix and extension far below a file system's 255
 MAX_EXTENSION_LENGTH = 5  # of a client's file name, so that "v1.2 final" keeps its dot's tail
+TASK_ID = re.compile(
+    r"(?<![A-Za-z])gen_[0-9a-z]|[0-9A-Za-z]{20,}|[0-9a-f]{8}-[0-9a-f]{4}-"
+)  # of ours, and as providers make them
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 WAITING = re.compile(rf"{PENDING}/[0-9]{{10,15}}-[0-9a-f]{{32}}\.[a-z]{{3,4}}")
 SUFFIX_BYTES, UPLOAD_BYTES = 4, 16  # 8 hex digits part twins; 32 cannot be guessed
@@ -36,9 +39,9 @@ class Keys:
         """uploads/<ms>-<random>.<ext>."""
         return f"{UPLOADS}/{self._clock()}-{secrets.token_hex(UPLOAD_BYTES)}.{kind.extension}"
 
-    def anonymous(self, kind: PictureType, task_id: str = "") -> str:
-        """generated/generated_<task or ms>_<8 hex>.<ext>."""
-        return of_name(f"generated_{task_id or self._clock()}_{secrets.token_hex(SUFFIX_BYTES)}", kind)
+    def anonymous(self, kind: PictureType) -> str:
+        """generated/generated_<ms>_<8 hex>.<ext>."""
+        return of_name(f"generated_{self._clock()}_{secrets.token_hex(SUFFIX_BYTES)}", kind)
 
 
 def artwork(kind: PictureType) -> str:
@@ -99,10 +102,14 @@ def thumbs_of(key: str) -> tuple[str, ...]:
     return (thumb(key),) if key.startswith(f"{ARTWORKS}/") else ()
 
 
-def stem_of(file_name: str) -> str:
-    """The part of a client's file name that may stand in a key; empty when nothing is left of it."""
+def stem_of(file_name: str, task_id: str = "") -> str:
+    """The part of a client's file name that may stand in a key; empty when nothing is left of it, or it names a task.
+
+    Keys are public, and whoever knows a task's id may ask for the task: no id can be read off a URL.
+    """
     name = PurePosixPath(file_name.replace("\\", "/")).name
     stem, dot, extension = name.rpartition(".")
     kept = stem if dot and len(extension) < MAX_EXTENSION_LENGTH else name
     plain = unicodedata.normalize("NFKD", kept).encode("ascii", "ignore").decode("ascii")
-    return UNSAFE.sub("_", plain).strip("_-")[:MAX_STEM_LENGTH]
+    stem = UNSAFE.sub("_", plain).strip("_-")[:MAX_STEM_LENGTH]
+    return "" if TASK_ID.search(stem) or (task_id and UNSAFE.sub("_", task_id) in stem) else stem

@@ -69,7 +69,7 @@ def second(tmp_path: Path) -> LocalFiles:
 @pytest.fixture
 def pair(first: Breakable, second: LocalFiles) -> Pair:
     async def label_of(key: str) -> Label:
-        return Label("image/png", original_name=key)
+        return Label("image/png", source=key)
 
     return Pair(first, second, label_of, rowless, Patience(rest=0.0))
 
@@ -161,7 +161,7 @@ async def test_guests_come_home_with_their_label_and_leave_only_when_their_copy_
 
     restarted = Pair(first, second, pair._label_of, rowless)
     await restarted.bring_home()
-    assert sorted(first.asked) == sorted((key, Label("image/png", original_name=key)) for key in bodies)
+    assert sorted(first.asked) == sorted((key, Label("image/png", source=key)) for key in bodies)
     assert len(await keys(second.keys(GUESTS))) == 20
     assert await keys(pair.keys("uploads/")) == sorted(bodies)
     await pair.bring_home()
@@ -254,7 +254,7 @@ def odd_pair(tmp_path: Path, now: list[float]) -> tuple[Pair, Odd, Odd]:
     first, second = Odd(tmp_path / "first"), Odd(tmp_path / "second")
 
     async def label_of(key: str) -> Label:
-        return Label(original_name=key)
+        return Label(source=key)
 
     return Pair(first, second, label_of, rowless, Patience(**SHORT, clock=lambda: now[0])), first, second
 
@@ -335,7 +335,7 @@ async def test_a_first_place_that_fills_up_in_the_middle_of_an_upload_moves_it(t
 
 
 async def label(key: str) -> Label:
-    return Label(original_name=key)
+    return Label(source=key)
 
 
 async def test_one_guest_that_cannot_be_read_does_not_block_the_others(tmp_path: Path) -> None:

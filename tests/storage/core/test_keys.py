@@ -48,9 +48,9 @@ def test_a_client_s_name_never_leaves_the_folder_nor_brings_its_extension(name: 
 @pytest.mark.parametrize(
     ("name", "stem"),
     [
-        ("generated_gen_01abc.png", "generated_gen_01abc"),
         ("nanoBanana_task-1.jpeg", "nanoBanana_task-1"),
         ("no extension", "no_extension"),
+        ("oxygen_tank.png", "oxygen_tank"),
         ("v1.2 final version", "v1_2_final_version"),
         ("Crème brûlée.webp", "Creme_brulee"),
         ("../../etc/passwd", "passwd"),
@@ -61,6 +61,22 @@ def test_a_client_s_name_never_leaves_the_folder_nor_brings_its_extension(name: 
 )
 def test_what_is_readable_of_a_name_is_kept(name: str, stem: str) -> None:
     assert keys.stem_of(name) == stem
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "generated_gen_01abc.png",
+        "generated_gen_01m8nq5v59mtfw5mhytsg0gm0d_1.png",
+        "generated_281e5b0f9a3c4d7e8f90a1b2c3d4e5f6.png",
+        "nanoBanana_281e5b0f-9a3c-4d7e-8f90-a1b2c3d4e5f6.jpeg",
+        "fluxkontext_281e5b0f9a3c4d7e8f90.png",
+        "callback_task-1_1700000000000.png",
+        "task 1",
+    ],
+)
+def test_a_name_that_tells_a_task_is_not_kept(name: str) -> None:
+    assert keys.stem_of(name, "task 1" if name == "task 1" else "task-1") == ""
 
 
 @pytest.mark.parametrize(
