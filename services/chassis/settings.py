@@ -93,6 +93,11 @@ class TownSettings(BaseSettings):
         return (self.storage_public_base_url or f"{self.origin}/files").rstrip("/")
 
     @property
+    def has_files_host(self) -> bool:
+        """Whether stored files have an origin of their own, for example a bucket's."""
+        return not f"{self.files_base_url}/".startswith(f"{self.origin}/")
+
+    @property
     def files_base_urls(self) -> tuple[str, ...]:
         """Every public URL under which object keys are found, the present one first."""
         return tuple(dict.fromkeys((self.files_base_url, f"{self.origin}/files")))

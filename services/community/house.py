@@ -44,7 +44,7 @@ class House:
     ) -> None:
         self._replays = stores.replays
         files, per_hour = PublicFiles(*settings.files_base_urls), settings.community_reactions_per_hour
-        self._wire, key = Wire(files, settings.origin), files.key
+        self._wire, key = Wire(files, settings.origin, elsewhere=settings.has_files_host), files.key
         self.artworks = Artworks(stores.works, stores.lists, clock)
         allowed = settings.outbound_allow_private
         self.saving = Saving(self.artworks, stores.works, objects, own_key=key, clock=clock, allowed=allowed)

@@ -1,5 +1,6 @@
 """Translates between the model and the artworks of kawaii.community.v1; the only place where a key becomes a URL."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -15,6 +16,7 @@ from services.community.model import Artwork, Card, HiddenMark, Order, Page, Per
 from services.community.model.hotness import DAY_MS, HOUR_MS, Category, level
 
 T = TypeVar("T")
+STORED_THUMB = re.compile(r"^artworks/original/([^/]+)\.[a-z0-9]+$")  # the keys that storage pairs with a thumbnail
 COLLECTION, OBJECTS = "artworks", "objects"
 THUMBNAIL = {"w": 512, "q": 85, "fm": "webp"}  # contract.md 3.5, among storage's presets
 WINDOWS: Mapping[int, int] = {
@@ -67,10 +69,13 @@ def scalar(value: Value) -> Any:
 
 
 class Wire:
-    """Renders for one public side of storage, and one origin that serves small pictures."""
+    """Renders for one public side of storage, and one origin that serves small pictures.
 
-    def __init__(self, files: PublicFiles, origin: str) -> None:
-        self._files = files
+    Where `elsewhere`, files have a host of their own: a front end may know that one only, so thumbnails lie there too.
+    """
+
+    def __init__(self, files: PublicFiles, origin: str, *, elsewhere: bool = False) -> None:
+        self._files, self._elsewhere = files, elsewhere
         self._thumbnails = f"{origin}/api/img"
 
     def uri(self, ref: str) -> str:
@@ -78,7 +83,13 @@ class Wire:
         return ref if ":" in ref else self._files.uri(ref)
 
     def thumbnail(self, key: str) -> str:
-        """The URL of a small picture: storage makes it when first asked, and keeps it."""
+        """The URL of a small picture: storage makes it when first asked, and keeps it.
+
+        On a host of files alone nothing is made when asked: there it is what storage has made of an upload unasked, and
+        of other pictures, which have none, the picture itself.
+        """
+        if self._elsewhere:
+            return self._files.uri(STORED_THUMB.sub(r"artworks/thumb/\1.webp", key))
         return f"{self._thumbnails}?{urlencode({'u': self._files.uri(key)} | THUMBNAIL)}" if key else ""
 
     def artwork(self, card: Card, viewer_id: str) -> artworkspb.Artwork:
