@@ -15,7 +15,7 @@ FRESH := .build/fresh
 FRESH_DESCRIPTORS := $(FRESH)/.build/kawaii.binpb
 LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check chaos fuzz protos release-protos lock audit bench format hooks clean
+.PHONY: help up test check chaos fuzz mutants protos release-protos lock audit bench format hooks clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ chaos: $(VENV)/.dev ## Strike stacks for an hour: storms, injections, every fail
 
 fuzz: $(VENV)/.dev ## Throw 5,000 cases at a town, made from the OpenAPI description (FUZZ_SEED replays).
 	@$(BIN)/python -m tests.e2e.contract.fuzz --cases 5000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
+
+mutants: $(VENV)/.dev ## Change 300 lines, one at a time, and list what no test notices (MUTANTS_SEED replays).
+	@$(BIN)/python -m tests.mutants.run --sample 300 $(if $(MUTANTS_SEED),--seed $(MUTANTS_SEED))
 
 protos: $(VENV)/.dev ## Generate protos/gen from the protos.
 	@sh protos/generate.sh

@@ -114,15 +114,10 @@ async def test_a_touch_gives_the_work_back(store: GenerationStore) -> None:
 async def test_what_waits_longest_goes_first(store: GenerationStore) -> None:
     first, second = await ordered(store), await ordered(store)
     for held in await store.claim(READY, 2, 60):
-        if held.id == first.id:
-            await store.touch(held, Change(due_in=0.01))
-        else:
-            await store.touch(held, Change(due_in=-60))
+        await store.touch(held, Change(due_in=-30 if held.id == first.id else -60))
 
-    async def claimed() -> bool:
-        return [row.id for row in await store.claim(READY, 1, 60)] == [second.id]
-
-    await eventually(claimed)
+    assert [row.id for row in await store.claim(READY, 1, 60)] == [second.id]
+    assert [row.id for row in await store.claim(READY, 1, 60)] == [first.id]
 
 
 async def test_other_states_are_left_alone(store: GenerationStore) -> None:

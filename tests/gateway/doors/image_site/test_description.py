@@ -60,9 +60,13 @@ def test_every_schema_is_one(name: str) -> None:
 
 
 def test_every_reference_leads_somewhere() -> None:
-    for reference in re.findall(r'"\$ref": "#/([^"]+)"', DOCUMENT.decode()):
+    references = set(re.findall(r'"\$ref": ?"#/([^"]+)"', DOCUMENT.decode()))
+
+    assert references
+    for reference in references:
         place = DESCRIBED
         for step in reference.split("/"):
+            assert step in place, reference
             place = place[step]
 
 
