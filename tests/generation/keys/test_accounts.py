@@ -184,7 +184,9 @@ async def test_a_rest_goes_along_with_a_renamed_account(database: Database) -> N
 
 @pytest.mark.parametrize(("accounts", "warned"), [("", True), ("main", False)])
 async def test_the_start_says_what_rotating_a_key_needs(single: SqlKeys, accounts: str, *, warned: bool) -> None:
-    settings = GenerationSettings(_env_file=None, KIE_AI_API_KEY="secret", kie_accounts=accounts)
+    settings = GenerationSettings(
+        _env_file=None, KIE_AI_API_KEY="secret", generation_daily_quota=1, kie_accounts=accounts
+    )
     with structlog.testing.capture_logs() as logs:
         announce(settings, await single.listing())
 
@@ -197,7 +199,9 @@ async def test_the_start_names_accounts_that_tasks_wait_for(town: Town) -> None:
     await in_flight(town)
     async with town.database.write() as connection:
         await connection.execute(update(attempt).values(account="gone", key_print="gone"))
-    settings = GenerationSettings(_env_file=None, KIE_AI_API_KEY="secret", kie_accounts="main")
+    settings = GenerationSettings(
+        _env_file=None, KIE_AI_API_KEY="secret", generation_daily_quota=1, kie_accounts="main"
+    )
     with structlog.testing.capture_logs() as logs:
         announce(settings, await town.keys.listing())
 
