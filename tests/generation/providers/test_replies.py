@@ -210,6 +210,7 @@ def test_a_sentence_can_be_kept_by_postgresql() -> None:
     [
         ("7", 7.0),
         ("1.5", 1.5),
+        ("0", 0.0),
         ("", None),
         ("soon", None),
         ("-1", None),
