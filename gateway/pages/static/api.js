@@ -103,17 +103,34 @@ export async function upload(file) {
   return (await call("/api/upload-image", { method: "POST", body: form })).fileUrl;
 }
 
-/** Share a finished picture; returns the share's id and the link to its page. */
-export async function share({ prompt, model, fileUrl, madeAt }, url, stored) {
+/**
+ * Share a finished picture by its link alone, with the picture it was made from or without.
+ * Returns the share's id, its link, and the token of its maker; that is empty when somebody had shared it before.
+ */
+export async function share({ prompt, model, fileUrl, madeAt }, url, stored, withPhoto) {
   const body = await post("/api/share", {
     generatedUrl: url,
-    originalUrl: fileUrl ?? "",
+    originalUrl: (withPhoto && fileUrl) || "",
+    unlisted: true,
     prompt,
     model,
     timestamp: madeAt,
     isR2Stored: stored,
   });
-  return { id: body.shareId, link: body.shareUrl };
+  return { id: body.shareId, link: body.shareUrl, token: body.publishToken ?? "", listed: false };
+}
+
+/** Put a share into the gallery, with the token that its maker was given; returns the share as it is then. */
+export async function publish(shared) {
+  const headers = { "Content-Type": "application/json", "X-Share-Token": shared.token };
+  const init = { method: "PUT", headers, body: JSON.stringify({ action: "publish" }) };
+  await call(`/api/share/${encodeURIComponent(shared.id)}`, init);
+  return { ...shared, listed: true };
+}
+
+/** Delete a share with its token. */
+export function takeBack({ id, token }) {
+  return call(`/api/share/${encodeURIComponent(id)}`, { method: "DELETE", headers: { "X-Share-Token": token } });
 }
 
 /** The newest shares. */

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import * as easel from "./easel.js";
-import { forget, kept, made, recall, remember } from "./job.js";
+import { forget, keepShare, kept, made, recall, remember, shareOf } from "./job.js";
 import { refresh } from "./latest.js";
 
 const $ = (id) => document.getElementById(id);
@@ -13,6 +13,7 @@ const uploads = new WeakMap(); // the same file is sent once
 let hanging = null; // the finished picture: its job and its URL
 
 const isStored = (url) => url.startsWith(`${form.dataset.files}/`);
+const chosenReach = () => document.querySelector("input[name=reach]:checked").value;
 const chosen = (name) => form.querySelector(`input[name=${name}]:checked`);
 
 function wordsFor({ percent }) {
@@ -54,7 +55,8 @@ async function follow(job) {
   if (!url) throw new api.ApiError("The picture was made, but it cannot be found. Please tell the operator.", 200);
   hanging = { job: { ...job, madeAt: job.madeAt ?? Date.now() }, url };
   remember(hanging.job);
-  easel.finish(url, job.prompt);
+  easel.finish(url, job.prompt, Boolean(job.fileUrl));
+  if (shareOf(url)) easel.shared(shareOf(url));
   if (!isStored(url)) easel.complain("The permanent copy is still being made, and this link may end. Reload later.");
 }
 
@@ -75,13 +77,36 @@ async function work(begin) {
 async function share() {
   $("share").disabled = true;
   try {
-    const { id, link } = await api.share(hanging.job, hanging.url, isStored(hanging.url));
-    easel.shared(link);
-    await refresh(id, hanging.job.prompt);
+    const { job, url } = hanging;
+    let shared = shareOf(url) ?? (await api.share(job, url, isStored(url), $("with-photo").checked));
+    if (shared.token) keepShare(url, shared); // before it is published: the way back must not hang on that
+    if (shared.token && !shared.listed && chosenReach() === "gallery") {
+      shared = await api.publish(shared);
+      keepShare(url, shared);
+    }
+    easel.shared(shared);
+    await refresh(shared.id, hanging.job.prompt);
   } catch (error) {
     easel.complain(inWords(error));
   } finally {
     $("share").disabled = false;
+  }
+}
+
+/** Delete the share of the picture that is shown; who has its link sees it no more. */
+async function takeBack() {
+  $("take-back").disabled = true;
+  try {
+    await api.takeBack(shareOf(hanging.url)).catch((error) => {
+      if (error.status !== 404) throw error; // it is gone already
+    });
+    keepShare(hanging.url, null);
+    easel.unshared();
+    await refresh("", "");
+  } catch (error) {
+    easel.complain(inWords(error));
+  } finally {
+    $("take-back").disabled = false;
   }
 }
 
@@ -127,6 +152,7 @@ $("unpick").addEventListener("click", () => {
   showPicked();
 });
 $("share").addEventListener("click", share);
+$("take-back").addEventListener("click", takeBack);
 $("copy").addEventListener("click", ({ target }) => copy(target, new URL(hanging.url, location.href).href));
 $("copy-share").addEventListener("click", ({ target }) => copy(target, $("share-link").value));
 

@@ -3,10 +3,13 @@
 const $ = (id) => document.getElementById(id);
 const SECOND_MS = 1000;
 const UNLOADABLE = "The picture is made, but it could not be loaded. Try its link.";
+const LISTED = "Shared! It is in the public gallery, and behind this link:";
+const UNLISTED = "Shared! Only whoever has this link can see it:";
+const BEFORE = "This picture was shared before. Its link:";
 let ticking = 0;
 
 function show(...ids) {
-  for (const id of ["stage", "result", "progress", "trouble", "actions", "shared"]) $(id).hidden = !ids.includes(id);
+  for (const id of ["stage", "result", "progress", "trouble", "actions", "sharing", "shared"]) $(id).hidden = !ids.includes(id);
 }
 
 function showPicture(...ids) {
@@ -50,11 +53,13 @@ export function reveal(url, prompt) {
 }
 
 /** Hang up the picture for good, with what can be done with it. */
-export function finish(url, prompt) {
+export function finish(url, prompt, hasPhoto) {
   rest("done");
   reveal(url, prompt);
   $("download").href = url;
-  showPicture("actions");
+  $("with-photo").checked = false;
+  $("with-photo-option").hidden = !hasPhoto;
+  showPicture("actions", "sharing");
   $("easel").scrollIntoView({ block: "nearest" });
 }
 
@@ -72,11 +77,18 @@ export function complain(message) {
   $("trouble").hidden = false;
 }
 
-/** Show the link of the shared picture. */
-export function shared(link) {
+/** Show the link of the shared picture, where it shows, and to its maker the way back. */
+export function shared({ link, listed, token }) {
   $("share-link").value = link;
   $("open-share").href = link;
+  $("shared-label").textContent = listed ? LISTED : token ? UNLISTED : BEFORE;
+  $("take-back").hidden = !token;
   showPicture("actions", "shared");
+}
+
+/** Offer sharing again: the share is gone. */
+export function unshared() {
+  showPicture("actions", "sharing");
 }
 
 $("result").addEventListener("error", () => complain(UNLOADABLE));

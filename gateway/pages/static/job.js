@@ -18,6 +18,19 @@ export const remember = (job) => sessionStorage.setItem(KEY, JSON.stringify(job)
 /** Forget the order: it ended without a picture. */
 export const forget = () => sessionStorage.removeItem(KEY);
 
+const SHARES = "kawaii.shares"; // what this browser has shared, so that its maker can take it back
+const MAX_SHARES = 200; // some 40 kB of the browser's 5 MB
+
+/** The share of a picture that this browser made; undefined when none. */
+export const shareOf = (url) => JSON.parse(localStorage.getItem(SHARES) ?? "{}")[url];
+
+/** Keep the share of a picture with its token; null forgets it. */
+export function keepShare(url, share) {
+  const { [url]: _old, ...others } = JSON.parse(localStorage.getItem(SHARES) ?? "{}");
+  const entries = [...Object.entries(others).slice(1 - MAX_SHARES), ...(share ? [[url, share]] : [])];
+  localStorage.setItem(SHARES, JSON.stringify(Object.fromEntries(entries)));
+}
+
 function lostSight({ message, status }) {
   return new ApiError(`${message} Your wish is safe: reload this page to look again.`, status);
 }

@@ -17,9 +17,9 @@ function tile({ id, generatedUrl }, words) {
 /** Show the newest shares. The API's list holds no words, so known tiles stay and the new share brings its own. */
 export async function refresh(newId, words) {
   const items = await latest();
-  if (items.length === 0) return;
+  if (items.length === 0 && newId) return;
   const known = new Map(Array.from(list.children, (item) => [item.querySelector("a").getAttribute("href"), item]));
   const tileOf = (item) => known.get(`/share/${item.id}`) ?? tile(item, item.id === newId ? words : "");
   list.replaceChildren(...items.map(tileOf));
-  note.hidden = true;
+  note.hidden = items.length > 0;
 }

@@ -54,16 +54,19 @@ async def test_a_wish_becomes_a_picture_and_a_share(page: Page, town: Town, orig
     await sees(page, "#state", "Drawing")
     await expect(page.get_by_role("button", name="Make it")).to_be_disabled()
     finish(town, Generation.Output(uri=KEPT))
-    await sees(page, "#actions", "Share it")
+    await sees(page, "#sharing", "Share it")
 
     picture = page.get_by_alt_text("a fox <b>in snow</b>")
     await expect(picture).to_have_attribute("src", KEPT)
     assert await picture.evaluate("picture => picture.decode().then(() => picture.naturalWidth)") == 48
     await expect(page.get_by_role("link", name="Download")).to_have_attribute("href", KEPT)
+    await expect(page.get_by_label("By link only")).to_be_checked()
+    await page.get_by_label("In the public gallery").check()
     await page.get_by_role("button", name="Share it").click()
-    await expect(page.get_by_label("Shared!")).to_have_value(f"{origin}/share?id=share_2")
+    await expect(page.get_by_label("It is in the public gallery")).to_have_value(f"{origin}/share?id=share_2")
     await expect(page.locator("#latest .tile-text")).to_have_text(["a fox <b>in snow</b>", "an old one"])
     assert town.share.rows[0].stored
+    assert (town.share.rows[0].published, town.share.rows[0].unlisted) == (True, False)
     assert town.share.rows[0].model == town.generation.rows["gen_1"].model == "gpt4o-image"
 
 
@@ -88,6 +91,53 @@ async def test_a_picture_to_start_from_goes_to_the_chosen_model(
     assert town.storage.kept == {"uploads/0.png": png}
 
 
+async def test_a_share_is_by_link_alone_unless_asked_without_the_photo_and_can_be_taken_back(
+    page: Page, town: Town, origin: str, tmp_path: Path, png: bytes
+) -> None:
+    (tmp_path / "start.png").write_bytes(png)
+    await page.locator("#picture").set_input_files(tmp_path / "start.png")
+    await order(page, "as a doll")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    finish(town, Generation.Output(uri=KEPT))
+    await sees(page, "#sharing", "Share it")
+    await expect(page.get_by_label("Also show the picture you started from")).not_to_be_checked()
+
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_label("Only whoever has this link")).to_have_value(f"{origin}/share?id=share_1")
+    (shared,) = town.share.rows
+    assert (shared.unlisted, shared.published, shared.original_uri) == (True, False, "")
+
+    await page.reload()
+    await sees(page, "#shared", "Only whoever has this link")
+    await page.get_by_role("button", name="Take it back").click()
+    await expect(page.get_by_role("button", name="Share it")).to_be_visible()
+    assert town.share.rows == []
+
+    await page.get_by_label("Also show the picture you started from").check()
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_label("Only whoever has this link")).to_be_visible()
+    assert town.share.rows[0].original_uri == f"{FILES}/uploads/0.png"
+
+
+async def test_a_share_whose_publication_fails_is_kept_by_link_and_can_still_be_published(
+    page: Page, town: Town
+) -> None:
+    await order(page, "a fox")
+    await sees(page, "#state", "Waiting for the first brush stroke")
+    finish(town, Generation.Output(uri=KEPT))
+    await sees(page, "#sharing", "Share it")
+
+    await page.route("**/api/share/share_1", busy, times=1)
+    await page.get_by_label("In the public gallery").check()
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_role("alert")).to_have_text("The drawing service is resting.")
+    assert (town.share.rows[0].published, town.share.rows[0].unlisted) == (False, True)
+
+    await page.get_by_role("button", name="Share it").click()
+    await expect(page.get_by_label("It is in the public gallery")).to_be_visible()
+    assert (town.share.rows[0].published, town.share.rows[0].unlisted) == (True, False)
+
+
 async def test_a_picture_is_shared_only_once_its_copy_is_kept(page: Page, town: Town) -> None:
     await order(page, "a fox")
     await sees(page, "#state", "Waiting for the first brush stroke")
@@ -96,7 +146,7 @@ async def test_a_picture_is_shared_only_once_its_copy_is_kept(page: Page, town: 
     await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", TEMPORARY)
     await expect(page.get_by_role("button", name="Share it")).to_be_hidden()
     town.storage.add("generated/gen_1.png", generation_id="gen_1")
-    await sees(page, "#actions", "Share it")
+    await sees(page, "#sharing", "Share it")
 
     await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", KEPT)
 
@@ -107,7 +157,7 @@ async def test_a_picture_that_does_not_load_is_admitted(page: Page, town: Town) 
     await order(page, "a fox")
     await sees(page, "#state", "Waiting for the first brush stroke")
     finish(town, Generation.Output(uri=KEPT))
-    await sees(page, "#actions", "Share it")
+    await sees(page, "#sharing", "Share it")
 
     await expect(page.get_by_role("alert")).to_contain_text("could not be loaded")
 
@@ -168,7 +218,7 @@ async def test_a_reload_goes_on_with_the_same_picture(page: Page, town: Town) ->
     await page.reload()
     await sees(page, "#percent", "35 %")
     finish(town, Generation.Output(uri=KEPT))
-    await sees(page, "#actions", "Share it")
+    await sees(page, "#sharing", "Share it")
 
     await expect(page.get_by_alt_text("a fox")).to_have_attribute("src", KEPT)
     assert len(town.generation.rows) == 1
