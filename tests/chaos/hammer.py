@@ -19,7 +19,7 @@ from services.generation.core.latecomers import Latecomers
 from services.generation.core.poller import Poller
 from services.generation.core.postman import Postman
 from services.generation.plan import Plan
-from services.generation.stores import tables
+from services.generation.stores import make_parking, tables
 from tests.chaos.anvil import FAMILY, Anvil, Pen, forged
 from tests.chaos.hooks import BAD, good
 
@@ -72,7 +72,8 @@ async def strike_good(anvil: Anvil, dice: random.Random, honest: int) -> Counter
     dice.shuffle(numbers)
     poller = Poller(anvil.store, cast("Any", Pen()), cast("Any", {FAMILY: Pen()}), Plan())
     latecomers = Latecomers(anvil.store, cast("Any", None), Plan())
-    async with supervised([Postman(anvil.store, anvil.inbox, anvil.bell, poller, latecomers).run]):
+    postman = Postman(anvil.store, anvil.inbox, anvil.bell, poller, latecomers, parking=make_parking(anvil.database))
+    async with supervised([postman.run]):
         for start in range(0, len(numbers), BATCH):
             codes += await anvil.strike_all([good(number) for number in numbers[start : start + BATCH]])
         await settled(anvil, honest)
