@@ -22,7 +22,6 @@ from tests.chaos.facts import READS_AT_ONCE, Facts, rows_of
 from tests.chaos.patrons import Accounts, Commission, signed
 from tests.chaos.town import ChaosTown
 
-SCRIPTED = "sim:"  # in every prompt of the patrons
 Rows = Sequence[Row[Any]]
 
 
@@ -34,7 +33,7 @@ class Sight:
     message: str
     digest: str
     told: str
-    """All that a stranger who holds the id is answered."""
+    """The prompt that a stranger who holds the id is shown; a title of the prompt's first words is shown to all."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Curator:
             explained = sight.status == "failed" and sight.message
             if not (pictured or explained):
                 yield f"{identifier} shows {sight}, kept is {kept}"
-            if SCRIPTED in sight.told:
+            if sight.told:
                 yield f"{identifier} is a draft, and a stranger is told what was asked for"
 
     def contradicted(self) -> Iterator[str]:
@@ -154,4 +153,9 @@ async def looked(
         if status == "completed":
             picture = await http.get(files + urlsplit(detail["url"]).path)
             digest = hashlib.sha256(picture.content).hexdigest()
-        return identifier, Sight(status, told.get("errorMessage", ""), digest, stranger.text)
+        return identifier, Sight(status, told.get("errorMessage", ""), digest, told_of(stranger))
+
+
+def told_of(answer: httpx.Response) -> str:
+    """The prompt in an artwork's answer; empty when there is none, or no artwork."""
+    return str((answer.json().get("data") or {}).get("prompt") or "")
