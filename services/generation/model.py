@@ -50,7 +50,7 @@ UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
 RETRYABLE = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST, State.UNKNOWN})
 # Not moves either: where a result that nobody waited for any more is delivered, because it was made and paid for.
 RESULTLESS = frozenset(State) - {State.STORING, State.SUCCEEDED, State.CANCELED}
-# Not moves: where a task that was awaited turns out to be another order's, and its own answer so to be lost (AMBIGUOUS).
+# Not moves: where an awaited task may turn out to be another order's, and the own answer to be lost (AMBIGUOUS).
 AWAITING = frozenset({State.RUNNING, State.STORING})
 # The lease loop that works on a state; its name is the operators' word for what is parked in it.
 LOOP_OF: Mapping[State, str] = {
