@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Select, and_, exists, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now
@@ -65,7 +65,7 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, 
     asked = await find(connection, attempt_id)
     if asked and await _is_anothers(connection, asked, task_id):
         raise AlreadyExists("Another attempt of the account was answered with this task.", "TASK_TAKEN")
-    free = attempt.c.task_id.is_(None)
+    free: ColumnElement[bool] = attempt.c.task_id.is_(None)
     if instead and asked and asked.task_id and not await is_told(connection, attempt_id, asked.task_id):
         free = attempt.c.task_id == asked.task_id
     await connection.execute(update(attempt).where(attempt.c.id == attempt_id, free).values(task_id=task_id))
