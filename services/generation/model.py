@@ -50,6 +50,8 @@ UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
 RETRYABLE = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST, State.UNKNOWN})
 # Not moves either: where a result that nobody waited for any more is delivered, because it was made and paid for.
 RESULTLESS = frozenset(State) - {State.STORING, State.SUCCEEDED, State.CANCELED}
+# Not moves: where an awaited task may turn out to be another order's, and the own answer to be lost (AMBIGUOUS).
+AWAITING = frozenset({State.RUNNING, State.STORING})
 # The lease loop that works on a state; its name is the operators' word for what is parked in it.
 LOOP_OF: Mapping[State, str] = {
     State.READY: "submit",
@@ -236,3 +238,8 @@ class Callback:
     """How often it came again; a reader closes or postpones it only if that is as it was taken."""
     age_seconds: float = field(default=0.0, compare=False)
     """How old it was when it was taken, by the database's clock."""
+
+    @property
+    def proves_attempt(self) -> bool:
+        """True for a webhook that came with its attempt's token, which the provider had from that order alone."""
+        return bool(self.attempt_id) and self.kind != REMINDER

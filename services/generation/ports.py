@@ -140,8 +140,20 @@ class GenerationStore(Protocol):
         its state; one that goes on without this task gets a reminder of it into the inbox. Returns it as it is now.
 
         Raises:
-            AlreadyExists: another attempt of the account was answered with this task (reason TASK_TAKEN).
+            AlreadyExists: another attempt of the account was answered with this task, or a webhook named it with
+                that one's token, and none with this one's (reason TASK_TAKEN).
         """
+
+    async def assign(self, attempt_id: str, task_id: str, due_in: float) -> bool:
+        """Take a task from whichever other attempt of the account was only answered with it, and so lost its answer.
+
+        Its generation becomes AMBIGUOUS, due in due_in, and loses the pictures it was storing; one that has ended
+        keeps its state and pictures. What came with the other's own token is looked into anew. False, and nothing
+        changes, when the task was named with the other's token, too.
+        """
+
+    async def is_told(self, attempt_id: str, task_id: str) -> bool:
+        """True when a webhook with the attempt's token named the task."""
 
     async def decline(self, attempt_id: str, state: State, change: Change) -> bool:
         """Note the fact that an attempt's order was provably not taken: READY or FAILED, ending leases.
@@ -180,7 +192,8 @@ class GenerationStore(Protocol):
     ) -> Generation:
         """From any RESULTLESS state to STORING with the pictures of another task, ending leases. Raises FenceLost.
 
-        Of the task that was awaited instead, a reminder goes into the inbox.
+        Of the task that was awaited instead, a reminder goes into the inbox. An id that only a reply named gives way to
+        the task's.
         """
 
     async def restore(self, generation: Generation) -> bool:

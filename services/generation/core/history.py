@@ -60,7 +60,7 @@ class History:
 
         Raises:
             NotFound: no such attempt, or the provider does not show the task to its account.
-            AlreadyExists: another attempt owns the task.
+            AlreadyExists: another attempt owns the task: its token came with it, or the record may be its own.
             FailedPrecondition: the attempt has a task already, or the provider's record shows another prompt than
                 the attempt's (reason PROMPT_MISMATCH).
             Unavailable: the provider could not be asked.
@@ -70,7 +70,7 @@ class History:
             raise NotFound("There is no attempt with this id. ExplainGeneration shows them.")
         if attempt.task_id:
             raise FailedPrecondition("This attempt was answered; it has a task already.")
-        if await self._store.attempt_of_task(task_id):
+        if await self._is_anothers(task_id):
             raise AlreadyExists("Another attempt owns this task.")
         generation = await self._store.get(attempt.generation_id)
         match await self._poller.recognise(attempt, generation, task_id):
@@ -80,7 +80,17 @@ class History:
                 raise NotFound("The provider does not show this task to the attempt's account.", "TASK_NOT_FOUND")
             case Unreadable(detail):
                 raise Unavailable(f"The provider could not be asked now: {detail}. Try again.", retry_after=5)
+        if not await self._store.assign(attempt.id, task_id, self._poller.unknown_after):
+            raise AlreadyExists("Another attempt owns this task.")
         return await self._store.accept(attempt.id, task_id, 0)
+
+    async def _is_anothers(self, task_id: str) -> bool:
+        """False also when a reply named the task by mistake: its account shows another prompt, or no such task."""
+        holder = await self._store.attempt_of_task(task_id)
+        if holder is None or await self._store.is_told(holder.id, task_id):
+            return holder is not None
+        generation = await self._store.get(holder.generation_id)
+        return not isinstance(await self._poller.recognise(holder, generation, task_id), Foreign | Invisible)
 
 
 def state_entry(event: Event) -> Entry:

@@ -38,7 +38,10 @@ class Latecomers:
         done = await self._brought(generation, attempt, task_id, record)
         if done and fresh:
             metrics.came_late(generation.id, attempt.id, task_id, done)
-        if done and fresh and task_id != attempt.task_id and attempt.task_id:
+        second = bool(attempt.task_id) and task_id != attempt.task_id
+        if done == "delivered" and second:  # an id that only a reply named may have been wrong
+            second = await self._store.is_told(attempt.id, attempt.task_id)
+        if done and fresh and second:
             metrics.double_bill(attempt.id, attempt.task_id, task_id)
         return done
 

@@ -37,6 +37,11 @@ class Poller:
         self._providers = providers
         self._plan = plan
 
+    @property
+    def unknown_after(self) -> float:
+        """How long a lost answer's callback is awaited, in seconds."""
+        return self._plan.unknown_after
+
     async def poll(self, generation: Generation) -> None:
         """Look once at a claimed generation's record."""
         record = await self.read(generation.attempt_id, generation.family, generation.task_id)

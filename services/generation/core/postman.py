@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from services.chassis import failpoints
-from services.chassis.errors import KawaiiError, Unavailable
+from services.chassis.errors import AlreadyExists, KawaiiError, Unavailable
 from services.chassis.parking import TRANSIENT, Parking
 from services.generation.answers import Broken, Drawn, Foreign, Invisible, Unreadable
 from services.generation.bell import Bell, Ear
@@ -86,7 +86,7 @@ class Postman:
         """Deal with one. Whatever goes wrong, it is taken again unless it is parked, and its neighbours go on."""
         try:
             async with renewing(self._inbox, callback):
-                work = partial(self._deliver, callback)
+                work = partial(self._delivered, callback)
                 fault = await self._parking.attempt(INBOX, callback.id, work, failed=failed, expected=EXPECTED)
             if fault:
                 await self._put_off(callback, 0.0 if fault.parked else fault.pause_seconds)
@@ -108,6 +108,12 @@ class Postman:
         with suppress(Unavailable):
             await self._inbox.postpone(callback, LOOK_SECONDS, counted=False)
 
+    async def _delivered(self, callback: Callback) -> None:
+        try:
+            await self._deliver(callback)
+        except AlreadyExists:  # somebody else's token came with the task at this moment
+            await self._inbox.finish(callback, "foreign")
+
     async def _deliver(self, callback: Callback) -> None:
         attempt = await self._addressee(callback)
         if attempt is None:
@@ -117,7 +123,7 @@ class Postman:
         awaited = (generation.attempt_id, generation.task_id) == (attempt.id, callback.task_id)
         if awaited and generation.state not in UNPOLLED:
             await self._tell(callback, generation)
-        elif await self._has_another_owner(callback, attempt):
+        elif not callback.proves_attempt and await self._has_another_owner(callback, attempt):
             await self._inbox.finish(callback, "foreign")
         else:
             await self._look_into(callback, attempt, generation)
@@ -142,18 +148,29 @@ class Postman:
         if attempt.task_id == callback.task_id:  # ids are an account's: another's may know another task by this one
             return False
         owner = await self._store.attempt_of_task(callback.task_id)
-        return owner is not None and owner.id != attempt.id
+        if owner is None or owner.id == attempt.id:
+            return False
+        return not callback.proves_attempt or await self._store.is_told(owner.id, callback.task_id)
+
+    async def _is_assigned(self, callback: Callback, attempt: Attempt) -> bool:
+        """Believe the token and the record over a reply that gave the task's id to another order."""
+        after = self._poller.unknown_after
+        return not callback.proves_attempt or await self._store.assign(attempt.id, callback.task_id, after)
 
     async def _look_into(self, callback: Callback, attempt: Attempt, generation: Generation) -> None:
         """Believe the provider's record, read with the key of the account that ordered; a webhook proves nothing."""
         match await self._poller.recognise(attempt, generation, callback.task_id):
             case Unreadable():
                 await self._keep_asking(callback)
+            case Invisible() if await self._has_another_owner(callback, attempt):
+                await self._inbox.finish(callback, "foreign")
             case Invisible():
                 await self._ask_again(callback)
             case Foreign():
                 logger.warning("task_quarantined", attempt=attempt.id, task=callback.task_id)
                 await self._inbox.finish(callback, "quarantined")
+            case _ if not await self._is_assigned(callback, attempt):
+                await self._inbox.finish(callback, "foreign")
             case _ if is_lost(generation, attempt):
                 await self._reunite(callback, attempt)
             case Drawn() as record:

@@ -2,16 +2,16 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now
 from services.chassis.errors import AlreadyExists
-from services.generation.answers import Accepted, Outcome
-from services.generation.model import Attempt, Generation
+from services.generation.answers import Accepted, Ambiguous, Outcome
+from services.generation.model import REMINDER, Attempt, Generation
 from services.generation.ports import Refusal
 from services.generation.stores import rows
-from services.generation.stores.tables import attempt
+from services.generation.stores.tables import attempt, inbox
 
 MAX_DETAIL_LENGTH = 512  # enough to explain; an upstream page is not kept whole
 
@@ -56,14 +56,51 @@ async def refusal(connection: AsyncConnection, held: Generation, codes: Collecti
     return Refusal((found[0].now - found[0].create_ms) / 1000, found[-1].code, found[-1].detail) if found else None
 
 
-async def accept(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
-    """Note the task id, unless one is noted already. Raises AlreadyExists when another attempt has it."""
+async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, instead: bool = False) -> None:
+    """Note the task id, unless one is noted already; `instead` of one that no webhook with the token has named.
+
+    Raises:
+        AlreadyExists: another attempt of the account has it, or only that one's token came with it.
+    """
     asked = await find(connection, attempt_id)
-    owner = await of_task(connection, task_id, asked.account) if asked else None
-    if owner and owner.id != attempt_id:
+    if asked and await _is_anothers(connection, asked, task_id):
         raise AlreadyExists("Another attempt of the account was answered with this task.", "TASK_TAKEN")
-    statement = update(attempt).where(attempt.c.id == attempt_id, attempt.c.task_id.is_(None))
-    await connection.execute(statement.values(task_id=task_id))
+    free: ColumnElement[bool] = attempt.c.task_id.is_(None)
+    if instead and asked and asked.task_id and not await is_told(connection, attempt_id, asked.task_id):
+        free = attempt.c.task_id == asked.task_id
+    await connection.execute(update(attempt).where(attempt.c.id == attempt_id, free).values(task_id=task_id))
+
+
+async def _is_anothers(connection: AsyncConnection, asked: Attempt, task_id: str) -> bool:
+    if owner := await of_task(connection, task_id, asked.account):
+        return owner.id != asked.id
+    siblings = select(attempt.c.id).where(attempt.c.account == asked.account, attempt.c.id != asked.id)
+    told = select(exists(_told(task_id).where(inbox.c.attempt_id.in_(siblings))))
+    return bool(await connection.scalar(told)) and not await is_told(connection, asked.id, task_id)
+
+
+def _told(task_id: str) -> Select[tuple[str]]:
+    """Attempts whose token came with a task, and was not found to be wrong."""
+    wrong = inbox.c.verdict.in_(("foreign", "quarantined"))
+    return select(inbox.c.attempt_id).where(
+        inbox.c.task_id == task_id, inbox.c.attempt_id != "", inbox.c.kind != REMINDER, ~wrong
+    )
+
+
+async def is_told(connection: AsyncConnection, attempt_id: str, task_id: str) -> bool:
+    """True when a webhook with the attempt's token named the task."""
+    told = _told(task_id).where(inbox.c.attempt_id == attempt_id)
+    return bool(await connection.scalar(select(exists(told))))
+
+
+async def disown(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
+    """Take back a task that a reply named by mistake."""
+    values = {
+        "task_id": None,
+        "outcome": Ambiguous.__name__.upper(),
+        "detail": f"answered with {task_id} of another order",
+    }
+    await connection.execute(update(attempt).where(attempt.c.id == attempt_id).values(values))
 
 
 async def note(connection: AsyncConnection, attempt_id: str, outcome: Outcome) -> None:

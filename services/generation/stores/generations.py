@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now, upsert
 from services.chassis.errors import AlreadyExists, NotFound
-from services.generation.model import FINAL, MOVES, Failure, Generation, Output, State
+from services.generation.model import AWAITING, FINAL, MOVES, Failure, Generation, Output, State
 from services.generation.ports import Change, FenceLost, Page, Sent
 from services.generation.stores import rows
 from services.generation.stores.tables import generation, output, work_fault
@@ -168,6 +168,24 @@ async def deliver(
     await connection.execute(delete(output).where(output.c.generation_id == held.id))
     await put_outputs(connection, held.id, outputs)
     return rows.generation_of(row, outputs)
+
+
+async def disown(
+    connection: AsyncConnection, held: Generation, attempt_id: str, task_id: str, due_in: float
+) -> Generation | None:
+    """Take a task from a generation that awaits it by mistake: its answer is lost. None when it awaits another.
+
+    One that has ended stays as it is, but for the task.
+    """
+    if (held.attempt_id, held.task_id) != (attempt_id, task_id):
+        return None
+    if held.state not in AWAITING:
+        row = await fenced(connection, held, {"task_id": "", "fence": held.fence + 1, "update_ms": db_now()})
+        return (await with_outputs(connection, [row]))[0]
+    await connection.execute(delete(output).where(output.c.generation_id == held.id))
+    await unpark(connection, held.id)
+    blank = {"task_id": "", "fence": held.fence + 1, **dict.fromkeys(("progress", "submit_ms", "store_ms"), 0)}
+    return await change(connection, held, State.AMBIGUOUS, Change(due_in=due_in), **blank)
 
 
 async def unpark(connection: AsyncConnection, generation_id: str) -> None:

@@ -53,6 +53,12 @@ async def contradict(connection: AsyncConnection, attempt_id: str, task_id: str)
     await connection.execute(update(inbox).where(or_(told, bare)).values(opened))
 
 
+async def ask_again(connection: AsyncConnection, attempt_id: str) -> None:
+    """Look anew at what came with an attempt's token and found it awaiting another task."""
+    chosen = and_(inbox.c.attempt_id == attempt_id, inbox.c.verdict.in_(("", "failed", "unknown")))
+    await _tell_again(connection, chosen)
+
+
 def _named(attempt_id: str, task_id: str, *more: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(inbox.c.attempt_id == attempt_id, inbox.c.task_id == task_id, *more)
 

@@ -143,7 +143,7 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             delivered = await generations.deliver(connection, generation, attempt_id, task_id, outputs)
-            await attempts.accept(connection, attempt_id, task_id)
+            await attempts.accept(connection, attempt_id, task_id, instead=True)
             if generation.task_id and generation.task_id != task_id:
                 await inbox.remind(connection, generation.attempt_id, generation.task_id)
             await outbox.append(connection, delivered)
@@ -188,6 +188,31 @@ class SqlStore:
                 await outbox.append(connection, now)
         self._bell.ring("inbox")
         return self._rung(before, now)
+
+    async def assign(self, attempt_id: str, task_id: str, due_in: float) -> bool:
+        """See ports."""
+        async with self._database.write() as connection:
+            rightful = await attempts.find(connection, attempt_id)
+            holder = await attempts.of_task(connection, task_id, rightful.account) if rightful else None
+            if holder is None or holder.id == attempt_id:
+                return True
+            if await attempts.is_told(connection, holder.id, task_id):
+                return False
+            await attempts.disown(connection, holder.id, task_id)
+            before = await self._of_attempt(connection, holder.id, locked=True)
+            now = await generations.disown(connection, before, holder.id, task_id, due_in)
+            await inbox.ask_again(connection, holder.id)
+            if now:
+                await outbox.append(connection, now)
+        self._bell.ring("inbox")
+        if now:
+            self._rung(before, now)
+        return True
+
+    async def is_told(self, attempt_id: str, task_id: str) -> bool:
+        """See ports."""
+        async with self._database.read() as connection:
+            return await attempts.is_told(connection, attempt_id, task_id)
 
     async def decline(self, attempt_id: str, state: State, change: Change) -> bool:
         """See ports."""

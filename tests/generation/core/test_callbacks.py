@@ -226,14 +226,18 @@ async def test_a_task_that_the_provider_does_not_show_is_not_adopted(town: Town)
 
 
 async def test_a_task_of_another_order_is_not_adopted(town: Town) -> None:
+    """Its own token came with it."""
     other = await running(town)
+    its_token = town.provider.submits[-1].token
     generation, token = await lost(town)
     town.provider.records[other.task_id] = Drawn((URI,))
     async with town.delivering():
+        await town.callback(other.task_id, its_token)
+        await settled(town)
         await town.callback(other.task_id, token)
         await settled(town)
 
-    assert await verdicts(town) == ["foreign"]
+    assert await verdicts(town) == ["done", "foreign"]
     assert (await town.store.get(generation.id)).task_id == ""
     assert (await town.store.get(other.task_id)).id == other.id
 

@@ -16,8 +16,8 @@ from services.chassis.database import Database
 from services.chassis.engines import make_engine
 from services.chassis.migrations import migrate
 from services.generation.bell import Bell
-from services.generation.model import FINAL, MOVES, RESULTLESS, RETRYABLE, UNANSWERED, Generation, State
-from services.generation.ports import FenceLost
+from services.generation.model import FINAL, MOVES, RESULTLESS, RETRYABLE, UNANSWERED, UNHEARD, Generation, State
+from services.generation.ports import Change, FenceLost
 from services.generation.stores.sql import SqlStore
 from tests.generation.builders import attempt_for, new
 from tests.generation.conftest import SERVICE, settings_of
@@ -124,6 +124,18 @@ class Histories(RuleBasedStateMachine):
             self.run(self.store.accept(attempt_id, task, 0))
             self.known[generation_id].accept(attempt_id, self.known[generation_id].past.get(attempt_id, task))
 
+    @rule(named=attempts, state=strategies.sampled_from((State.READY, State.FAILED)))
+    def decline(self, named: tuple[str, str], state: State) -> None:
+        """A refusal that was recorded late: it counts while the generation waits for this attempt's answer."""
+        generation_id, attempt_id = named
+        if not attempt_id:
+            return
+        reference = self.known[generation_id]
+        waits = reference.state in UNHEARD and reference.attempt == attempt_id and not reference.task
+        assert self.run(self.store.decline(attempt_id, state, Change())) == waits
+        if waits:
+            reference.state, reference.fence = state, reference.fence + 1
+
     @rule(held=consumes(held))
     def cancel(self, held: Generation) -> None:
         reference = self.known[held.id]
@@ -151,7 +163,7 @@ class Histories(RuleBasedStateMachine):
             return
         task = reference.past.get(named[1], f"late-{named[1]}")
         if self.succeeds(self.store.deliver(held, named[1], task, ()), fresh=reference.holds(held)):
-            reference.past[named[1]] = task
+            reference.past[named[1]] = task  # no other: no webhook named one that a reply had named
             reference.state, reference.fence = State.STORING, reference.fence + 1
             reference.task, reference.attempt = task, named[1]
 
@@ -176,9 +188,10 @@ class Histories(RuleBasedStateMachine):
         for event in self.run(self.store.events(0, 10_000)):
             now = event.generation.state
             before = last.get(event.generation.id, now)
-            again = before in RETRYABLE and now is State.READY
+            again = before in RETRYABLE | UNHEARD and now is State.READY
+            declined = before in UNHEARD and now is State.FAILED
             late = before in RESULTLESS and now is State.STORING
-            assert now is before or now in MOVES[before] or again or late
+            assert now is before or now in MOVES[before] or again or declined or late
             last[event.generation.id] = now
         assert last == {identifier: reference.state for identifier, reference in self.known.items()}
 
