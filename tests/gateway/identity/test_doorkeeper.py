@@ -16,7 +16,11 @@ from tests.gateway.identity.test_tokens import shared
 OWN, EVIL = "https://site.example", "https://evil.example"
 DEVELOPMENT = doorkeeper(IdentitySettings(auth_dev_mode=True), frozenset({OWN}))
 SIGNED_IN = doorkeeper(IdentitySettings(auth_hs256_secret=SecretStr(SECRET), auth_audience=AUDIENCE), frozenset({OWN}))
-COOKIE = {"cookie": f"__session={shared()}"}
+
+
+def session() -> dict[str, str]:
+    """The cookie of whoever is signed in now; made when it is needed, since tokens live for minutes."""
+    return {"cookie": f"__session={shared()}"}
 
 
 def asked(method: str = "POST", **headers: str) -> Request:
@@ -75,7 +79,7 @@ async def test_a_page_from_elsewhere_does_not_read_as_the_developer() -> None:
 
 @pytest.mark.parametrize("headers", [{"origin": OWN}, {"sec_fetch_site": "same-origin"}])
 async def test_a_page_of_ours_writes_with_the_cookie(headers: dict[str, str]) -> None:
-    person = await SIGNED_IN.person(asked("POST", **headers, **COOKIE))
+    person = await SIGNED_IN.person(asked("POST", **headers, **session()))
 
     assert person is not None
     assert person.id == good_claims()["sub"]
@@ -94,15 +98,15 @@ async def test_a_page_of_ours_writes_with_the_cookie(headers: dict[str, str]) ->
 )
 async def test_a_cookie_alone_does_not_write(headers: dict[str, str]) -> None:
     with pytest.raises(PermissionDenied):
-        await SIGNED_IN.person(asked("POST", **headers, **COOKIE))
+        await SIGNED_IN.person(asked("POST", **headers, **session()))
 
 
 async def test_a_cookie_reads_wherever_it_comes_from() -> None:
-    assert await SIGNED_IN.person(asked("GET", **COOKIE)) is not None
+    assert await SIGNED_IN.person(asked("GET", **session())) is not None
 
 
 async def test_a_token_of_another_scheme_does_not_spoil_a_good_cookie() -> None:
-    person = await SIGNED_IN.person(asked("GET", authorization="Basic dXNlcjpwYXNz", **COOKIE))
+    person = await SIGNED_IN.person(asked("GET", authorization="Basic dXNlcjpwYXNz", **session()))
 
     assert isinstance(person, Person)
     assert await SIGNED_IN.person(asked("GET", authorization="Basic dXNlcjpwYXNz")) is None
@@ -110,14 +114,14 @@ async def test_a_token_of_another_scheme_does_not_spoil_a_good_cookie() -> None:
 
 async def test_a_bearer_without_a_token_is_refused() -> None:
     with pytest.raises(Unauthenticated):
-        await SIGNED_IN.person(asked("GET", authorization="Bearer ", **COOKIE))
+        await SIGNED_IN.person(asked("GET", authorization="Bearer ", **session()))
 
 
 ME = "/api/users/me"
 
 
 async def test_without_sign_in_a_site_says_that_it_is_off(connect_with: Connect) -> None:
-    for headers in ({}, {"Authorization": f"Bearer {shared()}"}, COOKIE):
+    for headers in ({}, {"Authorization": f"Bearer {shared()}"}, session()):
         answer = await connect_with().get(ME, headers=headers)
 
         assert (answer.status_code, answer.json()["code"]) == (401, "SIGN_IN_OFF")
