@@ -32,7 +32,7 @@ def words(text: str, inside: str = "") -> Iterator[str]:
     """The runs of letters, digits and their marks; the characters in `inside` and joiners count between two of them."""
     run = ""
     for character in f"{text} ":
-        if _in_word(character) or (run and (character in inside or character in JOINERS)):
+        if _begins(character) or (run and (_marks(character) or character in inside or character in JOINERS)):
             run += character
         elif run:
             yield run.rstrip(inside + "".join(JOINERS))
@@ -44,8 +44,13 @@ def _kept(character: str) -> bool:
     return character.isspace() or not refused
 
 
-def _in_word(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LMN"
+def _begins(character: str) -> bool:
+    """Whether a word may begin so; a mark alone, as behind an emoji, is no word."""
+    return unicodedata.category(character)[0] in "LN"
+
+
+def _marks(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
 
 
 def _bound(before: str, after: str) -> bool:

@@ -57,3 +57,7 @@ def test_a_cut_never_tears_a_character(text: str, length: int, left: str) -> Non
 def test_a_cut_is_the_beginning_and_no_longer(text: str, length: int) -> None:
     assert len(cut(text, length)) <= length
     assert text.startswith(cut(text, length))
+
+
+def test_a_mark_behind_an_emoji_is_no_word() -> None:
+    assert list(words("\N{WAVING WHITE FLAG}\ufe0f\u200d\N{RAINBOW} flag")) == ["flag"]

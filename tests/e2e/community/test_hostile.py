@@ -32,7 +32,7 @@ def test_a_title_is_text_and_its_slug_is_a_path(site: Town, title: str) -> None:
         artwork = person.ok("POST", "/api/artworks/upload", **form)
         detail = person.ok("GET", f"/api/artworks/{artwork['id']}")
 
-    assert detail["title"] == title
+    assert detail["title"] == title.replace("\u202e", "")  # what turns the direction of text is left out
     assert re.fullmatch(r"[\w-]+", detail["slug"])
 
 
