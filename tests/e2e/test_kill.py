@@ -27,9 +27,10 @@ def test_the_picture_arrives_once_although_a_process_was_killed(town: Town, name
     victim.wait(10)
     url = town.picture(task)
 
-    assert httpx.get(url).status_code == httpx.codes.OK
+    shown = httpx.get(url).raise_for_status().content
+    kept = (town.data / "objects" / "generated").rglob("*.png")
     assert len(town.bills(prompt)) == 1
-    assert [path.name for path in (town.data / "objects" / "generated" / task).iterdir()] == ["0.png"]
+    assert [path.name for path in kept if path.read_bytes() == shown] == [httpx.URL(url).path.rpartition("/")[2]]
     assert town.process(name).pid != victim.pid
     until(lambda: town.http.get("/readyz").status_code == httpx.codes.OK or None)
 

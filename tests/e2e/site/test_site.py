@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -48,8 +49,8 @@ def seen(page: Page) -> dict[str, Any]:
 
 
 def shared_id(page: Page) -> str:
-    """The id at the end of the share's URL."""
-    return page.inner_text("#share-url").rpartition("/")[2]
+    """The id in the share's URL."""
+    return httpx.URL(page.inner_text("#share-url")).params["id"]
 
 
 def is_shown(page: Page) -> bool:
