@@ -19,6 +19,7 @@ from kawaii.community.v1 import users_pb2 as userspb
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
+from services.chassis.channels import OPTIONS
 from services.chassis.health import Health
 from services.chassis.server import Mount, build
 from services.chassis.town import Resident, port_of
@@ -55,7 +56,7 @@ async def maker(base: int) -> AsyncIterator[Maker]:
 
 @pytest.fixture
 async def start(settings: CommunitySettings, base: int) -> AsyncIterator[Start]:
-    """Starts the service and waits until it serves; whatever still runs when the test ends is killed."""
+    """Starts the service; whatever still runs when the test ends is killed."""
     given = {
         "DATA_DIR": str(settings.data_dir),
         "REDIS_URL": "none",
@@ -81,7 +82,9 @@ async def start(settings: CommunitySettings, base: int) -> AsyncIterator[Start]:
 
 @pytest.fixture
 async def town(base: int) -> AsyncIterator[Client]:
-    async with aio.insecure_channel(f"127.0.0.1:{port_of(Resident.COMMUNITY, base)}") as channel:
+    """A client that finds a restarted service at once, however long its start took."""
+    address = f"127.0.0.1:{port_of(Resident.COMMUNITY, base)}"
+    async with aio.insecure_channel(address, options=OPTIONS) as channel:
         yield Client(channel)
 
 

@@ -182,9 +182,16 @@ class Orders:
         match answer:
             case Told():
                 await self._hear(order, answer)
+                if not order.generation_id:
+                    await self._catch_up(order, answer)
             case Refused() if not self._has_time(order, answer):
                 await self._refuse(order, answer)
         await self._store.postpone(order.id, pause(order.tries))
+
+    async def _catch_up(self, order: Order, placed: Told) -> None:
+        """Hear how it stands now: an event of it may have been passed over before its generation was known here."""
+        if isinstance(now := await self._generations.look(placed.generation_id), Told):
+            await self._hear(order, now)
 
     async def _answer(self, order: Order) -> Told | Refused | Unclear:
         if order.generation_id:

@@ -128,6 +128,23 @@ async def test_who_cannot_pay_is_told_and_nothing_is_kept(house: House, studio: 
     assert len(studio.placed) == len(await everything(house)) == 2
 
 
+async def test_a_resent_order_catches_up_with_an_event_that_came_before_its_answer(
+    house: House, studio: Studio
+) -> None:
+    """The event was of a generation that nobody here knew yet, and does not come again."""
+    studio.answer = lost
+    card = await ordered(house)
+    await house.follower.hear(studio.end("gen_1"))
+    studio.answer = taken
+
+    await house.orders.carry_on(order_of(card))
+
+    now = await house.artworks.get(ANN, card.artwork.id)
+    assert (now.artwork.state, order_of(now).state) == (State.DRAFT, OrderState.SUCCEEDED)
+    assert len(set(studio.placed)) == 1
+    assert await house.credits.balance(ANN) == Balance(4, 0)
+
+
 async def test_an_order_whose_answer_was_lost_is_sent_again_under_its_id(house: House, studio: Studio) -> None:
     studio.answer = lost
     card = await ordered(house)
