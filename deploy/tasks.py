@@ -23,6 +23,10 @@ STATES = (
 )
 COLUMNS = ("TASK", "STATE", "DONE", "MODEL", "CREATED", "WHY")
 NEWS_WIDTHS = (20, 11, 4, 1)  # of a line of `watch`, which cannot know what is still to come
+PARKED = {  # the services with lease loops: how each lists and releases what is parked
+    "generation": ("ListParkedWork", "ReleaseParkedWork"),
+    "community": ("ListParkedCommunityWork", "ReleaseParkedCommunityWork"),
+}
 MAX_LISTED = 1000  # the service returns no more at once
 
 
@@ -96,8 +100,8 @@ def explain(task: str, output: str) -> None:
 @tasks.command()
 @output
 def parked(output: str) -> None:
-    """List the work at which our own code failed again and again; it waits until it is released."""
-    show(ask("ListParkedWork"), output, parked_text)
+    """List the work of generation and community at which our own code failed again and again."""
+    show({"parkedWorks": all_parked()}, output, parked_text)
 
 
 @tasks.command()
@@ -108,13 +112,20 @@ def release(works: tuple[str, ...], output: str, *, everything: bool) -> None:
     """Have parked WORK tried again, as `parked` names it. Exit 1 when some of it is not parked."""
     if bool(works) is everything:
         raise click.UsageError("Name what to release, or give --all.")
-    found = [work for work in ask("ListParkedWork")["parkedWorks"] if everything or work["work"] in map(plain, works)]
+    found = [work for work in all_parked() if everything or work["work"] in map(plain, works)]
     missing = set(map(plain, works)) - {work["work"] for work in found}
     for work in found:
-        ask("ReleaseParkedWork", loop=work["loop"], work=work["work"])
+        _, release_verb = PARKED[work["service"]]
+        ask(release_verb, loop=work["loop"], work=work["work"])
     show({"parkedWorks": found}, output, lambda answer: f"Released: {len(answer['parkedWorks'])}.")
     if missing:
         raise click.ClickException(f"Not parked: {', '.join(sorted(missing))}. `kawaii tasks parked` lists what is.")
+
+
+def all_parked() -> list[dict[str, Any]]:
+    """What is parked in each service, with the service's name."""
+    listed = [(service, ask(list_verb)["parkedWorks"]) for service, (list_verb, _) in PARKED.items()]
+    return [{"service": service, **work} for service, works in listed for work in works]
 
 
 def ask(verb: str, **fields: object) -> dict[str, Any]:

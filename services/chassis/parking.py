@@ -186,9 +186,7 @@ class Parking:
     async def _failed(
         self, loop: str, work_id: str, error: Exception, failed: int, before_parking: Callable[[], Awaitable[object]]
     ) -> Fault:
-        cause, trace = cause_of(error), frames_of(error)
-        logger.error("work_failed", loop=loop, work=work_id, tries=failed + 1, cause=cause, trace=trace)
-        FAULTS.labels(loop).inc()
+        cause, trace = told_failure(loop, work_id, error, failed + 1)
         park = failed + 1 >= MAX_FAULTS
         if park:
             await before_parking()
@@ -217,6 +215,14 @@ class Parking:
         parked = await self._store.census()
         for loop in {*self._loops, *parked}:
             PARKED.labels(loop).set(parked.get(loop, 0))
+
+
+def told_failure(loop: str, work_id: str, error: Exception, tries: int = 1) -> tuple[str, list[str]]:
+    """Log and count a try that failed; its cause and trace."""
+    cause, trace = cause_of(error), frames_of(error)
+    logger.error("work_failed", loop=loop, work=work_id, tries=tries, cause=cause, trace=trace)
+    FAULTS.labels(loop).inc()
+    return cause, trace
 
 
 def cause_of(error: Exception) -> str:

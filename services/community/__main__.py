@@ -42,7 +42,7 @@ async def main() -> None:
         stores = make_stores(database, models, now_ms, settings.credits_initial, erasure_key)
         generations = RemoteGenerations(generation, PublicFiles(settings.files_base_url))
         house = House(settings, stores, generations, RemoteObjects(storage), now_ms)
-        exposition = Exposition(settings.address(Resident.COMMUNITY_METRICS))
+        exposition = Exposition(settings.address(Resident.COMMUNITY_METRICS), house.refresh)
         address = settings.address(Resident.COMMUNITY)
         await serve(
             address,

@@ -10,6 +10,7 @@ from kawaii.community.v1 import artworks_pb2 as artworkspb
 from services.chassis.names import name
 from services.community import people_wire, wire
 from services.community.core.artworks import Artworks
+from services.community.core.parked import ParkedWork
 from services.community.core.upkeep import Office
 
 Context = aio.ServicerContext[Any, Any]
@@ -18,8 +19,8 @@ Context = aio.ServicerContext[Any, Any]
 class CommunityAdminServicer(adminrpc.CommunityAdminServiceServicer):
     """One method an RPC, in the proto's order. Operators see an artwork as its owner does."""
 
-    def __init__(self, office: Office, artworks: Artworks, rendering: wire.Wire) -> None:
-        self._office, self._artworks, self._wire = office, artworks, rendering
+    def __init__(self, office: Office, artworks: Artworks, parked: ParkedWork, rendering: wire.Wire) -> None:
+        self._office, self._artworks, self._parked, self._wire = office, artworks, parked, rendering
 
     async def ReconcileCounters(
         self, request: adminpb.ReconcileCountersRequest, context: Context
@@ -44,3 +45,15 @@ class CommunityAdminServicer(adminrpc.CommunityAdminServiceServicer):
     async def ListReports(self, request: adminpb.ListReportsRequest, context: Context) -> adminpb.ListReportsResponse:
         reports, token = await self._office.reports(request.page_size, request.page_token)
         return adminpb.ListReportsResponse(reports=map(people_wire.report, reports), next_page_token=token)
+
+    async def ListParkedCommunityWork(
+        self, request: adminpb.ListParkedCommunityWorkRequest, context: Context
+    ) -> adminpb.ListParkedCommunityWorkResponse:
+        works = map(people_wire.parked, await self._parked.listed())
+        return adminpb.ListParkedCommunityWorkResponse(parked_works=works)
+
+    async def ReleaseParkedCommunityWork(
+        self, request: adminpb.ReleaseParkedCommunityWorkRequest, context: Context
+    ) -> adminpb.ReleaseParkedCommunityWorkResponse:
+        await self._parked.release(request.loop, request.work)
+        return adminpb.ReleaseParkedCommunityWorkResponse()

@@ -23,7 +23,7 @@ from services.chassis.errors import (
 from services.chassis.files import PublicFiles
 from services.chassis.names import name, parse_id, parse_key
 from services.chassis.status import translated, translated_stream
-from services.community.model import OrderState, Refused, Request, Told, Unclear
+from services.community.model import OrderState, Refused, Request, Told, Unclear, Unread
 
 logger = structlog.get_logger()
 
@@ -119,7 +119,7 @@ class RemoteGenerations:
         except FailedPrecondition as early:
             raise Unavailable(early.message) from early
 
-    async def events(self, after: int) -> AsyncIterator[Told]:
+    async def events(self, after: int) -> AsyncIterator[Told | Unread]:
         """See ports. Events that were pruned are missed for good: what waits for them is asked about, one by one."""
         try:
             async for event in self._events(after):
@@ -129,10 +129,10 @@ class RemoteGenerations:
             async for event in self._events(int(pruned.metadata["pruned_through"])):
                 yield event
 
-    async def _events(self, after: int) -> AsyncIterator[Told]:
+    async def _events(self, after: int) -> AsyncIterator[Told | Unread]:
         stream = self._generation.WatchEvents(generationpb.WatchEventsRequest(after_sequence=after))
         async for event in translated_stream(aiter(stream)):
-            yield told(event.generation, event.sequence)
+            yield news(event)
 
     def _draft(self, request: Request) -> generationpb.Generation:
         uris = [ref if ":" in ref else self._files.uri(ref) for ref in request.image_refs]
@@ -150,6 +150,14 @@ class RemoteGenerations:
 def digest_of(request: Request) -> str:
     """What a repetition must repeat: the order as it was made, whatever address our own pictures have today."""
     return sha256(json.dumps(asdict(request), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def news(event: generationpb.Event) -> Told | Unread:
+    """What an event tells; one that we fail to read must not end the stream of those behind it."""
+    try:
+        return told(event.generation, event.sequence)
+    except Exception as error:  # noqa: BLE001 - handed on to the event consumer, which logs it
+        return Unread(event.generation.name.removeprefix("generations/"), event.sequence, error)
 
 
 def told(generation: generationpb.Generation, sequence: int = 0) -> Told:

@@ -1,6 +1,7 @@
 """Puts the service together from its stores and its two neighbours: its mounts, and the loops that run beside them."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from kawaii.community.v1 import admin_pb2 as adminpb
 from kawaii.community.v1 import admin_pb2_grpc as adminrpc
@@ -11,6 +12,7 @@ from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
 from kawaii.community.v1 import users_pb2 as userspb
 from kawaii.community.v1 import users_pb2_grpc as usersrpc
 
+from services.chassis.errors import Unavailable
 from services.chassis.files import PublicFiles
 from services.chassis.server import Mount
 from services.community.admin_servicer import CommunityAdminServicer
@@ -19,6 +21,7 @@ from services.community.core.credits import Credits
 from services.community.core.feed import Feed
 from services.community.core.follower import Follower
 from services.community.core.orders import Orders
+from services.community.core.parked import ParkedWork
 from services.community.core.people import People
 from services.community.core.reactions import Reactions
 from services.community.core.saving import Saving
@@ -48,14 +51,23 @@ class House:
         self.artworks = Artworks(stores.works, stores.lists, clock)
         allowed = settings.outbound_allow_private
         self.saving = Saving(self.artworks, stores.works, objects, own_key=key, clock=clock, allowed=allowed)
-        self.orders = Orders(self.artworks, stores.orders, generations, own_key=key, cost=settings.cost, clock=clock)
+        self.orders = Orders(
+            self.artworks,
+            stores.orders,
+            generations,
+            stores.parking,
+            own_key=key,
+            cost=settings.cost,
+            clock=clock,
+        )
         self.feed = Feed(stores.lists, stores.works, clock)
         self.reactions = Reactions(self.artworks, stores.reactions, stores.lists, per_hour=per_hour, clock=clock)
         self.people = People(stores.people, stores.lists, allowed)
         self.credits = Credits(stores.credits, enabled=settings.credits_enabled, clock=clock)
         self.follower = Follower(stores.orders, generations)
         self.thermostat = Thermostat(stores.works, stores.lists, clock)
-        self.sweeper = Sweeper(stores.bin, objects, generations)
+        self.sweeper = Sweeper(stores.bin, objects, generations, stores.parking)
+        self.parked = ParkedWork(stores.parking, stores.orders)
         self.office = Office(stores.reactions, stores.people, stores.lists)
 
     def mounts(self) -> Sequence[Mount]:
@@ -70,13 +82,18 @@ class House:
             rendering=self._wire,
         )
         users, accounts = UserServicer(self.people, self.feed, self._wire), CreditServicer(self.credits)
-        admin = CommunityAdminServicer(self.office, self.artworks, self._wire)
+        admin = CommunityAdminServicer(self.office, self.artworks, self.parked, self._wire)
         return (
             Mount(artworksrpc.add_ArtworkServiceServicer_to_server, artworks, artworkspb.DESCRIPTOR),
             Mount(usersrpc.add_UserServiceServicer_to_server, users, userspb.DESCRIPTOR),
             Mount(creditsrpc.add_CreditServiceServicer_to_server, accounts, creditspb.DESCRIPTOR),
             Mount(adminrpc.add_CommunityAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
         )
+
+    async def refresh(self) -> None:
+        """Set the gauge of parked work before a scrape; it stays as it was while the database is away."""
+        with suppress(Unavailable):
+            await self.parked.measure()
 
     def loops(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """What runs beside."""

@@ -5,6 +5,7 @@ from kawaii.community.v1 import credits_pb2 as creditspb
 from kawaii.community.v1 import users_pb2 as userspb
 
 from services.chassis.names import name, parse_id
+from services.chassis.parking import Fault
 from services.community.core.credits import date_of
 from services.community.core.people import Record
 from services.community.model import Card, CheckIn, Entry, Erasure, Mark, Person, Report, Shelf
@@ -108,4 +109,17 @@ def report(given: Report) -> adminpb.Report:
         reason=given.reason,
         hidden=given.hidden,
         create_time=timestamp(given.create_ms),
+    )
+
+
+def parked(fault: Fault) -> adminpb.ParkedCommunityWork:
+    """A parked piece of work."""
+    return adminpb.ParkedCommunityWork(
+        loop=fault.loop,
+        work=fault.work_id,
+        tries=fault.count,
+        cause=fault.cause,
+        trace=fault.trace,
+        first_failure_time=timestamp(fault.first_ms),
+        park_time=timestamp(fault.park_ms),
     )

@@ -1,4 +1,4 @@
-"""A generation service in memory that behaves as its protos say, behind the real interceptors."""
+"""A generation service, and the community's for operators, in memory: they behave as their protos say, behind the real interceptors."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,6 +7,8 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
+from kawaii.community.v1 import admin_pb2 as communitypb
+from kawaii.community.v1 import admin_pb2_grpc as communityrpc
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
@@ -15,6 +17,8 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from services.chassis.errors import FailedPrecondition, NotFound
 from services.chassis.health import Health
 from services.chassis.server import Mount, build
+from services.chassis.town import Resident, address_of
+from tests.e2e.town import free_base
 
 State = generationpb.Generation.State
 Generation = generationpb.Generation
@@ -41,12 +45,17 @@ def generation(task: str, state: "State.ValueType", prompt: str = "a cat") -> Ge
 
 
 @dataclass
-class Office(generationrpc.GenerationServiceServicer, adminrpc.GenerationAdminServiceServicer):
+class Office(
+    generationrpc.GenerationServiceServicer,
+    adminrpc.GenerationAdminServiceServicer,
+    communityrpc.CommunityAdminServiceServicer,
+):
     """Rows, newest first, and keys by their print."""
 
     rows: dict[str, Generation] = field(default_factory=dict)
     keys: dict[str, ProviderKey] = field(default_factory=dict)
     parked: dict[str, ParkedWork] = field(default_factory=dict)
+    parked_orders: list[str] = field(default_factory=list)
     adopted: dict[str, str] = field(default_factory=dict)
     missing: list[ProviderAccount] = field(default_factory=list)
 
@@ -128,6 +137,22 @@ class Office(generationrpc.GenerationServiceServicer, adminrpc.GenerationAdminSe
         del self.parked[request.work]
         return adminpb.ReleaseParkedWorkResponse()
 
+    async def ListParkedCommunityWork(
+        self, request: communitypb.ListParkedCommunityWorkRequest, context: Context
+    ) -> communitypb.ListParkedCommunityWorkResponse:
+        works = [
+            communitypb.ParkedCommunityWork(loop="orders", work=work, tries=5, park_time=NOON)
+            for work in self.parked_orders
+        ]
+        return communitypb.ListParkedCommunityWorkResponse(parked_works=works)
+
+    async def ReleaseParkedCommunityWork(
+        self, request: communitypb.ReleaseParkedCommunityWorkRequest, context: Context
+    ) -> communitypb.ReleaseParkedCommunityWorkResponse:
+        assert request.loop == "orders"
+        self.parked_orders.remove(request.work)
+        return communitypb.ReleaseParkedCommunityWorkResponse()
+
     async def ListProviderKeys(
         self, request: adminpb.ListProviderKeysRequest, context: Context
     ) -> adminpb.ListProviderKeysResponse:
@@ -160,13 +185,16 @@ def staffed() -> Office:
 
 @asynccontextmanager
 async def opened(office: Office) -> AsyncIterator[int]:
-    """Serve; yields the town's port base, above which the service listens."""
+    """Serve; yields the town's port base, above which the services listen."""
     public = Mount(generationrpc.add_GenerationServiceServicer_to_server, office, generationpb.DESCRIPTOR)
     admin = Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, office, adminpb.DESCRIPTOR)
-    server: aio.Server = build([public, admin], Health([], []))
-    port = server.add_insecure_port("127.0.0.1:0")
+    community = Mount(communityrpc.add_CommunityAdminServiceServicer_to_server, office, communitypb.DESCRIPTOR)
+    server: aio.Server = build([public, admin, community], Health([], []))
+    base = free_base()
+    for resident in (Resident.GENERATION, Resident.COMMUNITY):
+        server.add_insecure_port(address_of(resident, base))
     await server.start()
     try:
-        yield port - 1
+        yield base
     finally:
         await server.stop(None)

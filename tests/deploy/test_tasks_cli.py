@@ -237,6 +237,21 @@ async def test_a_base_that_is_none_is_exit_2(kawaii: Kawaii) -> None:
     assert "INTERNAL_PORT_BASE" in said.err
 
 
+async def test_parked_work_of_the_community_is_listed_and_released_too(kawaii: Kawaii, office: Office) -> None:
+    office.parked["gen_1"] = ParkedWork(loop="poll", work="gen_1", tries=5, park_time=NOON)
+    office.parked_orders += ["ord_1", "ord_2"]
+    listed = await kawaii("tasks", "parked")
+    released = await kawaii("tasks", "release", "ord_1")
+
+    assert [line.split()[:3] for line in listed.lines[1:]] == [
+        ["gen_1", "poll", "5"],
+        ["ord_1", "orders", "5"],
+        ["ord_2", "orders", "5"],
+    ]
+    assert (released.code, released.out) == (0, "Released: 1.\n")
+    assert (list(office.parked), office.parked_orders) == (["gen_1"], ["ord_2"])
+
+
 async def test_parked_work_is_listed_and_released(kawaii: Kawaii, office: Office) -> None:
     for work, loop in (("gen_1", "poll"), ("gen_2", "copy"), ("cb_1", "callbacks")):
         cause = "RecursionError at services/generation/providers/records.py:78 _uris"

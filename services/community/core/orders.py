@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import structlog
 
 from services.chassis.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
 from services.chassis.names import new_id
+from services.chassis.parking import TRANSIENT, Parking, told_failure
 from services.community import metrics
 from services.community.core import checks
 from services.community.core.artworks import Artworks, made
 from services.community.core.titles import title_of
 from services.community.model import Card, Draft, Order, Refused, Request, State, Told, Unclear
 from services.community.model.artworks import MOVES
+from services.community.model.parking import ORDERS, SENTENCE
 from services.community.ports import Clock, CreditsShortError, Generations, OrderStore
 
 AT_ONCE = 20  # orders that are carried on together; each may wait for generation's answer
@@ -62,12 +65,13 @@ class Orders:
         artworks: Artworks,
         store: OrderStore,
         generations: Generations,
+        parking: Parking,
         *,
         own_key: Callable[[str], str],
         cost: int,
         clock: Clock,
     ) -> None:
-        self._artworks, self._store, self._generations = artworks, store, generations
+        self._artworks, self._store, self._generations, self._parking = artworks, store, generations, parking
         self._own_key, self._cost, self._clock = own_key, cost, clock
 
     async def create(
@@ -168,18 +172,42 @@ class Orders:
     async def run(self) -> None:
         """Carry on, until cancelled, what is due: orders that were not confirmed, and those long not heard of."""
         while True:
-            taken = await self._store.claim(AT_ONCE, LEASE_SECONDS)
-            outcomes = await asyncio.gather(*map(self.carry_on, taken), return_exceptions=True)
-            for order, outcome in zip(taken, outcomes, strict=True):
-                if isinstance(outcome, Exception):  # one poisoned order must not stop its neighbours
-                    logger.warning("order_postponed", order=order.id, cause=repr(outcome))
-            if not taken:
+            if not await self.round():
                 await asyncio.sleep(LOOK_SECONDS)
+
+    async def round(self) -> int:
+        """Carry on once what is due; how many there were."""
+        taken = await self._store.claim(AT_ONCE, LEASE_SECONDS)
+        failed = await self._parking.counts(ORDERS, [order.id for order in taken])
+        await asyncio.gather(*(self._attempt(order, failed.get(order.id, 0)) for order in taken))
+        return len(taken)
+
+    async def _attempt(self, order: Order, failed: int) -> None:
+        """Carry on one order. Whatever goes wrong, its lease ends and it is taken again, unless it is parked."""
+        done, given_up = partial(self.carry_on, order), partial(self._give_up, order)
+        try:
+            fault = await self._parking.attempt(ORDERS, order.id, done, failed=failed, before_parking=given_up)
+            if fault and not fault.parked:
+                await self._store.delay(order.id, fault.pause_seconds)
+        except TRANSIENT as error:
+            logger.warning("order_postponed", order=order.id, cause=error.message)
+
+    async def _give_up(self, order: Order) -> None:
+        """Have the owner see it; where our own code fails at that too, operators see it parked all the same."""
+        try:
+            await self._store.give_up(order.id, SENTENCE)
+        except TRANSIENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - a supervisor: what cannot be shown must be parked nevertheless
+            told_failure(ORDERS, order.id, error)
 
     async def carry_on(self, order: Order) -> None:
         """Do what an order that is due needs: be asked about, or be sent again. Raises Unavailable."""
         answer = await self._answer(order)
         match answer:
+            case Unclear():
+                await self._store.delay(order.id, pause(order.tries))
+                return
             case Told():
                 await self._hear(order, answer)
                 if not order.generation_id:

@@ -3,14 +3,17 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
 from services.chassis import failpoints
 from services.chassis.errors import Unavailable
+from services.chassis.parking import TRANSIENT, Parking
 from services.community import metrics
 from services.community.core import checks, pages
 from services.community.model import Deletion, DeletionKind, Drift, Report, Told, Unclear
+from services.community.model.parking import DELETIONS
 from services.community.ports import (
     Bin,
     Clock,
@@ -58,9 +61,14 @@ class Sweeper:
     """Works off the deletion queue: has objects deleted and generations forgotten; what fails comes again."""
 
     def __init__(
-        self, bin_: Bin, objects: Objects, generations: Generations, monotonic: Callable[[], float] = time.monotonic
+        self,
+        bin_: Bin,
+        objects: Objects,
+        generations: Generations,
+        parking: Parking,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bin, self._objects, self._generations = bin_, objects, generations
+        self._bin, self._objects, self._generations, self._parking = bin_, objects, generations, parking
         self._monotonic = monotonic
 
     async def run(self) -> None:
@@ -73,17 +81,24 @@ class Sweeper:
         """One round; how many were due. None is begun behind the end of the lease, when others may have begun it."""
         end = self._monotonic() + SWEEP_LEASE_SECONDS - SWEEP_CALL_SECONDS
         deletions = await self._bin.claim(SWEEP_BATCH, SWEEP_LEASE_SECONDS)
+        failed = await self._parking.counts(DELETIONS, [deletion.key for deletion in deletions])
         for deletion in deletions:
             if self._monotonic() > end:
                 break
+            done = partial(self._done, deletion)
             try:
-                await self._delete(deletion)
-            except Unavailable as error:
+                fault = await self._parking.attempt(DELETIONS, deletion.key, done, failed=failed.get(deletion.key, 0))
+            except TRANSIENT as error:
                 logger.warning("object_not_removed", kind=deletion.kind, cause=error.message)
                 continue
-            await failpoints.reach("object.removed")
-            await self._bin.empty(deletion)
+            if fault:
+                await self._bin.postpone(deletion, 0.0 if fault.parked else fault.pause_seconds)
         return len(deletions) or await self._bin.purge()
+
+    async def _done(self, deletion: Deletion) -> None:
+        await self._delete(deletion)
+        await failpoints.reach("object.removed")
+        await self._bin.empty(deletion)
 
     async def _delete(self, deletion: Deletion) -> None:
         match deletion.kind:

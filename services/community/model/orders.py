@@ -55,6 +55,15 @@ class Told:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """An event that our own code could not read."""
+
+    generation_id: str
+    event_sequence: int
+    error: Exception
+
+
+@dataclass(frozen=True)
 class Refused:
     """A definite no: nothing was ordered, and nothing billed. A passing one may be tried again."""
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
-from services.community.model import Refused, Request, Told, Unclear
+from services.community.model import Refused, Request, Told, Unclear, Unread
 
 
 class Generations(Protocol):
@@ -27,7 +27,7 @@ class Generations(Protocol):
             Unavailable: generation is away, or still needs them.
         """
 
-    def events(self, after: int) -> AsyncIterator[Told]:
+    def events(self, after: int) -> AsyncIterator[Told | Unread]:
         """What becomes of generations, in order, from behind a sequence on, for ever; at least once.
 
         Raises:

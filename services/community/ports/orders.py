@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.community.model import Artwork, Balance, CheckIn, Order, Told
+from services.community.model import Artwork, Balance, CheckIn, Order, Told, Unread
 
 
 class CreditsShortError(Exception):
@@ -56,7 +56,19 @@ class OrderStore(Protocol):
         """Orders that are due: not confirmed or long not heard of. Nobody else gets them for so long."""
 
     async def postpone(self, order_id: str, seconds: float) -> None:
-        """Let an order that has not ended be due after so many seconds."""
+        """Let an order that has not ended be due after so many seconds; one that has is never due."""
+
+    async def delay(self, order_id: str, seconds: float) -> None:
+        """Let an order be due after so many seconds, also one that has ended."""
+
+    async def pass_over(self, told: Told | Unread) -> None:
+        """Have an event heard without its effect; its order is due at once instead, unless it has SUCCEEDED."""
+
+    async def give_up(self, order_id: str, message: str) -> None:
+        """End an order that our own code fails at as TIMED_OUT (reason PARKED); give the hold back."""
+
+    async def revive(self, order_id: str) -> None:
+        """Carry on at once an order that was given up, if its artwork still waits for it."""
 
     async def abandoned(self, order: Order) -> bool:
         """True when the artwork of an order is gone."""

@@ -50,5 +50,8 @@ class Bin(Protocol):
     async def empty(self, deletion: Deletion) -> None:
         """It is gone. An object's key is remembered for a while, so that nobody refers to it."""
 
+    async def postpone(self, deletion: Deletion, seconds: float) -> None:
+        """Let an entry be due after so many seconds."""
+
     async def purge(self) -> int:
         """Forget some of the keys that were remembered long enough; how many."""

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from services.chassis.database import Database
+from services.chassis.parking import FaultStore, Parking
 from services.chassis.replays import Replays
+from services.community.model.parking import LOOPS
 from services.community.ports import Clock
 from services.community.stores.bin import SqlBin
 from services.community.stores.cached import CachedLists
@@ -15,7 +17,7 @@ from services.community.stores.people import SqlPeople
 from services.community.stores.people_rows import PeopleRows
 from services.community.stores.reactions import SqlReactions
 from services.community.stores.read_models import RedisModels
-from services.community.stores.tables import request_answer
+from services.community.stores.tables import request_answer, work_fault
 from services.community.stores.works import SqlWorks
 
 
@@ -31,6 +33,7 @@ class Stores:
     bin: SqlBin
     lists: CachedLists
     replays: Replays
+    parking: Parking
 
 
 def make_stores(
@@ -48,4 +51,5 @@ def make_stores(
         bin=SqlBin(database),
         lists=CachedLists(SqlLists(database), works, models),
         replays=Replays(database, request_answer),
+        parking=Parking(FaultStore(database, work_fault), LOOPS),
     )

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select, update
 
 from services.chassis.database import Database, db_now, retried
+from services.chassis.parking import not_parked
 from services.chassis.unbroken import unbroken
 from services.community.model import Deletion, DeletionKind, DeletionState
-from services.community.stores.tables import discarded_object, owned_object
+from services.community.model.parking import DELETIONS
+from services.community.stores.tables import discarded_object, owned_object, work_fault
 
 # How long the entry of a deleted object stays: above the time between storage naming a key and our row for it, and
 # above what a deletion request may spend under way when its process or its machine stands still.
@@ -26,7 +28,11 @@ class SqlBin:
 
     async def claim(self, limit: int, lease_seconds: float) -> Sequence[Deletion]:
         """Take entries that are due, each for so long, and say that their deletion has begun."""
-        due = (discarded_object.c.due_ms <= db_now(), discarded_object.c.state != DeletionState.DELETED)
+        due = (
+            discarded_object.c.due_ms <= db_now(),
+            discarded_object.c.state != DeletionState.DELETED,
+            not_parked(work_fault, DELETIONS, KEY),
+        )
         chosen = select(KEY).where(*due).order_by(discarded_object.c.due_ms).limit(limit)
         values = {
             "due_ms": db_now() + int(lease_seconds * 1000),
@@ -49,6 +55,12 @@ class SqlBin:
             await connection.execute(delete(owned_object).where(owned_object.c.object_key == deletion.key))
             gone = {"state": DeletionState.DELETED, "due_ms": db_now() + DELETED_KEPT_MS}
             await connection.execute(update(discarded_object).where(mine).values(gone))
+
+    async def postpone(self, deletion: Deletion, seconds: float) -> None:
+        """Set when it is due."""
+        later = {"due_ms": db_now() + int(seconds * 1000)}
+        async with self._database.write() as connection:
+            await connection.execute(update(discarded_object).where(deletion.key == KEY).values(later))
 
     async def purge(self) -> int:
         """Delete old entries of deleted objects."""

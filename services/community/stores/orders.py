@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, case, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
 from services.chassis.database import Database, db_now, retried, upsert
+from services.chassis.parking import not_parked
 from services.chassis.unbroken import unbroken
-from services.community.model import Artwork, Order, OrderState, State, Told
+from services.community.model import Artwork, Order, OrderState, State, Told, Unread
+from services.community.model.hotness import NEVER_MS
 from services.community.model.orders import ENDED
+from services.community.model.parking import ORDERS, PARKED
 from services.community.ports import Clock
 from services.community.stores import settling
 from services.community.stores.ledger import Ledger
 from services.community.stores.people_rows import PeopleRows
 from services.community.stores.rows import order_row, to_order
-from services.community.stores.tables import artwork, artwork_order, event_cursor
+from services.community.stores.tables import artwork, artwork_order, event_cursor, work_fault
 from services.community.stores.works import insert_or_find
 
 FIRST_LOOK_MS = 30_000  # whoever placed an order has told of it by then, or died
@@ -97,7 +100,8 @@ class SqlOrders:
 
     async def claim(self, limit: int, lease_seconds: float) -> Sequence[Order]:
         """Take due orders, each for so long."""
-        due = select(artwork_order.c.id).where(artwork_order.c.due_ms <= db_now()).order_by(artwork_order.c.due_ms)
+        mine = (artwork_order.c.due_ms <= db_now(), not_parked(work_fault, ORDERS, artwork_order.c.id))
+        due = select(artwork_order.c.id).where(*mine).order_by(artwork_order.c.due_ms)
         chosen = due.limit(limit).with_for_update(skip_locked=True).scalar_subquery()
         values = {"due_ms": db_now() + int(lease_seconds * 1000), "tries": artwork_order.c.tries + 1}
         taken = update(artwork_order).where(artwork_order.c.id.in_(chosen)).values(values).returning(artwork_order)
@@ -106,11 +110,45 @@ class SqlOrders:
         return [order for row in found if (order := to_order(row))]
 
     async def postpone(self, order_id: str, seconds: float) -> None:
-        """Set when it is due."""
-        open_ = (artwork_order.c.id == order_id, artwork_order.c.state.not_in(ENDED))
-        later = {"due_ms": db_now() + int(seconds * 1000)}
+        """Set when it is due; one that has ended is no more."""
+        later = case((artwork_order.c.state.in_(ENDED), NEVER_MS), else_=db_now() + int(seconds * 1000))
         async with self._database.write() as connection:
-            await connection.execute(update(artwork_order).where(*open_).values(later))
+            mine = artwork_order.c.id == order_id
+            await connection.execute(update(artwork_order).where(mine).values(due_ms=later))
+
+    async def delay(self, order_id: str, seconds: float) -> None:
+        """Set when it is due, whatever its state."""
+        async with self._database.write() as connection:
+            later = {"due_ms": db_now() + int(seconds * 1000)}
+            await connection.execute(update(artwork_order).where(artwork_order.c.id == order_id).values(later))
+
+    async def pass_over(self, told: Told | Unread) -> None:
+        """Advance the cursor, and let the order be due."""
+        async with self._database.write() as connection:
+            if not await _advance(connection, told.event_sequence):
+                return
+            mine = (artwork_order.c.generation_id == told.generation_id, artwork_order.c.state != OrderState.SUCCEEDED)
+            await connection.execute(update(artwork_order).where(*mine).values(due_ms=db_now()))
+
+    async def give_up(self, order_id: str, message: str) -> None:
+        """Give the hold back and end both as if it had taken too long."""
+        async with self._database.write() as connection:
+            order = await settling.locked(connection, artwork_order.c.id == order_id)
+            if order is None or order.state in ENDED:
+                return
+            ended = replace(order, state=OrderState.TIMED_OUT, reason=PARKED, message=message)
+            await settling.show(connection, ended, self._clock())
+            ended = await self._ledger.settle(connection, ended, paid=False, now_ms=self._clock())
+            await settling.write(connection, order, ended, self._clock())
+
+    async def revive(self, order_id: str) -> None:
+        """Let it be due at once; one that was given up has not ended, if its artwork still waits for it."""
+        wanted = exists().where(artwork.c.order_id == artwork_order.c.id)
+        parked = (artwork_order.c.id == order_id, artwork_order.c.reason == PARKED, wanted)
+        opened = case((artwork_order.c.generation_id.is_(None), OrderState.PENDING), else_=OrderState.RUNNING)
+        values = {"state": opened, "reason": "", "message": "", "complete_ms": 0, "due_ms": db_now(), "tries": 0}
+        async with self._database.write() as connection:
+            await connection.execute(update(artwork_order).where(*parked).values(values))
 
     async def abandoned(self, order: Order) -> bool:
         """Look for the artwork."""

@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.chassis.parking import work_fault_table
 from services.chassis.replays import answers_table
 
 metadata = MetaData()
@@ -203,4 +204,5 @@ event_cursor = Table(
     Column("sequence", BigInteger, nullable=False),
 )
 
+work_fault = work_fault_table(metadata)
 request_answer = answers_table(metadata)

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from kawaii.community.v1 import artworks_pb2 as kawaii_dot_community_dot_v1_dot_artworks__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkawaii/community/v1/admin.proto\x12\x13kawaii.community.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"kawaii/community/v1/artworks.proto\"{\n\x06Report\x12\x0f\n\x07\x61rtwork\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06hidden\x18\x04 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"+\n\x18ReconcileCountersRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"S\n\x19ReconcileCountersResponse\x12\x15\n\rartwork_count\x18\x01 \x01(\x03\x12\r\n\x05\x64rift\x18\x02 \x01(\x03\x12\x10\n\x08\x61rtworks\x18\x03 \x03(\t\"\x15\n\x13RebuildCacheRequest\")\n\x14RebuildCacheResponse\x12\x11\n\tkey_count\x18\x01 \x01(\x03\"(\n\x12HideArtworkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"*\n\x14UnhideArtworkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\";\n\x12ListReportsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x13ListReportsResponse\x12,\n\x07reports\x18\x01 \x03(\x0b\x32\x1b.kawaii.community.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8c\x04\n\x15\x43ommunityAdminService\x12t\n\x11ReconcileCounters\x12-.kawaii.community.v1.ReconcileCountersRequest\x1a..kawaii.community.v1.ReconcileCountersResponse\"\x00\x12\x65\n\x0cRebuildCache\x12(.kawaii.community.v1.RebuildCacheRequest\x1a).kawaii.community.v1.RebuildCacheResponse\"\x00\x12V\n\x0bHideArtwork\x12\'.kawaii.community.v1.HideArtworkRequest\x1a\x1c.kawaii.community.v1.Artwork\"\x00\x12Z\n\rUnhideArtwork\x12).kawaii.community.v1.UnhideArtworkRequest\x1a\x1c.kawaii.community.v1.Artwork\"\x00\x12\x62\n\x0bListReports\x12\'.kawaii.community.v1.ListReportsRequest\x1a(.kawaii.community.v1.ListReportsResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkawaii/community/v1/admin.proto\x12\x13kawaii.community.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"kawaii/community/v1/artworks.proto\"{\n\x06Report\x12\x0f\n\x07\x61rtwork\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06hidden\x18\x04 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"+\n\x18ReconcileCountersRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"S\n\x19ReconcileCountersResponse\x12\x15\n\rartwork_count\x18\x01 \x01(\x03\x12\r\n\x05\x64rift\x18\x02 \x01(\x03\x12\x10\n\x08\x61rtworks\x18\x03 \x03(\t\"\x15\n\x13RebuildCacheRequest\")\n\x14RebuildCacheResponse\x12\x11\n\tkey_count\x18\x01 \x01(\x03\"(\n\x12HideArtworkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"*\n\x14UnhideArtworkRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\";\n\x12ListReportsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x13ListReportsResponse\x12,\n\x07reports\x18\x01 \x03(\x0b\x32\x1b.kawaii.community.v1.Report\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc5\x01\n\x13ParkedCommunityWork\x12\x0c\n\x04loop\x18\x01 \x01(\t\x12\x0c\n\x04work\x18\x02 \x01(\t\x12\r\n\x05tries\x18\x03 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\r\n\x05trace\x18\x05 \x01(\t\x12\x36\n\x12\x66irst_failure_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tpark_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\" \n\x1eListParkedCommunityWorkRequest\"a\n\x1fListParkedCommunityWorkResponse\x12>\n\x0cparked_works\x18\x01 \x03(\x0b\x32(.kawaii.community.v1.ParkedCommunityWork\"K\n!ReleaseParkedCommunityWorkRequest\x12\x12\n\x04loop\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04work\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"$\n\"ReleaseParkedCommunityWorkResponse2\xa7\x06\n\x15\x43ommunityAdminService\x12t\n\x11ReconcileCounters\x12-.kawaii.community.v1.ReconcileCountersRequest\x1a..kawaii.community.v1.ReconcileCountersResponse\"\x00\x12\x65\n\x0cRebuildCache\x12(.kawaii.community.v1.RebuildCacheRequest\x1a).kawaii.community.v1.RebuildCacheResponse\"\x00\x12V\n\x0bHideArtwork\x12\'.kawaii.community.v1.HideArtworkRequest\x1a\x1c.kawaii.community.v1.Artwork\"\x00\x12Z\n\rUnhideArtwork\x12).kawaii.community.v1.UnhideArtworkRequest\x1a\x1c.kawaii.community.v1.Artwork\"\x00\x12\x62\n\x0bListReports\x12\'.kawaii.community.v1.ListReportsRequest\x1a(.kawaii.community.v1.ListReportsResponse\"\x00\x12\x86\x01\n\x17ListParkedCommunityWork\x12\x33.kawaii.community.v1.ListParkedCommunityWorkRequest\x1a\x34.kawaii.community.v1.ListParkedCommunityWorkResponse\"\x00\x12\x8f\x01\n\x1aReleaseParkedCommunityWork\x12\x36.kawaii.community.v1.ReleaseParkedCommunityWorkRequest\x1a\x37.kawaii.community.v1.ReleaseParkedCommunityWorkResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,6 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HIDEARTWORKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
   _globals['_UNHIDEARTWORKREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_UNHIDEARTWORKREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002'
+  _globals['_RELEASEPARKEDCOMMUNITYWORKREQUEST'].fields_by_name['loop']._loaded_options = None
+  _globals['_RELEASEPARKEDCOMMUNITYWORKREQUEST'].fields_by_name['loop']._serialized_options = b'\342A\001\002'
+  _globals['_RELEASEPARKEDCOMMUNITYWORKREQUEST'].fields_by_name['work']._loaded_options = None
+  _globals['_RELEASEPARKEDCOMMUNITYWORKREQUEST'].fields_by_name['work']._serialized_options = b'\342A\001\002'
   _globals['_REPORT']._serialized_start=158
   _globals['_REPORT']._serialized_end=281
   _globals['_RECONCILECOUNTERSREQUEST']._serialized_start=283
@@ -56,6 +60,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREPORTSREQUEST']._serialized_end=624
   _globals['_LISTREPORTSRESPONSE']._serialized_start=626
   _globals['_LISTREPORTSRESPONSE']._serialized_end=718
-  _globals['_COMMUNITYADMINSERVICE']._serialized_start=721
-  _globals['_COMMUNITYADMINSERVICE']._serialized_end=1245
+  _globals['_PARKEDCOMMUNITYWORK']._serialized_start=721
+  _globals['_PARKEDCOMMUNITYWORK']._serialized_end=918
+  _globals['_LISTPARKEDCOMMUNITYWORKREQUEST']._serialized_start=920
+  _globals['_LISTPARKEDCOMMUNITYWORKREQUEST']._serialized_end=952
+  _globals['_LISTPARKEDCOMMUNITYWORKRESPONSE']._serialized_start=954
+  _globals['_LISTPARKEDCOMMUNITYWORKRESPONSE']._serialized_end=1051
+  _globals['_RELEASEPARKEDCOMMUNITYWORKREQUEST']._serialized_start=1053
+  _globals['_RELEASEPARKEDCOMMUNITYWORKREQUEST']._serialized_end=1128
+  _globals['_RELEASEPARKEDCOMMUNITYWORKRESPONSE']._serialized_start=1130
+  _globals['_RELEASEPARKEDCOMMUNITYWORKRESPONSE']._serialized_end=1166
+  _globals['_COMMUNITYADMINSERVICE']._serialized_start=1169
+  _globals['_COMMUNITYADMINSERVICE']._serialized_end=1976
 # @@protoc_insertion_point(module_scope)

@@ -249,3 +249,137 @@ class ListReportsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListReportsResponse: _TypeAlias = ListReportsResponse  # noqa: Y015
+
+@_typing.final
+class ParkedCommunityWork(_message.Message):
+    """ParkedCommunityWork is a piece of work that waits for its release."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOP_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
+    TRIES_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
+    FIRST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
+    PARK_TIME_FIELD_NUMBER: _builtins.int
+    loop: _builtins.str
+    """The loop that failed at it: orders or deletions."""
+    work: _builtins.str
+    """Our id of it: an order's, or in deletions an object's key or a generation's or an order's id."""
+    tries: _builtins.int
+    """How often it was tried."""
+    cause: _builtins.str
+    """The exception's type and where it was raised."""
+    trace: _builtins.str
+    """The innermost frames, one a line. No message of an exception is kept, since it may quote a prompt."""
+    @_builtins.property
+    def first_failure_time(self) -> _timestamp_pb2.Timestamp:
+        """When it failed first."""
+
+    @_builtins.property
+    def park_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was parked."""
+
+    def __init__(
+        self,
+        *,
+        loop: _builtins.str = ...,
+        work: _builtins.str = ...,
+        tries: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        trace: _builtins.str = ...,
+        first_failure_time: _timestamp_pb2.Timestamp | None = ...,
+        park_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_failure_time", b"first_failure_time", "park_time", b"park_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "first_failure_time", b"first_failure_time", "loop", b"loop", "park_time", b"park_time", "trace", b"trace", "tries", b"tries", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParkedCommunityWork: _TypeAlias = ParkedCommunityWork  # noqa: Y015
+
+@_typing.final
+class ListParkedCommunityWorkRequest(_message.Message):
+    """ListParkedCommunityWorkRequest asks for everything that is parked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListParkedCommunityWorkRequest: _TypeAlias = ListParkedCommunityWorkRequest  # noqa: Y015
+
+@_typing.final
+class ListParkedCommunityWorkResponse(_message.Message):
+    """ListParkedCommunityWorkResponse is what is parked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARKED_WORKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parked_works(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParkedCommunityWork]:
+        """The latest first."""
+
+    def __init__(
+        self,
+        *,
+        parked_works: _abc.Iterable[Global___ParkedCommunityWork] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parked_works", b"parked_works"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListParkedCommunityWorkResponse: _TypeAlias = ListParkedCommunityWorkResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseParkedCommunityWorkRequest(_message.Message):
+    """ReleaseParkedCommunityWorkRequest names a piece of work."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOOP_FIELD_NUMBER: _builtins.int
+    WORK_FIELD_NUMBER: _builtins.int
+    loop: _builtins.str
+    """As ParkedCommunityWork.loop has it."""
+    work: _builtins.str
+    """As ParkedCommunityWork.work has it."""
+    def __init__(
+        self,
+        *,
+        loop: _builtins.str = ...,
+        work: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loop", b"loop", "work", b"work"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseParkedCommunityWorkRequest: _TypeAlias = ReleaseParkedCommunityWorkRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseParkedCommunityWorkResponse(_message.Message):
+    """ReleaseParkedCommunityWorkResponse says that the work is due again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseParkedCommunityWorkResponse: _TypeAlias = ReleaseParkedCommunityWorkResponse  # noqa: Y015

@@ -62,6 +62,16 @@ class CommunityAdminServiceStub:
                 request_serializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ListReportsRequest.SerializeToString,
                 response_deserializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ListReportsResponse.FromString,
                 _registered_method=True)
+        self.ListParkedCommunityWork = channel.unary_unary(
+                '/kawaii.community.v1.CommunityAdminService/ListParkedCommunityWork',
+                request_serializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ListParkedCommunityWorkRequest.SerializeToString,
+                response_deserializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ListParkedCommunityWorkResponse.FromString,
+                _registered_method=True)
+        self.ReleaseParkedCommunityWork = channel.unary_unary(
+                '/kawaii.community.v1.CommunityAdminService/ReleaseParkedCommunityWork',
+                request_serializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ReleaseParkedCommunityWorkRequest.SerializeToString,
+                response_deserializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ReleaseParkedCommunityWorkResponse.FromString,
+                _registered_method=True)
 
 
 class CommunityAdminServiceServicer:
@@ -104,6 +114,22 @@ class CommunityAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListParkedCommunityWork(self, request, context):
+        """ListParkedCommunityWork returns the work at which this service's own code failed several times in a row, so that
+        nothing tries it any more until it is released; the latest first, at most 1,000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseParkedCommunityWork(self, request, context):
+        """ReleaseParkedCommunityWork has parked work tried again as if it had never failed, once its cause is mended.
+        NOT_FOUND (reason NOT_PARKED) when it is not parked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CommunityAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +157,16 @@ def add_CommunityAdminServiceServicer_to_server(servicer, server):
                     servicer.ListReports,
                     request_deserializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ListReportsRequest.FromString,
                     response_serializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ListReportsResponse.SerializeToString,
+            ),
+            'ListParkedCommunityWork': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListParkedCommunityWork,
+                    request_deserializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ListParkedCommunityWorkRequest.FromString,
+                    response_serializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ListParkedCommunityWorkResponse.SerializeToString,
+            ),
+            'ReleaseParkedCommunityWork': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseParkedCommunityWork,
+                    request_deserializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ReleaseParkedCommunityWorkRequest.FromString,
+                    response_serializer=kawaii_dot_community_dot_v1_dot_admin__pb2.ReleaseParkedCommunityWorkResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -270,6 +306,60 @@ class CommunityAdminService:
             '/kawaii.community.v1.CommunityAdminService/ListReports',
             kawaii_dot_community_dot_v1_dot_admin__pb2.ListReportsRequest.SerializeToString,
             kawaii_dot_community_dot_v1_dot_admin__pb2.ListReportsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListParkedCommunityWork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.community.v1.CommunityAdminService/ListParkedCommunityWork',
+            kawaii_dot_community_dot_v1_dot_admin__pb2.ListParkedCommunityWorkRequest.SerializeToString,
+            kawaii_dot_community_dot_v1_dot_admin__pb2.ListParkedCommunityWorkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseParkedCommunityWork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kawaii.community.v1.CommunityAdminService/ReleaseParkedCommunityWork',
+            kawaii_dot_community_dot_v1_dot_admin__pb2.ReleaseParkedCommunityWorkRequest.SerializeToString,
+            kawaii_dot_community_dot_v1_dot_admin__pb2.ReleaseParkedCommunityWorkResponse.FromString,
             options,
             channel_credentials,
             insecure,

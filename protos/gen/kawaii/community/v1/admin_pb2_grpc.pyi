@@ -46,6 +46,14 @@ class CommunityAdminServiceStub:
     """UnhideArtwork shows it again. Repeating it changes nothing."""
     ListReports: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListReportsRequest, _admin_pb2.ListReportsResponse]
     """ListReports returns what people reported, the latest first."""
+    ListParkedCommunityWork: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ListParkedCommunityWorkRequest, _admin_pb2.ListParkedCommunityWorkResponse]
+    """ListParkedCommunityWork returns the work at which this service's own code failed several times in a row, so that
+    nothing tries it any more until it is released; the latest first, at most 1,000.
+    """
+    ReleaseParkedCommunityWork: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ReleaseParkedCommunityWorkRequest, _admin_pb2.ReleaseParkedCommunityWorkResponse]
+    """ReleaseParkedCommunityWork has parked work tried again as if it had never failed, once its cause is mended.
+    NOT_FOUND (reason NOT_PARKED) when it is not parked.
+    """
 
 @_typing.type_check_only
 class CommunityAdminServiceAsyncStub(CommunityAdminServiceStub):
@@ -64,6 +72,14 @@ class CommunityAdminServiceAsyncStub(CommunityAdminServiceStub):
     """UnhideArtwork shows it again. Repeating it changes nothing."""
     ListReports: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListReportsRequest, _admin_pb2.ListReportsResponse]  # type: ignore[assignment]
     """ListReports returns what people reported, the latest first."""
+    ListParkedCommunityWork: _aio.UnaryUnaryMultiCallable[_admin_pb2.ListParkedCommunityWorkRequest, _admin_pb2.ListParkedCommunityWorkResponse]  # type: ignore[assignment]
+    """ListParkedCommunityWork returns the work at which this service's own code failed several times in a row, so that
+    nothing tries it any more until it is released; the latest first, at most 1,000.
+    """
+    ReleaseParkedCommunityWork: _aio.UnaryUnaryMultiCallable[_admin_pb2.ReleaseParkedCommunityWorkRequest, _admin_pb2.ReleaseParkedCommunityWorkResponse]  # type: ignore[assignment]
+    """ReleaseParkedCommunityWork has parked work tried again as if it had never failed, once its cause is mended.
+    NOT_FOUND (reason NOT_PARKED) when it is not parked.
+    """
 
 class CommunityAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """CommunityAdminService is for operators, by grpcurl or the kawaii command. It listens on loopback with the rest.
@@ -109,5 +125,25 @@ class CommunityAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.ListReportsResponse, _abc.Awaitable[_admin_pb2.ListReportsResponse]]:
         """ListReports returns what people reported, the latest first."""
+
+    @_abc_1.abstractmethod
+    def ListParkedCommunityWork(
+        self,
+        request: _admin_pb2.ListParkedCommunityWorkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ListParkedCommunityWorkResponse, _abc.Awaitable[_admin_pb2.ListParkedCommunityWorkResponse]]:
+        """ListParkedCommunityWork returns the work at which this service's own code failed several times in a row, so that
+        nothing tries it any more until it is released; the latest first, at most 1,000.
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseParkedCommunityWork(
+        self,
+        request: _admin_pb2.ReleaseParkedCommunityWorkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ReleaseParkedCommunityWorkResponse, _abc.Awaitable[_admin_pb2.ReleaseParkedCommunityWorkResponse]]:
+        """ReleaseParkedCommunityWork has parked work tried again as if it had never failed, once its cause is mended.
+        NOT_FOUND (reason NOT_PARKED) when it is not parked.
+        """
 
 def add_CommunityAdminServiceServicer_to_server(servicer: CommunityAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
