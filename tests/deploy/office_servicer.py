@@ -1,4 +1,4 @@
-"""A generation service, and the community's for operators, in memory: they behave as their protos say, behind the real interceptors."""
+"""Generation's services, and the community's for operators, in memory, behind the real interceptors."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

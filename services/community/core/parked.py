@@ -26,7 +26,9 @@ class ParkedWork:
         """
         parked = {(fault.loop, fault.work_id) for fault in await self._parking.listed()}
         if (loop, work_id) not in parked:
-            raise NotFound("Nothing of this loop and id is parked. ListParkedCommunityWork shows what is.", "NOT_PARKED")
+            raise NotFound(
+                "Nothing of this loop and id is parked. ListParkedCommunityWork shows what is.", "NOT_PARKED"
+            )
         if loop == ORDERS:
             await self._orders.revive(work_id)
         await self._parking.release(loop, work_id)

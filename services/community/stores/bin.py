@@ -60,7 +60,7 @@ class SqlBin:
         """Set when it is due."""
         later = {"due_ms": db_now() + int(seconds * 1000)}
         async with self._database.write() as connection:
-            await connection.execute(update(discarded_object).where(deletion.key == KEY).values(later))
+            await connection.execute(update(discarded_object).where(KEY.in_((deletion.key,))).values(later))
 
     async def purge(self) -> int:
         """Delete old entries of deleted objects."""
