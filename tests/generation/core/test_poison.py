@@ -48,8 +48,7 @@ async def parked(town: Town, work_id: str) -> str:
 
     async with town.running():
         await eventually(is_parked)
-    (fault,) = await town.parking.listed()
-    return fault.loop
+    return next(fault.loop for fault in await town.parking.listed() if fault.work_id == work_id)
 
 
 async def released(town: Town, loop: str, work_id: str) -> Generation:
@@ -224,7 +223,7 @@ async def test_a_repeated_webhook_without_a_token_does_not_release_it(town: Town
     await parked(town, work_id)
     await town.callback(task)
 
-    assert [fault.work_id for fault in await town.parking.listed()] == [work_id]
+    assert work_id in {fault.work_id for fault in await town.parking.listed()}
 
 
 async def test_the_story_of_an_order_tells_of_its_parked_work(town: Town) -> None:
