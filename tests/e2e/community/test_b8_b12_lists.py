@@ -1,6 +1,7 @@
 """Contract B8 to B12: the feed, details, people, hotness, credits, and what a person can take or have erased."""
 
 import json
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from zipfile import ZipFile
@@ -259,3 +260,23 @@ def test_reports_and_takeout_and_erasure(site: Town, mei: Caller, stranger: Call
     until(lambda: httpx.get(url).status_code == 404 or None)
     assert stranger.ok("GET", f"/api/artworks/{shown}/state")["like_count"] == 0
     assert "an owl that will be gone" not in every_prompt(site)
+
+
+def test_a_token_from_before_the_erasure_opens_nothing_and_a_later_one_begins_anew(site: Town) -> None:
+    """Also one that the gateway knew: a session elsewhere must not bring the person back."""
+    before = {"name": "Leaving", "iat": int(time.time()) - 60}
+    with caller(site, "user_leaving_twice", **before) as leaving:
+        leaving.ok("GET", "/api/users/me")
+        leaving.ok("DELETE", "/api/users/me")
+
+        for method, path in (("GET", "/api/users/me"), ("POST", "/api/artworks/generate")):
+            assert leaving.code(method, path, json={"prompt": "an owl"}) == (401, "ACCOUNT_ERASED")
+    with caller(site, "user_leaving_twice") as undated:
+        assert undated.code("GET", "/api/users/me") == (401, "ACCOUNT_ERASED")
+
+    def welcome() -> bool | None:
+        """A token issued in a later second than the erasure."""
+        with caller(site, "user_leaving_twice", name="Back", iat=int(time.time())) as back:
+            return back.http.get("/api/users/me").status_code == httpx.codes.OK or None
+
+    assert until(welcome)
