@@ -1,8 +1,10 @@
 """Statements on attempts: who was asked, what was answered."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 from sqlalchemy import ColumnElement, Select, and_, exists, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now
@@ -14,6 +16,7 @@ from services.generation.stores import rows
 from services.generation.stores.tables import attempt, inbox
 
 MAX_DETAIL_LENGTH = 512  # enough to explain; an upstream page is not kept whole
+TASK_CONSTRAINT = ("attempt_task", "attempt.account, attempt.task_id")  # as PostgreSQL and SQLite name it
 
 
 async def add(connection: AsyncConnection, new: Attempt) -> None:
@@ -28,9 +31,10 @@ async def add(connection: AsyncConnection, new: Attempt) -> None:
     await connection.execute(insert(attempt).values(create_ms=db_now(), **values))
 
 
-async def find(connection: AsyncConnection, attempt_id: str) -> Attempt | None:
-    """One attempt by its id."""
-    row = (await connection.execute(select(attempt).where(attempt.c.id == attempt_id))).first()
+async def find(connection: AsyncConnection, attempt_id: str, *, locked: bool = False) -> Attempt | None:
+    """One attempt by its id; locked, nobody else changes it until the transaction ends."""
+    query = select(attempt).where(attempt.c.id == attempt_id)
+    row = (await connection.execute(query.with_for_update() if locked else query)).first()
     return rows.attempt_of(row) if row else None
 
 
@@ -61,14 +65,31 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, 
 
     Raises:
         AlreadyExists: another attempt of the account has it, or only that one's token came with it.
+        IntegrityError: another transaction noted it with another attempt at this moment; see `one_owner`.
     """
-    asked = await find(connection, attempt_id)
+    asked = await find(connection, attempt_id, locked=True)
     if asked and await _is_anothers(connection, asked, task_id):
-        raise AlreadyExists("Another attempt of the account was answered with this task.", "TASK_TAKEN")
+        raise taken()
     free: ColumnElement[bool] = attempt.c.task_id.is_(None)
     if instead and asked and asked.task_id and not await is_told(connection, attempt_id, asked.task_id):
         free = attempt.c.task_id == asked.task_id
     await connection.execute(update(attempt).where(attempt.c.id == attempt_id, free).values(task_id=task_id))
+
+
+@contextmanager
+def one_owner() -> Iterator[None]:
+    """Around a transaction that notes a task: of two at once, the one that the database refuses came second."""
+    try:
+        yield
+    except IntegrityError as error:
+        if not any(name in str(error.orig) for name in TASK_CONSTRAINT):
+            raise
+        raise taken() from error
+
+
+def taken() -> AlreadyExists:
+    """What whoever comes second with a task is told."""
+    return AlreadyExists("Another attempt of the account was answered with this task.", "TASK_TAKEN")
 
 
 async def _is_anothers(connection: AsyncConnection, asked: Attempt, task_id: str) -> bool:
@@ -93,14 +114,15 @@ async def is_told(connection: AsyncConnection, attempt_id: str, task_id: str) ->
     return bool(await connection.scalar(select(exists(told))))
 
 
-async def disown(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
-    """Take back a task that a reply named by mistake."""
+async def disown(connection: AsyncConnection, attempt_id: str, task_id: str) -> bool:
+    """Take back a task that a reply named by mistake; False when the attempt does not have it any more."""
     values = {
         "task_id": None,
         "outcome": Ambiguous.__name__.upper(),
         "detail": f"answered with {task_id} of another order",
     }
-    await connection.execute(update(attempt).where(attempt.c.id == attempt_id).values(values))
+    holding = update(attempt).where(attempt.c.id == attempt_id, attempt.c.task_id == task_id)
+    return bool((await connection.execute(holding.values(values))).rowcount)
 
 
 async def note(connection: AsyncConnection, attempt_id: str, outcome: Outcome) -> None:

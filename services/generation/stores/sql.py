@@ -141,12 +141,13 @@ class SqlStore:
         self, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
     ) -> Generation:
         """See ports."""
-        async with self._database.write() as connection:
-            delivered = await generations.deliver(connection, generation, attempt_id, task_id, outputs)
-            await attempts.accept(connection, attempt_id, task_id, instead=True)
-            if generation.task_id and generation.task_id != task_id:
-                await inbox.remind(connection, generation.attempt_id, generation.task_id)
-            await outbox.append(connection, delivered)
+        with attempts.one_owner():
+            async with self._database.write() as connection:
+                await attempts.accept(connection, attempt_id, task_id, instead=True)
+                delivered = await generations.deliver(connection, generation, attempt_id, task_id, outputs)
+                if generation.task_id and generation.task_id != task_id:
+                    await inbox.remind(connection, generation.attempt_id, generation.task_id)
+                await outbox.append(connection, delivered)
         return self._rung(generation, delivered)
 
     async def restore(self, generation: Generation) -> bool:
@@ -177,15 +178,16 @@ class SqlStore:
 
     async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
         """See ports."""
-        async with self._database.write() as connection:
-            before = await self._of_attempt(connection, attempt_id)
-            await attempts.accept(connection, attempt_id, task_id)
-            news = await generations.accept(connection, attempt_id, task_id, due_in)
-            now = await self._of_attempt(connection, attempt_id)
-            if now.task_id != task_id:
-                await inbox.remind(connection, attempt_id, task_id)
-            if news:
-                await outbox.append(connection, now)
+        with attempts.one_owner():
+            async with self._database.write() as connection:
+                before = await self._of_attempt(connection, attempt_id)
+                await attempts.accept(connection, attempt_id, task_id)
+                news = await generations.accept(connection, attempt_id, task_id, due_in)
+                now = await self._of_attempt(connection, attempt_id)
+                if now.task_id != task_id:
+                    await inbox.remind(connection, attempt_id, task_id)
+                if news:
+                    await outbox.append(connection, now)
         self._bell.ring("inbox")
         return self._rung(before, now)
 
@@ -198,7 +200,8 @@ class SqlStore:
                 return True
             if await attempts.is_told(connection, holder.id, task_id):
                 return False
-            await attempts.disown(connection, holder.id, task_id)
+            if not await attempts.disown(connection, holder.id, task_id):
+                return True
             before = await self._of_attempt(connection, holder.id, locked=True)
             now = await generations.disown(connection, before, holder.id, task_id, due_in)
             await inbox.ask_again(connection, holder.id)

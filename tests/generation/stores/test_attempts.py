@@ -4,14 +4,17 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from services.chassis.database import Database
+from services.chassis.errors import AlreadyExists
 from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.model import Failure, State
 from services.generation.ports import Change, GenerationStore
+from services.generation.stores import attempts, generations
 from services.generation.stores.tables import attempt as table
 from tests.generation.builders import attempt_for, brought, dialed, ordered
+from tests.generation.waiting import eventually
 
 UNSURE = (State.SENDING, State.AMBIGUOUS, State.UNKNOWN)
 DIALED = sorted(set(State) - {State.READY, State.EXPIRED, State.CANCELED})
@@ -90,6 +93,77 @@ async def test_ten_who_learn_it_at_once_set_it_running_once(store: GenerationSto
 
     assert [generation.state for generation in told] == [State.RUNNING] * 10
     assert len(await store.events(0, 1000)) == events + 1
+
+
+async def blocked(database: Database) -> bool:
+    """True when a transaction waits for another's; SQLite's writers queue, so there nobody has to be waited for."""
+    if database.is_sqlite:
+        return True
+    async with database.read() as connection:
+        return bool(await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["accepted", "delivered"])
+async def test_a_task_that_two_attempts_take_at_once_is_the_first_ones(
+    store: GenerationStore, database: Database, *, late: bool
+) -> None:
+    """Neither sees the other's uncommitted row; the second hears whose it is, as one who came later does."""
+    first, second = await brought(store, State.SENDING), await brought(store, State.AMBIGUOUS)
+    unknown = await store.move(second, State.UNKNOWN)
+    taking = store.deliver(unknown, second.attempt_id, "task1", ()) if late else None
+    async with database.write() as connection:
+        await attempts.accept(connection, first.attempt_id, "task1")
+        other = asyncio.create_task(taking or store.accept(second.attempt_id, "task1", 0))
+        await eventually(lambda: blocked(database))
+
+    with pytest.raises(AlreadyExists) as caught:
+        await other
+
+    assert caught.value.reason == "TASK_TAKEN"
+    assert await store.get(second.id) == unknown
+    found = await store.attempt_of_task("task1")
+    assert found
+    assert found.id == first.attempt_id
+
+
+async def test_a_task_that_was_given_away_and_back_is_taken_from_nobody(
+    store: GenerationStore, database: Database
+) -> None:
+    """Two readers of one webhook learn whose a task is; the slower one must not take the holder's own task."""
+    holder, rightful = await brought(store, State.SENDING), await brought(store, State.AMBIGUOUS)
+    await store.accept(holder.attempt_id, "task1", 0)
+    async with database.write() as connection:
+        await attempts.disown(connection, holder.attempt_id, "task1")
+        await attempts.accept(connection, holder.attempt_id, "task2")
+        slow = asyncio.create_task(store.assign(rightful.attempt_id, "task1", 0))
+        await eventually(lambda: blocked(database))
+
+    assert await slow
+    found = await store.attempt(holder.attempt_id)
+    assert found
+    assert found.task_id == "task2"
+
+
+async def test_an_answer_that_is_recorded_again_while_it_is_taken_away_counts_whole_or_not_at_all(
+    store: GenerationStore, database: Database
+) -> None:
+    """A generation must not await a task that its attempt does not have: another order may have it by then."""
+    held = await brought(store, State.SENDING)
+    running = await store.accept(held.attempt_id, "task1", 0)
+    async with database.write() as connection:
+        await attempts.disown(connection, held.attempt_id, "task1")
+        await generations.disown(connection, running, held.attempt_id, "task1", 60)
+        again = asyncio.create_task(store.accept(held.attempt_id, "task1", 0))
+
+        async def met() -> bool:
+            return again.done() or await blocked(database)
+
+        await eventually(met)
+    await again
+
+    now, attempt = await store.get(held.id), await store.attempt(held.attempt_id)
+    assert attempt
+    assert (now.state, now.task_id, attempt.task_id) == (State.RUNNING, "task1", "task1")
 
 
 async def test_a_generation_is_found_by_its_task(store: GenerationStore) -> None:

@@ -14,16 +14,31 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from services.chassis.database import Database
 from services.chassis.engines import make_engine
+from services.chassis.errors import AlreadyExists
 from services.chassis.migrations import migrate
+from services.chassis.names import new_id
 from services.generation.bell import Bell
-from services.generation.model import FINAL, MOVES, RESULTLESS, RETRYABLE, UNANSWERED, UNHEARD, Generation, State
+from services.generation.model import (
+    AWAITING,
+    FINAL,
+    MOVES,
+    RESULTLESS,
+    RETRYABLE,
+    UNANSWERED,
+    UNHEARD,
+    Callback,
+    Generation,
+    State,
+)
 from services.generation.ports import Change, FenceLost
+from services.generation.stores.mail import SqlInbox
 from services.generation.stores.sql import SqlStore
 from tests.generation.builders import attempt_for, new
 from tests.generation.conftest import SERVICE, settings_of
 
 T = TypeVar("T")
 WORK = tuple(set(State) - FINAL)
+NUMBERS = strategies.integers(0, 2)
 NO_LEASE = 0.0  # everything claimed may be claimed again at once, as after a crash
 
 
@@ -57,6 +72,20 @@ class Reference:
         if self.state in UNANSWERED:
             self.state, self.fence = State.RUNNING, self.fence + 1
 
+    def disown(self, attempt: str) -> None:
+        """A fact that was wrong: the attempt's answer was lost, and whoever awaited the task waits for another."""
+        task = self.past.pop(attempt)
+        if (attempt, task) != (self.attempt, self.task):
+            return
+        self.task, self.fence = "", self.fence + 1
+        if self.state in AWAITING:
+            self.state = State.AMBIGUOUS
+
+
+def task_of(named: tuple[str, str], number: int) -> str:
+    """A task that the provider made for an attempt; empty when nobody was asked yet."""
+    return f"task-{named[1]}-{number}" if named[1] else ""
+
 
 class Histories(RuleBasedStateMachine):
     """Rules are what processes do, dead and alive; a held generation may be stale at any time."""
@@ -70,8 +99,10 @@ class Histories(RuleBasedStateMachine):
         shutil.copy(template(), self.folder.name)
         self.runner = asyncio.Runner()
         self.engine = make_engine(settings_of(Path(self.folder.name)), SERVICE)
-        self.store = SqlStore(Database(self.engine), Bell())
+        database = Database(self.engine)
+        self.store, self.inbox = SqlStore(database, Bell()), SqlInbox(database, Bell())
         self.known: dict[str, Reference] = {}
+        self.told: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
         self.events_tell_a_legal_story()
@@ -115,14 +146,50 @@ class Histories(RuleBasedStateMachine):
             reference.state = state
         return self.run(self.store.get(held.id))
 
-    @rule(named=attempts, number=strategies.integers(0, 2))
-    def accept(self, named: tuple[str, str], number: int) -> None:
-        """A reply or a webhook, from anybody at any time."""
-        generation_id, attempt_id = named
-        if attempt_id:
-            task = f"task-{attempt_id}-{number}"
+    @rule(named=attempts, of=attempts, number=NUMBERS)
+    def accept(self, named: tuple[str, str], of: tuple[str, str], number: int) -> None:
+        """A reply or a webhook, from anybody at any time; the task that it names may be another order's."""
+        (generation_id, attempt_id), task = named, task_of(of, number)
+        if not attempt_id or not task:
+            return
+        reference = self.known[generation_id]
+        try:
             self.run(self.store.accept(attempt_id, task, 0))
-            self.known[generation_id].accept(attempt_id, self.known[generation_id].past.get(attempt_id, task))
+        except AlreadyExists:
+            assert self.is_anothers(attempt_id, task)
+        else:
+            assert not self.is_anothers(attempt_id, task)
+            reference.accept(attempt_id, reference.past.get(attempt_id, task))
+
+    @rule(named=attempts, number=NUMBERS)
+    def tell(self, named: tuple[str, str], number: int) -> None:
+        """A webhook with an attempt's token is kept, and not read yet."""
+        if task := task_of(named, number):
+            self.run(self.inbox.keep(Callback(new_id("cb"), "image-generated", named[1], task, 200)))
+            self.told.add((named[1], task))
+
+    @rule(named=attempts, of=attempts, number=NUMBERS)
+    def assign(self, named: tuple[str, str], of: tuple[str, str], number: int) -> None:
+        """A token and the record say whose a task is: its holder loses it, unless the holder's token named it, too."""
+        task = task_of(of, number)
+        if not named[1] or not task:
+            return
+        holder = self.holder(task)
+        kept = holder != named[1] and (holder, task) in self.told
+        assert self.run(self.store.assign(named[1], task, 0)) is not kept
+        if holder and holder != named[1] and not kept:
+            next(known for known in self.known.values() if holder in known.past).disown(holder)
+
+    def holder(self, task: str) -> str:
+        """The attempt that was answered with a task; empty when none was."""
+        answered = (pair for reference in self.known.values() for pair in reference.past.items())
+        return next((attempt for attempt, named in answered if named == task), "")
+
+    def is_anothers(self, attempt: str, task: str) -> bool:
+        if holder := self.holder(task):
+            return holder != attempt
+        tokens = {told for told, named in self.told if named == task}
+        return bool(tokens) and attempt not in tokens
 
     @rule(named=attempts, state=strategies.sampled_from((State.READY, State.FAILED)))
     def decline(self, named: tuple[str, str], state: State) -> None:
@@ -191,7 +258,8 @@ class Histories(RuleBasedStateMachine):
             again = before in RETRYABLE | UNHEARD and now is State.READY
             declined = before in UNHEARD and now is State.FAILED
             late = before in RESULTLESS and now is State.STORING
-            assert now is before or now in MOVES[before] or again or declined or late
+            disowned = before in AWAITING and now is State.AMBIGUOUS
+            assert now is before or now in MOVES[before] or again or declined or late or disowned
             last[event.generation.id] = now
         assert last == {identifier: reference.state for identifier, reference in self.known.items()}
 
