@@ -23,7 +23,6 @@ from services.community.stores.tables import artwork_order
 from tests.chaos.book import Book
 from tests.chaos.checker import Checker
 from tests.chaos.curator import Curator, prompt_of
-from tests.chaos.diary import CRASHED
 from tests.chaos.facts import gather_facts, rows_of
 from tests.chaos.follower import Follower
 from tests.chaos.patrons import Patrons, commission_of
@@ -147,8 +146,7 @@ async def judged(town: ChaosTown, patrons: Patrons, times: dict[str, object], de
     curator = await Curator.of(town, facts, accounts, INITIAL)
     ordered = {prompt_of(order): order.generation_id for order in curator.orders if order.generation_id}
     checker = Checker(facts, Witness.of(town, Book(accepted=ordered)))
-    crashed = [f"{line['generation']}: {line.get('exception', '')[-300:]}" for line in town.diary.told(CRASHED)]
-    broken = checker.broken() | curator.broken() | {"work that crashed": crashed}
+    broken = checker.broken() | curator.broken() | {"work that crashed": town.diary.crashes()}
     hits = town.diary.counted("kill")
     rows: list[tuple[str, object]] = [
         ("seed", town.seed),

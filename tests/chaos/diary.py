@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from services.chassis.failpoints import BEGUN, WORK
 
 REFUSED = "fence_lost"  # a worker whose lease went to another wanted to write, and could not
-CRASHED = "work_failed"  # by one that it must not meet
+CRASHED = ("work_failed", "callback_failed")  # by an exception that its loop must not meet
 
 
 class Hit(NamedTuple):
@@ -72,14 +72,31 @@ class Diary:
         for when, point, action, pid, subject in map(str.split, lines):
             yield Hit(float(when), point, action, int(pid), subject)
 
-    def told(self, event: str) -> list[dict[str, Any]]:
-        """The log lines of an event; a line torn by a death is none."""
-        return [line for text in self._lines(f'"{event}"') if (line := parsed(text)).get("event") == event]
+    def told(self, *events: str) -> list[dict[str, Any]]:
+        """The log lines of some events; a line torn by a death is none."""
+        return [
+            line
+            for event in events
+            for text in self._lines(f'"{event}"')
+            if (line := parsed(text)).get("event") == event
+        ]
+
+    def crashes(self) -> list[str]:
+        """Which work failed with an exception that its loop does not expect, and where."""
+        found = self.told(*CRASHED)
+        return [
+            f"{line.get('work') or line.get('callback') or line.get('generation')}: {cause_of(line)}" for line in found
+        ]
 
     def _lines(self, part: str) -> Iterator[str]:
-        for path in self.folder.glob("generation*.log"):
+        for path in sorted(self.folder.glob("*.log")):
             with path.open(errors="replace") as log:
                 yield from (line for line in log if part in line)
+
+
+def cause_of(line: dict[str, Any]) -> str:
+    """Where a piece of work failed, as its log line says."""
+    return str(line.get("cause") or line.get("exception", "")[-300:])
 
 
 def parsed(text: str) -> dict[str, Any]:

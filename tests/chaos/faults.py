@@ -15,9 +15,10 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.storage.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
+from sqlalchemy import func, select
 
-from services.chassis.database import open_database
-from services.generation.model import FINAL
+from services.chassis.database import db_now, open_database
+from services.generation.model import FINAL, State
 from services.generation.stores import tables
 from tests.chaos.facts import AGENT, rows_of
 from tests.chaos.lost_commits import CommitProxy
@@ -31,6 +32,7 @@ SERVICES = ("gateway", "generation", "storage", "share")
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 MINUTES = 600  # that a clock is wrong by, in seconds
 CALL_SECONDS = 30.0
+LOOKED_SECONDS = 60.0  # a ceiling for the reads of some hundred records
 SCRIPTED = "sim:"  # in the draft of an order that was not forgotten
 AGING = frozenset({"due_ms", "lease_until_ms", "create_ms", "ready_ms", "submit_ms", "store_ms", "update_ms"})
 DISK_BYTES = 16 << 20
@@ -401,12 +403,14 @@ def time_passes(
     async def fault(stage: Stage) -> AsyncIterator[None]:
         if before:
             await control(stage, "/sandbox/switches", before)
+        stage.hits += 1
         yield
         for seconds in steps:
             await asyncio.sleep(2.0)  # for whoever is at work
             await age(stage, seconds)
             await control(stage, "/sandbox/clock", {"advance_seconds": seconds})
             stage.hits += 1
+        await looked_at(stage)
         if after:
             await control(stage, "/sandbox/switches", after)
 
@@ -414,12 +418,28 @@ def time_passes(
 
 
 async def age(stage: Stage, seconds: int) -> None:
-    """Move the times of what has not ended into the past, as if so many seconds had passed."""
+    """Move the times of what is still worked on into the past, as if so many seconds had passed."""
     async with open_database(stage.town.settings, "generation") as database, database.write() as connection:
-        for table, open_ in ((tables.generation, tables.generation.c.state.not_in(FINAL)), (tables.inbox, None)):
+        worked_on = tables.generation.c.state.not_in(FINAL - {State.UNKNOWN})
+        for table, open_ in ((tables.generation, worked_on), (tables.inbox, None)):
             past = {column: column - seconds * 1000 for column in table.c if column.name in AGING}
             statement = table.update().values({column.name: value for column, value in past.items()})
             await connection.execute(statement if open_ is None else statement.where(open_))
+
+
+async def looked_at(stage: Stage) -> None:
+    """Wait until no record is due: UNKNOWN counts as an end for whoever drains, and is still reconciled."""
+    due = select(func.count()).where(
+        tables.generation.c.state.in_((State.RUNNING, State.UNKNOWN)),
+        tables.generation.c.task_id != "",
+        tables.generation.c.due_ms <= db_now(),
+    )
+    async with open_database(stage.town.settings, "generation") as database, asyncio.timeout(LOOKED_SECONDS):
+        while True:
+            async with database.read() as connection:
+                if not await connection.scalar(due):
+                    return
+            await asyncio.sleep(0.1)
 
 
 BUCKETS = {

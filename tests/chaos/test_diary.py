@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.chaos.diary import CRASHED, REFUSED, Diary, Hit, Piece
+from tests.chaos.diary import REFUSED, Diary, Hit, Piece
 
 LINES = (
     '{"generation": "gen_1", "event": "fence_lost"}',
@@ -13,13 +13,27 @@ LINES = (
 )
 
 
-def test_log_lines_of_an_event_are_told_by_every_generation_process(tmp_path: Path) -> None:
+def test_log_lines_of_an_event_are_told_by_every_process(tmp_path: Path) -> None:
     (tmp_path / "generation.log").write_text("\n".join(LINES))
     (tmp_path / "generation-2.log").write_text('{"generation": "gen_5", "event": "fence_lost"}\n')
-    (tmp_path / "storage.log").write_text('{"generation": "gen_6", "event": "fence_lost"}\n')
-    diary = Diary(tmp_path)
+    (tmp_path / "community.log").write_text('{"work": "art_6", "event": "fence_lost"}\n')
+    (tmp_path / "failpoints.log").write_text("1.0 reply.read error 8 gen_2\n")
 
-    assert [len(diary.told(event)) for event in (REFUSED, CRASHED)] == [2, 0]
+    assert len(Diary(tmp_path).told(REFUSED)) == 3
+
+
+def test_work_that_failed_unexpectedly_is_told_whichever_loop_it_was_in(tmp_path: Path) -> None:
+    (tmp_path / "generation.log").write_text(
+        '{"work": "gen_1", "loop": "poll", "cause": "KeyError at a.py:1", "event": "work_failed"}\n'
+        '{"callback": "cb_1", "exception": "Traceback: ValueError", "event": "callback_failed"}\n'
+    )
+    (tmp_path / "community.log").write_text('{"work": "art_1", "cause": "TypeError", "event": "work_failed"}\n')
+
+    assert sorted(Diary(tmp_path).crashes()) == [
+        "art_1: TypeError",
+        "cb_1: Traceback: ValueError",
+        "gen_1: KeyError at a.py:1",
+    ]
 
 
 def test_a_piece_of_work_belongs_to_one_process_and_has_no_end_when_that_process_died(tmp_path: Path) -> None:

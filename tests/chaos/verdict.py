@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from services.generation.model import State
 from tests.chaos.book import Book, Errand
 from tests.chaos.checker import Checker
-from tests.chaos.diary import CRASHED, REFUSED
+from tests.chaos.diary import REFUSED
 from tests.chaos.facts import Facts, gather_facts
 from tests.chaos.follower import Follower
 from tests.chaos.points import SERVICE_OF
@@ -38,9 +38,10 @@ async def judge(town: ChaosTown, book: Book, follower: Follower) -> Report:
     facts = await gather_facts(town)
     checker = Checker(facts, Witness.of(town, book))
     missed = {row.sequence for row in facts.events} - set(follower.seen)
-    crashed = [f"{line['generation']}: {line.get('exception', '')[-300:]}" for line in town.diary.told(CRASHED)]
     rows = [*orders(book), *blows(town), *ends(facts, checker), *afterwards(facts, checker, book, follower)]
-    return Report(rows, checker.broken() | {"events missed": sorted(map(str, missed)), "work that crashed": crashed})
+    return Report(
+        rows, checker.broken() | {"events missed": sorted(map(str, missed)), "work that crashed": town.diary.crashes()}
+    )
 
 
 def orders(book: Book) -> Rows:
