@@ -18,7 +18,7 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--bytes", "folder", type=FOLDER, help="Also write every stored original into this folder, by its key.")
 @output
 def export(file: Path, folder: Path | None, output: str) -> None:
-    """Write all records into FILE: models, generations, objects and listed shares, one JSON document.
+    """Write all records into FILE: models, generations, objects and shares, one JSON document.
 
     Prompts are in it: keep it as you keep the database. With --bytes, what is in the folder already is not read again,
     and objects whose bytes are lost or damaged are listed; exit 1 if there are any.
@@ -33,9 +33,10 @@ def export(file: Path, folder: Path | None, output: str) -> None:
 @click.option("--bytes", "folder", type=THERE, help="The folder that `export --bytes` wrote.")
 @output
 def import_(file: Path, folder: Path | None, output: str) -> None:
-    """Take in the generations of FILE, and with --bytes the stored objects; exit 1 if some were refused.
+    """Take in the generations and shares of FILE, and with --bytes the stored objects; exit 1 if some were refused.
 
-    What is here already stays as it is, so it may be repeated. Pictures that do not come along are copied from the town
+    Ids, times and publish tokens are those of the export. What is here already stays as it is, so it may be repeated;
+    what is refused is named with its line and the reason. Pictures that do not come along are copied from the town
     that exported them by `kawaii storage backfill`.
     """
     told: dict[str, Any] = resolve_name("deploy.records:imported")(file, folder)
@@ -50,10 +51,8 @@ def written(told: dict[str, Any]) -> str:
 
 def counted(told: dict[str, Any]) -> str:
     """What was taken in, and what was not, a line each."""
-    lines = [
-        f"{told[kind]['created']} {kind} taken in, {told[kind]['known']} known" for kind in ("objects", "generations")
-    ]
-    left_out = [
-        f"{count} {kind} left out: import takes none in yet" for kind, count in told["left_out"].items() if count
-    ]
-    return "\n".join([*lines, *left_out, *told["refused"]])
+    kinds = ("objects", "generations", "shares")
+    lines = [f"{told[kind]['created']} {kind} taken in, {told[kind]['known']} known" for kind in kinds]
+    if told["without_bytes"]:
+        lines.append(f"{told['without_bytes']} objects left out: their bytes are not in the folder of --bytes")
+    return "\n".join([*lines, *told["refused"]])

@@ -14,6 +14,8 @@ from google.protobuf.json_format import ParseDict, ParseError
 from grpc import StatusCode, aio
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.share.v1 import admin_pb2 as shareadminpb
+from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.storage.v1 import admin_pb2 as housekeepingpb
 from kawaii.storage.v1 import admin_pb2_grpc as housekeepingrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
@@ -22,7 +24,7 @@ from deploy import rpc
 from gateway.clients import Clients, found, open_clients
 from gateway.records import document
 from services.chassis.channels import connect
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, KawaiiError
 from services.chassis.names import parse_key
 from services.chassis.settings import TownSettings
 from services.chassis.status import from_rpc
@@ -33,6 +35,8 @@ LOST = (StatusCode.NOT_FOUND, StatusCode.DATA_LOSS)  # an object that is gone st
 CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
 FILE_SECONDS = 120.0  # thirty megabytes, a look at the picture, and the way to the bucket
 END = "]}"
+KINDS = ("objects", "generations", "shares")
+BESIDE = ("generatedObject", "originalObject", "tokenDigest")  # fields of ShareRecord that are no share's
 Told = dict[str, Any]
 Request = housekeepingpb.RestoreObjectRequest
 
@@ -67,18 +71,18 @@ async def _export(clients: Clients, file: Path, folder: Path | None) -> Told:
         os.fchmod(opened.fileno(), 0o600)  # it holds what people wrote
         async for piece in document(clients, TownSettings().origin):
             opened.write(piece)
-    objects = list(records(file, "object")) if folder else []
-    missing = []
-    for record in objects:
+    written, missing = 0, list[str]()
+    for _, record in records(file, "object") if folder else ():
         try:
             await _fetched(clients, folder / parse_key(record["name"]) if folder else file, record)
+            written += 1
         except aio.AioRpcError as failure:
             if failure.code() not in LOST:
                 raise
             missing.append(f"{record['name']}: {from_rpc(failure).message}")
         except DamagedError as damaged:
             missing.append(str(damaged))
-    return {"file": str(file), "objects": len(objects) - len(missing), "missing": missing}
+    return {"file": str(file), "objects": written, "missing": missing}
 
 
 class DamagedError(Exception):
@@ -111,8 +115,13 @@ def drafted(path: Path) -> Iterator[BinaryIO]:
         draft.unlink(missing_ok=True)
 
 
-def records(file: Path, kind: str) -> Iterator[Told]:
-    """The records of a kind, one line at a time.
+def said(error: KawaiiError) -> str:
+    """What a service says of a record, with the field at fault."""
+    return f"{error.message} (field {field})" if (field := error.metadata.get("field")) else error.message
+
+
+def records(file: Path, kind: str) -> Iterator[tuple[str, Told]]:
+    """The records of a kind, one line at a time, each with where it stands.
 
     Raises:
         click.ClickException: the file is none of ours, or torn.
@@ -123,7 +132,8 @@ def records(file: Path, kind: str) -> Iterator[Told]:
         last = ""
         for number, last in enumerate(lines, 2):
             if last.startswith(f'{{"kind":"{kind}"'):
-                yield record_of(last.rstrip().removesuffix(","), f"{file}, line {number}")
+                where = f"{file}, line {number}"
+                yield where, record_of(last.rstrip().removesuffix(","), where)
     if last.strip() != END:
         raise click.ClickException(f"{file} is torn: its end is missing. Export it anew.")
 
@@ -149,36 +159,41 @@ def digest_of(path: Path) -> str:
 
 
 class Import:
-    """One import: what was taken in, was known, and was refused."""
+    """One import: what was taken in, was known, was refused, and the objects whose bytes are not at hand."""
 
     def __init__(self, clients: Clients, folder: Path | None) -> None:
         self._clients = clients
         self._folder = folder
-        self._told: Told = {kind: {"created": 0, "known": 0} for kind in ("objects", "generations")} | {"refused": []}
+        self._told: Told = {kind: {"created": 0, "known": 0} for kind in KINDS}
+        self._told |= {"refused": [], "without_bytes": 0}
 
     async def run(self, file: Path) -> Told:
         """Take in the objects first, so that generations can name them."""
         async with connect(TownSettings().address(Resident.STORAGE)) as channel:
             storage = housekeepingrpc.StorageAdminServiceStub(channel)
-            for record in records(file, "object"):
-                await self._counted("objects", record["name"], self._object(storage, record))
-        for record in records(file, "generation"):
-            await self._counted("generations", record["name"], self._generation(record))
-        self._told["left_out"] = {"shares": sum(1 for _ in records(file, "share"))}
+            for where, record in records(file, "object"):
+                await self._counted("objects", where, record, self._object(storage, record))
+        for where, record in records(file, "generation"):
+            await self._counted("generations", where, record, self._generation(record))
+        for where, record in records(file, "share"):
+            await self._counted("shares", where, record, self._share(record))
         return self._told
 
-    async def _counted(self, kind: str, name: str, work: Awaitable[bool | None]) -> None:
+    async def _counted(self, kind: str, where: str, record: Told, work: Awaitable[bool | None]) -> None:
         try:
             created = await work
         except aio.AioRpcError as failure:
             if failure.code() not in REFUSED:
                 raise
-            self._told["refused"].append(f"{name}: {from_rpc(failure).message}")
+            self._told["refused"].append(f"{where}: {record['name']}: {said(from_rpc(failure))}")
             return
         except (ParseError, InvalidArgument) as error:  # a field of another kind, or a name that is none
-            self._told["refused"].append(f"{name}: the record is not of the form that was exported: {error}")
+            sentence = f"{where}: {record['name']}: the record is not of the form that was exported: {error}"
+            self._told["refused"].append(sentence)
             return
-        if created is not None:
+        if created is None:
+            self._told["without_bytes"] += 1
+        else:
             self._told[kind]["created" if created else "known"] += 1
 
     async def _object(self, storage: Any, record: Told) -> bool | None:
@@ -200,6 +215,13 @@ class Import:
                 output.source_uri, output.object = output.uri or output.source_uri, ""
         request = adminpb.RestoreGenerationRequest(generation=message)
         return (await self._clients.admin.RestoreGeneration(request)).created
+
+    async def _share(self, record: Told) -> bool:
+        beside = {name: record.pop(name) for name in BESIDE if name in record}
+        share = ParseDict(fields(record), sharepb.Share(), ignore_unknown_fields=True)
+        told = ParseDict(beside, shareadminpb.ShareRecord(share=share))
+        request = shareadminpb.RestoreShareRequest(share_record=told)
+        return (await self._clients.share_admin.RestoreShare(request)).created
 
     async def _here(self, name: str) -> storagepb.Object | None:
         return await found(self._clients.storage.GetObject(storagepb.GetObjectRequest(name=name)))

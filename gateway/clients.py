@@ -13,6 +13,7 @@ from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
 from kawaii.community.v1 import users_pb2_grpc as usersrpc
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from starlette.requests import Request
@@ -34,6 +35,7 @@ class Clients:
     storage: "storagerpc.StorageServiceAsyncStub"
     share: "sharerpc.ShareServiceAsyncStub"
     admin: "adminrpc.GenerationAdminServiceAsyncStub"
+    share_admin: "shareadminrpc.ShareAdminServiceAsyncStub"
     artworks: "artworksrpc.ArtworkServiceAsyncStub"
     users: "usersrpc.UserServiceAsyncStub"
     credits: "creditsrpc.CreditServiceAsyncStub"
@@ -85,6 +87,7 @@ def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel, comm
         storage=storagerpc.StorageServiceStub(storage),
         share=sharerpc.ShareServiceStub(share),
         admin=adminrpc.GenerationAdminServiceStub(generation),
+        share_admin=shareadminrpc.ShareAdminServiceStub(share),
         artworks=artworksrpc.ArtworkServiceStub(community),
         users=usersrpc.UserServiceStub(community),
         credits=creditsrpc.CreditServiceStub(community),

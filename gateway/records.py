@@ -2,7 +2,9 @@
 
 The first line opens it, the last one, `]}`, closes it: a document without that was torn. Each line between is a JSON
 object with a `kind` (town first, then model, generation, object, share) and the fields of that message of the protos,
-by their JSON names. Bytes are not in it, and neither are variants, which can be made again.
+by their JSON names; a share also has those of its ShareRecord. Generations and objects stand newest first, shares in
+the order in which they were stored, which lists show them by. Bytes are not in it, and neither are variants, which can
+be made again.
 """
 
 from collections.abc import AsyncIterator
@@ -12,7 +14,7 @@ import orjson
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from kawaii.generation.v1 import generation_pb2 as generationpb
-from kawaii.share.v1 import share_pb2 as sharepb
+from kawaii.share.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from gateway.clients import Clients
@@ -43,8 +45,14 @@ def line(kind: str, message: Message) -> bytes:
     return orjson.dumps({"kind": kind, **MessageToDict(message)})
 
 
+def share_line(record: adminpb.ShareRecord) -> bytes:
+    """A share's record: the share's fields and those beside it, at one level."""
+    told = MessageToDict(record)
+    return orjson.dumps({"kind": "share", **told.pop("share"), **told})
+
+
 async def pages(clients: Clients) -> AsyncIterator[list[bytes]]:
-    """All records but the models, some at a time, newest first within their kind."""
+    """All records but the models, some at a time."""
     async for page in generations(clients):
         yield page
     async for page in objects(clients):
@@ -73,9 +81,10 @@ async def objects(clients: Clients) -> AsyncIterator[list[bytes]]:
 
 
 async def shares(clients: Clients) -> AsyncIterator[list[bytes]]:
-    """Every share that the gallery lists."""
+    """Every share, listed or not."""
     token: str | None = ""
     while token is not None:
-        answer = await clients.share.ListShares(sharepb.ListSharesRequest(page_size=SHARE_PAGE, page_token=token))
-        yield [line("share", each) for each in answer.shares]
+        request = adminpb.ListShareRecordsRequest(page_size=SHARE_PAGE, page_token=token)
+        answer = await clients.share_admin.ListShareRecords(request)
+        yield [share_line(each) for each in answer.share_records]
         token = answer.next_page_token or None

@@ -1,6 +1,7 @@
 """Between the core and the operators' messages of kawaii.generation.v1: beside wire.py, for a service of its own."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import admin_pb2 as adminpb
@@ -134,9 +135,12 @@ def task(identifier: str) -> str:
 
 def output(message: generationpb.Generation.Output) -> Output:
     """A picture; one without a stored copy has none until somebody makes it. Raises InvalidArgument."""
-    key = parse_key(message.object) if message.object else ""
+    key, stem = parse_key(message.object) if message.object else "", message.file_stem
+    if stem and not ID.fullmatch(stem):
+        raise InvalidArgument("file_stem is not the name of a file.", metadata={"field": "outputs.file_stem"})
     kept = (message.content_type, message.size_bytes) if key else ("", 0)
-    return Output(message.index, message.source_uri, key, *kept, error=message.error_message, lost=not key)
+    told = Output(message.index, message.source_uri, key, *kept, error=message.error_message, lost=not key)
+    return replace(told, file_stem=stem)
 
 
 def failure(message: generationpb.Generation) -> Failure | None:

@@ -4,6 +4,8 @@ import asyncio
 import time
 from functools import partial
 
+from kawaii.share.v1 import admin_pb2 as adminpb
+from kawaii.share.v1.admin_pb2_grpc import add_ShareAdminServiceServicer_to_server
 from kawaii.share.v1.share_pb2 import DESCRIPTOR
 from kawaii.share.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
 
@@ -19,7 +21,8 @@ from services.chassis.settings import load
 from services.chassis.skew import CLOCK, Skew
 from services.chassis.supervisor import Loop
 from services.chassis.town import Resident
-from services.share.core import Expiry, Reconciliation, Shares
+from services.share.admin_servicer import ShareAdminServicer
+from services.share.core import Expiry, Reconciliation, Records, Shares
 from services.share.model import Policy
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
@@ -57,16 +60,18 @@ async def main() -> None:
         reconciliation = Reconciliation(store, settings.share_reconcile_hours)
         policy, allowed = Policy(settings.share_list_policy), settings.outbound_allow_private
         shares = Shares(store, policy, own_key=files.key, clock=now_ms, allowed=allowed)
+        records = Records(store, own_key=files.key, clock=now_ms, allowed=allowed)
         mount = Mount(
             add_ShareServiceServicer_to_server,
             ShareServicer(shares, files, Replays(database, request_answer)),
             DESCRIPTOR,
         )
+        admin = Mount(add_ShareAdminServiceServicer_to_server, ShareAdminServicer(records, files), adminpb.DESCRIPTOR)
         exposition = Exposition(settings.address(Resident.SHARE_METRICS))
         loops: list[Loop] = [exposition.run, expiry.run, reconciliation.run, partial(bulletin.listen, store.hear)]
         await serve(
             settings.address(Resident.SHARE),
-            [mount],
+            [mount, admin],
             loops=loops,
             pings=[database.ping],
             parts={CLOCK: Skew(database).ping},

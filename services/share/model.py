@@ -177,6 +177,22 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Record:
+    """A share as operators take it along, with the SHA-256 in hex of its token; empty when nobody may hold one."""
+
+    share: Share
+    token_digest: str
+
+
+@dataclass(frozen=True)
+class RecordPage:
+    """Records in the order in which they were stored, and the token of what follows; empty at the end."""
+
+    records: tuple[Record, ...]
+    next_token: str
+
+
+@dataclass(frozen=True)
 class Stats:
     """Counts over all shares, and when they were taken."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from services.share.model import NEWEST, Link, Share, Stats, View
+from services.share.model import NEWEST, Link, Record, Share, Stats, View
 
 Clock = Callable[[], int]
 """Milliseconds since 1970."""
@@ -52,6 +52,17 @@ class ShareStore(Protocol):
 
     async def delete(self, share_id: str) -> bool:
         """Forget a share and its tags; False when there was none. Its generated_ref may be inserted anew."""
+
+    async def records(self, after: int, limit: int) -> tuple[Record, ...]:
+        """The shares with a sequence above `after`, smallest first, whether listed or not, with their digests."""
+
+    async def restore(self, record: Record) -> tuple[bool, Share | None]:
+        """Keep a share as it is given, published or not, unless one with its id or its generated_ref is kept already.
+
+        Returns:
+            Whether it was kept now, and the share that is kept: the one given, now with its sequence, or the older one,
+            which stays as it is. None when the older one was deleted at this moment.
+        """
 
     async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
         """Delete at most so many shares that were both created and, if at all, published before; their ids."""

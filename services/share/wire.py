@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from kawaii.share.v1 import admin_pb2 as adminpb
 from kawaii.share.v1 import share_pb2 as sharepb
 
 from services.chassis.files import PublicFiles
-from services.chassis.names import name, parse_id
-from services.share.model import Draft, Link, Links, Page, Query, Seo, Share, Stats
+from services.chassis.names import name, parse_id, parse_key
+from services.share.model import Draft, Link, Links, Page, Query, Record, RecordPage, Seo, Share, Stats
 
 COLLECTION = "shares"
 
@@ -30,7 +31,7 @@ def draft(given: sharepb.Share) -> Draft:
         prompt=given.prompt,
         style=given.style,
         model=given.model,
-        generate_ms=given.generate_time.seconds * 1000 + given.generate_time.nanos // 1_000_000,
+        generate_ms=milliseconds(given.generate_time),
         stored=given.stored,
         seo_tags=tuple(given.seo_tags),
         unlisted=given.unlisted,
@@ -40,6 +41,64 @@ def draft(given: sharepb.Share) -> Draft:
 def query(request: sharepb.ListSharesRequest) -> Query:
     """What a caller asks of the gallery."""
     return Query(request.page_size, request.page_token, request.skip, request.style, request.model, request.tag)
+
+
+def record(given: adminpb.ShareRecord) -> Record:
+    """A share as it was elsewhere. Raises InvalidArgument."""
+    told = given.share
+    share = Share(
+        id=share_id(told.name),
+        generated_ref=ref(given.generated_object, told.generated_uri),
+        original_ref=ref(given.original_object, told.original_uri),
+        prompt=told.prompt,
+        style=told.style,
+        model=told.model,
+        generate_ms=milliseconds(told.generate_time),
+        stored=told.stored,
+        seo_tags=tuple(told.seo_tags),
+        seo=told_seo(told.seo),
+        create_ms=milliseconds(told.create_time),
+        publish_ms=milliseconds(told.publish_time),
+        unlisted=told.unlisted,
+    )
+    return Record(share, given.token_digest)
+
+
+def ref(resource_name: str, uri: str) -> str:
+    """What is kept of a picture: the key of an object of ours, else its URL."""
+    return parse_key(resource_name) if resource_name else uri
+
+
+def told_seo(told: sharepb.Share.Seo) -> Seo:
+    """What search engines were told."""
+    return Seo(
+        told.model_label,
+        told.title_ja,
+        told.title_en,
+        told.description_ja,
+        told.description_en,
+        tuple(told.keywords_ja),
+        tuple(told.keywords_en),
+    )
+
+
+def records(page: RecordPage, files: PublicFiles) -> adminpb.ListShareRecordsResponse:
+    """A page of records."""
+    listed = [
+        adminpb.ShareRecord(
+            share=share(each.share, files),
+            generated_object=object_name(each.share.generated_ref),
+            original_object=object_name(each.share.original_ref),
+            token_digest=each.token_digest,
+        )
+        for each in page.records
+    ]
+    return adminpb.ListShareRecordsResponse(share_records=listed, next_page_token=page.next_token)
+
+
+def object_name(ref: str) -> str:
+    """The resource name of a key; empty for a URL."""
+    return "" if ":" in ref else name("objects", ref)
 
 
 def share(given: Share, files: PublicFiles) -> sharepb.Share:
@@ -78,6 +137,11 @@ def seo(given: Seo) -> sharepb.Share.Seo:
 def uri(ref: str, files: PublicFiles) -> str:
     """The URL of a ref: keys hold no colon, URLs do."""
     return ref if ":" in ref else files.uri(ref)
+
+
+def milliseconds(moment: Timestamp) -> int:
+    """A time as the rows have it; 0 when it is unset."""
+    return moment.seconds * 1000 + moment.nanos // 1_000_000
 
 
 def timestamp(milliseconds: int) -> Timestamp | None:

@@ -73,7 +73,14 @@ def housekeeping(
 ) -> StorageAdminServicer:
     """What operators can do."""
     verification, garbage = Verification(house.backend, store, clock), Garbage(house.backend, store, clock)
-    restorer = Restorer(house.backend, store, Intake(house.backend, studio), settings.max_result_bytes)
+    restorer = Restorer(
+        house.backend,
+        store,
+        Intake(house.backend, studio),
+        settings.max_result_bytes,
+        on_restored=variants.wants_thumb,
+        clock=clock,
+    )
     files = PublicFiles(*settings.files_base_urls)
     migration = Migration(house.places, store)
     adoption = Adoption(house.backend, store, Intake(house.backend, studio), settings.max_result_bytes, clock)

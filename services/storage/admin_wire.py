@@ -94,4 +94,5 @@ def record(message: storagepb.Object) -> StoredObject:
         index=not_negative("index", message.index) if of_generation else None,
         original_name=shown(message.original_name),
         source_uri=message.source_uri,
+        create_ms=message.create_time.ToMilliseconds(),
     )

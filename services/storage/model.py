@@ -109,7 +109,10 @@ UNLABELLED = Label()
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One stored file. create_ms counts from 1970 by the database's clock and is 0 until the row is written.
+    """One stored file.
+
+    create_ms counts from 1970 by the database's clock, or is the one that a restored object had; 0 until the row is
+    written.
 
     Width and height are pixels as people see them, and thumb_hash is base64; 0 and empty where nobody has looked.
     """

@@ -126,7 +126,7 @@ class ObjectStore(Protocol):
     """
 
     async def add(self, new: StoredObject) -> StoredObject:
-        """Keep a row and return it with its create_ms.
+        """Keep a row and return it with its create_ms: the one that is given, or the database's time for 0.
 
         A key that is being deleted cannot be added: Unavailable, OBJECT_BEING_DELETED.
         Where a row has the same key, the same (generation_id, index), or, without a generation, the same

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.town import Resident
 from tests.deploy.towns import Place, Said, opened
+from tests.engines import EngineMissingError, postgres
 from tests.storage.samples import ok, open_remote, picture
 
 Generation = generationpb.Generation
@@ -85,8 +87,9 @@ async def test_a_town_moves_as_one_file_and_a_folder(tmp_path: Path) -> None:
     assert json.loads(came.out) == {
         "objects": {"created": 1, "known": 0},
         "generations": {"created": 2, "known": 0},
+        "shares": {"created": 1, "known": 0},
         "refused": [],
-        "left_out": {"shares": 1},
+        "without_bytes": 0,
     }
     assert json.loads(repeated.out)["generations"] == {"created": 0, "known": 2}
     assert counted.out == "1 generations lack a copy.\n"
@@ -98,6 +101,75 @@ async def test_a_town_moves_as_one_file_and_a_folder(tmp_path: Path) -> None:
     assert re.fullmatch(r"objects/generated/[0-9a-f]{32}\.png", filled_object)
     before = next(each for each in by_kind(file, "generation") if each["name"] == known.name)
     assert {**told[known.name], "outputs": 0} == {**before, "outputs": 0}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Callable[[], dict[str, str]]]:
+    """Names an empty database each time, by the setting that the services read."""
+    if request.param == "sqlite":
+        yield dict
+        return
+    try:
+        with postgres() as server:
+            yield lambda: {"DATABASE_URL": server.create_database()}
+    except EngineMissingError as missing:
+        pytest.skip(str(missing))
+
+
+TRANSIENT = {"exportTime"}
+PAGE_AND_MORE = 105  # shares: a page of the export holds a hundred
+SHARES = [
+    {},
+    {"unlisted": True},
+    {"original_uri": "https://elsewhere.example/o.png"},
+    {"seo_tags": ["猫", "cat"], "style": "Ghibli", "model": "flux-kontext-pro"},
+]
+
+
+async def share_all(place: Place, own: str) -> None:
+    """More shares than a page of the export holds: of every visibility, of a picture of ours, some published."""
+    async with aio.insecure_channel(place.settings.address(Resident.SHARE)) as channel:
+        stub = sharerpc.ShareServiceStub(channel)
+        for number in range(PAGE_AND_MORE):
+            uri = own if number == 0 else f"https://elsewhere.example/{number}.png"
+            fields = SHARES[number % len(SHARES)]
+            share = sharepb.Share(generated_uri=uri, prompt=f"of {number} 猫", generate_time=CREATED, **fields)
+            made = await stub.CreateShare(sharepb.CreateShareRequest(share=share))
+            if number % 3 == 0:
+                await stub.PublishShare(sharepb.PublishShareRequest(name=made.share.name, token=made.publish_token))
+
+
+def document_of(file: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(file.read_bytes())
+    return {name: value for name, value in told.items() if name not in TRANSIENT}
+
+
+async def test_export_import_export_is_equal_record_for_record_twice(
+    tmp_path: Path, engine: Callable[[], dict[str, str]]
+) -> None:
+    files, folder = [tmp_path / f"{number}.json" for number in range(3)], tmp_path / "bytes"
+    async with open_remote() as remote:
+        uri = remote.put("/a.png", ok(picture()))
+        allowed = {"OUTBOUND_ALLOW_PRIVATE": remote.authority}
+        lacking = Generation.Output(index=0, source_uri=uri, file_stem="0a" * 16)
+        lost = record(NEWER, lacking, state=Generation.STATE_RESULT_LOST)
+        async with opened(tmp_path / "0", **allowed, **engine()) as first:
+            stored = await fill(first, record(OLD, Generation.Output(index=0, source_uri=uri)), lost, uri=uri)
+            await share_all(first, stored.uri)
+            said = [await first.kawaii("export", str(files[0]), "--bytes", str(folder))]
+        for number in (1, 2):
+            before, after = files[number - 1], files[number]
+            async with opened(tmp_path / str(number), **allowed, **engine()) as place:
+                words = ("import", str(before), "--bytes", str(folder))
+                said += [await place.kawaii(*words) for _ in range(3 - number)]  # the first is told all of it twice
+                said.append(await place.kawaii("export", str(after)))
+
+    assert [(each.code, each.err) for each in said] == [(0, "")] * 6
+    assert document_of(files[0]) == document_of(files[1]) == document_of(files[2])
+    assert len(by_kind(files[2], "share")) == PAGE_AND_MORE + 1
+    assert by_kind(files[0], "object")[0]["createTime"]
+    assert "106 shares taken in, 0 known" in said[1].out
+    assert "0 shares taken in, 106 known" in said[2].out
 
 
 async def test_a_lost_file_stops_no_export(tmp_path: Path) -> None:
@@ -145,6 +217,11 @@ ODD = {
     "a state that is none": '{"kind":"generation","name":"generations/gen_odd","state":"STATE_BORED","createTime":"x"}',
     "a name that leads elsewhere": '{"kind":"object","name":"objects/../../secret","sha256":"x"}',
     "no resource name": '{"kind":"object","name":"x"}',
+    "a share of no picture": '{"kind":"share","name":"shares/share_a","createTime":"2026-01-01T00:00:00Z"}',
+    "a share without time": '{"kind":"share","name":"shares/share_a","generatedUri":"https://a.example/a.png"}',
+    "a share's field of another kind": '{"kind":"share","name":"shares/share_a","tokenDigest":7}',
+    "a share of the future": '{"kind":"share","name":"shares/share_a","generatedUri":"https://a.example/a.png",'
+    '"createTime":"9000-01-01T00:00:00Z"}',
 }
 
 
@@ -163,7 +240,7 @@ async def imported(place: Place, file: Path, *lines: str) -> Said:
 
 async def test_malformed_records_are_named_and_never_a_traceback(tmp_path: Path) -> None:
     file = tmp_path / "records.json"
-    async with opened(tmp_path / "town", ("generation", "storage")) as place:
+    async with opened(tmp_path / "town") as place:
         broken = {name: await imported(place, file, line) for name, line in MALFORMED.items()}
         odd = {name: await imported(place, file, line) for name, line in ODD.items()}
 
@@ -171,7 +248,9 @@ async def test_malformed_records_are_named_and_never_a_traceback(tmp_path: Path)
         MALFORMED, (1, True)
     )
     assert {name: said.code for name, said in odd.items()} == dict.fromkeys(ODD, 1)
-    assert all(said.out.splitlines()[2:] for said in odd.values())  # each names what it refuses
+    assert {
+        name: [f"{file}, line 3: " in line for line in said.out.splitlines()[3:]] for name, said in odd.items()
+    } == {name: [True] for name in ODD}
     assert not [said for said in (*broken.values(), *odd.values()) if "Traceback" in said.err]
 
 

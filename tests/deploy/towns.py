@@ -54,7 +54,8 @@ class Place:
     @property
     def settings(self) -> TownSettings:
         """The same for our own process."""
-        return TownSettings(data_dir=self.folder, internal_port_base=self.base, _env_file=None)
+        url = dict(self.more).get("DATABASE_URL", "")
+        return TownSettings(data_dir=self.folder, internal_port_base=self.base, database_url=url, _env_file=None)
 
     @property
     def files(self) -> str:

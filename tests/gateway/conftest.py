@@ -13,6 +13,8 @@ from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+from kawaii.share.v1 import admin_pb2 as shareadminpb
+from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
@@ -27,7 +29,7 @@ from services.chassis.health import Health
 from services.chassis.server import Mount, build
 from tests.gateway.doubles.admin.servicer import AdminService
 from tests.gateway.doubles.generation.servicer import GenerationService
-from tests.gateway.doubles.share.servicer import ShareService
+from tests.gateway.doubles.share.servicer import ShareAdminService, ShareService
 from tests.gateway.doubles.storage.servicer import StorageService
 from tests.gateway.shapes import ORIGIN
 
@@ -85,9 +87,13 @@ def mounts(name: str, services: dict[str, Any]) -> list[Mount]:
 
 @pytest.fixture
 async def town() -> AsyncIterator[Town]:
-    services = {"generation": GenerationService(), "storage": StorageService(), "share": ShareService()}
+    services: dict[str, Any] = {"generation": GenerationService(), "storage": StorageService(), "share": ShareService()}
     admin = AdminService()
-    beside = {"generation": Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR)}
+    records = ShareAdminService(services["share"])
+    beside = {
+        "generation": Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
+        "share": Mount(shareadminrpc.add_ShareAdminServiceServicer_to_server, records, shareadminpb.DESCRIPTOR),
+    }
     servers: dict[str, aio.Server] = {}
     bucket = Bucket()
     async with AsyncExitStack() as stack:

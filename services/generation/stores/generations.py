@@ -240,7 +240,8 @@ async def put_outputs(connection: AsyncConnection, generation_id: str, outputs: 
     """Insert new outputs, each with the name of its file, and update known ones, whose files keep their names."""
     for changed in outputs:
         values = rows.output_columns(generation_id, changed)
-        stem = values.pop("file_stem") or secrets.token_hex(FILE_STEM_BYTES)
+        # A stored picture that comes without a name is a restored one of an older version: its key says all.
+        stem = values.pop("file_stem") or ("" if changed.key else secrets.token_hex(FILE_STEM_BYTES))
         statement = upsert(connection, output).values(**values, file_stem=stem)
         await connection.execute(statement.on_conflict_do_update(index_elements=["generation_id", "idx"], set_=values))
 

@@ -2,6 +2,7 @@
 
 from services.share.core.expiry import Expiry
 from services.share.core.reconciliation import Reconciliation
+from services.share.core.records import Records
 from services.share.core.shares import Shares
 
-__all__ = ["Expiry", "Reconciliation", "Shares"]
+__all__ = ["Expiry", "Reconciliation", "Records", "Shares"]

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from services.chassis.errors import InvalidArgument
+from services.chassis.names import is_key
 from services.chassis.outbound import WEB_URL
-from services.share.model import Draft, Facet, Query
+from services.share import seo
+from services.share.model import Draft, Facet, Query, Record, Seo, Share
 
 MAX_URI_LENGTH = 2048  # what browsers and caches agree to carry
 MAX_PROMPT_LENGTH = 10_000  # above the longest prompt a model takes
@@ -16,6 +18,9 @@ MAX_PAGE_SIZE = 100  # a page is one message and one screen
 MAX_SKIP = 1_000_000  # leaving out rows costs time for each of them
 MAX_BATCH = 1000  # of the proto
 EPOCH_MS = 946_684_800_000  # 2000-01-01: pictures that claim to be older have a broken clock
+SKEW_MS = 5_000  # the clocks of two machines differ a little: a record that is just made is not from the future
+MAX_SEO_LENGTH = 400  # of a title, a description or a key word, all of which we cut far below
+DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 DEFAULT_STYLE = "default"
 BROKEN = re.compile(r"[\0\ud800-\udfff]")  # NUL and halves of a character: no database and no wire carries them
 
@@ -49,6 +54,65 @@ def draft(given: Draft, now_ms: int) -> Draft:
         generate_ms=min(given.generate_ms, now_ms) if given.generate_ms >= EPOCH_MS else now_ms,
         seo_tags=tags("share.seo_tags", given.seo_tags),
     )
+
+
+def record(given: Record, now_ms: int) -> Record:
+    """A record of another stack made clean, by the bounds that a draft has. Its pictures are keys or URLs.
+
+    Raises:
+        InvalidArgument: with the field that cannot be taken.
+    """
+    share = given.share
+    if not share.generated_ref:
+        raise invalid("generated_uri", "generated_uri is required: the URL of the picture that is shared.")
+    if given.token_digest and not DIGEST.fullmatch(given.token_digest):
+        raise invalid("token_digest", "token_digest must be a SHA-256 in hex.")
+    style, model = (
+        text("style", share.style.strip(), MAX_NAME_LENGTH),
+        text("model", share.model.strip(), MAX_NAME_LENGTH),
+    )
+    create_ms = past("create_time", share.create_ms, now_ms)
+    cleaned = replace(
+        share,
+        generated_ref=picture("generated_uri", share.generated_ref),
+        original_ref=share.original_ref and picture("original_uri", share.original_ref),
+        prompt=text("prompt", share.prompt, MAX_PROMPT_LENGTH),
+        style=style or DEFAULT_STYLE,
+        model=model,
+        # A draft's rule: a picture is not made after it was shared, else it would hold the head of the latest.
+        generate_ms=min(share.generate_ms, create_ms) if share.generate_ms >= EPOCH_MS else create_ms,
+        seo_tags=tags("seo_tags", share.seo_tags),
+        publish_ms=past("publish_time", share.publish_ms, now_ms) if share.publish_ms else 0,
+    )
+    return Record(replace(cleaned, seo=words(cleaned)), given.token_digest)
+
+
+def past(field: str, value: int, now_ms: int) -> int:
+    """A time in milliseconds that lies between EPOCH_MS and now."""
+    if not EPOCH_MS <= value <= now_ms + SKEW_MS:
+        raise invalid(field, f"{field} must be given, not before the year 2000 and not in the future.")
+    return value
+
+
+def picture(field: str, ref: str) -> str:
+    """A key of ours, or a URL."""
+    return ref if is_key(ref) else uri(field, ref)
+
+
+def words(share: Share) -> Seo:
+    """What search engines are told, as the record has it; made anew when it has none."""
+    told = share.seo
+    if not told.title_ja:
+        label = seo.label(share.model)
+        return seo.describe(share.prompt, share.style, label, share.seo_tags)
+    for name in ("model_label", "title_ja", "title_en", "description_ja", "description_en"):
+        text(f"seo.{name}", getattr(told, name), MAX_SEO_LENGTH)
+    for name in ("keywords_ja", "keywords_en"):
+        for each in getattr(told, name):
+            text(f"seo.{name}", each, MAX_SEO_LENGTH)
+        if len(getattr(told, name)) > MAX_TAGS:
+            raise invalid(f"seo.{name}", f"At most {MAX_TAGS} {name} are allowed.")
+    return told
 
 
 def uri(field: str, value: str) -> str:

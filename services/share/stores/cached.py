@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from services.chassis.bulletin import EVERYTHING
 from services.chassis.cache import Cache
 from services.chassis.unbroken import kept_running
-from services.share.model import NEWEST, Facet, Link, Share, Stats, View
+from services.share.model import NEWEST, Facet, Link, Record, Share, Stats, View
 from services.share.ports import Clock, ShareStore
 from services.share.stores.slot import Kept, Slot
 
@@ -126,6 +126,16 @@ class CachedShares:
         """Delete it, whereupon no list shows it."""
         async with self._changing(share_id):
             return await self._store.delete(share_id)
+
+    async def records(self, after: int, limit: int) -> tuple[Record, ...]:
+        """Pass on: operators read all of them once."""
+        return await self._store.records(after, limit)
+
+    @kept_running
+    async def restore(self, record: Record) -> tuple[bool, Share | None]:
+        """Restore it, whereupon lists may show it."""
+        async with self._changing(CREATED + record.share.id):
+            return await self._store.restore(record)
 
     @kept_running
     async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:

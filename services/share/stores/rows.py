@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import RowMapping
 
-from services.share.model import Seo, Share
+from services.share.model import Record, Seo, Share
 
 WORDS = ("keywords_ja", "keywords_en")
 
@@ -25,8 +26,15 @@ def to_row(share: Share, token_digest: str) -> dict[str, Any]:
     return row
 
 
-def to_share(row: RowMapping) -> Share:
+def to_share(row: RowMapping | Mapping[str, Any]) -> Share:
     """The share of a row that holds SHARE_COLUMNS."""
     told = json.loads(row["seo"])
     seo = Seo(**told | {name: tuple(told[name]) for name in WORDS})
     return Share(**dict(row) | {"seo": seo, "seo_tags": tuple(json.loads(row["seo_tags"]))})
+
+
+def to_record(row: RowMapping) -> Record:
+    """The record of a row that holds SHARE_COLUMNS and the digest."""
+    columns = dict(row)
+    digest: str = columns.pop("token_digest")
+    return Record(to_share(columns), digest)

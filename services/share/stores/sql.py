@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete
 
 from services.chassis.database import Database
 from services.chassis.unbroken import unbroken
-from services.share.model import NEWEST, Link, Policy, Share, Stats, View
+from services.share.model import NEWEST, Link, Policy, Record, Share, Stats, View
 from services.share.stores import counts, statements
-from services.share.stores.rows import to_row, to_share
+from services.share.stores.rows import to_record, to_row, to_share
 from services.share.stores.tables import share, share_tag
 
 
@@ -27,9 +28,7 @@ class SqlShares:
             result = await connection.execute(statements.insert_or_find(connection, to_row(given, token_digest)))
             kept = to_share(result.mappings().one())
             if kept.id == given.id:
-                await counts.came(connection, kept)
-                if rows := _tag_rows(kept):
-                    await connection.execute(insert(share_tag), rows)
+                await _came(connection, kept)
         return kept
 
     async def find(self, share_id: str) -> Share | None:
@@ -85,6 +84,24 @@ class SqlShares:
         found = await self.page(view, limit=1)
         return found[0].sequence if found else 0
 
+    async def records(self, after: int, limit: int) -> tuple[Record, ...]:
+        """Read on in the primary key."""
+        async with self._database.read() as connection:
+            rows = (await connection.execute(statements.records(after, limit))).mappings().all()
+        return tuple(map(to_record, rows))
+
+    async def restore(self, record: Record) -> tuple[bool, Share | None]:
+        """Insert it and its tags, or read the older one."""
+        row = to_row(record.share, record.token_digest)
+        async with self._database.write() as connection:
+            found = (await connection.execute(statements.insert_new(connection, row))).mappings().one_or_none()
+            if found is not None:
+                kept = to_share(found)
+                await _came(connection, kept)
+                return True, kept
+            older = (await connection.execute(statements.same(row))).mappings().first()
+        return False, to_share(older) if older else None
+
     async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
         """Delete the rows; their tags go with them."""
         return await self._forget(statements.expire(before_ms, limit))
@@ -120,6 +137,12 @@ class SqlShares:
     async def _read(self, statement: Select[Any]) -> tuple[Share, ...]:
         async with self._database.read() as connection:
             return tuple(map(to_share, (await connection.execute(statement)).mappings()))
+
+
+async def _came(connection: AsyncConnection, kept: Share) -> None:
+    await counts.came(connection, kept)
+    if rows := _tag_rows(kept):
+        await connection.execute(insert(share_tag), rows)
 
 
 def _tag_rows(kept: Share) -> list[dict[str, Any]]:

@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Column, Select, Subquery, Table, Update, case, delete, literal_column, select, union_all, update
+from sqlalchemy import (
+    Column,
+    Select,
+    Subquery,
+    Table,
+    Update,
+    case,
+    delete,
+    literal_column,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
@@ -28,6 +41,24 @@ def insert_or_find(connection: AsyncConnection, row: dict[str, Any]) -> Returnin
     statement = upsert(connection, share).values(row)
     same = {"generated_digest": share.c.generated_digest}
     return statement.on_conflict_do_update(index_elements=list(same), set_=same).returning(*COLUMNS)
+
+
+def insert_new(connection: AsyncConnection, row: dict[str, Any]) -> ReturningInsert[*tuple[Any, ...]]:
+    """Insert a share, or return nothing when one has its id or its digest."""
+    return upsert(connection, share).values(row).on_conflict_do_nothing().returning(*COLUMNS)
+
+
+def same(row: dict[str, Any]) -> Select[Any]:
+    """The share that keeps a row out, the one with its id first."""
+    has_id = share.c.id == row["id"]
+    wanted = select(*COLUMNS).where(or_(has_id, share.c.generated_digest == row["generated_digest"]))
+    return wanted.order_by(case((has_id, 0), else_=1)).limit(1)
+
+
+def records(after: int, limit: int) -> Select[Any]:
+    """All shares beyond a sequence, oldest first, with the digests of their tokens."""
+    columns = select(*COLUMNS, share.c.token_digest)
+    return columns.where(share.c.sequence > after).order_by(share.c.sequence).limit(limit)
 
 
 def page(view: View, *, limit: int, before: int, skip: int) -> Select[Any]:

@@ -135,7 +135,7 @@ class SqlObjects:
         """Write the row unless one of its identities is taken; then return the row that has it."""
         dying = select(TOMBSTONES.c.key).where(TOMBSTONES.c.key == new.key, ~TOMBSTONES.c.swept)
         values = {column.name: value for column, value in zip(FIELDS, _row(new), strict=True)}
-        values |= {"create_ms": db_now(), "import_digest": _digest_of(new)}
+        values |= {"create_ms": new.create_ms or db_now(), "import_digest": _digest_of(new)}
         async with self._database.write() as connection:
             if (await connection.execute(dying)).one_or_none():
                 raise being_deleted()

@@ -40,6 +40,8 @@ async def test_the_export_is_one_json_document_with_a_record_a_line(opened: http
     row = generationpb.Generation(name="generations/gen_1", model="gpt4o-image", prompt='a "cat"\n]}')
     town.generation.rows["gen_1"] = row
     town.storage.add("uploads/1-ab.png", size_bytes=3, sha256="a" * 64)
+    for identifier in ("share_1", "share_2"):
+        town.share.add(identifier, prompt=identifier, unlisted=identifier == "share_2")
     answer = await opened.get("/api/export", headers=BEARER)
     told = json.loads(answer.content)
     first, *lines, last = answer.text.splitlines()
@@ -48,9 +50,11 @@ async def test_the_export_is_one_json_document_with_a_record_a_line(opened: http
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
     assert told["version"] == 1
-    assert {each["kind"] for each in told["records"]} == {"town", "generation", "object"}
+    assert {each["kind"] for each in told["records"]} == {"town", "generation", "object", "share"}
     [generation] = [each for each in told["records"] if each["kind"] == "generation"]
     assert (generation["name"], generation["prompt"]) == (row.name, row.prompt)
+    shares = [(each["name"], each["tokenDigest"]) for each in told["records"] if each["kind"] == "share"]
+    assert shares == [("shares/share_1", "d" * 64), ("shares/share_2", "d" * 64)]
     assert (first.startswith('{"version":1,'), last) == (True, "]}")
     assert [json.loads(line.removesuffix(",")) for line in lines] == told["records"]
 

@@ -14,6 +14,8 @@ from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
 from tests.storage.samples import picture, stream
 
+UUID = "0b5a2a34-3a5c-4b6e-9f0a-6a1f2d3c4b5a"
+NOW_MS = 1_800_000_000_000
 BODY = picture(seed="elsewhere")
 RECORD = StoredObject(
     key="generated/gen_a/0.png",
@@ -29,7 +31,7 @@ RECORD = StoredObject(
 
 @pytest.fixture
 def restorer(backend: Backend, store: SqlObjects, intake: Intake) -> Restorer:
-    return Restorer(backend, store, intake, 100_000)
+    return Restorer(backend, store, intake, 100_000, on_restored=lambda _: None, clock=lambda: NOW_MS)
 
 
 async def test_an_object_comes_in_as_it_was_and_repeating_it_changes_nothing(
@@ -68,3 +70,24 @@ async def test_another_object_under_the_key_or_of_the_generation_stays(restorer:
         with pytest.raises(AlreadyExists):
             await restorer.restore(record, stream([other]))
     assert b"".join([chunk async for chunk in backend.read(RECORD.key, 0, 0)]) == BODY
+
+
+async def test_an_object_keeps_the_time_that_it_had(
+    restorer: Restorer, backend: Backend, store: SqlObjects, intake: Intake
+) -> None:
+    old = replace(RECORD, key=f"artworks/original/{UUID}.png", source="upload", create_ms=1_700_000_000_123)
+    heard: list[StoredObject] = []
+    listening = Restorer(backend, store, intake, 100_000, on_restored=heard.append, clock=lambda: NOW_MS)
+    kept = await listening.restore(old, stream([BODY]))
+
+    assert kept.create_ms == old.create_ms
+    assert heard == [kept]  # no sweep looks for the thumbnails of artworks that are this old
+    assert (await restorer.restore(old, stream([BODY]))) == kept
+
+
+async def test_an_object_from_the_future_is_refused(restorer: Restorer, backend: Backend) -> None:
+    with pytest.raises(InvalidArgument, match="create_time must not be in the future") as refusal:
+        await restorer.restore(replace(RECORD, create_ms=NOW_MS + 60_000), stream([BODY]))
+
+    assert refusal.value.metadata == {"field": "create_time"}
+    assert await backend.size(RECORD.key) is None

@@ -4,6 +4,8 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from grpc import aio
+from kawaii.share.v1 import admin_pb2 as adminpb
+from kawaii.share.v1 import admin_pb2_grpc as adminrpc
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
@@ -95,3 +97,21 @@ class ShareService(sharerpc.ShareServiceServicer):
         return sharepb.ListShareLinksResponse(links=links, block_count=len(blocks))
 
     async def GetShareStats(self, request: Any, context: Context) -> Any: ...
+
+
+class ShareAdminService(adminrpc.ShareAdminServiceServicer):
+    """The operators' side of it, one share a page, oldest first."""
+
+    def __init__(self, shares: ShareService) -> None:
+        self._shares = shares
+
+    async def ListShareRecords(
+        self, request: adminpb.ListShareRecordsRequest, context: Context
+    ) -> adminpb.ListShareRecordsResponse:
+        at, rows = int(request.page_token or 0), self._shares.rows[::-1]
+        told = [adminpb.ShareRecord(share=row, token_digest="d" * 64) for row in rows[at : at + 1]]
+        return adminpb.ListShareRecordsResponse(
+            share_records=told, next_page_token=str(at + 1) if at + 1 < len(rows) else ""
+        )
+
+    async def RestoreShare(self, request: Any, context: Context) -> Any: ...

@@ -1,0 +1,31 @@
+"""Speaks ShareAdminService: beside servicer.py because operators have a service of their own."""
+
+from typing import Any
+
+from grpc.aio import ServicerContext
+from kawaii.share.v1 import admin_pb2 as adminpb
+from kawaii.share.v1 import admin_pb2_grpc as adminrpc
+
+from services.chassis.files import PublicFiles
+from services.share import wire
+from services.share.core import Records
+
+Context = ServicerContext[Any, Any]
+
+
+class ShareAdminServicer(adminrpc.ShareAdminServiceServicer):
+    """Speaks for the shares to operators; decides nothing."""
+
+    def __init__(self, records: Records, files: PublicFiles) -> None:
+        self._records = records
+        self._files = files
+
+    async def ListShareRecords(
+        self, request: adminpb.ListShareRecordsRequest, context: Context
+    ) -> adminpb.ListShareRecordsResponse:
+        return wire.records(await self._records.list(request.page_size, request.page_token), self._files)
+
+    async def RestoreShare(
+        self, request: adminpb.RestoreShareRequest, context: Context
+    ) -> adminpb.RestoreShareResponse:
+        return adminpb.RestoreShareResponse(created=await self._records.restore(wire.record(request.share_record)))
