@@ -129,16 +129,16 @@ class Submitter:
         logger.warning("answer_waits_for_database", attempt=attempt_id, seconds=seconds, cause=error.message)
 
     async def _settle(self, generation: Generation, attempt: Attempt, key: Key, outcome: Outcome) -> None:
-        """Record the answer; repeating it changes nothing. Only what proves that nothing was taken leads to READY."""
+        """Record the answer; repeating it changes nothing. Only what proves that nothing was taken leads to READY.
+
+        Whatever is no acceptance is noted before the order moves: from its move on only the note says that the create
+        counts against its account's bucket.
+        """
+        if isinstance(outcome, Accepted):
+            await self._accept(generation, attempt, key, outcome)
+            return
+        await self._store.note_outcome(attempt.id, outcome)
         match outcome:
-            case Accepted(task_id):
-                try:
-                    await self._store.accept(attempt.id, task_id, self._plan.first_poll)
-                except AlreadyExists:  # an id that says nothing of this order, whose own its webhook names
-                    await self._settle(generation, attempt, key, Ambiguous(f"answered with {task_id} of another order"))
-                    return
-                await self._keys.accepted(key, generation.draft.model)
-                await failpoints.reach("submitted.recorded")
             case NotSent():
                 again = Change(due_in=retry_delay(generation.tries), tries=generation.tries)
                 await self._decline(generation, attempt, State.READY, again)
@@ -153,7 +153,18 @@ class Submitter:
                 with suppress(FenceLost):  # by recovery, which knew as little as we do
                     await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._plan.unknown_after))
                 await failpoints.reach("ambiguous.recorded")
-        await self._store.note_outcome(attempt.id, outcome)
+
+    async def _accept(self, generation: Generation, attempt: Attempt, key: Key, accepted: Accepted) -> None:
+        """Record the task first: nobody else knows it."""
+        try:
+            await self._store.accept(attempt.id, accepted.task_id, self._plan.first_poll)
+        except AlreadyExists:  # an id that says nothing of this order, whose own its webhook names
+            vague = Ambiguous(f"answered with {accepted.task_id} of another order")
+            await self._settle(generation, attempt, key, vague)
+            return
+        await self._keys.accepted(key, generation.draft.model)
+        await failpoints.reach("submitted.recorded")
+        await self._store.note_outcome(attempt.id, accepted)
 
     async def _decline(self, generation: Generation, attempt: Attempt, state: State, change: Change) -> None:
         """Note that the order was not taken: a fact, also when recovery took the attempt for unanswered meanwhile."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import ColumnElement, Select, and_, exists, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -73,7 +73,9 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, 
     free: ColumnElement[bool] = attempt.c.task_id.is_(None)
     if instead and asked and asked.task_id and not await is_told(connection, attempt_id, asked.task_id):
         free = attempt.c.task_id == asked.task_id
-    await connection.execute(update(attempt).where(attempt.c.id == attempt_id, free).values(task_id=task_id))
+    # The create counts against its account's bucket for a window from here, not only from its outcome's note.
+    values = {"task_id": task_id, "answer_ms": func.coalesce(func.nullif(attempt.c.answer_ms, 0), db_now())}
+    await connection.execute(update(attempt).where(attempt.c.id == attempt_id, free).values(values))
 
 
 @contextmanager

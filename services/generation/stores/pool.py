@@ -89,6 +89,13 @@ async def mark(connection: AsyncConnection, attempt_id: str, account: str, windo
     await connection.execute(insert(create_mark).values(attempt_id=attempt_id, account=account, at_ms=db_now()))
 
 
+async def count(connection: AsyncConnection, attempt_id: str, account: str) -> None:
+    """Count a create from its dialling, also when its mark was forgotten since its key was given."""
+    marked = upsert(connection, create_mark).values(attempt_id=attempt_id, account=account, at_ms=db_now())
+    moved = marked.on_conflict_do_update(index_elements=["attempt_id"], set_={"at_ms": db_now()})
+    await connection.execute(moved)
+
+
 async def rest(connection: AsyncConnection, scope: Scope, who: str, code: int, retry_after: float | None) -> bool:
     """Let rest what a refusal was about; False when it rests for longer, or for something graver, already."""
     table, column = RESTING[scope]

@@ -16,7 +16,7 @@ from services.generation.bell import Bell
 from services.generation.model import UNHEARD, Attempt, Event, Generation, Output, State, Story
 from services.generation.ports import NOTHING, Change, Page, Refusal, Sent
 from services.generation.quota import Charge
-from services.generation.stores import attempts, generations, inbox, outbox, quotas, retention, tables, work
+from services.generation.stores import attempts, generations, inbox, outbox, pool, quotas, retention, tables, work
 
 
 @unbroken
@@ -95,6 +95,7 @@ class SqlStore:
         """See ports."""
         async with self._database.write() as connection:
             await attempts.add(connection, attempt)
+            await pool.count(connection, attempt.id, attempt.account)
             change = Change(tries=generation.tries)
             dialing = await generations.move(
                 connection, generation, State.DIALING, change, attempt_id=attempt.id, task_id=""

@@ -26,7 +26,14 @@ from services.generation.stores import make_parking
 from services.generation.stores.keys import SqlKeys, open_keys
 from services.generation.stores.mail import SqlInbox
 from services.generation.stores.sql import SqlStore
-from services.generation.stores.tables import create_mark, model_rest, provider_account, provider_key, unpaid_model
+from services.generation.stores.tables import (
+    attempt,
+    create_mark,
+    model_rest,
+    provider_account,
+    provider_key,
+    unpaid_model,
+)
 from tests.generation.town import FakeArchive
 
 CREATES = 18
@@ -48,8 +55,11 @@ class Hand:
     database: Database
 
     async def window_passes(self) -> None:
-        """Every create so far is a window old."""
+        """Every create so far and every answer is a window old."""
         await self._set(update(create_mark).values(at_ms=create_mark.c.at_ms - WINDOW_MS))
+        await self._set(
+            update(attempt).values(answer_ms=attempt.c.answer_ms - WINDOW_MS).where(attempt.c.answer_ms > 0)
+        )
 
     async def rests_end(self) -> None:
         """Every rest is over, by the clock."""

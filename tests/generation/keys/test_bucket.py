@@ -7,7 +7,6 @@ import pytest
 
 from services.chassis.database import Database, open_database
 from services.chassis.settings import TownSettings
-from services.generation.answers import Accepted
 from services.generation.bell import Bell
 from services.generation.keyring import Key, Wait
 from services.generation.model import Attempt, State
@@ -50,15 +49,31 @@ async def test_a_create_counts_while_it_is_in_flight_and_a_window_after_its_answ
     in_flight = await single.acquire("att_a", MODEL)
     for attempt in attempts:
         await store.accept(attempt.id, f"task-{attempt.id}", 3)
-    lost_answer = await single.outlook(MODEL)
-    for attempt in attempts:
-        await store.note_outcome(attempt.id, Accepted(f"task-{attempt.id}"))
     answered = await single.acquire("att_b", MODEL)
+    await hand.window_passes()
+    later = await single.outlook(MODEL)
 
     assert isinstance(in_flight, Wait)
-    assert lost_answer.seconds == 0
-    assert isinstance(answered, Wait)
-    assert (await single.listing()).accounts[0].recent == CREATES
+    assert isinstance(answered, Wait)  # before anything else is noted of the attempts
+    assert later.seconds == 0
+
+
+async def test_a_create_counts_from_its_dialling_however_long_ago_its_key_was_given(
+    single: SqlKeys, hand: Hand, store: SqlStore
+) -> None:
+    """A process that hangs between the two must not make room for another create."""
+    await ordered(store)
+    (generation,) = await store.claim([State.READY], 1, 60)
+    key = await single.acquire("att_slow", MODEL)
+    assert isinstance(key, Key)
+    await hand.window_passes()
+    await taken(single, 1)  # forgets marks that count no more
+    await hand.window_passes()
+    dialling = await store.dial(generation, Attempt("att_slow", generation.id, key.account, key.print, "digest"))
+    await store.move(dialling, State.READY)
+    await taken(single, CREATES - 1)
+
+    assert isinstance(await single.acquire("att_next", MODEL), Wait)
 
 
 async def test_creates_in_flight_are_shown(single: SqlKeys, store: SqlStore) -> None:

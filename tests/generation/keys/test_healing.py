@@ -47,13 +47,13 @@ async def answers(upstream: Process, path: str) -> Counter[int]:
 async def test_forty_orders_at_once_over_two_replicas_are_never_too_fast_for_the_upstream(
     sqlite_database: Database, hasty_upstream: Process
 ) -> None:
-    """Both count in windows of a second; forty orders need three of them."""
+    """The upstream counts in windows of a second, both replicas in longer ones: a busy machine stretches them."""
     upstream = hasty_upstream
     keys = keys_of("speed")
     prompts = [f"order {number} of forty" for number in range(40)]
     async with (
-        working(sqlite_database, upstream.url, keys, PLAN, WINDOW_MS // 10) as first,
-        working(sqlite_database, upstream.url, keys, PLAN, WINDOW_MS // 10) as second,
+        working(sqlite_database, upstream.url, keys, PLAN, WINDOW_MS // 5) as first,
+        working(sqlite_database, upstream.url, keys, PLAN, WINDOW_MS // 5) as second,
     ):
         labs = (first, second)
         created = await asyncio.gather(
