@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.community.model.hotness import DAY_MS, FLOOR, HOUR_MS, NEVER_MS, decay, heat, level
+from services.community.model.hotness import AGES, DAY_MS, FLOOR, HOUR_MS, NEVER_MS, decay, heat, level
 
 BORN = 1_700_000_000_000
 
@@ -41,8 +41,21 @@ def test_a_score_stands_still_until_its_next_step(age: int, step: int) -> None:
     assert heat(5, 0, BORN, now.due_ms).score < now.score
 
 
-def test_what_nobody_likes_and_what_is_worn_down_is_never_worked_out_again() -> None:
-    assert heat(0, 0, BORN, BORN).due_ms == heat(9, 9, BORN, BORN + 30 * DAY_MS).due_ms == NEVER_MS
+def test_what_nobody_likes_and_what_is_worn_down_is_worked_out_only_when_a_window_ends() -> None:
+    last = BORN + AGES[-1] + 1
+
+    assert heat(0, 0, BORN, BORN).due_ms == BORN + AGES[0] + 1
+    assert heat(9, 9, BORN, last - 1).due_ms == last
+    assert heat(0, 0, BORN, last).due_ms == heat(9, 9, BORN, last).due_ms == NEVER_MS
+
+
+@pytest.mark.parametrize("window", AGES)
+def test_an_age_class_ends_with_its_window(window: int) -> None:
+    within, behind = heat(0, 0, BORN, BORN + window), heat(0, 0, BORN, BORN + window + 1)
+
+    assert AGES[within.age_class] == window
+    assert behind.age_class == within.age_class + 1
+    assert within.due_ms == BORN + window + 1
 
 
 @pytest.mark.parametrize(

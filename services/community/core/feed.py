@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from services.chassis.errors import NotFound
 from services.community.core import checks, pages
 from services.community.model import Artwork, Card, Listing, Page, Reacted, Shelf
-from services.community.model.hotness import DAY_MS, Category, decay
+from services.community.model.hotness import Category, age_class, decay
 from services.community.ports import Clock, Lists, WorkStore
 
-SHORT_MS = DAY_MS  # what is published in so long is quickly sorted
-SORTABLE = 5000  # artworks that are sorted in a few milliseconds; of more, an index by score finds a page of them soon
 RANKS = 1000  # places that are counted; beyond them nobody looks
 
 
@@ -47,10 +45,10 @@ class Feed:
     async def hottest(self, ask: Ask, window_ms: int = 0, category: Category = Category.ALL) -> Page:
         """What has the highest score, of a window and a category. Raises InvalidArgument."""
         since = self._clock() - window_ms if window_ms else 0
+        ages = age_class(window_ms) + 1 if window_ms else 0
         binding = Listing(Shelf.HOT, since_ms=window_ms, least_score=category)
-        sorted_ = window_ms and (window_ms <= SHORT_MS or await self._works.published(since, SORTABLE + 1) <= SORTABLE)
-        shelf = Shelf.FRESH if sorted_ else Shelf.HOT
-        return await self._page(Listing(shelf, since_ms=since, least_score=float(category)), ask, binding)
+        wanted = Listing(Shelf.HOT, since_ms=since, least_score=float(category), ages=ages)
+        return await self._page(wanted, ask, binding)
 
     async def of_user(self, ask: Ask, user_id: str) -> Page:
         """A person's finished artworks: drafts too for themselves, the published ones for others.

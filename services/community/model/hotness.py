@@ -3,11 +3,13 @@
 Age counts in whole hours and days, so a score stands still between two steps and can be kept in a column.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum
 
 LIKE_WEIGHT, FAVORITE_WEIGHT = 1, 2
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+AGES = (HOUR_MS, 6 * HOUR_MS, DAY_MS, 7 * DAY_MS, 30 * DAY_MS)  # the windows of the trending list; each ends a class
 FLOOR = 0.01  # what age leaves in the end
 NEVER_MS = 2**53  # a step that does not come; numbers up to here are the same in SQL and in JSON
 LEVELS = ((100, "viral"), (50, "hot"), (20, "rising"), (10, "active"), (5, "watch"))
@@ -24,9 +26,10 @@ class Category(IntEnum):
 
 @dataclass(frozen=True)
 class Heat:
-    """A score, and when age changes it next."""
+    """A score, the age class that it is listed under, and when age changes one of them next."""
 
     score: float
+    age_class: int
     due_ms: int
 
 
@@ -37,13 +40,20 @@ def decay(age_ms: int) -> float:
     return max(FLOOR, min(0.8**days * 0.95 ** min(hours, 24), segment))
 
 
+def age_class(age_ms: int) -> int:
+    """The place of the first window that an age lies in; behind all of them, their number."""
+    return bisect_left(AGES, age_ms)
+
+
 def heat(likes: int, favorites: int, born_ms: int, now_ms: int) -> Heat:
-    """The score now, and when it must be worked out anew; never, when age can no longer change it."""
+    """The score now, and when it must be worked out anew; never, when age can no longer change anything."""
     weight, age = likes * LIKE_WEIGHT + favorites * FAVORITE_WEIGHT, max(now_ms - born_ms, 0)
     left = decay(age)
     step = HOUR_MS if age < DAY_MS else DAY_MS
     due = born_ms + (age // step + 1) * step if weight and left > FLOOR else NEVER_MS
-    return Heat(weight * left, due)
+    at = age_class(age)
+    next_class = born_ms + AGES[at] + 1 if at < len(AGES) else NEVER_MS
+    return Heat(weight * left, at, min(due, next_class))
 
 
 def level(score: float) -> str:

@@ -16,8 +16,6 @@ class Shelf(StrEnum):
     """Published, by time of publication."""
     HOT = "hot"
     """Published, by score."""
-    FRESH = "fresh"
-    """Published lately, few enough to be sorted, by score: else as HOT."""
     OWNER = "owner"
     """All of one person's, by id, which is by time."""
     FINISHED = "finished"
@@ -32,12 +30,16 @@ class Shelf(StrEnum):
 
 @dataclass(frozen=True)
 class Listing:
-    """A list: its shelf, whose it is, and for HOT and FRESH from which time and score on."""
+    """A list: its shelf, whose it is, and for HOT from which time and score on.
+
+    With a time, `ages` says how many age classes (hotness.AGES) reach back to it; 0 stands for all time.
+    """
 
     shelf: Shelf
     user_id: str = ""
     since_ms: int = 0
     least_score: float = 0.0
+    ages: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,8 @@ class WorkStore(Protocol):
     async def top_scores(self, most: int) -> tuple[float, ...]:
         """The scores of at most so many listed artworks, the highest first."""
 
-    async def published(self, since_ms: int, most: int) -> int:
-        """How many listed artworks were published since then, counted no further than `most`."""
-
     async def warm(self, now_ms: int, limit: int) -> int:
-        """Work out the scores that age has changed by now, at most `limit`; how many there were."""
+        """Work out the scores and age classes that age has changed by now, at most `limit`; how many there were."""
 
     async def own(self, object_key: str, user_id: str) -> str:
         """Note whose bytes these are, unless somebody's; return whose they are. They leave the deletion queue for them.

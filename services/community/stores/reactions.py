@@ -12,6 +12,7 @@ from services.community.model import Action, After, Drift, HiddenMark, Reacted, 
 from services.community.model.hotness import HOUR_MS, heat
 from services.community.ports import BudgetSpentError, Clock
 from services.community.stores.people_rows import PeopleRows
+from services.community.stores.rows import heat_columns
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, budget, report
 
 TABLES: Mapping[Reaction, Table] = {Reaction.LIKE: artwork_like, Reaction.FAVORITE: artwork_favorite}
@@ -109,7 +110,7 @@ class SqlReactions:
         counts[f"{reaction}_count"] += step
         born = shown["publish_ms"] or shown["create_ms"]
         warmth = heat(counts["like_count"], counts["favorite_count"], born, self._clock())
-        values = counts | {"hot_score": warmth.score, "hot_due_ms": warmth.due_ms}
+        values = counts | heat_columns(warmth)
         await connection.execute(update(artwork).where(artwork.c.id == shown["id"]).values(values))
 
 

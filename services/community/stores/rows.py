@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from services.community.model import Artwork, Card, HiddenMark, Hold, Order, OrderState, Person, Request, State
-from services.community.model.hotness import NEVER_MS
+from services.community.model.hotness import AGES, NEVER_MS, Heat
 
 
 def artwork_row(artwork: Artwork) -> dict[str, Any]:
@@ -15,8 +15,15 @@ def artwork_row(artwork: Artwork) -> dict[str, Any]:
     return asdict(artwork) | {
         "image_refs": json.dumps(artwork.image_refs),
         "listed": artwork.listed,
-        "hot_due_ms": NEVER_MS,
+        **heat_columns(
+            Heat(artwork.hot_score, 0, artwork.publish_ms + AGES[0] + 1 if artwork.publish_ms else NEVER_MS)
+        ),
     }
+
+
+def heat_columns(heat: Heat) -> dict[str, Any]:
+    """The columns that age changes."""
+    return {"hot_score": heat.score, "age_class": heat.age_class, "hot_due_ms": heat.due_ms}
 
 
 def order_row(order: Order) -> dict[str, Any]:

@@ -2,7 +2,21 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Select, Table, and_, literal, or_, select, true, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 
 from services.community.model import After, Artwork, Listing, Order, Person, Shelf, State
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, artwork_order, person
@@ -42,13 +56,32 @@ def by_any_id(identifier: str, viewer_id: str) -> Select[Any]:
 
 
 def page(listing: Listing, viewer_id: str, limit: int, after: After | None, skip: int) -> Select[Any]:
-    """A page of a list: its ids by one range of an index, then their cards; `mark` is the value it is ordered by."""
+    """A page of a list: its ids by ranges of an index, then their cards; `mark` is the value it is ordered by."""
+    chosen = (_of_window if listing.ages else _of_range)(listing, viewer_id, limit, after, skip).subquery()
+    found = cards(viewer_id).join(chosen, chosen.c.artwork_id == artwork.c.id).add_columns(chosen.c.mark)
+    return found.order_by(chosen.c.mark.desc(), chosen.c.artwork_id.desc())
+
+
+def _of_range(listing: Listing, viewer_id: str, limit: int, after: After | None, skip: int) -> Select[Any]:
     wanted, value, key = _range(listing, viewer_id)
     if after:
         wanted = wanted.where(tuple_(value, key) < _behind(after, value))
-    chosen = wanted.order_by(value.desc(), key.desc()).limit(limit).offset(skip).subquery()
-    found = cards(viewer_id).join(chosen, chosen.c.artwork_id == artwork.c.id).add_columns(chosen.c.mark)
-    return found.order_by(chosen.c.mark.desc(), chosen.c.artwork_id.desc())
+    return wanted.order_by(value.desc(), key.desc()).limit(limit).offset(skip)
+
+
+def _of_window(listing: Listing, viewer_id: str, limit: int, after: After | None, skip: int) -> Select[Any]:
+    """One range of an index for each age class, merged: else the hottest of all times were sought through for them.
+
+    What a class holds that is older by now, because the thermostat is late, is left out by its time.
+    """
+    ranges = []
+    for number in range(listing.ages):
+        # Written out: for a value it does not know, PostgreSQL plans as if it were common.
+        aged = artwork.c.age_class == literal_column(str(number))
+        ranges.append(_of_range(listing, viewer_id, skip + limit, after, 0).where(aged).subquery())
+    merged = union_all(*(select(each.c.artwork_id, each.c.mark) for each in ranges)).subquery()
+    columns = select(merged.c.artwork_id, merged.c.mark)
+    return columns.order_by(merged.c.mark.desc(), merged.c.artwork_id.desc()).limit(limit).offset(skip)
 
 
 def _range(listing: Listing, viewer_id: str) -> tuple[Select[Any], ColumnElement[Any], Column[Any]]:
@@ -79,8 +112,6 @@ def _conditions(listing: Listing) -> list[ColumnElement[bool]]:
             return [LISTED]
         case Shelf.HOT:
             return [LISTED, *_hot(listing)]
-        case Shelf.FRESH:
-            return [LISTED, *_fresh(listing)]
         case Shelf.AUTHOR:
             return [artwork.c.user_id == listing.user_id, LISTED]
         case Shelf.FINISHED:
@@ -94,17 +125,9 @@ def _hot(listing: Listing) -> list[ColumnElement[bool]]:
     return [*since, artwork.c.hot_score >= listing.least_score] if listing.least_score else since
 
 
-def _fresh(listing: Listing) -> list[ColumnElement[bool]]:
-    """The score is no range of an index here either, for the same reason as in VALUES."""
-    since = [artwork.c.publish_ms >= listing.since_ms]
-    return [*since, artwork.c.hot_score + 0.0 >= listing.least_score] if listing.least_score else since
-
-
 VALUES: dict[Shelf, ColumnElement[Any]] = {
     Shelf.NEWEST: artwork.c.publish_ms,
     Shelf.HOT: artwork.c.hot_score,
-    # A sum that no index serves: by score, a time in which nobody liked anything would be sought through all artworks.
-    Shelf.FRESH: artwork.c.hot_score + 0.0,
     Shelf.OWNER: artwork.c.create_ms,
     Shelf.FINISHED: artwork.c.create_ms,
     Shelf.AUTHOR: artwork.c.create_ms,

@@ -54,6 +54,7 @@ artwork = Table(
     Column("favorite_count", BigInteger, nullable=False),
     Column("hot_score", Float(53), nullable=False),
     Column("hot_due_ms", BigInteger, nullable=False),  # when age changes the score next
+    Column("age_class", SmallInteger, nullable=False, server_default="0"),  # hotness.AGES: which windows it lies in
     Column("hidden", String(8), nullable=False),
     Column("listed", Boolean, nullable=False),  # published and shown: what every public list asks for
     Column("order_id", String, nullable=False),
@@ -64,6 +65,7 @@ artwork = Table(
     UniqueConstraint("user_id", "request_key", name="artwork_request"),
     Index("artwork_by_publish_ms", "listed", "publish_ms", "id"),
     Index("artwork_by_hot_score", "listed", "hot_score", "id"),
+    Index("artwork_by_age", "listed", "age_class", "hot_score", "id"),
     Index("artwork_by_owner", "user_id", "create_ms", "id"),
     Index("artwork_by_author", "user_id", "listed", "create_ms", "id"),
     Index("artwork_by_object", "object_key"),

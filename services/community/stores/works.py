@@ -13,7 +13,7 @@ from services.community.model.hotness import heat
 from services.community.ports import Clock
 from services.community.stores import blobs, statements
 from services.community.stores.people_rows import PeopleRows
-from services.community.stores.rows import artwork_row, to_artwork, to_card
+from services.community.stores.rows import artwork_row, heat_columns, to_artwork, to_card
 from services.community.stores.tables import artwork
 
 
@@ -69,6 +69,7 @@ class SqlWorks:
             "title": given.title,
             "slug": given.slug,
             "publish_ms": case((artwork.c.publish_ms == 0, given.publish_ms), else_=artwork.c.publish_ms),
+            "age_class": 0,  # none may miss it until then
             "hot_due_ms": now,  # the thermostat's next round works it out, under a lock
             "update_ms": now,
             "listed": (artwork.c.hidden == HiddenMark.SHOWN) if given.state is State.PUBLISHED else False,
@@ -109,12 +110,6 @@ class SqlWorks:
         async with self._database.read() as connection:
             return tuple((await connection.execute(scores)).scalars())
 
-    async def published(self, since_ms: int, most: int) -> int:
-        """Count in an index, not to its end."""
-        lately = select(artwork.c.id).where(statements.LISTED, artwork.c.publish_ms >= since_ms).limit(most).subquery()
-        async with self._database.read() as connection:
-            return await connection.scalar(select(func.count()).select_from(lately)) or 0
-
     async def warm(self, now_ms: int, limit: int) -> int:
         """Write the scores that are due; locked, since a reaction may change the counts."""
         columns = (artwork.c.id, artwork.c.like_count, artwork.c.favorite_count, artwork.c.publish_ms)
@@ -124,8 +119,7 @@ class SqlWorks:
             for each in found:
                 born = each.publish_ms or each.create_ms
                 warmth = heat(each.like_count, each.favorite_count, born, now_ms)
-                values = {"hot_score": warmth.score, "hot_due_ms": warmth.due_ms}
-                await connection.execute(update(artwork).where(artwork.c.id == each.id).values(values))
+                await connection.execute(update(artwork).where(artwork.c.id == each.id).values(heat_columns(warmth)))
         return len(found)
 
     async def own(self, object_key: str, user_id: str) -> str:

@@ -3,12 +3,11 @@
 import pytest
 
 from services.chassis.errors import InvalidArgument, NotFound
-from services.community.core import feed
 from services.community.core.feed import Ask
 from services.community.core.saving import Save
 from services.community.house import House
 from services.community.model import Page, Reaction, Shelf
-from services.community.model.hotness import DAY_MS, HOUR_MS, Category
+from services.community.model.hotness import AGES, DAY_MS, HOUR_MS, Category
 from tests.community.equipment import START_MS, Clock
 from tests.community.neighbours import Studio
 from tests.community.people import ANN, BOB, drawn, published
@@ -98,7 +97,7 @@ async def test_age_overtakes_likes(house: House, clock: Clock) -> None:
     clock.now = START_MS + 2 * DAY_MS
     await liked(house, "new", 1)
 
-    assert await house.thermostat.cool() == 1
+    assert await house.thermostat.cool() == 1  # the new one is not due
     assert titles(await house.feed.hottest(Ask(""))) == "newold"
     assert await house.thermostat.cool() == 0
 
@@ -127,24 +126,47 @@ async def test_many_are_as_hot_at_once_as_each_alone(house: House, studio: Studi
         await house.feed.hotnesses("", ["art_1"] * 201)
 
 
-async def test_a_window_of_many_shows_the_same_as_one_of_few(
-    house: House, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_window_shows_nothing_older_however_it_is_liked(house: House, clock: Clock) -> None:
     await liked(house, "old", 60)
     clock.now += 8 * DAY_MS
     for title, likes in (("a", 51), ("b", 21), ("c", 1), ("d", 0)):
         await liked(house, title, likes)
 
-    for window, category, shown in (
-        (7 * DAY_MS, Category.ALL, "abcd"),
-        (7 * DAY_MS, Category.RISING, "ab"),
-        (HOUR_MS, Category.HOT, "a"),
-    ):
-        few = titles(await house.feed.hottest(Ask(""), window, category))
-        monkeypatch.setattr(feed, "SORTABLE", 1)
-        many = titles(await house.feed.hottest(Ask(""), window, category))
-        monkeypatch.undo()
-        assert (few, many) == (shown, shown)
+    for cooled in (False, True):  # before and after the thermostat has seen what became old
+        if cooled:
+            await house.thermostat.cool()
+        assert titles(await house.feed.hottest(Ask(""), 7 * DAY_MS, Category.ALL)) == "abcd"
+        assert titles(await house.feed.hottest(Ask(""), 7 * DAY_MS, Category.RISING)) == "ab"
+        assert titles(await house.feed.hottest(Ask(""), HOUR_MS, Category.HOT)) == "a"
+        assert set(titles(await house.feed.hottest(Ask(""), 30 * DAY_MS))) == set("oldabcd")
+
+
+async def test_an_artwork_leaves_each_window_at_its_end_and_the_thermostat_rests(house: House, clock: Clock) -> None:
+    await liked(house, "a", 0)
+    born, seen = clock.now, dict[int, list[str]]()
+    for window in AGES:
+        for late in (0, 1):
+            clock.now = born + window + late
+            seen.setdefault(window, []).append(titles(await house.feed.hottest(Ask(""), window)))
+        assert [await house.thermostat.cool(), await house.thermostat.cool()] == [1, 0]
+        assert titles(await house.feed.hottest(Ask(""), 0)) == "a"
+
+    assert seen == {window: ["a", ""] for window in AGES}
+    clock.now += 400 * DAY_MS
+    assert await house.thermostat.cool() == 0
+
+
+async def test_an_old_draft_that_is_published_is_in_the_windows_at_once(
+    house: House, studio: Studio, clock: Clock
+) -> None:
+    draft = (await drawn(house, studio)).artwork
+    clock.now += 60 * DAY_MS
+    await house.thermostat.cool()
+    await house.artworks.publish(ANN, draft.id)
+
+    assert [card.artwork.id for card in (await house.feed.hottest(Ask(""), HOUR_MS)).cards] == [draft.id]
+    await house.thermostat.cool()
+    assert [card.artwork.id for card in (await house.feed.hottest(Ask(""), HOUR_MS)).cards] == [draft.id]
 
 
 async def test_states_are_given_in_the_order_asked_and_zeros_for_what_is_not_there(house: House) -> None:
