@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.town import Resident
 from tests.deploy.towns import Place, Said, opened
-from tests.engines import EngineMissingError, postgres
+from tests.engines import EngineMissingError, Postgres, postgres
 from tests.storage.samples import ok, open_remote, picture
 
 Generation = generationpb.Generation
@@ -103,15 +103,11 @@ async def test_a_town_moves_as_one_file_and_a_folder(tmp_path: Path) -> None:
     assert {**told[known.name], "outputs": 0} == {**before, "outputs": 0}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest) -> Iterator[Callable[[], dict[str, str]]]:
-    """Names an empty database each time, by the setting that the services read."""
-    if request.param == "sqlite":
-        yield dict
-        return
+@pytest.fixture
+def server() -> Iterator[Postgres]:
     try:
         with postgres() as server:
-            yield lambda: {"DATABASE_URL": server.create_database()}
+            yield server
     except EngineMissingError as missing:
         pytest.skip(str(missing))
 
@@ -144,22 +140,23 @@ def document_of(file: Path) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name not in TRANSIENT}
 
 
-async def test_export_import_export_is_equal_record_for_record_twice(
-    tmp_path: Path, engine: Callable[[], dict[str, str]]
-) -> None:
+@pytest.mark.timeout(300)  # nine services and six commands, one after the other, on a machine that runs other tests
+async def test_export_import_export_is_equal_record_for_record_twice(tmp_path: Path, server: Postgres) -> None:
+    """From SQLite to PostgreSQL, and back again."""
     files, folder = [tmp_path / f"{number}.json" for number in range(3)], tmp_path / "bytes"
     async with open_remote() as remote:
         uri = remote.put("/a.png", ok(picture()))
         allowed = {"OUTBOUND_ALLOW_PRIVATE": remote.authority}
         lacking = Generation.Output(index=0, source_uri=uri, file_stem="0a" * 16)
         lost = record(NEWER, lacking, state=Generation.STATE_RESULT_LOST)
-        async with opened(tmp_path / "0", **allowed, **engine()) as first:
+        async with opened(tmp_path / "0", **allowed) as first:
             stored = await fill(first, record(OLD, Generation.Output(index=0, source_uri=uri)), lost, uri=uri)
             await share_all(first, stored.uri)
             said = [await first.kawaii("export", str(files[0]), "--bytes", str(folder))]
         for number in (1, 2):
             before, after = files[number - 1], files[number]
-            async with opened(tmp_path / str(number), **allowed, **engine()) as place:
+            engine = {"DATABASE_URL": server.create_database()} if number == 1 else {}
+            async with opened(tmp_path / str(number), **allowed, **engine) as place:
                 words = ("import", str(before), "--bytes", str(folder))
                 said += [await place.kawaii(*words) for _ in range(3 - number)]  # the first is told all of it twice
                 said.append(await place.kawaii("export", str(after)))

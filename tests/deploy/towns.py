@@ -7,7 +7,7 @@ import random
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,20 +89,25 @@ async def opened(folder: Path, services: tuple[str, ...] = SERVICES, **more: str
     async with AsyncExitStack() as stack:
         for service in services:
             await asyncio.to_thread(migrate, service, place.settings)
-            await stack.enter_async_context(_running(place, service))
+        for starting in [await stack.enter_async_context(_started(place, service)) for service in services]:
+            await starting
         yield place
 
 
 @asynccontextmanager
-async def _running(place: Place, service: str) -> AsyncIterator[Process]:
+async def _started(place: Place, service: str) -> AsyncIterator[Awaitable[None]]:
+    """A service that starts, and what waits until it serves: the others start meanwhile."""
     command = (sys.executable, "-m", f"services.{service}")
     process = await asyncio.create_subprocess_exec(*command, env=place.environment, stderr=PIPE, cwd=REPOSITORY)
+    try:
+        yield _serving(process)
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+async def _serving(process: Process) -> None:
     assert process.stderr
     async with asyncio.timeout(PATIENCE_SECONDS):
         while b"serving" not in await process.stderr.readline():
             assert not process.stderr.at_eof()
-    try:
-        yield process
-    finally:
-        process.terminate()
-        await process.communicate()

@@ -5,10 +5,11 @@ holds up the other: see place.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import structlog
 
@@ -23,6 +24,7 @@ ROUND_SECONDS = 60.0  # a guest is copied in one round and removed in a later on
 MAX_FAILURES = 3  # guests in a row; then a place is down, and the next round tries again
 CHUNK_BYTES = 256 * 1024  # performance.md 4
 
+T = TypeVar("T")
 LabelOf = Callable[[str], Awaitable[Label]]
 IsKept = Callable[[str], Awaitable[bool]]
 
@@ -44,7 +46,8 @@ class Pair:
         self._second = second
         self._label_of = label_of
         self._is_kept = is_kept
-        patience = patience or Patience()
+        self._patience = patience = patience or Patience()
+        self._asked = set[asyncio.Task[Any]]()
         self._places = Place("first", first, patience), Place("second", second, patience)
 
     @asynccontextmanager
@@ -62,9 +65,9 @@ class Pair:
         """Put into the first place, or as a guest into the second; what the second has already stays the truth."""
         first, second = self._places
         stat = Stat(draft.size, draft.sha256)
-        with suppress(*DOWN):
-            if known := await self._hosted(key):
-                return known == stat
+        known, _ = await asyncio.gather(self._known_hosted(key), first.probe(partial(self._first.size, key)))
+        if known:
+            return known == stat
         with suppress(*DOWN):
             return await first.put(lambda: self._first.put(key, draft, label), draft.size)
         return await second.put(lambda: self._second.put(GUESTS + key, draft, label), draft.size)
@@ -76,7 +79,7 @@ class Pair:
             yield chunk
 
     async def size(self, key: str) -> int | None:
-        """Ask one place after the other."""
+        """Ask the first place, and the second when that does not have it or takes its time."""
         found = await self._where(key)
         return found[2] if found else None
 
@@ -167,20 +170,38 @@ class Pair:
     async def _where(self, key: str) -> tuple[Backend, str, int] | None:
         """The place that has a key, its name there and its size; None when both say that they do not have it.
 
+        A first place that is slow does not hold up what the second has: after a moment both are asked.
+
         Raises:
             KawaiiError: of a place that could not say, when the others do not have it.
         """
-        first, failure = self._places[0], None
-        try:
-            if (size := await first.ask(partial(self._first.size, key))) is not None:
+        first = self._begun(self._places[0].ask(partial(self._first.size, key)))
+        await asyncio.wait([first], timeout=self._patience.hedge)
+        if first.done() and (size := _answer(first)) is not None:
+            return self._first, key, size
+        second = self._begun(self._in_second(key))
+        waiting: set[asyncio.Task[Any]] = {first, second}
+        while waiting := {each for each in waiting if not each.done()}:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if first.done() and (size := _answer(first)) is not None:
                 return self._first, key, size
-        except DOWN as down:
-            failure = down
-        if found := await self._in_second(key):
-            return self._second, *found
-        if failure:
-            raise failure
+            if second.done() and (found := _answer(second)):
+                return self._second, *found
+        for each in (second, first):
+            await each  # raises what kept it from saying
         return None
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """A question that goes on when nobody waits for it any more: its place is learnt to be silent all the same."""
+        task = asyncio.create_task(work)
+        self._asked.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._asked.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited was told
 
     async def _in_second(self, key: str) -> tuple[str, int] | None:
         """The name of a key in the second place, its own or a guest's, and its size; both are asked for at once."""
@@ -196,9 +217,12 @@ class Pair:
                 raise answer
         return None
 
-    async def _hosted(self, key: str) -> Stat | None:
-        found = await self._in_second(key)
-        return await self._second.stat(found[0]) if found else None
+    async def _known_hosted(self, key: str) -> Stat | None:
+        """What the second place has under a key, as far as it says."""
+        with suppress(*DOWN):
+            if found := await self._in_second(key):
+                return await self._second.stat(found[0])
+        return None
 
     async def _residents(self, prefix: str, after: str) -> AsyncIterator[Listed]:
         async for listed in self._second.keys(prefix, after):
@@ -208,6 +232,16 @@ class Pair:
     async def _guests(self, prefix: str, after: str) -> AsyncIterator[Listed]:
         async for listed in self._second.keys(GUESTS + prefix, GUESTS + after):
             yield Listed(listed.key.removeprefix(GUESTS), listed.size, listed.modified)
+
+
+def _answer(asked: "asyncio.Task[T]") -> T | None:
+    """What a place said; None when it could not say. Raises what is no failure of a place."""
+    failure = asked.exception()
+    if failure is None:
+        return asked.result()
+    if isinstance(failure, DOWN):
+        return None
+    raise failure
 
 
 class _MovingDraft:

@@ -7,12 +7,13 @@ it, while the others still go without. A place that refuses at once costs nothin
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
 
-from services.chassis.errors import ResourceExhausted, Unavailable
+from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
 from services.storage.backends.tree import down
 from services.storage.ports import Backend
 
@@ -27,7 +28,8 @@ logger = structlog.get_logger()
 class Patience:
     """How long a place may take before the other one has to do, in seconds, and how long it rests then."""
 
-    ask: float = 3.0  # for a head: a bucket answers in a tenth
+    hedge: float = 0.5  # for a head, before the other place is asked as well: a bucket answers in a tenth
+    ask: float = 3.0  # for a head, before the place counts as silent
     put: float = 10.0  # for a put, and as much more as its bytes take at the slowest
     bytes_per_second: float = 1024 * 1024
     rest: float = 5.0  # its time-outs would add up
@@ -42,6 +44,7 @@ class Place:
         self._name = name
         self._patience = patience
         self._silent_until = self._closed_until = 0.0
+        self._answered = -patience.ask
 
     @property
     def takes(self) -> bool:
@@ -55,6 +58,12 @@ class Place:
             Unavailable: it is down, silent, or rests.
         """
         return await self._bounded(work, self._patience.ask)
+
+    async def probe(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something short there, unless it answered just now: whoever is about to put learns of a silence sooner."""
+        if self.takes and self._patience.clock() - self._answered >= self._patience.ask:
+            with suppress(KawaiiError):
+                await self.ask(work)
 
     async def put(self, work: Callable[[], Awaitable[T]], size: int) -> T:
         """Put so many bytes there; a place that does not take them is not asked to take others for a while.
@@ -86,8 +95,14 @@ class Place:
             self._silent_until = self._patience.clock() + self._patience.rest
             logger.warning("place_is_silent", place=self._name)
             raise down(self._patience.rest) from None
-        except BaseException:
-            self._silent_until = 0.0
+        except asyncio.CancelledError:  # who left heard nothing: after a silence the next one tries
+            self._silent_until = min(self._silent_until, now)
             raise
-        self._silent_until = 0.0
+        except BaseException:
+            self._heard()
+            raise
+        self._heard()
         return answer
+
+    def _heard(self) -> None:
+        self._silent_until, self._answered = 0.0, self._patience.clock()

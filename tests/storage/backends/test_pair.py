@@ -287,6 +287,111 @@ async def test_uploads_and_reads_go_on_while_a_place_is_silent_slow_or_full(
     assert await keys(places[1].keys("")) == []
 
 
+ENDLESS = 1e6  # seconds: whatever waits for a silent place for its own sake does not come to an end
+HANGS_SECONDS = 60.0
+
+
+async def test_what_the_second_place_has_is_read_without_waiting_for_a_silent_first(tmp_path: Path) -> None:
+    _, first, second = odd_pair(tmp_path, [100.0])
+    pair = Pair(first, second, label, rowless, Patience(hedge=0.01, ask=ENDLESS))
+    await put(second, picture(), "uploads/own.png")
+    await put(second, picture(), f"{GUESTS}uploads/guest.png")
+    first.mood = "silent"
+    async with asyncio.timeout(HANGS_SECONDS):
+        for key in ("uploads/own.png", "uploads/guest.png"):
+            assert await pair.size(key) == 2000
+            assert await pair.stat(key) == Stat(2000, hashlib.sha256(picture()).hexdigest())
+            assert await content(pair, key) == picture()
+
+
+async def test_a_first_place_that_answers_late_still_counts_before_the_second(tmp_path: Path) -> None:
+    pair, first, second = odd_pair(tmp_path, [100.0])
+    pair = Pair(first, second, label, rowless, Patience(hedge=0.0, ask=ENDLESS))
+    first.mood = "slow"
+    await put(first, picture())
+    second.mood = "silent"
+    async with asyncio.timeout(HANGS_SECONDS):
+        assert await content(pair) == picture()
+
+
+async def test_an_upload_learns_of_a_silent_first_place_before_it_puts_there(tmp_path: Path) -> None:
+    """A put may take as long as its bytes; a question may not."""
+    _, first, second = odd_pair(tmp_path, [100.0])
+    pair = Pair(first, second, label, rowless, Patience(ask=0.05, put=ENDLESS))
+    first.mood = "silent"
+    async with asyncio.timeout(HANGS_SECONDS):
+        assert await put(pair, picture())
+        assert await put(pair, picture(seed="b"), "uploads/b.png")
+
+    assert await keys(second.keys("")) == [f"{GUESTS}uploads/a.png", f"{GUESTS}uploads/b.png"]
+    assert first.asks == 1
+
+
+async def test_a_place_that_answers_is_not_probed_before_each_upload(tmp_path: Path) -> None:
+    pair, first, _ = odd_pair(tmp_path, [100.0])
+    for number in range(3):
+        await put(pair, picture(seed=str(number)), f"uploads/{number}.png")
+
+    assert first.asks == 4  # one question, three puts
+
+
+async def test_both_silent_places_are_waited_for_at_once(tmp_path: Path) -> None:
+    _, first, second = odd_pair(tmp_path, [100.0])
+    pair = Pair(first, second, label, rowless, Patience(hedge=0.01, ask=0.2))
+    first.mood = second.mood = "silent"
+    async with asyncio.timeout(HANGS_SECONDS):
+        with pytest.raises(Unavailable):
+            await pair.size(KEY)
+
+    assert (first.asks, second.asks) == (1, 2)
+    for place in pair._places:
+        assert not place.takes
+
+
+@pytest.mark.parametrize("mood", ["silent", "slow", "full"])
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("held", [0, 1])
+async def test_each_question_ends_while_a_place_is_silent_slow_or_full(
+    tmp_path: Path, number: int, held: int, mood: str
+) -> None:
+    """What the other place holds is answered; what only the silent one holds is away, never said to be missing."""
+    _, *places = odd_pair(tmp_path, [100.0])
+    pair = Pair(places[0], places[1], label, rowless, Patience(hedge=0.01, ask=1.0, put=1.0))
+    await put(places[held], picture())
+    places[number].mood = mood
+    away = mood == "silent" and held == number
+    async with asyncio.timeout(HANGS_SECONDS):
+        for ask in (pair.size, pair.stat, lambda key: content(pair, key)):
+            if away:
+                with pytest.raises(Unavailable):
+                    await ask(KEY)
+            else:
+                assert await ask(KEY)
+        if mood == "silent":
+            with pytest.raises(Unavailable):  # nobody may be told that it is gone while a place may still hold it
+                await pair.delete(KEY)
+        else:
+            await pair.delete(KEY)
+            assert await pair.size(KEY) is None
+
+
+async def test_a_caller_that_leaves_does_not_make_a_silent_place_asked_by_all(tmp_path: Path) -> None:
+    now = [100.0]
+    pair, first, _ = odd_pair(tmp_path, now)
+    first.mood = "silent"
+    with pytest.raises(Unavailable):
+        await pair.size(KEY)
+    now[0] += Patience().rest * 2
+    trying = asyncio.create_task(pair._places[0].ask(lambda: first.size(KEY)))
+    await asyncio.sleep(0)
+    trying.cancel()
+    await asyncio.gather(trying, return_exceptions=True)
+    asked = first.asks
+    await asyncio.gather(*(pair.size(f"uploads/{each}.png") for each in range(20)), return_exceptions=True)
+
+    assert first.asks == asked + 1
+
+
 async def test_a_silent_place_is_tried_by_one_at_a_time(tmp_path: Path) -> None:
     now = [100.0]
     pair, first, _ = odd_pair(tmp_path, now)
