@@ -15,7 +15,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.storage.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from services.chassis.database import db_now, open_database
 from services.generation.model import FINAL, State
@@ -425,6 +425,8 @@ async def age(stage: Stage, seconds: int) -> None:
             past = {column: column - seconds * 1000 for column in table.c if column.name in AGING}
             statement = table.update().values({column.name: value for column, value in past.items()})
             await connection.execute(statement if open_ is None else statement.where(open_))
+        gone = tables.output.c.gone_ms
+        await connection.execute(update(tables.output).where(gone > 0).values(gone_ms=gone - seconds * 1000))
 
 
 async def looked_at(stage: Stage) -> None:

@@ -26,6 +26,7 @@ QUIET_SECONDS, HASTE_SECONDS = (
     (3.0, 6.0),
     (0.2, 1.0),
 )  # before a life is in danger: its kills are ahead of plan, or behind
+MOST_AHEAD = 5.0  # times as long a life at most
 FREEZE_SECONDS, FROZEN_SECONDS = 12.0, 3 * LEASE_SECONDS  # between two freezes of a generation, and of each
 UP_SECONDS, DOWN_SECONDS = 8.0, 0.5  # of the line to the provider
 
@@ -65,8 +66,9 @@ class Storm:
         chosen = sorted(points, key=lambda point: (hits[point], self._armed[point], dice.random()))[:ARMED]
         self._armed.update(chosen)
         kills = [f"{point}:kill:{dice.randint(1, MAX_NTH) if hits[point] >= OFTEN else 1}" for point in chosen]
-        rest = QUIET_SECONDS if self._early(name) else HASTE_SECONDS
-        return {"FAILPOINT": ",".join([*kills, BACKGROUND]), "FAILPOINT_AFTER_SECONDS": f"{dice.uniform(*rest):.2f}"}
+        ahead = self._ahead(name)
+        rest = dice.uniform(*QUIET_SECONDS) * min(ahead, MOST_AHEAD) if ahead > 1 else dice.uniform(*HASTE_SECONDS)
+        return {"FAILPOINT": ",".join([*kills, BACKGROUND]), "FAILPOINT_AFTER_SECONDS": f"{rest:.2f}"}
 
     async def kill(self) -> None:
         """Kill processes at any moment, for ever; most often one whose failpoint lets it live on."""
@@ -74,7 +76,7 @@ class Storm:
         while True:
             await asyncio.sleep(self._dice.expovariate(len(names) / LIFE_SECONDS))
             victim = self._town.residents[self._dice.choice(names)]
-            if time.time() - victim.born > LIFE_SECONDS / 2:
+            if time.time() - victim.born > LIFE_SECONDS / 2 * min(max(self._pace(), 1), MOST_AHEAD):
                 victim.kill()
 
     async def freeze(self) -> None:
@@ -84,15 +86,20 @@ class Storm:
             await asyncio.sleep(self._dice.expovariate(1 / FREEZE_SECONDS))
             await self._town.residents[self._dice.choice(names)].freeze(FROZEN_SECONDS)
 
-    def _early(self, name: str) -> bool:
-        """Kills keep pace with the orders, so that there is work to interrupt from the first to the last.
+    def _ahead(self, name: str) -> float:
+        """How often a process was killed, as a multiple of its plan, which keeps pace with the orders.
 
-        Each process is to have as large a part of them as it has of the failpoints.
+        So there is work to interrupt from the first to the last, also on a machine that starts processes slowly. Each
+        process is to have as large a part of the kills as it has of the failpoints.
         """
         kind = name.partition("-")[0]
         part = len(self._points[kind]) / sum(map(len, self._points.values()))
         part /= sum(other.startswith(kind) for other in self._town.residents)
-        return self._town.residents[name].deaths > self._kills * part * self._done()
+        return self._town.residents[name].deaths / (self._kills * part * self._done())
+
+    def _pace(self) -> float:
+        """The same of all processes together."""
+        return self._town.deaths / (self._kills * self._done())
 
     async def cut(self) -> None:
         """Take the line to the provider away now and then."""
