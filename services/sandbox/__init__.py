@@ -1,5 +1,5 @@
-"""A stand-in for api.kie.ai: it speaks KIE's HTTP, keeps a billing ledger, draws pictures, and has bad days on request.
+"""A stand-in for api.kie.ai: KIE's HTTP API with a billing ledger, drawn pictures and scripted failures.
 
-It owns its accounts, tasks, ledger, results and deliveries in one SQLite file. It is for development and tests only: it
-listens on loopback, and it never talks to anyone but the receivers of its callbacks.
+The sandbox is for development and tests. All state lies in one SQLite file and one folder of files. The process listens
+on loopback and connects to nothing but the receivers of its callbacks. What is known of KIE: docs/provider.md.
 """

@@ -1,40 +1,43 @@
-"""Puts the stand-in together and serves it until it is told to stop."""
+"""Composition root of the sandbox process."""
 
 import asyncio
 import secrets
 import signal
 import time
+from functools import partial
 
 import structlog
 
 from services.chassis.logs import configure
 from services.chassis.settings import load
+from services.sandbox.accounts import Accounts
 from services.sandbox.app import make_app, make_server
-from services.sandbox.archive import Archive
 from services.sandbox.callbacks import Sender, open_client
-from services.sandbox.control import Control
-from services.sandbox.core import Sandbox
-from services.sandbox.doors import FAMILIES
-from services.sandbox.doors.desk import Desk
-from services.sandbox.gallery import Gallery
+from services.sandbox.families import FAMILIES
+from services.sandbox.files import Files
+from services.sandbox.routes.messages import Components
 from services.sandbox.settings import SandboxSettings
-from services.sandbox.stores.sqlite import open_store
+from services.sandbox.store import Clock, open_store
+from services.sandbox.tasks import Tasks
 
 logger = structlog.get_logger()
 
 
 async def main() -> None:
-    """Serve until SIGTERM or Ctrl-C; a sender that crashes takes the process down, and the launcher starts it again."""
+    """Serves until SIGTERM or Ctrl-C. A sender that crashes ends the process, and the launcher starts it again."""
     settings = load(SandboxSettings)
     configure(settings.log_level, settings.log_format, "sandbox")
-    key, spacing = settings.kie_webhook_hmac_key.get_secret_value(), settings.sandbox_callback_retry_seconds
-    with open_store(settings.folder) as store:
+    rules, folder = settings.rules, settings.folder
+    key, delays = settings.kie_webhook_hmac_key.get_secret_value(), settings.sandbox_callback_retry_seconds
+    with open_store(folder) as store:
         async with open_client() as client, asyncio.TaskGroup() as group:
-            sandbox = Sandbox(store, settings.rules, lambda: time.time_ns() // 1_000_000, lambda: secrets.token_hex(16))
-            archive = Archive(sandbox, store, settings.rules, lambda: secrets.token_hex(32))
-            sender = Sender(sandbox, store, FAMILIES, client, key=key, spacing=spacing)
-            control, gallery = Control(sandbox, store, settings.rules), Gallery(settings.folder / "files")
-            app = make_app(Desk(sandbox, archive, control, gallery, sender, store))
+            clock = Clock(store, lambda: time.time_ns() // 1_000_000)
+            accounts = Accounts(store, rules, clock)
+            tasks = Tasks(store, accounts, rules, clock, partial(secrets.token_hex, 16))
+            token = partial(secrets.token_hex, 32)
+            files = Files(store, tasks, rules, clock, new_token=token, folder=folder / "files")
+            sender = Sender(store, tasks, clock, FAMILIES, client, key=key, retry_delays=delays)
+            app = make_app(Components(store, clock, accounts, tasks, files, sender))
             server = make_server(app, settings.listen_port)
             loop = asyncio.get_running_loop()
             for stop in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""The one route table, what is written down about each request, and the wording of errors that no door words."""
+"""The ASGI app and its server: the route table, the request log, the error handlers."""
 
 import json
 from typing import Any
@@ -15,22 +15,26 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis.errors import KawaiiError, NotFound
 from services.chassis.town import LOOPBACK
-from services.sandbox.archive import LINKS
-from services.sandbox.doors import FAMILIES, common, control, files, uploads
-from services.sandbox.doors.desk import Desk
-from services.sandbox.doors.generation import creator, on_refusal, reader
-from services.sandbox.doors.replies import TRANSPORT, Plain
-from services.sandbox.model import RefusalError
+from services.sandbox.families import FAMILIES
+from services.sandbox.files import LINKS
+from services.sandbox.refusals import RefusalError
+from services.sandbox.routes import control, files
+from services.sandbox.routes.generation import create_handler, credit, record_handler
+from services.sandbox.routes.messages import TRANSPORT, Components, Plain, components, refused
 
 ROUTES: list[BaseRoute] = [
-    *(Route(path, creator(family), methods=["POST"]) for family in FAMILIES.values() for path in family.create_paths),
-    *(Route(path, reader(family)) for family in FAMILIES.values() for path in family.record_paths),
-    Route("/api/v1/gpt4o-image/download-url", common.gpt4o_download_url, methods=["POST"]),
-    Route("/api/v1/common/download-url", common.download_url, methods=["POST"]),
-    Route("/api/v1/chat/credit", common.credit),
-    Route("/api/file-base64-upload", uploads.base64_upload, methods=["POST"]),
-    Route("/api/file-stream-upload", uploads.stream_upload, methods=["POST"]),
-    Route("/api/file-url-upload", uploads.url_upload, methods=["POST"]),
+    *(
+        Route(path, create_handler(family), methods=["POST"])
+        for family in FAMILIES.values()
+        for path in family.create_paths
+    ),
+    *(Route(path, record_handler(family)) for family in FAMILIES.values() for path in family.record_paths),
+    Route("/api/v1/gpt4o-image/download-url", files.gpt4o_download_url, methods=["POST"]),
+    Route("/api/v1/common/download-url", files.download_url, methods=["POST"]),
+    Route("/api/v1/chat/credit", credit),
+    Route("/api/file-base64-upload", files.base64_upload, methods=["POST"]),
+    Route("/api/file-stream-upload", files.stream_upload, methods=["POST"]),
+    Route("/api/file-url-upload", files.url_upload, methods=["POST"]),
     *(Route(f"/{prefix}/{{path:path}}", files.result) for prefix in ("s", "r", "workers")),
     Route(f"/{LINKS}/{{path:path}}", files.signed),
     Route("/kieai/{path:path}", files.upload),
@@ -48,43 +52,43 @@ ROUTES: list[BaseRoute] = [
     Route("/healthz", control.healthz),
 ]
 SERVER_OPTIONS: dict[str, Any] = {
-    "http": "services.sandbox.app:OpenProtocol",
+    "http": "services.sandbox.app:TransportProtocol",
     "loop": "asyncio",
     "ws": "none",
     "lifespan": "off",
     "log_config": None,
     "access_log": False,
     "server_header": False,
-    "timeout_graceful_shutdown": 5,  # running requests may finish; scripted hangs may not hold the town
+    "timeout_graceful_shutdown": 5,  # running requests may finish; scripted hangs may not hold the stack
 }
 UNLOGGED = ("/sandbox/", "/healthz")
 
 
 class RequestLog:
-    """Writes each of KIE's requests into the notebook, with the code in its body; status 0 means no answer."""
+    """Logs each request to KIE's API, with the code in the answer's body; status 0 means that there was no answer."""
 
-    def __init__(self, app: ASGIApp, desk: Desk) -> None:
+    def __init__(self, app: ASGIApp, parts: Components) -> None:
         self._app = app
-        self._desk = desk
+        self._parts = parts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and watch what is sent."""
+        """Passes a request on and reads status and code from the messages of the answer."""
         if scope["type"] != "http" or scope["path"].startswith(UNLOGGED):
             await self._app(scope, receive, send)
             return
         seen: dict[str, Any] = {"status": 0, "code": None}
 
         async def watched(message: Message) -> None:
-            seen.update(glance(message))
+            seen.update(answered(message))
             await send(message)
 
         await self._app(scope, receive, watched)
-        now, notebook = self._desk.sandbox.now_ms(), self._desk.store.notebook
-        notebook.note_request(now, scope["method"], scope["path"], seen["code"], seen["status"])
+        now_ms = self._parts.clock.now_ms()
+        self._parts.store.add_request(now_ms, scope["method"], scope["path"], seen["code"], seen["status"])
 
 
-def glance(message: Message) -> dict[str, Any]:
-    """What a message tells of status and body code."""
+def answered(message: Message) -> dict[str, Any]:
+    """The status or the body's code that a message of an answer holds."""
     if message["type"] == "http.response.start":
         return {"status": message["status"]}
     body = message.get("body", b"")
@@ -92,7 +96,7 @@ def glance(message: Message) -> dict[str, Any]:
 
 
 def code_in(body: bytes) -> int | None:
-    """The code in a JSON body; a mangled reply has none."""
+    """The code in a JSON body; None in a mangled one."""
     try:
         code = json.loads(body).get("code")
     except ValueError:
@@ -100,41 +104,47 @@ def code_in(body: bytes) -> int | None:
     return code if isinstance(code, int) else None
 
 
-class OpenProtocol(HttpToolsProtocol):
-    """Hands the transport to the app as an ASGI extension: scripted resets need it, and ASGI has no word for them."""
+class TransportProtocol(HttpToolsProtocol):
+    """Gives the transport to the app as an ASGI extension: scripted resets need it, and ASGI cannot express them."""
 
     def on_message_begin(self) -> None:
-        """Start a request's scope."""
+        """Starts a request's scope."""
         super().on_message_begin()
         self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
 
 
+async def on_refusal(request: Request, error: Exception) -> Response:
+    """Answers a refusal in KIE's envelope."""
+    assert isinstance(error, RefusalError)  # noqa: S101  Starlette calls this for nothing else, and types it so
+    return refused(error, components(request).store.switches())
+
+
 async def on_http_error(_request: Request, error: Exception) -> Response:
-    """Word unknown paths and wrong methods in KIE's envelope."""
+    """Answers unknown paths and wrong methods in KIE's envelope."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     return Plain({"code": status, "msg": str(error), "data": None}, status)
 
 
 async def on_control_error(_request: Request, error: Exception) -> Response:
-    """Tell a tester what was wrong."""
+    """Answers a wrong control request with a sentence."""
     return Plain({"error": str(error)}, 404 if isinstance(error, NotFound) else 400)
 
 
-def make_app(desk: Desk) -> Starlette:
-    """Put the app together."""
+def make_app(parts: Components) -> Starlette:
+    """The app over the process's components."""
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(RequestLog, desk=desk)],
+        middleware=[Middleware(RequestLog, parts=parts)],
         exception_handlers={
             RefusalError: on_refusal,
             KawaiiError: on_control_error,
             HTTPException: on_http_error,
         },
     )
-    app.state.desk = desk
+    app.state.components = parts
     return app
 
 
 def make_server(app: Starlette, port: int) -> uvicorn.Server:
-    """The server of the app, on loopback only: its control doors ask for no key."""
+    """The server of the app, on loopback only, since the control routes ask for no key."""
     return uvicorn.Server(uvicorn.Config(app, LOOPBACK, port, **SERVER_OPTIONS))

@@ -1,4 +1,4 @@
-"""The stand-in's knobs."""
+"""Settings of the sandbox process."""
 
 from decimal import Decimal
 from pathlib import Path
@@ -13,50 +13,50 @@ from services.sandbox.model import Rules
 
 
 def split(value: object) -> object:
-    """Read a comma list, which is how a list is written in an environment."""
+    """Splits a comma list, the form of a list in an environment variable."""
     return value.split(",") if isinstance(value, str) else value
 
 
-Spacing = Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(split)]
+Delays = Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(split)]
 
 
 class SandboxSettings(TownSettings):
-    """What a person may turn; all of it is also KIE's behaviour as kie.md knows it."""
+    """What an operator may set. The defaults are KIE's own behaviour, as far as it is known."""
 
     sandbox_credits: Decimal = Field(Decimal(1000), ge=0, decimal_places=2)
-    """What an account holds when it is first seen."""
+    """Credits of an account when its key is first used."""
     sandbox_generation_seconds: float = Field(3.0, ge=0)
-    """How long a picture takes."""
+    """Seconds from a create to the task's end."""
     sandbox_result_ttl_seconds: float = Field(14 * 86_400, gt=0)
-    """How long a result's URL lives; KIE says 14 days on one page and 24 hours on another (kie.md 5.5)."""
+    """Seconds until a result's URL expires; KIE's pages say 14 days in one place and 24 hours in another."""
     sandbox_upload_ttl_seconds: float = Field(86_400, gt=0)
-    """How long an uploaded file lives; the cautious one of KIE's two figures (kie.md 5.3)."""
+    """Seconds until an uploaded file expires; the shorter of the two figures on KIE's pages."""
     sandbox_create_limit: int = Field(20, ge=1)
-    """New tasks an account may ask for in a window; more are refused and not charged (kie.md 5.4)."""
+    """Creates that an account may send in one window; further ones are refused and not charged."""
     sandbox_create_window_seconds: float = Field(10.0, gt=0)
-    """Length of that window, which slides; KIE's is ten seconds."""
+    """Length in seconds of the sliding window that SANDBOX_CREATE_LIMIT counts in; KIE's is ten seconds."""
     sandbox_read_limit: int = Field(3, ge=1)
-    """Record reads a second for each task (kie.md 2.2)."""
-    sandbox_callback_retry_seconds: Spacing = (2.0, 4.0, 8.0)
-    """Waits before each repeated callback, as a comma list; after the last one the callback is given up."""
+    """Record reads a second for each task, as KIE allows."""
+    sandbox_callback_retry_seconds: Delays = (2.0, 4.0, 8.0)
+    """Seconds before each repetition of a callback, as a comma list; after the last one the callback is given up."""
     sandbox_image_side: int = Field(1024, ge=64, le=4096)
-    """Pixels on a picture's long side; small ones make tests quick."""
+    """Pixels on a result's long side; small pictures make tests quick."""
     kie_webhook_hmac_key: SecretStr = SecretStr("")
-    """Signs callbacks when set; kawaii checks them with the same variable."""
+    """Signs callbacks when set; generation verifies them with the same variable."""
 
     @property
     def listen_port(self) -> int:
-        """The port this process listens on."""
+        """Port that the process listens on."""
         return self.internal_port_base + Resident.SANDBOX
 
     @property
     def folder(self) -> Path:
-        """Where everything of the stand-in lies."""
+        """Folder of the database and the files."""
         return self.data_dir / "sandbox"
 
     @property
     def rules(self) -> Rules:
-        """The settings as the business takes them."""
+        """The settings in the units of the code: milliseconds and decimals."""
         return Rules(
             base_url=f"http://{self.address(Resident.SANDBOX)}",
             credits=self.sandbox_credits,

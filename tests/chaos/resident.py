@@ -31,7 +31,7 @@ WARM = (
     "services.generation.servicer",
     "services.generation.stores.keys",
     "services.sandbox.app",
-    "services.sandbox.painter.canvas",
+    "services.sandbox.painter",
     "services.share.core.shares",
     "services.share.servicer",
     "services.share.stores.cached",

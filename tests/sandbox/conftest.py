@@ -1,4 +1,4 @@
-"""Starts what the tests talk to."""
+"""Fixtures: the sandbox process, a receiver of its callbacks, an account, and a sandbox without HTTP."""
 
 import threading
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.sandbox.stores.sqlite import open_store
-from tests.sandbox.support import QUICK, Bench, Customer, Process, Receiver, free_base, handler_for
+from services.sandbox.store import open_store
+from tests.sandbox.support import QUICK, Customer, InProcess, Process, Receiver, free_base, handler_for
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +49,15 @@ def customer(process: Process, receiver: Receiver, path: str) -> Iterator[Custom
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def restored(customer: Customer) -> Iterator[None]:
+    """Restores the switches and scripts of the process that all tests share."""
+    yield
+    native = {"http_mode": "body", "casing": "camel", "times": "native", "resultJson": "text", "files": "up"}
+    customer.post("/sandbox/switches", native)
+    customer.http.delete("/sandbox/script")
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path) -> Iterator[InProcess]:
     with open_store(tmp_path) as store:
-        yield Bench(store)
+        yield InProcess(store, tmp_path / "files")

@@ -1,4 +1,4 @@
-"""What the tests talk to: a process of the stand-in, a receiver of its callbacks, a customer, the business alone."""
+"""What the tests use: a sandbox process, a receiver of its callbacks, a customer, and a sandbox without HTTP."""
 
 import json
 import os
@@ -19,11 +19,12 @@ from typing import Any
 import httpx
 
 from services.chassis.town import Resident, port_of
-from services.sandbox.archive import Archive
-from services.sandbox.control import Control
-from services.sandbox.core import Sandbox
-from services.sandbox.model import Rules
-from services.sandbox.ports import Store
+from services.sandbox.accounts import Accounts
+from services.sandbox.families import FAMILIES
+from services.sandbox.files import Files
+from services.sandbox.model import Rules, Task
+from services.sandbox.store import Clock, Store
+from services.sandbox.tasks import Tasks
 
 HMAC_KEY = "sim-webhook-key"
 DEADLINE_SECONDS = 15.0
@@ -31,7 +32,7 @@ Json = dict[str, Any]
 
 
 def until(condition: Callable[[], Any]) -> Any:
-    """Look until it is true, for a while, and return what was seen."""
+    """Asks until the answer is true, at most DEADLINE_SECONDS, and returns it."""
     end = time.monotonic() + DEADLINE_SECONDS
     while not (seen := condition()):
         assert time.monotonic() < end, "it did not come true in time"
@@ -41,7 +42,7 @@ def until(condition: Callable[[], Any]) -> Any:
 
 @dataclass
 class Receiver:
-    """What arrived, by path, and which statuses are still to be answered there."""
+    """The callbacks that arrived, by path, and the statuses that are still to be answered there."""
 
     url: str
     bodies: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
@@ -49,13 +50,13 @@ class Receiver:
     statuses: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     def first(self, path: str) -> Json:
-        """The first body that arrives at a path."""
+        """Waits for the first body at a path."""
         body: Json = until(lambda: self.bodies[path])[0]
         return body
 
 
 def handler_for(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
-    """A handler that notes every POST."""
+    """A handler class that records every POST."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -67,14 +68,14 @@ def handler_for(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class names it so
-            """Say nothing."""
+            """Logs nothing."""
 
     return Handler
 
 
 @dataclass
 class Process:
-    """The real program, which can be killed and started again on the same data."""
+    """The real process, which can be killed and started again on the same data."""
 
     data_dir: Path
     base: int
@@ -98,7 +99,7 @@ class Process:
 
     def _serves(self) -> bool:
         assert self.child
-        assert self.child.poll() is None, "the stand-in ended instead of serving"
+        assert self.child.poll() is None, "the sandbox ended instead of serving"
         try:
             return httpx.get(f"{self.url}/healthz", trust_env=False).status_code == 200
         except httpx.TransportError:
@@ -124,7 +125,7 @@ QUICK = {
 
 @dataclass
 class Customer:
-    """One account that talks to the stand-in as a client of KIE does."""
+    """One account, which calls the sandbox as a client of KIE does."""
 
     http: httpx.Client
     callback: str
@@ -148,7 +149,7 @@ class Customer:
         return reply
 
     def finished_4o(self, task_id: str) -> Json:
-        """The record's data once it has ended."""
+        """Waits for the end of the task and returns its record's data."""
         data: Json = until(lambda: (d := self.record_4o(task_id)["data"]) and d["successFlag"] and d)
         return data
 
@@ -176,15 +177,27 @@ START_MS = 1_760_000_000_000
 
 
 @dataclass
-class Bench:
-    """The business on a real database file and a clock that moves when told."""
+class InProcess:
+    """A sandbox without HTTP, on a real database file and a clock that stands still."""
 
     store: Store
+    folder: Path
     now: int = START_MS
 
     def __post_init__(self) -> None:
         ids = (f"{number:032x}" for number in range(1_000_000))
-        self.sandbox = Sandbox(self.store, RULES, lambda: self.now, lambda: next(ids))
-        self.archive = Archive(self.sandbox, self.store, RULES, lambda: f"link{next(ids)}")
-        self.control = Control(self.sandbox, self.store, RULES)
-        self.sandbox.admit("Bearer sandbox-shop")
+        self.clock = Clock(self.store, lambda: self.now)
+        self.accounts = Accounts(self.store, RULES, self.clock)
+        self.tasks = Tasks(self.store, self.accounts, RULES, self.clock, lambda: next(ids))
+        self.files = Files(
+            self.store, self.tasks, RULES, self.clock, new_token=lambda: f"link{next(ids)}", folder=self.folder
+        )
+        self.accounts.authenticate("Bearer sandbox-shop")
+
+    def create(
+        self, prompt: str = "a cat", account: str = "shop", family: str = "gpt4o_image", **fields: object
+    ) -> Task:
+        """A task as the create route makes it."""
+        body = {"prompt": prompt, "size": "2:3", "callBackUrl": "http://127.0.0.1:9/"} | fields
+        found = FAMILIES[family]
+        return self.tasks.create(self.tasks.begin(account, family, found.prompt(body)), found.parse(body))

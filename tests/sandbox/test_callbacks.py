@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from services.sandbox.callbacks import Sender, sign
-from services.sandbox.core import Sandbox
-from services.sandbox.doors import FAMILIES
-from tests.sandbox.support import DEADLINE_SECONDS, HMAC_KEY, RULES, START_MS, Bench, Customer, Receiver, until
+from services.sandbox.families import FAMILIES
+from services.sandbox.store import Clock
+from tests.sandbox.support import DEADLINE_SECONDS, HMAC_KEY, RULES, START_MS, Customer, InProcess, Receiver, until
 
 
 @pytest.mark.parametrize(
@@ -21,11 +21,11 @@ from tests.sandbox.support import DEADLINE_SECONDS, HMAC_KEY, RULES, START_MS, B
         ("task_google_1760000000000", 1760000015, "MV75juuBj/G7LOoiupPfP4BAklVzIac0m7F96yfCB4Q="),
     ],
 )
-def test_signatures_equal_the_vectors_of_kie_md(task_id: str, timestamp: int, signature: str) -> None:
+def test_signatures_equal_the_known_vectors(task_id: str, timestamp: int, signature: str) -> None:
     assert sign(HMAC_KEY, task_id, timestamp) == signature
 
 
-def test_a_callback_is_signed_now(customer: Customer, receiver: Receiver, path: str) -> None:
+def test_a_callback_is_signed_with_the_present_time(customer: Customer, receiver: Receiver, path: str) -> None:
     task_id = customer.task_4o("a signed cat")
     receiver.first(path)
     headers = receiver.headers[path][0]
@@ -45,7 +45,7 @@ def test_badsig_carries_a_wrong_signature(customer: Customer, receiver: Receiver
     assert headers["x-webhook-signature"] != sign(HMAC_KEY, task_id, int(headers["x-webhook-timestamp"]))
 
 
-def test_nosig_carries_none(customer: Customer, receiver: Receiver, path: str) -> None:
+def test_nosig_carries_no_signature(customer: Customer, receiver: Receiver, path: str) -> None:
     customer.task_4o("sim:ok,nosig")
     receiver.first(path)
 
@@ -72,7 +72,7 @@ def test_a_refused_callback_is_tried_again(customer: Customer, receiver: Receive
     assert [(d["number"], d["status"]) for d in customer.deliveries(task_id)] == [(1, 500), (2, 404), (3, 200)]
 
 
-def test_a_callback_is_given_up_after_three_more_tries(customer: Customer, receiver: Receiver, path: str) -> None:
+def test_a_callback_is_given_up_after_three_more_attempts(customer: Customer, receiver: Receiver, path: str) -> None:
     receiver.statuses[path] = [500] * 5
     task_id = customer.task_4o("an unheard cat")
     until(lambda: len(customer.deliveries(task_id)) == 4)
@@ -106,7 +106,7 @@ def test_failcb_then_ok_contradicts_the_record(customer: Customer, receiver: Rec
     assert customer.finished_4o(task_id)["successFlag"] == 1
 
 
-def test_nocallback_stays_silent(customer: Customer) -> None:
+def test_nocallback_plans_no_callback(customer: Customer) -> None:
     task_id = customer.task_4o("sim:ok,nocallback")
     customer.finished_4o(task_id)
 
@@ -128,19 +128,17 @@ def test_callback_first_arrives_before_the_reply(customer: Customer, receiver: R
     assert [body["data"]["taskId"] for body in receiver.bodies[path]] == [task_id]
 
 
-async def test_a_callback_that_becomes_due_while_the_sender_looks_is_not_overlooked(bench: Bench) -> None:
-    """Each look at the clock takes a millisecond here; between two of them a callback once waited for a minute."""
-    call = bench.sandbox.begin("shop", "gpt4o_image", "a cat")
-    body = {"prompt": "a cat", "size": "1:1", "callBackUrl": "http://receiver.example/"}
-    task = bench.sandbox.create(call, FAMILIES["gpt4o_image"].draft(body))
-    looks = itertools.count(START_MS + RULES.generation_ms - 1)
-    sandbox = Sandbox(bench.store, RULES, lambda: next(looks), lambda: "")
+async def test_a_callback_that_becomes_due_while_the_sender_reads_is_sent(sandbox: InProcess) -> None:
+    """Each reading of the clock takes a millisecond here; a callback due between two readings once waited a minute."""
+    task = sandbox.create()
+    readings = itertools.count(START_MS + RULES.generation_ms - 1)
+    clock = Clock(sandbox.store, lambda: next(readings))
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as client:
-        sender = Sender(sandbox, bench.store, FAMILIES, client, key="", spacing=())
+        sender = Sender(sandbox.store, sandbox.tasks, clock, FAMILIES, client, key="", retry_delays=())
         sending = asyncio.create_task(sender.run())
         async with asyncio.timeout(DEADLINE_SECONDS):
-            await sender.first_try(task.id)
+            await sender.first_attempt(task.id)
         sending.cancel()
         await asyncio.wait([sending])
 
-    assert [delivery["status"] for delivery in bench.store.deliveries.log(task.id)] == [200]
+    assert [attempt["status"] for attempt in sandbox.store.attempts(task.id)] == [200]

@@ -1,1 +1,0 @@
-"""Draws one small round creature in a soft landscape, always the same for the same recipe."""
