@@ -1,7 +1,7 @@
 """Sends callbacks as KIE does: signed, at least once, a few more attempts when refused, then never again.
 
 The sender sleeps until the next delivery is due or somebody wakes it, and sends one callback of a task at a time. Rows
-of the store are all it must remember, so a restart continues where the process died.
+of the store are all it must remember, so a restart continues where the process died. Facts: docs/provider.md#webhooks.
 """
 
 import asyncio

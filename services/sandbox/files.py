@@ -1,7 +1,7 @@
 """KIE's file hosts: results under their own paths, signed links, uploads; which may be read now, and their bytes.
 
 Bytes lie in one folder: uploads under their digest, drawings under a digest of what they are drawn from. Drawings may
-be deleted, since they are drawn again when asked for.
+be deleted, since they are drawn again when asked for. Facts: docs/provider.md#download-links.
 """
 
 import asyncio

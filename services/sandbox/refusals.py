@@ -1,7 +1,8 @@
 """Every way in which KIE, or a proxy before it, refuses a call: one table with a row for each word of a script.
 
 KIE refuses with a code in the JSON body, mostly under HTTP status 200 (RefusalError). Proxies and HTTP errors answer
-with a page of their own (Page). Codes and sentences are those that KIE documents or that its callers report.
+with a page of their own (Page). Codes and sentences are those that KIE documents or that its callers report:
+docs/provider.md#codes.
 """
 
 from dataclasses import dataclass, field

@@ -21,14 +21,14 @@ Delays = Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeVa
 
 
 class SandboxSettings(TownSettings):
-    """What an operator may set. The defaults are KIE's own behaviour, as far as it is known."""
+    """What an operator may set. The defaults are KIE's own behaviour, as far as it is known (docs/provider.md)."""
 
     sandbox_credits: Decimal = Field(Decimal(1000), ge=0, decimal_places=2)
     """Credits of an account when its key is first used."""
     sandbox_generation_seconds: float = Field(3.0, ge=0)
     """Seconds from a create to the task's end."""
     sandbox_result_ttl_seconds: float = Field(14 * 86_400, gt=0)
-    """Seconds until a result's URL expires; KIE's pages say 14 days in one place and 24 hours in another."""
+    """Seconds until a result's URL expires; KIE's pages disagree (docs/provider.md#retention)."""
     sandbox_upload_ttl_seconds: float = Field(86_400, gt=0)
     """Seconds until an uploaded file expires; the shorter of the two figures on KIE's pages."""
     sandbox_create_limit: int = Field(20, ge=1)

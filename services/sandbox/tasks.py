@@ -16,7 +16,7 @@ from services.sandbox.store import Clock, Store
 
 READ_WINDOW_MS = 1_000
 WATCHED_TASKS = 10_000  # tasks whose reads are counted at once; the longest unread are forgotten
-ORIGIN_TTL_MS = 600_000  # KIE shows the URL of Flux's own upstream for ten minutes
+ORIGIN_TTL_MS = 600_000  # KIE shows the URL of Flux's own upstream for ten minutes: docs/provider.md#flux-record
 
 
 class Tasks:
@@ -146,7 +146,7 @@ def results_of(task: Task, ttl_ms: int) -> list[Result]:
 
 
 def _path(task: Task, position: int, end_ms: int) -> str:
-    """A path in one of the shapes that callers of KIE report, always the same for the same task and position."""
+    """A path in one of the shapes of docs/provider.md#hosts, always the same for the same task and position."""
     digest = hashlib.sha256(f"{task.id}/{position}".encode()).hexdigest()
     extension, end = task.spec.extension, end_ms // 1000
     match task.spec.path_shape:

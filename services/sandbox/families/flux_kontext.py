@@ -1,4 +1,7 @@
-"""The Flux Kontext family: successFlag and resultImageUrl in records, empty strings in failed callbacks."""
+"""The Flux Kontext family: successFlag and resultImageUrl in records, empty strings in failed callbacks.
+
+Facts: docs/provider.md#flux-kontext.
+"""
 
 import json
 from decimal import Decimal

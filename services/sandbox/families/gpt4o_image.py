@@ -1,4 +1,7 @@
-"""The 4o image family: successFlag, status and resultUrls in records, info.result_urls in callbacks."""
+"""The 4o image family: successFlag, status and resultUrls in records, info.result_urls in callbacks.
+
+Facts: docs/provider.md#4o-image.
+"""
 
 import json
 from decimal import Decimal

@@ -1,4 +1,7 @@
-"""The Market's unified jobs and their models: state and resultJson, a JSON text inside JSON."""
+"""The Market's unified jobs and their models: state and resultJson, a JSON text inside JSON.
+
+Facts: docs/provider.md#market.
+"""
 
 import json
 from dataclasses import dataclass

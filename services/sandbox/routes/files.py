@@ -1,6 +1,7 @@
 """The file hosts: results under their own paths, direct links, uploads.
 
-Uploads have envelopes with `success`, and HTTP statuses that match the code, unlike the rest of KIE's API.
+Uploads have envelopes with `success`, and HTTP statuses that match the code, unlike the rest of KIE's API:
+docs/provider.md#uploads.
 """
 
 import asyncio
