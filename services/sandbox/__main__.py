@@ -41,9 +41,8 @@ async def main() -> None:
             server = make_server(app, settings.listen_port)
             loop = asyncio.get_running_loop()
             for stop in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(
-                    stop, logger.debug, "stopping"
-                )  # uvicorn repeats the signal once it has drained
+                # uvicorn repeats the signal once it has drained
+                loop.add_signal_handler(stop, logger.debug, "stopping")
             sending = group.create_task(sender.run())
             logger.info("starting", port=settings.listen_port)
             await server.serve()

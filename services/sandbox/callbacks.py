@@ -95,9 +95,8 @@ class Sender:
         async with asyncio.TaskGroup() as group:
             while True:
                 self._changed.clear()
-                now = (
-                    self._clock.now_ms()
-                )  # read once: a delivery that becomes due between two readings would wait for the next wake-up
+                # Read once: a delivery that becomes due between two readings would wait for the next wake-up.
+                now = self._clock.now_ms()
                 for delivery in self._ready(now):
                     self._busy.add(delivery.task_id)
                     group.create_task(self._deliver(delivery))
