@@ -1,4 +1,8 @@
-"""Shows operators how far a walk over all objects is: a bar on the terminal, each finding on a line of its own."""
+"""Shows operators how far a walk over all objects is: a bar on the terminal, and what was found.
+
+A bucket may hold millions of others' files: of each problem only a few examples are shown and the rest is counted,
+unless each is asked for. Nothing is kept of a finding that was shown or counted.
+"""
 
 import sys
 from collections.abc import Callable
@@ -14,6 +18,20 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 STEP = 1024
 WIDTHS = (16, 10, 1)  # of a finding's line, which cannot know what is still to come
 COUNTS = ("total", "done", "changed")
+EXAMPLES = 5  # of each problem: enough to see what they are
+
+
+@dataclass
+class Found:
+    """How many objects have a problem, and their bytes."""
+
+    count: int = 0
+    bytes: int = 0
+
+    def add(self, size: int) -> None:
+        """Count one more."""
+        self.count += 1
+        self.bytes += size
 
 
 @dataclass
@@ -22,13 +40,18 @@ class Walk:
 
     output: str
     bar: Any
+    each: bool = False
     counts: dict[str, int] = field(default_factory=dict)
     complete: bool = False
+    found: dict[str, Found] = field(default_factory=dict)
 
     def hear(self, news: dict[str, Any]) -> None:
         """Take a message of the service: show what it found, move the bar."""
         for finding in news.pop("findings"):
-            show_line(finding, self.output, finding_text)
+            found = self.found.setdefault(finding["problem"], Found())
+            found.add(int(finding["sizeBytes"]))
+            if self.each or found.count <= EXAMPLES:
+                show_line(finding, self.output, finding_text)
         before = self.counts.get("doneCount", 0)
         self.complete = news.pop("complete")
         self.counts = {name: int(value) for name, value in news.items()}
@@ -43,8 +66,15 @@ class Walk:
         return sentence.format(**self._words())
 
     def tell(self, sentence: str) -> None:
-        """Print how it ended."""
-        show_line(self.counts, self.output, lambda _: self.summary(sentence))
+        """Print how it ended: how many there are of each problem, and the sentence."""
+        told = {problem: vars(found) for problem, found in sorted(self.found.items())}
+        if self.output == "text":
+            for problem, found in sorted(self.found.items()):
+                if rest := 0 if self.each else max(0, found.count - EXAMPLES):
+                    click.echo(
+                        f"{named(problem)}: {found.count} ({amount(found.bytes)}), {rest} of them not shown: --list"
+                    )
+        show_line({**self.counts, "problems": told}, self.output, lambda _: self.summary(sentence))
 
     def finish(self, sentence: str) -> None:
         """The same, and leave with 1 when something is wrong."""
@@ -59,15 +89,15 @@ class Walk:
         return words | {"problem_count": str(counts["problemCount"]), "left": str(left)}
 
 
-def walked(verb: str, output: str, label: str, **fields: Any) -> Walk:
-    """Have the service walk, to its end.
+def walked(verb: str, output: str, label: str, *, each: bool = False, **fields: Any) -> Walk:
+    """Have the service walk, to its end; `each` shows every finding.
 
     Raises:
         click.ClickException: it said no, or went away in the middle.
     """
     follow: Callable[..., None] = resolve_name("deploy.rpc:follow")
     with click.progressbar(length=0, label=label, file=sys.stderr) as bar:
-        walk = Walk(output, bar)
+        walk = Walk(output, bar, each)
         follow(verb, walk.hear, **fields)
     if not walk.complete:
         raise click.ClickException("The service stopped in the middle. Run it again: what is done is done.")
@@ -76,9 +106,14 @@ def walked(verb: str, output: str, label: str, **fields: Any) -> Walk:
 
 def finding_text(finding: dict[str, Any]) -> str:
     """A finding as a line."""
-    problem = finding["problem"].removeprefix("PROBLEM_")
+    problem = named(finding["problem"])
     key = finding["name"].removeprefix("objects/")
     return line((problem, amount(int(finding["sizeBytes"])), clean(key)), WIDTHS)
+
+
+def named(problem: str) -> str:
+    """A problem as people read it."""
+    return problem.removeprefix("PROBLEM_")
 
 
 def amount(size: float) -> str:

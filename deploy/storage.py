@@ -12,6 +12,7 @@ from deploy.tables import output, show
 IMG = "/api/img"
 FORMATS = ("webp", "jpeg", "png")
 HOUR_SECONDS = 3600
+listed = click.option("--list", "each", is_flag=True, help="Name every finding; else five of each kind, and counts.")
 LONGEST_HOURS = 876_000  # a century; a Duration ends at ten thousand years
 MAX_SIDE = 4096  # pixels of a variant, as storage has it
 
@@ -23,10 +24,11 @@ def storage() -> None:
 
 @storage.command()
 @click.option("--hash", "read_bytes", is_flag=True, help="Read every byte and compare its hash; else sizes only.")
+@listed
 @output
-def verify(output: str, *, read_bytes: bool) -> None:
+def verify(output: str, *, read_bytes: bool, each: bool) -> None:
     """Compare all rows with their bytes; exit 1 if any is wrong."""
-    totals = walked("VerifyObjects", output, "Verifying", read_bytes=read_bytes)
+    totals = walked("VerifyObjects", output, "Verifying", each=each, read_bytes=read_bytes)
     totals.finish("{done} looked at, {problem_count} wrong.")
 
 
@@ -35,15 +37,16 @@ def verify(output: str, *, read_bytes: bool) -> None:
 @click.option("--delete-source", is_flag=True, help="The last step: remove from the old place what the new one has.")
 @click.option("--dry-run", is_flag=True, help="Count only.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@listed
 @output
-def migrate(mode: str, output: str, *, delete_source: bool, dry_run: bool, yes: bool) -> None:
+def migrate(mode: str, output: str, *, delete_source: bool, dry_run: bool, yes: bool, each: bool) -> None:
     """Move all bytes to another place while everything stays readable.
 
     First set STORAGE_MODE to the new place and STORAGE_SECOND_MODE to the old one and restart. Then migrate, and when
     it ends without a problem migrate with --delete-source, or keep the old place as it is.
     """
     if not delete_source:
-        planned = walked("MigrateObjects", output, "Counting", target_mode=mode, step="STEP_DRY_RUN")
+        planned = walked("MigrateObjects", output, "Counting", each=each, target_mode=mode, step="STEP_DRY_RUN")
         planned.tell("{changed} are to be copied; {done} lie in the old place.")
     if dry_run:
         return
@@ -53,7 +56,7 @@ def migrate(mode: str, output: str, *, delete_source: bool, dry_run: bool, yes: 
     if not yes:
         click.confirm(f"{what}?", abort=True, err=True)
     step = "STEP_DELETE_SOURCE" if delete_source else "STEP_COPY"
-    moved = walked("MigrateObjects", output, label, target_mode=mode, step=step)
+    moved = walked("MigrateObjects", output, label, each=each, target_mode=mode, step=step)
     moved.finish(
         ("{changed} removed" if delete_source else "{changed} copied") + ", {problem_count} left with problems."
     )
@@ -69,21 +72,22 @@ def migrate(mode: str, output: str, *, delete_source: bool, dry_run: bool, yes: 
 )
 @click.option("--delete", is_flag=True, help="Remove it; else only name it.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@listed
 @output
-def gc(min_age_hours: int, output: str, *, delete: bool, yes: bool) -> None:
-    """Name what nobody needs: bytes without a row, variants without their original, uploads never confirmed.
+def gc(min_age_hours: int, output: str, *, delete: bool, yes: bool, each: bool) -> None:
+    """Count what nobody needs: bytes without a row, variants without their original, uploads never confirmed.
 
-    Only what we provably wrote is ever removed. Files of others, and of older sites, are named and stay; adopt takes
-    their pictures in.
+    A few of each kind are named, with --list each. Only what we provably wrote is ever removed. Files of others, and of
+    older sites, are counted and stay; adopt takes their pictures in.
     """
     age = {"seconds": min_age_hours * HOUR_SECONDS}
     if delete and not yes:
-        planned = walked("CollectGarbage", output, "Counting", min_age=age, delete=False)
+        planned = walked("CollectGarbage", output, "Counting", each=each, min_age=age, delete=False)
         click.echo(planned.summary("{changed} would be removed; {left} are not ours and stay."), err=True)
         if not planned.counts["changedCount"]:
             return
         click.confirm("Remove them for good?", abort=True, err=True)
-    swept = walked("CollectGarbage", output, "Sweeping", min_age=age, delete=delete)
+    swept = walked("CollectGarbage", output, "Sweeping", each=each, min_age=age, delete=delete)
     done = "{changed} removed; {left} are not ours and stay."
     swept.tell(done if delete else "{changed} could be removed with --delete; {left} are not ours and stay.")
 
@@ -92,18 +96,19 @@ def gc(min_age_hours: int, output: str, *, delete: bool, yes: bool) -> None:
 @click.option("--prefix", default="", help="Only keys that begin so, as generated/.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Count only.")
+@listed
 @output
-def adopt(prefix: str, output: str, *, yes: bool, dry_run: bool) -> None:
+def adopt(prefix: str, output: str, *, yes: bool, dry_run: bool, each: bool) -> None:
     """Take in pictures without a row, as an older site left them: their bytes and addresses stay as they are."""
     if dry_run or not yes:
-        planned = walked("AdoptObjects", output, "Counting", prefix=prefix, adopt=False)
+        planned = walked("AdoptObjects", output, "Counting", each=each, prefix=prefix, adopt=False)
         counted = "{changed} have no row; {problem_count} cannot be taken in by their name or size."
         if dry_run:
             planned.tell(counted)
             return
         click.echo(planned.summary(counted), err=True)
         click.confirm("Take them in?", abort=True, err=True)
-    taken = walked("AdoptObjects", output, "Taking in", prefix=prefix, adopt=True)
+    taken = walked("AdoptObjects", output, "Taking in", each=each, prefix=prefix, adopt=True)
     taken.finish("{changed} taken in, {problem_count} are no pictures and stay as they are.")
 
 

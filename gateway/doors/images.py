@@ -8,7 +8,7 @@ from gateway import clients, parse, stored_bytes
 from gateway.doors.image_site.details import named
 from gateway.routing import route
 from services.chassis import names
-from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, PermissionDenied
+from services.chassis.errors import DataLoss, InvalidArgument, KawaiiError, NotFound, PermissionDenied
 from services.chassis.files import PublicFiles
 from services.chassis.status import translated
 
@@ -34,8 +34,17 @@ async def img(request: Request) -> Response:
     except KawaiiError as failure:
         if isinstance(failure, InvalidArgument) and failure.reason not in NO_VARIANT:
             raise
-        return await stored_bytes.sent(request, await original(request, wanted.object), {"Cache-Control": SOON})
-    return await stored_bytes.sent(request, made, {"Cache-Control": WEEK, **by_accept})
+        return await instead(request, wanted.object)
+    try:
+        with translated():
+            return await stored_bytes.sent(request, made, {"Cache-Control": WEEK, **by_accept})
+    except (NotFound, DataLoss):  # an old variant may go at this moment, and is made anew when it is asked for again
+        return await instead(request, wanted.object)
+
+
+async def instead(request: Request, name: str) -> Response:
+    """The original in place of a variant that is not there, or no more; the variant may be there next time."""
+    return await stored_bytes.sent(request, await original(request, name), {"Cache-Control": SOON})
 
 
 async def image(request: Request) -> Response:

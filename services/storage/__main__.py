@@ -24,6 +24,7 @@ from services.storage.backends import House, opened
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.adoption import Adoption
 from services.storage.core.deletion import Deletion
+from services.storage.core.eviction import Eviction
 from services.storage.core.garbage import Garbage
 from services.storage.core.intake import Intake
 from services.storage.core.migration import Migration
@@ -120,6 +121,7 @@ async def main() -> None:
                     uploads.reap,
                     variants.make_thumbs,
                     Deletion(backend, store, clock).run,
+                    Eviction(backend, store, settings.variants_max_bytes, clock).run,
                     exposition.run,
                     *house.loops,
                 ],

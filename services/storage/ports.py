@@ -151,6 +151,12 @@ class ObjectStore(Protocol):
     async def by_key(self, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
         """At most limit rows whose key begins with the prefix and comes after `after`, by the order of its bytes."""
 
+    async def variant_bytes(self) -> int:
+        """The bytes that the rows of all variants speak of."""
+
+    async def oldest_variants(self, before_ms: int, limit: int) -> tuple[StoredObject, ...]:
+        """At most limit variants made before, the oldest first."""
+
     async def totals(self) -> tuple[int, int]:
         """How many rows there are, and the bytes that they speak of."""
 

@@ -9,6 +9,7 @@ from services.chassis.outbound import Exempt
 from services.chassis.settings import TownSettings
 
 MIB = 1024 * 1024
+GIB = 1024 * MIB
 NO_SECRET = SecretStr("")
 MIN_PART_BYTES = 5 * MIB  # S3 refuses smaller parts, but for the last
 R2_ENDPOINT = "https://{account}.r2.cloudflarestorage.com"
@@ -79,6 +80,8 @@ class StorageSettings(TownSettings):
     """How long a client may take to use an upload link."""
     variant_bytes_per_picture: int = Field(16 * MIB, ge=1)
     """Bytes of all variants of a picture; beyond them the oldest go, and are made anew for whoever wants them."""
+    variants_max_bytes: int = Field(10 * GIB, ge=0)
+    """Bytes of all variants together; beyond them the oldest go. 0 keeps as many as there is room for."""
     picture_workers: int = Field(2, ge=1, le=32)
     """Processes that decode pictures at one time; they start when needed and end when idle."""
     picture_result_workers: int = Field(1, ge=1, le=32)

@@ -86,6 +86,27 @@ async def test_gc_names_first_and_removes_when_told(place: Place) -> None:
     assert on_disk(place, row.name).exists()
 
 
+async def test_a_bucket_of_others_files_is_counted_with_a_few_examples_and_listed_when_asked(place: Place) -> None:
+    theirs = [f"backups/{number:04}.tar" for number in range(300)]
+    for key in theirs:
+        path = on_disk(place, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"theirs")
+        os.utime(path, (LONG_AGO, LONG_AGO))
+    short = await place.kawaii("storage", "gc")
+    told = await place.kawaii("storage", "gc", "-o", "json")
+    full = await place.kawaii("storage", "gc", "--list")
+
+    assert [line.split()[-1] for line in short.out.splitlines()[:5]] == theirs[:5]
+    assert short.out.splitlines()[5:] == [
+        "NOT_OURS: 300 (1.8 KiB), 295 of them not shown: --list",
+        "0 objects (0 B) could be removed with --delete; 300 are not ours and stay.",
+    ]
+    assert len(told.json) == 6
+    assert told.json[-1]["problems"] == {"PROBLEM_NOT_OURS": {"count": 300, "bytes": 1800}}
+    assert [line.split()[-1] for line in full.out.splitlines()[:-1]] == theirs
+
+
 async def test_adopt_counts_asks_and_takes_pictures_in(place: Place) -> None:
     await kept(place, "sound")
     body = picture(seed="an older site")

@@ -30,7 +30,7 @@ from services.chassis.database import Database, db_now, upsert
 from services.chassis.errors import Unavailable
 from services.chassis.replays import answers_table
 from services.chassis.unbroken import unbroken
-from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink, import_alias
+from services.storage.model import Cursor, Filter, Source, Stat, StoredObject, UploadLink, import_alias
 
 METADATA = MetaData()
 REQUEST_ANSWER = answers_table(METADATA)
@@ -124,6 +124,10 @@ def _matches(wanted: Filter, key: ColumnElement[str] = OBJECTS.c.key) -> list[Co
     return clauses
 
 
+# Thumbnails are variants that lie elsewhere: nobody makes them again when they are asked for.
+VARIANT = (OBJECTS.c.source == Source.VARIANT, *_matches(Filter("variants/"), OBJECTS.c.key + ""))
+
+
 @unbroken
 class SqlObjects:
     """The ObjectStore on a SQL database."""
@@ -186,6 +190,18 @@ class SqlObjects:
         wanted = select(*FIELDS).where(*_matches(Filter(prefix)), OBJECTS.c.key > after)
         async with self._database.read() as connection:
             rows = await connection.execute(wanted.order_by(OBJECTS.c.key).limit(limit))
+            return tuple(StoredObject(*row) for row in rows)
+
+    async def variant_bytes(self) -> int:
+        """Add up in an index that holds the sizes."""
+        async with self._database.read() as connection:
+            return int(await connection.scalar(select(func.sum(OBJECTS.c.size)).where(*VARIANT)) or 0)
+
+    async def oldest_variants(self, before_ms: int, limit: int) -> tuple[StoredObject, ...]:
+        """Read by age."""
+        wanted = select(*FIELDS).where(*VARIANT, OBJECTS.c.create_ms < before_ms)
+        async with self._database.read() as connection:
+            rows = await connection.execute(wanted.order_by(OBJECTS.c.create_ms, OBJECTS.c.key).limit(limit))
             return tuple(StoredObject(*row) for row in rows)
 
     async def totals(self) -> tuple[int, int]:

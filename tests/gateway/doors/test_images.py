@@ -7,10 +7,12 @@ import pytest
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.errors import (
+    DataLoss,
     DeadlineExceeded,
     Internal,
     InvalidArgument,
     KawaiiError,
+    NotFound,
     PermissionDenied,
     ResourceExhausted,
     Unavailable,
@@ -175,6 +177,17 @@ async def test_the_original_is_served_while_there_is_no_variant(
     client: httpx.AsyncClient, town: Town, trouble: KawaiiError
 ) -> None:
     town.storage.variant_failure = trouble
+    answer = await client.get("/api/img", params={"u": KEY})
+
+    assert (answer.status_code, answer.content) == (200, WHOLE)
+    assert answer.headers["cache-control"] == "public, max-age=60"
+
+
+@pytest.mark.parametrize("gone", [NotFound("The row is gone."), DataLoss("The bytes are gone.")])
+async def test_the_original_is_served_when_the_variant_goes_at_this_moment(
+    client: httpx.AsyncClient, town: Town, gone: KawaiiError
+) -> None:
+    town.storage.variant_gone = gone
     answer = await client.get("/api/img", params={"u": KEY})
 
     assert (answer.status_code, answer.content) == (200, WHOLE)

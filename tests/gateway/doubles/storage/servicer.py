@@ -29,6 +29,7 @@ class StorageService(storagerpc.StorageServiceServicer):
         self.imports: list[storagepb.ImportObjectRequest] = []
         self.wishes: list[storagepb.CreateVariantRequest] = []
         self.variant_failure: KawaiiError | None = None
+        self.variant_gone: KawaiiError | None = None
         self.seconds = 0.0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -89,6 +90,8 @@ class StorageService(storagerpc.StorageServiceServicer):
     async def ReadObject(
         self, request: storagepb.ReadObjectRequest, context: Context
     ) -> AsyncIterator[storagepb.ReadObjectResponse]:
+        if self.variant_gone and request.name.startswith("objects/variants/"):
+            raise self.variant_gone
         content = self.kept[request.name.removeprefix("objects/")]
         end = request.offset + request.limit if request.limit else len(content)
         step = max(3, len(content) // 5)  # several pieces, however short it is

@@ -1,0 +1,73 @@
+"""Keeps all variants together within a budget of bytes: the oldest go, since any can be made again from its original.
+
+What nobody asks for any more lies longest, and what is still asked for is made anew. Whoever makes the same variant at
+this moment wins: bytes go first, then the row, and bytes that lie there again without a row go once more, since only
+rows are counted.
+"""
+
+import asyncio
+
+import structlog
+
+from services.chassis.errors import KawaiiError
+from services.storage.core import keys
+from services.storage.core.deletion import Deletion
+from services.storage.ports import Backend, ObjectStore
+
+ROUND_SECONDS = 60.0  # how late the budget is looked at; two decoders make some tens of megabytes a minute
+SPARE = 0.1  # of the budget is freed beyond it, so that not every round has to
+BATCH = 100  # variants that are chosen at once
+# What was just made is about to be read, and its maker may not be done with it; the budget may be exceeded by it.
+YOUNG_MS = 600_000
+MOST_LOOKS = 3  # each means that somebody made the same variant meanwhile
+
+logger = structlog.get_logger()
+
+
+class Eviction:
+    """The loop that removes the oldest variants; with a budget of 0 it removes none."""
+
+    def __init__(self, backend: Backend, store: ObjectStore, budget_bytes: int, clock: keys.Clock) -> None:
+        self._backend = backend
+        self._store = store
+        self._deletion = Deletion(backend, store, clock)
+        self._budget_bytes = budget_bytes
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Look again and again until cancelled."""
+        while True:
+            try:
+                await self.run_once()
+            except KawaiiError as failure:  # a place that is down is left alone until the next round
+                logger.warning("eviction_failed", reason=failure.reason)
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def run_once(self) -> int:
+        """Bring the variants within the budget, some at a time; how many went.
+
+        Raises:
+            Unavailable: the database or the bytes are away; what is gone by then is gone.
+        """
+        total, gone = await self._store.variant_bytes(), 0
+        if not self._budget_bytes or total <= self._budget_bytes:
+            return 0
+        least = self._budget_bytes - int(self._budget_bytes * SPARE)
+        while total > least:
+            oldest = await self._store.oldest_variants(self._clock() - YOUNG_MS, BATCH)
+            for row in oldest:
+                if total <= least:
+                    break
+                await self._evict(row.key)
+                total, gone = total - row.size, gone + 1
+            if len(oldest) < BATCH:
+                break
+        logger.info("variants_evicted", count=gone, bytes_left=total)
+        return gone
+
+    async def _evict(self, key: str) -> None:
+        await self._deletion.remove(key)
+        for _ in range(MOST_LOOKS):
+            if await self._store.get(key) or await self._backend.size(key) is None:
+                return
+            await self._deletion.remove(key)

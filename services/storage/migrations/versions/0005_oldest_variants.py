@@ -1,0 +1,10 @@
+"""An index that finds the oldest variants and holds their sizes, for the budget of bytes that they have together."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.create_index("object_of_source", "object", ["source", "create_ms", "key", "size"])
