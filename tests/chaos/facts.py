@@ -6,6 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import httpx
 from sqlalchemy import Row, Table, select
 
 from services.chassis.database import open_database
+from services.chassis.errors import Unavailable
 from services.generation.model import State
 from services.generation.stores import tables
 from services.share.stores.tables import share
@@ -22,6 +24,7 @@ from services.storage.stores.sql import OBJECTS
 from tests.chaos.town import ChaosTown
 
 READS_AT_ONCE = 16
+READ_TRIES = 5
 TOKEN = re.compile(r"/(att_[0-9a-z]+)\.")
 AGENT = {"user-agent": "chaos", "authorization": "Bearer sandbox-a"}
 Rows = Sequence[Row[Any]]
@@ -79,7 +82,15 @@ class Facts:
 
 
 async def rows_of(town: ChaosTown, service: str, *wanted: Table) -> list[Rows]:
-    """All rows of some tables of a service."""
+    """All rows of some tables of a service; a database that answers too late, on a busy machine, is asked again."""
+    for _ in range(READ_TRIES - 1):
+        with suppress(OSError, Unavailable):
+            return await _rows_of(town, service, *wanted)
+        await asyncio.sleep(1.0)
+    return await _rows_of(town, service, *wanted)
+
+
+async def _rows_of(town: ChaosTown, service: str, *wanted: Table) -> list[Rows]:
     async with open_database(town.settings, service) as database, database.read() as connection:
         return [(await connection.execute(select(table))).all() for table in wanted]
 

@@ -98,6 +98,14 @@ async def _order(stage: Stage, injection: Injection, customers: Customers, seed:
             number += WAVE
 
 
+def judged(injection: Injection, seed: str, folder: Path, orders: int) -> Result:
+    """The result of one injection; a harness that fails at one proves nothing of it, and goes on with the next."""
+    try:
+        return asyncio.run(inject(injection, seed, folder, orders))
+    except Exception as error:  # noqa: BLE001 - a line of the table says so
+        return Result(injection, broken=[f"the harness failed: {error!r}"])
+
+
 def main() -> int:
     """Run by hand or by make chaos."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,7 +120,7 @@ def main() -> int:
     for number, injection in enumerate(chosen):
         with tempfile.TemporaryDirectory(prefix="kawaii-inject-") as name:
             folder = (asked.data or Path(name)) / f"{number:02}"
-            result = asyncio.run(inject(injection, f"{seed}-{number}", folder, asked.orders))
+            result = judged(injection, f"{seed}-{number}", folder, asked.orders)
         sys.stdout.write(f"{result}\n")
         sys.stdout.flush()
         broken += len(result.broken)
