@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import count
 
 from services.chassis.errors import Unavailable
 
@@ -17,6 +18,7 @@ HANG_SECONDS = "30"  # three leases; FAILPOINT_HANG_SECONDS follows a town whose
 SLEEP_SECONDS = 0.3  # long enough for neighbours to overtake
 WORK, BEGUN, DONE = "work", "begun", "done"  # of lines that tell which work a process has in hand
 
+_pieces = count(1)
 _in_hand: ContextVar[str] = ContextVar("in_hand", default="-")  # the id of what this task works on
 
 
@@ -114,10 +116,11 @@ def work_on(subject: str) -> Iterator[None]:
     """Note when this process takes a piece of work in hand, and how that ended: `done` or an exception's name.
 
     Only a process that dies leaves a beginning without an end. A harness can therefore tell an answer that died with
-    its process from one that was dropped. Nothing is noted unless FAILPOINT_LOG is set.
+    its process from one that was dropped. A number tells pieces on one subject apart: a lease may run out, and its work
+    be taken again by the same process. Nothing is noted unless FAILPOINT_LOG is set.
     """
-    token = _in_hand.set(subject)
-    FAILPOINTS.note(WORK, BEGUN, subject)
+    token, piece = _in_hand.set(subject), f"{subject}#{next(_pieces)}"
+    FAILPOINTS.note(WORK, BEGUN, piece)
     ended = DONE
     try:
         yield
@@ -125,5 +128,5 @@ def work_on(subject: str) -> Iterator[None]:
         ended = type(error).__name__
         raise
     finally:
-        FAILPOINTS.note(WORK, ended, subject)
+        FAILPOINTS.note(WORK, ended, piece)
         _in_hand.reset(token)

@@ -54,12 +54,12 @@ class Diary:
         """Every piece of work that a process took in hand, in the order in which they began."""
         found: list[Piece] = []
         open_: dict[tuple[int, str], int] = {}
-        for when, point, action, pid, subject in self._lines_of_hits():
+        for when, point, action, pid, piece in self._lines_of_hits():
             if point == WORK and action == BEGUN:
-                open_[pid, subject] = len(found)
-                found.append(Piece(subject, pid, when))
-            elif point == WORK and (pid, subject) in open_:
-                place = open_.pop((pid, subject))
+                open_[pid, piece] = len(found)
+                found.append(Piece(piece.partition("#")[0], pid, when))
+            elif point == WORK and (pid, piece) in open_:
+                place = open_.pop((pid, piece))
                 found[place] = found[place]._replace(ended=when, how=action)
         return found
 

@@ -38,12 +38,12 @@ def test_work_that_failed_unexpectedly_is_told_whichever_loop_it_was_in(tmp_path
 
 def test_a_piece_of_work_belongs_to_one_process_and_has_no_end_when_that_process_died(tmp_path: Path) -> None:
     lines = (
-        "1.0 work begun 7 gen_1",
-        "1.5 work begun 8 gen_1",
-        "2.0 work done 8 gen_1",
+        "1.0 work begun 7 gen_1#1",
+        "1.5 work begun 8 gen_1#1",
+        "2.0 work done 8 gen_1#1",
         "2.5 reply.read error 8 gen_2",
-        "3.0 work begun 8 gen_1",
-        "3.5 work FenceLost 8 gen_1",
+        "3.0 work begun 8 gen_1#2",
+        "3.5 work FenceLost 8 gen_1#2",
     )
     (tmp_path / "failpoints.log").write_text("\n".join(lines))
 
@@ -53,6 +53,14 @@ def test_a_piece_of_work_belongs_to_one_process_and_has_no_end_when_that_process
         Piece("gen_1", 8, 3.0, 3.5, "FenceLost"),
     ]
     assert Diary(tmp_path).hits() == [Hit(2.5, "reply.read", "error", 8, "gen_2")]
+
+
+def test_a_process_that_takes_work_again_after_its_lease_has_two_pieces_of_it(tmp_path: Path) -> None:
+    """The first hears that its lease is lost; the answer dies with the second."""
+    lines = ("1.0 work begun 7 gen_1#1", "3.0 work begun 7 gen_1#2", "3.5 work FenceLost 7 gen_1#1")
+    (tmp_path / "failpoints.log").write_text("\n".join(lines))
+
+    assert Diary(tmp_path).pieces() == [Piece("gen_1", 7, 1.0, 3.5, "FenceLost"), Piece("gen_1", 7, 3.0)]
 
 
 def test_hits_are_counted_by_point_and_action(tmp_path: Path) -> None:
