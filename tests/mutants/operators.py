@@ -16,8 +16,20 @@ OPPOSITES: dict[type[ast.cmpop], str] = {
     ast.In: "not in",
     ast.NotIn: "in",
 }
-# Log lines are for people; no test has to read them.
-UNWATCHED = frozenset({"logger", "log"})
+ARITHMETIC: dict[type[ast.operator], str] = {
+    ast.Add: "-",
+    ast.Sub: "+",
+    ast.Mult: "//",
+    ast.FloorDiv: "*",
+    ast.Div: "*",
+    ast.Mod: "+",
+}
+# Log lines are for people, and failpoints do nothing outside tests.
+UNWATCHED = frozenset({"logger", "log", "logging", "failpoints"})
+# For people who debug.
+UNREAD = frozenset({"__repr__", "__str__"})
+# Units (1000 ms) and tuned numbers: one more or less is the same to everybody. Uses of both have mutants of their own.
+LARGEST_COUNTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +95,15 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         return  # before Python 3.12 the parts of an f-string have no true place in the text
     if isinstance(node, ast.If) and _for_types(node.test):
         return
+    if isinstance(node, ast.FunctionDef) and node.name in UNREAD:
+        return
+    if isinstance(node, ast.keyword) and node.arg == "strict":
+        return  # zip(strict=…) guards what the line before has just made equally long
     for name, field in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "type_params"}:
             continue
+        if name in {"defaults", "kw_defaults"} or (name == "value" and _tunes(node)):
+            continue  # a default that everybody names is read by nobody
         yield from (part for part in (field if isinstance(field, list) else [field]) if isinstance(part, ast.AST))
 
 
@@ -110,11 +128,13 @@ def _expressions(node: ast.expr) -> Iterator[str]:
             yield f"({ast.unparse(operand)})"
         case ast.Constant(value=bool(value)):
             yield str(not value)
-        case ast.Constant(value=int(value)):
+        case ast.Constant(value=int(value)) if value <= LARGEST_COUNTED:
             yield str(value + 1)
             yield f"({value - 1})"
-        case ast.Constant(value=float(value)):
+        case ast.Constant(value=float(value)) if value <= LARGEST_COUNTED:
             yield str(value + 1)
+        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in ARITHMETIC and not _texts(left, right):
+            yield f"({ast.unparse(left)} {ARITHMETIC[type(operator)]} {ast.unparse(right)})"
         case _:
             return
 
@@ -123,6 +143,8 @@ def _statements(node: ast.stmt) -> Iterator[str]:
     match node:
         case ast.Expr(value=ast.Call() | ast.Await()) if not _unwatched(node):
             yield "pass"
+        case ast.Delete(targets=targets) if all(isinstance(target, ast.Name) for target in targets):
+            return  # `del name` says that an argument is not used
         case ast.AugAssign() | ast.Delete() | ast.Raise():
             yield "pass"
         case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
@@ -139,6 +161,26 @@ def _for_types(test: ast.expr) -> bool:
 
 def _constructs(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef) and node.name == "__init__"
+
+
+def _tunes(node: ast.AST) -> bool:
+    """Whether a statement names a number: a constant in capitals, or a field's default."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]):
+            return name.isupper()
+        case ast.AnnAssign(target=ast.Name()):
+            return isinstance(node.value, ast.Constant)
+        case _:
+            return False
+
+
+def _texts(*terms: ast.expr) -> bool:
+    """Whether an operator joins texts or lists, which have no difference or product: such mutants only flatter."""
+    return any(
+        isinstance(term, ast.JoinedStr | ast.List | ast.Tuple | ast.ListComp)
+        or (isinstance(term, ast.Constant) and isinstance(term.value, str | bytes))
+        for term in terms
+    )
 
 
 def _unwatched(node: ast.AST) -> bool:

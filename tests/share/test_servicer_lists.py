@@ -156,6 +156,11 @@ async def test_page_sizes_have_a_default_and_a_bound(client: Client, refused: Re
         await latest(client, -1)
 
 
+async def test_a_negative_block_of_links_is_refused(client: Client, refused: Refused) -> None:
+    with refused(InvalidArgument, "INVALID_INPUT", "block"):
+        await client.ListShareLinks(sharepb.ListShareLinksRequest(block=-1))
+
+
 @pytest.mark.parametrize("forge", ["0", "1", "-1", "x", "٣٣٣٣٣٣٣", "9" * 16, "1" * 400, "1e9", "100000", "{}1", "0{}"])
 async def test_a_page_token_of_others_is_refused(client: Client, refused: Refused, forge: str) -> None:
     await asyncio.gather(*(make(client, number, style="a") for number in range(3)))

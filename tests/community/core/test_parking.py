@@ -131,6 +131,25 @@ async def test_a_deletion_that_our_code_fails_at_is_parked_and_done_after_its_re
     assert set(cupboard.deleted) == {first.artwork.object_key, second.artwork.object_key}
 
 
+async def test_a_parked_deletion_is_due_at_once_when_it_is_released(
+    house: House, studio: Studio, cupboard: Cupboard, database: Database
+) -> None:
+    """The lease of the round that failed last is not waited for."""
+    card = await drawn(house, studio)
+    await house.artworks.delete(ANN, card.artwork.id)
+    bug = Bug(cupboard, "delete", card.artwork.object_key)
+    for _ in range(MAX_FAULTS):
+        await make_due(database)
+        await house.sweeper.sweep()
+
+    bug.mend()
+    await house.parked.release("deletions", card.artwork.object_key)
+    await house.sweeper.sweep()
+
+    assert bug.tries == MAX_FAULTS
+    assert cupboard.deleted == [card.artwork.object_key]
+
+
 @pytest.mark.parametrize("unread", [True, False])
 async def test_an_event_that_our_code_fails_at_stops_none_behind_it_and_its_order_is_asked_about(
     house: House, stores: Stores, studio: Studio, *, unread: bool

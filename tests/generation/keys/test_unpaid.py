@@ -42,6 +42,17 @@ async def test_an_account_that_holds_something_goes_on_with_other_models(funded:
     assert await taken(funded, 3, OTHER) == [ONE] * 3
 
 
+@pytest.mark.parametrize(("credits_", "cause"), [(0.5, 0), (1.0, 0), (0.0, 402)])
+async def test_the_smallest_balance_is_something_and_zero_is_nothing(
+    single: SqlKeys, credits_: float, cause: int
+) -> None:
+    await single.note_balance(ONE, credits_)
+    await single.refused(ONE, 402, None, MODEL)
+    (account,) = (await single.listing()).accounts
+
+    assert account.cause_code == cause
+
+
 async def test_another_account_takes_the_model(pool: SqlKeys) -> None:
     for key in (ONE, TWO):
         await pool.note_balance(key, 3.0)

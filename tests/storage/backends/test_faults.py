@@ -70,7 +70,7 @@ async def failing(process: Process, error: str, nth: int) -> AsyncIterator[None]
 @asynccontextmanager
 async def watched(process: Process, log: Path) -> AsyncIterator[None]:
     """Write down, in their order, the calls of a running process that make something durable or visible."""
-    calls = "trace=fsync,fdatasync,linkat"
+    calls = "trace=fsync,fdatasync,linkat,unlinkat"
     command = ("strace", "-f", "-y", "-s", "4096", "-o", str(log), "-p", str(process.pid), "-e", calls)
     tracer = await asyncio.create_subprocess_exec(*command, stderr=PIPE)
     assert tracer.stderr
@@ -83,9 +83,9 @@ async def watched(process: Process, log: Path) -> AsyncIterator[None]:
         await tracer.communicate()  # it ends with the process
 
 
-async def told(process: Process) -> str:
-    """What came of a put; empty when the process died of it."""
-    return (await process.communicate(b"go\n"))[0].decode().strip()
+async def told(process: Process, word: bytes = b"put\n") -> str:
+    """What came of a put or a deletion; empty when the process died of it."""
+    return (await process.communicate(word))[0].decode().strip()
 
 
 async def struck(process: Process, dice: random.Random) -> str:
@@ -174,3 +174,20 @@ async def test_a_name_that_was_taken_is_durable_too_before_anybody_is_told(
     synced = {found[1] for line in log.read_text().splitlines() if (found := SYNCED.search(line))}
 
     assert synced >= {str(root), str(root / "generated"), str(root / "generated/gen_a")}
+
+
+async def test_a_deletion_is_durable_before_anybody_is_told(settings: StorageSettings, tmp_path: Path) -> None:
+    """A power cut must not bring back what its owner was told is gone."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is missing, which shows the order of system calls")
+    log, folder = tmp_path / "calls", settings.objects_dir.absolute() / "generated/gen_a"
+    async with writer(settings, 1) as process:
+        assert await told(process) == "stored"
+    async with writer(settings, 1) as process, watched(process, log):
+        assert await told(process, b"delete\n") == "deleted"
+    lines = log.read_text().splitlines()
+    [removed] = [number for number, line in enumerate(lines) if " unlinkat(" in line and '"0.png"' in line]
+    after = {found[1] for line in lines[removed:] if (found := SYNCED.search(line))}
+
+    assert lines[removed].endswith("= 0")
+    assert after == {str(folder)}

@@ -1,4 +1,4 @@
-"""A process that puts one object when it is told to, so that tests can strike it in the middle."""
+"""A process that puts or deletes one object when it is told to, so that tests can strike it in the middle."""
 
 import asyncio
 import sys
@@ -25,13 +25,16 @@ async def put(backend: Backend, key: str, body: bytes) -> str:
 
 
 async def main(mode: str, key: str, seed: str, size: str) -> None:
-    """Say ready, wait for a line, put, and again after a failure; say what came of each."""
+    """Say ready, wait for a line, do as it says, and put again after a failure; say what came of each."""
     body = picture(seed=seed, size=int(size))
     async with BACKENDS[mode](StorageSettings(_env_file=None)) as backend:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        sys.stdin.readline()
-        outcomes = [await put(backend, key, body)]
+        if sys.stdin.readline().strip() == "delete":
+            await backend.delete(key)
+            outcomes = ["deleted"]
+        else:
+            outcomes = [await put(backend, key, body)]
         while outcomes[-1].startswith("STORAGE") and len(outcomes) < TRIES:
             outcomes.append(await put(backend, key, body))
         sys.stdout.write(f"{' '.join(outcomes)}\n")

@@ -1,6 +1,8 @@
 """Callers who want the same share one run."""
 
 import asyncio
+import gc
+from contextlib import suppress
 
 import pytest
 
@@ -54,6 +56,31 @@ async def test_a_caller_who_leaves_does_not_stop_the_others() -> None:
 
     assert await staying == 7
     assert leaving.cancelled()
+
+
+@pytest.mark.parametrize("end", ["fails", "is cancelled"])
+async def test_a_flight_that_everybody_has_left_is_no_news_to_anybody(end: str) -> None:
+    """Neither an error that nobody fetched nor one of ours: each would be a line in the log at every such import."""
+    flights, land, landed, news = Flights[int](), asyncio.Event(), asyncio.Event(), list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: news.append(str(context["message"])))
+
+    async def work() -> int:
+        await land.wait()
+        landed.set()
+        raise LookupError if end == "fails" else asyncio.CancelledError
+
+    leaving = asyncio.create_task(flights.join("a", work))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    with suppress(asyncio.CancelledError):
+        await leaving
+    land.set()
+    await landed.wait()
+    await asyncio.sleep(0)  # the flight ends
+    await asyncio.sleep(0)  # and is seen
+    gc.collect()
+
+    assert news == []
 
 
 async def test_a_crowd_of_flights_is_bounded_and_joining_one_stays_possible() -> None:
