@@ -138,8 +138,8 @@ async def test_a_list_may_be_paged_by_offset(client: Client, refused: Refused) -
 
     assert (names(page), page.total_size) == (made[2:4], 5)
     assert names(await listed(client, page_size=2, page_token=page.next_page_token)) == made[4:]
-    assert names(await listed(client, skip=1_000_000)) == []
-    for skip in (-1, 1_000_001):
+    assert names(await listed(client, skip=10_000)) == []
+    for skip in (-1, 10_001):
         with refused(InvalidArgument, "INVALID_INPUT", "skip"):
             await listed(client, skip=skip)
 
