@@ -11,12 +11,10 @@ from tests.chaos.injections import inject
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]  # a ceiling for a busy machine
 SEED = os.environ.get("CHAOS_SEED") or secrets.token_hex(4)
-ORDERS = 8
+ORDERS = 6
 SHORT = (
     "PostgreSQL killed and started again",
     "disk of generation's database full",
-    "clock of generation jumps ten minutes, SQLite",
-    "SIGTERM under load",
     "an edge answers reads: 408, 500, 501, pages",
 )
 
