@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 # SQLSTATE classes that time heals: connections, a standby during failover, lost races, exhaustion, the operator.
 PASSING_STATES = ("08", "25006", "40", "53", "57")
 # SQLSTATEs of two transactions that met: a deadlock, a serialization failure, and a row that another one removed
-# between our look and our reference to it. The second try finds the other transaction done.
-COLLISION_STATES = ("40P01", "40001", "23503")
+# between our look and our reference to it; the last one has a name of SQLite's, too. The second try finds the other
+# transaction done.
+COLLISION_STATES = ("40P01", "40001", "23503", "SQLITE_CONSTRAINT_FOREIGNKEY")
 COLLISION = "COLLISION"
 
 C = TypeVar("C")
@@ -141,8 +142,9 @@ def _passes(error: DBAPIError) -> bool:
 
 
 def state_of(error: Exception) -> str:
-    """The SQLSTATE of a driver's error; empty when there is none, as on SQLite."""
-    return str(getattr(getattr(error, "orig", None), "sqlstate", None) or "")
+    """The SQLSTATE of a driver's error, on SQLite the name of its code; empty when there is neither."""
+    origin = getattr(error, "orig", None)
+    return str(getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None) or "")
 
 
 def retried(store: type[C]) -> type[C]:

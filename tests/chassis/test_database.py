@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError
 
-from services.chassis.database import Database, db_now, open_database
+from services.chassis.database import COLLISION, Database, db_now, open_database, retried
 from services.chassis.engines import make_engine
 from services.chassis.errors import Unavailable
 from services.chassis.settings import EXIT_CONFIGURATION, TownSettings
@@ -202,3 +202,42 @@ def test_a_service_ends_with_78_on_a_schema_it_does_not_know(tmp_path: Path) -> 
     assert ended.returncode == EXIT_CONFIGURATION
     assert b"kawaii migrate" in ended.stderr
     assert b"Traceback" not in ended.stderr
+
+
+@retried
+class Children:
+    """A store whose parent row comes between its first try and the second, as when another transaction put it back."""
+
+    def __init__(self, database: Database, parents: int) -> None:
+        self._database, self._parents = database, parents
+        self.tries = 0
+
+    async def refer(self) -> None:
+        """Insert a child of parent 1."""
+        self.tries += 1
+        async with self._database.write() as connection:
+            if self.tries > self._parents:
+                await connection.execute(text("INSERT INTO parent VALUES (1)"))
+            await connection.execute(text("INSERT INTO child VALUES (1)"))
+
+
+@pytest.mark.parametrize(("without", "kept"), [(0, True), (1, True), (2, False)])
+async def test_a_reference_to_a_row_that_has_just_gone_is_tried_once_more(
+    migrated: TownSettings, without: int, *, kept: bool
+) -> None:
+    """Both engines name it differently; a second failure says that others changed the same, not that we are broken."""
+    async with open_database(migrated, SERVICE) as database:
+        async with database.write() as connection:
+            await connection.execute(text("CREATE TABLE parent (id INTEGER PRIMARY KEY)"))
+            await connection.execute(text("CREATE TABLE child (id INTEGER REFERENCES parent (id))"))
+        children = Children(database, without)
+        if kept:
+            await children.refer()
+        else:
+            with pytest.raises(Unavailable) as refusal:
+                await children.refer()
+            assert refusal.value.reason == COLLISION
+        async with database.read() as connection:
+            assert await connection.scalar(text("SELECT count(*) FROM child")) == int(kept)
+
+    assert children.tries == min(without + 1, 2)
