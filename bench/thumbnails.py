@@ -1,6 +1,6 @@
 """How many thumbnails a second the workers make, against the bare library in this process and in as many processes.
 
-The library does what performance.md 5 measured: open, `draft` where it is a JPEG, shrink to 400 pixels, write WebP.
+The library does this (docs/storage.md#variants): open, `draft` where it is a JPEG, shrink to 400 pixels, write WebP.
 Ours adds the limits, the marks, the way through the pipes, and that a bad picture breaks nobody. Interleaved rounds.
 """
 
@@ -41,7 +41,7 @@ def bare(path: Path) -> int:
 
 
 def samples(folder: Path) -> dict[str, Sample]:
-    """What performance.md measured: a square PNG as KIE makes them, and a photograph."""
+    """What docs/storage.md#variants tells of: a square PNG as KIE makes them, and a photograph."""
     found = {"PNG of 1024 x 1024": (folder / "square.png", PNG), "JPEG of 4096 x 3072": (folder / "photo.jpg", JPEG)}
     for (path, _), size in zip(found.values(), ((1024, 1024), (4096, 3072)), strict=True):
         noise = Image.effect_noise((size[0] // 8, size[1] // 8), 90).resize(size)  # neither flat nor incompressible

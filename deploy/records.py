@@ -32,7 +32,7 @@ from services.chassis.town import Resident
 
 REFUSED = (StatusCode.INVALID_ARGUMENT, StatusCode.ALREADY_EXISTS)  # about this record alone; all else ends the import
 LOST = (StatusCode.NOT_FOUND, StatusCode.DATA_LOSS)  # an object that is gone stops no export: it is listed
-CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
+CHUNK_BYTES = 256 * 1024  # what gRPC carries best (docs/storage.md#chunks)
 FILE_SECONDS = 120.0  # thirty megabytes, a look at the picture, and the way to the bucket
 END = "]}"
 KINDS = ("objects", "generations", "shares")

@@ -95,7 +95,7 @@ def headers_of(error: errors.KawaiiError, status: HTTPStatus) -> dict[str, str]:
 
 
 def answer(error: errors.KawaiiError, extra: Mapping[str, object] | None = None) -> Json:
-    """Render an error; both front-end families find their fields (contract.md 0.2)."""
+    """Render an error; both front-end families find their fields (docs/rest.md#failures)."""
     status = status_of(error)
     body = {"success": False, "error": error.message, "code": error.reason, "message": error.message, **(extra or {})}
     return Json(body, status, headers_of(error, status))

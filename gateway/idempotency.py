@@ -1,4 +1,4 @@
-"""Turns a client's Idempotency-Key into the id of a request, as conventions.md 4.3 has it.
+"""Turns a client's Idempotency-Key into the id of a request, as docs/rest.md#idempotency has it.
 
 The services keep what was asked under an id, in the transaction of its effect; the gateway only says whose id it is and
 what a repetition must repeat.

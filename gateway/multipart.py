@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the parser's library names this type for type checkers only
     from python_multipart.multipart import MultipartCallbacks
 
 FIELD = "file"
-CHUNK_BYTES = 256 * 1024  # the smallest size that costs nothing over gRPC (performance.md 4)
+CHUNK_BYTES = 256 * 1024  # the smallest size that costs nothing over gRPC (docs/storage.md#chunks)
 MAX_PARTS = 20  # FE-B sends two; each part costs a little even when it is ignored
 MAX_HEADERS = 8  # browsers send two a part
 MAX_HEADER_BYTES = 4096  # room for the longest file name a browser sends

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from services.chassis.errors import InvalidArgument
 from services.chassis.names import ID
 
-MAX_KEY_LENGTH = 255  # of an Idempotency-Key (conventions.md 4.3)
+MAX_KEY_LENGTH = 255  # of an Idempotency-Key (docs/rest.md#idempotency)
 MAX_QUERY_LENGTH = 200  # of a filter: the longest style or model a share may have
 MAX_URL_LENGTH = 8192  # longer than any signed URL; servers take no longer request line
 WEB_URL = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)

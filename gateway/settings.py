@@ -26,9 +26,9 @@ class GatewaySettings(IdentitySettings):
     max_large_orders_per_client: int = Field(4, ge=1, le=100)
     """How many of them one client address may have."""
     max_upload_bytes: int = Field(10 * 1024 * 1024, ge=1024)
-    """Largest picture that may be uploaded, this size included (contract.md A8)."""
+    """Largest picture that may be uploaded, this size included (docs/rest.md#uploads)."""
     max_callback_bytes: int = Field(64 * 1024, ge=1024)
-    """Largest webhook body; real ones are below 4 KiB (kie.md 2.4)."""
+    """Largest webhook body; real ones are below 4 KiB."""
     read_cache_seconds: float = Field(1.0, ge=0, le=2)
     """How long the gateway gives a share, a list or the latest again without asking; 0 asks each time. Changes that are
     announced end it at once; this is the bound when Redis is away, so it is short."""

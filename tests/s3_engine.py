@@ -123,7 +123,10 @@ def moto_server(stack: ExitStack, folder: Path) -> S3Server:
 
 
 def ceph_server(stack: ExitStack, folder: Path) -> S3Server:
-    """A monitor, a store in memory and the gateway (components.md 1); all of them ours, by their process ids."""
+    """A monitor, a store in memory and the gateway; all of them ours, by their process ids.
+
+    See docs/testing.md#engines.
+    """
     port, fsid = free_port(), str(uuid.uuid4())
     mon, old_mon = free_port(), free_port()
     for part in ("mon", "osd", "run", "log", "rgw"):

@@ -13,7 +13,7 @@ from gateway.routing import route
 from services.chassis import failpoints
 
 KINDS = ("image-generated", "flux-kontext", "nano-banana")
-MESSAGE = "回调处理成功"  # S0 section 7
+MESSAGE = "回调处理成功"  # the words of S0 (docs/rest.md#sources)
 
 
 async def receive(kind: str, request: Request) -> Response:

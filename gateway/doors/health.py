@@ -1,4 +1,4 @@
-"""Tells people and their monitors how the town is (S1, contract.md A19): quick, free of charge, and in yes and no.
+"""Tells people and their monitors how the town is (docs/rest.md#health): quick, free of charge, and in yes and no.
 
 Unlike /readyz it answers 200 whatever it finds: what it finds is the answer. Nothing here asks the provider.
 """

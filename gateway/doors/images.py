@@ -16,14 +16,14 @@ FILES = "/files/"
 VARIANT_SECONDS = 25.0  # one in the queue before it, one look, and the way to the bucket and back
 MAX_SIDE = 100_000  # beyond any picture: storage knows how far it goes
 FORMATS = {"webp": "webp", "avif": "webp", "jpeg": "jpeg", "jpg": "jpeg", "png": "png"}  # who takes AVIF takes WebP
-WEEK = "public, max-age=604800, s-maxage=604800, stale-while-revalidate=86400"  # contract.md A16
+WEEK = "public, max-age=604800, s-maxage=604800, stale-while-revalidate=86400"  # docs/rest.md#small-pictures
 SOON = "public, max-age=60"  # the original in place of a variant that may be there next time
 FOR_EVER = "public, max-age=31536000, immutable"
 NO_VARIANT = ("INVALID_IMAGE", "IMAGE_TOO_LARGE")
 
 
 async def img(request: Request) -> Response:
-    """GET /api/img (contract.md A16)."""
+    """GET /api/img (docs/rest.md#small-pictures)."""
     wanted = wish(request)
     by_accept = {} if "fm" in request.query_params else {"Vary": "Accept"}
     try:

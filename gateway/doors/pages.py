@@ -75,7 +75,10 @@ async def robots(request: Request) -> Response:
 
 
 async def sitemap_share(request: Request) -> Response:
-    """GET /api/sitemap-share: the pages of all listed shares (contract.md A17), by ?page= once there are too many."""
+    """GET /api/sitemap-share: the pages of all listed shares, by ?page= once there are too many.
+
+    See docs/rest.md#sitemap.
+    """
     page = parse.query_integer(request, "page", 0)
     if not 0 <= page <= MAX_PAGE:
         raise parse.wrong("page", "page must be the number of a page of the sitemap.")

@@ -13,7 +13,7 @@ from gateway.identity.refusals import foreign_page, invalid_token
 from gateway.identity.settings import IdentitySettings
 from gateway.identity.tokens import Trust, header_of
 
-COOKIE = "__session"  # contract.md 1.B0
+COOKIE = "__session"  # docs/security.md#identity
 SHARED, PUBLISHED = "HS256", ""
 
 

@@ -11,7 +11,7 @@ from gateway.identity.keys import Keys
 from gateway.identity.refusals import invalid_token
 
 MAX_TOKEN_LENGTH = 8192  # a header line; sign-in services stay below 4 KiB
-LEEWAY_SECONDS = 60  # reliability.md CK1: clocks of two machines
+LEEWAY_SECONDS = 60  # clocks of two machines (docs/security.md#identity)
 BAD = "The token is not valid."
 SENTENCES: dict[type[jwt.PyJWTError], str] = {
     jwt.ExpiredSignatureError: "The token has expired.",

@@ -1,4 +1,4 @@
-"""Lets pages of other origins call us as contract.md A0 has it: OPTIONS is 200 anywhere, headers on all."""
+"""Lets pages of other origins call us as docs/rest.md#cors has it: OPTIONS is 200 anywhere, headers on all."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,7 @@
 """Tells public addresses from all others by a table of our own, because ipaddress.is_global alone is not enough.
 
-Source of the ranges: the IANA special-purpose address registries; of the traps: reliability.md 2.7 and 3.5.
+Source of the ranges: the IANA special-purpose address registries. What is judged by them, and why is_global is not:
+docs/security.md#addresses-that-are-fetched.
 """
 
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address

@@ -1,4 +1,4 @@
-"""What every process counts for Prometheus, under the names that grpc's own dashboards expect (conventions.md 4.7)."""
+"""What every process counts for Prometheus, under the names that dashboards for gRPC expect."""
 
 import grpc
 from prometheus_client import Counter, Histogram, disable_created_metrics

@@ -18,7 +18,7 @@ from services.chassis.database import Database, db_now, upsert
 from services.chassis.errors import Aborted, AlreadyExists, InvalidArgument
 
 MAX_LENGTH = 400  # of a key and a digest: a route, a SHA-256, and what callers of our own may put before them
-KEEP_MS = 86_400_000  # a day, as conventions.md 4.3 has it
+KEEP_MS = 86_400_000  # a day, as docs/rest.md#idempotency has it
 LEASE_MS = 120_000  # how long a request may be under way before a repetition may begin anew: its process has died
 PRUNED_AT_ONCE = 20  # answers that are over, removed by each new one
 RETRY_SECONDS = 1.0

@@ -18,7 +18,7 @@ from services.community.model.hotness import DAY_MS, HOUR_MS, Category, level
 T = TypeVar("T")
 STORED_THUMB = re.compile(r"^artworks/original/([^/]+)\.[a-z0-9]+$")  # the keys that storage pairs with a thumbnail
 COLLECTION, OBJECTS = "artworks", "objects"
-THUMBNAIL = {"w": 512, "q": 85, "fm": "webp"}  # contract.md 3.5, among storage's presets
+THUMBNAIL = {"w": 512, "q": 85, "fm": "webp"}  # docs/storage.md#keys, among storage's presets
 WINDOWS: Mapping[int, int] = {
     artworkspb.TRENDING_WINDOW_UNSPECIFIED: 0,
     artworkspb.TRENDING_WINDOW_HOUR: HOUR_MS,

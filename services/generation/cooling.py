@@ -38,7 +38,7 @@ class Cooling:
     busy: bool = False
 
 
-COOLING: Mapping[int, Cooling] = {  # kie.md 6.1, reliability.md 2.2
+COOLING: Mapping[int, Cooling] = {  # docs/provider.md#codes-in-bodies
     401: Cooling(Scope.KEY, 180.0, Back.PROBE),
     402: Cooling(Scope.ACCOUNT, 60.0, Back.BALANCE),
     429: Cooling(Scope.ACCOUNT, 10.0, busy=True),
@@ -50,7 +50,7 @@ COOLING: Mapping[int, Cooling] = {  # kie.md 6.1, reliability.md 2.2
 }
 UNPAID_SECONDS = 5.0  # an account and a model after a 402 while the account holds something; doubles with each strike
 FORGIVEN_SECONDS = 3600.0  # a strike that is older than this lengthens no rest
-UNKNOWN = COOLING[429]  # a refusal by its words alone is about call frequency (kie.md 6.3)
+UNKNOWN = COOLING[429]  # a refusal by its words alone is about call frequency (docs/provider.md#messages)
 UNACCEPTED = frozenset(code for code, row in COOLING.items() if row.back is Back.PROBE)
 DRY = frozenset(code for code, row in COOLING.items() if row.back is Back.BALANCE)
 NEWS = UNACCEPTED | DRY  # time alone does not end these

@@ -97,7 +97,10 @@ class ModelSpec:
     credits: float = 0.0
 
     def name_of(self, field_name: str) -> str:
-        """What the provider calls a field of the draft for this model: no two models agree (kie.md 4.4)."""
+        """What the provider calls a field of the draft for this model: no two models agree.
+
+        See docs/provider.md#market-models.
+        """
         return self.names.get(field_name, field_name)
 
 

@@ -3,10 +3,10 @@
 import random
 from dataclasses import dataclass
 
-JITTER = 0.12  # spreads polls that began together (kie.md 9)
+JITTER = 0.12  # spreads polls that began together (docs/provider.md#how-kawaii-calls-kie)
 FOR_EVER_SECONDS = 10 * 365 * 86_400.0  # due only when news arrives
 DAY_SECONDS = 86_400.0
-RECONCILE_SECONDS = 14 * DAY_SECONDS  # how long the provider keeps results (kie.md 5.5)
+RECONCILE_SECONDS = 14 * DAY_SECONDS  # how long the provider keeps results (docs/provider.md#retention)
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Plan:
     """How long copying may fail before the upstream URL is shown."""
     lost_after: float = 3 * DAY_SECONDS
     """How long a picture must have been gone before it counts as lost: an edge may refuse for hours, and the provider
-    keeps results for 14 days (kie.md 5.5), so that days of trying lose nothing."""
+    keeps results for 14 days (docs/provider.md#retention), so that days of trying lose nothing."""
     submit_within: float = 900.0
     """When an order that could not be submitted ends as EXPIRED, with nothing billed."""
     unpaid_within: float = 45.0
@@ -63,7 +63,7 @@ def jittered(seconds: float) -> float:
 
 
 def poll_delay(tries: int) -> float:
-    """3 s ten times, then longer by 1.3 up to 30 s (kie.md 9)."""
+    """3 s ten times, then longer by 1.3 up to 30 s (docs/provider.md#how-kawaii-calls-kie)."""
     return jittered(min(3.0 * 1.3 ** max(tries - 10, 0), 30.0))
 
 

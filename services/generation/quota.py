@@ -1,6 +1,7 @@
 """How much may be ordered in a day: whom an order counts for, where they stand, and when the day ends.
 
-The day is Japan's, where the site that this follows lives (contract.md A0): UTC+9 all year, without summer time.
+The day is Japan's, where the site that this follows lives: UTC+9 all year, without summer time. See
+docs/durable-core.md#daily-quotas.
 """
 
 from collections.abc import Iterable

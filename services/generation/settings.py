@@ -89,7 +89,7 @@ class GenerationSettings(TownSettings):
     generation_keep_callbacks_days: int = Field(30, ge=14, le=3650)
     """How long webhooks that were dealt with are kept; KIE may repeat one for as long as it keeps results."""
     generation_creates_per_window: int = Field(18, ge=1, le=1000)
-    """Creates an account may have in flight or in any ten seconds; KIE refuses the 21st (kie.md 5.4)."""
+    """Creates an account may have in flight or in any ten seconds; KIE refuses the 21st (docs/provider.md#limits)."""
     generation_lease_seconds: float = Field(10.0, ge=1, le=300)
     """How long the work of a process that died waits for another; it must outlast a pause of a busy machine."""
     generation_submits_at_once: int = Field(20, ge=1, le=200)

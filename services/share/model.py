@@ -19,7 +19,7 @@ class Visibility(IntFlag):
 
 
 class Policy(StrEnum):
-    """Which shares the lists show (contract A12); reading one by id is always allowed."""
+    """Which shares the lists show (docs/rest.md#share-lists); reading one by id is always allowed."""
 
     TEXT_TO_IMAGE = "text_to_image"
     PUBLISHED = "published"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from services.chassis.text import cut, one_line, words
 from services.share.model import Seo
 
-MAX_KEYWORDS = 20  # contract 3.1
+MAX_KEYWORDS = 20  # docs/rest.md#making-shares
 MAX_KEYWORD_LENGTH = 100  # as a tag
 MAX_DESCRIPTION_LENGTH = 160  # what search engines show
 MAX_SUBJECT_LENGTH = 40  # leaves room for style and model in a title of about 80 characters

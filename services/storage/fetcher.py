@@ -17,7 +17,7 @@ from services.storage.settings import StorageSettings
 OK = 200
 GONE = (403, 404, 410)  # a link that expired (403 on signed URLs) or never was; everything else may pass
 MOVED = (301, 302, 303, 307, 308)
-MAX_REDIRECTS = 3  # reliability.md 2.7 X4
+MAX_REDIRECTS = 3  # docs/security.md#addresses-that-are-fetched
 CHECK_SECONDS = 2.0  # for one look-up of a name: somebody waits for it with an order in hand
 CONNECTED = "connection.connect_tcp.complete"  # httpcore's word for a connection that has carried nothing yet
 HEADERS = {

@@ -34,7 +34,7 @@ CONTENT_TYPES = {kind.extension: kind.content_type for kind in PICTURE_TYPES} | 
 UNKNOWN_TYPE = "application/octet-stream"
 BEGUN = web.RequestKey("begun", bool)  # its bytes flow already
 CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
-CHUNK_BYTES = 256 * 1024  # performance.md 4
+CHUNK_BYTES = 256 * 1024  # docs/storage.md#chunks
 HEADER_BYTES = 64 * 1024  # above what Envoy lets through, so that Envoy is who refuses long headers, in JSON
 NO_CODING = ("", "identity")
 # Of the 512 downloads and 64 uploads that Envoy lets through; a page by HTTP/2 asks for a hundred files at once.

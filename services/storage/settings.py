@@ -61,7 +61,7 @@ class StorageSettings(TownSettings):
     storage_s3_part_bytes: int = Field(8 * MIB, ge=MIN_PART_BYTES)
     """Size of each part but the last."""
     max_upload_bytes: int = Field(10 * MIB, ge=1)
-    """Largest file that a client may upload; contract.md 1.A8 says 10 MiB."""
+    """Largest file that a client may upload; docs/rest.md#uploads says 10 MiB."""
     max_result_bytes: int = Field(30 * MIB, ge=1)
     """Largest picture that is copied from elsewhere; 4K PNGs stay below it."""
     outbound_allow_private: Exempt = frozenset()

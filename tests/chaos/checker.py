@@ -1,4 +1,4 @@
-"""Joins ledger, databases, files and witnesses, and says where a promise was broken (reliability.md G1 and G2)."""
+"""Joins ledger, databases, files and witnesses, and says where a promise was broken (docs/testing.md#how-it-judges)."""
 
 import math
 from collections import Counter, defaultdict

@@ -1,4 +1,7 @@
-"""Bad webhooks by the thousand change no row; good ones count once, however often they come (reliability.md W1-W6)."""
+"""Bad webhooks by the thousand change no row; good ones count once, however often they come.
+
+See docs/durable-core.md#callbacks.
+"""
 
 import argparse
 import asyncio

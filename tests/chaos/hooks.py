@@ -1,4 +1,4 @@
-"""Webhooks, good and bad: the generator behind the hammer (reliability.md W1-W6)."""
+"""Webhooks, good and bad: the generator behind the hammer (docs/durable-core.md#callbacks)."""
 
 import base64
 import hashlib

@@ -1,4 +1,7 @@
-"""Every failpoint with every action: a town is struck once, and has to be whole again soon (reliability.md G3)."""
+"""Every failpoint with every action: a town is struck once, and has to be whole again soon.
+
+See docs/testing.md#fault-injector.
+"""
 
 import argparse
 import asyncio
@@ -34,7 +37,7 @@ SCRIPTS = (
     "fail,ok",
 )
 ROUNDS, ROUND_SECONDS = 6, 20.0  # orders are placed anew while no order passes the point, which a busy machine may do
-SOON_SECONDS = 15.0  # reliability.md G3, after the fault is gone; told, and not what a cell is judged by
+SOON_SECONDS = 15.0  # after the fault is gone; told, and not what a cell is judged by
 CEILING_SECONDS = 180.0  # a town that has not converged by then never will
 KINDS = ("gateway", "generation", "storage", "sandbox")  # those that have points, and the provider
 TOWNS = 5  # side by side: a cell is mostly waiting

@@ -1,4 +1,4 @@
-"""The documented list of failpoints: where each lies, and in which process (reliability.md 3.2)."""
+"""The documented list of failpoints: where each lies, and in which process (docs/testing.md#fault-injector)."""
 
 from collections.abc import Mapping
 

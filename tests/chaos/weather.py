@@ -19,7 +19,7 @@ TOXICS: Mapping[str, float] = {
 }
 BACKGROUND = "*:error:0.002,*:sleep:0.01,*:hang:0.0002"
 ARMED = 3  # the least hit points of a process, armed together, so that the rare ones get their share
-OFTEN = 10  # hits of each failpoint that reliability.md G1 asks for
+OFTEN = 10  # hits of each failpoint that a full storm asks for
 MAX_NTH = 3  # a point that was hit so often kills at its first, second or third passing
 LIFE_SECONDS = 10.0  # a life whose point is never passed ends by then, on average
 QUIET_SECONDS, HASTE_SECONDS = (

@@ -1,4 +1,4 @@
-"""The one formula, against its table (contract 3.5)."""
+"""The one formula, against its table (docs/rest.md#hotness)."""
 
 import pytest
 

@@ -385,7 +385,7 @@ async def test_paths_are_normalised_but_double_slashes_stay(settings: LauncherSe
 @pytest.mark.usefixtures("upstreams")
 @pytest.mark.parametrize("path", ["/api%2Fupload-image", "/files/..%2fapi/x", "/api/share%5Clist"])
 async def test_a_hidden_slash_leads_past_no_route(edge: httpx.AsyncClient, path: str) -> None:
-    """To those behind the edge it is a slash, so the two would see different paths (reliability.md O9)."""
+    """To those behind the edge it is a slash, so the two would see different paths."""
     answer = await edge.get(path)
 
     assert (answer.status_code, answer.json()["code"]) == (400, "INVALID_INPUT")

@@ -1,4 +1,4 @@
-"""A lost answer may be asked for again, at every door that makes something (conventions.md 4.3)."""
+"""A lost answer may be asked for again, at every door that makes something (docs/rest.md#idempotency)."""
 
 import io
 from typing import Any

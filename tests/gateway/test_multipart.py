@@ -1,4 +1,4 @@
-"""Uploads: streamed, bounded, and all or nothing (contract.md A8; reliability.md O4)."""
+"""Uploads: streamed, bounded, and all or nothing (docs/rest.md#uploads)."""
 
 import asyncio
 from collections.abc import AsyncIterator

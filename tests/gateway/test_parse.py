@@ -49,7 +49,7 @@ async def test_a_missing_body_is_told_from_a_broken_one(client: httpx.AsyncClien
 async def test_a_url_that_never_ends_is_refused_without_trying_every_way_to_read_it(
     client: httpx.AsyncClient, path: str
 ) -> None:
-    """A pattern that backtracks would hold up everybody for an hour (reliability.md V16)."""
+    """A pattern that backtracks would hold up everybody for an hour."""
     url = f"https://{'a' * 200_000} b"
     fields = dict.fromkeys(("fileUrl", "inputImage", "generatedUrl", "url"), url)
     response = await client.post(path, json={"prompt": "a", **fields})
@@ -70,7 +70,7 @@ async def test_json_that_is_no_object_is_400(client: httpx.AsyncClient, body: by
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json;a", "nonsense"]
 )
 async def test_a_body_declared_as_something_else_is_415(client: httpx.AsyncClient, town: Town, kind: str) -> None:
-    """A page of another site can send these without a preflight (reliability.md V19)."""
+    """A page of another site can send these without a preflight (docs/security.md#csrf)."""
     response = await client.post("/api/generate-image", content=b'{"prompt":"a"}', headers={"Content-Type": kind})
 
     assert response.status_code == 415

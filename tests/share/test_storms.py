@@ -1,4 +1,4 @@
-"""Many at once, and very many in all: nothing is lost, doubled or skipped (contract W-41, W-65)."""
+"""Many at once, and very many in all: nothing is lost, doubled or skipped (docs/rest.md#differences)."""
 
 import asyncio
 from collections.abc import Callable

@@ -44,5 +44,6 @@ ROUTES = [
     route("/api/credits/me", GET=credits_.balance),
     route("/api/checkin/status", GET=credits_.check_in_status),
     route("/api/checkin/checkin", POST=credits_.check_in),
-    route("/api/kie/kie-callback", POST=partial(callbacks.receive, "flux-kontext")),  # contract.md B3: the seed's path
+    # The seed's path (docs/rest.md#community-callback).
+    route("/api/kie/kie-callback", POST=partial(callbacks.receive, "flux-kontext")),
 ]

@@ -12,7 +12,7 @@ from gateway.doors.community.envelope import ok
 
 
 async def read(request: Request) -> Response:
-    """GET /api/artworks/{id} (contract.md B9)."""
+    """GET /api/artworks/{id} (docs/rest.md#one-artwork)."""
     wanted = artworkspb.GetArtworkRequest(viewer_id=await viewers.optional(request), name=artwork_name(request))
     artwork = await clients.of(request).artworks.GetArtwork(wanted)
     answer = ok(detail(artwork))
@@ -22,7 +22,7 @@ async def read(request: Request) -> Response:
 
 
 async def publish(request: Request) -> Response:
-    """POST /api/artworks/{id}/publish (contract.md B6)."""
+    """POST /api/artworks/{id}/publish (docs/rest.md#publication)."""
     wanted = artworkspb.PublishArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
     key = await idempotency.request_key(request)
     call = clients.of(request).artworks.PublishArtwork(wanted, metadata=key.metadata)
@@ -32,13 +32,13 @@ async def publish(request: Request) -> Response:
 
 
 async def unpublish(request: Request) -> Response:
-    """POST /api/artworks/{id}/unpublish (contract.md B6)."""
+    """POST /api/artworks/{id}/unpublish (docs/rest.md#publication)."""
     wanted = artworkspb.UnpublishArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
     return _stated(await clients.of(request).artworks.UnpublishArtwork(wanted))
 
 
 async def delete(request: Request) -> Response:
-    """DELETE /api/artworks/{id} (contract.md B6)."""
+    """DELETE /api/artworks/{id} (docs/rest.md#publication)."""
     wanted = artworkspb.DeleteArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
     await clients.of(request).artworks.DeleteArtwork(wanted)
     return ok({"deleted": True, "id": path_id(request)})

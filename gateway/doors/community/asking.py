@@ -6,7 +6,7 @@ from gateway import parse
 from gateway.doors.community import person_ids
 from services.chassis.names import name
 
-MAX_LIMIT, DEFAULT_LIMIT = 100, 20  # contract.md 1.B8: anything else means the default
+MAX_LIMIT, DEFAULT_LIMIT = 100, 20  # docs/rest.md#feed: anything else means the default
 MAX_SUBJECT_LENGTH = 255  # of a person's id: OpenID Connect's bound for a subject
 MAX_TOKEN_LENGTH = 1024  # of a cursor; ours are below 200
 

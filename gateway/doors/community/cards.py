@@ -1,4 +1,4 @@
-"""Renders artworks as this family's front ends read them (contract.md 1.B, artwork object)."""
+"""Renders artworks as this family's front ends read them (docs/rest.md#artwork-object)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from gateway.doors.community import person_ids
 from services.chassis.names import parse_id
 
 Artwork = artworkspb.Artwork
-UNNAMED = "未命名用户"  # contract.md 1.B: for hidden and empty names
+UNNAMED = "未命名用户"  # docs/rest.md#artwork-object: for hidden and empty names
 DEFAULT_AVATAR = "/images/default-avatar.jpg"  # the same, for missing pictures
 SCORE_DIGITS = 4
 
@@ -69,7 +69,10 @@ def hot_card(artwork: Artwork) -> dict[str, Any]:
 
 
 def state(found: artworkspb.ArtworkState) -> dict[str, Any]:
-    """Both counts and how the viewer stands to it, under the names of all sources (contract.md 0.3)."""
+    """Both counts and how the viewer stands to it, under the names of all sources.
+
+    See docs/rest.md#likes-and-favourites.
+    """
     return {
         "like_count": found.like_count,
         "fav_count": found.favorite_count,

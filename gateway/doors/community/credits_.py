@@ -1,4 +1,4 @@
-"""Credits and the daily check-in (contract.md B12).
+"""Credits and the daily check-in (docs/rest.md#credits-and-check-in).
 
 Where an operator has credits off, the answers ask for nothing: front ends read these routes on every page, and repeat
 for ever what fails.

@@ -1,4 +1,4 @@
-"""Wraps what this family's front ends unwrap: {success, data} (contract.md 0.1)."""
+"""Wraps what this family's front ends unwrap: {success, data} (docs/rest.md#sources)."""
 
 from typing import Any
 

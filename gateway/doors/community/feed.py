@@ -31,7 +31,7 @@ MAX_SKIP = 10_000  # of `offset`; the service takes no more, and `cursor` costs 
 
 
 async def newest(request: Request) -> Response:
-    """GET /api/feed (contract.md B8); `sort=hot` and `cursor` go beyond it."""
+    """GET /api/feed (docs/rest.md#feed); `sort=hot` and `cursor` go beyond it."""
     order = parse.Fields(request.query_params).choice("sort", ORDERS, "newest")
     wanted = artworkspb.ListFeedRequest(
         viewer_id=await viewers.optional(request),
@@ -44,7 +44,7 @@ async def newest(request: Request) -> Response:
 
 
 async def trending(request: Request) -> Response:
-    """GET /api/hotness/trending (contract.md B11); every time when no window is named."""
+    """GET /api/hotness/trending (docs/rest.md#hotness); every time when no window is named."""
     window = parse.Fields(request.query_params).choice("timeWindow", ("", *WINDOWS), "")
     return await _trending(request, window)
 

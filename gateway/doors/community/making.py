@@ -17,14 +17,14 @@ from gateway.doors.image_site import pictures
 from gateway.doors.image_site.orders import FLUX_MODELS, FLUX_RATIOS, parameters
 
 PREFIX = "artworks/original"
-DEFAULT_RATIO, DEFAULT_FORMAT = "1:1", "png"  # contract.md 1.B1
+DEFAULT_RATIO, DEFAULT_FORMAT = "1:1", "png"  # docs/rest.md#artwork-orders
 FORMATS = ("png", "jpeg")
 ACCEPTED = "The picture is being made. Ask for the task's status until it is completed."
 UPLOADED = "The picture is uploaded."
 
 
 async def generate(request: Request) -> Response:
-    """POST /api/artworks/generate (contract.md B1)."""
+    """POST /api/artworks/generate (docs/rest.md#artwork-orders)."""
     viewer_id, fields = await viewers.required(request), await parse.json_object(request)
     order = _order(viewer_id, fields)
     key = await idempotency.request_key(request)
@@ -40,7 +40,7 @@ async def generate(request: Request) -> Response:
 
 
 async def regenerate(request: Request) -> Response:
-    """POST /api/artworks/{id}/regenerate (contract.md B9)."""
+    """POST /api/artworks/{id}/regenerate (docs/rest.md#artwork-orders)."""
     wanted = artworkspb.RegenerateArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
     key = await idempotency.request_key(request)
     wanted.request_id, wanted.request_digest = key.id, key.digest
@@ -49,7 +49,10 @@ async def regenerate(request: Request) -> Response:
 
 
 async def upload(request: Request) -> Response:
-    """POST /api/artworks/upload (contract.md B5): keeps the file, and makes a draft of it when a title asks for one."""
+    """POST /api/artworks/upload: keeps the file, and makes a draft of it when a title asks for one.
+
+    See docs/rest.md#artwork-uploads.
+    """
     viewer_id, limit = await viewers.required(request), request.app.state.settings.max_upload_bytes
     key, replays = await idempotency.request_key(request, read_body=False), dict[str, str]()
     file, storage = await multipart.incoming_file(request, limit), clients.of(request).storage
@@ -63,13 +66,13 @@ async def upload(request: Request) -> Response:
 
 
 async def save_draft(request: Request) -> Response:
-    """POST /api/artworks/save-draft (contract.md B4)."""
+    """POST /api/artworks/save-draft (docs/rest.md#saved-artworks)."""
     artwork, replays = await _save(request, publish=False)
     return _marked(saved(artwork), replays)
 
 
 async def publish_picture(request: Request) -> Response:
-    """POST /api/artworks/publish (contract.md B4)."""
+    """POST /api/artworks/publish (docs/rest.md#saved-artworks)."""
     artwork, replays = await _save(request, publish=True)
     return _marked(saved(artwork) | {"slug": artwork.slug}, replays)
 
@@ -85,7 +88,7 @@ def _marked(data: dict[str, Any], replays: Mapping[str, str]) -> Response:
 
 
 def accepted(artwork: artworkspb.Artwork) -> dict[str, Any]:
-    """The answer to an order: every id that a client may go on with (contract.md 0.3)."""
+    """The answer to an order: every id that a client may go on with (docs/rest.md#artwork-orders)."""
     task_id, artwork_id = task_id_of(artwork), id_of(artwork)
     return {
         "id": task_id,
@@ -156,7 +159,10 @@ async def _save(request: Request, *, publish: bool) -> tuple[artworkspb.Artwork,
 
 
 def _known(value: str, choices: tuple[str, ...], default: str = "") -> str:
-    """The value when it is one of the choices, else the default: FE-B sends what it has (contract.md B4)."""
+    """The value when it is one of the choices, else the default: FE-B sends what it has.
+
+    See docs/rest.md#saved-artworks.
+    """
     return value if value in choices else default or choices[0]
 
 

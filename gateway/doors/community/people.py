@@ -1,4 +1,4 @@
-"""Shows people, and what they made, like and collect (contract.md B10)."""
+"""Shows people, and what they made, like and collect (docs/rest.md#people)."""
 
 import asyncio
 from typing import Any
@@ -74,7 +74,7 @@ async def likes(request: Request) -> Response:
 
 
 def own(user: userspb.User) -> dict[str, Any]:
-    """A person as they see themselves; camelCase here, as FE-B has it (contract.md 2.C 11).
+    """A person as they see themselves; camelCase here, as FE-B has it (docs/rest.md#people).
 
     What they hide is empty here too: FE-B reads from an empty field that it is hidden.
     """

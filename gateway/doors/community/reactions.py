@@ -20,7 +20,7 @@ MAX_BATCH = 200  # a page of a hundred cards asks twice; the service takes no mo
 
 
 async def like(request: Request) -> Response:
-    """POST /api/artworks/{id}/like (contract.md B7)."""
+    """POST /api/artworks/{id}/like (docs/rest.md#likes-and-favourites)."""
     wanted = artworkspb.LikeArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
     return await _stated(clients.of(request).artworks.LikeArtwork(wanted))
 
@@ -44,7 +44,7 @@ async def unfavorite(request: Request) -> Response:
 
 
 async def state(request: Request) -> Response:
-    """GET /api/artworks/{id}/state (contract.md B9)."""
+    """GET /api/artworks/{id}/state (docs/rest.md#likes-and-favourites)."""
     viewer_id = await viewers.optional(request)
     (found,) = await _states(request, viewer_id, [artwork_name(request)])
     return ok(rendered(found))

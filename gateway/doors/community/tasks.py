@@ -16,7 +16,7 @@ from services.chassis.errors import NotFound
 Artwork = artworkspb.Artwork
 Order = Artwork.Order
 
-# contract.md 1.B2: FE-B stops at two words only, so a timeout shows as failed on task-status.
+# FE-B stops at two words only, so a timeout shows as failed on task-status (docs/rest.md#artwork-status).
 SEED_STATUS = {
     Order.STATE_PENDING: "pending",
     Order.STATE_RUNNING: "generating",

@@ -11,22 +11,22 @@ from services.chassis import names
 
 
 async def gpt4o_image(request: Request) -> Response:
-    """GET /api/image-details (contract.md A3)."""
+    """GET /api/image-details (docs/rest.md#4o-details)."""
     return Json(tasks.details(await asked(request)), headers=NO_STORE)
 
 
 async def flux_kontext(request: Request) -> Response:
-    """GET /api/flux-kontext/image-details (contract.md A4)."""
+    """GET /api/flux-kontext/image-details (docs/rest.md#flux-details)."""
     return Json(tasks.flux_details(await asked(request)), headers=NO_STORE)
 
 
 async def nano_banana(request: Request) -> Response:
-    """GET /api/nano-banana/image-details (contract.md A15)."""
+    """GET /api/nano-banana/image-details (docs/rest.md#nano-banana)."""
     return Json(nano_records.details(await asked(request)), headers=NO_STORE)
 
 
 async def task_status(request: Request) -> Response:
-    """GET /api/task-status (contract.md A18)."""
+    """GET /api/task-status (docs/rest.md#task-status)."""
     return Json(outcomes.status(await asked(request)), headers=NO_STORE)
 
 

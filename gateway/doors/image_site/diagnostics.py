@@ -15,14 +15,16 @@ OFF = "This page is switched off. The operator can turn it on with DEBUG_ENV_ENA
 
 
 async def check_r2_config(request: Request) -> Response:
-    """GET /api/check-r2-config (contract.md A18); uploads and results share one backend here."""
+    """GET /api/check-r2-config (docs/rest.md#diagnostics); uploads and results share one backend here."""
     serving = await clients.of(request).serving("storage", part=clients.BYTES)
     config = {"uploadBucketConfigured": serving, "afterimageBucketConfigured": serving, "timestamp": now()}
     return Json({"success": True, "r2Config": config, "message": MESSAGES[serving]}, headers=NO_STORE)
 
 
 async def debug_env(request: Request) -> Response:
-    """GET /api/debug-env (contract.md A18, W-21): the original's keys, with yes or no where it had values and lengths.
+    """GET /api/debug-env: the original's keys, with yes or no where it had values and lengths.
+
+    See docs/rest.md#diagnostics.
 
     Raises:
         NotFound: it is switched off, as it is unless an operator turned it on.

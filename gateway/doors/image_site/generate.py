@@ -13,19 +13,19 @@ CREATE_SECONDS = 14.5  # above the longest wait for a definite answer (14 s), al
 
 
 async def gpt4o_image(request: Request) -> Response:
-    """POST /api/generate-image (contract.md A1)."""
+    """POST /api/generate-image (docs/rest.md#4o-orders)."""
     fields = await parse.json_object(request)
     return await ordered(request, orders.gpt4o_image(fields), "fileUrl", orders.gpt4o_picture(fields))
 
 
 async def flux_kontext(request: Request) -> Response:
-    """POST /api/flux-kontext/generate (contract.md A2)."""
+    """POST /api/flux-kontext/generate (docs/rest.md#flux-orders)."""
     fields = await parse.json_object(request)
     return await ordered(request, orders.flux_kontext(fields), "inputImage", orders.flux_picture(fields))
 
 
 async def nano_banana(request: Request) -> Response:
-    """POST /api/nano-banana/generate (contract.md A15)."""
+    """POST /api/nano-banana/generate (docs/rest.md#nano-banana)."""
     fields = nano_orders.flattened(await parse.json_object(request))
     order, given = nano_orders.nano_banana(fields), nano_orders.pictures(fields)
     return await ordered(request, order, nano_orders.PICTURES, *given, model=order.model)

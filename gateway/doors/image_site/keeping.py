@@ -1,4 +1,4 @@
-"""Finds or makes the permanent copy of a picture that a client asks to keep (contract.md A6)."""
+"""Finds or makes the permanent copy of a picture that a client asks to keep (docs/rest.md#imports)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Reads the Nano Banana order in both layouts and spellings that front ends send (contract.md A15)."""
+"""Reads the Nano Banana order in both layouts and spellings that front ends send (docs/rest.md#nano-banana)."""
 
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
@@ -20,9 +20,12 @@ SPELLINGS = {
     "aspect_ratio": "aspectRatio",
 }
 PICTURES = "imageUrls"
-MAX_PICTURES = 10  # kie.md 4.4; checked here because pictures given as data: URIs are stored before the order is placed
+# Checked here because pictures given as data: URIs are stored before the order is placed
+# (docs/provider.md#market-models).
+MAX_PICTURES = 10
 
-# Names of sizes that the provider's older models had (kie.md 4.4), and the site's pixel sizes. Others pass as they are:
+# Names of sizes that the provider's older models had (docs/provider.md#market-models), and the site's pixel sizes.
+# Others pass as they are:
 # which ratios there are, `auto` among them, is for the model to say.
 RATIOS = {
     "square": "1:1",
@@ -49,7 +52,7 @@ def flattened(fields: Fields) -> Fields:
 
 
 def nano_banana(fields: Fields) -> generationpb.Generation:
-    """The order of contract.md A15, flattened, without its pictures."""
+    """The order of docs/rest.md#nano-banana, flattened, without its pictures."""
     fields.flag(
         "enableTranslation", default=True
     )  # checked and left out: the model reads any language and takes no such field

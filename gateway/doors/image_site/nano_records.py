@@ -1,4 +1,4 @@
-"""Renders a generation as the Market's job record, which the Nano Banana pages poll (contract.md A15, kie.md 4.2)."""
+"""Renders a generation as the Market's job record, which the Nano Banana pages poll (docs/rest.md#nano-banana)."""
 
 from typing import Any
 

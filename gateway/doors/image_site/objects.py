@@ -1,4 +1,4 @@
-"""Renders stored objects and download links for the site's front ends (contract.md A5 to A8)."""
+"""Renders stored objects and download links for the site's front ends (docs/rest.md#direct-links)."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from gateway.doors.image_site.keeping import Wish
 from services.chassis.names import parse_key
 
-LINK_LIFETIME = "20 minutes"  # the provider's own words (contract.md A5)
-NOT_FOUND = "文件尚未上传到R2"  # S0 section 5
+LINK_LIFETIME = "20 minutes"  # the provider's own words (docs/rest.md#direct-links)
+NOT_FOUND = "文件尚未上传到R2"  # the words of S0 (docs/rest.md#finding-results)
 
 
 def link(found: generationpb.DownloadLink, url: str, task_id: str) -> dict[str, Any]:

@@ -14,17 +14,17 @@ GPT4O_RATIOS = {
     "1024x683": "3:2",
     "683x1024": "2:3",
 }
-GPT4O_DEFAULT_RATIO = "1:1"  # also for any size that is not in the table (contract.md A1)
+GPT4O_DEFAULT_RATIO = "1:1"  # also for any size that is not in the table (docs/rest.md#4o-orders)
 TEXT_TO_IMAGE = "text-to-image"  # the one mode that leaves the picture out
 
 FLUX_MODELS = ("flux-kontext-pro", "flux-kontext-max")
 FLUX_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16", "21:9")
 FLUX_DEFAULT_RATIO = "16:9"
-FLUX_FORMATS = ("jpeg", "png")  # the default first (contract.md A2)
+FLUX_FORMATS = ("jpeg", "png")  # the default first (docs/rest.md#flux-orders)
 
 
 def gpt4o_image(fields: Fields) -> generationpb.Generation:
-    """The order of contract.md A1, without its picture."""
+    """The order of docs/rest.md#4o-orders, without its picture."""
     size = fields.text("size", GPT4O_DEFAULT_RATIO)
     return generationpb.Generation(
         model=GPT4O_MODEL,
@@ -40,7 +40,7 @@ def gpt4o_picture(fields: Fields) -> str:
 
 
 def flux_kontext(fields: Fields) -> generationpb.Generation:
-    """The order of contract.md A2, without its picture."""
+    """The order of docs/rest.md#flux-orders, without its picture."""
     return generationpb.Generation(
         model=fields.choice("model", FLUX_MODELS, FLUX_MODELS[0]),
         prompt=fields.required("prompt"),

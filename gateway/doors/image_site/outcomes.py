@@ -1,4 +1,7 @@
-"""Says in one word how an order went, for those who ask for no more and for those who waited (contract.md A18)."""
+"""Says in one word how an order went, for those who ask for no more and for those who waited.
+
+See docs/rest.md#task-status.
+"""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""Reads a picture to share, and renders share records by the names the seed gave their fields (contract.md A11)."""
+"""Reads a picture to share, and renders share records by the names the seed gave their fields.
+
+See docs/rest.md#making-shares.
+"""
 
 from datetime import UTC
 from typing import Any
@@ -86,7 +89,7 @@ def seo(found: sharepb.Share.Seo) -> dict[str, Any]:
 
 
 def page(found: sharepb.ListSharesResponse, asked: sharepb.ListSharesRequest) -> dict[str, Any]:
-    """A page of the gallery; the cursor is a number, and absent at the end (contract.md 2.A)."""
+    """A page of the gallery; the cursor is a number, and absent at the end (docs/rest.md#share-lists)."""
     token = found.next_page_token
     return {
         "items": [item(share) for share in found.shares],

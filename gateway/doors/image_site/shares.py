@@ -20,7 +20,10 @@ INDEXED = {"X-Robots-Tag": "index"}
 
 
 async def create(request: Request) -> Response:
-    """POST /api/share (contract.md A11); a picture that is shared already keeps its share, without a token."""
+    """POST /api/share; a picture that is shared already keeps its share, without a token.
+
+    See docs/rest.md#making-shares.
+    """
     share = records.draft(await parse.json_object(request))
     key = await idempotency.request_key(request)
     wanted = sharepb.CreateShareRequest(share=share)
@@ -39,12 +42,12 @@ async def create(request: Request) -> Response:
 
 
 async def read(request: Request) -> Response:
-    """GET /api/share/{id} (contract.md A14)."""
+    """GET /api/share/{id} (docs/rest.md#one-share)."""
     return await shown(request, name_of(request.path_params["id"]))
 
 
 async def read_by_query(request: Request) -> Response:
-    """GET /api/share?id= (contract.md A11)."""
+    """GET /api/share?id= (docs/rest.md#one-share)."""
     return await shown(request, name_of(request.query_params.get("id", "")))
 
 
@@ -60,7 +63,7 @@ def rendered(share: sharepb.Share) -> bytes:
 
 
 async def list_(request: Request) -> Response:
-    """GET /api/share/list (contract.md A12)."""
+    """GET /api/share/list (docs/rest.md#share-lists)."""
     asked = page_request(request)
     found = await clients.of(request).share.ListShares(asked)
     return Json({"success": True, "data": records.page(found, asked)}, headers=LIST_CACHE)
@@ -86,14 +89,14 @@ def page_request(request: Request) -> sharepb.ListSharesRequest:
 
 
 async def latest(request: Request) -> Response:
-    """GET /api/share/latest (contract.md A13)."""
+    """GET /api/share/latest (docs/rest.md#latest-shares)."""
     found = await clients.of(request).share.ListLatestShares(sharepb.ListLatestSharesRequest())
     items = [records.item(share) for share in found.shares]
     return Json({"success": True, "data": {"items": items}}, headers=LATEST_CACHE)
 
 
 async def update(request: Request) -> Response:
-    """PUT /api/share/{id} with action publish (contract.md A14)."""
+    """PUT /api/share/{id} with action publish (docs/rest.md#one-share)."""
     fields = await parse.json_object(request)
     fields.choice("action", ("publish",), "")
     token = request.headers.get(SHARE_HEADER) or fields.required("token")
@@ -106,7 +109,7 @@ async def update(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """DELETE /api/share/{id} (contract.md A14)."""
+    """DELETE /api/share/{id} (docs/rest.md#one-share)."""
     name = name_of(request.path_params["id"])
     token = request.headers.get(SHARE_HEADER) or (await parse.json_object(request)).required("token")
     await clients.of(request).share.DeleteShare(sharepb.DeleteShareRequest(name=name, token=token))

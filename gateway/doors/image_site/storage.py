@@ -13,11 +13,12 @@ from gateway.doors.image_site.details import named
 from services.chassis import names
 from services.chassis.files import PublicFiles
 
-RESULTS = ("generated/", "kie-downloads/")  # where results lie, also those that older systems left (contract.md A7)
+# Where results lie, also those that older systems left (docs/rest.md#finding-results).
+RESULTS = ("generated/", "kie-downloads/")
 
 
 async def download_url(request: Request) -> Response:
-    """POST /api/download-url (contract.md A5)."""
+    """POST /api/download-url (docs/rest.md#direct-links)."""
     fields = await parse.json_object(request)
     url, task_id = parse.web_url("url", fields.required("url").strip()), fields.identifier("taskId")
     link = await clients.of(request).generation.CreateDownloadLink(keeping.link_request(url, task_id))
@@ -25,7 +26,7 @@ async def download_url(request: Request) -> Response:
 
 
 async def download_and_upload(request: Request) -> Response:
-    """POST /api/download-and-upload (contract.md A6)."""
+    """POST /api/download-and-upload (docs/rest.md#imports)."""
     wish = keeping.wish(await parse.json_object(request))
     files = PublicFiles(*request.app.state.settings.files_base_urls)
     stored = await keeping.kept(clients.of(request), files, wish)
@@ -33,7 +34,10 @@ async def download_and_upload(request: Request) -> Response:
 
 
 async def get_generated_url(request: Request) -> Response:
-    """GET /api/get-generated-url (contract.md A7); what storage knows is told although generation may be away."""
+    """GET /api/get-generated-url; what storage knows is told although generation may be away.
+
+    See docs/rest.md#finding-results.
+    """
     services = clients.of(request)
     task_id = parse.query_id(request, "taskId")
     stored = await first_of(services, task_id)
@@ -52,7 +56,7 @@ async def first_of(services: clients.Clients, task_id: str) -> storagepb.Object 
 
 
 async def upload_image(request: Request) -> Response:
-    """POST /api/upload-image (contract.md A8)."""
+    """POST /api/upload-image (docs/rest.md#uploads)."""
     limit = request.app.state.settings.max_upload_bytes
     key, replays = await idempotency.request_key(request, read_body=False), dict[str, str]()
     file = await multipart.incoming_file(request, limit)

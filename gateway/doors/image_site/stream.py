@@ -1,4 +1,7 @@
-"""The route that tells how a picture comes along, instead of being asked every two seconds (S1, contract.md A19)."""
+"""The route that tells how a picture comes along, instead of being asked every two seconds.
+
+See docs/rest.md#event-streams.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -16,7 +19,7 @@ from gateway.event_stream import HEARTBEAT, RETRY, EventStream, encoded, frame, 
 
 Generation = generationpb.Generation
 
-# The word of a last event (conventions.md 4.6); every event before it is progress, whatever it shows already.
+# The word of a last event (docs/rest.md#event-streams); every event before it is progress, whatever it shows already.
 TYPES = {
     Generation.STATE_SUCCEEDED: "generation.succeeded",
     Generation.STATE_FAILED: "generation.failed",

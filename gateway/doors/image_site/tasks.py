@@ -1,4 +1,7 @@
-"""Renders a generation as the task record that front ends of the seed know from the provider (contract.md A3, A4)."""
+"""Renders a generation as the task record that front ends of the seed know from the provider.
+
+See docs/rest.md#4o-details.
+"""
 
 from typing import Any, NamedTuple
 
@@ -25,7 +28,7 @@ GENERATING = Outward("GENERATING", "GENERATING", 0)
 SUCCESS = Outward("SUCCESS", "SUCCESS", 1)
 FAILED = Outward("GENERATE_FAILED", "FAILED", 3)
 
-# Ends without a picture to show (conventions.md 4.2), and what is said of them when the service says nothing.
+# Ends without a picture to show (docs/rest.md#states-outside), and what is said of them when the service says nothing.
 ENDINGS = {
     Generation.STATE_FAILED: ("GENERATION_FAILED", "The picture could not be made. Try again."),
     Generation.STATE_CANCELED: ("CANCELED", "The order was cancelled."),
@@ -60,7 +63,7 @@ def details(generation: Generation) -> dict[str, Any]:
 
 
 def flux_details(generation: Generation) -> dict[str, Any]:
-    """The normalised Flux record, both below `data` and flat (contract.md A4)."""
+    """The normalised Flux record, both below `data` and flat (docs/rest.md#flux-details)."""
     raw = record(generation)
     flat = {
         "status": outward(generation).flux_status,
@@ -102,7 +105,10 @@ def result_urls(generation: Generation) -> list[str]:
 
 
 def url_of(output: Generation.Output) -> str:
-    """Our own URL; the provider's once copying has failed (DESIGN 4); empty while the first copy is being made."""
+    """Our own URL; the provider's once copying has failed; empty while the first copy is being made.
+
+    See docs/durable-core.md#copying.
+    """
     return output.uri or (output.source_uri if output.error_message else "")
 
 

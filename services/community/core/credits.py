@@ -8,7 +8,7 @@ from services.community.model import Balance, CheckIn
 from services.community.model.hotness import DAY_MS, HOUR_MS
 from services.community.ports import Clock, CreditStore
 
-CHECK_IN_CREDITS = 12  # DESIGN 6
+CHECK_IN_CREDITS = 12  # docs/rest.md#credits-and-check-in
 JAPAN_MS = 9 * HOUR_MS  # its day is the site's day, as for the daily quota; it knows no summer time
 
 

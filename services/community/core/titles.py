@@ -4,7 +4,7 @@ import unicodedata
 
 from services.chassis.text import cut, one_line, words
 
-TITLE_LENGTH = 50  # of a title that is the beginning of a prompt (B1)
+TITLE_LENGTH = 50  # of a title that is the beginning of a prompt (docs/rest.md#artwork-orders)
 SLUG_LENGTH = 60  # of the readable part
 TAIL_LENGTH = 10  # of the artwork's id, fifty random bits: two artworks of one title differ
 UNTITLED = "Untitled"

@@ -1,4 +1,6 @@
-"""The one formula of hotness (contract 3.5): likes and favourites, worn down by age; and its words and its places.
+"""The one formula of hotness: likes and favourites, worn down by age; and its words and its places.
+
+See docs/rest.md#hotness.
 
 Age counts in whole hours and days, so a score stands still between two steps and can be kept in a column.
 """

@@ -12,7 +12,7 @@ from services.generation.keyring import Key, Keys
 from services.generation.model import Generation
 from services.generation.ports import GenerationStore, Provider
 
-LINK_SECONDS = 1200.0  # how long the provider's direct links work (kie.md 2.3, 5.2)
+LINK_SECONDS = 1200.0  # how long the provider's direct links work (docs/provider.md#download-links)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from services.generation.ports import GenerationStore, Webhooks
 
 MAX_STRANGERS = 10_000  # each is a row that is looked at a dozen times in ten minutes
 MAX_TASKS = 100  # open webhooks of one attempt, which has one task, or two; each is looked at for two weeks
-# kie.md 2.4, 3.3 and 4.3. Any other counts as one code more, since each code of a task is a row of its own.
+# Of all families (docs/provider.md#4o-callback and its neighbours). Any other counts as one code more, since each code
+# of a task is a row of its own.
 CODES = frozenset({0, 200, 400, 408, 451, 500, 501})
 OTHER_CODE = 0
 

@@ -1,4 +1,7 @@
-"""KIE's Flux Kontext API (kie.md 3): successFlag alone, one result URL, pro and max, edit by inputImage."""
+"""KIE's Flux Kontext API: successFlag alone, one result URL, pro and max, edit by inputImage.
+
+See docs/provider.md#flux-kontext.
+"""
 
 from typing import Any
 
@@ -50,7 +53,10 @@ class FluxKontext:
 
 
 def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:
-    """The body of generate. The ratio is always sent: its default in edit mode is in dispute (kie.md 3.1)."""
+    """The body of generate. The ratio is always sent: its default in edit mode is in dispute.
+
+    See docs/provider.md#flux-create.
+    """
     order: dict[str, Any] = {
         "prompt": draft.prompt,
         "model": draft.model,

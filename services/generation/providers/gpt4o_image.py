@@ -1,4 +1,4 @@
-"""KIE's 4o Image API (kie.md 2): successFlag beside status, result URLs under response."""
+"""KIE's 4o Image API (docs/provider.md#4o-image): successFlag beside status, result URLs under response."""
 
 from typing import Any
 

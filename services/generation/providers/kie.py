@@ -25,11 +25,12 @@ from services.generation.providers.replies import (
     decode,
 )
 
-RESULT_SUFFIXES = (".aiquickdraw.com", ".redpandaai.co")  # kie.md 5.6; R2 links are trusted by provenance only
-CREDITS = "/api/v1/chat/credit"  # kie.md 5.1
-COMMON_LINK = "/api/v1/common/download-url"  # for files of every family (kie.md 5.2)
+# R2 links are trusted by provenance only (docs/provider.md#hosts).
+RESULT_SUFFIXES = (".aiquickdraw.com", ".redpandaai.co")
+CREDITS = "/api/v1/chat/credit"  # docs/provider.md#credits
+COMMON_LINK = "/api/v1/common/download-url"  # for files of every family (docs/provider.md#download-links)
 FIRST_BYTE = "http11.send_request_headers.started"
-# The edge refuses default agents (kie.md 0.9).
+# The edge refuses default agents (docs/provider.md#hosts).
 HEADERS = {"User-Agent": "kawaii/0.1 (+self-hosted image site)", "Accept-Encoding": "identity", "Accept": "*/*"}
 NOT_JSON = "not_json"  # counted instead of a code: an edge's page
 MISHAPS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
@@ -81,7 +82,7 @@ class Kie:
             return Later(type(error).__name__)
 
     async def credits(self, key: Key) -> float | Refused | Later:
-        """GET the balance of the key's account, a number that need not be whole (kie.md 5.1)."""
+        """GET the balance of the key's account, a number that need not be whole (docs/provider.md#credits)."""
         try:
             reply = await self._exchange(self._reads, self._request("GET", CREDITS, key))
         except MISHAPS as error:
@@ -89,7 +90,7 @@ class Kie:
         return balance_in(reply)
 
     async def link(self, path: str, body: Mapping[str, Any], key: Key) -> str | Gone | Later:
-        """POST for a direct link, whose `data` is a string (kie.md 2.3, 5.2)."""
+        """POST for a direct link, whose `data` is a string (docs/provider.md#download-links)."""
         try:
             reply = await self._exchange(self._reads, self._request("POST", path, key, body))
         except MISHAPS as error:

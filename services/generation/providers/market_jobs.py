@@ -1,4 +1,7 @@
-"""KIE's Market, the unified jobs API (kie.md 4): two endpoints, a table of models, `state` and JSON inside JSON."""
+"""KIE's Market, the unified jobs API: two endpoints, a table of models, `state` and JSON inside JSON.
+
+See docs/provider.md#market.
+"""
 
 from typing import Any
 
@@ -65,7 +68,10 @@ def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:
 
 
 def record_of(data: dict[str, Any]) -> Record:
-    """The verdict of a record. Only resultJson holds results: `param` holds the inputs' URLs (kie.md 8, 14)."""
+    """The verdict of a record. Only resultJson holds results: `param` holds the inputs' URLs.
+
+    See docs/provider.md#market-record.
+    """
     state = data.get("state")
     if state == "fail":
         return Broken(number(data.get("failCode")) or SERVER_ERROR, sentence(data.get("failMsg")) or NO_WORDS)

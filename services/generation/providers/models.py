@@ -1,4 +1,6 @@
-"""The table of models: what may be asked of each (kie.md 2 to 4). A new model is a row here and nothing else.
+"""The table of models: what may be asked of each. A new model is a row here and nothing else.
+
+See docs/provider.md#market-models.
 
 The ids, fields, enums and limits of the Market's rows are KIE's of August 2026; the first of a list is the default.
 """
@@ -8,7 +10,7 @@ from collections.abc import Mapping
 from services.generation.model import ModelSpec, Parameter
 
 FLAG = Parameter(bool)
-KONTEXT_RATIOS = ("16:9", "21:9", "4:3", "1:1", "3:4", "9:16")  # kie.md 3.1; the first is the default
+KONTEXT_RATIOS = ("16:9", "21:9", "4:3", "1:1", "3:4", "9:16")  # docs/provider.md#flux-create; the first is the default
 KONTEXT_PARAMETERS = {
     "enableTranslation": FLAG,
     "promptUpsampling": FLAG,
@@ -101,14 +103,15 @@ ROWS = (
         display_name="GPT Image 2",
         max_prompt_length=20_000,
         aspect_ratios=("auto", "1:1", "3:2", "2:3", "16:9", "9:16", "4:3", "3:4"),
-        # Other resolutions are refused for auto and for some ratios (kie.md 4.4), so only the safe one is offered.
+        # Other resolutions are refused for auto and for some ratios (docs/provider.md#market-models), so only the safe
+        # one is offered.
         parameters={"resolution": Parameter(str, choices=("1K",), default="1K")},
     ),
     ModelSpec(
         id="flux-2/pro-text-to-image",
         family="market-jobs",
         display_name="Flux 2 Pro",
-        max_prompt_length=4_800,  # documented 5000, but 4900 was refused in the field (kie.md 4.1)
+        max_prompt_length=4_800,  # documented 5000, but 4900 was refused in the field (docs/provider.md#market-create)
         aspect_ratios=SEVEN_RATIOS,
         parameters={"resolution": Parameter(str, choices=("1K", "2K"), default="1K"), "nsfw_checker": FLAG},
     ),

@@ -9,13 +9,16 @@ import orjson
 from services.generation.answers import Broken, Drawing, Drawn, Invisible, Later, Record, Unreadable
 from services.generation.providers.replies import OK, SERVER_ERROR, NonJson, Reply, number, sentence
 
-NOT_VISIBLE = frozenset({OK, 404, 422})  # kie.md 0.5: a task just created may be shown later; 200 without data alike
-OVER = frozenset({408, 501})  # kie.md 4.2: silent for ten minutes, or finished and failed
-FLAG_SUCCESS, FLAG_FAILED = 1, 2  # kie.md 2.2: 2 and above have failed
+# A task just created may be shown later; 200 without data alike (docs/provider.md#invisible-tasks).
+NOT_VISIBLE = frozenset({OK, 404, 422})
+OVER = frozenset({408, 501})  # silent for ten minutes, or finished and failed (docs/provider.md#codes-in-bodies)
+FLAG_SUCCESS, FLAG_FAILED = 1, 2  # docs/provider.md#4o-record: 2 and above have failed
 URL_NAMES = ("resultUrls", "result_urls", "resultImageUrl", "result_image_url", "imageUrl", "url")
 MAX_URIS = 16  # no model makes more than six pictures
 MAX_URI_LENGTH = 4_096  # a signed link has under one thousand
-MAX_DEPTH = 8  # steps into a record: objects, and text that is JSON again; the deepest known takes four (kie.md 4.2)
+# Steps into a record: objects, and text that is JSON again; the deepest known takes four
+# (docs/provider.md#market-record).
+MAX_DEPTH = 8
 NO_WORDS = "The upstream could not make the picture."
 
 
@@ -40,7 +43,10 @@ def record_in(reply: Reply | NonJson | Later, read: Callable[[dict[str, Any]], R
 
 
 def by_flag(data: dict[str, Any], uris: tuple[str, ...], *, failed: bool = False) -> Record:
-    """The verdict of the families that carry successFlag; success without a URL is not success yet (kie.md 2.2)."""
+    """The verdict of the families that carry successFlag; success without a URL is not success yet.
+
+    See docs/provider.md#4o-record.
+    """
     flag = number(data.get("successFlag")) or 0
     if flag == FLAG_SUCCESS and uris:
         return Drawn(uris)
@@ -87,7 +93,10 @@ def is_foreign(reply: Reply | NonJson | Later, place: str, prompt: str) -> bool:
 
 
 def _prompt_in(order: Any) -> str | None:
-    """The prompt of an order as text or object; the Market's lies below `input`, itself text or object (kie.md 4.2)."""
+    """The prompt of an order as text or object; the Market's lies below `input`, itself text or object.
+
+    See docs/provider.md#market-record.
+    """
     for _ in range(MAX_DEPTH):
         order = _parsed(order) if isinstance(order, str) else order
         if not isinstance(order, dict):

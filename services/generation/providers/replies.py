@@ -1,4 +1,4 @@
-"""Reads KIE's replies: the verdict is the `code` in the body, not the HTTP status (kie.md 0.1)."""
+"""Reads KIE's replies: the verdict is the `code` in the body, not the HTTP status (docs/provider.md#the-verdict)."""
 
 import math
 import re
@@ -11,16 +11,17 @@ from services.generation.answers import Accepted, Ambiguous, Later, Outcome, Ref
 
 MAX_REPLY_BYTES = 262_144  # no honest reply comes near it
 MAX_MESSAGE_LENGTH = 300  # of a provider's sentence that is shown or kept
-MAX_TASK_ID_LENGTH = 128  # kie.md 4.1: opaque, at most 64 characters seen
+MAX_TASK_ID_LENGTH = 128  # docs/provider.md#market-create: opaque, at most 64 characters seen
 
 OK = 200
 INVALID = 422
 SERVER_ERROR = 500
-# kie.md 6.1: refused, not billed, and worth another try with another key, account or time.
+# Refused, not billed, and worth another try with another key, account or time (docs/provider.md#codes-in-bodies).
 REFUSALS = frozenset({401, 402, 429, 430, 433, 455, 505, 550})
-# kie.md 6.1: this order will never be taken.
+# This order will never be taken (docs/provider.md#codes-in-bodies).
 REJECTIONS = frozenset({400, 404, 422, 451})
-# kie.md 4.1 and 6.3: 500 inside HTTP 200 with one of these says that the order is wrong, not that the server is.
+# A 500 inside HTTP 200 with one of these says that the order is wrong, not that the server is
+# (docs/provider.md#messages).
 VALIDATION_WORDS = (
     "is required",
     "cannot be empty",
@@ -30,7 +31,8 @@ VALIDATION_WORDS = (
     "exceeds the maximum",
     "must be",
 )
-# kie.md 4.1 and 5.4: how the sentence begins. Further on in a message the same words may be quoted from a prompt.
+# How the sentence begins (docs/provider.md#messages). Further on in a message the same words may be quoted from a
+# prompt.
 THROTTLED = re.compile(r"\s*(?:your\s+)?call frequency is too high\b", re.IGNORECASE)
 MAX_NUMBER = 2**31 - 1  # what a column of the smallest integer type holds
 
@@ -107,7 +109,10 @@ def seconds(text: str) -> float | None:
 
 
 def task_id_of(document: dict[str, Any]) -> str:
-    """The task id of a create's reply: under data, or at the root as old callers saw it (kie.md 2.1)."""
+    """The task id of a create's reply: under data, or at the root as old callers saw it.
+
+    See docs/provider.md#4o-create.
+    """
     data = document.get("data")
     inner = data if isinstance(data, dict) else {}
     for value in (inner.get("taskId"), document.get("taskId")):
@@ -134,7 +139,7 @@ def classify(reply: Reply | NonJson) -> Outcome:
 
 
 def balance_in(reply: Reply | NonJson) -> float | Refused | Later:
-    """What a reply to a question for the balance says (kie.md 5.1)."""
+    """What a reply to a question for the balance says (docs/provider.md#credits)."""
     match reply:
         case Reply(code=200, data=int() | float() as amount) if math.isfinite(amount):
             return float(amount)

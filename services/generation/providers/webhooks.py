@@ -1,4 +1,7 @@
-"""Verifies KIE's webhooks (kie.md 7): the signature covers task id and time, not the body, so nothing else counts."""
+"""Verifies KIE's webhooks: the signature covers task id and time, not the body, so nothing else counts.
+
+See docs/provider.md#signature.
+"""
 
 import base64
 import hashlib

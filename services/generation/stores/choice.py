@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from services.generation.cooling import DRY, NEWS, UNACCEPTED
 from services.generation.keyring import AccountStatus, KeyStatus, Pool, Wait
 
-WINDOW_MS = 10_000  # the provider's sliding window for creates (kie.md 5.4)
+WINDOW_MS = 10_000  # the provider's sliding window for creates (docs/provider.md#limits)
 SOON_MS = 1_000  # when a create in flight may be answered, or news of a dead key come: nobody knows, so look again
 NO_KEYS = Wait(60.0, 401)  # no key is configured or enabled; an operator may mend that
 

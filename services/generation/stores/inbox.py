@@ -14,7 +14,8 @@ from services.generation.stores import rows
 from services.generation.stores.tables import inbox, work_fault
 
 TAKEN_SECONDS = 10.0  # a reader that died lets go after this; reading a record twice is harmless
-REPEAT_GAP_MS = 1_000  # a webhook that is repeated all the time has its record read once a second (kie.md 2.2: three)
+# A webhook that is repeated all the time has its record read once a second (docs/provider.md#limits: three).
+REPEAT_GAP_MS = 1_000
 CONTRADICTED_MS = 5_000  # before a record is read again that said failed where a webhook had said success
 SUCCESS = 200  # the code of a webhook that tells of a result
 # Verdicts after which a repetition can tell nothing new: the generation was told, or has the result.

@@ -12,7 +12,7 @@ from services.generation.ports import FenceLost
 from services.generation.stores.generations import with_outputs
 from services.generation.stores.tables import generation, work_fault
 
-READ_GAP_MS = 350  # KIE allows three reads of a task a second (kie.md 2.2)
+READ_GAP_MS = 350  # KIE allows three reads of a task a second (docs/provider.md#limits)
 
 
 def due(states: Collection[State], limit: int) -> Select[tuple[str]]:

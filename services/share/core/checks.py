@@ -13,7 +13,7 @@ from services.share.model import Draft, Facet, Query, Record, Seo, Share
 MAX_URI_LENGTH = 2048  # what browsers and caches agree to carry
 MAX_PROMPT_LENGTH = 10_000  # above the longest prompt a model takes
 MAX_NAME_LENGTH = 200  # a style or a model; also keeps the indexes' entries small
-MAX_TAGS, MAX_TAG_LENGTH = 20, 100  # contract A11; longer ones are no tags
+MAX_TAGS, MAX_TAG_LENGTH = 20, 100  # docs/rest.md#making-shares; longer ones are no tags
 MAX_PAGE_SIZE = 100  # a page is one message and one screen
 MAX_SKIP = 10_000  # each row that is left out is read; cursors cost nothing
 MAX_BATCH = 1000  # of the proto

@@ -14,8 +14,8 @@ from services.share.core import checks, pages
 from services.share.model import Draft, Links, Page, Policy, Query, Share, Stats, View
 from services.share.ports import Clock, ShareStore
 
-DEFAULT_PAGE_SIZE = 20  # S0 section 10
-LATEST_SIZE = 12  # S0 section 11
+DEFAULT_PAGE_SIZE = 20  # docs/rest.md#share-lists
+LATEST_SIZE = 12  # docs/rest.md#latest-shares
 BLOCK_SIZE = 50_000  # what a sitemap file may hold; sequences only grow, so a full block changes no more
 TOKEN_BYTES = 16  # as many random bits as a random UUID has; nobody guesses it
 T = TypeVar("T")

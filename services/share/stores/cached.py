@@ -13,7 +13,7 @@ from services.share.model import NEWEST, Facet, Link, Record, Share, Stats, View
 from services.share.ports import Clock, ShareStore
 from services.share.stores.slot import Kept, Slot
 
-# The seed's keys (contract 3.1).
+# The names under which the original image site kept the same.
 RECORD_KEY = "share:"
 LIST_KEY, LIST_SIZE = "share:list", 101  # the longest first page, and the one share that tells whether another follows
 LATEST_KEY, LATEST_SIZE = "share:cache:latest:12", 12

@@ -21,7 +21,7 @@ from services.storage.backends.tree import down
 from services.storage.model import Label, Listed, Stat
 from services.storage.settings import StorageSettings
 
-CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
+CHUNK_BYTES = 256 * 1024  # what gRPC carries best (docs/storage.md#chunks)
 CACHE_CONTROL = "public, max-age=31536000, immutable"  # objects never change
 CONFLICTS = 6  # tries while another writer holds the key: S3 answers 409 until that one is done
 CONFLICT_SECONDS = 0.2
@@ -32,7 +32,7 @@ Part = dict[str, Any]
 
 
 def open_client(settings: StorageSettings) -> Any:
-    """A client with the options that behaved everywhere (components.md 1), and one layer of retries: its own."""
+    """A client with the options that behaved everywhere (docs/storage.md#places), and one layer of retries: its own."""
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path", "payload_signing_enabled": True},  # the server checks our SHA-256

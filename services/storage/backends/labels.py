@@ -8,7 +8,7 @@ SHA256 = "sha256"
 
 
 def metadata(label: Label, stat: Stat) -> dict[str, str]:
-    """What tells nothing of people (of S0 section 4), and the hash by which a repeated put knows its own work."""
+    """What tells nothing of people, and the hash by which a repeated put knows its own work."""
     fields = {
         "uploadedAt": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "fileSize": str(stat.size),

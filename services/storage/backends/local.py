@@ -17,7 +17,7 @@ from services.storage.backends.tree import full, link_file, open_file, remove_fi
 from services.storage.model import UNLABELLED, Label, Listed, Stat
 from services.storage.ports import DRAFT_SECONDS, Draft, Ours
 
-CHUNK_BYTES = 256 * 1024  # what gRPC carries best, performance.md 4
+CHUNK_BYTES = 256 * 1024  # what gRPC carries best (docs/storage.md#chunks)
 DRAFTS = ".drafts"  # a key never begins with a dot, so no reader can name a draft
 LIST_BATCH = 500  # keys fetched in one visit to a thread
 

@@ -22,7 +22,7 @@ from services.storage.ports import GUESTS, Backend, Draft, Ours
 
 ROUND_SECONDS = 60.0  # a guest is copied in one round and removed in a later one: whoever found it there can still read
 MAX_FAILURES = 3  # guests in a row; then a place is down, and the next round tries again
-CHUNK_BYTES = 256 * 1024  # performance.md 4
+CHUNK_BYTES = 256 * 1024  # docs/storage.md#chunks
 
 T = TypeVar("T")
 LabelOf = Callable[[str], Awaitable[Label]]

@@ -12,7 +12,7 @@ from services.storage.model import JPEG, Edit, Lane, PictureFacts, PictureType, 
 from services.storage.ports import Backend, Draft, Studio
 from services.storage.sniff import sniff
 
-CHUNK_BYTES = 256 * 1024  # performance.md 4
+CHUNK_BYTES = 256 * 1024  # docs/storage.md#chunks
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from services.storage.model import JPEG, PNG, WEBP, PictureType, Recipe, Variant
 WIDTHS = (64, 128, 256, 512, 1024, 2048)  # thumbnails, tiles and screens: 42 variants of a picture with what follows
 QUALITIES = (50, 70, 90)  # of JPEG and WebP; a PNG has none
 LEAST_QUALITY, MOST_QUALITY = 30, 100  # that may be signed
-DEFAULT_QUALITY = 70  # contract.md 1.A16
+DEFAULT_QUALITY = 70  # docs/rest.md#small-pictures
 MAX_SIGNED_SIDE = 4096  # sixteen megapixels are no longer a smaller picture
 KINDS = {kind.extension: kind for kind in (WEBP, JPEG, PNG)} | {"jpeg": JPEG}
-THUMBNAIL = Recipe(512, 512, 85, WEBP)  # contract.md 3.5
+THUMBNAIL = Recipe(512, 512, 85, WEBP)  # docs/storage.md#keys
 
 
 class Recipes:

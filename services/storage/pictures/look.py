@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-MAX_PIXELS = 50_000_000  # reliability.md 2.6 I1; phones make 48 megapixels
+MAX_PIXELS = 50_000_000  # docs/storage.md#decoding; phones make 48 megapixels
 MAX_SIDE = 12_000
 MAX_FRAMES = 1_000  # forty seconds of animation at the pace of film
 MAX_ALL_PIXELS = 4 * MAX_PIXELS  # of all frames: what a worker decodes within its time

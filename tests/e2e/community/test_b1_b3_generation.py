@@ -1,4 +1,7 @@
-"""Contract B1 to B3: ordering an artwork, following it by every id, and the provider's webhook."""
+"""Ordering an artwork, following it by every id, and the provider's webhook.
+
+See docs/rest.md#artwork-orders.
+"""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Contract B4 to B7: saving, uploading, publishing, and what people think of it."""
+"""Artworks (docs/rest.md#saved-artworks): saving, uploading, publishing, and what people think of it."""
 
 from concurrent.futures import ThreadPoolExecutor
 

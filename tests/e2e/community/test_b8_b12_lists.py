@@ -1,4 +1,7 @@
-"""Contract B8 to B12: the feed, details, people, hotness, credits, and what a person can take or have erased."""
+"""The feed, details, people, hotness, credits, and what a person can take or have erased.
+
+See docs/rest.md#community.
+"""
 
 import json
 import time

@@ -1,4 +1,7 @@
-"""The second family's front end in Chromium: the same calls in the same order, and the same rules (contract.md 2.B)."""
+"""The second family's front end in Chromium: the same calls in the same order, and the same rules.
+
+See docs/rest.md#community-front-end.
+"""
 
 from collections.abc import Callable, Iterator
 from urllib.parse import urlencode

@@ -1,4 +1,7 @@
-"""A0: what is on every answer, whoever makes it: CORS, security headers, a request id, and JSON."""
+"""What is on every answer, whoever makes it: CORS, security headers, a request id, and JSON.
+
+See docs/rest.md#every-answer.
+"""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""A11 to A14: share records made, read, listed, published and deleted."""
+"""Shares (docs/rest.md#making-shares): share records made, read, listed, published and deleted."""
 
 import re
 from typing import Any

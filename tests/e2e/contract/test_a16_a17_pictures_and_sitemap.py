@@ -1,4 +1,7 @@
-"""A16 and A17: small pictures for tiles, and the list of share pages for search engines."""
+"""Small pictures for tiles, and the list of share pages for search engines.
+
+See docs/rest.md#small-pictures.
+"""
 
 import io
 from xml.etree import ElementTree as ET

@@ -1,4 +1,4 @@
-"""A18 and A19: what operators and their monitors are told, in yes and no."""
+"""Diagnostics (docs/rest.md#diagnostics): what operators and their monitors are told, in yes and no."""
 
 import re
 from typing import Any

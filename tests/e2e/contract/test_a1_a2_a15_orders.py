@@ -1,4 +1,4 @@
-"""A1, A2 and A15: placing orders; the whole answer, and what the generation service was told."""
+"""Placing orders (docs/rest.md#4o-orders); the whole answer, and what the generation service was told."""
 
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""A3, A4, A15 and A18: the records that front ends poll, whole, while running, when done and when failed."""
+"""The records that front ends poll, whole, while running, when done and when failed.
+
+See docs/rest.md#4o-details.
+"""
 
 from typing import Any
 

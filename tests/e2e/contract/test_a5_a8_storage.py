@@ -1,4 +1,4 @@
-"""A5 to A8: direct links, permanent copies, finding them again, and uploads."""
+"""Pictures in and out (docs/rest.md#direct-links): direct links, permanent copies, finding them again, and uploads."""
 
 import io
 import re

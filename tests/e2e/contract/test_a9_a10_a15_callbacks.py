@@ -1,4 +1,7 @@
-"""A9, A10 and A15: the provider's webhooks are hints, answered 200 in both shapes, failures included."""
+"""The provider's webhooks are hints, answered 200 in both shapes, failures included.
+
+See docs/rest.md#callbacks.
+"""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Section 2.C: the drop-in checklist, point by point, as far as it speaks of the image site."""
+"""What the image site's front end relies on, point by point (docs/rest.md#image-site-front-end)."""
 
 import base64
 from typing import Any

@@ -1,4 +1,7 @@
-"""A0 in a town that is guarded: a daily quota by trusted address, exact at once, and a list of origins."""
+"""What is on every answer of a town that is guarded: an exact daily quota by trusted address, and a list of origins.
+
+See docs/rest.md#every-answer.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 

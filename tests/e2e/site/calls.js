@@ -1,4 +1,4 @@
-// The calls of the original front end, in its words: what it sends, and what it reads of the answers (contract.md 2.A).
+// The calls of the original front end, in its words: what it sends, and what it reads of the answers (docs/rest.md#image-site-front-end).
 
 const query = new URLSearchParams(location.search)
 export const API = query.get('api')

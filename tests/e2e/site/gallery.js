@@ -1,4 +1,4 @@
-// The latest shares and the gallery as the original front end loads them (contract.md 2.A).
+// The latest shares and the gallery as the original front end loads them (docs/rest.md#image-site-front-end).
 
 import { get } from './calls.js'
 

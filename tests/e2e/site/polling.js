@@ -1,4 +1,4 @@
-// The polling rules of the original front end (contract.md 2.A): intervals, patience, and what counts as a failure.
+// The polling rules of the original front end (docs/rest.md#image-site-front-end): intervals, patience, and what counts as a failure.
 
 import { get, seen } from './calls.js'
 

@@ -1,4 +1,4 @@
-"""How the town is, told to people and their monitors (S1, contract.md A19)."""
+"""How the town is, told to people and their monitors (docs/rest.md#health)."""
 
 import time
 from typing import Any

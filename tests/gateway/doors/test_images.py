@@ -1,4 +1,7 @@
-"""Pictures themselves: small ones of our own for tiles (contract.md A16), and a generation's stored picture (S4)."""
+"""Pictures themselves: small ones of our own for tiles, and a generation's stored picture (S4).
+
+See docs/rest.md#small-pictures.
+"""
 
 from typing import Any
 

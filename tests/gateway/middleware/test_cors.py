@@ -1,4 +1,4 @@
-"""Which pages may call us, as contract.md A0 and reliability.md V7 have it."""
+"""Which pages may call us, as docs/rest.md#cors has it."""
 
 import httpx
 import pytest

@@ -115,7 +115,7 @@ async def test_a_callback_reunites_an_unknown_and_takes_back_its_end(town: Town)
 
 
 async def test_a_callback_may_come_before_the_reply(town: Town) -> None:
-    """The provider calls back while its answer to the order is still on the wire (reliability.md K12)."""
+    """The provider calls back while its answer to the order is still on the wire (docs/durable-core.md#callbacks)."""
     town.provider.records["task1"] = Drawing(5)
 
     async def overtaken(submit: Submit, connected: Connected) -> Outcome:

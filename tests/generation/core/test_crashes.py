@@ -105,7 +105,10 @@ async def test_the_callback_of_an_order_whose_process_died_brings_its_picture(to
 
 
 async def test_a_zombie_that_wakes_at_the_first_byte_sends_nothing(town: Town) -> None:
-    """Its lease ended and another has taken the order: SENDING is refused, so not a byte leaves (reliability.md C4)."""
+    """Its lease ended and another has taken the order: SENDING is refused, so not a byte leaves.
+
+    See docs/durable-core.md#an-order.
+    """
     asleep, wake = asyncio.Event(), asyncio.Event()
 
     async def frozen(_submit: Submit, connected: Connected) -> Outcome:

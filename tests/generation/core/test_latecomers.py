@@ -1,4 +1,7 @@
-"""A result that nobody waits for any more is kept all the same: it was made and paid for (reliability.md K13, 3.3)."""
+"""A result that nobody waits for any more is kept all the same: it was made and paid for.
+
+See docs/durable-core.md#late-results.
+"""
 
 from collections import deque
 from dataclasses import replace
@@ -152,7 +155,7 @@ async def eventually_two(town: Town, generation: Generation) -> None:
 
 
 async def test_a_reply_that_names_another_task_than_its_webhook_loses_neither(town: Town) -> None:
-    """The webhook overtakes the reply, and the two do not agree (K12)."""
+    """The webhook overtakes the reply, and the two do not agree."""
     town.provider.records.update(task1=Drawn((FIRST,)), task2=Drawn((SECOND,)))
 
     async def overtaken(submit: Submit, connected: Connected) -> Accepted:

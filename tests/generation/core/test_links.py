@@ -84,7 +84,7 @@ async def test_without_a_working_key_there_is_no_link(town: Town) -> None:
 
 
 async def test_a_link_says_until_when_it_works(town: Town) -> None:
-    """Twenty minutes (kie.md 5.2); a URL that is returned as it came has no end that we know."""
+    """Twenty minutes (docs/provider.md#download-links); a URL that is returned as it came has no end that we know."""
     town.provider.links[URI] = FRESH
     before = time.time()
     link = await town.links.create(URI, "")

@@ -97,7 +97,7 @@ def test_the_flux_order_is_kies() -> None:
 def test_a_market_order_uses_the_models_own_field_names(
     model: str, pictures: tuple[str, ...], order_input: dict[str, Any]
 ) -> None:
-    """A wrong image field is accepted upstream, and silently ignored (kie.md 4.1)."""
+    """A wrong image field is accepted upstream, and silently ignored (docs/provider.md#market-create)."""
     made = market_jobs.order_of(order(model=model, image_uris=pictures), BACK)
 
     assert made == {"model": model, "callBackUrl": BACK, "input": {"prompt": "a cat", **order_input}}
@@ -166,7 +166,10 @@ def golden(family: str) -> dict[str, Any]:
     ("prompt", "known"), [("a cat", True), (" a  cat\n", True), ("a dog", False), ("a cat, please", False)]
 )
 async def test_a_record_shows_whether_it_is_of_this_order(family: str, prompt: str, *, known: bool) -> None:
-    """Both spellings of the Market's `param`, and `paramJson` of the others, quote the prompt (reliability.md K13)."""
+    """Both spellings of the Market's `param`, and `paramJson` of the others, quote the prompt.
+
+    See docs/durable-core.md#callbacks.
+    """
     draft = order(model=next(spec.id for spec in MODELS.values() if spec.family == family), prompt=prompt)
     async with Upstream(reply(golden(family))) as upstream, open_kie(upstream.url) as kie:
         record = await make_providers(kie)[family].recognise("t", draft, KEY)

@@ -1,4 +1,7 @@
-"""A submit over real sockets: what is provably unsent, what is not, and never a second request (reliability.md 2.2)."""
+"""A submit over real sockets: what is provably unsent, what is not, and never a second request.
+
+See docs/durable-core.md#outcome-classes.
+"""
 
 import asyncio
 import gzip

@@ -59,7 +59,7 @@ def test_every_family_has_its_golden_payloads() -> None:
 @every_family
 @pytest.mark.parametrize("code", [400, 401, 402, 403, 405, 429, 430, 433, 455, 500, 502, 505, 524, 999])
 def test_a_code_that_tells_nothing_of_the_task_is_read_again_later(family: str, code: int) -> None:
-    """A record that cannot be read now is never a failure of the task (reliability.md K16, K18)."""
+    """A record that cannot be read now is never a failure of the task (docs/provider.md#http-statuses)."""
     for status in (200, code):
         assert isinstance(read(family, {"code": code, "msg": "no", "data": None}, status), Unreadable)
 

@@ -22,7 +22,7 @@ def body(code: Any, message: str = "", data: Any = None) -> dict[str, Any]:
     return {"code": code, "msg": message, "data": data}
 
 
-# Code and message inside HTTP 200, as KIE answers, and what it means (kie.md 6.1, reliability.md 3.2).
+# Code and message inside HTTP 200, as KIE answers, and what it means (docs/provider.md#codes-in-bodies).
 MEANINGS: list[tuple[int, str, type[Outcome]]] = [
     (400, "not valid JSON", Rejected),
     (401, "You do not have access permissions", Refused),
@@ -131,7 +131,10 @@ PAGES = [
 @pytest.mark.parametrize("status", [200, 400, 401, 402, 403, 422, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524])
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_that_is_no_json_object_proves_nothing(status: int, page: bytes) -> None:
-    """Whatever its status says: an edge speaks there, and the order may have gone through (reliability.md K3, K4)."""
+    """Whatever its status says: an edge speaks there, and the order may have gone through.
+
+    See docs/provider.md#http-statuses.
+    """
     assert type(classify(decode(status, page))) is Ambiguous
 
 
@@ -147,7 +150,7 @@ def test_an_odd_code_counts_as_none(code: Any) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503])
 def test_a_server_error_with_validation_words_proves_nothing(status: int) -> None:
-    """Only inside HTTP 200 does a 500 say that the order is wrong (DESIGN 7)."""
+    """Only inside HTTP 200 does a 500 say that the order is wrong (docs/provider.md#messages)."""
     assert type(answered(body(500, "prompt is required"), status)) is Ambiguous
 
 

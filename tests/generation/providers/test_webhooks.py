@@ -1,4 +1,4 @@
-"""A webhook is believed as far as its signature reaches: its task id and its time (kie.md 7, reliability.md 2.3)."""
+"""A webhook is believed as far as its signature reaches: its task id and its time (docs/provider.md#signature)."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,6 @@
-"""Hostile URLs by the classes of reliability.md 2.7, made from addresses, names and spellings; and fifty honest ones.
+"""Hostile URLs by class, made from addresses, names and spellings; and fifty honest ones.
+
+The functions that make them say what the classes X1 to X7 are.
 
 A row says how far its danger can be seen: `form` by reading it, `name` by looking its host up, `trip` only on the way.
 """
@@ -145,7 +147,7 @@ def _tricks() -> Iterator[Row]:
 
 
 def _ports() -> Iterator[Row]:
-    """X5."""
+    """X5: ports other than 80 and 443."""
     for port in PORTS:
         yield from (Row("X5", f"http://public.example:{port}/a.png"), Row("X5", f"https://{PUBLIC_4}:{port}/a.png"))
 

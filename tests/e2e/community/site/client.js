@@ -1,4 +1,4 @@
-// Calls the town as the community's public front end does (contract.md 2.B): bearer and cookies, no-store, data unwrapped.
+// Calls the town as the community's public front end does (docs/rest.md#community-front-end): bearer and cookies, no-store, data unwrapped.
 const settings = new URLSearchParams(location.search);
 export const town = settings.get("town");
 const token = settings.get("token");

@@ -1,4 +1,4 @@
-"""Asking how far a picture is (contract.md A3, A4; conventions.md 4.2)."""
+"""Asking how far a picture is (docs/rest.md#states-outside)."""
 
 from typing import Any
 

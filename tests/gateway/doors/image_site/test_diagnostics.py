@@ -1,4 +1,4 @@
-"""What an operator is told about the configuration (contract.md A18): yes, no, and nothing else."""
+"""What an operator is told about the configuration (docs/rest.md#diagnostics): yes, no, and nothing else."""
 
 import httpx
 import pytest

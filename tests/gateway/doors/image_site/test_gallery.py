@@ -1,4 +1,4 @@
-"""Listing shared pictures (contract.md A12, A13)."""
+"""Listing shared pictures (docs/rest.md#share-lists)."""
 
 from typing import Any
 

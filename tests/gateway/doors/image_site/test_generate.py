@@ -1,4 +1,4 @@
-"""Ordering pictures (contract.md A1, A2)."""
+"""Ordering pictures (docs/rest.md#4o-orders)."""
 
 import base64
 from typing import Any

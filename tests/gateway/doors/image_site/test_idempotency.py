@@ -1,4 +1,4 @@
-"""Orders that are sent twice (conventions.md 4.3)."""
+"""Orders that are sent twice (docs/rest.md#idempotency)."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Ordering from Nano Banana, in both layouts and both spellings (contract.md A15)."""
+"""Ordering from Nano Banana, in both layouts and both spellings (docs/rest.md#nano-banana)."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""Asking how far a Nano Banana picture is, in the Market's words (contract.md A15, kie.md 4.2)."""
+"""Asking how far a Nano Banana picture is, in the Market's words (docs/rest.md#nano-banana)."""
 
 import json
 from typing import Any

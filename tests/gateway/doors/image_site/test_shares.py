@@ -1,4 +1,4 @@
-"""Sharing pictures (contract.md A11 to A14)."""
+"""Sharing pictures (docs/rest.md#making-shares)."""
 
 from typing import Any
 

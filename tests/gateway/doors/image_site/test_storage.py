@@ -1,4 +1,4 @@
-"""Bringing pictures in and finding them again (contract.md A5 to A7)."""
+"""Bringing pictures in and finding them again (docs/rest.md#direct-links)."""
 
 from typing import Any
 

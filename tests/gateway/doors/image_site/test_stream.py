@@ -1,4 +1,4 @@
-"""Following a task by server-sent events, over a real socket (S1, contract.md A19)."""
+"""Following a task by server-sent events, over a real socket (docs/rest.md#event-streams)."""
 
 from typing import Any
 

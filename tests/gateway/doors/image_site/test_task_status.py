@@ -1,4 +1,4 @@
-"""One word on how an order goes (contract.md A18), and what all routes ask of a taskId."""
+"""One word on how an order goes (docs/rest.md#task-status), and what all routes ask of a taskId."""
 
 from typing import Any
 

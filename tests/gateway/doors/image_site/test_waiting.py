@@ -1,4 +1,4 @@
-"""Ordering with `Prefer: wait=N`: the usual answer, and the picture when it is done in time (conventions.md 4.3)."""
+"""Ordering with `Prefer: wait=N`: the usual answer, and the picture when it is done in time (docs/rest.md#waiting)."""
 
 import asyncio
 from typing import Any

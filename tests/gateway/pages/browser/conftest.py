@@ -18,7 +18,7 @@ from gateway.settings import GatewaySettings
 from tests.gateway.shapes import FILES
 
 CHROMIUM = shutil.which("chromium")
-ARGUMENTS = [  # components.md 6
+ARGUMENTS = [  # docs/testing.md#engines
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
