@@ -106,7 +106,10 @@ class Copy:
         self._forks: subprocess.Popen[str] | None = None
         fresh = not self.root.exists()
         self._temporary.mkdir(parents=True, exist_ok=True)
-        for file in _files_of(tree):
+        files = _files_of(tree)
+        for path in set(self.root.rglob("*.py")) - {self.root / file for file in files}:
+            path.unlink()  # of an earlier run
+        for file in files:
             target = self.root / file
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(tree / file, target)

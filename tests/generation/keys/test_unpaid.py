@@ -102,9 +102,11 @@ async def test_the_balance_is_asked_at_once_and_nothing_rests_the_account(funded
     await funded.refused(ONE, 402, None, MODEL)
     asked = await funded.due(60, 5)
     await funded.note_balance(ONE, 0.0)
+    wait = await funded.outlook(OTHER)
 
     assert asked == [ONE]
-    assert (await funded.outlook(OTHER)).code == 402
+    assert wait.code == 402
+    assert wait.seconds == pytest.approx(60.0, rel=0.15)
 
 
 async def test_an_account_of_which_nobody_knows_rests_until_its_balance_is_known(single: SqlKeys) -> None:

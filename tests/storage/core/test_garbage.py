@@ -97,8 +97,9 @@ async def test_variants_and_thumbnails_go_when_their_original_is_gone(
     thumbs = [row.key.replace("original", "thumb").replace(".png", ".webp") for row in (first, second)]
     await store.delete(first.key)
     await backend.delete(first.key)
-    _, found = await last(garbage.run(DEFAULT_AGE, delete=True))
+    progress, found = await last(garbage.run(DEFAULT_AGE, delete=True))
 
+    assert progress.changed_count == 2
     assert found == {orphan.key: Problem.ORIGINAL_GONE, thumbs[0]: Problem.ORIGINAL_GONE}
     assert await store.get(orphan.key) is None
     assert await backend.size(orphan.key) is None

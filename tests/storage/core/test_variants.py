@@ -133,6 +133,15 @@ async def test_a_signed_wish_has_its_limits_too(objects: Objects, variants: Vari
         assert refusal.value.reason == "INVALID_INPUT"
 
 
+@pytest.mark.parametrize(("width", "height"), [(1, 0), (4096, 0), (1, 4096)])
+def test_a_signed_wish_may_be_as_small_and_as_large_as_its_limits(seals: Seals, width: int, height: int) -> None:
+    recipes = Recipes(seals)
+
+    recipe = recipes.of("uploads/a.png", recipes.signed("uploads/a.png", VariantWish(width, height)))
+
+    assert (recipe.width, recipe.height) == (width, height)
+
+
 async def test_what_cannot_be_made_is_said(objects: Objects, variants: Variants, store: SqlObjects) -> None:
     original = await kept(objects)
     await store.add(StoredObject("uploads/old.svg", "image/svg+xml", 3, "0" * 64, "upload"))
