@@ -7,6 +7,7 @@ import math
 import time
 from typing import cast
 
+from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 from starlette.responses import Response
@@ -33,11 +34,11 @@ def headers(limit: int, remaining: int, reset_seconds: float) -> dict[str, str]:
     }
 
 
-def of_order(generation: generationpb.Generation) -> dict[str, str]:
+def of_order(placed: generationpb.Generation | artworkspb.Artwork) -> dict[str, str]:
     """Those of an order that was counted; none for any other."""
-    if not generation.HasField("quota"):
+    if not placed.HasField("quota"):
         return {}
-    quota = generation.quota
+    quota = placed.quota
     return headers(quota.limit, quota.remaining, quota.reset_delay.ToMilliseconds() / 1000)
 
 

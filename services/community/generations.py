@@ -23,7 +23,7 @@ from services.chassis.errors import (
 from services.chassis.files import PublicFiles
 from services.chassis.names import name, parse_id, parse_key
 from services.chassis.status import translated, translated_stream
-from services.community.model import OrderState, Refused, Request, Told, Unclear, Unread
+from services.community.model import OrderState, Quota, Refused, Request, Told, Unclear, Unread
 
 logger = structlog.get_logger()
 
@@ -168,7 +168,14 @@ def told(generation: generationpb.Generation, sequence: int = 0) -> Told:
     reason, message = sentence(generation) if state in UNHAPPY else ("", "")
     if state is OrderState.SUCCEEDED and not key:
         state, (reason, message) = OrderState.FAILED, LOST
-    return Told(generation_id, state, generation.provider_task_id, key, reason, message, sequence)
+    return Told(generation_id, state, generation.provider_task_id, key, reason, message, sequence, quota_of(generation))
+
+
+def quota_of(generation: generationpb.Generation) -> Quota | None:
+    """Where the daily quota stands after this order; None when it was not counted just now."""
+    quota = generation.quota
+    counted = Quota(quota.limit, quota.remaining, quota.reset_delay.ToMilliseconds())
+    return counted if generation.HasField("quota") else None
 
 
 def state_of(generation: generationpb.Generation) -> OrderState:

@@ -12,7 +12,8 @@ from kawaii.community.v1 import artworks_pb2 as artworkspb
 from services.chassis.errors import InvalidArgument
 from services.chassis.files import PublicFiles
 from services.chassis.names import name, parse_id
-from services.community.model import Artwork, Card, HiddenMark, Order, Page, Person, Reacted
+from services.community.core.titles import for_others
+from services.community.model import Artwork, Card, HiddenMark, Order, Page, Person, Quota, Reacted
 from services.community.model.hotness import DAY_MS, HOUR_MS, Category, level
 
 T = TypeVar("T")
@@ -95,15 +96,19 @@ class Wire:
     def artwork(self, card: Card, viewer_id: str) -> artworkspb.Artwork:
         """An artwork as the viewer sees it.
 
-        Input pictures, orders and the mark of operators are the owner's alone; the prompt too, until it is published.
+        Input pictures, orders and the mark of operators are the owner's alone; the prompt and what was made of its
+        words too, until it is published.
         """
-        shown, mine = card.artwork, bool(viewer_id) and card.artwork.user_id == viewer_id
+        mine = bool(viewer_id) and card.artwork.user_id == viewer_id
+        shown = card.artwork if mine else for_others(card.artwork)
         rendered = self._rendered(shown)
         rendered.prompt = shown.prompt if mine or shown.listed else ""
         rendered.image_uris.extend(map(self.uri, shown.image_refs) if mine else ())
         rendered.author.CopyFrom(author(card.author, viewer_id))
         rendered.liked, rendered.favorited, rendered.owned = card.liked, card.favorited, mine
         rendered.joined = card.joined
+        if card.quota:
+            rendered.quota.CopyFrom(quota(card.quota))
         rendered.hidden = mine and shown.hidden is HiddenMark.HIDDEN
         if mine and card.order:
             rendered.order.CopyFrom(order(card.order))
@@ -175,6 +180,13 @@ def hotness(shown: Artwork, rank: int) -> artworkspb.ArtworkHotness:
         like_count=shown.like_count,
         favorite_count=shown.favorite_count,
     )
+
+
+def quota(given: Quota) -> artworkspb.Artwork.Quota:
+    """Where a daily quota stands."""
+    rendered = artworkspb.Artwork.Quota(limit=given.limit, remaining=given.remaining)
+    rendered.reset_delay.FromMilliseconds(given.reset_ms)
+    return rendered
 
 
 def timestamp(milliseconds: int) -> Timestamp | None:

@@ -181,10 +181,16 @@ class GenerationStore(Protocol):
     async def cancel(self, generation: Generation) -> Generation:
         """CANCELED from any state that is not final, ending leases. Raises FenceLost."""
 
-    async def restart(self, generation: Generation) -> Generation:
-        """READY again for a new chain of attempts, its outputs removed. Raises FenceLost.
+    async def restart(
+        self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
+    ) -> Generation:
+        """READY again for a new chain of attempts, its outputs removed. Of a task still awaited, the inbox is reminded.
 
-        Of a task that was still awaited, a reminder goes into the inbox.
+        The charges count one order, unless it was counted at `counted_ms` and that is on the present day.
+
+        Raises:
+            FenceLost: it changed meanwhile.
+            ResourceExhausted: a charge's day is used up, as at insert; nothing is changed.
         """
 
     async def deliver(

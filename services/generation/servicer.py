@@ -69,7 +69,8 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
         self, request: generationpb.RetryGenerationRequest, context: Context
     ) -> generationpb.Generation:
         identifier, accepted = wire.identifier(request.name), request.accept_double_billing
-        generation = await self._generations.retry(identifier, accept_double_billing=accepted)
+        subjects = [subject for subject in request.quota_subjects if subject]
+        generation = await self._generations.retry(identifier, subjects, accept_double_billing=accepted)
         return wire.to_pb(generation, self._files)
 
     async def WatchGeneration(

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
@@ -13,7 +14,7 @@ from services.chassis.files import PublicFiles
 from services.chassis.health import Health
 from services.chassis.server import Mount, build
 from services.community.generations import STATES, RemoteGenerations
-from services.community.model import OrderState, Refused, Request, Told, Unclear
+from services.community.model import OrderState, Quota, Refused, Request, Told, Unclear
 from tests.community.generation_servicer import Double, States, generation
 
 REQUEST = Request("a cat", "m", "1:1", "png", ("uploads/1-a.png", "https://a.example/b.png"), {"nVariants": 1})
@@ -188,3 +189,18 @@ async def test_an_order_names_whom_it_counts_for(remote: RemoteGenerations, doub
     await remote.place(REQUEST, "ord_1", ("203.0.113.9", "person 1"))
 
     assert double.asked[-1].quota_subjects == ["203.0.113.9", "person 1"]
+
+
+async def test_what_is_left_of_the_day_is_told_of_an_order_that_was_counted(
+    remote: RemoteGenerations, double: Double
+) -> None:
+    double.answer = uncounted = generation(States.STATE_READY)
+    joined = await remote.place(REQUEST, "ord_1")
+    double.answer = generationpb.Generation()
+    double.answer.CopyFrom(uncounted)
+    double.answer.quota.CopyFrom(generationpb.Generation.Quota(limit=3, remaining=0, reset_delay=Duration(seconds=9)))
+    placed = await remote.place(REQUEST, "ord_2")
+
+    assert isinstance(joined, Told)
+    assert isinstance(placed, Told)
+    assert (joined.quota, placed.quota) == (None, Quota(3, 0, 9000))

@@ -29,6 +29,7 @@ from tests.community.people import ANN, BOB, drawn, published
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 FILES = "https://site.example/files/"
 States = artworkspb.Artwork
+NEUTRAL = "flux-kontext-pro · 2023-11-14"  # model and day of START_MS
 
 
 async def test_an_artwork_from_wish_to_feed(client: Client, house: House, studio: Studio) -> None:
@@ -155,6 +156,38 @@ async def test_prompt_and_input_picture_of_a_draft_are_its_owners(client: Client
     assert (own.prompt, list(own.image_uris)) == ("the words of Ann", ["https://a.example/photo-of-ann.jpg"])
     assert (draft.prompt, list(draft.image_uris), draft.owned) == ("", [], False)
     assert (published_.prompt, list(published_.image_uris)) == ("the words of Ann", [])
+
+
+async def test_the_title_of_a_draft_tells_others_nothing_of_its_prompt(
+    client: Client, house: House, studio: Studio
+) -> None:
+    card = await drawn(house, studio)
+    asks = {
+        viewer: artworkspb.GetArtworkRequest(viewer_id=viewer, name=f"artworks/{card.artwork.id}")
+        for viewer in (ANN, BOB, "")
+    }
+    drafts = {viewer: await client.artworks.GetArtwork(ask) for viewer, ask in asks.items()}
+    await house.artworks.publish(ANN, card.artwork.id)
+    shown = await client.artworks.GetArtwork(asks[BOB])
+    await house.artworks.unpublish(ANN, card.artwork.id)
+    again = await client.artworks.GetArtwork(asks[BOB])
+
+    assert (drafts[ANN].title, drafts[ANN].slug) == (card.artwork.title, card.artwork.slug)
+    for other in (drafts[BOB], drafts[""], again):
+        assert (other.title, other.slug) == (NEUTRAL, card.artwork.id)
+        assert "cat" not in str(other)
+    assert (shown.title, shown.slug, shown.prompt) == (card.artwork.title, card.artwork.slug, card.artwork.prompt)
+
+
+async def test_a_title_that_its_owner_wrote_is_shown_with_the_draft(
+    client: Client, house: House, studio: Studio
+) -> None:
+    wish = artworkspb.CreateArtworkRequest(viewer_id=ANN, prompt="a cat", model="flux-kontext-pro", title="My summer")
+    name = (await client.artworks.CreateArtwork(wish)).name
+    await house.follower.hear(studio.end("gen_1"))
+    other = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
+
+    assert other.title == "My summer"
 
 
 async def test_credits_and_check_in(client: Client) -> None:

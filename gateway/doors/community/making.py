@@ -7,7 +7,7 @@ from kawaii.community.v1 import artworks_pb2 as artworkspb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway import clients, idempotency, multipart, parse, subjects, uploads
+from gateway import clients, idempotency, multipart, parse, rate_limits, subjects, uploads
 from gateway.doors.community import person_ids, viewers
 from gateway.doors.community.asking import artwork_name
 from gateway.doors.community.cards import id_of, status_of
@@ -78,12 +78,13 @@ async def publish_picture(request: Request) -> Response:
 
 
 def _ordered(artwork: artworkspb.Artwork) -> Response:
-    return _marked(accepted(artwork), idempotency.REPLAYED if artwork.joined else {})
+    headers = rate_limits.of_order(artwork) | (idempotency.REPLAYED if artwork.joined else {})
+    return _marked(accepted(artwork), headers)
 
 
-def _marked(data: dict[str, Any], replays: Mapping[str, str]) -> Response:
+def _marked(data: dict[str, Any], headers: Mapping[str, str]) -> Response:
     answer = ok(data)
-    answer.headers.update(replays)
+    answer.headers.update(headers)
     return answer
 
 

@@ -15,7 +15,7 @@ from services.community import metrics
 from services.community.core import checks
 from services.community.core.artworks import Artworks, made
 from services.community.core.titles import title_of
-from services.community.model import Card, Draft, Order, Refused, Request, State, Told, Unclear
+from services.community.model import Card, Draft, Order, Quota, Refused, Request, State, Told, Unclear
 from services.community.model.artworks import MOVES
 from services.community.model.parking import ORDERS, SENTENCE
 from services.community.ports import Clock, CreditsShortError, Generations, OrderStore
@@ -108,8 +108,8 @@ class Orders:
             raise self._short(short) from None
         if kept.id != artwork.id:  # the same request was faster
             return await self._joined(user_id, asked) or await self._artworks.get(user_id, kept.id)
-        await self._place(order, fresh=True)
-        return await self._artworks.get(user_id, kept.id)
+        quota = await self._place(order, fresh=True)
+        return replace(await self._artworks.get(user_id, kept.id), quota=quota)
 
     async def regenerate(
         self,
@@ -157,8 +157,8 @@ class Orders:
             if earlier := await self._joined(viewer_id, asked):  # the same request was faster
                 return earlier
             raise Aborted("The artwork changed meanwhile. Look at it again.")
-        await self._place(order, fresh=False)
-        return await self._artworks.get(viewer_id, artwork_id)
+        quota = await self._place(order, fresh=False)
+        return replace(await self._artworks.get(viewer_id, artwork_id), quota=quota)
 
     async def _joined(self, user_id: str, asked: "_Asked") -> Card | None:
         """The artwork that the same request has ordered before. Raises AlreadyExists, NotFound."""
@@ -231,20 +231,23 @@ class Orders:
         metrics.RESENT.inc()
         return await self._generations.place(order.request, order.id, order.quota_subjects)
 
-    async def _place(self, order: Order, *, fresh: bool) -> None:
-        """Ask generation now. Whatever is not a definite no is carried on in the background.
+    async def _place(self, order: Order, *, fresh: bool) -> Quota | None:
+        """Ask generation now, and return where the daily quota stands then, if generation says so.
 
+        Whatever is not a definite no is carried on in the background.
         A fresh artwork goes again when nobody could ever have taken its order; any other stays and says why.
         """
         match await self._generations.place(order.request, order.id, order.quota_subjects):
             case Told() as told:
                 await self._hear(order, told)
+                return told.quota
             case Refused() as refused if fresh and (refused.faulty or refused.passing):
                 await self._store.withdraw(order.id)
                 raise refused.error
             case Refused() as refused:
                 await self._refuse(order, refused)
                 raise refused.error
+        return None
 
     async def _hear(self, order: Order, told: Told) -> None:
         if heard := await self._store.hear(told, order.id):

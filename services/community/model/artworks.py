@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.community.model.orders import ENDED, Order, OrderState
+from services.community.model.orders import ENDED, Order, OrderState, Quota
 from services.community.model.people import Person
 
 
@@ -124,3 +124,5 @@ class Card:
     favorited: bool = False
     joined: bool = False
     """Whether the request that is answered had been made before."""
+    quota: Quota | None = None
+    """Where the daily quota of whoever ordered stands now, when the request that is answered was counted."""

@@ -41,6 +41,15 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Quota:
+    """Where a caller stands: orders a day, orders left today, and milliseconds until the next day."""
+
+    limit: int
+    remaining: int
+    reset_ms: int
+
+
+@dataclass(frozen=True)
 class Told:
     """What generation says of a generation. The key names the stored picture once it SUCCEEDED."""
 
@@ -52,6 +61,8 @@ class Told:
     message: str = ""
     event_sequence: int = 0
     """Its place in generation's outbox; 0 when it was asked for."""
+    quota: Quota | None = None
+    """Where the daily quota of whoever ordered stands now, when this order was just counted."""
 
 
 @dataclass(frozen=True)

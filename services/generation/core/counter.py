@@ -1,5 +1,6 @@
 """The counter: where an order waits a moment for its answer, or is sent away at once when no account can take it."""
 
+from collections.abc import Sequence
 from time import monotonic
 
 from services.chassis import context
@@ -11,6 +12,7 @@ from services.generation.keyring import Keys, Wait
 from services.generation.model import UNDECIDED, Failure, Generation, State
 from services.generation.plan import Plan
 from services.generation.ports import Change, FenceLost, GenerationStore
+from services.generation.quota import Charge
 
 ANSWER_SECONDS = 0.5  # kept back to look once more and bring the answer to the caller
 BUSY, AWAY = "NO_CAPACITY", "UPSTREAM_UNAVAILABLE"
@@ -50,16 +52,19 @@ class Counter:
                 generation = await self._store.get(generation.id)
         return await self._unless_sent_away(generation)
 
-    async def readmitted(self, generation: Generation) -> Generation:
+    async def readmitted(self, generation: Generation, charges: Sequence[Charge]) -> Generation:
         """An order that was sent away before and is made again by its request_id, READY as if new; any other as it is.
+
+        It is charged once on each day: else orders of many days could wait for one on which all are taken.
 
         Raises:
             Aborted: it was made again twice at the same time.
+            ResourceExhausted: a charge's day is used up.
         """
         if not was_sent_away(generation):
             return generation
         try:
-            return await self._store.restart(generation)
+            return await self._store.restart(generation, charges, counted_ms=generation.update_ms)
         except FenceLost:
             raise Aborted("The same order is being made elsewhere at this moment. Try again.") from None
 

@@ -79,22 +79,21 @@ class Generations:
         sent = sent_as(draft, request_digest)
         # Before anything is checked: what an order of before had to be says nothing of what one has to be today.
         first = await self._store.requested(request_id, sent) if request_id else None
-        stored = replace(first, joined=True) if first else await self._new(draft, request_id, quota_subjects, sent)
-        admitted = await self._counter.readmitted(stored)
+        charges = self._charges(quota_subjects)
+        stored = replace(first, joined=True) if first else await self._new(draft, request_id, charges, sent)
+        admitted = await self._counter.readmitted(stored, charges)
         decided = await self._counter.decided(admitted)
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
-        return replace(decided, joined=admitted.joined, quota=stored.quota)
+        return replace(decided, joined=admitted.joined, quota=admitted.quota)
 
-    async def _new(self, draft: Draft, request_id: str, quota_subjects: Sequence[str], sent: Sent) -> Generation:
+    async def _new(self, draft: Draft, request_id: str, charges: Sequence[Charge], sent: Sent) -> Generation:
         """Check and store an order, unless the same was stored meanwhile."""
         complete, spec = checked(draft, self._models)
         await self._pictures.check(complete.image_uris)
         new = Generation(new_id("gen"), complete, spec.family)
         request_hash = sent_as(complete).hash if sent.draft else sent.hash
-        return await self._store.insert(
-            new, request_id, request_hash, self._charges(quota_subjects), sent_hash=sent.hash
-        )
+        return await self._store.insert(new, request_id, request_hash, charges, sent_hash=sent.hash)
 
     def _charges(self, subjects: Sequence[str]) -> Sequence[Charge]:
         callers = sorted({subject for subject in subjects if subject}) if self._daily_quota else []
@@ -141,15 +140,21 @@ class Generations:
             sentence = "The generation is still under way. Cancel it, or come back when it has ended."
             raise FailedPrecondition(sentence, "NOT_ENDED")
 
-    async def retry(self, identifier: str, *, accept_double_billing: bool) -> Generation:
-        """Order a generation that ended without pictures once more.
+    async def retry(
+        self, identifier: str, quota_subjects: Sequence[str] = (), *, accept_double_billing: bool
+    ) -> Generation:
+        """Order a generation that ended without pictures once more; the daily quotas count it like a new order.
 
         Raises:
+            InvalidArgument: the subjects are none that an order can count for.
             NotFound: no such generation.
             FailedPrecondition: it is under way or has its pictures (reason NOT_RETRYABLE), or its first order may have
                 been taken and the caller did not accept that (reason MAY_BILL_TWICE).
+            ResourceExhausted: a subject has used up its day (reason RATE_LIMIT), or the site (SITE_QUOTA_EXCEEDED);
+                the generation stays as it is.
             Aborted: it changed meanwhile.
         """
+        check_subjects(quota_subjects)
         generation = await self._store.get(identifier)
         if generation.state not in RETRYABLE or not generation.draft.prompt:  # without one it was forgotten
             raise FailedPrecondition(f"A generation in {generation.state} cannot be retried.", "NOT_RETRYABLE")
@@ -158,9 +163,10 @@ class Generations:
                 "Its first order may have been taken. Accept double billing to retry.", "MAY_BILL_TWICE"
             )
         try:
-            return await self._counter.decided(await self._store.restart(generation))
+            ready = await self._store.restart(generation, self._charges(quota_subjects))
         except FenceLost:
             raise Aborted("The generation changed meanwhile. Look at it again.") from None
+        return replace(await self._counter.decided(ready), quota=ready.quota)
 
     async def watch(self, identifier: str) -> AsyncIterator[Generation]:
         """The generation now and at each change, until it is final. Raises NotFound."""

@@ -11,8 +11,10 @@ from services.generation.quota import SITE, Charge, Quota, day_of, seconds_left
 from services.generation.stores.tables import quota_use
 
 
-async def count(connection: AsyncConnection, charges: Sequence[Charge]) -> Quota | None:
+async def count(connection: AsyncConnection, charges: Sequence[Charge], counted_ms: int = 0) -> Quota | None:
     """Count one order for everybody it is charged to: for all, or by the caller's roll-back for nobody.
+
+    An order that was counted on this day already, at `counted_ms`, is not counted again.
 
     Returns:
         Where the caller with the fewest orders left stands; None when it counts for nobody but the site.
@@ -23,6 +25,8 @@ async def count(connection: AsyncConnection, charges: Sequence[Charge]) -> Quota
     if not charges:
         return None
     now = int(await connection.scalar(select(db_now())) or 0)
+    if day_of(counted_ms) == day_of(now):
+        return None
     left = seconds_left(now)
     stands = []
     # In one order, so that two orders never wait for each other; the site's row, which all share, is locked last.

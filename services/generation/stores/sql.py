@@ -129,14 +129,17 @@ class SqlStore:
             await outbox.append(connection, canceled)
         return self._rung(generation, canceled)
 
-    async def restart(self, generation: Generation) -> Generation:
+    async def restart(
+        self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
+    ) -> Generation:
         """See ports."""
         async with self._database.write() as connection:
             ready = await generations.restart(connection, generation)
+            quota = await quotas.count(connection, charges, counted_ms)
             if generation.task_id and generation.state is State.UNKNOWN:
                 await inbox.remind(connection, generation.attempt_id, generation.task_id)
             await outbox.append(connection, ready)
-        return self._rung(generation, ready)
+        return replace(self._rung(generation, ready), quota=quota)
 
     async def deliver(
         self, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]

@@ -7,7 +7,7 @@ import pytest
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from services.community.house import House
-from services.community.model import Balance, Hold, OrderState, Refused, State
+from services.community.model import Balance, Hold, OrderState, Quota, Refused, State
 from tests.community.equipment import Clock
 from tests.community.neighbours import Cupboard, Studio, lost, taken
 from tests.community.people import ANN, BOB, WISH, drawn, everything, order_of, ordered
@@ -383,6 +383,16 @@ async def test_an_order_counts_for_its_person_and_address_also_when_it_is_placed
     assert studio.subjects == [SUBJECTS, SUBJECTS]
     now = order_of(await house.artworks.get(ANN, card.artwork.id))
     assert (now.generation_id, now.quota_subjects) == ("gen_1", ())
+
+
+async def test_an_order_and_a_regeneration_say_what_is_left_of_the_day(house: House, studio: Studio) -> None:
+    studio.answer = lambda told: replace(taken(told), quota=Quota(3, 2, 9000))
+    card = await house.orders.create(ANN, WISH, "key", quota_subjects=SUBJECTS)
+    joined = await house.orders.create(ANN, WISH, "key", quota_subjects=SUBJECTS)
+    await house.follower.hear(studio.end("gen_1"))
+    again = await house.orders.regenerate(ANN, card.artwork.id, quota_subjects=SUBJECTS)
+
+    assert (card.quota, joined.quota, again.quota) == (Quota(3, 2, 9000), None, Quota(3, 2, 9000))
 
 
 async def test_a_regeneration_counts_like_an_order(house: House, studio: Studio) -> None:

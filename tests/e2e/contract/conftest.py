@@ -62,6 +62,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with running(
         tmp_path_factory.mktemp("guarded") / "data",
         GENERATION_DAILY_QUOTA="3",
+        SITE_DAILY_ORDERS="1000",
+        RATE_LIMITS_ENABLED="1",
+        RATE_LIMIT_SHARES_PER_MINUTE="1",
         CORS_ALLOWED_ORIGINS="https://our.site,http://localhost:3000",
         TRUSTED_HOPS="1",
         DEBUG_ENV_ENABLED="1",

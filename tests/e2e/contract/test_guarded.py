@@ -13,6 +13,7 @@ from tests.e2e.town import Town
 
 pytestmark = pytest.mark.e2e
 
+ARTWORK = "/api/artworks/generate"
 GPT4O, FLUX, NANO = "/api/generate-image", "/api/flux-kontext/generate", "/api/nano-banana/generate"
 ALLOWED = ("access-control-allow-origin", "access-control-allow-credentials", "vary")
 
@@ -23,12 +24,17 @@ def order(town: Town, client: str, path: str = GPT4O, **headers: str) -> httpx.R
     return town.http.post(path, json=body, headers={"X-Forwarded-For": client, **headers})
 
 
+def left(answer: httpx.Response) -> str:
+    """How many orders are left of the day, as the answer says."""
+    return answer.headers["ratelimit"].partition(";t=")[0]
+
+
 def test_the_three_ways_to_order_share_one_quota_and_count_down(guarded: Town, told: Told) -> None:
     answers = [order(guarded, "203.0.113.1", path) for path in (GPT4O, FLUX, NANO, GPT4O)]
     refused = answers.pop()
 
     assert [answer.status_code for answer in answers] == [200, 200, 200]
-    assert [answer.headers["ratelimit"].partition(";t=")[0] for answer in answers] == [
+    assert [left(answer) for answer in answers] == [
         '"day";r=2',
         '"day";r=1',
         '"day";r=0',
@@ -63,6 +69,17 @@ def test_one_network_of_ipv6_is_one_client(guarded: Town) -> None:
     assert order(guarded, "2001:db8:1:3::1").status_code == 200
 
 
+def test_artworks_count_for_the_same_quota_and_say_so(guarded: Town, told: Told) -> None:
+    client = {"X-Forwarded-For": "203.0.113.5"}
+    ordered = [guarded.http.post(ARTWORK, json={"prompt": "a cat within bounds"}, headers=client) for _ in range(3)]
+    refused = guarded.http.post(ARTWORK, json={"prompt": "a cat beyond bounds"}, headers=client)
+
+    assert [answer.status_code for answer in ordered] == [200] * 3, ordered[0].text
+    assert [left(answer) for answer in (*ordered, refused)] == ['"day";r=2', '"day";r=1', '"day";r=0', '"day";r=0']
+    assert {answer.headers["ratelimit-policy"] for answer in (*ordered, refused)} == {'"day";q=3;w=86400'}
+    assert (refused.status_code, told(refused)["code"]) == (429, "RATE_LIMIT")
+
+
 def test_an_order_that_is_wrong_or_repeated_does_not_count(guarded: Town) -> None:
     client = {"X-Forwarded-For": "203.0.113.4"}
     for body in ({}, {"prompt": " "}, {"prompt": 7}, {"prompt": "a", "fileUrl": "file:///x"}):
@@ -72,8 +89,8 @@ def test_an_order_that_is_wrong_or_repeated_does_not_count(guarded: Town) -> Non
     second = order(guarded, "203.0.113.4")
 
     assert again.json() == first.json()
-    assert "ratelimit" not in again.headers
-    assert [one.headers["ratelimit"].partition(";t=")[0] for one in (first, second)] == ['"day";r=2', '"day";r=1']
+    assert '"day"' not in again.headers["ratelimit"]
+    assert [left(one) for one in (first, second)] == ['"day";r=2', '"day";r=1']
 
 
 @pytest.mark.parametrize("path", ["/api/share/latest", "/api/nowhere", "/api/share%2Flist", "/api/image-details"])
@@ -91,3 +108,17 @@ def test_no_other_origin_is_let_in_whoever_answers(guarded: Town, path: str, ori
     answer = guarded.http.get(path, headers={"Origin": origin})
 
     assert [answer.headers.get(name) for name in ALLOWED] == [None, None, "Origin"]
+
+
+def test_a_burst_of_shares_passes_and_a_flood_is_told_when_to_come_back(guarded: Town, told: Told) -> None:
+    def share(client: str) -> httpx.Response:
+        return guarded.http.post("/api/share", json={}, headers={"X-Forwarded-For": client})
+
+    answers = [share("203.0.113.77") for _ in range(170)]
+    refused = answers[-1]
+
+    assert 429 not in {answer.status_code for answer in answers[:100]}
+    assert (refused.status_code, told(refused)["code"]) == (429, "RATE_LIMITED")
+    assert 0 < int(refused.headers["retry-after"]) <= 60
+    assert refused.headers["ratelimit-policy"] == '"shares";q=150;w=9000'
+    assert share("203.0.113.78").status_code != 429

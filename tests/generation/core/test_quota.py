@@ -3,19 +3,32 @@
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select, update
 
-from services.chassis.errors import InvalidArgument, ResourceExhausted
+from services.chassis.errors import FailedPrecondition, InvalidArgument, KawaiiError, ResourceExhausted
 from services.generation.core import Counter, Generations
+from services.generation.keyring import Key
+from services.generation.model import State
 from services.generation.providers.models import MODELS
+from services.generation.quota import DAY_MS, SITE
+from services.generation.stores.tables import generation, quota_use
+from tests.generation.builders import brought
 from tests.generation.town import DRAFT, Town
 
 CALLER = "203.0.113.9"
+ACCOUNTS = ("one", "two")
 
 
-def limited(town: Town, orders: int, site: int = 0) -> Generations:
-    """The core with a daily quota, that waits for nobody."""
-    counter = Counter(town.store, town.bell, town.keys, replace(town.plan, create_wait=0.0))
+def limited(town: Town, orders: int, site: int = 0, wait: float = 0.0) -> Generations:
+    """The core with a daily quota, that waits for nobody unless told otherwise."""
+    counter = Counter(town.store, town.bell, town.keys, replace(town.plan, create_wait=wait))
     return Generations(town.store, town.bell, counter, MODELS, town.pictures, daily_quota=orders, site_orders=site)
+
+
+async def counted(town: Town) -> dict[str, int]:
+    """How many orders count today, by subject."""
+    async with town.database.read() as connection:
+        return {row.subject: row.used for row in await connection.execute(select(quota_use))}
 
 
 async def test_an_order_too_many_is_refused_and_others_are_not(town: Town) -> None:
@@ -89,3 +102,56 @@ async def test_the_site_bounds_orders_also_of_those_who_have_no_quota(town: Town
 
     assert refusal.value.reason == "SITE_QUOTA_EXCEEDED"
     assert "SITE_DAILY_ORDERS" in refusal.value.message
+
+
+async def test_an_order_that_is_placed_once_more_counts_like_a_new_one(town: Town) -> None:
+    generations = limited(town, 2, site=3)
+    ended = [await brought(town.store, State.FAILED) for _ in range(4)]
+    first = await generations.retry(ended[0].id, [CALLER], accept_double_billing=False)
+    await generations.retry(ended[1].id, [CALLER], accept_double_billing=False)
+    with pytest.raises(ResourceExhausted) as of_caller:
+        await generations.retry(ended[2].id, [CALLER], accept_double_billing=False)
+    await generations.retry(ended[2].id, accept_double_billing=False)
+    with pytest.raises(ResourceExhausted) as of_site:
+        await generations.retry(ended[3].id, accept_double_billing=False)
+
+    assert first.quota is not None
+    assert (first.quota.limit, first.quota.remaining) == (2, 1)
+    assert (of_caller.value.reason, of_site.value.reason) == ("RATE_LIMIT", "SITE_QUOTA_EXCEEDED")
+    assert (await town.store.get(ended[3].id)).state is State.FAILED
+
+
+async def test_what_may_not_be_placed_once_more_counts_nothing(town: Town) -> None:
+    generations = limited(town, 1, site=1)
+    ended = await brought(town.store, State.SUCCEEDED)
+    with pytest.raises(FailedPrecondition):
+        await generations.retry(ended.id, [CALLER], accept_double_billing=False)
+
+    assert await counted(town) == {}
+
+
+async def test_an_order_that_was_sent_away_counts_once_on_each_day_on_which_it_is_made(town: Town) -> None:
+    """Else orders of many days, for which there was no account, could all be placed on one."""
+    generations = limited(town, 9, site=9, wait=60.0)
+    for account in ACCOUNTS:
+        await town.keys.refused(await reader(town, account), 455, None, DRAFT.model)
+    for _ in range(2):
+        await sent_away(generations)
+    same_day = await counted(town)
+    async with town.database.write() as connection:
+        await connection.execute(update(generation).values(update_ms=generation.c.update_ms - DAY_MS))
+    await sent_away(generations)
+
+    assert same_day == {CALLER: 1, SITE: 1}
+    assert await counted(town) == {CALLER: 2, SITE: 2}
+
+
+async def sent_away(generations: Generations) -> None:
+    with pytest.raises(KawaiiError, match="Nothing was billed"):
+        await generations.create(DRAFT, "key", [CALLER])
+
+
+async def reader(town: Town, account: str) -> Key:
+    key = await town.keys.reader(account)
+    assert isinstance(key, Key)
+    return key

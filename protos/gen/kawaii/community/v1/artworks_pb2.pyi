@@ -5,6 +5,7 @@ The contract of the community's artworks: made or uploaded, published, liked, co
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -257,6 +258,36 @@ class Artwork(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Quota(_message.Message):
+        """Quota is where a caller stands with the orders it may place in a day, which begins at midnight in Japan."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        LIMIT_FIELD_NUMBER: _builtins.int
+        REMAINING_FIELD_NUMBER: _builtins.int
+        RESET_DELAY_FIELD_NUMBER: _builtins.int
+        limit: _builtins.int
+        """Orders a day."""
+        remaining: _builtins.int
+        """Orders that are left today."""
+        @_builtins.property
+        def reset_delay(self) -> _duration_pb2.Duration:
+            """How long until the next day begins."""
+
+        def __init__(
+            self,
+            *,
+            limit: _builtins.int = ...,
+            remaining: _builtins.int = ...,
+            reset_delay: _duration_pb2.Duration | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["reset_delay", b"reset_delay"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "remaining", b"remaining", "reset_delay", b"reset_delay"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
@@ -283,12 +314,15 @@ class Artwork(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     PUBLISH_TIME_FIELD_NUMBER: _builtins.int
     JOINED_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, artworks/{artwork_id}."""
     state: Global___Artwork.State.ValueType
     """Where it stands."""
     title: _builtins.str
-    """Its title, never empty."""
+    """Its title, never empty. Others than its owner see its model and day instead of the beginning of the prompt, until
+    it is published.
+    """
     slug: _builtins.str
     """The title as a part of a path: never empty and unlike every other; letters of any script."""
     uri: _builtins.str
@@ -349,6 +383,12 @@ class Artwork(_message.Message):
     def publish_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first published; unset for one that never was."""
 
+    @_builtins.property
+    def quota(self) -> Global___Artwork.Quota:
+        """Where the caller's daily quota stands after this order; unset when nothing was counted. CreateArtwork and
+        RegenerateArtwork only.
+        """
+
     def __init__(
         self,
         *,
@@ -378,10 +418,11 @@ class Artwork(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         publish_time: _timestamp_pb2.Timestamp | None = ...,
         joined: _builtins.bool = ...,
+        quota: Global___Artwork.Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create_time", b"create_time", "order", b"order", "publish_time", b"publish_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create_time", b"create_time", "order", b"order", "publish_time", b"publish_time", "quota", b"quota", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "author", b"author", "create_time", b"create_time", "favorite_count", b"favorite_count", "favorited", b"favorited", "hidden", b"hidden", "hot_level", b"hot_level", "hot_score", b"hot_score", "image_uris", b"image_uris", "joined", b"joined", "like_count", b"like_count", "liked", b"liked", "model", b"model", "name", b"name", "object", b"object", "order", b"order", "output_format", b"output_format", "owned", b"owned", "prompt", b"prompt", "publish_time", b"publish_time", "slug", b"slug", "state", b"state", "thumbnail_uri", b"thumbnail_uri", "title", b"title", "update_time", b"update_time", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "author", b"author", "create_time", b"create_time", "favorite_count", b"favorite_count", "favorited", b"favorited", "hidden", b"hidden", "hot_level", b"hot_level", "hot_score", b"hot_score", "image_uris", b"image_uris", "joined", b"joined", "like_count", b"like_count", "liked", b"liked", "model", b"model", "name", b"name", "object", b"object", "order", b"order", "output_format", b"output_format", "owned", b"owned", "prompt", b"prompt", "publish_time", b"publish_time", "quota", b"quota", "slug", b"slug", "state", b"state", "thumbnail_uri", b"thumbnail_uri", "title", b"title", "update_time", b"update_time", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

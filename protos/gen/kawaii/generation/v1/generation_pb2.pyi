@@ -264,7 +264,9 @@ class Generation(_message.Message):
 
     @_builtins.property
     def quota(self) -> Global___Generation.Quota:
-        """Where the caller's daily quota stands after this order; unset when nothing was counted. CreateGeneration only."""
+        """Where the caller's daily quota stands after this order; unset when nothing was counted. CreateGeneration and
+        RetryGeneration only.
+        """
 
     def __init__(
         self,
@@ -645,19 +647,27 @@ class RetryGenerationRequest(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     ACCEPT_DOUBLE_BILLING_FIELD_NUMBER: _builtins.int
+    QUOTA_SUBJECTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """generations/{id}."""
     accept_double_billing: _builtins.bool
     """Needed for a generation in UNKNOWN: its first order may have been taken."""
+    @_builtins.property
+    def quota_subjects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Whom the daily quota counts this order for, as CreateGenerationRequest has it: at most four. The site's own quota
+        counts it in any case. Past either the order is RESOURCE_EXHAUSTED and the generation stays as it is.
+        """
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         accept_double_billing: _builtins.bool = ...,
+        quota_subjects: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_double_billing", b"accept_double_billing", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_double_billing", b"accept_double_billing", "name", b"name", "quota_subjects", b"quota_subjects"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
