@@ -8,12 +8,29 @@ STOP_SECONDS = 10.0  # the chassis lets running calls finish for eight; the rest
 
 
 @dataclass(frozen=True)
+class Probe:
+    """What a process is asked, and how its answer begins while its event loop turns.
+
+    It is asked at a port of loopback or, without one, at a socket in the process's folder.
+    """
+
+    request: str
+    answers: tuple[str, ...]
+    port: int = 0
+    socket: str = ""
+
+
+def get(path: str, port: int = 0, socket: str = "") -> Probe:
+    """A probe by HTTP; whoever answers it with 200 lives."""
+    return Probe(f"GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n", ("HTTP/1.1 200",), port, socket)
+
+
+@dataclass(frozen=True)
 class Process:
     """One program that is kept alive.
 
     `stop_seconds` is how long it may take after SIGTERM; `migrated` means that its database comes first. `folder` is
-    where it runs; where the launcher runs when empty. At `live_port` it answers GET /livez while its event loop turns;
-    0 where nobody asks.
+    where it runs; where the launcher runs when empty. `probe` is how it is watched; None where nobody watches.
     """
 
     name: str
@@ -23,7 +40,7 @@ class Process:
     secrets: dict[str, str] = field(default_factory=dict)
     """What its environment holds beyond the plan's: the secrets that it alone, or with few others, has to know."""
     folder: str = ""
-    live_port: int = 0
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True)
@@ -67,5 +84,10 @@ def from_json(text: str | bytes) -> Plan:
     data: dict[str, Any] = json.loads(text)
     data["folders"], data["migration"] = tuple(data["folders"]), tuple(data["migration"])
     data["ports"] = tuple(Port(**port) for port in data["ports"])
-    data["processes"] = tuple(Process(**{**row, "command": tuple(row["command"])}) for row in data["processes"])
+    data["processes"] = tuple(_process(row) for row in data["processes"])
     return Plan(**data)
+
+
+def _process(row: dict[str, Any]) -> Process:
+    probe = row["probe"] and Probe(**{**row["probe"], "answers": tuple(row["probe"]["answers"])})
+    return Process(**{**row, "command": tuple(row["command"]), "probe": probe})

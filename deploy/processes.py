@@ -7,7 +7,8 @@ from pkgutil import resolve_name
 
 from deploy import binaries
 from deploy.environment import CACHE, DATABASE, own, secret_names
-from deploy.model import STOP_SECONDS, Process
+from deploy.envoy import ADMIN_SOCKET
+from deploy.model import STOP_SECONDS, Probe, Process, get
 from deploy.settings import LauncherSettings
 from services.chassis.town import LOOPBACK, Resident, port_of
 
@@ -53,20 +54,42 @@ def embeds_valkey(settings: LauncherSettings) -> bool:
     return not settings.redis_url
 
 
+def metrics_probe(resident: Resident) -> "Probing":
+    """GET /livez of a process of ours, beside its metrics."""
+    return lambda settings: get("/livez", port_of(resident, settings.internal_port_base))
+
+
+def admin_probe(_: LauncherSettings) -> Probe:
+    """GET /ready of Envoy at its admin socket: the public port may be full of clients, who must not have it ended."""
+    return get("/ready", socket=ADMIN_SOCKET)
+
+
+def sandbox_probe(settings: LauncherSettings) -> Probe:
+    """The sandbox's health route."""
+    return get("/healthz", port_of(Resident.SANDBOX, settings.internal_port_base))
+
+
+def valkey_probe(settings: LauncherSettings) -> Probe:
+    """PING of Valkey. It lives whatever it answers: that it loads its file, is full, or wants a password first."""
+    return Probe("PING\r\n", ("+", "-"), port_of(Resident.VALKEY, settings.internal_port_base))
+
+
 Command = Callable[[LauncherSettings], tuple[str, ...]]
+Probing = Callable[[LauncherSettings], Probe]
 
 
 @dataclass(frozen=True)
 class Row:
     """A process: how it is started, where it listens, what it is configured by, and whether it is wanted.
 
-    `settings` is the dotted path of its settings class, whose secrets it is given unless it is not `ours`; `database`
-    and `cache` say that it opens the one or the other.
+    `probe` is how the launcher watches it. `settings` is the dotted path of its settings class, whose secrets it is
+    given unless it is not `ours`; `database` and `cache` say that it opens the one or the other.
     """
 
     name: str
     command: Command
     listens: tuple[Resident, ...]
+    probe: Probing
     settings: str = ""
     stop_seconds: float = STOP_SECONDS
     database: bool = False
@@ -80,10 +103,8 @@ class Row:
         """The program to start; it waits for its migrations when we are the ones who run them."""
         waits = self.database and not settings.database_url
         folder = str((settings.data_dir / self.folder).absolute()) if self.folder else ""
-        live = [port_of(each, settings.internal_port_base) for each in self.listens if each.name.endswith("_METRICS")]
         command, secrets = self.command(settings), own(self.secrets, environment)
-        live_port = next(iter(live), 0)
-        return Process(self.name, command, self.stop_seconds, waits, secrets, folder, live_port)
+        return Process(self.name, command, self.stop_seconds, waits, secrets, folder, self.probe(settings))
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -94,12 +115,13 @@ class Row:
 
 
 TOWN = (
-    Row("envoy", envoy, (), settings="deploy.settings:LauncherSettings", ours=False, folder=ENVOY_DIR),
-    Row("valkey", valkey, (Resident.VALKEY,), ours=False, folder=VALKEY_DIR, wanted=embeds_valkey),
+    Row("envoy", envoy, (), admin_probe, settings="deploy.settings:LauncherSettings", ours=False, folder=ENVOY_DIR),
+    Row("valkey", valkey, (Resident.VALKEY,), valkey_probe, ours=False, folder=VALKEY_DIR, wanted=embeds_valkey),
     Row(
         "sandbox",
         module("services.sandbox"),
         (Resident.SANDBOX,),
+        sandbox_probe,
         settings="services.sandbox.settings:SandboxSettings",
         wanted=lambda settings: settings.sandboxed,
     ),
@@ -107,6 +129,7 @@ TOWN = (
         "storage",
         module("services.storage"),
         (Resident.STORAGE, Resident.FILES, Resident.STORAGE_METRICS),
+        metrics_probe(Resident.STORAGE_METRICS),
         settings="services.storage.settings:StorageSettings",
         database=True,
     ),
@@ -114,6 +137,7 @@ TOWN = (
         "share",
         module("services.share"),
         (Resident.SHARE, Resident.SHARE_METRICS),
+        metrics_probe(Resident.SHARE_METRICS),
         settings="services.share.settings:ShareSettings",
         database=True,
         cache=True,
@@ -122,6 +146,7 @@ TOWN = (
         "generation",
         module("services.generation"),
         (Resident.GENERATION, Resident.GENERATION_METRICS),
+        metrics_probe(Resident.GENERATION_METRICS),
         settings="services.generation.settings:GenerationSettings",
         stop_seconds=SUBMIT_STOP_SECONDS,
         database=True,
@@ -130,6 +155,7 @@ TOWN = (
         "community",
         module("services.community"),
         (Resident.COMMUNITY, Resident.COMMUNITY_METRICS),
+        metrics_probe(Resident.COMMUNITY_METRICS),
         settings="services.community.settings:CommunitySettings",
         database=True,
         cache=True,
@@ -138,6 +164,7 @@ TOWN = (
         "gateway",
         module("gateway"),
         (Resident.GATEWAY, Resident.GATEWAY_METRICS),
+        metrics_probe(Resident.GATEWAY_METRICS),
         settings="gateway.settings:GatewaySettings",
         cache=True,
     ),

@@ -1,14 +1,22 @@
 """Asks the town through its own front door whether it serves, and a process whether it lives."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.model import Probe
+from services.chassis.town import LOOPBACK
 
 POLL_SECONDS = 0.05  # the person waits for this answer
 REQUEST_SECONDS = 5.0  # /readyz asks every service; one that hangs must not hang us
 MAX_ANSWER_BYTES = 16_384
 REMIND_SECONDS = 10.0  # without news for this long, people wonder
 OK = 200
-READY, LIVE = "/readyz", "/livez"
+READY = "/readyz"
+DESCRIPTORS = Path("/proc/self/fd")  # of Linux: a short name for a folder whose own is too long for a socket
 
 
 async def ready(host: str, port: int, remind: Callable[[str], None], path: str = READY) -> None:
@@ -29,6 +37,45 @@ async def ask(host: str, port: int, path: str = READY, seconds: float = REQUEST_
             return parse(await _get(host, port, path))
     except (OSError, TimeoutError):
         return 0, "nobody answers yet"
+
+
+async def lives(probe: Probe, folder: str, seconds: float = REQUEST_SECONDS) -> bool:
+    """Whether a process that runs in this folder answers its probe in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            return (await _line(probe, folder)).startswith(probe.answers)
+    except (OSError, TimeoutError, ValueError):  # the last: a line without an end
+        return False
+
+
+async def _line(probe: Probe, folder: str) -> str:
+    """The first line of the answer."""
+    with _named(folder) as place:
+        reader, writer = await _opened(probe, place)
+    try:
+        writer.write(probe.request.encode())
+        return (await reader.readline()).decode("ascii", "replace")
+    finally:
+        writer.close()
+
+
+async def _opened(probe: Probe, place: Path) -> tuple[StreamReader, StreamWriter]:
+    if probe.port:
+        return await asyncio.open_connection(LOOPBACK, probe.port)
+    return await asyncio.open_unix_connection(place / probe.socket)
+
+
+@contextmanager
+def _named(folder: str) -> Iterator[Path]:
+    """A name of a folder that leaves room for a socket's, which may have a hundred characters in all."""
+    if not (folder and DESCRIPTORS.is_dir()):
+        yield Path(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield DESCRIPTORS / str(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def parse(answer: bytes) -> tuple[int, str]:

@@ -13,8 +13,7 @@ from deploy.console import Log, relay
 from deploy.errors import TownError
 from deploy.model import Process
 from deploy.orphans import tether
-from deploy.readiness import LIVE, OK, REQUEST_SECONDS, ask
-from services.chassis.town import LOOPBACK
+from deploy.readiness import REQUEST_SECONDS, lives
 
 FIRST_DELAY_SECONDS = 0.1  # a process that was killed is back before anyone notices
 LONGEST_DELAY_SECONDS = 5.0  # one that cannot start does not eat a core, and is back soon after its cause is gone
@@ -116,15 +115,15 @@ class Child:
 
     async def _watch(self, handle: asyncio.subprocess.Process) -> None:
         """End the process when it does not answer any more; `live` starts it again."""
-        if not self._process.live_port:
+        if (probe := self._process.probe) is None:
             return
         began, answered, missed = time.monotonic(), False, 0
         while missed < MISSES:
             await asyncio.sleep(self._pauses.look)
-            status, _ = await ask(LOOPBACK, self._process.live_port, LIVE, self._pauses.answer)
-            answered = answered or status == OK
+            alive = await lives(probe, self._process.folder, self._pauses.answer)
+            answered = answered or alive
             starting = not answered and time.monotonic() - began < self._pauses.start
-            missed = 0 if status == OK or starting else missed + 1
+            missed = 0 if alive or starting else missed + 1
         self._log.warning("process_hangs", process=self._process.name, missed=missed)
         await self._end(handle)
 

@@ -111,11 +111,14 @@ def test_a_submit_in_flight_has_time_to_record_its_answer() -> None:
     assert bounds["gateway"] == 10
 
 
-def test_every_process_of_ours_is_watched_where_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_process_is_watched_where_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTERNAL_PORT_BASE", "20000")
-    watched = {process.name: process.live_port for process in made().processes if process.live_port}
+    probes = {process.name: process.probe for process in made().processes}
+    watched = {name: probe.port or probe.socket for name, probe in probes.items() if probe}
 
-    assert watched == {"gateway": 20010, "generation": 20011, "storage": 20012, "share": 20013, "community": 20014}
+    assert watched.keys() == probes.keys()
+    ours = {"gateway": 20010, "generation": 20011, "storage": 20012, "share": 20013, "community": 20014}
+    assert watched == ours | {"sandbox": 20006, "valkey": 20007, "envoy": "admin.sock"}
 
 
 def test_every_port_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:

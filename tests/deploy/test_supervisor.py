@@ -11,9 +11,12 @@ from typing import Protocol
 import psutil
 import pytest
 
+from deploy import plan
+from deploy.configuration import settle
 from deploy.errors import TownError
-from deploy.model import Process
-from deploy.readiness import LIVE, ready
+from deploy.model import Probe, Process, get
+from deploy.preflight import prepare
+from deploy.readiness import lives
 from deploy.supervisor import MISSES, Backoff, Child, Pauses
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
@@ -21,6 +24,8 @@ Python = Callable[..., Process]
 
 DIARY = "import os, pathlib; diary = pathlib.Path('diary').open('a'); print(os.getpid(), file=diary, flush=True)\n"
 QUICK = Pauses(look=0.02, answer=2.0, start=600.0)
+# For one that is stopped once it answers a test: the launcher may not have asked it yet, and thinks that it starts.
+STARTED = replace(QUICK, answer=0.5, start=10.0)
 LIVING = """
 import asyncio
 from services.chassis.exposition import Exposition
@@ -185,13 +190,14 @@ async def test_a_process_that_hangs_is_started_again(
     start: Start, python: Python, until: Until, base: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """SIGSTOP: the process lives and holds its port, but nothing of it moves, so SIGTERM does not end it either."""
-    start(replace(python("share", DIARY + LIVING.format(port=base), stop_seconds=0.2), live_port=base))
-    await answering(base)
+    probe = get("/livez", base)
+    start(replace(python("share", DIARY + LIVING.format(port=base), stop_seconds=0.2), probe=probe), pauses=STARTED)
+    await answering(probe)
     first = diary()
 
     os.kill(int(first[0]), signal.SIGSTOP)
     await until(lambda: len(diary()) > 1)
-    await answering(base)
+    await answering(probe)
 
     err = capfd.readouterr().err
     assert len(first) == 1
@@ -202,7 +208,7 @@ async def test_a_process_that_hangs_is_started_again(
 async def test_a_process_that_hangs_before_it_ever_answered_is_started_again(
     start: Start, python: Python, until: Until, base: int
 ) -> None:
-    start(replace(python("share", DIARY + SLEEP), live_port=base), pauses=replace(QUICK, start=0.0))
+    start(replace(python("share", DIARY + SLEEP), probe=get("/livez", base)), pauses=replace(QUICK, start=3.0))
 
     await until(lambda: len(diary()) > 1)
 
@@ -211,14 +217,44 @@ async def test_a_process_that_is_starting_is_left_alone(start: Start, python: Py
     """It is looked at as often as would end one that had answered before."""
     asked: list[object] = []
     server = await asyncio.start_server(lambda _, writer: (asked.append(writer), writer.close()), "127.0.0.1", base)
-    start(replace(python("share", DIARY + SLEEP), live_port=base))
+    start(replace(python("share", DIARY + SLEEP), probe=get("/livez", base)))
     await until(lambda: len(asked) > 3 * MISSES)
     server.close()
 
     assert len(diary()) == 1
 
 
-async def answering(port: int) -> None:
+@pytest.mark.parametrize("name", ["envoy", "valkey", "sandbox"])
+async def test_a_server_that_hangs_is_started_again(
+    start: Start, until: Until, monkeypatch: pytest.MonkeyPatch, base: int, tmp_path: Path, name: str
+) -> None:
+    """In a folder whose name leaves no room for a socket's."""
+    settings = {"INTERNAL_PORT_BASE": base, "PORT": base + 15, "DATA_DIR": tmp_path / ("long" * 30)}
+    for variable, value in settings.items():
+        monkeypatch.setenv(variable, str(value))
+    made = plan.make(settle())
+    prepare(made)
+    os.environ.update(made.environment)
+    process = next(each for each in made.processes if each.name == name)
+    assert process.probe
+    child, _ = start(replace(process, stop_seconds=0.2), pauses=STARTED)
+    await answering(process.probe, process.folder)
+    first = number(child)
+
+    os.kill(first, signal.SIGSTOP)
+    await until(lambda: number(child) not in {0, first})
+    await answering(process.probe, process.folder)
+
+
+def number(child: Child) -> int:
+    """The process's number; 0 while there is none."""
+    return child._handle.pid if child._handle else 0
+
+
+async def answering(probe: Probe, folder: str = "") -> None:
     """Return once a process answers that it lives."""
-    async with asyncio.timeout(30):
-        await ready("127.0.0.1", port, lambda _: None, LIVE)
+    for _ in range(600):
+        if await lives(probe, folder):
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("the process never answered")
