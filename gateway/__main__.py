@@ -24,7 +24,10 @@ from services.chassis.town import LOOPBACK, Resident, port_of
 
 GRACE_SECONDS = 7  # running requests may finish; the launcher allows ten seconds for all of the stop
 SHARES = DESCRIPTOR.services_by_name["ShareService"].full_name  # its changes are announced under this name
-KEEP_ALIVE_SECONDS = 5  # above Envoy's four, so that it is never us who closes a connection Envoy is about to use
+# Far above Envoy's four, so that it is never us who closes a connection that Envoy uses, not even when we get no time
+# for seconds on a busy machine: then we find a request and the end of this time at once, and the latter goes first.
+KEEP_ALIVE_SECONDS = 120
+BACKLOG = 4096  # connections that wait while we are busy; Linux allows no more unless it is told to
 
 
 async def main() -> None:
@@ -62,6 +65,7 @@ def configuration(settings: GatewaySettings, app: ASGIApp) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
 

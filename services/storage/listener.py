@@ -34,6 +34,8 @@ CONTENT_TYPES = {kind.extension: kind.content_type for kind in PICTURE_TYPES} | 
 UNKNOWN_TYPE = "application/octet-stream"
 BEGUN = web.RequestKey("begun", bool)  # its bytes flow already
 CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
+# Connections that wait while this process is busy: all that Envoy opens at once. Beyond them the kernel drops attempts.
+BACKLOG = 1024
 CHUNK_BYTES = 256 * 1024  # docs/storage.md#chunks
 HEADER_BYTES = 64 * 1024  # above what Envoy lets through, so that Envoy is who refuses long headers, in JSON
 NO_CODING = ("", "identity")
@@ -129,15 +131,20 @@ class Listener:
 
     async def run(self) -> None:
         """Listen until cancelled."""
-        runner = self.runner()
-        await runner.setup()
+        runner = await self.started()
         try:
-            await web.TCPSite(runner, self._host, int(self._port)).start()
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
 
-    def runner(self) -> web.AppRunner:
+    async def started(self) -> web.AppRunner:
+        """The application, served until its `cleanup`."""
+        runner = self._runner()
+        await runner.setup()
+        await web.TCPSite(runner, self._host, int(self._port), backlog=BACKLOG).start()
+        return runner
+
+    def _runner(self) -> web.AppRunner:
         """The application with its server; bodies arrive as they were sent, not decoded."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer, expect_handler=no_expectation)

@@ -23,6 +23,7 @@ TOKEN = "att-0123456789-secret"
 DEADLINE = "x-envoy-expected-rq-timeout-ms"
 PATIENT, HASTY = 15.0, 0.3
 LATE = 2 * HASTY
+BURST = 300
 LONG = (
     "/api/poll-task",
     "/v1/generations/gen_1:watch",
@@ -101,7 +102,8 @@ async def edge(settings: LauncherSettings, tmp_path: Path, until: Until) -> Asyn
         envoy = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=log, stderr=log)
         try:
             await until(lambda: _listens(settings))
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", trust_env=False) as client:
+            url, limits = f"http://127.0.0.1:{settings.port}", httpx.Limits(max_connections=BURST)
+            async with httpx.AsyncClient(base_url=url, trust_env=False, limits=limits) as client:
                 yield client
         finally:
             envoy.kill()
@@ -199,6 +201,15 @@ async def test_streams_and_transfers_may_take_longer(edge: httpx.AsyncClient, pa
 )
 async def test_each_path_has_its_upstream(edge: httpx.AsyncClient, path: str, upstream: str) -> None:
     assert (await edge.get(path)).headers["upstream"] == upstream
+
+
+@pytest.mark.usefixtures("upstreams")
+async def test_a_burst_waits_for_its_turn(edge: httpx.AsyncClient) -> None:
+    """More uploads at once than may be under way, to an upstream that answers none of them at once."""
+    sent = [edge.post("/api/upload-image", content=b"x", timeout=60.0) for _ in range(BURST)]
+    answers = await asyncio.gather(*sent)
+
+    assert {answer.status_code for answer in answers} == {200}
 
 
 @pytest.mark.usefixtures("upstreams")

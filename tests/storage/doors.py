@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
-from aiohttp import web
 
 from services.storage.core import Uploads
 from services.storage.listener import Listener
@@ -14,9 +13,7 @@ from services.storage.ports import Backend
 @asynccontextmanager
 async def browsing(backend: Backend, uploads: Uploads, connections: int = 100) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the public listener."""
-    runner = Listener("127.0.0.1:0", backend, uploads).runner()
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    runner = await Listener("127.0.0.1:0", backend, uploads).started()
     base = f"http://127.0.0.1:{runner.addresses[0][1]}"
     limits = httpx.Limits(max_connections=connections)
     async with httpx.AsyncClient(base_url=base, trust_env=False, limits=limits) as client:

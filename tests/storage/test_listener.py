@@ -1,7 +1,9 @@
 """The public side: what browsers get from /files/."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,12 +22,22 @@ from tests.storage.samples import picture
 
 BODY = picture(size=5000)
 KEY = "generated/gen_a/0.png"
+DOWNLOADS, UPLOADS = 512, 64  # what deploy/envoy.yaml.j2 lets through
+CONNECT_SECONDS = 0.9  # the kernel answers at once, or drops the attempt, which is repeated after a second
 
 
 async def put(backend: Backend, key: str, body: bytes = BODY) -> None:
     async with backend.draft() as draft:
         await draft.write(body)
         await backend.put(key, draft)
+
+
+async def test_a_crowd_that_comes_at_once_is_not_turned_away(browser: httpx.AsyncClient) -> None:
+    """As many as Envoy lets through, while the process is busy with something else: nothing is accepted here."""
+    address = (browser.base_url.host, browser.base_url.port)
+    with ExitStack() as stack:
+        for _ in range(DOWNLOADS + UPLOADS):
+            stack.enter_context(socket.create_connection(address, timeout=CONNECT_SECONDS))
 
 
 async def test_a_file_is_sent_with_its_type_and_may_be_cached_for_ever(
