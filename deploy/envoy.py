@@ -7,12 +7,15 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from deploy.descriptors import most_files
 from deploy.environment import speaks_text
 from deploy.settings import LauncherSettings
+from services.chassis.client_limits import GATHERED_BYTES
 from services.chassis.origins import ANY_ORIGIN
 from services.chassis.town import LOOPBACK, Resident, port_of
 
 TEMPLATE = "envoy.yaml.j2"
+OWN_FILES = 6000  # the bounds of all clusters together, and what Envoy itself opens
 ADMIN_SOCKET = "admin.sock"  # in the folder in which Envoy runs: a whole path may be longer than a socket's may be
 
 
@@ -45,13 +48,19 @@ def variables(settings: LauncherSettings) -> dict[str, object]:
         "listed_origins": listed(settings.cors_allowed_origins),
         "only_https": settings.origin.startswith("https://"),
         "edge_timeout": f"{settings.edge_timeout_seconds:.3f}s",
-        "max_json_bytes": settings.max_json_bytes,
+        "gathered_bytes": min(GATHERED_BYTES, settings.max_json_bytes),
         "max_callback_bytes": settings.max_callback_bytes,
-        "max_connections": settings.envoy_max_connections,
+        "max_connections": min(settings.envoy_max_connections, openable()),
         "max_heap_bytes": settings.envoy_max_heap_bytes,
         "access_log": settings.log_level == "debug",
         "json_log": not speaks_text(settings),
     }
+
+
+def openable() -> int:
+    """How many connections of clients Envoy may open: what the system allows, less those to our own processes."""
+    most = most_files()
+    return max(most - OWN_FILES, most // 2)
 
 
 def listed(origins: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deploy.console import say
+from deploy.descriptors import allow_files
 from deploy.errors import TownError
 from deploy.model import Plan, from_json
 from deploy.orphans import tether
@@ -27,6 +28,7 @@ def run() -> int:
     Whatever it and its children write, Envoy and Valkey among them, is for their own user only.
     """
     os.umask(PRIVATE_UMASK)
+    allow_files()
     return asyncio.run(up(time.monotonic()))
 
 

@@ -29,8 +29,9 @@ class LauncherSettings(TownSettings):
     """Envoy's worker threads; one carries 45,000 requests a second, so more only costs memory on a small machine."""
     edge_timeout_seconds: float = Field(15.0, gt=0, le=600)
     """How long a plain request may take before Envoy answers 504; uploads and streams have their own bounds."""
-    envoy_max_connections: int = Field(8192, ge=64, le=1_000_000)
-    """Connections of clients that Envoy keeps at one time; one that is not used closes after 15 s."""
+    envoy_max_connections: int = Field(65_536, ge=64, le=1_000_000)
+    """Connections of clients that Envoy keeps at one time, within what the system lets one process open; one that is
+    not used closes after 15 s. More than a few addresses can open: they would keep all others out."""
     envoy_max_heap_bytes: int = Field(512 * 1024 * 1024, ge=64 * 1024 * 1024)
     """Memory of Envoy, in which bodies wait until they are whole: near it the streams that hold most are cut off."""
     max_json_bytes: int = Field(1024 * 1024, ge=1024)

@@ -79,9 +79,9 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: QuickReads) -> lis
         "/api/callback/": settings.max_callback_bytes,
         **dict.fromkeys(ORDER_PATHS, settings.max_json_bytes + encoded_bytes(settings.max_upload_bytes)),
     }
-    kinds, others = client_limits(settings)
+    kinds, streams, others = client_limits(settings)
     return [
-        Middleware(ClientLimits, kinds, others, partial(refused, settings)),
+        Middleware(ClientLimits, kinds, streams, others, partial(refused, settings)),
         Middleware(KeptAnswers, kept, quick.answer, listed_origins(settings)),
         Middleware(RequestId),
         Middleware(AccessLog),
@@ -99,9 +99,13 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: QuickReads) -> lis
     ]
 
 
-def client_limits(settings: GatewaySettings) -> tuple[list[tuple[str, ClientLimit]], ClientLimit]:
-    """What a client may have under way of each kind that has a cluster in deploy/envoy.yaml.j2, and of all others."""
-    uploads = ClientLimit(UPLOADS_PER_CLIENT, "uploads and imports")
+def client_limits(settings: GatewaySettings) -> tuple[list[tuple[str, ClientLimit]], ClientLimit, ClientLimit]:
+    """What a client may have under way of each kind that has a cluster in deploy/envoy.yaml.j2.
+
+    By the beginnings of paths; then of all other requests with a body that streams, which share the uploads' cluster
+    and bound; and of the rest.
+    """
+    uploads = ClientLimit(UPLOADS_PER_CLIENT, "uploads, imports and large requests")
     images = ClientLimit(settings.max_requests_per_client, "pictures")
     exports = ClientLimit(EXPORTS_PER_CLIENT, "exports")
     kinds = [
@@ -112,7 +116,7 @@ def client_limits(settings: GatewaySettings) -> tuple[list[tuple[str, ClientLimi
         # One more than watches.py lets in, which refuses in words that say what to do instead.
         ("/api/poll-task", ClientLimit(settings.max_watches_per_client + 1, "event streams")),
     ]
-    return kinds, ClientLimit(settings.max_requests_per_client, "requests")
+    return kinds, uploads, ClientLimit(settings.max_requests_per_client, "requests")
 
 
 def quick_reads(settings: GatewaySettings, reads: ShareReads) -> QuickReads:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import callers
-from services.chassis.client_limits import ClientLimit
+from services.chassis.client_limits import GATHERED_BYTES, ClientLimit
 from services.chassis.errors import KawaiiError
 
 Refuse = Callable[[KawaiiError], ASGIApp]
@@ -13,16 +14,24 @@ Refuse = Callable[[KawaiiError], ASGIApp]
 
 
 class ClientLimits:
-    """Counts each request until its answer is read, by the first prefix that its path has, else by `others`."""
+    """Counts each request until its answer is read: by the first prefix that its path has, else by `others`.
+
+    One whose body streams counts as `streams` instead of `others`: its client may hold it up for as long as it likes.
+    """
 
     def __init__(
-        self, app: ASGIApp, kinds: Sequence[tuple[str, ClientLimit]], others: ClientLimit, refuse: Refuse
+        self,
+        app: ASGIApp,
+        kinds: Sequence[tuple[str, ClientLimit]],
+        streams: ClientLimit,
+        others: ClientLimit,
+        refuse: Refuse,
     ) -> None:
-        self._app, self._kinds, self._others, self._refuse = app, kinds, others, refuse
+        self._app, self._kinds, self._streams, self._others, self._refuse = app, kinds, streams, others, refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        limit = self._limit(scope["path"])
+        limit = self._limit(scope)
         client = callers.address_of_scope(scope)
         if not limit.take(client):
             await self._refuse(limit.refusal())(scope, receive, send)
@@ -32,5 +41,13 @@ class ClientLimits:
         finally:
             limit.give_back(client)
 
-    def _limit(self, path: str) -> ClientLimit:
-        return next((limit for prefix, limit in self._kinds if path.startswith(prefix)), self._others)
+    def _limit(self, scope: Scope) -> ClientLimit:
+        rest = self._streams if has_streaming_body(scope) else self._others
+        return next((limit for prefix, limit in self._kinds if scope["path"].startswith(prefix)), rest)
+
+
+def has_streaming_body(scope: Scope) -> bool:
+    """Whether Envoy did not gather the body, by the same rule as its routes have."""
+    headers = Headers(scope=scope)
+    length = headers.get("content-length", "")
+    return "transfer-encoding" in headers or (length.isdecimal() and int(length) > GATHERED_BYTES)

@@ -7,6 +7,9 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from services.chassis.errors import ResourceExhausted
 
 HEADER = "x-kawaii-client"  # Envoy overwrites it with the client's address, by its own rule of trusted hops
+# Up to this size Envoy gathers a body before it counts: an order's 5,000 characters are 30 KB as JSON escapes. Larger
+# ones, and those of unknown length, stream, and count as uploads: gathered they would fill the memory of Envoy.
+GATHERED_BYTES = 32 * 1024
 NETWORK_BITS = 64  # of IPv6: what one household or server is given, and may change addresses within as it likes
 UNKNOWN = "unknown"  # all of these share one place: a caller that hides must not have a bound of its own each time
 RETRY_SECONDS = 1.0  # places come free as answers are read

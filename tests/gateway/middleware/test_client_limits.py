@@ -30,7 +30,8 @@ class Door:
 
 
 def over(app: ASGIApp) -> httpx.AsyncClient:
-    limits = ClientLimits(app, [("/slow", ClientLimit(1, "slow things"))], ClientLimit(2, "requests"), failures.answer)
+    kinds = [("/slow", ClientLimit(1, "slow things"))]
+    limits = ClientLimits(app, kinds, ClientLimit(1, "large requests"), ClientLimit(2, "requests"), failures.answer)
     return httpx.AsyncClient(transport=httpx.ASGITransport(limits), base_url="http://site.test")
 
 
@@ -52,6 +53,22 @@ async def test_a_client_that_has_too_much_under_way_is_refused_and_others_are_no
         assert refused[0].headers["retry-after"] == "1"
         assert [(await answer).text for answer in (*held, *others)] == ["done"] * 6
         assert (await client.get("/c", headers=GREEDY)).text == "done"
+
+
+@pytest.mark.parametrize("headers", [{"content-length": "32769"}, {"transfer-encoding": "chunked"}])
+async def test_a_body_that_streams_counts_apart_from_others(headers: dict[str, str]) -> None:
+    door = Door()
+    async with over(door) as client:
+        small = {"content-length": "32768"}
+        held = [asyncio.create_task(client.post("/a", headers=GREEDY | each)) for each in (headers, small, small)]
+        for _ in held:
+            await door.inside.acquire()
+        refused = [await client.post("/a", headers=GREEDY | each) for each in (headers, small)]
+        door.open.set()
+
+        assert [answer.status_code for answer in refused] == [429, 429]
+        assert "1 large requests" in refused[0].json()["message"]
+        assert [(await answer).text for answer in held] == ["done"] * 3
 
 
 async def test_the_refusal_is_an_answer_like_any_other() -> None:
@@ -82,8 +99,8 @@ async def test_the_refusal_is_an_answer_like_any_other() -> None:
 )
 async def test_each_kind_of_request_has_a_bound_of_its_own(path: str, places: int) -> None:
     door = Door()
-    kinds, others = client_limits(GatewaySettings())
-    limits = ClientLimits(door, kinds, others, failures.answer)
+    kinds, streams, others = client_limits(GatewaySettings())
+    limits = ClientLimits(door, kinds, streams, others, failures.answer)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(limits), base_url="http://site.test") as client:
         held = [asyncio.create_task(client.get(path, headers=GREEDY)) for _ in range(places)]
         for _ in held:
