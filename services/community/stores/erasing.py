@@ -54,7 +54,12 @@ NAMED = artwork_order.c.generation_id.is_not(None)
 
 
 async def erase(connection: AsyncConnection, people: PeopleRows, user_id: str, erasure_id: str, now_ms: int) -> Erasure:
-    """Remove everything of a person and write the receipt; the person's row is locked first and goes last."""
+    """Remove everything of a person and write the receipt; the person's row is locked first and goes last.
+
+    The tombstone goes before even that: an erasure that finds no row holds none, and would wait in a ring with another
+    one of a person who has come back meanwhile. It is written again once nobody can check in any more.
+    """
+    await people.bury(connection, user_id, now_ms)
     await connection.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
     await people.bury(connection, user_id, now_ms)
     await _lock(connection, user_id)

@@ -1,7 +1,8 @@
 """The row of a person, and the tombstone of who was erased; every transaction of a person locks their row first.
 
 The lock (FOR KEY SHARE) lets all of a person's transactions run at once, but for their erasure. Rows are locked in this
-order everywhere: person, order, artworks by id, account, owners of objects, deletion queue. So nobody waits in a ring.
+order everywhere: tombstone, person, order, artworks by id, account, owners of objects, deletion queue. So nobody waits
+in a ring.
 """
 
 import hashlib
