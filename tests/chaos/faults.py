@@ -15,10 +15,10 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.storage.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from services.chassis.database import db_now, open_database
-from services.generation.model import FINAL, State
+from services.generation.model import FINAL, UNDECIDED, State
 from services.generation.stores import tables
 from tests.chaos.facts import AGENT, rows_of
 from tests.chaos.lost_commits import CommitProxy
@@ -32,7 +32,7 @@ SERVICES = ("gateway", "generation", "storage", "share")
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
 MINUTES = 600  # that a clock is wrong by, in seconds
 CALL_SECONDS = 30.0
-LOOKED_SECONDS = 60.0  # a ceiling for the reads of some hundred records
+LOOKED_SECONDS = 120.0  # a ceiling for some hundred orders on a busy machine
 SCRIPTED = "sim:"  # in the draft of an order that was not forgotten
 AGING = frozenset({"due_ms", "lease_until_ms", "create_ms", "ready_ms", "submit_ms", "store_ms", "update_ms"})
 DISK_BYTES = 16 << 20
@@ -409,6 +409,7 @@ def time_passes(
             await control(stage, "/sandbox/switches", before)
         stage.hits += 1
         yield
+        await until_none(stage, tables.generation.c.state.in_(UNDECIDED))  # an order sent later would be younger
         for seconds in steps:
             await asyncio.sleep(2.0)  # for whoever is at work
             await age(stage, seconds)
@@ -435,15 +436,17 @@ async def age(stage: Stage, seconds: int) -> None:
 
 async def looked_at(stage: Stage) -> None:
     """Wait until no record is due: UNKNOWN counts as an end for whoever drains, and is still reconciled."""
-    due = select(func.count()).where(
-        tables.generation.c.state.in_((State.RUNNING, State.UNKNOWN)),
-        tables.generation.c.task_id != "",
-        tables.generation.c.due_ms <= db_now(),
-    )
+    polled = tables.generation.c.state.in_((State.RUNNING, State.UNKNOWN))
+    await until_none(stage, polled, tables.generation.c.task_id != "", tables.generation.c.due_ms <= db_now())
+
+
+async def until_none(stage: Stage, *conditions: ColumnElement[bool]) -> None:
+    """Wait until no generation is so any more. Raises TimeoutError."""
+    left = select(func.count()).select_from(tables.generation).where(*conditions)
     async with open_database(stage.town.settings, "generation") as database, asyncio.timeout(LOOKED_SECONDS):
         while True:
             async with database.read() as connection:
-                if not await connection.scalar(due):
+                if not await connection.scalar(left):
                     return
             await asyncio.sleep(0.1)
 

@@ -5,6 +5,7 @@ an operator reads task ids.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import httpx
 from grpc import aio
@@ -44,11 +45,12 @@ async def call_back(town: ChaosTown, bill: Bill) -> None:
 
 
 async def adopt(town: ChaosTown, bill: Bill) -> None:
-    """Do what `kawaii tasks adopt` does."""
+    """Do what `kawaii tasks adopt` does; a refusal leaves the bill for the check that follows."""
     async with aio.insecure_channel(town.generation) as channel:
         stub: adminrpc.GenerationAdminServiceAsyncStub = adminrpc.GenerationAdminServiceStub(channel)
         request = adminpb.AdoptTaskRequest(attempt=bill.attempt_id, task=bill.task_id)
-        await stub.AdoptTask(request, timeout=CALL_SECONDS)
+        with suppress(aio.AioRpcError):
+            await stub.AdoptTask(request, timeout=CALL_SECONDS)
 
 
 async def reconciled(town: ChaosTown, book: Book, drain: Callable[[ChaosTown], Awaitable[float | None]]) -> Report:
