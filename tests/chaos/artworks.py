@@ -73,9 +73,8 @@ async def brew(data: Path, wish: Wish) -> Report:
         patrons = Patrons(town, follower, AT_ONCE)
         stack.push_async_callback(patrons.http.aclose)
         background(stack, follower.run())
-        accepted = patrons.accounts.accepted
         background(stack, hasten(town))
-        storm = Storm(town, wish.kills, lambda: (len(accepted) + 1) / wish.artworks, ALL_POINTS)
+        storm = Storm(town, wish.kills, lambda: (follower.ended + 1) / wish.artworks, ALL_POINTS)
         await storm.begin()
         await rage(town, storm, patrons, wish)
         before = {name: resident.deaths for name, resident in town.residents.items()}

@@ -59,7 +59,7 @@ async def brew(data: Path, wish: Wish, database_url: str = "", settings: Mapping
     settings = {"DATABASE_URL": database_url, **settings}
     async with running(data, wish.seed, settings, twins=bool(database_url)) as town:
         book, follower = Book(), Follower(town.generation)
-        storm = Storm(town, wish.kills, lambda: (len(book.accepted) + 1) / wish.generations)
+        storm = Storm(town, wish.kills, lambda: (follower.ended + 1) / wish.generations)
         customers = Customers(town, book, follower, ORDERS_AT_ONCE)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(customers.close)

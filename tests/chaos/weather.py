@@ -87,7 +87,7 @@ class Storm:
             await self._town.residents[self._dice.choice(names)].freeze(FROZEN_SECONDS)
 
     def _ahead(self, name: str) -> float:
-        """How often a process was killed, as a multiple of its plan, which keeps pace with the orders.
+        """How often a process was killed, as a multiple of its plan, which keeps pace with the ends of orders.
 
         So there is work to interrupt from the first to the last, also on a machine that starts processes slowly. Each
         process is to have as large a part of the kills as it has of the failpoints.
