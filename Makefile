@@ -20,8 +20,8 @@ LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-up: $(VENV)/.runtime ## Start the whole town on this machine; Ctrl-C stops it.
-	@$(BIN)/python -m deploy.cli up
+up: $(VENV)/.runtime ## Start the whole stack on this machine; Ctrl-C stops it.
+	@$(BIN)/python -m deploy.cli.main up
 
 # What starts whole stacks; about as long as all other tests, so that two cores end together.
 STACKS := tests/chaos tests/e2e tests/deploy
@@ -59,7 +59,7 @@ chaos: $(VENV)/.dev ## Strike stacks for an hour: storms, injections, every fail
 	@$(BIN)/python -m tests.chaos.artworks $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.likes $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 
-fuzz: $(VENV)/.dev ## Throw 5,000 cases at a town, made from the OpenAPI description (FUZZ_SEED replays).
+fuzz: $(VENV)/.dev ## Throw 5,000 cases at a stack, made from the OpenAPI description (FUZZ_SEED replays).
 	@$(BIN)/python -m tests.e2e.contract.fuzz --cases 5000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))
 
 mutants: $(VENV)/.dev ## Change 300 lines, one at a time, and list what no test notices (MUTANTS_SEED replays).

@@ -14,9 +14,10 @@ import httpx
 import psutil
 import yaml
 
-from deploy import binaries, envoy
-from deploy.settings import LauncherSettings
-from tests.e2e.town import BLOCK, ROOT, free_base, until
+from deploy.envoy import render
+from deploy.launcher import binaries
+from deploy.launcher.settings import LauncherSettings
+from tests.e2e.stack import BLOCK, ROOT, free_base, until
 
 DESCRIPTORS = ROOT / "protos" / "released.binpb"  # committed: a fresh clone has built none
 FASTIFY = ROOT / "bench" / "fastify"
@@ -58,7 +59,7 @@ def started(command: list[str], **environment: str) -> Iterator[psutil.Process]:
 def edge(base: int, change: Change = lambda _configuration: None) -> Iterator[tuple[str, psutil.Process]]:
     """Our Envoy before whatever listens on the base's port; its address and process."""
     settings = LauncherSettings(port=base + BLOCK - 1, internal_port_base=base, log_format="json")
-    configuration = yaml.safe_load(envoy.render(settings))
+    configuration = yaml.safe_load(render.render(settings))
     del configuration["admin"]  # a socket beside the file, of which each Envoy here would have the same
     change(configuration)
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
@@ -73,12 +74,12 @@ def edge(base: int, change: Change = lambda _configuration: None) -> Iterator[tu
 def bare(answers: dict[str, bytes], headers: dict[str, str]) -> Iterator[Rival]:
     """(a) The leanest Python there is: a bare ASGI app that sends constants, with our bytes and headers."""
     base = free_base()
-    with tempfile.NamedTemporaryFile("w") as file, ExitStack() as stack:
+    with tempfile.NamedTemporaryFile("w") as file, ExitStack() as exits:
         json.dump({path.partition("?")[0]: body.decode() for path, body in answers.items()}, file)
         file.flush()
         told = {"ANSWERS": file.name, "HEADERS": json.dumps(headers), "PORT": str(base)}
-        app = stack.enter_context(started([sys.executable, "-c", BARE], **told))
-        address, proxy = stack.enter_context(edge(base))
+        app = exits.enter_context(started([sys.executable, "-c", BARE], **told))
+        address, proxy = exits.enter_context(edge(base))
         answering(address, next(iter(answers)))
         yield Rival(address, [proxy, app])
 
@@ -95,13 +96,15 @@ def transcode(configuration: dict[str, Any], share_port: int) -> None:
     """Put the transcoder before the router, and the share service in the gateway's place."""
     resources = configuration["static_resources"]
     manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    prefix = "type.googleapis.com/envoy.extensions"
+    prefix = "type.googleapis.com/render.extensions"
     transcoding = {
         "@type": f"{prefix}.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         "proto_descriptor": str(DESCRIPTORS),
         "services": ["kawaii.share.v1.ShareService"],
     }
-    manager["http_filters"].insert(-1, {"name": "envoy.filters.http.grpc_json_transcoder", "typed_config": transcoding})
+    manager["http_filters"].insert(
+        -1, {"name": "render.filters.http.grpc_json_transcoder", "typed_config": transcoding}
+    )
     cluster = next(each for each in resources["clusters"] if each["name"] == "gateway")
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     endpoint["address"]["socket_address"]["port_value"] = share_port
@@ -120,9 +123,9 @@ def fastify(redis_url: str, path: str, headers: dict[str, str], beside: list[psu
     install()
     base = free_base()
     told = {"REDIS_URL": redis_url, "HEADERS": json.dumps(headers), "PORT": str(base), "NODE_ENV": "production"}
-    with ExitStack() as stack:
-        app = stack.enter_context(started(["node", str(MODULES / "server.js")], **told))
-        address, proxy = stack.enter_context(edge(base))
+    with ExitStack() as exits:
+        app = exits.enter_context(started(["node", str(MODULES / "server.js")], **told))
+        address, proxy = exits.enter_context(edge(base))
         answering(address, path)
         yield Rival(address, [proxy, app, *beside])
 

@@ -1,4 +1,4 @@
-"""How fast 5 MB go up and down through the town, against nginx and a bare ASGI handler, interleaved in one run.
+"""How fast 5 MB go up and down through the stack, against nginx and a bare ASGI handler, interleaved in one run.
 
 Memory is each process's peak while the bytes moved, above what it held before: a file held whole would show.
 """
@@ -24,8 +24,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.town import label
-from tests.e2e.town import Town, free_base, running, until
+from bench.stack import label
+from tests.e2e.stack import Stack, free_base, running, until
 
 SIDE = 1300  # of noise, which no compression makes smaller: 5.07 MB
 ROUNDS, TRANSFERS = 7, 6
@@ -120,26 +120,26 @@ def answers(port: int) -> bool | None:
     return True
 
 
-def sides(stack: ExitStack, folder: Path, town: Town, body: bytes) -> dict[str, list[Side]]:
+def sides(exits: ExitStack, folder: Path, stack: Stack, body: bytes) -> dict[str, list[Side]]:
     """What is measured in each direction, ours first."""
     (folder / "picture.png").write_bytes(body)
-    uploaded = town.http.post("/api/upload-image", files={"file": ("a.png", body, "image/png")}).json()
-    ours = [town.process(name) for name in ("envoy", "gateway", "services.storage")]
+    uploaded = stack.http.post("/api/upload-image", files={"file": ("a.png", body, "image/png")}).json()
+    ours = [stack.process(name) for name in ("envoy", "gateway", "services.storage")]
     bare_port, nginx_port = free_base(), free_base() + 1
-    bare = stack.enter_context(
+    bare = exits.enter_context(
         serving([sys.executable, "-c", BARE], bare_port, BARE_PORT=str(bare_port), FOLDER=str(folder))
     )
-    file_url = f"{town.url}{urlsplit(uploaded['fileUrl']).path}"
+    file_url = f"{stack.url}{urlsplit(uploaded['fileUrl']).path}"
     size = len(body)
     down = [Side("kawaii, through Envoy", lambda: get(file_url, size), ours)]
     if shutil.which("nginx"):
         (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=nginx_port), encoding="utf-8")
         command = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", str(folder / "nginx.log")]
-        nginx = stack.enter_context(serving(command, nginx_port))
+        nginx = exits.enter_context(serving(command, nginx_port))
         down.append(Side("nginx, no proxy", lambda: get(f"http://127.0.0.1:{nginx_port}/picture.png", size), [nginx]))
     down.append(Side("bare ASGI, no proxy", lambda: get(f"http://127.0.0.1:{bare_port}/picture.png", size), [bare]))
     up = [
-        Side("kawaii, through Envoy", lambda: post(f"{town.url}/api/upload-image", body), ours),
+        Side("kawaii, through Envoy", lambda: post(f"{stack.url}/api/upload-image", body), ours),
         Side("bare ASGI, no proxy", lambda: post(f"http://127.0.0.1:{bare_port}/upload", body), [bare]),
     ]
     return {"download": down, "upload": up}
@@ -185,10 +185,10 @@ def report(direction: str, measured: list[Side], size: int) -> None:
 def main() -> None:
     """Print both tables."""
     body = picture()
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as exits:
         folder = Path(name)
-        town = stack.enter_context(running(folder / "data"))
-        for direction, measured in sides(stack, folder, town, body).items():
+        stack = exits.enter_context(running(folder / "data"))
+        for direction, measured in sides(exits, folder, stack, body).items():
             report(direction, measured, len(body))
 
 

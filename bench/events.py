@@ -23,7 +23,7 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.e2e.town import Town, free_base, running, until
+from tests.e2e.stack import Stack, free_base, running, until
 
 ROUNDS = 20
 CROWDS = (1, 50)  # watchers of one task; of many the last one counts
@@ -89,12 +89,12 @@ async def ours(client: httpx.AsyncClient, stub: Any, watchers: int) -> float:
     return await latency(client, f"/api/poll-task?taskId={task}", watchers, lambda: stub.CancelGeneration(cancel))
 
 
-async def measure(town: Town, bare: str) -> dict[int, list[tuple[float, float]]]:
+async def measure(stack: Stack, bare: str) -> dict[int, list[tuple[float, float]]]:
     """Pairs for each crowd, turn by turn."""
     limits = httpx.Limits(max_connections=200, max_keepalive_connections=0)
     async with (
-        grpc.aio.insecure_channel(f"127.0.0.1:{town.base + 1}") as channel,
-        httpx.AsyncClient(base_url=town.url, limits=limits, trust_env=False, timeout=30) as client,
+        grpc.aio.insecure_channel(f"127.0.0.1:{stack.base + 1}") as channel,
+        httpx.AsyncClient(base_url=stack.url, limits=limits, trust_env=False, timeout=30) as client,
         httpx.AsyncClient(base_url=bare, limits=limits, trust_env=False, timeout=30) as plain,
     ):
         stub = generationrpc.GenerationServiceStub(channel)
@@ -129,8 +129,8 @@ def listens(port: int) -> bool | None:
 def main() -> None:
     """Print medians and their ratio."""
     free = {"GENERATION_CREATES_PER_WINDOW": "1000", "SANDBOX_CREATE_LIMIT": "1000"}
-    with tempfile.TemporaryDirectory() as name, running(Path(name) / "data", **free) as town, bare_server() as bare:
-        measured = asyncio.run(measure(town, bare))
+    with tempfile.TemporaryDirectory() as name, running(Path(name) / "data", **free) as stack, bare_server() as bare:
+        measured = asyncio.run(measure(stack, bare))
     print(f"{'change of a row to event at the client':40}{'median ms':>10}{'worst ms':>10}{'ratio':>8}")
     for crowd, pairs in measured.items():
         ratio = statistics.median(ours for ours, _ in pairs) / statistics.median(bare for _, bare in pairs)

@@ -21,9 +21,9 @@ from services.chassis.database import Database, open_database
 from services.chassis.migrations import migrate
 from services.community.__main__ import now_ms
 from services.community.core.feed import Ask, Feed
-from services.community.core.people import People
+from services.community.core.users import Users
 from services.community.model import Shelf
-from services.community.model.hotness import Category, heat
+from services.community.model.hotness import Category, decayed_score
 from services.community.settings import CommunitySettings
 from services.community.stores import make_stores
 from services.community.stores.read_models import RedisModels
@@ -92,8 +92,8 @@ def artwork_row(number: int, start: int) -> dict[str, object]:
     """A published artwork, with the score that its counts and its age give it."""
     made, now = start + number * MINUTE_MS, now_ms()
     likes, favorites = (0, 0) if now - made < HOUR_MS else (number * 7919 % 61, number * 104_729 % 31)
-    warmth = heat(likes, favorites, made, now)
-    times = {"create_ms": made, "update_ms": made, "publish_ms": made, "hot_due_ms": warmth.due_ms}
+    decayed = decayed_score(likes, favorites, made, now)
+    times = {"create_ms": made, "update_ms": made, "publish_ms": made, "hot_due_ms": decayed.due_ms}
     asked = {"prompt": "a cat in the rain " * 5, "model": "flux-kontext-pro", "aspect_ratio": "1:1"}
     return {
         "id": f"art_{number:08}",
@@ -106,7 +106,7 @@ def artwork_row(number: int, start: int) -> dict[str, object]:
         "image_refs": "[]",
         "like_count": likes,
         "favorite_count": favorites,
-        "hot_score": warmth.score,
+        "hot_score": decayed.score,
         "hidden": "SHOWN",
         "listed": True,
         "order_id": f"ord_{number:08}",
@@ -140,7 +140,7 @@ def reaction_row(number: int, start: int) -> dict[str, object]:
 async def reads(database: Database) -> dict[str, Read]:
     """What is measured, straight on the rows: a read model would hide what they cost."""
     stores = make_stores(database, RedisModels(None, time.monotonic), now_ms, 0)
-    feed, people = Feed(stores.lists, stores.works, now_ms), People(stores.people, stores.lists)
+    feed, users = Feed(stores.lists, stores.artworks, now_ms), Users(stores.users, stores.lists)
     newest = await feed.newest(Ask(VIEWER))
     hot = await feed.hottest(Ask(VIEWER))
     ids = [card.artwork.id for card in newest.cards]
@@ -159,7 +159,7 @@ async def reads(database: Database) -> dict[str, Read]:
         "my likes": lambda: feed.of_shelf(Ask(OWNER), Shelf.LIKES, OWNER),
         "states of a page": lambda: feed.states(VIEWER, ids),
         "hotness of one": lambda: feed.hotness(VIEWER, ids[0]),
-        "a profile": lambda: people.get(OWNER),
+        "a profile": lambda: users.get(OWNER),
     }
 
 

@@ -20,7 +20,7 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.e2e.town import Town, free_base, running
+from tests.e2e.stack import Stack, free_base, running
 
 ROUNDS = 8  # within the eighteen orders per ten seconds of one account, for both sides
 DRAW_SECONDS = "0.2"
@@ -41,8 +41,8 @@ async def ours(stub: "generationrpc.GenerationServiceAsyncStub", prompt: str) ->
 class Bare:
     """The script without promises."""
 
-    def __init__(self, town: Town, folder: Path) -> None:
-        self._town = town
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self._stack = stack
         self._folder = folder
         self._called: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._port = free_base()
@@ -64,7 +64,7 @@ class Bare:
         """Seconds from the order to the written file."""
         start = time.perf_counter()
         order = {"prompt": prompt, "size": "1:1", "callBackUrl": f"http://127.0.0.1:{self._port}/done"}
-        await self._client.post(f"{self._town.sandbox}/api/v1/gpt4o-image/generate", json=order)
+        await self._client.post(f"{self._stack.sandbox}/api/v1/gpt4o-image/generate", json=order)
         told = await self._called.get()
         picture = await self._client.get(told["data"]["info"]["result_urls"][0])
         await asyncio.to_thread((self._folder / f"{time.monotonic_ns()}.png").write_bytes, picture.content)
@@ -75,9 +75,9 @@ class Bare:
         return web.json_response({"code": 200})
 
 
-async def measure(town: Town, folder: Path) -> list[tuple[float, float]]:
+async def measure(stack: Stack, folder: Path) -> list[tuple[float, float]]:
     """A B A B …, each pair with the same prompt so that the same picture is drawn."""
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{town.base + 1}") as channel, Bare(town, folder) as bare:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.base + 1}") as channel, Bare(stack, folder) as bare:
         stub = generationrpc.GenerationServiceStub(channel)
         await ours(stub, "warm up")
         await bare.make("warm up")
@@ -88,8 +88,8 @@ def main() -> None:
     """Print medians and the difference."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with running(folder / "data", SANDBOX_GENERATION_SECONDS=DRAW_SECONDS, SANDBOX_IMAGE_SIDE="512") as town:
-            pairs = asyncio.run(measure(town, folder))
+        with running(folder / "data", SANDBOX_GENERATION_SECONDS=DRAW_SECONDS, SANDBOX_IMAGE_SIDE="512") as stack:
+            pairs = asyncio.run(measure(stack, folder))
     print(f"{'order to stored picture':34}{'median ms':>10}{'worst ms':>10}")
     print_row("kawaii", [pair[0] for pair in pairs])
     print_row("bare script", [pair[1] for pair in pairs])

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench._load import WARM_UP_SECONDS, Result, Target, load
 from bench._rivals import Rival, bare, fastify, transcoder
-from tests.e2e.town import Town, running
+from tests.e2e.stack import Stack, running
 
 ROUNDS = 4
 SHARES, HOT = 100, 10
@@ -64,24 +64,24 @@ def main() -> None:
 
 @contextmanager
 def field(folder: Path) -> Iterator[Field]:
-    """Start everybody: one town keeps answers, the other does not, and lends its share service and Redis."""
-    with ExitStack() as stack:
-        kept = stack.enter_context(running(folder / "kept", LOG_LEVEL="warning"))
-        town = stack.enter_context(running(folder / "unkept", LOG_LEVEL="warning", READ_CACHE_SECONDS="0"))
-        ids, kept_ids = fill(town), fill(kept)
-        answers = {path: town.http.get(path).content for path in (*map(path_of, ids), LATEST, LIST)}
-        redis_url = town.redis_url
+    """Start everybody: one stack keeps answers, the other does not, and lends its share service and Redis."""
+    with ExitStack() as exits:
+        kept = exits.enter_context(running(folder / "kept", LOG_LEVEL="warning"))
+        stack = exits.enter_context(running(folder / "unkept", LOG_LEVEL="warning", READ_CACHE_SECONDS="0"))
+        ids, kept_ids = fill(stack), fill(kept)
+        answers = {path: stack.http.get(path).content for path in (*map(path_of, ids), LATEST, LIST)}
+        redis_url = stack.redis_url
         with Redis.from_url(redis_url) as redis:
             redis.mset({f"bench:{path}": body for path, body in answers.items()})
-        headers = own_headers(town, path_of(ids[0]))
-        behind = [town.process("services.share"), town.process("valkey-server")]
+        headers = own_headers(stack, path_of(ids[0]))
+        behind = [stack.process("services.share"), stack.process("valkey-server")]
         rivals = {
             OURS: Rival(kept.url, workers(kept)),
-            UNKEPT: Rival(town.url, workers(town)),
-            "(a) bare ASGI": stack.enter_context(bare(answers, headers)),
-            "(b) transcoder": stack.enter_context(transcoder(town.base + 3, f"/v1/shares/{ids[0]}", behind)),
+            UNKEPT: Rival(stack.url, workers(stack)),
+            "(a) bare ASGI": exits.enter_context(bare(answers, headers)),
+            "(b) transcoder": exits.enter_context(transcoder(stack.base + 3, f"/v1/shares/{ids[0]}", behind)),
         }
-        if rival := stack.enter_context(fastify(redis_url, path_of(ids[0]), headers, behind[1:])):
+        if rival := exits.enter_context(fastify(redis_url, path_of(ids[0]), headers, behind[1:])):
             rivals["(c) Fastify"] = rival
         yield Field(rivals, {read: {name: by[name] for name in rivals} for read, by in reads(ids, kept_ids).items()})
 
@@ -103,13 +103,13 @@ def reads(ids: list[str], kept_ids: list[str]) -> dict[str, dict[str, Wanted]]:
     }
 
 
-def fill(town: Town) -> list[str]:
+def fill(stack: Stack) -> list[str]:
     """Make shares; their ids, oldest first."""
     bodies = (
         {"generatedUrl": f"https://example.com/{number}.png", "prompt": "a cat " * 20, "style": "watercolor"}
         for number in range(SHARES)
     )
-    return [str(town.post("/api/share", body).raise_for_status().json()["shareId"]) for body in bodies]
+    return [str(stack.post("/api/share", body).raise_for_status().json()["shareId"]) for body in bodies]
 
 
 def path_of(share_id: str) -> str:
@@ -117,14 +117,14 @@ def path_of(share_id: str) -> str:
     return f"/api/share/{share_id}"
 
 
-def own_headers(town: Town, path: str) -> dict[str, str]:
+def own_headers(stack: Stack, path: str) -> dict[str, str]:
     """What our answers carry, so that every rival sends as much."""
-    return {name: value for name, value in town.http.get(path).headers.items() if name not in PER_REQUEST}
+    return {name: value for name, value in stack.http.get(path).headers.items() if name not in PER_REQUEST}
 
 
-def workers(town: Town) -> list[psutil.Process]:
-    """The processes of a town that work for a read."""
-    return [town.process(name) for name in ("envoy", "-m gateway", "services.share", "valkey-server")]
+def workers(stack: Stack) -> list[psutil.Process]:
+    """The processes of a stack that work for a read."""
+    return [stack.process(name) for name in ("envoy", "-m gateway", "services.share", "valkey-server")]
 
 
 def measured(rival: Rival, target: Target) -> Measure:

@@ -15,29 +15,29 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from services.chassis.cache import LocalCache
 from services.chassis.database import Database, open_database
-from services.chassis.files import PublicFiles
 from services.chassis.migrations import migrate
+from services.chassis.public_files import PublicFiles
 from services.share.__main__ import now_ms
 from services.share.core import Shares
-from services.share.model import Draft, Policy, Query
+from services.share.model import NewShare, Policy, Query
 from services.share.settings import ShareSettings
 from services.share.stores import STORES
-from services.share.stores.cached import CachedShares, Freshness
+from services.share.stores.cached import CachedShares, CacheLifetimes
 from tests.engines import EngineMissingError, postgres
-from tests.share.crowd import grow
+from tests.share.bulk_shares import grow
 
 FEW, MANY = 1_000, 1_000_000
 ROUNDS, CALLS = 20, 25
-FRESHNESS = Freshness(record=60, list=60, latest=600, stats=60)  # the settings' defaults
+FRESHNESS = CacheLifetimes(record=60, list=60, latest=600, stats=60)  # the settings' defaults
 Read = Callable[[], Awaitable[object]]
 
 
 def main() -> None:
     """Print a table for each engine that is here."""
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as exits:
         run("SQLite", database(Path(folder) / "few"), database(Path(folder) / "many"))
         try:
-            server = stack.enter_context(postgres())
+            server = exits.enter_context(postgres())
         except EngineMissingError as missing:
             print(f"PostgreSQL is left out: {missing}")
             return
@@ -69,7 +69,7 @@ async def filled(settings: ShareSettings, number: int) -> AsyncIterator[Database
     """A database with so many shares."""
     async with open_database(settings, "share") as database:
         shares = service(database, cached=False)
-        await shares.create(Draft("https://example.com/a.png", prompt="a cat " * 20, style="watercolor"))
+        await shares.create(NewShare("https://example.com/a.png", prompt="a cat " * 20, style="watercolor"))
         await grow(database, number)
         async with database.write() as connection:
             await connection.execute(text("ANALYZE"))

@@ -18,8 +18,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from services.storage.model import JPEG, PNG, WEBP, PictureType, Recipe
-from services.storage.pictures.workshop import Workshop, opened
+from services.storage.media.decoder_pool import ProcessDecoderPool, open_decoder_pool
+from services.storage.model import JPEG, PNG, WEBP, PictureType, VariantSpec
 from services.storage.settings import StorageSettings
 
 ROUNDS = 5
@@ -62,11 +62,11 @@ async def rate(way: Way, sample: Sample) -> float:
     return THUMBNAILS / (time.perf_counter() - begun)
 
 
-def ways(workshop: Workshop, pool: ProcessPoolExecutor) -> dict[str, Way]:
+def ways(decoder_pool: ProcessDecoderPool, pool: ProcessPoolExecutor) -> dict[str, Way]:
     """Who makes them, by name."""
 
     async def ours(sample: Sample) -> None:
-        await workshop.derive(*sample, Recipe(SIDE, 0, QUALITY, WEBP))
+        await decoder_pool.derive(*sample, VariantSpec(SIDE, 0, QUALITY, WEBP))
 
     async def processes(sample: Sample) -> None:
         await asyncio.get_running_loop().run_in_executor(pool, bare, sample[0])
@@ -77,11 +77,11 @@ def ways(workshop: Workshop, pool: ProcessPoolExecutor) -> dict[str, Way]:
     return {"kawaii's workers": ours, "the library in two processes": processes, "the library in one": inline}
 
 
-async def measured(workshop: Workshop, pool: ProcessPoolExecutor, sample: Sample) -> dict[str, float]:
+async def measured(decoder_pool: ProcessDecoderPool, pool: ProcessPoolExecutor, sample: Sample) -> dict[str, float]:
     """Median rates of interleaved rounds, the first thrown away."""
     found: dict[str, list[float]] = {}
     for _ in range(ROUNDS + 1):
-        for name, way in ways(workshop, pool).items():
+        for name, way in ways(decoder_pool, pool).items():
             found.setdefault(name, []).append(await rate(way, sample))
     return {name: statistics.median(rates[1:]) for name, rates in found.items()}
 
@@ -90,9 +90,9 @@ async def main() -> None:
     """Measure each sample and print a table."""
     settings = StorageSettings(picture_workers=WORKERS, _env_file=None)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(WORKERS) as pool:
-        async with opened(settings) as workshop:
+        async with open_decoder_pool(settings) as decoder_pool:
             for title, sample in samples(Path(folder)).items():
-                rates = await measured(workshop, pool, sample)
+                rates = await measured(decoder_pool, pool, sample)
                 reference = rates["the library in two processes"]
                 print(f"\n| {title} | thumbnails/s | ratio |\n|---|---|---|")
                 for name, value in rates.items():

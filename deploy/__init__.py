@@ -1,1 +1,1 @@
-"""Runs the town on one machine: the launcher behind `make up`, the `kawaii` command and Envoy in front."""
+"""Runs the stack on one machine: the launcher behind `make up`, the `kawaii` command and Envoy in front."""

@@ -10,17 +10,17 @@ from kawaii.share.v1.share_pb2 import DESCRIPTOR
 from starlette.types import ASGIApp
 
 from gateway.app import make_app
-from gateway.byte_cache import ByteCache
-from gateway.clients import open_clients
+from gateway.clients.stubs import open_clients
+from gateway.response_cache.byte_cache import ByteCache
+from gateway.rest.token_buckets import open_buckets
 from gateway.server import Server
 from gateway.settings import GatewaySettings
-from gateway.token_buckets import open_buckets
-from services.chassis.bulletin import open_bulletin
-from services.chassis.exposition import Exposition
+from services.chassis.invalidation import open_invalidations
+from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
 from services.chassis.logs import configure
+from services.chassis.metrics_server import MetricsServer
 from services.chassis.settings import load
 from services.chassis.supervisor import supervised
-from services.chassis.town import LOOPBACK, Resident, port_of
 
 GRACE_SECONDS = 7  # running requests may finish; the launcher allows ten seconds for all of the stop
 SHARES = DESCRIPTOR.services_by_name["ShareService"].full_name  # its changes are announced under this name
@@ -38,15 +38,15 @@ async def main() -> None:
         # uvicorn raises the signal again once it has stopped, which must not kill us before the channels are closed
         signal.signal(number, lambda *_: None)
     leaving = asyncio.Event()
-    exposition = Exposition(settings.address(Resident.GATEWAY_METRICS))
+    metrics_server = MetricsServer(settings.address(ListenPort.GATEWAY_METRICS))
     kept = ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
     async with (
         open_clients(settings) as clients,
-        open_bulletin(settings.effective_redis_url, SHARES) as shares,
+        open_invalidations(settings.effective_redis_url, SHARES) as shares,
         open_buckets(settings.effective_redis_url) as buckets,
     ):
         app = make_app(settings, clients, leaving, kept, buckets)
-        async with supervised([exposition.run, partial(shares.listen, lambda _notice: kept.clear())]):
+        async with supervised([metrics_server.run, partial(shares.listen, lambda _notice: kept.clear())]):
             await Server(configuration(settings, app), leaving).serve()
 
 
@@ -55,7 +55,7 @@ def configuration(settings: GatewaySettings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=LOOPBACK,
-        port=port_of(Resident.GATEWAY, settings.internal_port_base),
+        port=port_of(ListenPort.GATEWAY, settings.internal_port_base),
         loop="none",
         http="httptools",
         ws="none",

@@ -9,31 +9,31 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from gateway import failures
-from gateway.answers import Json
-from gateway.byte_cache import ByteCache
-from gateway.clients import Clients
-from gateway.doors import callbacks, community, exports, health, image_site, images, pages, probes
-from gateway.doors.community.viewers import Roster
-from gateway.doors.image_site import shares
-from gateway.identity.doorkeeper import doorkeeper, sign_in
-from gateway.letterhead import Letterhead
+from gateway.auth.authenticator import authenticator, sign_in
+from gateway.clients.share_reads import ShareReads
+from gateway.clients.stubs import Clients
+from gateway.clients.watches import Watches
+from gateway.metrics import Metrics
 from gateway.middleware.access_log import AccessLog
 from gateway.middleware.body_limit import BodyLimit
 from gateway.middleware.client_limits import ClientLimits
 from gateway.middleware.cors import Cors
 from gateway.middleware.deadline import Deadline
-from gateway.middleware.kept_answers import KeptAnswers
 from gateway.middleware.large_orders import LargeOrders
-from gateway.middleware.metrics import Metrics
 from gateway.middleware.request_id import RequestId
 from gateway.middleware.security_headers import SecurityHeaders
-from gateway.quick_reads import QuickReads
+from gateway.response_cache.byte_cache import ByteCache
+from gateway.response_cache.fast_path import FastPath
+from gateway.response_cache.layer_headers import LayerHeaders
+from gateway.response_cache.middleware import ResponseCacheLayer
+from gateway.response_cache.sitemap_files import SitemapFiles
+from gateway.rest import errors
+from gateway.rest.responses import Json
+from gateway.rest.token_buckets import Buckets, LocalBuckets, RateLimits
+from gateway.routes import callbacks, community, export, health, image_site, media, pages, probes
+from gateway.routes.community.viewers import KnownUsers
+from gateway.routes.image_site import shares
 from gateway.settings import GatewaySettings
-from gateway.share_reads import ShareReads
-from gateway.sitemap_files import SitemapFiles
-from gateway.token_buckets import Buckets, LocalBuckets, RateLimits
-from gateway.watches import Watches
 from services.chassis.client_limits import ClientLimit
 from services.chassis.errors import KawaiiError
 from services.chassis.origins import ANY_ORIGIN
@@ -53,10 +53,10 @@ FORM_BYTES = 64 * 1024  # what a form may take beside its file: boundaries, part
 
 ROUTES: Sequence[BaseRoute] = (
     *image_site.ROUTES,
-    *images.ROUTES,
+    *media.ROUTES,
     *community.ROUTES,
     *callbacks.ROUTES,
-    *exports.ROUTES,
+    *export.ROUTES,
     *health.ROUTES,
     *probes.ROUTES,
     *pages.ROUTES,
@@ -71,7 +71,7 @@ def faces(settings: GatewaySettings) -> list[Middleware]:
     ]
 
 
-def layers(settings: GatewaySettings, kept: ByteCache, quick: QuickReads) -> list[Middleware]:
+def layers(settings: GatewaySettings, kept: ByteCache, quick: FastPath) -> list[Middleware]:
     """What happens around every request, outermost first."""
     limits = {
         "/api/upload-image": settings.max_upload_bytes + FORM_BYTES,
@@ -82,7 +82,7 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: QuickReads) -> lis
     kinds, streams, others = client_limits(settings)
     return [
         Middleware(ClientLimits, kinds, streams, others, partial(refused, settings)),
-        Middleware(KeptAnswers, kept, quick.answer, listed_origins(settings)),
+        Middleware(ResponseCacheLayer, kept, quick.answer, listed_origins(settings)),
         Middleware(RequestId),
         Middleware(AccessLog),
         Middleware(Metrics),
@@ -100,7 +100,7 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: QuickReads) -> lis
 
 
 def client_limits(settings: GatewaySettings) -> tuple[list[tuple[str, ClientLimit]], ClientLimit, ClientLimit]:
-    """What a client may have under way of each kind that has a cluster in deploy/envoy.yaml.j2.
+    """What a client may have under way of each kind that has a cluster in deploy/envoy/envoy.yaml.j2.
 
     By the beginnings of paths; then of all other requests with a body that streams, which share the uploads' cluster
     and bound; and of the rest.
@@ -119,9 +119,9 @@ def client_limits(settings: GatewaySettings) -> tuple[list[tuple[str, ClientLimi
     return kinds, uploads, ClientLimit(settings.max_requests_per_client, "requests")
 
 
-def quick_reads(settings: GatewaySettings, reads: ShareReads) -> QuickReads:
+def quick_reads(settings: GatewaySettings, reads: ShareReads) -> FastPath:
     """The reads that do without the layers."""
-    return QuickReads(reads, Letterhead(faces(settings), Json.media_type, shares.INDEXED), shares.rendered)
+    return FastPath(reads, LayerHeaders(faces(settings), Json.media_type, shares.INDEXED), shares.rendered)
 
 
 def encoded_bytes(size: int) -> int:
@@ -141,7 +141,7 @@ def own_origins(settings: GatewaySettings) -> frozenset[str]:
 
 def refused(settings: GatewaySettings, error: KawaiiError) -> ASGIApp:
     """The answer to a request that comes no further, logged and counted like any other."""
-    app: ASGIApp = failures.answer(error)
+    app: ASGIApp = errors.answer(error)
     beside = [Middleware(RequestId), Middleware(AccessLog), Middleware(Metrics), *faces(settings)]
     for layer, args, kwargs in reversed(beside):
         app = layer(app, *args, **kwargs)
@@ -161,11 +161,11 @@ def make_app(
 
     The layers lie around Starlette, not inside it, so that the answer to a bug of ours passes through them too.
     """
-    site = Starlette(routes=ROUTES, exception_handlers=failures.HANDLERS)
+    site = Starlette(routes=ROUTES, exception_handlers=errors.HANDLERS)
     site.router.redirect_slashes = False  # a redirect is not JSON, and loses the body of a POST
     site.state.settings, site.state.clients = settings, clients
-    site.state.doorkeeper, site.state.login = doorkeeper(settings, own_origins(settings)), sign_in(settings)
-    site.state.roster = Roster()
+    site.state.authenticator, site.state.login = authenticator(settings, own_origins(settings)), sign_in(settings)
+    site.state.known_users = KnownUsers()
     site.state.rate_limits = RateLimits(settings.rate_limits, buckets or LocalBuckets())
     site.state.share_reads = ShareReads(clients)
     site.state.sitemap_files = SitemapFiles(clients, settings.origin, settings.sitemap_cache_seconds)

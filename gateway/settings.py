@@ -2,8 +2,8 @@
 
 from pydantic import Field, SecretStr, field_validator
 
-from gateway.identity.settings import IdentitySettings
-from gateway.token_buckets import Policy
+from gateway.auth.settings import IdentitySettings
+from gateway.rest.token_buckets import Policy
 from services.chassis.origins import ANY_ORIGIN, Origins
 
 LEAST_TOKEN = 16  # characters; a random one of these cannot be found by trying

@@ -1,1 +1,1 @@
-"""Every service of the town: each folder is one process, and they meet only in the protos."""
+"""Every service of the stack: each folder is one process, and they meet only in the protos."""

@@ -23,8 +23,8 @@ ALLOWED = {
     ),
     "chassis/test_outbound.py::test_an_exempt_place_may_be_private": "as the one before",
     "e2e/community/test_site.py::test_an_uploaded_picture_is_changed": "generated(), of the same file, asserts",
-    "deploy/test_preflight.py::test_data_is_free_again_once_its_town_has_ended": (
-        "a claim that is not given back raises TownError; another test asserts that a held claim is refused"
+    "deploy/test_preflight.py::test_data_is_free_again_once_its_stack_has_ended": (
+        "a claim that is not given back raises LaunchError; another test asserts that a held claim is refused"
     ),
     "gateway/doors/image_site/test_description.py::test_every_schema_is_one": "a schema that is none raises",
 }

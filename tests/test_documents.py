@@ -12,13 +12,13 @@ ROOTS = (".ci", "bench", "deploy", "docs", "gateway", "protos/kawaii", "services
 SUFFIXES = {".css", ".html", ".j2", ".js", ".json", ".md", ".proto", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 BESIDE = ("Makefile", ".env.example", ".ci/run", ".gitattributes", ".pre-commit-config.yaml")
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s)>\"'`]+", re.IGNORECASE)
-MENTION = re.compile(r"(?<![\w/.~-])(?P<path>[\w./-]*[\w-]\.md)\b(?:#(?P<anchor>[\w-]+)| § (?P<words>[^\n]+))?")
+MENTION = re.compile(r"(?<![\w/.~-])(?P<path>[\w./-]*[\w-]\.md)\b(?:#(?P<anchor>[\w-]+)|  (?P<words>[^\n]+))?")
 LINK = re.compile(r"\]\((?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 HEADING = re.compile(r"^#{1,6} +(?P<title>.+?) *#*$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 # Sections of documents that were never in the repository.
 ABSENT = re.compile(
-    r"\b(?:DESIGN|contract|reliability|conventions|components|performance|kie)(?:\.md)? §?(?:[ABW]-?)?\d"
+    r"\b(?:DESIGN|contract|reliability|conventions|components|performance|kie)(?:\.md)? ?(?:[ABW]-?)?\d"
     r"|\bS[0-4] section"
 )
 OWN = Path(__file__).name  # its own examples lead nowhere
@@ -39,7 +39,7 @@ def test_references_are_found_at_all() -> None:
     [
         ("a.py", "# as docs/missing.md has it"),
         ("a.py", "# as docs/there.md#no-such-heading has it"),
-        ("a.py", '"""See docs/there.md § No such heading."""'),
+        ("a.py", '"""See docs/there.md  No such heading."""'),
         ("a.py", "# as kie.md 2.2 has it"),
         ("a.py", "# as S0 section 4 has it"),
         ("a.py", "# the other one (docs/there.md), and this: elsewhere.md"),
@@ -58,7 +58,7 @@ def test_a_broken_reference_is_named(tmp_path: Path, file: str, text: str) -> No
     ("file", "text"),
     [
         ("a.py", "# as docs/there.md#a-heading-with-code has it, and https://docs.example/page.md too"),
-        ("a.py", '"""See docs/there.md § A heading, with `code`."""'),
+        ("a.py", '"""See docs/there.md  A heading, with `code`."""'),
         ("b.md", "# Title\n[that](docs/there.md#a-heading-with-code), [this](#title), [far](https://other.example/#x)"),
         ("b.md", "```\n[no link](nowhere.txt)\n```"),
         ("docs/c.md", "[that](there.md#again-1) and [up](../docs/there.md#again)"),
@@ -103,7 +103,7 @@ def problems(root: Path, path: Path) -> list[str]:
 def broken(place: Path, candidates: tuple[Path, ...], anchor: str, cited: str, *, words: str = "") -> Iterator[str]:
     """A sentence when none of the candidates is there, or the one that is has no such heading.
 
-    `words` are those behind a §: they begin with a heading.
+    `words` are those behind a : they begin with a heading.
     """
     target = next((candidate for candidate in candidates if candidate.exists()), None)
     if target is None:

@@ -5,7 +5,7 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.routing import template
+from gateway.rest.routing import template
 
 QUIET_ROUTES = ("/healthz", "/readyz")  # asked every few seconds by machines
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import failures
+from gateway.rest import errors
 
 
 class BodyLimit:
@@ -24,7 +24,7 @@ class BodyLimit:
         limit = self._limit(scope["path"])
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
-            await failures.answer(failures.too_large(limit))(scope, receive, send)
+            await errors.answer(errors.too_large(limit))(scope, receive, send)
         else:
             await self._app(scope, limited(receive, limit), send)
 
@@ -41,7 +41,7 @@ def limited(receive: Receive, limit: int) -> Receive:
         message = await receive()
         size += len(message.get("body", b""))
         if size > limit:
-            raise failures.too_large(limit)
+            raise errors.too_large(limit)
         return message
 
     return receiver

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import callers
+from gateway.rest import client_address
 from services.chassis.client_limits import GATHERED_BYTES, ClientLimit
 from services.chassis.errors import KawaiiError
 
@@ -32,7 +32,7 @@ class ClientLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         limit = self._limit(scope)
-        client = callers.address_of_scope(scope)
+        client = client_address.address_of_scope(scope)
         if not limit.take(client):
             await self._refuse(limit.refusal())(scope, receive, send)
             return

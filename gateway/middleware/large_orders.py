@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import callers
+from gateway.rest import client_address
 from services.chassis.client_limits import ClientLimit
 from services.chassis.errors import Unavailable
 
@@ -30,7 +30,7 @@ class LargeOrders:
             await self._app(scope, receive, send)
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client, size, held = callers.address_of_scope(scope), 0, False
+        client, size, held = client_address.address_of_scope(scope), 0, False
 
         async def receiver() -> Message:
             nonlocal size, held

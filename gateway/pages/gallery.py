@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
-from gateway.share_reads import ShareReads
+from gateway.clients.share_reads import ShareReads
 from services.chassis.errors import DeadlineExceeded, NotFound, Unavailable
 from services.chassis.names import ID, name
 from services.chassis.status import translated

@@ -1,4 +1,4 @@
-"""What the start page's form offers: the models of the two seed doors, and the ratios each of them takes."""
+"""What the start page's form offers: the models of the two seed routes, and the ratios each of them takes."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class Model:
     ratios: tuple[str, ...]
 
 
-# The first ratio of each is what its door takes when none is given (docs/rest.md#4o-orders).
+# The first ratio of each is what its route takes when none is given (docs/rest.md#4o-orders).
 GPT4O_RATIOS = ("1:1", "3:2", "2:3")
 FLUX_RATIOS = ("16:9", "1:1", "4:3", "3:4", "9:16")
 

@@ -1,1 +1,1 @@
-"""What every service rides on: how to be configured, to fail, to log, to serve and to keep data. Knows no domain."""
+"""What every service is built on: settings, errors, logs, servers, channels, databases, caches. Knows no domain."""

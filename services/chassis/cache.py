@@ -13,7 +13,9 @@ from redis.exceptions import RedisError
 CACHE_BUDGET_SECONDS = 0.1  # a slower answer is no longer worth waiting for
 RETRY_AFTER_SECONDS = 1.0  # after a failure the cache is left alone for so long
 MAX_LOCAL_ENTRIES = 10_000  # of the in-process cache: more is work for Redis
-MAX_LOCAL_BYTES = 32 * 1024 * 1024  # of the in-process cache, keys and all: some of a small process, many times its use
+MAX_LOCAL_BYTES = (
+    32 * 1024 * 1024
+)  # of the in-process cache, keys and all: a part of a small process's memory, many times what is used
 ENTRY_BYTES = 320  # what a value takes beside its characters: two objects, two tuples, places in a table and a heap
 
 logger = structlog.get_logger()
@@ -113,7 +115,7 @@ def _size_of(key: str, value: bytes) -> int:
 
 
 class RedisCache:
-    """A cache that the replicas share. A failure makes it stand aside for a moment."""
+    """A cache that the replicas share. After a failure Redis is not asked for RETRY_AFTER_SECONDS."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -130,7 +132,7 @@ class RedisCache:
         try:
             values = await self._redis.mget(keys)
         except (RedisError, OSError) as error:
-            self._stand_aside(error)
+            self._back_off(error)
             return [None] * len(keys)
         return [value if isinstance(value, bytes) else None for value in values]
 
@@ -148,7 +150,7 @@ class RedisCache:
         try:
             await pipeline.execute()
         except (RedisError, OSError) as error:
-            self._stand_aside(error)
+            self._back_off(error)
 
     async def delete(self, *keys: str) -> None:
         """Forget values; tried even when Redis seems away, since a stale value may be worse than a wait."""
@@ -157,12 +159,12 @@ class RedisCache:
         try:
             await self._redis.delete(*keys)
         except (RedisError, OSError) as error:
-            self._stand_aside(error)
+            self._back_off(error)
 
     def _away(self) -> bool:
         return time.monotonic() < self._away_until
 
-    def _stand_aside(self, error: Exception) -> None:
+    def _back_off(self, error: Exception) -> None:
         self._away_until = time.monotonic() + RETRY_AFTER_SECONDS
         logger.warning("cache_away", cause=type(error).__name__)
 

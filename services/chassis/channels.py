@@ -19,7 +19,7 @@ OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
-    ("grpc.initial_reconnect_backoff_ms", 100),  # a restarted neighbour is found again at once
+    ("grpc.initial_reconnect_backoff_ms", 100),  # a restarted service is found again at once
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_retries", 0),  # nothing is retried in two layers
@@ -90,7 +90,7 @@ class UnaryStream(aio.UnaryStreamClientInterceptor):
 
 @asynccontextmanager
 async def connect(address: str) -> AsyncIterator[aio.Channel]:
-    """Open a channel to a service of the town; it connects when first used and reconnects by itself."""
+    """Open a channel to a service; it connects when first used and reconnects by itself."""
     interceptors = [UnaryUnary(), StreamUnary(), UnaryStream()]
     async with aio.insecure_channel(address, options=OPTIONS, interceptors=interceptors) as channel:
         yield channel

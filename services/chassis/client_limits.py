@@ -1,4 +1,4 @@
-"""Bounds what one client may hold of something at one time, so that it cannot take from others what all share."""
+"""Bounds how many requests of a kind one client may have under way, so that one client cannot use up what all share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def client_of(header: str, peer: str) -> str:
 
 
 def place_of(address: IPv4Address | IPv6Address) -> str:
-    """Where an address belongs; IPv4 written as IPv6 is IPv4."""
+    """The IPv4 address, or the IPv6 network, for which an address counts; IPv4 written as IPv6 is IPv4."""
     if isinstance(address, IPv6Address) and not address.ipv4_mapped:
         return str(IPv6Network((int(address), NETWORK_BITS), strict=False))
     return str(getattr(address, "ipv4_mapped", None) or address)

@@ -1,4 +1,4 @@
-"""What a call carries along inside a process: its id and the moment by which it must have answered."""
+"""Context variables of the RPC that is being answered: its request id and its deadline."""
 
 import time
 from contextvars import ContextVar

@@ -19,8 +19,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from services.chassis.engines import POOL_WAIT_SECONDS, make_engine
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import require_current
-from services.chassis.settings import TownSettings
-from services.chassis.unbroken import settled, unbroken
+from services.chassis.settings import CommonSettings
+from services.chassis.shielding import settled, shielded
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -63,7 +63,7 @@ def upsert(connection: AsyncConnection, table: Table) -> "sqlite.Insert | postgr
     return statement
 
 
-@unbroken
+@shielded
 class Database:
     """Transactions of one service on its own schema."""
 
@@ -102,7 +102,7 @@ class Database:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Queue with our other writers: SQLite has one, lets waiters starve, and they would hold the pool."""
+        """Queue with our other writers: SQLite has one, lets waiters starve, and they would hold connections."""
         if not self.is_sqlite:
             yield
             return
@@ -114,14 +114,14 @@ class Database:
             self._writing.release()
 
     async def ping(self) -> None:
-        """Ask the database anything; raises when it does not answer."""
+        """Run SELECT 1; raises when the database does not answer."""
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what a driver raises when the database is away into Unavailable; mistakes of ours pass as they are."""
+    """Turn what a driver raises when the database is away into Unavailable; mistakes in our statements pass."""
     try:
         yield
     except (DBAPIError, PoolTimeout, OSError) as error:  # OSError: a name that does not resolve, a time that is up
@@ -172,7 +172,7 @@ def _once_more(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corou
 
 
 @asynccontextmanager
-async def open_database(settings: TownSettings, service: str) -> AsyncIterator[Database]:
+async def open_database(settings: CommonSettings, service: str) -> AsyncIterator[Database]:
     """Open a service's database for the life of the process.
 
     Raises:

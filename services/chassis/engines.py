@@ -7,7 +7,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from services.chassis.settings import TownSettings, refuse
+from services.chassis.settings import CommonSettings, refuse
 
 BUSY_TIMEOUT_MS = 5000  # how long a writer waits for another before it is an error
 POOL_SIZE = 5  # SQLite has one writer; PostgreSQL serves many services from one budget of connections
@@ -23,7 +23,7 @@ ENGINE_OPTIONS: dict[str, Any] = {
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb3", "9p", "fuse.sshfs")  # their locks cannot be trusted by SQLite
 
 
-def url_of(settings: TownSettings, service: str) -> str:
+def url_of(settings: CommonSettings, service: str) -> str:
     """The service's database: its own SQLite file, or the shared PostgreSQL."""
     if not settings.database_url:
         return f"sqlite+aiosqlite:///{settings.data_dir.absolute() / service}.sqlite3"
@@ -34,7 +34,7 @@ def url_of(settings: TownSettings, service: str) -> str:
 
 
 def make_engine(
-    settings: TownSettings, service: str, statement_seconds: float | None = STATEMENT_SECONDS
+    settings: CommonSettings, service: str, statement_seconds: float | None = STATEMENT_SECONDS
 ) -> AsyncEngine:
     """The engine on the service's own SQLite file, or its own PostgreSQL schema."""
     url = url_of(settings, service)

@@ -1,4 +1,4 @@
-"""Named places at which a test may kill, fail or hold this process: bare names unless FAILPOINT is set."""
+"""Failpoints: named places at which a test may kill, fail or hold this process, by the variable FAILPOINT."""
 
 import asyncio
 import os
@@ -14,9 +14,9 @@ from itertools import count
 
 from services.chassis.errors import Unavailable
 
-HANG_SECONDS = "30"  # three leases; FAILPOINT_HANG_SECONDS follows a town whose leases are shorter
-SLEEP_SECONDS = 0.3  # long enough for neighbours to overtake
-WORK, BEGUN, DONE = "work", "begun", "done"  # of lines that tell which work a process has in hand
+HANG_SECONDS = "30"  # three leases; FAILPOINT_HANG_SECONDS follows a stack whose leases are shorter
+SLEEP_SECONDS = 0.3  # long enough for concurrent work to overtake
+WORK, BEGUN, DONE = "work", "begun", "done"  # of log lines that say which work a process has begun
 
 _pieces = count(1)
 _in_hand: ContextVar[str] = ContextVar("in_hand", default="-")  # the id of what this task works on
@@ -24,7 +24,7 @@ _in_hand: ContextVar[str] = ContextVar("in_hand", default="-")  # the id of what
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens at a point: always, with a chance, or at the nth time only. The name `*` is every point."""
+    """The fault at a failpoint: always, with a probability, or the nth time only. The name `*` is every failpoint."""
 
     name: str
     action: str
@@ -43,7 +43,7 @@ class Fault:
 
 
 class Failpoints:
-    """The faults of this process, drawn from a seed so that a run can be had again."""
+    """The faults of this process, drawn from a seed so that a run can be repeated."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._faults = tuple(map(Fault.parse, filter(None, environment.get("FAILPOINT", "").split(","))))
@@ -61,7 +61,7 @@ class Failpoints:
         return bool(self._faults)
 
     def strike(self, name: str) -> str:
-        """Do what befalls this point and cannot wait; the action, or an empty string.
+        """Carry out the fault of a failpoint, unless it is a sleep; returns the action, or an empty string.
 
         Raises:
             Unavailable: the action is error.
@@ -69,25 +69,25 @@ class Failpoints:
         if time.monotonic() < self._quiet_until:
             return ""
         self._reached[name] += 1
-        action = next((fault.action for fault in self._faults if self._befalls(fault, name)), "")
+        action = next((fault.action for fault in self._faults if self._applies(fault, name)), "")
         if action:
             self.note(name, action, _in_hand.get())
         match action:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "error":
-                raise Unavailable("A failpoint of a test stood in the way. Try again.", retry_after=1)
-            case "hang":  # nothing of this process moves, as when it is stopped or its machine swaps
+                raise Unavailable("A test's failpoint raised this error. Try again.", retry_after=1)
+            case "hang":  # the whole process halts, as when it is stopped or its machine swaps
                 time.sleep(self._hang_seconds)
         return action
 
-    def _befalls(self, fault: Fault, name: str) -> bool:
+    def _applies(self, fault: Fault, name: str) -> bool:
         if fault.name not in ("*", name):
             return False
         return self._reached[name] == fault.nth if fault.nth else self._dice.random() < fault.chance
 
     def note(self, name: str, action: str, subject: str) -> None:
-        """Tell the harness; O_APPEND keeps the lines of several processes whole."""
+        """Append a line to FAILPOINT_LOG for the test harness; O_APPEND keeps the lines of several processes whole."""
         if self._log:
             descriptor = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             now = self._epoch + time.monotonic()
@@ -100,20 +100,20 @@ FAILPOINTS = Failpoints(os.environ)
 
 
 async def reach(name: str) -> None:
-    """Pass a point. Raises Unavailable when a test wants it."""
+    """Pass a failpoint. Raises Unavailable when a test asks for an error."""
     if FAILPOINTS.armed and FAILPOINTS.strike(name) == "sleep":
         await asyncio.sleep(SLEEP_SECONDS)
 
 
 def reach_in_thread(name: str) -> None:
-    """The same outside the event loop. Raises Unavailable when a test wants it."""
+    """Pass a failpoint outside the event loop. Raises Unavailable when a test asks for an error."""
     if FAILPOINTS.armed and FAILPOINTS.strike(name) == "sleep":
         time.sleep(SLEEP_SECONDS)
 
 
 @contextmanager
 def work_on(subject: str) -> Iterator[None]:
-    """Note when this process takes a piece of work in hand, and how that ended: `done` or an exception's name.
+    """Note when this process begins a piece of work, and how that work ended: `done` or an exception's name.
 
     Only a process that dies leaves a beginning without an end. A harness can therefore tell an answer that died with
     its process from one that was dropped. A number tells pieces on one subject apart: a lease may run out, and its work

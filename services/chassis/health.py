@@ -1,4 +1,4 @@
-"""Health that tells the truth: NOT_SERVING until the pings answer, while they fail, and from the first SIGTERM on."""
+"""gRPC health: NOT_SERVING until the pings answer, while they fail, and from the first SIGTERM on."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ Ping = Callable[[], Awaitable[None]]
 
 NO_PARTS: Mapping[str, Ping] = {}
 PING_SECONDS = 5.0  # how late an outage may show; a ping costs one trivial query
-PING_TIMEOUT_SECONDS = 2.0  # a dependency slower than this serves nobody
+PING_TIMEOUT_SECONDS = 2.0  # a dependency slower than this is of no use
 
 logger = structlog.get_logger()
 
@@ -19,7 +19,7 @@ logger = structlog.get_logger()
 class Health:
     """Flips grpc.health.v1 for the server ("") and each of its services by what the pings say.
 
-    Parts have a name of their own in it: without one the service is degraded, and says so there, but serves.
+    Parts are health names of their own: while one fails the service is degraded, says so under that name, and serves.
     """
 
     def __init__(self, services: Sequence[str], pings: Sequence[Ping], parts: Mapping[str, Ping] = NO_PARTS) -> None:

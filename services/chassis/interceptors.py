@@ -1,4 +1,4 @@
-"""Everything that happens around every RPC, as one list: request id, access log, metrics, errors, deadline."""
+"""The interceptors of every server, as one list: request id, access log, metrics, errors, deadline."""
 
 import asyncio
 import inspect
@@ -21,8 +21,10 @@ Around = Callable[[str, Context], AbstractAsyncContextManager[None]]
 REQUEST_ID_KEY = "x-request-id"
 SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 MAX_DEADLINE_SECONDS = 130.0  # above the longest honest call: an import with its retries
-CROWDED = "Too many calls are being answered as streams at the moment. Try again shortly, or ask instead of watching."
-CROWDED_SECONDS = 5.0  # places come free as watchers leave
+TOO_MANY_STREAMS = (
+    "Too many calls are being answered as streams at the moment. Try again shortly, or ask instead of watching."
+)
+STREAMS_RETRY_SECONDS = 5.0  # until some watchers have left
 QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 logger = structlog.get_logger()
@@ -102,17 +104,17 @@ async def deadline(_method: str, call: Context) -> AsyncIterator[None]:
     yield
 
 
-class Crowd:
-    """Lets only so many calls whose answer is a stream run at once: watchers stay, and would take all places."""
+class StreamLimit:
+    """Limits how many streaming calls run at once: watchers stay, and would use up the server's calls."""
 
     def __init__(self, limit: int) -> None:
         self._free = limit
 
     @asynccontextmanager
     async def __call__(self, method: str, _call: Context) -> AsyncIterator[None]:
-        """Run a call in one of the places. Raises ResourceExhausted when all are taken."""
+        """Run a streaming call. Raises ResourceExhausted when the limit is reached (reason TOO_MANY_STREAMS)."""
         if self._free < 1 and not method.startswith(QUIET_METHODS):
-            raise errors.ResourceExhausted(CROWDED, "TOO_MANY_STREAMS", retry_after=CROWDED_SECONDS)
+            raise errors.ResourceExhausted(TOO_MANY_STREAMS, "TOO_MANY_STREAMS", retry_after=STREAMS_RETRY_SECONDS)
         self._free -= 1
         try:
             yield

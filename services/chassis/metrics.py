@@ -1,10 +1,10 @@
-"""What every process counts for Prometheus, under the names that dashboards for gRPC expect."""
+"""The RPC metrics of every process, under the names that dashboards for gRPC servers expect."""
 
 import grpc
 from prometheus_client import Counter, Histogram, disable_created_metrics
 
 # They would add a series to each counter that nobody reads.
-disable_created_metrics()  # type: ignore[no-untyped-call] # the library forgot this one's types
+disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no types for it
 
 METHOD = ("grpc_service", "grpc_method")
 

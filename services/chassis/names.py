@@ -1,4 +1,4 @@
-"""Makes ids and reads resource names; nobody else splits on a slash.
+"""Makes ids and reads resource names; no other module splits a name at its slash.
 
 An `{x}_id` is one segment, for example gen_01jx…; an `{x}_name` is the whole path, for example generations/gen_01jx….
 """

@@ -1,4 +1,4 @@
-"""The pages that may call us from a browser, as one setting for both that answer them: the gateway and the edge."""
+"""CORS origins: the pages that may call us from a browser, one type of setting for the gateway and Envoy."""
 
 import re
 from typing import Annotated

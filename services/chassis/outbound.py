@@ -1,4 +1,4 @@
-"""Tells by the form of a web address whether we, or others for us, may open it; no name is resolved here."""
+"""Decides by the form of a URL whether we, or the provider for us, may open it; no name is resolved here."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ from services.chassis.errors import InvalidArgument
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NOT_ALLOWED = "URL_NOT_ALLOWED"
-MAX_LABEL_LENGTH, MAX_HOST_LENGTH = 63, 253  # of a name in the DNS; a longer one is somebody's probe
+MAX_LABEL_LENGTH, MAX_HOST_LENGTH = 63, 253  # of a name in the DNS; a longer one cannot exist
 PRIVATE_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
 PLAIN = r"[^\x00-\x20\x7f-\x9f\ud800-\udfff]"
 # One reading only: no name and password before the host, no backslash, no percent sign in the host.
@@ -63,7 +63,7 @@ def place_of(uri: str) -> Place | None:
 
 
 def require_public(uri: str, allowed: frozenset[str], field: str) -> None:
-    """Refuse a URL that somebody else shall open, or be shown, when its form alone says that it is not public.
+    """Refuse a URL that another party shall open, or be shown, when its form alone says that it is not public.
 
     Raises:
         InvalidArgument: URL_NOT_ALLOWED.
@@ -84,7 +84,7 @@ def is_public_url(uri: str, allowed: frozenset[str]) -> bool:
 
 
 def require_form(place: Place, *, exempt: bool, field: str = "source_uri") -> None:
-    """Refuse what no name server needs to be asked about; an exempt place may be private, on any port.
+    """Refuse a destination by its form, before any name is resolved; an exempt one may be private, on any port.
 
     Raises:
         InvalidArgument: URL_NOT_ALLOWED.

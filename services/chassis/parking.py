@@ -1,14 +1,14 @@
-"""Parks poison: work at which a lease loop fails with an unexpected exception, try after try, until it is released.
+"""Parks poison work: a piece at which a lease loop fails with an unexpected exception, try after try, until released.
 
 Every lease loop follows the same rule, by the same four steps:
 
 1. The service has the table of `work_fault_table` among its own, and a migration that creates it.
-2. The statement that claims work passes over what is parked: `where(not_parked(work_fault, LOOP, work.c.id))`.
+2. The statement that claims work passes over parked work: `where(not_parked(work_fault, LOOP, work.c.id))`.
 3. Each claimed piece is done by `parking.attempt(...)`. The errors that the loop expects (a lost fence, a service that
    is away) are named in `expected` and pass through to the loop; anything else is logged with its trace, counted, and
    comes back as a Fault. The loop then makes the piece due again in `fault.pause_seconds`, which grows. At the last
    try `before_parking` brings the piece into a state that its owner sees (it may be called again after a crash), and
-   then the piece is parked: nobody claims it any more, whatever its due time says.
+   then the piece is parked: no loop claims it any more, whatever its due time says.
 4. Operators see parked work by `parking.listed`, a metric and an alert, and `parking.release` has it tried again.
 
 Tries are counted in the database, over restarts and replicas, and forgotten when a try succeeds. Only exceptions count:
@@ -27,13 +27,13 @@ from sqlalchemy import BigInteger, Column, ColumnElement, MetaData, Row, Table, 
 
 from services.chassis.database import Database, db_now, upsert
 from services.chassis.errors import Aborted, DeadlineExceeded, ResourceExhausted, Unavailable
-from services.chassis.unbroken import unbroken
+from services.chassis.shielding import shielded
 
 MAX_FAULTS = 5  # tries; their pauses last seven minutes, longer than a rolling upgrade that mends the fault by itself
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH = 5.0, 4.0  # 5, 20, 80 and 320 s between the tries
-MAX_FRAMES = 20  # of a trace, the innermost: a recursion has thousands that say the same
+MAX_FRAMES = 20  # of a trace, the innermost: a recursion has thousands of equal ones
 MAX_LISTED = 1000  # parked pieces that an operator is shown at once
-TRANSIENT = (Unavailable, DeadlineExceeded, ResourceExhausted, Aborted)  # time heals these: no fault of the work
+TRANSIENT = (Unavailable, DeadlineExceeded, ResourceExhausted, Aborted)  # these pass with time: no fault of the work
 ROOT = Path(__file__).parents[2]
 
 FAULTS = Counter("kawaii_work_faults_total", "Tries of a lease loop that ended in an unexpected exception.", ("loop",))
@@ -43,8 +43,8 @@ logger = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What is known of work that failed: how often in a row, why at last, and since when it is parked (0: not)."""
+class WorkFault:
+    """A piece of work that failed: how often in a row, the last cause, and since when it is parked (0: not)."""
 
     loop: str
     work_id: str
@@ -59,7 +59,7 @@ class Fault:
 
     @property
     def parked(self) -> bool:
-        """True when nobody tries it any more."""
+        """True when no loop tries the work any more."""
         return self.park_ms > 0
 
     @property
@@ -91,12 +91,12 @@ def not_parked(table: Table, loop: str, work_id: ColumnElement[str] | Column[str
 
 
 async def nothing() -> None:
-    """The work's own state says nothing about being parked."""
+    """The default of `before_parking`: the work's own state need not show that it is parked."""
 
 
-@unbroken
+@shielded
 class FaultStore:
-    """The rows of faults; each method is one transaction, and may raise Unavailable with nothing changed."""
+    """The rows of work that failed; each method is one transaction, and may raise Unavailable with nothing changed."""
 
     def __init__(self, database: Database, table: Table) -> None:
         self._database = database
@@ -110,8 +110,8 @@ class FaultStore:
         async with self._database.read() as connection:
             return {row.work_id: row.faults for row in await connection.execute(rows)}
 
-    async def add(self, loop: str, work_id: str, cause: str, trace: str, *, park: bool) -> Fault:
-        """Count one failure more, and park the work if told to."""
+    async def add(self, loop: str, work_id: str, cause: str, trace: str, *, park: bool) -> WorkFault:
+        """Count one more failure, and with `park` park the work."""
         fresh = {"faults": 1, "cause": cause, "trace": trace, "first_ms": db_now(), "last_ms": db_now()}
         again = {"faults": self._table.c.faults + 1, "cause": cause, "trace": trace, "last_ms": db_now()}
         parked: dict[str, Any] = {"park_ms": db_now()} if park else {}
@@ -121,33 +121,33 @@ class FaultStore:
             return fault_of((await connection.execute(counted.returning(self._table))).one())
 
     async def forget(self, loop: str, work_id: str) -> bool:
-        """Remove what is known of a piece; False when nothing was."""
+        """Remove the failures of a piece; False when there were none."""
         row = delete(self._table).where(self._table.c.loop == loop, self._table.c.work_id == work_id)
         async with self._database.write() as connection:
             return bool((await connection.execute(row)).rowcount)
 
-    async def parked(self) -> Sequence[Fault]:
-        """What is parked, the latest first, at most MAX_LISTED."""
+    async def parked(self) -> Sequence[WorkFault]:
+        """Parked work, the latest first, at most MAX_LISTED."""
         rows = select(self._table).where(self._table.c.park_ms > 0)
         latest = rows.order_by(self._table.c.park_ms.desc(), self._table.c.loop, self._table.c.work_id)
         async with self._database.read() as connection:
             return [fault_of(row) for row in await connection.execute(latest.limit(MAX_LISTED))]
 
-    async def of(self, work_ids: Collection[str]) -> Sequence[Fault]:
-        """What is known of pieces of work, in whichever loop, parked or not."""
+    async def of(self, work_ids: Collection[str]) -> Sequence[WorkFault]:
+        """The failures of pieces of work, in any loop, parked or not."""
         rows = select(self._table).where(self._table.c.work_id.in_(work_ids)).order_by(self._table.c.last_ms)
         async with self._database.read() as connection:
             return [fault_of(row) for row in await connection.execute(rows)]
 
-    async def census(self) -> Mapping[str, int]:
-        """How much is parked in each loop."""
+    async def counts_by_loop(self) -> Mapping[str, int]:
+        """How many pieces are parked in each loop."""
         rows = select(self._table.c.loop, func.count().label("pieces")).where(self._table.c.park_ms > 0)
         async with self._database.read() as connection:
             return {row.loop: row.pieces for row in await connection.execute(rows.group_by(self._table.c.loop))}
 
 
 class Parking:
-    """Does the work of lease loops under the rule above. `loops` names those of the service, for the metric."""
+    """Does the work of lease loops by the rule above. `loops` are the names of the service's loops, for the metric."""
 
     def __init__(self, store: FaultStore, loops: Collection[str]) -> None:
         self._store = store
@@ -166,18 +166,18 @@ class Parking:
         failed: int = 0,
         expected: tuple[type[Exception], ...] = TRANSIENT,
         before_parking: Callable[[], Awaitable[object]] = nothing,
-    ) -> Fault | None:
-        """Do one piece of work that failed so often before; None when it was done, else what went wrong.
+    ) -> WorkFault | None:
+        """Do one piece of work that failed `failed` times before; None when it was done, else the failure.
 
         Raises:
-            what is `expected`: the work, or before_parking, raised it.
+            an error named in `expected`: the work, or before_parking, raised it.
             Unavailable: the fault could not be counted; the work's lease will end.
         """
         try:
             await work()
         except expected:
             raise
-        except Exception as error:  # noqa: BLE001 - a supervisor: one poisoned piece must not stop its neighbours
+        except Exception as error:  # noqa: BLE001 - a supervisor: one poisoned piece must not stop the others
             return await self._failed(loop, work_id, error, failed, before_parking)
         if failed:
             await self._store.forget(loop, work_id)
@@ -185,8 +185,8 @@ class Parking:
 
     async def _failed(
         self, loop: str, work_id: str, error: Exception, failed: int, before_parking: Callable[[], Awaitable[object]]
-    ) -> Fault:
-        cause, trace = told_failure(loop, work_id, error, failed + 1)
+    ) -> WorkFault:
+        cause, trace = logged_failure(loop, work_id, error, failed + 1)
         park = failed + 1 >= MAX_FAULTS
         if park:
             await before_parking()
@@ -195,12 +195,12 @@ class Parking:
             logger.error("work_parked", loop=loop, work=work_id, cause=cause)
         return fault
 
-    async def listed(self) -> Sequence[Fault]:
-        """What is parked, the latest first. Raises Unavailable."""
+    async def listed(self) -> Sequence[WorkFault]:
+        """Parked work, the latest first. Raises Unavailable."""
         return await self._store.parked()
 
-    async def of(self, work_ids: Collection[str]) -> Sequence[Fault]:
-        """What went wrong with pieces of work, parked or still tried, the latest last. Raises Unavailable."""
+    async def of(self, work_ids: Collection[str]) -> Sequence[WorkFault]:
+        """The failures of pieces of work, parked or still tried, the latest last. Raises Unavailable."""
         return await self._store.of(work_ids)
 
     async def release(self, loop: str, work_id: str) -> bool:
@@ -212,12 +212,12 @@ class Parking:
 
     async def measure(self) -> None:
         """Set the gauge, also of loops in which nothing is parked. Raises Unavailable."""
-        parked = await self._store.census()
+        parked = await self._store.counts_by_loop()
         for loop in {*self._loops, *parked}:
             PARKED.labels(loop).set(parked.get(loop, 0))
 
 
-def told_failure(loop: str, work_id: str, error: Exception, tries: int = 1) -> tuple[str, list[str]]:
+def logged_failure(loop: str, work_id: str, error: Exception, tries: int = 1) -> tuple[str, list[str]]:
     """Log and count a try that failed; its cause and trace."""
     cause, trace = cause_of(error), frames_of(error)
     logger.error("work_failed", loop=loop, work=work_id, tries=tries, cause=cause, trace=trace)
@@ -247,6 +247,6 @@ def shortened(filename: str) -> str:
     )
 
 
-def fault_of(row: Row[Any]) -> Fault:
+def fault_of(row: Row[Any]) -> WorkFault:
     """A fault from its row."""
-    return Fault(row.loop, row.work_id, row.faults, row.cause, row.trace, row.first_ms, row.last_ms, row.park_ms)
+    return WorkFault(row.loop, row.work_id, row.faults, row.cause, row.trace, row.first_ms, row.last_ms, row.park_ms)

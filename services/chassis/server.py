@@ -12,22 +12,22 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis.health import NO_PARTS, Health, Ping
-from services.chassis.interceptors import INTERCEPTORS, Crowd, Interceptor
+from services.chassis.interceptors import INTERCEPTORS, Interceptor, StreamLimit
 from services.chassis.reflection import reflect
 from services.chassis.supervisor import Loop, supervised
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # four times the largest chunk; files go in streams
-MAX_CALLS = 1000  # beyond it callers are told at once, instead of waiting in memory
+MAX_CALLS = 1000  # beyond it callers are refused at once, instead of waiting in memory
 MAX_STREAMS = 1000  # the same for answers that are streams, in places of their own: watchers do not go away
 WINDOW_BYTES = 1024 * 1024  # of a stream, in flight; gRPC's own estimate grows to 8 MB on loopback, a whole upload
-DRAIN_SECONDS = 0.2  # lets watchers of our health turn away before we stop listening
+DRAIN_SECONDS = 0.2  # lets clients that watch our health leave before we stop listening
 GRACE_SECONDS = 8.0  # running calls may finish; the launcher allows ten
 OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
-    ("grpc.so_reuseport", 0),  # a second process on our port is a mistake to be told about
+    ("grpc.so_reuseport", 0),  # a second process on our port is a mistake that must show
 )
 
 logger = structlog.get_logger()
@@ -48,7 +48,7 @@ class Mount:
 
 
 def names_of(mounts: Sequence[Mount]) -> list[str]:
-    """Full names of everything that is mounted."""
+    """Full names of the proto services of all mounts."""
     return [name for mount in mounts for name in mount.names]
 
 
@@ -56,9 +56,9 @@ def build(
     mounts: Sequence[Mount], health: Health, *, max_calls: int = MAX_CALLS, max_streams: int = MAX_STREAMS
 ) -> aio.Server:
     """Make a server with the interceptor list, the mounted services, health and reflection; not started."""
-    crowd = Interceptor(Crowd(max_streams), streams_only=True)
+    stream_limit = Interceptor(StreamLimit(max_streams), streams_only=True)
     server = aio.server(
-        interceptors=[*map(Interceptor, INTERCEPTORS), crowd],
+        interceptors=[*map(Interceptor, INTERCEPTORS), stream_limit],
         options=OPTIONS,
         maximum_concurrent_rpcs=max_calls + max_streams,
     )
@@ -76,11 +76,11 @@ async def serve(
     loops: Sequence[Loop] = (),
     pings: Sequence[Ping] = (),
     parts: Mapping[str, Ping] = NO_PARTS,
-    farewell: Callable[[], None] = lambda: None,
+    on_drain: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then say so, let running calls and loops finish, and return.
+    """Serve until SIGTERM or SIGINT, then report NOT_SERVING, let running calls and loops finish, and return.
 
-    `farewell` runs once draining has begun: it ends streams that would otherwise last as long as their readers.
+    `on_drain` runs once draining has begun: it ends streams that would otherwise last as long as their readers.
     """
     health = Health(names_of(mounts), pings, parts)
     await health.start()
@@ -93,7 +93,7 @@ async def serve(
         logger.info("draining")
         await health.drain()
         await asyncio.sleep(DRAIN_SECONDS)
-        farewell()
+        on_drain()
         await server.stop(GRACE_SECONDS)
     logger.info("stopped")
 

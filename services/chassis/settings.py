@@ -1,4 +1,4 @@
-"""Reads the environment and .env once, casts at the door, and reports every problem in one message."""
+"""Settings from the environment and .env: read and cast once, with every problem in one message."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from pydantic import AliasChoices, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.chassis.town import Resident, address_of
+from services.chassis.listen_addresses import ListenPort, address_of
 
-S = TypeVar("S", bound="TownSettings")
+S = TypeVar("S", bound="CommonSettings")
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 PRIVATE_UMASK = 0o077  # prompts, pictures and tokens lie in what we write
@@ -51,8 +51,8 @@ class FileSource(PydanticBaseSettingsSource):
         return {name: value for value, name, _ in found if value is not None}
 
 
-class TownSettings(BaseSettings):
-    """The knobs that every process shares."""
+class CommonSettings(BaseSettings):
+    """The settings that every process shares."""
 
     model_config = SettingsConfigDict(
         env_file=".env", extra="ignore", env_ignore_empty=True, populate_by_name=True, frozen=True
@@ -107,11 +107,11 @@ class TownSettings(BaseSettings):
         """The Redis to use, or an empty string for none."""
         if self.redis_url == "none":
             return ""
-        return self.redis_url or f"redis://{self.address(Resident.VALKEY)}/0"
+        return self.redis_url or f"redis://{self.address(ListenPort.VALKEY)}/0"
 
-    def address(self, resident: Resident) -> str:
-        """Host and port of a process of this town."""
-        return address_of(resident, self.internal_port_base)
+    def address(self, listener: ListenPort) -> str:
+        """Host and port of a process of this stack."""
+        return address_of(listener, self.internal_port_base)
 
     @classmethod
     def settings_customise_sources(

@@ -16,12 +16,12 @@ logger = structlog.get_logger()
 
 
 async def supervise(loop: Loop) -> None:
-    """Run a loop until cancelled, restarting it when it raises. A loop may finish its work before it gives way."""
+    """Run a loop until cancelled, restarting it when it raises. A loop may finish its work before it ends."""
     task = asyncio.current_task()
     while not (task and task.cancelling()):
         try:
             await loop()
-        except Unavailable as error:  # a dependency is away, which its own adapter has told already
+        except Unavailable as error:  # a dependency is away, which its adapter has logged already
             logger.warning("loop_waits", loop=getattr(loop, "__qualname__", "loop"), cause=error.message)
         except Exception:
             logger.exception("loop_crashed", loop=getattr(loop, "__qualname__", "loop"))
@@ -30,7 +30,7 @@ async def supervise(loop: Loop) -> None:
 
 @asynccontextmanager
 async def supervised(loops: Sequence[Loop]) -> AsyncIterator[None]:
-    """Run the loops while inside; on the way out cancel them and wait until each has put its work in order."""
+    """Run the loops while inside; at the end cancel them and wait until each has finished its work."""
     tasks = [asyncio.create_task(supervise(loop)) for loop in loops]
     try:
         yield

@@ -1,5 +1,5 @@
-"""The community service owns people, artworks, what people think of them, the feed, and the credits' ledger.
+"""The community service owns users, artworks, likes and favourites, the feed, and the credits' ledger.
 
-It orders pictures from generation and learns of them from generation's events; bytes lie in storage, rows hold keys. It
-never verifies an identity, which is the gateway's work, and never talks to a provider.
+It orders pictures from generation and consumes generation's events; bytes are in storage, rows hold object keys. It
+never authenticates, which is the gateway's work, and never talks to a provider.
 """

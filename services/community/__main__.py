@@ -4,19 +4,19 @@ import asyncio
 import time
 
 from services.chassis.channels import connect
+from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
-from services.chassis.exposition import Exposition
-from services.chassis.files import PublicFiles
+from services.chassis.key_file import read_or_make_key
+from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.secret import key_of_file
+from services.chassis.metrics_server import MetricsServer
+from services.chassis.public_files import PublicFiles
 from services.chassis.server import serve
 from services.chassis.settings import load
-from services.chassis.skew import CLOCK, Skew
-from services.chassis.town import Resident
-from services.community.generations import RemoteGenerations
-from services.community.house import House
-from services.community.objects import RemoteObjects
+from services.community.composition import CommunityService
+from services.community.generation_client import GenerationClient
 from services.community.settings import CommunitySettings
+from services.community.storage_client import StorageClient
 from services.community.stores import make_stores
 from services.community.stores.read_models import open_models
 
@@ -29,27 +29,27 @@ def now_ms() -> int:
 
 
 async def main() -> None:
-    """Run the service until it is told to stop."""
+    """Run the service until it is stopped."""
     settings = load(CommunitySettings)
     configure(settings.log_level, settings.log_format, SERVICE)
     async with (
         open_database(settings, SERVICE) as database,
         open_models(settings.effective_redis_url, time.monotonic) as models,
-        connect(settings.address(Resident.GENERATION)) as generation,
-        connect(settings.address(Resident.STORAGE)) as storage,
+        connect(settings.address(ListenPort.GENERATION)) as generation,
+        connect(settings.address(ListenPort.STORAGE)) as storage,
     ):
-        erasure_key = key_of_file(settings.data_dir / "community-erasure.key")
+        erasure_key = read_or_make_key(settings.data_dir / "community-erasure.key")
         stores = make_stores(database, models, now_ms, settings.credits_initial, erasure_key)
-        generations = RemoteGenerations(generation, PublicFiles(settings.files_base_url))
-        house = House(settings, stores, generations, RemoteObjects(storage), now_ms)
-        exposition = Exposition(settings.address(Resident.COMMUNITY_METRICS), house.refresh)
-        address = settings.address(Resident.COMMUNITY)
+        generations = GenerationClient(generation, PublicFiles(settings.files_base_url))
+        service = CommunityService(settings, stores, generations, StorageClient(storage), now_ms)
+        metrics_server = MetricsServer(settings.address(ListenPort.COMMUNITY_METRICS), service.refresh)
+        address = settings.address(ListenPort.COMMUNITY)
         await serve(
             address,
-            house.mounts(),
-            loops=[*house.loops(), exposition.run],
+            service.mounts(),
+            loops=[*service.loops(), metrics_server.run],
             pings=[database.ping],
-            parts={CLOCK: Skew(database).ping},
+            parts={CLOCK: ClockSkew(database).ping},
         )
 
 

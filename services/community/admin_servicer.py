@@ -1,4 +1,4 @@
-"""Speaks kawaii.community.v1's admin service: parses, calls and renders."""
+"""The RPCs of CommunityAdminService, which only operators may call."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from kawaii.community.v1 import admin_pb2_grpc as adminrpc
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 
 from services.chassis.names import name
-from services.community import people_wire, wire
+from services.community import user_wire, wire
 from services.community.core.artworks import Artworks
-from services.community.core.parked import ParkedWork
-from services.community.core.upkeep import Office
+from services.community.core.maintenance import AdminOperations
+from services.community.core.parked_work import ParkedWork
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -19,20 +19,22 @@ Context = aio.ServicerContext[Any, Any]
 class CommunityAdminServicer(adminrpc.CommunityAdminServiceServicer):
     """One method an RPC, in the proto's order. Operators see an artwork as its owner does."""
 
-    def __init__(self, office: Office, artworks: Artworks, parked: ParkedWork, rendering: wire.Wire) -> None:
-        self._office, self._artworks, self._parked, self._wire = office, artworks, parked, rendering
+    def __init__(
+        self, admin_operations: AdminOperations, artworks: Artworks, parked: ParkedWork, rendering: wire.Wire
+    ) -> None:
+        self._admin_operations, self._artworks, self._parked, self._wire = admin_operations, artworks, parked, rendering
 
     async def ReconcileCounters(
         self, request: adminpb.ReconcileCountersRequest, context: Context
     ) -> adminpb.ReconcileCountersResponse:
-        drift = await self._office.reconcile(mend=not request.dry_run)
+        drift = await self._admin_operations.reconcile(mend=not request.dry_run)
         names = [name(wire.COLLECTION, each) for each in drift.artwork_ids]
         return adminpb.ReconcileCountersResponse(artwork_count=drift.looked_at, drift=drift.amount, artworks=names)
 
     async def RebuildCache(
         self, request: adminpb.RebuildCacheRequest, context: Context
     ) -> adminpb.RebuildCacheResponse:
-        return adminpb.RebuildCacheResponse(key_count=await self._office.rebuild())
+        return adminpb.RebuildCacheResponse(key_count=await self._admin_operations.rebuild())
 
     async def HideArtwork(self, request: adminpb.HideArtworkRequest, context: Context) -> artworkspb.Artwork:
         card = await self._artworks.hide(wire.artwork_id(request.name), hidden=True)
@@ -43,14 +45,14 @@ class CommunityAdminServicer(adminrpc.CommunityAdminServiceServicer):
         return self._wire.artwork(card, card.artwork.user_id)
 
     async def ListReports(self, request: adminpb.ListReportsRequest, context: Context) -> adminpb.ListReportsResponse:
-        reports, token = await self._office.reports(request.page_size, request.page_token)
-        return adminpb.ListReportsResponse(reports=map(people_wire.report, reports), next_page_token=token)
+        reports, token = await self._admin_operations.reports(request.page_size, request.page_token)
+        return adminpb.ListReportsResponse(reports=map(user_wire.report, reports), next_page_token=token)
 
     async def ListParkedCommunityWork(
         self, request: adminpb.ListParkedCommunityWorkRequest, context: Context
     ) -> adminpb.ListParkedCommunityWorkResponse:
-        works = map(people_wire.parked, await self._parked.listed())
-        return adminpb.ListParkedCommunityWorkResponse(parked_works=works)
+        work = map(user_wire.parked, await self._parked.listed())
+        return adminpb.ListParkedCommunityWorkResponse(parked_works=work)
 
     async def ReleaseParkedCommunityWork(
         self, request: adminpb.ReleaseParkedCommunityWorkRequest, context: Context

@@ -1,4 +1,4 @@
-"""What operators watch; no label holds an id, a name or a prompt."""
+"""The metrics of the community service; no label holds an id, a name or a prompt."""
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -16,31 +16,31 @@ RESENT = Counter("kawaii_artwork_orders_resent_total", "Orders whose first answe
 logger = structlog.get_logger()
 
 
-def heard(sequence: int, order: Order | None) -> None:
-    """An event was heard; it concerned an order of ours, or not."""
+def event_consumed(sequence: int, order: Order | None) -> None:
+    """Count a consumed event, and the order that it ended, if any."""
     EVENTS.inc()
     CURSOR.set(sequence)
     if order:
-        told(order)
+        order_updated(order)
 
 
-def told(order: Order) -> None:
-    """Generation has said how an order stands."""
+def order_updated(order: Order) -> None:
+    """Count and log an order that has ended."""
     if order.state in ENDED:
         ORDERS.labels(order.state, order.reason).inc()
         logger.info("order_ended", order=order.id, artwork=order.artwork_id, to=order.state, reason=order.reason)
 
 
 def refused(reason: str) -> None:
-    """Generation has refused an order for good."""
+    """Count an order that generation has refused for good."""
     ORDERS.labels(OrderState.FAILED, reason).inc()
 
 
 def reacted(reaction: Reaction, *, wanted: bool) -> None:
-    """A row was written or deleted."""
+    """Count a reaction that was added or removed."""
     REACTIONS.labels(reaction, "add" if wanted else "remove").inc()
 
 
 def drifted(amount: int) -> None:
-    """Every count was compared with its rows."""
+    """Set the drift of the last reconciliation."""
     DRIFT.set(amount)

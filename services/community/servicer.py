@@ -1,4 +1,4 @@
-"""Speaks kawaii.community.v1's artworks: parses, calls and renders."""
+"""The RPCs of ArtworkService: parses, calls the core and renders."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -9,8 +9,8 @@ from grpc import aio
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
 
+from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.names import parse_key
-from services.chassis.replays import Replays
 from services.community import wire
 from services.community.core.artworks import Artworks
 from services.community.core.feed import Ask, Feed
@@ -33,7 +33,7 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         orders: Orders,
         reactions: Reactions,
         feed: Feed,
-        replays: Replays,
+        replays: IdempotencyKeys,
         rendering: wire.Wire,
     ) -> None:
         self._artworks, self._saving, self._orders = artworks, saving, orders
@@ -171,7 +171,7 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         return Empty()
 
     async def _once(self, viewer_id: str, context: Context, work: Callable[[], Awaitable[Card]]) -> artworkspb.Artwork:
-        """Do a named request once. Only a name is kept of its answer: erasing its owner leaves no words here."""
+        """Do a request once by its idempotency key. Of the answer only the name is stored, no personal data."""
 
         async def named() -> artworkspb.Artwork:
             return artworkspb.Artwork(name=f"artworks/{(await work()).artwork.id}")

@@ -10,10 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 
 from services.chassis.errors import InvalidArgument
-from services.chassis.files import PublicFiles
 from services.chassis.names import name, parse_id
+from services.chassis.public_files import PublicFiles
 from services.community.core.titles import for_others
-from services.community.model import Artwork, Card, HiddenMark, Order, Page, Person, Quota, Reacted
+from services.community.model import Artwork, ArtworkPage, Card, HiddenMark, Order, Quota, Reacted, User
 from services.community.model.hotness import DAY_MS, HOUR_MS, Category, level
 
 T = TypeVar("T")
@@ -47,12 +47,12 @@ def artwork_ids(resource_names: Iterable[str]) -> list[str]:
 
 
 def window(value: int) -> int:
-    """How far back, in milliseconds; 0 for no limit. Raises InvalidArgument."""
+    """The length of a window in milliseconds; 0 for no limit. Raises InvalidArgument."""
     return _known(WINDOWS, value, "window")
 
 
 def category(value: int) -> Category:
-    """From which score on. Raises InvalidArgument."""
+    """The category of a request. Raises InvalidArgument."""
     return _known(CATEGORIES, value, "category")
 
 
@@ -70,9 +70,9 @@ def scalar(value: Value) -> Any:
 
 
 class Wire:
-    """Renders for one public side of storage, and one origin that serves small pictures.
+    """Renders artworks with the URLs of public files and of thumbnails.
 
-    Where `elsewhere`, files have a host of their own: a front end may know that one only, so thumbnails lie there too.
+    If `elsewhere`, files have a host of their own, also for thumbnails: a front end may allow no other.
     """
 
     def __init__(self, files: PublicFiles, origin: str, *, elsewhere: bool = False) -> None:
@@ -84,10 +84,10 @@ class Wire:
         return ref if ":" in ref else self._files.uri(ref)
 
     def thumbnail(self, key: str) -> str:
-        """The URL of a small picture: storage makes it when first asked, and keeps it.
+        """The URL of a thumbnail, which storage makes at the first request.
 
-        On a host of files alone nothing is made when asked: there it is what storage has made of an upload unasked, and
-        of other pictures, which have none, the picture itself.
+        A host of files alone makes nothing on request: there it is the stored thumbnail of an upload, and the picture
+        itself where there is none.
         """
         if self._elsewhere:
             return self._files.uri(STORED_THUMB.sub(r"artworks/thumb/\1.webp", key))
@@ -96,7 +96,7 @@ class Wire:
     def artwork(self, card: Card, viewer_id: str) -> artworkspb.Artwork:
         """An artwork as the viewer sees it.
 
-        Input pictures, orders and the mark of operators are the owner's alone; the prompt and what was made of its
+        Input pictures, orders and the operators' mark are the owner's alone; the prompt and what was made of its
         words too, until it is published.
         """
         mine = bool(viewer_id) and card.artwork.user_id == viewer_id
@@ -114,7 +114,7 @@ class Wire:
             rendered.order.CopyFrom(order(card.order))
         return rendered
 
-    def artworks(self, page: Page, viewer_id: str) -> list[artworkspb.Artwork]:
+    def artworks(self, page: ArtworkPage, viewer_id: str) -> list[artworkspb.Artwork]:
         """The cards of a page."""
         return [self.artwork(card, viewer_id) for card in page.cards]
 
@@ -140,8 +140,8 @@ class Wire:
         )
 
 
-def author(person: Person, viewer_id: str) -> artworkspb.Artwork.Author:
-    """What others may know of an artwork's owner."""
+def author(person: User, viewer_id: str) -> artworkspb.Artwork.Author:
+    """The author of an artwork as the viewer may see them."""
     shown = "" if person.hide_name and person.id != viewer_id else person.display_name
     return artworkspb.Artwork.Author(user_id=person.id, display_name=shown, picture_uri=person.picture_uri)
 
@@ -160,7 +160,7 @@ def order(given: Order) -> artworkspb.Artwork.Order:
 
 
 def state(given: Reacted) -> artworkspb.ArtworkState:
-    """Counts, and how the viewer stands to an artwork."""
+    """The counts of an artwork and the viewer's reactions."""
     return artworkspb.ArtworkState(
         name=name(COLLECTION, given.artwork_id),
         like_count=given.like_count,
@@ -171,7 +171,7 @@ def state(given: Reacted) -> artworkspb.ArtworkState:
 
 
 def hotness(shown: Artwork, rank: int) -> artworkspb.ArtworkHotness:
-    """How hot an artwork is."""
+    """The hotness of an artwork."""
     return artworkspb.ArtworkHotness(
         name=name(COLLECTION, shown.id),
         score=shown.hot_score,

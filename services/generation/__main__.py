@@ -9,28 +9,39 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis import logs
 from services.chassis.channels import connect
+from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
-from services.chassis.exposition import Exposition
-from services.chassis.files import PublicFiles
+from services.chassis.listen_addresses import ListenPort
+from services.chassis.metrics_server import MetricsServer
+from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
-from services.chassis.skew import CLOCK, Skew
-from services.chassis.town import Resident
 from services.generation.admin_servicer import GenerationAdminServicer
-from services.generation.archive import StorageArchive
-from services.generation.bell import Bell
-from services.generation.core import Counter, Generations, History, Links, Mailbox
-from services.generation.core.loops import Crew, make_loops
-from services.generation.core.pictures import Pictures
-from services.generation.core.records import Records
-from services.generation.core.sweeper import Sweeper
+from services.generation.callbacks.receiver import CallbackReceiver
+from services.generation.core.admission import AdmissionControl
+from services.generation.core.download_links import DownloadLinks
+from services.generation.core.generations import Generations
+from services.generation.core.restoration import Restoration
+from services.generation.core.timeline import Timeline
+from services.generation.core.url_policy import UrlPolicy
 from services.generation.gauges import Gauges
+from services.generation.notifier import Notifier
 from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
-from services.generation.providers.webhooks import KieWebhooks
+from services.generation.providers.callback_verification import KieCallbackVerifier
 from services.generation.servicer import GenerationServicer
 from services.generation.settings import GenerationSettings
-from services.generation.start import announce
-from services.generation.stores import SqlCensus, SqlInbox, SqlRetention, SqlStore, make_parking, open_keys
+from services.generation.startup_warnings import warn
+from services.generation.storage_client import StorageClient
+from services.generation.stores import (
+    SqlBacklog,
+    SqlGenerationStore,
+    SqlInbox,
+    SqlRetention,
+    make_parking,
+    open_key_pool,
+)
+from services.generation.workers.loops import Workers, make_loops
+from services.generation.workers.prune import Pruner
 
 
 async def main() -> None:
@@ -40,42 +51,50 @@ async def main() -> None:
     async with (
         open_database(settings, "generation") as database,
         open_kie(settings.kie_ai_base_url) as kie,
-        connect(settings.address(Resident.STORAGE)) as storage,
+        connect(settings.address(ListenPort.STORAGE)) as storage_channel,
     ):
-        bell = Bell()
-        store, inbox = SqlStore(database, bell), SqlInbox(database, bell)
+        notifier = Notifier()
+        store, inbox = SqlGenerationStore(database, notifier), SqlInbox(database, notifier)
         parking = make_parking(database)
-        keys = await open_keys(database, bell, settings.keys, settings.generation_creates_per_window)
-        announce(settings, await keys.listing())
-        providers, plan, files = make_providers(kie), settings.plan, PublicFiles(*settings.files_base_urls)
-        counter = Counter(store, bell, keys, plan)
+        key_pool = await open_key_pool(database, notifier, settings.keys, settings.generation_creates_per_window)
+        warn(settings, await key_pool.listing())
+        providers, timing, files = make_providers(kie), settings.timing, PublicFiles(*settings.files_base_urls)
+        admission = AdmissionControl(store, notifier, key_pool, timing)
         quotas = {"daily_quota": settings.generation_daily_quota, "site_orders": settings.effective_site_orders}
-        archive = StorageArchive(storage)
-        pictures = Pictures(files, archive, settings.outbound_allow_private)
-        generations = Generations(store, bell, counter, MODELS, pictures, **quotas)
-        mailbox = Mailbox(store, inbox, KieWebhooks(settings.webhook_keys), CALLBACK_KINDS.values())
-        servicer = GenerationServicer(generations, mailbox, Links(store, keys, providers, pictures), files)
-        crew = Crew(store, inbox, bell, keys, kie, providers, archive, callback_uris(settings.origin), plan, parking)
-        records = Records(store, crew.keeper, MODELS, plan)
+        storage = StorageClient(storage_channel)
+        url_policy = UrlPolicy(files, storage, settings.outbound_allow_private)
+        generations = Generations(store, notifier, admission, MODELS, url_policy, **quotas)
+        receiver = CallbackReceiver(store, inbox, KieCallbackVerifier(settings.callback_keys), CALLBACK_KINDS.values())
+        servicer = GenerationServicer(
+            generations, receiver, DownloadLinks(store, key_pool, providers, url_policy), files
+        )
+        workers = Workers(
+            store, inbox, notifier, key_pool, kie, providers, storage, callback_uris(settings.origin), timing, parking
+        )
+        restoration = Restoration(store, workers.copier, MODELS, timing)
         admin = GenerationAdminServicer(
-            crew.warden, History(store, crew.poller, keys, crew.parking), records, crew.poison, files
+            workers.health_checks,
+            Timeline(store, workers.poller, key_pool, workers.parking),
+            restoration,
+            workers.parked_work,
+            files,
         )
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
             Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
         ]
-        gauges = Gauges(SqlCensus(database).take, keys.listing, parking.measure)
+        gauges = Gauges(SqlBacklog(database).take, key_pool.listing, parking.measure)
         retention = SqlRetention(database)
-        sweeper = Sweeper(retention.prune_events, retention.prune_callbacks, plan)
-        exposition = Exposition(settings.address(Resident.GENERATION_METRICS), gauges.refresh)
-        loops = [*make_loops(crew, settings.bounds), sweeper.run, exposition.run]
+        pruner = Pruner(retention.prune_events, retention.prune_callbacks, timing)
+        metrics_server = MetricsServer(settings.address(ListenPort.GENERATION_METRICS), gauges.refresh)
+        loops = [*make_loops(workers, settings.concurrency), pruner.run, metrics_server.run]
         await serve(
-            settings.address(Resident.GENERATION),
+            settings.address(ListenPort.GENERATION),
             mounts,
             loops=loops,
             pings=[database.ping],
-            parts={CLOCK: Skew(database).ping},
-            farewell=bell.close,
+            parts={CLOCK: ClockSkew(database).ping},
+            on_drain=notifier.close,
         )
 
 

@@ -1,7 +1,7 @@
-"""What operators watch: a count, and for each change of state a log line, at the moment a fact is committed.
+"""Counters and state-change log lines, written at the moment a change is committed.
 
 No label and no line holds a prompt, a key or a token, and no label an id. How far a consumer lags behind the outbox is
-the consumer's to say: only it knows which event it has dealt with.
+the consumer's metric: only a consumer knows which event it has processed.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.model import FINAL, Generation, State
+from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 
 SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 900, 3600)  # a picture takes 10 s to minutes
-CODES = range(100, 600)  # codes are the provider's to choose; a label is not
+CODES = range(100, 600)  # the provider chooses codes; labels must be bounded
 
 CREATED = Counter("kawaii_generations_created_total", "Orders taken, repetitions not counted.", ("provider", "model"))
 FINISHED = Counter("kawaii_generations_finished_total", "Generations that reached a final state.", ("state", "reason"))
@@ -58,7 +58,7 @@ def created(generation: Generation) -> None:
 
 
 def moved(before: Generation, after: Generation) -> None:
-    """A generation changed its state, or did not: then nothing is told."""
+    """A generation was written; nothing is counted unless its state changed."""
     if before.state is after.state:
         return
     reason = after.failure.reason if after.failure else ""
@@ -67,8 +67,8 @@ def moved(before: Generation, after: Generation) -> None:
     if phase := PHASES.get(after.state):
         observe(after, *phase)
     stayed = since(before, ENTERED.get(before.state, "update_ms"), after.update_ms)
-    story = {"from": before.state, "to": after.state, "reason": reason, "seconds": stayed}
-    logger.info("state_changed", generation=after.id, **story)
+    fields = {"from": before.state, "to": after.state, "reason": reason, "seconds": stayed}
+    logger.info("state_changed", generation=after.id, **fields)
 
 
 def observe(generation: Generation, phase: str, begin: str, end: str) -> None:
@@ -79,18 +79,18 @@ def observe(generation: Generation, phase: str, begin: str, end: str) -> None:
 
 
 def since(generation: Generation, begin: str, end_ms: int) -> float | None:
-    """Seconds from one of the row's times to another; None when one is not known."""
+    """Seconds from one of a generation's times to another; None when either is unknown."""
     begin_ms: int = getattr(generation, begin)
     return max(end_ms - begin_ms, 0) / 1000 if begin_ms and end_ms else None
 
 
 def attempted(outcome: Outcome) -> None:
-    """What a submit came to was noted."""
+    """The outcome of a submit was recorded."""
     ATTEMPTS.labels(OUTCOMES[type(outcome)]).inc()
 
 
 def called_back(verdict: str) -> None:
-    """A webhook was dealt with, or was there already."""
+    """A callback was processed, or was in the inbox already."""
     CALLBACKS.labels(verdict).inc()
 
 
@@ -100,19 +100,19 @@ def double_bill(attempt_id: str, task_id: str, other_task_id: str) -> None:
     logger.error("double_bill_observed", attempt=attempt_id, task=task_id, other=other_task_id)
 
 
-def came_late(generation_id: str, attempt_id: str, task_id: str, done: str) -> None:
-    """Pictures came of a task that its generation did not wait for any more."""
+def late_result(generation_id: str, attempt_id: str, task_id: str, done: str) -> None:
+    """Results came of a task that its generation no longer waited for."""
     LATE.labels(done).inc()
     logger.warning("late_result", generation=generation_id, attempt=attempt_id, task=task_id, done=done)
 
 
 def cooled(code: int) -> None:
-    """A key, an account or a model began to rest."""
+    """A cooldown of a key, an account or a model began."""
     COOLDOWNS.labels(label(code)).inc()
 
 
 def answered(provider: str, code: int | str) -> None:
-    """The provider answered with a code, or there was none and a word says why."""
+    """The provider answered with a code, or `code` is a word that says why there was none."""
     REQUESTS.labels(provider, label(code) if isinstance(code, int) else code).inc()
 
 

@@ -1,4 +1,4 @@
-"""What a generation is: its order, its states and the legal moves between them."""
+"""The model of generation: orders, states and the legal moves between them, attempts, callbacks, events."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from services.generation.quota import Quota
 
 
 class State(StrEnum):
-    """Where a generation stands; the proto's comments explain each."""
+    """The state of a generation; the proto's comments explain each."""
 
     READY = "READY"
     DIALING = "DIALING"
@@ -43,16 +43,16 @@ MOVES: Mapping[State, frozenset[State]] = {
 }
 UNSENT = frozenset({State.READY, State.DIALING})
 UNANSWERED = frozenset({State.SENDING, State.AMBIGUOUS, State.UNKNOWN})
-# Not moves: where the fact that an attempt was refused leads to READY or FAILED, however late it is recorded.
-UNHEARD = frozenset({State.SENDING, State.AMBIGUOUS})
+# Not moves: states in which a refusal of the attempt leads to READY or FAILED, however late it is recorded.
+DECLINABLE = frozenset({State.SENDING, State.AMBIGUOUS})
 UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
-# Not moves of ours: what an owner may order once more, as a new chain of attempts.
+# Not moves: states from which an owner may order once more, as a new chain of attempts.
 RETRYABLE = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST, State.UNKNOWN})
-# Not moves either: where a result that nobody waited for any more is delivered, because it was made and paid for.
+# Not moves: states in which a late result is delivered, because it was made and paid for.
 RESULTLESS = frozenset(State) - {State.STORING, State.SUCCEEDED, State.CANCELED}
-# Not moves: where an awaited task may turn out to be another order's, and the own answer to be lost (AMBIGUOUS).
+# Not moves: states in which the awaited task may prove to be another order's; the own answer was lost (AMBIGUOUS).
 AWAITING = frozenset({State.RUNNING, State.STORING})
-# The lease loop that works on a state; its name is the operators' word for what is parked in it.
+# The lease loop that works on a state; operators name parked work by it.
 LOOP_OF: Mapping[State, str] = {
     State.READY: "submit",
     State.DIALING: "recover",
@@ -62,15 +62,15 @@ LOOP_OF: Mapping[State, str] = {
     State.UNKNOWN: "poll",
     State.STORING: "copy",
 }
-INBOX = "callbacks"  # the loop that reads webhooks, by the same operators' word
-# Where an awaited task is not polled any more: only its record, read on a webhook's word, can tell of a late success.
-UNPOLLED = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST})
+INBOX = "callbacks"  # the loop that processes callbacks, by the name that operators use
+# Where an awaited task is not polled any more: only its record, read because a callback came, can show a late success.
+NOT_POLLED = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST})
 FINAL = frozenset(state for state, following in MOVES.items() if not following) | {State.UNKNOWN}
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What somebody wants made."""
+    """An order as its caller wrote it: what is to be made."""
 
     model: str
     prompt: str
@@ -140,7 +140,7 @@ class Output:
     error: str = ""
     lost: bool = False
     gone_ms: int = field(default=0, compare=False)
-    """Since when neither its URL nor a fresh link nor the record read again led to it; our own affair, in no event."""
+    """Since when neither its URL nor a fresh link nor the record read again led to it; internal, in no event."""
     file_stem: str = field(default="", compare=False)
 
     @property
@@ -151,7 +151,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Generation:
-    """One order and what became of it. Times are milliseconds since 1970 by the database's clock."""
+    """One order, its state and its results. Times are milliseconds since 1970 by the database's clock."""
 
     id: str
     draft: Draft
@@ -171,19 +171,19 @@ class Generation:
     store_ms: int = 0
     complete_ms: int = 0
     now_ms: int = field(default=0, compare=False)
-    """When it was claimed or read, by the same clock, so that ages need no other; 0 where nobody asked."""
+    """When it was claimed or read, by the same clock, so that ages need no other; 0 where it was not selected."""
     joined: bool = False
     """True when an order's request id had made it before."""
     quota: Quota | None = None
-    """Where whoever ordered it stands, as it was stored; None when it was not counted."""
+    """The caller's daily quota when the order was stored; None when it was not counted."""
 
     def since(self, moment_ms: int) -> float:
-        """Seconds from one of its times until it was claimed: both by the database's clock."""
+        """Seconds from one of the generation's times until it was claimed, both by the database's clock."""
         return (self.now_ms - moment_ms) / 1000
 
     @property
-    def face(self) -> tuple[object, ...]:
-        """What callers can see change; leases and counts are our own affair."""
+    def visible(self) -> tuple[object, ...]:
+        """The fields whose change callers can see; leases and counts are internal."""
         return self.state, self.progress, self.outputs, self.failure, self.task_id
 
 
@@ -214,20 +214,20 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Story:
-    """All that is known of a generation: its events, its attempts and the webhooks that named them."""
+class TimelineFacts:
+    """The facts of a generation's timeline: its events, its attempts and the callbacks that named them."""
 
     events: tuple[Event, ...]
     attempts: tuple[Attempt, ...]
     callbacks: tuple["Callback", ...]
 
 
-REMINDER = "reminder"  # the kind of a callback that we wrote ourselves
+REMINDER = "reminder"  # the kind of an inbox row that we wrote ourselves
 
 
 @dataclass(frozen=True)
 class Callback:
-    """A webhook that was verified and kept, or a reminder of ours of a task that its generation does not wait for."""
+    """A verified callback in the inbox, or our own reminder of a task that its generation does not wait for."""
 
     id: str
     kind: str
@@ -238,11 +238,11 @@ class Callback:
     create_ms: int = 0
     verdict: str = ""
     news: int = 0
-    """How often it came again; a reader closes or postpones it only if that is as it was taken."""
+    """How often it was repeated; a reader closes or postpones it only if no repetition came since it was taken."""
     age_seconds: float = field(default=0.0, compare=False)
-    """How old it was when it was taken, by the database's clock."""
+    """The callback's age when it was taken, by the database's clock."""
 
     @property
     def proves_attempt(self) -> bool:
-        """True for a webhook that came with its attempt's token, which the provider had from that order alone."""
+        """True for a callback with its attempt's token, which the provider knows from that order alone."""
         return bool(self.attempt_id) and self.kind != REMINDER

@@ -1,17 +1,17 @@
-"""The seams of generation: what the core needs of a store, of providers and of an archive."""
+"""The ports of generation: what its logic needs of a store, of providers and of storage."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.generation.answers import Copy, Foreign, Gone, Later, Outcome, Record
-from services.generation.keyring import Key
-from services.generation.model import Attempt, Draft, Event, Failure, Generation, Output, State, Story
+from services.generation.key_pool.pool import Key
+from services.generation.model import Attempt, Draft, Event, Failure, Generation, Output, State, TimelineFacts
+from services.generation.outcomes import Copy, Gone, Later, Outcome, PromptMismatch, Record
 from services.generation.quota import Charge
 
 
-class FenceLost(Exception):  # noqa: N818 - it is news, not a mistake
-    """Somebody else has moved the generation since it was read; whoever hears this drops the work."""
+class FenceLost(Exception):  # noqa: N818 - an expected outcome, not a mistake
+    """Another worker has moved the generation since it was read; who gets this drops the work."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Change:
-    """What changes beside the state. None leaves a value as it is; a known output is updated, a new one inserted."""
+    """Changes beside the state. None leaves a value as it is; a known output is updated, a new one inserted."""
 
     due_in: float = 0.0
     tries: int = 0
@@ -49,7 +49,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Refusal:
-    """How attempts of an order were refused: seconds since the first began, and the last's code and sentence."""
+    """How an order's attempts were refused: seconds since the first of them began, and code and message of the last."""
 
     seconds: float
     code: int
@@ -57,7 +57,7 @@ class Refusal:
 
 
 class GenerationStore(Protocol):
-    """The truth about generations. Every method is one transaction that writes its outbox event with the change.
+    """The store of generations. Every method is one transaction that writes its outbox event with the change.
 
     A change that names a Generation is fenced: it applies only while state and fence are those of the argument, else
     FenceLost is raised and nothing changed. Facts about attempts are never fenced. Every method may raise
@@ -110,16 +110,16 @@ class GenerationStore(Protocol):
     async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
         """Take work that is due and unleased: fence + 1, tries + 1, leased; no row goes to two.
 
-        Orders go in the order they came; everything else newest first, since that is what somebody may be watching.
+        Orders go in the order they came; everything else newest first, since that is most likely being watched.
 
-        A lease that ran out is how the work of a process that died is found.
+        The work of a process that died is found by its expired lease.
         """
 
     async def renew(self, generation: Generation, lease_seconds: float) -> None:
         """Prolong the lease. Raises FenceLost."""
 
     async def hold(self, generation: Generation, lease_seconds: float) -> Generation:
-        """Lease a generation in any state: fence + 1. Raises FenceLost, also while somebody else holds it."""
+        """Lease a generation in any state: fence + 1. Raises FenceLost, also while another worker holds it."""
 
     async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
         """READY to DIALING with a new attempt, in one transaction. Raises FenceLost."""
@@ -131,52 +131,52 @@ class GenerationStore(Protocol):
         """
 
     async def touch(self, generation: Generation, change: Change) -> Generation:
-        """The same without a change of state; an event is written only when progress or outputs changed."""
+        """Change a generation without a change of state; an event is written only when progress or outputs changed."""
 
     async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
-        """Note the fact that an attempt was answered with a task id, whoever learns it and however late.
+        """Record that an attempt was answered with a task id, by whatever way and however late that becomes known.
 
         The first id stays. A generation that was unsure of its answer becomes RUNNING; one that was canceled keeps
-        its state; one that goes on without this task gets a reminder of it into the inbox. Returns it as it is now.
+        its state; one that goes on without this task gets a reminder of it in the inbox. Returns the generation.
 
         Raises:
-            AlreadyExists: another attempt of the account was answered with this task, or a webhook named it with
+            AlreadyExists: another attempt of the account was answered with this task, or a callback named it with
                 that one's token, and none with this one's (reason TASK_TAKEN).
         """
 
     async def assign(self, attempt_id: str, task_id: str, due_in: float) -> bool:
-        """Take a task from whichever other attempt of the account was only answered with it, and so lost its answer.
+        """Give an attempt a task that another attempt of the account was answered with by mistake.
 
-        Its generation becomes AMBIGUOUS, due in due_in, and loses the pictures it was storing; one that has ended
+        The other's becomes AMBIGUOUS, due in due_in, and loses the pictures it was storing; one that has ended
         keeps its state and pictures. What came with the other's own token is looked into anew. False, and nothing
         changes, when the task was named with the other's token, too.
         """
 
-    async def is_told(self, attempt_id: str, task_id: str) -> bool:
-        """True when a webhook with the attempt's token named the task."""
+    async def is_named_by_callback(self, attempt_id: str, task_id: str) -> bool:
+        """True when a callback with the attempt's token named the task."""
 
     async def decline(self, attempt_id: str, state: State, change: Change) -> bool:
-        """Note the fact that an attempt's order was provably not taken: READY or FAILED, ending leases.
+        """Record that an attempt's order was provably not taken: its generation becomes READY or FAILED, leases end.
 
         Never fenced, like accept: recovery may have taken the attempt for unanswered while its refusal waited for the
-        database. False, and nothing changes, unless the generation waits for this attempt's answer (UNHEARD) and knows
-        of no task.
+        database. False, and nothing changes, unless the generation waits for this attempt's answer (DECLINABLE) and
+        knows of no task.
         """
 
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
-        """Keep the outcome with its attempt, for people who ask later."""
+        """Record the outcome with its attempt, for the timeline."""
 
     async def refusal(self, generation: Generation, codes: Collection[int]) -> Refusal | None:
-        """How the attempts of an order, since it was last READY as if new, were refused with some codes, if any was."""
+        """How the attempts of an order, since it last became READY anew, were refused with a code, if any was."""
 
     async def attempt(self, attempt_id: str) -> Attempt | None:
-        """One attempt."""
+        """The attempt with this id, if there is one."""
 
     async def attempt_of_task(self, task_id: str) -> Attempt | None:
         """The attempt that was answered with a task id."""
 
     async def wake(self, generation_id: str) -> bool:
-        """Make a generation that waits for its provider due now; False when it is being read, so tell it again."""
+        """Make a generation that waits for its provider due now; False while its record is read."""
 
     async def cancel(self, generation: Generation) -> Generation:
         """CANCELED from any state that is not final, ending leases. Raises FenceLost."""
@@ -203,16 +203,16 @@ class GenerationStore(Protocol):
         """
 
     async def restore(self, generation: Generation) -> bool:
-        """Store a generation that ended elsewhere, as it is; False when its id is taken. No event: it is no news."""
+        """Store a generation that ended elsewhere, as it is; False when its id is taken. Writes no event."""
 
-    async def mend(self, generation: Generation, outputs: Sequence[Output]) -> Generation:
+    async def complete(self, generation: Generation, outputs: Sequence[Output]) -> Generation:
         """SUCCEEDED, from that or from RESULT_LOST, with pictures whose copies were made late. Raises FenceLost."""
 
     async def forget(self, generation_id: str) -> bool:
         """Remove prompt and input pictures from a generation that has ended; False when it has not."""
 
-    async def story(self, generation: Generation) -> Story:
-        """Everything that happened to a generation, each part oldest first."""
+    async def timeline_facts(self, generation: Generation) -> TimelineFacts:
+        """The facts of a generation's timeline, each kind oldest first."""
 
     async def events(self, after: int, limit: int) -> Sequence[Event]:
         """Outbox events with a higher sequence, in order; 0 begins with the oldest that is kept.
@@ -231,16 +231,16 @@ class Provider(Protocol):
         """Send one order, once.
 
         `connected` runs after the connection is up and before the first byte; if it raises FenceLost nothing is sent
-        and it passes through. Never raises otherwise: every mishap is an Outcome.
+        and it passes through. Never raises otherwise: every failure is an Outcome.
         """
 
     async def fetch(self, task_id: str, key: Key) -> Record:
-        """Read the provider's record of a task. Never raises: what cannot be read now is Unreadable."""
+        """Read the provider's record of a task. Never raises: a record that cannot be read now is Unreadable."""
 
-    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | Foreign:
-        """The same for a task that somebody says was ordered by this draft; Foreign when its record says otherwise.
+    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | PromptMismatch:
+        """Read the record of a task that may be this draft's; PromptMismatch when the record shows another prompt.
 
-        A record that does not quote the prompt it was ordered with proves nothing, and is believed.
+        A record that does not quote the prompt it was ordered with proves nothing, and is accepted.
         """
 
     async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
@@ -250,11 +250,11 @@ class Provider(Protocol):
         """True when the URL is one of the provider's temporary ones, judged by its parsed host."""
 
 
-class Webhooks(Protocol):
-    """The only reader of webhook bodies. A webhook is a hint: nothing in it but its task id and code is believed."""
+class CallbackVerifier(Protocol):
+    """Verifies and reads callbacks. A callback is a hint: only its task id and code are read."""
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> tuple[str, int]:
-        """Verify a webhook and return its task id and code.
+        """Verify a callback and return its task id and code.
 
         Raises:
             InvalidArgument: not of any known shape, or its ids disagree.
@@ -262,14 +262,14 @@ class Webhooks(Protocol):
         """
 
 
-class Archive(Protocol):
-    """Storage, as generation sees it."""
+class ResultStorage(Protocol):
+    """The storage service, as generation uses it."""
 
-    async def keep(self, generation_id: str, output: Output, download_uri: str) -> Copy | Gone | Later:
-        """Make a permanent copy; idempotent by (generation, index). A download_uri is tried before the source's."""
+    async def copy(self, generation_id: str, output: Output, download_uri: str) -> Copy | Gone | Later:
+        """Copy a result for good; idempotent by (generation, index). A download_uri is tried before the source's."""
 
     async def check(self, uri: str) -> None:
-        """Look up where a stranger's URL leads; a name that cannot be resolved now passes.
+        """Resolve the host of an input URL and check that it is public; a name that cannot be resolved now passes.
 
         Raises:
             InvalidArgument: URL_NOT_ALLOWED, not to the public internet.

@@ -1,6 +1,6 @@
-"""How much may be ordered in a day: whom an order counts for, where they stand, and when the day ends.
+"""Daily quotas: the subjects that an order counts for, what is left of their day, and when the day ends.
 
-The day is Japan's, where the site that this follows lives: UTC+9 all year, without summer time. See
+The day is Japan's, as on the site whose API this follows: UTC+9 all year, without summer time. See
 docs/durable-core.md#daily-quotas.
 """
 
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 
 DAY_MS = 86_400_000
 JAPAN_MS = 9 * 3_600_000
-SITE = ""  # whom an order counts for besides its callers: the whole site; no caller has an empty name
-OPEN_SITE_ORDERS = 500  # a day, where nothing else bounds what strangers order with a real key: some tens of dollars
+SITE = ""  # the subject of the whole site, beside the callers; no caller has an empty name
+OPEN_SITE_ORDERS = (
+    500  # a day, where nothing else bounds what anonymous callers order with a real key: some tens of dollars
+)
 
 
 @dataclass(frozen=True)
 class Charge:
-    """Whom an order counts for, and how many that may order in a day."""
+    """A subject that an order counts for, and how many orders it may place in a day."""
 
     subject: str
     limit: int
@@ -23,7 +25,7 @@ class Charge:
 
 @dataclass(frozen=True)
 class Quota:
-    """Where somebody stands: orders a day, orders left today, and seconds until the next day."""
+    """A subject's quota: orders a day, orders left today, and seconds until the next day."""
 
     limit: int
     remaining: int
@@ -38,7 +40,7 @@ def site_orders(given: int | None, *, is_open: bool) -> int:
 
 
 def meaning(orders: int) -> str:
-    """What an open site with a real key means, and how to bound it, in words for the start; 0 orders are any number."""
+    """The warning at the start of a site that takes anonymous orders with a real key; 0 orders are any number."""
     bound = (
         f"at most {orders} orders a day are taken from all together (SITE_DAILY_ORDERS)"
         if orders
@@ -51,15 +53,15 @@ def meaning(orders: int) -> str:
 
 
 def is_billed(keys: Iterable[str]) -> bool:
-    """Whether any of the keys is a provider's: the sandbox takes only those that begin as its own do."""
+    """Whether any of the keys costs money: the sandbox takes only keys that begin with `sandbox-`."""
     return any(key and not key.startswith("sandbox-") for key in keys)
 
 
 def day_of(now_ms: int) -> int:
-    """The number of the day at a moment, counted from 1970."""
+    """The number of the day in Japan at a time in milliseconds, counted from 1970."""
     return (now_ms + JAPAN_MS) // DAY_MS
 
 
 def seconds_left(now_ms: int) -> float:
-    """How long until the next day begins."""
+    """Seconds until the next day in Japan begins."""
     return (DAY_MS - (now_ms + JAPAN_MS) % DAY_MS) / 1000

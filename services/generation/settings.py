@@ -1,14 +1,14 @@
-"""The knobs of the generation service."""
+"""The settings of the generation service."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from services.chassis.outbound import Exempt, place_of
-from services.chassis.settings import TownSettings
-from services.generation.keyring import Key, account_of, print_of
-from services.generation.plan import DAY_SECONDS, Bounds, Plan
+from services.chassis.settings import CommonSettings
+from services.generation.key_pool.pool import Key, account_of, print_of
 from services.generation.quota import is_billed, site_orders
+from services.generation.timing import DAY_SECONDS, Concurrency, Timing
 
 MAX_PORT = 65_535
 Seconds = Annotated[float, Field(gt=0)]
@@ -34,11 +34,11 @@ def check_key(key: SecretStr) -> SecretStr:
 ApiKey = Annotated[SecretStr, AfterValidator(check_key)]
 
 
-class GenerationSettings(TownSettings):
-    """Keys, upstream and waiting times."""
+class GenerationSettings(CommonSettings):
+    """Provider keys, the upstream, quotas and timing."""
 
     kie_ai_base_url: Annotated[str, AfterValidator(check_url)] = "https://api.kie.ai"
-    """The upstream; the sandbox's address in a town without keys."""
+    """The provider's base URL; the sandbox's in a stack without keys."""
     kie_ai_api_key: ApiKey = Field(NO_SECRET, validation_alias=AliasChoices("KIE_AI_API_KEY", "KIE_API_KEY"))
     """The first key of the pool."""
     kie_ai_api_key_2: ApiKey = NO_SECRET
@@ -63,7 +63,7 @@ class GenerationSettings(TownSettings):
     Japan; 0 is no limit."""
     site_daily_orders: int | None = Field(None, ge=0, le=10_000_000)
     """Orders that the whole site takes in such a day; 0 is no limit. Unset: 500 with a real key where neither sign-in
-    nor GENERATION_DAILY_QUOTA bounds what strangers order, else no limit."""
+    nor GENERATION_DAILY_QUOTA bounds what anonymous callers order, else no limit."""
     sign_in_configured: bool = False
     """Whether people sign in to this site. `make up` sets it from AUTH_…, which generation itself does not read."""
     generation_timeout_seconds: Seconds = 900.0
@@ -87,11 +87,11 @@ class GenerationSettings(TownSettings):
     generation_keep_events_days: int = Field(30, ge=1, le=3650)
     """How long events are kept for consumers that are behind; one that is further behind must begin anew."""
     generation_keep_callbacks_days: int = Field(30, ge=14, le=3650)
-    """How long webhooks that were dealt with are kept; KIE may repeat one for as long as it keeps results."""
+    """How long callbacks that were processed are kept; KIE may repeat one for as long as it keeps results."""
     generation_creates_per_window: int = Field(18, ge=1, le=1000)
     """Creates an account may have in flight or in any ten seconds; KIE refuses the 21st (docs/provider.md#limits)."""
     generation_lease_seconds: float = Field(10.0, ge=1, le=300)
-    """How long the work of a process that died waits for another; it must outlast a pause of a busy machine."""
+    """How long the work of a process that died waits for another; longer than a pause of a busy machine."""
     generation_submits_at_once: int = Field(20, ge=1, le=200)
     """Submits in flight; each waits up to 120 s."""
     generation_polls_at_once: int = Field(20, ge=1, le=200)
@@ -117,7 +117,7 @@ class GenerationSettings(TownSettings):
 
     @property
     def accounts_named(self) -> bool:
-        """True when KIE_ACCOUNTS says whose each key is, so that a key can be rotated; also when there are no keys."""
+        """True when KIE_ACCOUNTS names the account of each key, so that keys can be rotated; also without any key."""
         return bool(self._account_names) or not self._key_values()
 
     @property
@@ -126,7 +126,7 @@ class GenerationSettings(TownSettings):
 
     @property
     def is_open(self) -> bool:
-        """Whether strangers may order as often as they like, at the operator's expense."""
+        """Whether anonymous callers may order any number, at the operator's expense."""
         return is_billed(self._key_values()) and not (self.generation_daily_quota or self.sign_in_configured)
 
     @property
@@ -135,15 +135,15 @@ class GenerationSettings(TownSettings):
         return site_orders(self.site_daily_orders, is_open=self.is_open)
 
     @property
-    def webhook_keys(self) -> tuple[str, ...]:
+    def callback_keys(self) -> tuple[str, ...]:
         """The secrets that may sign callbacks."""
         secrets = (self.kie_webhook_hmac_key, self.kie_webhook_hmac_key_previous)
         return tuple(value for secret in secrets if (value := secret.get_secret_value()))
 
     @property
-    def plan(self) -> Plan:
-        """The waiting times of the core."""
-        return Plan(
+    def timing(self) -> Timing:
+        """The delays and timeouts of the background work."""
+        return Timing(
             create_wait=self.generation_create_wait_seconds,
             timeout=self.generation_timeout_seconds,
             copy_patience=self.generation_copy_patience_seconds,
@@ -159,9 +159,11 @@ class GenerationSettings(TownSettings):
         )
 
     @property
-    def bounds(self) -> Bounds:
-        """How much the loops do at once."""
-        return Bounds(self.generation_submits_at_once, self.generation_polls_at_once, self.generation_copies_at_once)
+    def concurrency(self) -> Concurrency:
+        """How many generations each loop works on at once."""
+        return Concurrency(
+            self.generation_submits_at_once, self.generation_polls_at_once, self.generation_copies_at_once
+        )
 
     def _key_values(self) -> list[str]:
         secrets = (

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.chassis.errors import KawaiiError, NotFound
-from services.chassis.town import LOOPBACK
+from services.chassis.listen_addresses import LOOPBACK
 from services.sandbox.families import FAMILIES
 from services.sandbox.files import LINKS
 from services.sandbox.refusals import RefusalError

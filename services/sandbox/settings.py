@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from services.chassis.settings import TownSettings
-from services.chassis.town import Resident
+from services.chassis.listen_addresses import ListenPort
+from services.chassis.settings import CommonSettings
 from services.sandbox.model import Rules
 
 
@@ -20,7 +20,7 @@ def split(value: object) -> object:
 Delays = Annotated[tuple[Annotated[float, Field(ge=0)], ...], NoDecode, BeforeValidator(split)]
 
 
-class SandboxSettings(TownSettings):
+class SandboxSettings(CommonSettings):
     """What an operator may set. The defaults are KIE's own behaviour, as far as it is known (docs/provider.md)."""
 
     sandbox_credits: Decimal = Field(Decimal(1000), ge=0, decimal_places=2)
@@ -47,7 +47,7 @@ class SandboxSettings(TownSettings):
     @property
     def listen_port(self) -> int:
         """Port that the process listens on."""
-        return self.internal_port_base + Resident.SANDBOX
+        return self.internal_port_base + ListenPort.SANDBOX
 
     @property
     def folder(self) -> Path:
@@ -58,7 +58,7 @@ class SandboxSettings(TownSettings):
     def rules(self) -> Rules:
         """The settings in the units of the code: milliseconds and decimals."""
         return Rules(
-            base_url=f"http://{self.address(Resident.SANDBOX)}",
+            base_url=f"http://{self.address(ListenPort.SANDBOX)}",
             credits=self.sandbox_credits,
             generation_ms=round(self.sandbox_generation_seconds * 1000),
             result_ttl_ms=round(self.sandbox_result_ttl_seconds * 1000),

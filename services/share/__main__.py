@@ -1,4 +1,4 @@
-"""Starts the share service."""
+"""Composition root of the share service: read settings, build each part with what it uses, serve."""
 
 import asyncio
 import time
@@ -9,25 +9,25 @@ from kawaii.share.v1.admin_pb2_grpc import add_ShareAdminServiceServicer_to_serv
 from kawaii.share.v1.share_pb2 import DESCRIPTOR
 from kawaii.share.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
 
-from services.chassis.bulletin import open_bulletin
 from services.chassis.cache import open_cache
+from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
-from services.chassis.exposition import Exposition
-from services.chassis.files import PublicFiles
+from services.chassis.idempotency import IdempotencyKeys
+from services.chassis.invalidation import open_invalidations
+from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.replays import Replays
+from services.chassis.metrics_server import MetricsServer
+from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
-from services.chassis.skew import CLOCK, Skew
 from services.chassis.supervisor import Loop
-from services.chassis.town import Resident
 from services.share.admin_servicer import ShareAdminServicer
-from services.share.core import Expiry, Reconciliation, Records, Shares
+from services.share.core import Expiry, Reconciliation, ShareRecords, Shares
 from services.share.model import Policy
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
 from services.share.stores import STORES
-from services.share.stores.cached import CachedShares, Freshness
+from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.tables import request_answer
 
 SERVICE = "share"
@@ -40,11 +40,11 @@ def now_ms() -> int:
 
 
 async def main() -> None:
-    """Build the service and serve until told to stop."""
+    """Run the service until it is stopped."""
     settings = load(ShareSettings)
     configure(settings.log_level, settings.log_format, SERVICE)
     files = PublicFiles(*settings.files_base_urls)
-    freshness = Freshness(
+    lifetimes = CacheLifetimes(
         record=settings.share_record_cache_seconds,
         list=settings.share_list_cache_seconds,
         latest=settings.share_latest_cache_seconds,
@@ -53,28 +53,33 @@ async def main() -> None:
     async with (
         open_database(settings, SERVICE) as database,
         open_cache(settings.effective_redis_url) as cache,
-        open_bulletin(settings.effective_redis_url, CHANNEL) as bulletin,
+        open_invalidations(settings.effective_redis_url, CHANNEL) as invalidations,
     ):
-        store = CachedShares(STORES["sql"](database), cache, freshness, now_ms, bulletin.announce)
+        store = CachedShares(STORES["sql"](database), cache, lifetimes, now_ms, invalidations.announce)
         expiry = Expiry(store, settings.share_expire_days, now_ms)
         reconciliation = Reconciliation(store, settings.share_reconcile_hours)
         policy, allowed = Policy(settings.share_list_policy), settings.outbound_allow_private
         shares = Shares(store, policy, own_key=files.key, clock=now_ms, allowed=allowed)
-        records = Records(store, own_key=files.key, clock=now_ms, allowed=allowed)
+        records = ShareRecords(store, own_key=files.key, clock=now_ms, allowed=allowed)
         mount = Mount(
             add_ShareServiceServicer_to_server,
-            ShareServicer(shares, files, Replays(database, request_answer)),
+            ShareServicer(shares, files, IdempotencyKeys(database, request_answer)),
             DESCRIPTOR,
         )
         admin = Mount(add_ShareAdminServiceServicer_to_server, ShareAdminServicer(records, files), adminpb.DESCRIPTOR)
-        exposition = Exposition(settings.address(Resident.SHARE_METRICS))
-        loops: list[Loop] = [exposition.run, expiry.run, reconciliation.run, partial(bulletin.listen, store.hear)]
+        metrics_server = MetricsServer(settings.address(ListenPort.SHARE_METRICS))
+        loops: list[Loop] = [
+            metrics_server.run,
+            expiry.run,
+            reconciliation.run,
+            partial(invalidations.listen, store.invalidate),
+        ]
         await serve(
-            settings.address(Resident.SHARE),
+            settings.address(ListenPort.SHARE),
             [mount, admin],
             loops=loops,
             pings=[database.ping],
-            parts={CLOCK: Skew(database).ping},
+            parts={CLOCK: ClockSkew(database).ping},
         )
 
 

@@ -1,4 +1,4 @@
-"""Speaks ShareAdminService: beside servicer.py because operators have a service of their own."""
+"""The RPCs of ShareAdminService, which only operators may call."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ from grpc.aio import ServicerContext
 from kawaii.share.v1 import admin_pb2 as adminpb
 from kawaii.share.v1 import admin_pb2_grpc as adminrpc
 
-from services.chassis.files import PublicFiles
+from services.chassis.public_files import PublicFiles
 from services.share import wire
-from services.share.core import Records
+from services.share.core import ShareRecords
 
 Context = ServicerContext[Any, Any]
 
 
 class ShareAdminServicer(adminrpc.ShareAdminServiceServicer):
-    """Speaks for the shares to operators; decides nothing."""
+    """One method an RPC, in the proto's order."""
 
-    def __init__(self, records: Records, files: PublicFiles) -> None:
+    def __init__(self, records: ShareRecords, files: PublicFiles) -> None:
         self._records = records
         self._files = files
 

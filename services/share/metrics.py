@@ -1,4 +1,4 @@
-"""What operators watch of the share service."""
+"""The metrics of the share service."""
 
 from prometheus_client import Counter, Gauge
 

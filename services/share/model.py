@@ -1,4 +1,4 @@
-"""What a share is, and which shares each list shows; plain values that know no wire and no database."""
+"""The model of shares and of their lists: frozen dataclasses and enums, without protobuf and SQL."""
 
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
@@ -8,14 +8,14 @@ FRAME_BYTES = 4096  # above what the short fields, titles and descriptions of a 
 
 
 class Visibility(IntFlag):
-    """What decides whether a list shows a share. It is kept as one number, so that one index serves every policy."""
+    """The flags that decide whether a list shows a share; one number, so that one index serves every policy."""
 
     HIDDEN = 0
     PUBLISHED = 1
     TEXT = 2
     """Made from text alone: it has no original."""
     UNLISTED = 4
-    """Only for whoever has its link, until it is published: no policy shows it."""
+    """In no list until it is published; readable by its link."""
 
 
 class Policy(StrEnum):
@@ -37,7 +37,7 @@ SHOWN: dict[Policy, tuple[Visibility, ...]] = {
 
 
 class Facet(StrEnum):
-    """What a list may be narrowed by."""
+    """The field by which a list may be filtered."""
 
     NONE = ""
     STYLE = "style"
@@ -47,7 +47,7 @@ class Facet(StrEnum):
 
 @dataclass(frozen=True)
 class View:
-    """A list: what the policy shows, narrowed to one value of one facet."""
+    """A list: the shares that the policy shows, filtered by one value of one facet."""
 
     policy: Policy
     facet: Facet = Facet.NONE
@@ -59,7 +59,7 @@ class View:
 
 @dataclass(frozen=True)
 class Query:
-    """What a caller asks of the gallery, unchecked."""
+    """A request for a page of the gallery, unchecked."""
 
     page_size: int = 0
     page_token: str = ""
@@ -70,8 +70,8 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Draft:
-    """What a caller wants to share; URIs are absolute, generate_ms is 0 when unknown."""
+class NewShare:
+    """A share to create; URIs are absolute, generate_ms is 0 when unknown."""
 
     generated_uri: str
     original_uri: str = ""
@@ -86,7 +86,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Seo:
-    """What search engines are told, in Japanese and English."""
+    """SEO texts in Japanese and English."""
 
     model_label: str
     title_ja: str
@@ -121,12 +121,12 @@ class Share:
 
     @property
     def visibility(self) -> Visibility:
-        """What decides whether a list shows it."""
+        """The visibility now."""
         return self._text | Visibility.PUBLISHED if self.published else self.visibility_before
 
     @property
     def visibility_before(self) -> Visibility:
-        """What decided it before its publication."""
+        """The visibility before the publication."""
         return self._text | Visibility.UNLISTED if self.unlisted else self._text
 
     @property
@@ -135,41 +135,41 @@ class Share:
 
     @property
     def published(self) -> bool:
-        """True once it is published."""
+        """True once the share is published."""
         return self.publish_ms > 0
 
     @property
     def weight(self) -> int:
-        """Roughly how many bytes it takes in an answer."""
+        """Roughly the bytes of the share in a response."""
         texts = (self.prompt, self.generated_ref, self.original_ref, self.style, self.model)
         words = (*self.seo_tags, *self.seo.keywords_ja, *self.seo.keywords_en)
         return sum(map(bytes_of, (*texts, *words))) + FRAME_BYTES
 
 
 def bytes_of(text: str) -> int:
-    """How many bytes a text takes in UTF-8."""
+    """The bytes of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 @dataclass(frozen=True)
-class Link:
-    """A listed share as a sitemap names it; it was last changed at update_ms."""
+class SitemapLink:
+    """An entry of a sitemap: a listed share and its last change."""
 
     id: str
     update_ms: int
 
 
 @dataclass(frozen=True)
-class Links:
-    """The links of one block of the list, and how many blocks there are."""
+class SitemapLinks:
+    """The sitemap entries of one block, and the number of blocks."""
 
-    links: tuple[Link, ...]
+    links: tuple[SitemapLink, ...]
     blocks: int
 
 
 @dataclass(frozen=True)
-class Page:
-    """Part of a list, newest first; the token is empty at the end."""
+class SharePage:
+    """A page of a list, newest first; the token is empty at the end."""
 
     shares: tuple[Share, ...]
     next_token: str
@@ -177,24 +177,24 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Record:
-    """A share as operators take it along, with the SHA-256 in hex of its token; empty when nobody may hold one."""
+class ShareRecord:
+    """An exported share with the SHA-256 in hex of its token; empty when there is none."""
 
     share: Share
     token_digest: str
 
 
 @dataclass(frozen=True)
-class RecordPage:
-    """Records in the order in which they were stored, and the token of what follows; empty at the end."""
+class ShareRecordPage:
+    """A page of records in the order of their sequence; the token is empty at the end."""
 
-    records: tuple[Record, ...]
+    records: tuple[ShareRecord, ...]
     next_token: str
 
 
 @dataclass(frozen=True)
 class Stats:
-    """Counts over all shares, and when they were taken."""
+    """Counts over all shares, and the time of counting."""
 
     total: int
     stored: int

@@ -1,23 +1,23 @@
-"""What the share service needs from the outside; the docstrings are the contract that every adapter keeps."""
+"""The port of the share store; its docstrings are the contract of every adapter."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from services.share.model import NEWEST, Link, Record, Share, Stats, View
+from services.share.model import NEWEST, Share, ShareRecord, SitemapLink, Stats, View
 
 Clock = Callable[[], int]
 """Milliseconds since 1970."""
 
 
 class ShareStore(Protocol):
-    """Keeps shares. Every method raises Unavailable when the database is away, and then nothing was changed."""
+    """Stores shares. Every method raises Unavailable when the database is, and then nothing was changed."""
 
     async def insert(self, share: Share, token_digest: str) -> Share:
-        """Keep a share, unless one with the same generated_ref is kept already.
+        """Insert a share, unless one with the same generated_ref is stored already.
 
         Returns:
-            The share that is kept: the one given, now with its sequence, or the older one with another id. Of any
-            number of concurrent calls with one generated_ref, all return the same share.
+            The stored share: the one given, now with its sequence, or the older one with another id. Of any number of
+            concurrent calls with one generated_ref, all return the same share.
         """
 
     async def find(self, share_id: str) -> Share | None:
@@ -41,7 +41,7 @@ class ShareStore(Protocol):
     async def total(self, view: View) -> int:
         """How many shares a view holds. Costs no more when there are more shares."""
 
-    async def links(self, view: View, after: int, until: int) -> tuple[Link, ...]:
+    async def links(self, view: View, after: int, until: int) -> tuple[SitemapLink, ...]:
         """The shares of a view with a sequence above `after`, up to and with `until`, oldest first."""
 
     async def last_sequence(self, view: View) -> int:
@@ -51,24 +51,24 @@ class ShareStore(Protocol):
         """Set publish_ms to now_ms, unless it is set; the share as it is then, or None when there is none."""
 
     async def delete(self, share_id: str) -> bool:
-        """Forget a share and its tags; False when there was none. Its generated_ref may be inserted anew."""
+        """Delete a share and its tags; False when there was none. Its generated_ref may be inserted anew."""
 
-    async def records(self, after: int, limit: int) -> tuple[Record, ...]:
+    async def records(self, after: int, limit: int) -> tuple[ShareRecord, ...]:
         """The shares with a sequence above `after`, smallest first, whether listed or not, with their digests."""
 
-    async def restore(self, record: Record) -> tuple[bool, Share | None]:
-        """Keep a share as it is given, published or not, unless one with its id or its generated_ref is kept already.
+    async def restore(self, record: ShareRecord) -> tuple[bool, Share | None]:
+        """Insert a share as given, published or not, unless one with its id or its generated_ref is stored already.
 
         Returns:
-            Whether it was kept now, and the share that is kept: the one given, now with its sequence, or the older one,
-            which stays as it is. None when the older one was deleted at this moment.
+            Whether it was inserted, and the stored share: the one given, now with its sequence, or the older one, which
+            is unchanged. None when the older one was deleted at this moment.
         """
 
     async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
         """Delete at most so many shares that were both created and, if at all, published before; their ids."""
 
     async def reconcile(self) -> int:
-        """Bring the counts in step with the shares; by how much they were off, 0 when they were right.
+        """Correct the counts to those of the shares; returns the drift, 0 when they were right.
 
         Reads every share once. Any number may run at once, beside any other change.
         """

@@ -1,4 +1,4 @@
-"""Writes what search engines are told about a share, in Japanese and English, from its prompt, style and model."""
+"""Makes the SEO texts of a share, in Japanese and English, from its prompt, style and model."""
 
 import re
 import unicodedata
@@ -41,7 +41,7 @@ def label(model: str) -> str:
 
 
 def tags_ja(prompt: str, style: str, label: str) -> tuple[str, ...]:
-    """The tags of a share whose maker gave none."""
+    """The tags of a share that was created without any."""
     return unique((*WORDS_JA, *_styled(style, "{}風"), label, *tokens(prompt)))
 
 

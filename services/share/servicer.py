@@ -1,20 +1,20 @@
-"""Speaks kawaii.share.v1: parses, calls and renders."""
+"""The RPCs of ShareService: parses, calls the core and renders."""
 
 from google.protobuf.empty_pb2 import Empty
 from grpc.aio import ServicerContext
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
-from services.chassis.files import PublicFiles
-from services.chassis.replays import Replays
+from services.chassis.idempotency import IdempotencyKeys
+from services.chassis.public_files import PublicFiles
 from services.share import wire
 from services.share.core import Shares
 
 
 class ShareServicer(sharerpc.ShareServiceServicer):
-    """Speaks for the shares; decides nothing."""
+    """One method an RPC, in the proto's order."""
 
-    def __init__(self, shares: Shares, files: PublicFiles, replays: Replays) -> None:
+    def __init__(self, shares: Shares, files: PublicFiles, replays: IdempotencyKeys) -> None:
         self._shares = shares
         self._files = files
         self._replays = replays
@@ -25,7 +25,7 @@ class ShareServicer(sharerpc.ShareServiceServicer):
         context: ServicerContext[sharepb.CreateShareRequest, sharepb.CreateShareResponse],
     ) -> sharepb.CreateShareResponse:
         async def create() -> sharepb.CreateShareResponse:
-            share, token = await self._shares.create(wire.draft(request.share))
+            share, token = await self._shares.create(wire.new_share(request.share))
             return wire.created(share, token, self._files)
 
         return await self._replays.once(context, sharepb.CreateShareResponse, create)

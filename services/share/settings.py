@@ -1,15 +1,15 @@
-"""The knobs of the share service."""
+"""The settings of the share service."""
 
 from typing import Literal
 
 from pydantic import Field
 
 from services.chassis.outbound import Exempt
-from services.chassis.settings import TownSettings
+from services.chassis.settings import CommonSettings
 
 
-class ShareSettings(TownSettings):
-    """What an operator may turn; each has a good default."""
+class ShareSettings(CommonSettings):
+    """List policy, expiry, cache lifetimes and allowed private hosts; each has a good default."""
 
     outbound_allow_private: Exempt = frozenset()
     """host:port pairs that shared pictures may name although they are private, as storage's fetcher has it."""

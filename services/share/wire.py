@@ -6,9 +6,20 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.share.v1 import admin_pb2 as adminpb
 from kawaii.share.v1 import share_pb2 as sharepb
 
-from services.chassis.files import PublicFiles
 from services.chassis.names import name, parse_id, parse_key
-from services.share.model import Draft, Link, Links, Page, Query, Record, RecordPage, Seo, Share, Stats
+from services.chassis.public_files import PublicFiles
+from services.share.model import (
+    NewShare,
+    Query,
+    Seo,
+    Share,
+    SharePage,
+    ShareRecord,
+    ShareRecordPage,
+    SitemapLink,
+    SitemapLinks,
+    Stats,
+)
 
 COLLECTION = "shares"
 
@@ -23,9 +34,9 @@ def share_ids(resource_names: Iterable[str]) -> list[str]:
     return [share_id(each) for each in resource_names]
 
 
-def draft(given: sharepb.Share) -> Draft:
-    """What a caller wants to share; the fields that are ours to fill are ignored."""
-    return Draft(
+def new_share(given: sharepb.Share) -> NewShare:
+    """The share to create; output-only fields are ignored."""
+    return NewShare(
         generated_uri=given.generated_uri,
         original_uri=given.original_uri,
         prompt=given.prompt,
@@ -39,50 +50,50 @@ def draft(given: sharepb.Share) -> Draft:
 
 
 def query(request: sharepb.ListSharesRequest) -> Query:
-    """What a caller asks of the gallery."""
+    """The query of a list request."""
     return Query(request.page_size, request.page_token, request.skip, request.style, request.model, request.tag)
 
 
-def record(given: adminpb.ShareRecord) -> Record:
-    """A share as it was elsewhere. Raises InvalidArgument."""
-    told = given.share
+def record(given: adminpb.ShareRecord) -> ShareRecord:
+    """An exported share. Raises InvalidArgument."""
+    given_share = given.share
     share = Share(
-        id=share_id(told.name),
-        generated_ref=ref(given.generated_object, told.generated_uri),
-        original_ref=ref(given.original_object, told.original_uri),
-        prompt=told.prompt,
-        style=told.style,
-        model=told.model,
-        generate_ms=milliseconds(told.generate_time),
-        stored=told.stored,
-        seo_tags=tuple(told.seo_tags),
-        seo=told_seo(told.seo),
-        create_ms=milliseconds(told.create_time),
-        publish_ms=milliseconds(told.publish_time),
-        unlisted=told.unlisted,
+        id=share_id(given_share.name),
+        generated_ref=ref(given.generated_object, given_share.generated_uri),
+        original_ref=ref(given.original_object, given_share.original_uri),
+        prompt=given_share.prompt,
+        style=given_share.style,
+        model=given_share.model,
+        generate_ms=milliseconds(given_share.generate_time),
+        stored=given_share.stored,
+        seo_tags=tuple(given_share.seo_tags),
+        seo=seo_of(given_share.seo),
+        create_ms=milliseconds(given_share.create_time),
+        publish_ms=milliseconds(given_share.publish_time),
+        unlisted=given_share.unlisted,
     )
-    return Record(share, given.token_digest)
+    return ShareRecord(share, given.token_digest)
 
 
 def ref(resource_name: str, uri: str) -> str:
-    """What is kept of a picture: the key of an object of ours, else its URL."""
+    """The stored form of a picture: the key of an object of ours, else its URL."""
     return parse_key(resource_name) if resource_name else uri
 
 
-def told_seo(told: sharepb.Share.Seo) -> Seo:
-    """What search engines were told."""
+def seo_of(texts: sharepb.Share.Seo) -> Seo:
+    """The SEO texts of an exported share."""
     return Seo(
-        told.model_label,
-        told.title_ja,
-        told.title_en,
-        told.description_ja,
-        told.description_en,
-        tuple(told.keywords_ja),
-        tuple(told.keywords_en),
+        texts.model_label,
+        texts.title_ja,
+        texts.title_en,
+        texts.description_ja,
+        texts.description_en,
+        tuple(texts.keywords_ja),
+        tuple(texts.keywords_en),
     )
 
 
-def records(page: RecordPage, files: PublicFiles) -> adminpb.ListShareRecordsResponse:
+def records(page: ShareRecordPage, files: PublicFiles) -> adminpb.ListShareRecordsResponse:
     """A page of records."""
     listed = [
         adminpb.ShareRecord(
@@ -102,7 +113,7 @@ def object_name(ref: str) -> str:
 
 
 def share(given: Share, files: PublicFiles) -> sharepb.Share:
-    """The share as callers see it, with the URLs of today."""
+    """A share as callers see it, with the URLs of today."""
     return sharepb.Share(
         name=name(COLLECTION, given.id),
         generated_uri=uri(given.generated_ref, files),
@@ -122,7 +133,7 @@ def share(given: Share, files: PublicFiles) -> sharepb.Share:
 
 
 def seo(given: Seo) -> sharepb.Share.Seo:
-    """What search engines are told; by hand, since asdict takes as long as all the rest of a share."""
+    """The SEO texts; field by field, since asdict takes as long as all the rest of a share."""
     return sharepb.Share.Seo(
         model_label=given.model_label,
         title_ja=given.title_ja,
@@ -160,18 +171,18 @@ def batch(shares: Iterable[Share], files: PublicFiles) -> sharepb.BatchGetShares
     return sharepb.BatchGetSharesResponse(shares=(share(each, files) for each in shares))
 
 
-def page(given: Page, files: PublicFiles) -> sharepb.ListSharesResponse:
+def page(given: SharePage, files: PublicFiles) -> sharepb.ListSharesResponse:
     """A page of the gallery."""
     shares = (share(each, files) for each in given.shares)
     return sharepb.ListSharesResponse(shares=shares, next_page_token=given.next_token, total_size=given.total)
 
 
-def links(given: Links) -> sharepb.ListShareLinksResponse:
+def links(given: SitemapLinks) -> sharepb.ListShareLinksResponse:
     """The links of a block."""
     return sharepb.ListShareLinksResponse(links=map(link, given.links), block_count=given.blocks)
 
 
-def link(given: Link) -> sharepb.ShareLink:
+def link(given: SitemapLink) -> sharepb.ShareLink:
     """A share as a sitemap names it."""
     return sharepb.ShareLink(name=name(COLLECTION, given.id), update_time=timestamp(given.update_ms))
 

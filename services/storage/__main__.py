@@ -9,42 +9,42 @@ from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
+from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
-from services.chassis.exposition import Exposition
-from services.chassis.files import PublicFiles
+from services.chassis.idempotency import IdempotencyKeys
+from services.chassis.key_file import read_or_make_key
+from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.replays import Replays
-from services.chassis.secret import key_of_file
+from services.chassis.metrics_server import MetricsServer
+from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
-from services.chassis.skew import CLOCK, Skew
-from services.chassis.town import Resident
 from services.storage.admin_servicer import StorageAdminServicer
-from services.storage.backends import House, opened
+from services.storage.backends import OpenedBackends, open_backends
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.adoption import Adoption
-from services.storage.core.deletion import Deletion
+from services.storage.core.deletion import ObjectDeletion
 from services.storage.core.eviction import Eviction
-from services.storage.core.garbage import Garbage
-from services.storage.core.intake import Intake
-from services.storage.core.migration import Migration
-from services.storage.core.objects import Limits
-from services.storage.core.recipes import Recipes
-from services.storage.core.register import is_kept, label_of
-from services.storage.core.restoring import Restorer
-from services.storage.core.seals import Seals
-from services.storage.core.tickets import Tickets
+from services.storage.core.garbage_collection import GarbageCollection
+from services.storage.core.inspection import Inspection
+from services.storage.core.object_migration import ObjectMigration
+from services.storage.core.objects import SizeLimits
+from services.storage.core.registration import is_kept, metadata_of
+from services.storage.core.restoration import Restoration
+from services.storage.core.upload_tokens import UploadTokens
+from services.storage.core.url_signatures import UrlSignatures
+from services.storage.core.variant_presets import VariantPresets
 from services.storage.core.verification import Verification
 from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
-from services.storage.pictures import STUDIOS
-from services.storage.ports import Backend, Fetchers, ObjectStore, Studio
+from services.storage.media import DECODER_POOLS
+from services.storage.ports import Backend, DecoderPool, Fetchers, ObjectStore
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores import STORES
 from services.storage.stores.sql import REQUEST_ANSWER
 
-BYTES = "bytes"  # the part of our health that is the disk or the bucket
+BYTES = "bytes"  # the health part of the disk or the bucket
 
 
 def clock() -> int:
@@ -52,41 +52,46 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-def business(
-    settings: StorageSettings, backend: Backend, store: ObjectStore, fetchers: Fetchers, studio: Studio
+def build_core(
+    settings: StorageSettings, backend: Backend, store: ObjectStore, fetchers: Fetchers, decoder: DecoderPool
 ) -> tuple[Objects, Uploads, Variants]:
-    """What the service can do, over its adapters."""
-    limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
-    intake = Intake(backend, studio)
-    recipes = Recipes(Seals(key_of_file(settings.data_dir / "storage-variant.key")))
+    """Build the core of the service on its adapters."""
+    limits = SizeLimits(settings.max_upload_bytes, settings.max_result_bytes)
+    inspection = Inspection(backend, decoder)
+    presets = VariantPresets(UrlSignatures(read_or_make_key(settings.data_dir / "storage-variant.key")))
     most, budget = limits.result_bytes, settings.variant_bytes_per_picture
-    variants = Variants(backend, store, studio, recipes, max_bytes=most, budget_bytes=budget, clock=clock)
+    variants = Variants(backend, store, decoder, presets, max_bytes=most, budget_bytes=budget, clock=clock)
     own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
-    objects = Objects(backend, store, fetchers, intake, limits, own_key=own_key, on_upload=thumbed, clock=clock)
-    tickets = Tickets(key_of_file(settings.data_dir / "storage-link.key"))
+    objects = Objects(backend, store, fetchers, inspection, limits, own_key=own_key, on_upload=thumbed, clock=clock)
+    tokens = UploadTokens(read_or_make_key(settings.data_dir / "storage-link.key"))
     most, lifetime = limits.upload_bytes, settings.upload_link_seconds
-    uploads = Uploads(backend, store, tickets, intake, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
+    uploads = Uploads(backend, store, tokens, inspection, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
     return objects, uploads, variants
 
 
-def housekeeping(
-    house: House, store: ObjectStore, studio: Studio, variants: Variants, settings: StorageSettings
+def admin_servicer(
+    backends: OpenedBackends, store: ObjectStore, decoder: DecoderPool, variants: Variants, settings: StorageSettings
 ) -> StorageAdminServicer:
-    """What operators can do."""
-    verification, garbage = Verification(house.backend, store, clock), Garbage(house.backend, store, clock)
-    restorer = Restorer(
-        house.backend,
+    """Build the admin service."""
+    verification, garbage = (
+        Verification(backends.backend, store, clock),
+        GarbageCollection(backends.backend, store, clock),
+    )
+    restoration = Restoration(
+        backends.backend,
         store,
-        Intake(house.backend, studio),
+        Inspection(backends.backend, decoder),
         settings.max_result_bytes,
         on_restored=variants.wants_thumb,
         clock=clock,
     )
     files = PublicFiles(*settings.files_base_urls)
-    migration = Migration(house.places, store)
-    adoption = Adoption(house.backend, store, Intake(house.backend, studio), settings.max_result_bytes, clock)
+    migration = ObjectMigration(backends.by_mode, store)
+    adoption = Adoption(
+        backends.backend, store, Inspection(backends.backend, decoder), settings.max_result_bytes, clock
+    )
     return StorageAdminServicer(
-        verification, migration, garbage, adoption=adoption, variants=variants, restorer=restorer, files=files
+        verification, migration, garbage, adoption=adoption, variants=variants, restoration=restoration, files=files
     )
 
 
@@ -97,36 +102,36 @@ async def main() -> None:
     async with (
         open_database(settings, "storage") as database,
         open_fetchers(settings) as fetchers,
-        STUDIOS["pillow"](settings) as studio,
+        DECODER_POOLS["pillow"](settings) as decoder,
     ):
         store = STORES["sql"](database)
-        async with opened(settings, partial(label_of, store), partial(is_kept, store)) as house:
-            backend = house.backend
-            objects, uploads, variants = business(settings, backend, store, fetchers, studio)
-            listener = Listener(settings.address(Resident.FILES), backend, uploads)
+        async with open_backends(settings, partial(metadata_of, store), partial(is_kept, store)) as backends:
+            backend = backends.backend
+            objects, uploads, variants = build_core(settings, backend, store, fetchers, decoder)
+            listener = Listener(settings.address(ListenPort.FILES), backend, uploads)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
-            replays = Replays(database, REQUEST_ANSWER)
+            replays = IdempotencyKeys(database, REQUEST_ANSWER)
             servicer = StorageServicer(objects, uploads, variants, files, links, replays=replays)
-            admin = housekeeping(house, store, studio, variants, settings)
+            admin = admin_servicer(backends, store, decoder, variants, settings)
             mounts = [
                 Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR),
                 Mount(adminrpc.add_StorageAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
             ]
-            exposition = Exposition(settings.address(Resident.STORAGE_METRICS))
+            metrics_server = MetricsServer(settings.address(ListenPort.STORAGE_METRICS))
             await serve(
-                settings.address(Resident.STORAGE),
+                settings.address(ListenPort.STORAGE),
                 mounts,
                 loops=[
                     listener.run,
                     uploads.reap,
                     variants.make_thumbs,
-                    Deletion(backend, store, clock).run,
+                    ObjectDeletion(backend, store, clock).run,
                     Eviction(backend, store, settings.variants_max_bytes, clock).run,
-                    exposition.run,
-                    *house.loops,
+                    metrics_server.run,
+                    *backends.loops,
                 ],
                 pings=[database.ping],
-                parts={BYTES: backend.ping, CLOCK: Skew(database).ping},
+                parts={BYTES: backend.ping, CLOCK: ClockSkew(database).ping},
             )
 
 

@@ -1,4 +1,4 @@
-"""Speaks StorageAdminService: beside servicer.py because operators have a service of their own."""
+"""The RPCs of StorageAdminService, which only operators may call."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,13 +8,13 @@ from kawaii.storage.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
-from services.chassis.files import PublicFiles
 from services.chassis.names import parse_key
+from services.chassis.public_files import PublicFiles
 from services.storage import admin_wire, wire
 from services.storage.core.adoption import Adoption
-from services.storage.core.garbage import Garbage
-from services.storage.core.migration import Migration
-from services.storage.core.restoring import Restorer
+from services.storage.core.garbage_collection import GarbageCollection
+from services.storage.core.object_migration import ObjectMigration
+from services.storage.core.restoration import Restoration
 from services.storage.core.variants import Variants
 from services.storage.core.verification import Verification
 
@@ -27,12 +27,12 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
     def __init__(
         self,
         verification: Verification,
-        migration: Migration,
-        garbage: Garbage,
+        migration: ObjectMigration,
+        garbage: GarbageCollection,
         *,
         adoption: Adoption,
         variants: Variants,
-        restorer: Restorer,
+        restoration: Restoration,
         files: PublicFiles,
     ) -> None:
         self._verification = verification
@@ -40,7 +40,7 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
         self._garbage = garbage
         self._adoption = adoption
         self._variants = variants
-        self._restorer = restorer
+        self._restoration = restoration
         self._files = files
 
     async def VerifyObjects(
@@ -73,5 +73,5 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
     async def RestoreObject(
         self, request_iterator: AsyncIterator[adminpb.RestoreObjectRequest], context: Context
     ) -> storagepb.Object:
-        kept = await self._restorer.restore(*await admin_wire.restored(request_iterator))
+        kept = await self._restoration.restore(*await admin_wire.restored(request_iterator))
         return wire.to_pb(kept, self._files.uri(kept.key))

@@ -1,4 +1,4 @@
-"""Between the core and the operators' messages of kawaii.storage.v1: beside wire.py, for a service of its own."""
+"""Translates between the model and the messages of StorageAdminService."""
 
 from collections.abc import AsyncIterator
 
@@ -7,9 +7,9 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import names
 from services.chassis.errors import InvalidArgument
-from services.storage.core.garbage import DEFAULT_AGE
-from services.storage.core.migration import Step
-from services.storage.core.tally import Look, Progress
+from services.storage.core.garbage_collection import DEFAULT_AGE
+from services.storage.core.object_migration import Step
+from services.storage.core.scan_progress import Progress, ScanResult
 from services.storage.model import Source, StoredObject, VariantWish
 from services.storage.wire import chunks, generation_id, not_negative, shown
 
@@ -20,17 +20,17 @@ STEPS = {
 
 
 def step(request: adminpb.MigrateObjectsRequest) -> Step:
-    """The step of a move; what is not named does no harm."""
+    """The step of a migration; an unknown one is a dry run."""
     return STEPS.get(request.step, Step.DRY_RUN)
 
 
 def age(request: adminpb.CollectGarbageRequest) -> float:
-    """How old garbage must be, in seconds."""
+    """The least age of garbage, in seconds."""
     return request.min_age.ToTimedelta().total_seconds() if request.HasField("min_age") else DEFAULT_AGE
 
 
 def wish(request: adminpb.SignVariantRequest) -> VariantWish:
-    """Which variant to permit."""
+    """The variant that a SignVariant request describes. Raises InvalidArgument."""
     return VariantWish(
         width=not_negative("width", request.width),
         height=not_negative("height", request.height),
@@ -40,7 +40,7 @@ def wish(request: adminpb.SignVariantRequest) -> VariantWish:
 
 
 def progress_pb(progress: Progress) -> adminpb.HousekeepingProgress:
-    """How far a walk is."""
+    """The progress of a scan as the proto has it."""
     return adminpb.HousekeepingProgress(
         total_count=progress.total_count,
         total_bytes=progress.total_bytes,
@@ -54,24 +54,24 @@ def progress_pb(progress: Progress) -> adminpb.HousekeepingProgress:
     )
 
 
-def finding_pb(look: Look) -> adminpb.HousekeepingProgress.Finding:
-    """One object and what is wrong with it; old keys are named as they are."""
+def finding_pb(check: ScanResult) -> adminpb.HousekeepingProgress.Finding:
+    """One object with its problem; keys of older systems are given unchanged."""
     return adminpb.HousekeepingProgress.Finding(
-        name=names.name("objects", look.key),
-        problem=adminpb.HousekeepingProgress.Problem.Value(f"PROBLEM_{look.problem}"),
-        size_bytes=look.size,
+        name=names.name("objects", check.key),
+        problem=adminpb.HousekeepingProgress.Problem.Value(f"PROBLEM_{check.problem}"),
+        size_bytes=check.size,
     )
 
 
 def signed_pb(wanted: VariantWish) -> adminpb.SignVariantResponse:
-    """A wish with its signature."""
+    """A permitted variant with its signature."""
     return adminpb.SignVariantResponse(quality=wanted.quality, format=wanted.extension, signature=wanted.signature)
 
 
 async def restored(
     requests: AsyncIterator[adminpb.RestoreObjectRequest],
 ) -> tuple[StoredObject, AsyncIterator[bytes]]:
-    """Take the record off a stream and leave the bytes. Raises InvalidArgument."""
+    """Read the record, the first message of a stream; the second value yields the bytes. Raises InvalidArgument."""
     async for first in requests:
         if first.WhichOneof("payload") == "object":
             return record(first.object), chunks(requests)
@@ -80,7 +80,7 @@ async def restored(
 
 
 def record(message: storagepb.Object) -> StoredObject:
-    """An object as it was elsewhere. Raises InvalidArgument."""
+    """The row of an exported object. Raises InvalidArgument."""
     if message.source not in Source.__members__.values():
         raise InvalidArgument("source must be one of ours.", metadata={"field": "source"})
     of_generation = message.source == Source.KIE_DOWNLOAD and message.generation_id

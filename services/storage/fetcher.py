@@ -1,4 +1,4 @@
-"""Fetches what lies outside our own configuration: every hop guarded, pinned to vetted addresses, cut off in time."""
+"""The outbound HTTP fetcher: each hop is vetted, pinned to the vetted addresses and bounded in time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -24,18 +24,18 @@ HEADERS = {
     # Picture hosts turn away what does not look like a browser.
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
     "Accept": "image/png,image/jpeg,image/webp,image/gif,*/*;q=0.1",
-    "Accept-Encoding": "identity",  # what is not packed cannot be a bomb
+    "Accept-Encoding": "identity",  # what is not compressed cannot be a decompression bomb
 }
 
 
 def unavailable(sentence: str) -> Unavailable:
-    """The source may answer later."""
+    """The error of a source that may answer later."""
     return Unavailable(sentence, "SOURCE_UNAVAILABLE", retry_after=5)
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what the network raises into our errors; a body shorter than its Content-Length is a protocol error."""
+    """Translate network errors into Unavailable, that of a body shorter than its Content-Length included."""
     try:
         yield
     except (httpx.TransportError, OSError) as error:
@@ -55,7 +55,7 @@ def parse(uri: str) -> httpx.URL:
 
 
 def place_of(url: httpx.URL) -> Place:
-    """What the guard has to know of a URL."""
+    """The scheme, host and port of a URL, for the guard."""
     return Place(url.scheme, url.raw_host.decode("ascii"), url.port, bool(url.userinfo))
 
 
@@ -81,7 +81,7 @@ class HttpFetcher:
                     await response.aclose()
 
     async def check(self, uri: str) -> None:
-        """Look at a URL as a fetch would, without sending anything; a name that cannot be resolved now passes."""
+        """Vet a URL as a fetch would, without sending anything; a name that cannot be resolved now passes."""
         place = place_of(parse(uri))
         with suppress(OSError):
             async with asyncio.timeout(CHECK_SECONDS):
@@ -116,7 +116,7 @@ class HttpFetcher:
 
 
 class Pin:
-    """Holds a connection to the vetted address: one that ended elsewhere is cut before it carries a byte."""
+    """Pins a connection to the vetted address: one to any other address is closed before it carries a byte."""
 
     def __init__(self, address: str) -> None:
         self._address = ip_address(address)
@@ -133,12 +133,12 @@ class Pin:
 
 
 def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
-    """Where the answer sends us.
+    """The URL to which a response redirects.
 
     Raises:
-        NotFound: nowhere, it is gone.
-        Unavailable: nowhere, it failed.
-        InvalidArgument: to a place that we do not go.
+        NotFound: the status says that the source is gone.
+        Unavailable: the status is no redirect, or has no Location.
+        InvalidArgument: from https to http, or to something that is no URL.
     """
     status, location = response.status_code, response.headers.get("Location", "")
     if status in GONE:
@@ -162,7 +162,7 @@ def _joined(url: httpx.URL, location: str) -> httpx.URL:
 async def open_fetcher(
     settings: StorageSettings, connections: int, guard: Guard | None = None
 ) -> AsyncIterator[HttpFetcher]:
-    """Open a fetcher with a budget of so many connections.
+    """Open a fetcher with at most so many connections.
 
     No connection is used twice: the pool knows vetted addresses, not for which name TLS was made.
     """

@@ -1,4 +1,4 @@
-"""Decides which places the fetcher may connect to, before a single packet is sent there."""
+"""SSRF guard: decides to which hosts the fetcher may connect, before a single packet is sent."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 
 
 def authorities_of(origin: str) -> frozenset[str]:
-    """Every host:port at which our own origin answers: behind an edge with TLS it answers without TLS too."""
+    """All host:port pairs of our own origin: behind an edge with TLS it answers without TLS too."""
     place = place_of(origin)
     if place is None:
         return frozenset()
@@ -27,7 +27,7 @@ def authorities_of(origin: str) -> frozenset[str]:
 
 
 class Guard:
-    """Vets places: the scheme, the port, and every address that the host's name stands for.
+    """Vets a URL's scheme, port, and every address to which its host resolves.
 
     `allowed` are the exempt host:port pairs, `own` those of our own origin, from which nothing is ever fetched.
     """
@@ -41,7 +41,7 @@ class Guard:
         self._resolve = resolve or self._getaddrinfo
 
     async def vet(self, place: Place) -> tuple[str, ...]:
-        """Vet a place for a fetch; connect to the addresses this returns only, never to the name.
+        """Vet a host for a fetch; connect only to the addresses that this returns, never to the name.
 
         Raises:
             InvalidArgument: URL_NOT_ALLOWED.

@@ -1,4 +1,4 @@
-"""Serves public files over HTTP wherever they lie, and takes the PUTs of upload links; Envoy sends /files/ here."""
+"""The public HTTP listener for /files/: serves objects and takes the PUTs of upload links."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,11 +28,11 @@ from services.storage.model import PICTURE_TYPES
 from services.storage.ports import Backend
 
 FILES = "/files/"
-UPLOADS = "/files/-/uploads/"  # no key begins with a dash, so the two never meet
+UPLOADS = "/files/-/uploads/"  # no key begins with a dash, so the two never collide
 PUBLIC_PREFIXES = ("uploads/", "generated/", "kie-downloads/", "artworks/", "variants/")
 CONTENT_TYPES = {kind.extension: kind.content_type for kind in PICTURE_TYPES} | {"jpeg": "image/jpeg"}  # old keys too
 UNKNOWN_TYPE = "application/octet-stream"
-BEGUN = web.RequestKey("begun", bool)  # its bytes flow already
+BEGUN = web.RequestKey("begun", bool)  # the response has begun
 CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
 # Connections that wait while this process is busy: all that Envoy opens at once. Beyond them the kernel drops attempts.
 BACKLOG = 1024
@@ -74,15 +74,15 @@ REASON_STATUSES = {
 }
 
 
-class Inbox(Protocol):
-    """What takes the bytes that come with an upload link's token."""
+class UploadReceiver(Protocol):
+    """Receives the bytes that are PUT to an upload link."""
 
     async def receive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
-        """Take them, or raise a KawaiiError."""
+        """Store the bytes, or raise a KawaiiError."""
 
 
 def failure(status: HTTPStatus, error: KawaiiError) -> web.Response:
-    """A failure as every HTTP answer of the stack words it; never one that may be cached."""
+    """An error response in the form that all HTTP endpoints of the stack use; never cacheable."""
     body = {"success": False, "error": error.message, "code": error.reason, "message": error.message}
     headers = CORS | {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     if error.retry_after:
@@ -99,7 +99,7 @@ def key_of(path: str) -> str:
 
 
 def cut_off(request: web.Request) -> ConnectionResetError:
-    """End an answer that cannot be completed so that nobody takes it for whole."""
+    """Abort the connection of a response that cannot be completed, so that nobody takes it for whole."""
     if request.transport:
         request.transport.abort()
     return ConnectionResetError("the bytes of the object broke off")
@@ -115,17 +115,17 @@ async def no_expectation(request: web.Request) -> web.Response | None:
 
 
 def given(request: web.Request) -> preconditions.Headers:
-    """The headers of a request; the lines of one header as one text."""
+    """Look up a request's headers; repeated ones are joined."""
     return lambda name: ", ".join(request.headers.getall(name, []))
 
 
 class Listener:
-    """The HTTP side of the storage service on one host:port."""
+    """The HTTP listener of the storage service on one host:port."""
 
-    def __init__(self, address: str, backend: Backend, inbox: Inbox) -> None:
+    def __init__(self, address: str, backend: Backend, receiver: UploadReceiver) -> None:
         self._host, _, self._port = address.rpartition(":")
         self._backend = backend
-        self._inbox = inbox
+        self._receiver = receiver
         self._reads = ClientLimit(READS_PER_CLIENT, "files")
         self._uploads = ClientLimit(UPLOADS_PER_CLIENT, "uploads")
 
@@ -145,7 +145,7 @@ class Listener:
         return runner
 
     def _runner(self) -> web.AppRunner:
-        """The application with its server; bodies arrive as they were sent, not decoded."""
+        """The aiohttp application; request bodies are not decompressed."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer, expect_handler=no_expectation)
         return web.AppRunner(
@@ -198,17 +198,17 @@ class Listener:
         return response
 
     async def _fill(self, request: web.Request, response: web.StreamResponse, key: str, span: range) -> None:
-        """Send the bytes of a span: of a file by sendfile, else as the backend reads them."""
+        """Send the bytes of a span: by sendfile from a local file, else as the backend reads them."""
         response.content_length = len(span)
         if request.method == "HEAD" or not span:
             return
         if path := await self._backend.path(key):
             await send_file(request, response, path, span)
         else:
-            await self._pour(request, response, key, span)
+            await self._stream(request, response, key, span)
 
-    async def _pour(self, request: web.Request, response: web.StreamResponse, key: str, span: range) -> None:
-        """Begin the answer with the first bytes, so that a place that fails can still be told as a failure."""
+    async def _stream(self, request: web.Request, response: web.StreamResponse, key: str, span: range) -> None:
+        """Start the response with the first bytes, so that a failure before them still gets an error status."""
         async for chunk in self._backend.read(key, span.start, len(span)):
             if not response.prepared:
                 request[BEGUN] = True
@@ -219,7 +219,7 @@ class Listener:
         if request.headers.get("Content-Encoding", "").strip().lower() not in NO_CODING:
             sentence = "The file is sent with a Content-Encoding. Send its bytes as they are."
             raise InvalidArgument(sentence, "UNSUPPORTED_MEDIA_TYPE")
-        await self._inbox.receive(token, request.content.iter_chunked(CHUNK_BYTES))
+        await self._receiver.receive(token, request.content.iter_chunked(CHUNK_BYTES))
         return web.json_response({"success": True}, status=HTTPStatus.CREATED, headers=CORS)
 
 
@@ -230,7 +230,7 @@ async def send_file(request: web.Request, response: web.StreamResponse, path: Pa
         NotFound: the file has just been deleted.
         ConnectionResetError: the client has left.
     """
-    with await asyncio.to_thread(opened, path) as file:
+    with await asyncio.to_thread(open_file, path) as file:
         await response.prepare(request)
         transport = request.transport
         if transport is None or transport.is_closing():
@@ -239,7 +239,7 @@ async def send_file(request: web.Request, response: web.StreamResponse, path: Pa
         await response.write_eof()
 
 
-def opened(path: Path) -> BufferedReader:
+def open_file(path: Path) -> BufferedReader:
     """A file to read from. Raises NotFound when there is none."""
     try:
         return path.open("rb")

@@ -1,4 +1,4 @@
-"""What storage talks about: pictures' types, stored objects, and the orders to store them."""
+"""The values of storage: picture types, stored objects, upload links and import orders."""
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
@@ -6,7 +6,7 @@ from enum import Enum, StrEnum, auto
 
 @dataclass(frozen=True)
 class PictureType:
-    """A kind of picture we keep: the extension of its keys and its media type."""
+    """A supported picture type: the extension of its keys and its media type."""
 
     extension: str
     content_type: str
@@ -21,7 +21,7 @@ PICTURE_TYPES = (PNG, JPEG, WEBP, GIF)
 
 @dataclass(frozen=True)
 class Edit:
-    """New bytes in place of those from start to stop of a file."""
+    """An edit of a file: new bytes for those from start to stop."""
 
     start: int
     stop: int
@@ -30,10 +30,10 @@ class Edit:
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What a whole look at a picture tells.
+    """The facts that decoding a picture yields.
 
-    Width and height are pixels as people see them, thumb_hash is base64. `rest` counts the bytes behind the picture's
-    end; `edits`, in order, would take out where it was taken, and are looked for in what clients bring only.
+    Width and height are upright pixels, thumb_hash is base64. `rest` counts the bytes behind the picture's end;
+    `edits`, in order, remove its GPS data, and are computed for clients' files only.
     """
 
     width: int
@@ -45,15 +45,15 @@ class PictureFacts:
 
 
 class Lane(Enum):
-    """Who waits for a look at a picture. What clients send never holds up results: each lane has its own workers."""
+    """For whom a picture is decoded. Each lane has workers of its own, so that uploads never delay results."""
 
     CLIENTS = auto()
     RESULTS = auto()
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A derivative: the first frame within width x height, 0 of which is no bound, at a quality from 1 to 100.
+class VariantSpec:
+    """What a variant is made to: the first frame within width x height (0: no bound), at a quality from 1 to 100.
 
     The quality is 0 where the format has none. Nothing is ever enlarged.
     """
@@ -66,7 +66,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Derivative:
-    """A picture made from another: its bytes, and its size in pixels."""
+    """A picture made from another: its bytes, and its width and height in pixels."""
 
     content: bytes
     width: int
@@ -75,7 +75,7 @@ class Derivative:
 
 @dataclass(frozen=True)
 class VariantWish:
-    """The derivative a client asks for; 0 and empty leave it to us. A signature of ours permits it as it is."""
+    """The variant that a client asks for; 0 and empty mean the default. Our signature permits exactly this one."""
 
     width: int = 0
     height: int = 0
@@ -94,27 +94,27 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True)
-class Label:
-    """What a bucket is told to keep beside the bytes; an empty source is left out.
+class ObjectMetadata:
+    """The metadata that a bucket keeps with an object; an empty source is left out.
 
-    Whoever may read the bytes may read it: names that people gave, ids and URLs stay in the rows.
+    Everybody who may read the object may read it: client file names, ids and URLs are kept in rows only.
     """
 
     content_type: str = "application/octet-stream"
     source: str = ""
 
 
-UNLABELLED = Label()
+NO_METADATA = ObjectMetadata()
 
 
 @dataclass(frozen=True)
 class StoredObject:
     """One stored file.
 
-    create_ms counts from 1970 by the database's clock, or is the one that a restored object had; 0 until the row is
-    written.
+    create_ms counts from 1970 by the database's clock, or is that of the export for a restored object; 0 until the row
+    is written.
 
-    Width and height are pixels as people see them, and thumb_hash is base64; 0 and empty where nobody has looked.
+    Width and height are upright pixels, and thumb_hash is base64; 0 and empty if the picture was never decoded.
     """
 
     key: str
@@ -132,9 +132,9 @@ class StoredObject:
     thumb_hash: str = ""
 
     @property
-    def label(self) -> Label:
-        """What stands on the bytes themselves."""
-        return Label(self.content_type, self.source)
+    def metadata(self) -> ObjectMetadata:
+        """The metadata of the object's bytes."""
+        return ObjectMetadata(self.content_type, self.source)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ class Stat:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A key that a listing found: its bytes' size, and when they were last written, in seconds since 1970."""
+class ListedObject:
+    """A listed object: its key, its size in bytes, and when it was last written, in seconds since 1970."""
 
     key: str
     size: int
@@ -156,7 +156,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class UploadSpec:
-    """What a client says of the file it is about to send; max_bytes is 0 when it leaves the limit to us."""
+    """What a client declares of the file it is about to send; max_bytes 0 means our limit."""
 
     prefix: str = ""
     original_name: str = ""
@@ -165,16 +165,16 @@ class UploadSpec:
 
 
 def import_alias(file_name: str, task_id: str) -> str:
-    """One import a URL and task, or without a task one a URL and wished name; no file name holds a NUL."""
+    """What identifies an import beside its URL: the task, or without one the wished name. No file name holds a NUL."""
     return f"\0{task_id}" if task_id else file_name
 
 
 @dataclass(frozen=True)
 class ImportOrder:
-    """What to fetch and where it belongs; without a generation the index means nothing.
+    """An order to import a URL; without a generation_id the index is ignored.
 
-    task_id is what the client says it is of, when that is no generation of ours. file_stem names the file of a
-    generation's picture; it is empty for those of older versions, whose key holds the generation's id.
+    task_id is the task that the client names, when that is no generation of ours. file_stem is the file name of a
+    generation's picture; empty for those of older versions, whose key holds the generation's id.
     """
 
     source_uri: str
@@ -187,7 +187,7 @@ class ImportOrder:
 
     @property
     def alias(self) -> str:
-        """What tells this import from others of the same URL."""
+        """What distinguishes this import from others of the same URL."""
         return import_alias(self.file_name, self.task_id)
 
     @property
@@ -213,7 +213,7 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Page:
+class ObjectPage:
     """Objects, newest first, and the token of what follows; empty at the end."""
 
     objects: tuple[StoredObject, ...]
@@ -222,7 +222,7 @@ class Page:
 
 @dataclass(frozen=True)
 class UploadLink:
-    """A permission to PUT one file, and what its holder declared; times are milliseconds since 1970."""
+    """A permission to PUT one file of a declared type and size; times are milliseconds since 1970."""
 
     key: str
     content_type: str
@@ -233,7 +233,7 @@ class UploadLink:
 
 @dataclass(frozen=True)
 class IssuedLink:
-    """An upload link, and where to PUT: a URL of the bucket itself, or, when empty, our door with the signed token."""
+    """An upload link with the URL of the bucket to PUT to; if that is empty, our own listener with the token."""
 
     link: UploadLink
     token: str

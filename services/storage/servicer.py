@@ -1,4 +1,4 @@
-"""Speaks kawaii.storage.v1; decides nothing."""
+"""The RPCs of StorageService: parses, calls the core and renders."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -8,9 +8,9 @@ from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
-from services.chassis.files import PublicFiles
+from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.names import parse_key
-from services.chassis.replays import Replays
+from services.chassis.public_files import PublicFiles
 from services.storage import wire
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.model import StoredObject
@@ -19,7 +19,7 @@ Context = aio.ServicerContext[Any, Any]
 
 
 class StorageServicer(storagerpc.StorageServiceServicer):
-    """Parses, calls, renders."""
+    """One method an RPC, in the proto's order."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class StorageServicer(storagerpc.StorageServiceServicer):
         files: PublicFiles,
         upload_base: str,
         *,
-        replays: Replays,
+        replays: IdempotencyKeys,
     ) -> None:
         self._replays = replays
         self._objects = objects

@@ -1,4 +1,4 @@
-"""The knobs of the storage service."""
+"""The settings of the storage service."""
 
 from pathlib import Path
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 
 from services.chassis.outbound import Exempt
-from services.chassis.settings import TownSettings
+from services.chassis.settings import CommonSettings
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -15,13 +15,13 @@ MIN_PART_BYTES = 5 * MIB  # S3 refuses smaller parts, but for the last
 R2_ENDPOINT = "https://{account}.r2.cloudflarestorage.com"
 
 
-class StorageSettings(TownSettings):
-    """Where bytes go, how many, and how far the fetcher may reach."""
+class StorageSettings(CommonSettings):
+    """Backends, limits, the fetcher and the decoder pool."""
 
     storage_mode: Literal["local", "s3"] = "local"
     """Where the bytes are kept: a folder of this machine, or a bucket of S3, R2 or any server that speaks S3."""
     storage_second_mode: Literal["", "local", "s3"] = ""
-    """A second place: it takes what comes while the first is down, and is read for what the first does not have."""
+    """A second backend: it takes uploads while the first is down, and is read for what the first does not have."""
     storage_dir: Path | None = None
     """Folder of the local backend; DATA_DIR/objects when empty. It must allow hard links."""
     cloudflare_r2_account_id: str = ""
@@ -91,9 +91,9 @@ class StorageSettings(TownSettings):
     picture_memory_bytes: int = Field(1024 * MIB, ge=256 * MIB)
     """Address space of a worker; a picture that needs more is refused. 50 megapixels of WebP need 900 MiB."""
     picture_cpu_seconds: int = Field(5, ge=1)
-    """Processor time of one look at a picture; one that needs more is refused."""
+    """Processor time of decoding one picture; one that needs more is refused."""
     picture_seconds: float = Field(10.0, gt=0)
-    """How long one look may take on a busy machine; then the client is told to come back."""
+    """How long decoding a picture may take on a busy machine; then the client is told to come back."""
     picture_idle_seconds: float = Field(15.0, gt=0)
     """How long a worker without work is kept."""
 
@@ -122,7 +122,7 @@ class StorageSettings(TownSettings):
     @field_validator("storage_s3_bucket", "storage_s3_access_key_id", "storage_s3_secret_access_key")
     @classmethod
     def is_given(cls, value: str | SecretStr, info: ValidationInfo) -> str | SecretStr:
-        """Name each missing part of a bucket on a line of its own."""
+        """Report each missing setting of a bucket on a line of its own."""
         if not value and "s3" in (info.data.get("storage_mode"), info.data.get("storage_second_mode")):
             raise ValueError("needed when the bytes are to lie in a bucket (s3)")
         return value
@@ -130,7 +130,7 @@ class StorageSettings(TownSettings):
     @field_validator("storage_second_mode")
     @classmethod
     def is_another(cls, value: str, info: ValidationInfo) -> str:
-        """Refuse a second place that is the first."""
+        """Refuse a second backend that is the first."""
         if value and value == info.data.get("storage_mode"):
-            raise ValueError("must be another place than STORAGE_MODE")
+            raise ValueError("must be another backend than STORAGE_MODE")
         return value

@@ -22,7 +22,7 @@ PREFIX = re.compile(r"[A-Za-z0-9_./-]{0,512}")
 async def upload(
     requests: AsyncIterator[storagepb.UploadObjectRequest],
 ) -> tuple[UploadSpec, AsyncIterator[bytes]]:
-    """Take the spec off a stream and leave the bytes.
+    """Read the spec, the first message of a stream; the second value yields the bytes.
 
     Raises:
         InvalidArgument: the first message is no spec; or, when the bytes are read, a later one is neither bytes nor the
@@ -41,7 +41,7 @@ def _spec(spec: storagepb.UploadObjectRequest.UploadSpec) -> UploadSpec:
 
 
 async def chunks(requests: AsyncIterator[Payload]) -> AsyncIterator[bytes]:
-    """The bytes that follow a stream's first message, up to the word that it is complete."""
+    """The bytes that follow a stream's first message, up to the message `complete`."""
     async for request in requests:
         match request.WhichOneof("payload"):
             case "chunk":
@@ -54,7 +54,7 @@ async def chunks(requests: AsyncIterator[Payload]) -> AsyncIterator[bytes]:
 
 
 def order(request: storagepb.ImportObjectRequest) -> ImportOrder:
-    """What to import."""
+    """The import order of a request. Raises InvalidArgument."""
     return ImportOrder(
         source_uri=uri("source_uri", request.source_uri),
         generation_id=generation_id(request.generation_id),
@@ -67,14 +67,14 @@ def order(request: storagepb.ImportObjectRequest) -> ImportOrder:
 
 
 def wanted(request: storagepb.ListObjectsRequest) -> Filter:
-    """Which objects to list."""
+    """The filter of a list request. Raises InvalidArgument."""
     if not PREFIX.fullmatch(request.prefix):
         raise InvalidArgument("prefix must be the beginning of an object key.", metadata={"field": "prefix"})
     return Filter(request.prefix, generation_id(request.generation_id))
 
 
 def wish(request: storagepb.CreateVariantRequest) -> VariantWish:
-    """Which variant to make."""
+    """The variant that a request asks for. Raises InvalidArgument."""
     return VariantWish(
         width=not_negative("width", request.width),
         height=not_negative("height", request.height),
@@ -85,21 +85,21 @@ def wish(request: storagepb.CreateVariantRequest) -> VariantWish:
 
 
 def generation_id(text: str, field: str = "generation_id") -> str:
-    """An id of a generation or task, or nothing; its form makes it safe in a key."""
+    """An id of a generation or task, or an empty text; its form makes it safe in a key."""
     if text and not names.ID.fullmatch(text):
         raise InvalidArgument(f"{field} is not an id.", metadata={"field": field})
     return text
 
 
 def file_stem(text: str) -> str:
-    """The file name of a generation's picture without its extension, or nothing."""
+    """The file name of a generation's picture without its extension, or an empty text."""
     if text and not FILE_STEM.fullmatch(text):
         raise InvalidArgument("file_stem is not a name of letters and digits.", metadata={"field": "file_stem"})
     return text
 
 
 def uri(field: str, text: str) -> str:
-    """A URL of reasonable length; what it may name is the fetcher's to judge."""
+    """A URL of reasonable length; the fetcher vets its host."""
     if not text or len(text) > MAX_URI_LENGTH or not text.isprintable():
         sentence = f"{field} must be a URL of at most {MAX_URI_LENGTH} characters."
         raise InvalidArgument(sentence, metadata={"field": field})
@@ -107,12 +107,12 @@ def uri(field: str, text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """A client's name for display: on one line, cut to a readable length."""
+    """A client's file name for display: on one line, cut to a readable length."""
     return cut(one_line(text), MAX_NAME_LENGTH)
 
 
 def not_negative(field: str, number: int) -> int:
-    """A number from 0 on."""
+    """A number that is not negative. Raises InvalidArgument."""
     if number < 0:
         raise InvalidArgument(f"{field} must not be negative.", metadata={"field": field})
     return number

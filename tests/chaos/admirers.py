@@ -14,7 +14,7 @@ import httpx
 from tests.e2e.community.callers import token
 
 PATIENCE_SECONDS = 10.0  # of one request
-AGAIN_SECONDS = 0.1  # between looks at a town whose gateway is away
+AGAIN_SECONDS = 0.1  # between looks at a stack whose gateway is away
 TOKEN_SECONDS = 7200  # above the longest storm
 WORDS = {"like": "liked", "favorite": "faved"}  # a route's last word, and what an answer calls it
 
@@ -100,7 +100,7 @@ class Admirer:
             before, shown = self._history.stands(act.person, act.artwork, word), told["user_state"][name]
             right = {Outcome.OK: {act.wanted}, Outcome.FAIL: {before}, Outcome.UNKNOWN: {before, act.wanted}}[outcome]
             if shown not in (right if word == act.word else {before}):
-                self._history.odd.append(f"{act} was {outcome} after {word}={before}, and the town says {shown}")
+                self._history.odd.append(f"{act} was {outcome} after {word}={before}, and the stack says {shown}")
 
     async def _state(self, artwork: str) -> dict[str, Any]:
         """How the person stands to an artwork, as soon as anybody says."""
@@ -111,7 +111,7 @@ class Admirer:
             await asyncio.sleep(AGAIN_SECONDS)
 
     async def _ask(self, method: str, path: str) -> httpx.Response | None:
-        """An answer, unless there is none or it is that of somebody who could not reach the town's inside."""
+        """An answer, unless there is none or it is that of somebody who could not reach the stack's inside."""
         try:
             answer = await self._http.request(method, path, headers=self._headers)
         except httpx.HTTPError:

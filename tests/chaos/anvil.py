@@ -20,17 +20,17 @@ from services.chassis.database import Database, open_database
 from services.chassis.health import Health
 from services.chassis.migrations import migrate
 from services.chassis.server import Mount, build
-from services.chassis.settings import TownSettings
-from services.generation.answers import Drawing, Record
-from services.generation.bell import Bell
-from services.generation.core.mailbox import Mailbox
-from services.generation.core.submitter import digest_of
-from services.generation.keyring import Key, account_of
+from services.chassis.settings import CommonSettings
+from services.generation.callbacks.receiver import CallbackReceiver
+from services.generation.key_pool.pool import Key, account_of
 from services.generation.model import Draft, State
+from services.generation.notifier import Notifier
+from services.generation.outcomes import InProgress, Record
 from services.generation.providers import CALLBACK_KINDS
-from services.generation.providers.webhooks import KieWebhooks
+from services.generation.providers.callback_verification import KieCallbackVerifier
 from services.generation.servicer import GenerationServicer
-from services.generation.stores import SqlInbox, SqlStore, tables
+from services.generation.stores import SqlGenerationStore, SqlInbox, tables
+from services.generation.workers.submit import digest_of
 from tests.chaos.hooks import SECRET, Hook, secret_of
 
 FAMILY = "gpt4o-image"
@@ -52,11 +52,11 @@ class Pen:
 
     async def fetch(self, _task_id: str, _key: Key) -> Record:
         """The task is being drawn."""
-        return Drawing(1)
+        return InProgress(1)
 
     async def recognise(self, _task_id: str, _draft: Draft, _key: Key) -> Record:
         """The record that lets a task be adopted."""
-        return Drawing(1)
+        return InProgress(1)
 
 
 @dataclass
@@ -64,9 +64,9 @@ class Anvil:
     """The service's own way in for webhooks, over a real socket, with nothing else running."""
 
     database: Database
-    store: SqlStore
+    store: SqlGenerationStore
     inbox: SqlInbox
-    bell: Bell
+    notifier: Notifier
     receive: Callable[[generationpb.ReceiveCallbackRequest], Any]
 
     async def strike(self, hook: Hook) -> grpc.StatusCode:
@@ -109,22 +109,22 @@ class Anvil:
 @asynccontextmanager
 async def forged(folder: Path, attempts: int, database_url: str = "") -> AsyncIterator[Anvil]:
     """An anvil with so many attempts whose answers were lost."""
-    settings = TownSettings(data_dir=folder, database_url=database_url, _env_file=None)
+    settings = CommonSettings(data_dir=folder, database_url=database_url, _env_file=None)
     await asyncio.to_thread(migrate, "generation", settings)
     async with open_database(settings, "generation") as database:
         await sow(database, attempts)
-        bell = Bell()
-        store = SqlStore(database, bell)
-        inbox = SqlInbox(database, bell)
-        mailbox = Mailbox(store, inbox, KieWebhooks((SECRET,)), CALLBACK_KINDS.values())
+        notifier = Notifier()
+        store = SqlGenerationStore(database, notifier)
+        inbox = SqlInbox(database, notifier)
+        receiver = CallbackReceiver(store, inbox, KieCallbackVerifier((SECRET,)), CALLBACK_KINDS.values())
         nothing = cast("Any", None)
-        servicer = GenerationServicer(nothing, mailbox, nothing, nothing)
+        servicer = GenerationServicer(nothing, receiver, nothing, nothing)
         mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
         server = build([mount], Health(mount.names, []))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield Anvil(database, store, inbox, bell, generationrpc.GenerationServiceStub(channel).ReceiveCallback)
+            yield Anvil(database, store, inbox, notifier, generationrpc.GenerationServiceStub(channel).ReceiveCallback)
         await server.stop(None)
 
 

@@ -1,6 +1,6 @@
 """The storm over the community: patrons order artworks on credit while every service is killed, and nothing is lost.
 
-The town, its weather and the checker of generations are those of `storm`; the curator judges what the community adds.
+The stack, its weather and the checker of generations are those of `storm`; the curator judges what the community adds.
 """
 
 import argparse
@@ -27,10 +27,10 @@ from tests.chaos.facts import gather_facts, rows_of
 from tests.chaos.follower import Follower
 from tests.chaos.patrons import Patrons, commission_of
 from tests.chaos.points import BESIDE, POINTS
+from tests.chaos.process import OFFSETS
 from tests.chaos.reconcile import reconciled
-from tests.chaos.resident import OFFSETS
+from tests.chaos.stack import ChaosStack, dice_of, running
 from tests.chaos.storm import DRAIN_SECONDS, LOOK_SECONDS, background, drain
-from tests.chaos.town import ChaosTown, dice_of, running
 from tests.chaos.verdict import Report
 from tests.chaos.weather import Storm
 from tests.chaos.witness import Witness
@@ -60,52 +60,52 @@ class Wish:
     kills: int
     seconds: float
 
-    def fulfilled(self, town: ChaosTown) -> bool:
-        """Whether the town was struck often enough, and each of its services at all."""
-        return town.deaths >= self.kills and all(town.residents[name].deaths for name in STRUCK)
+    def fulfilled(self, stack: ChaosStack) -> bool:
+        """Whether the stack was struck often enough, and each of its services at all."""
+        return stack.deaths >= self.kills and all(stack.processes[name].deaths for name in STRUCK)
 
 
 async def brew(data: Path, wish: Wish) -> Report:
     """Run one storm from beginning to judgement."""
     began = time.monotonic()
-    async with running(data, wish.seed, SETTINGS, tuple(OFFSETS)) as town, AsyncExitStack() as stack:
-        follower = Follower(town.generation)
-        patrons = Patrons(town, follower, AT_ONCE)
-        stack.push_async_callback(patrons.http.aclose)
-        background(stack, follower.run())
-        background(stack, hasten(town))
-        storm = Storm(town, wish.kills, lambda: (follower.ended + 1) / wish.artworks, ALL_POINTS)
+    async with running(data, wish.seed, SETTINGS, tuple(OFFSETS)) as stack, AsyncExitStack() as exits:
+        follower = Follower(stack.generation)
+        patrons = Patrons(stack, follower, AT_ONCE)
+        exits.push_async_callback(patrons.http.aclose)
+        background(exits, follower.run())
+        background(exits, hasten(stack))
+        storm = Storm(stack, wish.kills, lambda: (follower.ended + 1) / wish.artworks, ALL_POINTS)
         await storm.begin()
-        await rage(town, storm, patrons, wish)
-        before = {name: resident.deaths for name, resident in town.residents.items()}
+        await rage(stack, storm, patrons, wish)
+        before = {name: process.deaths for name, process in stack.processes.items()}
         await storm.end()
         raged = time.monotonic() - began
-        ended, settled = await concluded(town), await drain(town)
+        ended, settled = await concluded(stack), await drain(stack)
         times = {"storm, s": raged, "the community's drain, s": ended, "generation's drain, s": settled}
-        report = await judged(town, patrons, {name: rounded(seconds) for name, seconds in times.items()}, before)
-        after = await reconciled(town, Book(), drain)
+        report = await judged(stack, patrons, {name: rounded(seconds) for name, seconds in times.items()}, before)
+        after = await reconciled(stack, Book(), drain)
         return Report([*report.rows, *after.rows], report.broken | after.broken)
 
 
-async def rage(town: ChaosTown, storm: Storm, patrons: Patrons, wish: Wish) -> None:
+async def rage(stack: ChaosStack, storm: Storm, patrons: Patrons, wish: Wish) -> None:
     """Take orders under faults until the wish is fulfilled."""
     end = time.monotonic() + wish.seconds
-    async with AsyncExitStack() as stack:
-        for weather in (storm.kill(), storm.freeze(), storm.cut(), tour(town)):
-            background(stack, weather)
+    async with AsyncExitStack() as exits:
+        for weather in (storm.kill(), storm.freeze(), storm.cut(), tour(stack)):
+            background(exits, weather)
         numbers = range(wish.artworks)
         await place(patrons, wish.seed, numbers)
-        while not wish.fulfilled(town) and time.monotonic() < end:
+        while not wish.fulfilled(stack) and time.monotonic() < end:
             numbers = range(numbers.stop, numbers.stop + WAVE)
             await place(patrons, wish.seed, numbers)
 
 
-async def tour(town: ChaosTown) -> None:
+async def tour(stack: ChaosStack) -> None:
     """Kill each service once, so that a short storm leaves none out."""
-    dice = dice_of(town.seed, "tour")
+    dice = dice_of(stack.seed, "tour")
     for name in dice.sample(STRUCK, len(STRUCK)):
         await asyncio.sleep(dice.uniform(*TOUR_SECONDS))
-        town.residents[name].kill()
+        stack.processes[name].kill()
 
 
 async def place(patrons: Patrons, seed: str, numbers: range) -> None:
@@ -113,18 +113,18 @@ async def place(patrons: Patrons, seed: str, numbers: range) -> None:
     await asyncio.gather(*(patrons.place(commission_of(seed, number)) for number in numbers))
 
 
-async def concluded(town: ChaosTown, seconds: float = DRAIN_SECONDS) -> float | None:
+async def concluded(stack: ChaosStack, seconds: float = DRAIN_SECONDS) -> float | None:
     """Wait until every order of the community has ended; how long it took, None if one still had not."""
     began = time.monotonic()
     while time.monotonic() < began + seconds:
-        (orders,) = await rows_of(town, "community", artwork_order)
+        (orders,) = await rows_of(stack, "community", artwork_order)
         if all(order.state in ENDED for order in orders):
             return time.monotonic() - began
         await asyncio.sleep(LOOK_SECONDS)
     return None
 
 
-async def hasten(town: ChaosTown) -> None:
+async def hasten(stack: ChaosStack) -> None:
     """Cut the pauses between looks at silent orders short: they last minutes, and nothing is promised by them.
 
     Only an order that becomes due by itself within the longest pause is hastened: what the product would never look at
@@ -132,31 +132,31 @@ async def hasten(town: ChaosTown) -> None:
     """
     soon = artwork_order.c.due_ms.between(db_now(), db_now() + int(LONGEST_PAUSE_SECONDS * 1000))
     due = update(artwork_order).where(artwork_order.c.state.not_in(ENDED), soon).values(due_ms=0)
-    async with open_database(town.settings, "community") as database:
+    async with open_database(stack.settings, "community") as database:
         while True:
             await asyncio.sleep(HASTE_SECONDS)
             async with database.write() as connection:
                 await connection.execute(due)
 
 
-async def judged(town: ChaosTown, patrons: Patrons, times: dict[str, object], deaths: dict[str, int]) -> Report:
+async def judged(stack: ChaosStack, patrons: Patrons, times: dict[str, object], deaths: dict[str, int]) -> Report:
     """Read everything; check generation as any storm does, then the community."""
-    facts, accounts = await gather_facts(town), patrons.accounts
-    curator = await Curator.of(town, facts, accounts, INITIAL)
+    facts, accounts = await gather_facts(stack), patrons.accounts
+    curator = await Curator.of(stack, facts, accounts, INITIAL)
     ordered = {prompt_of(order): order.generation_id for order in curator.orders if order.generation_id}
-    checker = Checker(facts, Witness.of(town, Book(accepted=ordered)))
-    broken = checker.broken() | curator.broken() | {"work that crashed": town.diary.crashes()}
-    hits = town.diary.counted("kill")
+    checker = Checker(facts, Witness.of(stack, Book(accepted=ordered)))
+    broken = checker.broken() | curator.broken() | {"work that crashed": stack.diary.crashes()}
+    hits = stack.diary.counted("kill")
     rows: list[tuple[str, object]] = [
-        ("seed", town.seed),
+        ("seed", stack.seed),
         *times.items(),
         ("artworks ordered, accepted", (len(accounts.wanted), len(accounts.accepted))),
         ("SIGKILLs", sum(deaths.values())),
         ("  by process", ", ".join(f"{name} {count}" for name, count in deaths.items())),
         ("  at failpoints", sum(hits.values())),
         ("  at the community's own", ", ".join(f"{point} {hits[point]}" for point in BESIDE["community"])),
-        ("SIGSTOPs of three leases", sum(resident.freezes for resident in town.residents.values())),
-        ("toxic connections", sum(bool(call.toxic) for call in town.proxy.calls)),
+        ("SIGSTOPs of three leases", sum(process.freezes for process in stack.processes.values())),
+        ("toxic connections", sum(bool(call.toxic) for call in stack.proxy.calls)),
         ("bills", len(facts.bills)),
         *((f"orders {state}", curator.in_state(state)) for state in OrderState if state in ENDED),
         ("credits captured, held", (credits_in(curator, Hold.CAPTURED), credits_in(curator, Hold.HELD))),

@@ -1,4 +1,4 @@
-"""What customers wished for and what they were told, written down outside of the town."""
+"""What customers wished for and what they were told, written down outside of the stack."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -15,7 +15,7 @@ from tests.chaos.witness import Witness
 
 FAILING = frozenset({"fail", "policy"})
 WITHDRAWN = frozenset({State.EXPIRED, State.CANCELED})  # ends that need no answer
-LEFT = (State.SENDING, State.AMBIGUOUS)  # nobody but the janitor makes this move
+LEFT = (State.SENDING, State.AMBIGUOUS)  # nobody but recovery makes this move
 HELD_SECONDS = 6.0  # a process that stood still for three leases may die with an answer that others gave up for lost
 SCRIPTED = "sim:"
 Generation = Row[Any]

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 import httpx
 from sqlalchemy import Row
 
-from services.chassis.town import Resident
+from services.chassis.listen_addresses import ListenPort
 from services.community.model import Hold, OrderState
 from services.community.model.orders import ENDED
 from services.community.stores.tables import account, artwork, artwork_order, entry
 from services.generation.model import State
 from tests.chaos.facts import READS_AT_ONCE, Facts, rows_of
 from tests.chaos.patrons import Accounts, Commission, signed
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 
 Rows = Sequence[Row[Any]]
 
@@ -50,10 +50,10 @@ class Curator:
     initial: int
 
     @classmethod
-    async def of(cls, town: ChaosTown, facts: Facts, accounts: Accounts, initial: int) -> "Curator":
+    async def of(cls, stack: ChaosStack, facts: Facts, accounts: Accounts, initial: int) -> "Curator":
         """Read everything of the community, and look at each artwork as its owner and as a stranger."""
-        artworks, orders, balances, entries = await rows_of(town, "community", artwork, artwork_order, account, entry)
-        sights = await seen(town, accounts)
+        artworks, orders, balances, entries = await rows_of(stack, "community", artwork, artwork_order, account, entry)
+        sights = await seen(stack, accounts)
         return cls(facts, accounts, {row.id: row for row in artworks}, orders, balances, entries, sights, initial)
 
     def broken(self) -> dict[str, list[str]]:
@@ -130,11 +130,11 @@ def prompt_of(order: Row[Any]) -> str:
     return str(json.loads(order.request)["prompt"])
 
 
-async def seen(town: ChaosTown, accounts: Accounts) -> dict[str, Sight]:
+async def seen(stack: ChaosStack, accounts: Accounts) -> dict[str, Sight]:
     """Look at every artwork that was accepted."""
     room = asyncio.Semaphore(READS_AT_ONCE)
-    files = f"http://127.0.0.1:{town.base + Resident.FILES}"
-    async with httpx.AsyncClient(base_url=town.url, timeout=30, trust_env=False) as http:
+    files = f"http://127.0.0.1:{stack.base + ListenPort.FILES}"
+    async with httpx.AsyncClient(base_url=stack.url, timeout=30, trust_env=False) as http:
         look = partial(looked, http, room, files)
         wanted = [(accounts.wanted[prompt], identifier) for prompt, identifier in accounts.accepted.items()]
         return {sight[0]: sight[1] for sight in await asyncio.gather(*(look(*each) for each in wanted))}

@@ -37,7 +37,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Diary:
-    """The log of failpoints and the logs of the processes, all in the town's folder."""
+    """The log of failpoints and the logs of the processes, all in the stack's folder."""
 
     folder: Path
 

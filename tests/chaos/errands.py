@@ -13,7 +13,7 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from services.chassis.names import parse_id
 from tests.chaos.book import Book, Errand, Order
 from tests.chaos.follower import ENDED, RECONNECT, SENT, Follower, State
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 
 T = TypeVar("T")
 AGAIN_SECONDS = 0.2
@@ -24,12 +24,12 @@ NO = frozenset({grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND, 
 class Errands:
     """Runs each customer's errand beside the order, and asks again until somebody says yes or no."""
 
-    def __init__(self, town: ChaosTown, book: Book, follower: Follower) -> None:
+    def __init__(self, stack: ChaosStack, book: Book, follower: Follower) -> None:
         self._book = book
         self._follower = follower
-        self._channel = aio.insecure_channel(town.generation, options=RECONNECT)
+        self._channel = aio.insecure_channel(stack.generation, options=RECONNECT)
         self._stub: generationrpc.GenerationServiceAsyncStub = generationrpc.GenerationServiceStub(self._channel)
-        self._http = httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, trust_env=False)
+        self._http = httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE_SECONDS, trust_env=False)
         self._running: set[asyncio.Task[None]] = set()
         self._ways: Mapping[Errand, Callable[[Order], Awaitable[None]]] = {
             Errand.HASTY: self._hasty,

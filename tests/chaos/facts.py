@@ -21,7 +21,7 @@ from services.generation.model import State
 from services.generation.stores import tables
 from services.share.stores.tables import share
 from services.storage.stores.sql import OBJECTS
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 
 READS_AT_ONCE = 16
 READ_TRIES = 5
@@ -81,29 +81,29 @@ class Facts:
         return found
 
 
-async def rows_of(town: ChaosTown, service: str, *wanted: Table) -> list[Rows]:
+async def rows_of(stack: ChaosStack, service: str, *wanted: Table) -> list[Rows]:
     """All rows of some tables of a service; a database that answers too late, on a busy machine, is asked again."""
     for _ in range(READ_TRIES - 1):
         with suppress(OSError, Unavailable):
-            return await _rows_of(town, service, *wanted)
+            return await _rows_of(stack, service, *wanted)
         await asyncio.sleep(1.0)
-    return await _rows_of(town, service, *wanted)
+    return await _rows_of(stack, service, *wanted)
 
 
-async def _rows_of(town: ChaosTown, service: str, *wanted: Table) -> list[Rows]:
-    async with open_database(town.settings, service) as database, database.read() as connection:
+async def _rows_of(stack: ChaosStack, service: str, *wanted: Table) -> list[Rows]:
+    async with open_database(stack.settings, service) as database, database.read() as connection:
         return [(await connection.execute(select(table))).all() for table in wanted]
 
 
-async def gather_facts(town: ChaosTown) -> Facts:
+async def gather_facts(stack: ChaosStack) -> Facts:
     """Read everything."""
     names = (tables.generation, tables.attempt, tables.output, tables.inbox, tables.outbox)
-    generations, attempts, outputs, inbox, events = await rows_of(town, "generation", *names)
-    (objects,) = await rows_of(town, "storage", OBJECTS)
-    (shares,) = await rows_of(town, "share", share)
-    files = await asyncio.to_thread(files_of, town.data / "objects" / "generated")
+    generations, attempts, outputs, inbox, events = await rows_of(stack, "generation", *names)
+    (objects,) = await rows_of(stack, "storage", OBJECTS)
+    (shares,) = await rows_of(stack, "share", share)
+    files = await asyncio.to_thread(files_of, stack.data / "objects" / "generated")
     by_id = {row.id: row for row in generations}
-    bills = await bills_of(town, pictures=True)
+    bills = await bills_of(stack, pictures=True)
     return Facts(by_id, attempts, outputs, inbox, events, objects, files, bills, shares)
 
 
@@ -115,10 +115,10 @@ def files_of(folder: Path) -> dict[str, str]:
     }
 
 
-async def bills_of(town: ChaosTown, *, pictures: bool = False) -> list[Bill]:
+async def bills_of(stack: ChaosStack, *, pictures: bool = False) -> list[Bill]:
     """The ledger, with each task's callbacks and, if wanted, the hashes of its pictures."""
     room = asyncio.Semaphore(READS_AT_ONCE)
-    async with httpx.AsyncClient(base_url=town.sandbox, timeout=30, headers=AGENT, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=stack.sandbox, timeout=30, headers=AGENT, trust_env=False) as http:
         entries = (await http.get("/sandbox/ledger")).raise_for_status().json()["entries"]
 
         async def read(entry: dict[str, Any]) -> Bill:

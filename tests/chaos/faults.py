@@ -22,9 +22,9 @@ from services.generation.model import FINAL, UNDECIDED, State
 from services.generation.stores import tables
 from tests.chaos.facts import AGENT, rows_of
 from tests.chaos.lost_commits import CommitProxy
-from tests.chaos.resident import OFFSETS, calm
+from tests.chaos.process import OFFSETS, calm
+from tests.chaos.stack import LEASE_SECONDS, dice_of
 from tests.chaos.stage import GOOD_DAYS, Fault, Injection, NotHereError, Stage, is_root
-from tests.chaos.town import LEASE_SECONDS, dice_of
 
 STOP_SECONDS = 150.0  # SIGTERM to exit: a submit may take 120 s
 FROZEN_SECONDS = 3 * LEASE_SECONDS
@@ -51,7 +51,7 @@ async def repeated(
     act: Callable[[random.Random], Any], stage: Stage, seconds: tuple[float, float]
 ) -> AsyncIterator[None]:
     """Do something again and again, with pauses between two bounds."""
-    dice = dice_of(stage.town.seed, "fault")
+    dice = dice_of(stage.stack.seed, "fault")
 
     async def run() -> None:
         while True:
@@ -92,12 +92,12 @@ async def postgres_dies(stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def commits_lose_their_reply(stage: Stage) -> AsyncIterator[None]:
     """A commit reaches PostgreSQL, its reply reaches nobody."""
-    server, town = stage.server, stage.town
+    server, stack = stage.server, stage.stack
     assert server is not None
-    async with CommitProxy(server.port, town.seed).open() as proxy:
-        url = town.environment["DATABASE_URL"].replace(f":{server.port}/", f":{proxy.port}/")
-        town.faults = lambda name, _life: {"DATABASE_URL": url} if name in OFFSETS else {}
-        await town.restart(*SERVICES)
+    async with CommitProxy(server.port, stack.seed).open() as proxy:
+        url = stack.environment["DATABASE_URL"].replace(f":{server.port}/", f":{proxy.port}/")
+        stack.faults = lambda name, _life: {"DATABASE_URL": url} if name in OFFSETS else {}
+        await stack.restart(*SERVICES)
         proxy.share = 0.1
         counted = asyncio.create_task(count(stage, proxy))
         try:
@@ -105,8 +105,8 @@ async def commits_lose_their_reply(stage: Stage) -> AsyncIterator[None]:
         finally:
             counted.cancel()
             proxy.share, stage.hits = 0.0, proxy.lost
-            town.faults = calm
-            await town.restart(*SERVICES)
+            stack.faults = calm
+            await stack.restart(*SERVICES)
 
 
 async def count(stage: Stage, proxy: CommitProxy) -> None:
@@ -119,7 +119,7 @@ async def count(stage: Stage, proxy: CommitProxy) -> None:
 @asynccontextmanager
 async def redis_freezes(stage: Stage) -> AsyncIterator[None]:
     """Valkey accepts connections and answers nothing."""
-    valkey = stage.town.residents["valkey"]
+    valkey = stage.stack.processes["valkey"]
     valkey.stop()
     stage.hits = 1
     try:
@@ -136,7 +136,7 @@ async def processes_hang(stage: Stage) -> AsyncIterator[None]:
     """Each process in turn stands still for three leases."""
 
     async def act(dice: random.Random) -> None:
-        await stage.town.residents[dice.choice(SERVICES)].freeze(FROZEN_SECONDS)
+        await stage.stack.processes[dice.choice(SERVICES)].freeze(FROZEN_SECONDS)
         stage.hits += 1
 
     async with repeated(act, stage, (0.2, 1.0)):
@@ -149,7 +149,7 @@ async def deployments(stage: Stage) -> AsyncIterator[None]:
 
     async def act(dice: random.Random) -> None:
         name = dice.choice(SERVICES)
-        process = stage.town.residents[name]
+        process = stage.stack.processes[name]
         life = process.lives
         if not process.terminate():
             return
@@ -167,14 +167,14 @@ async def deployments(stage: Stage) -> AsyncIterator[None]:
 # --- Disks ----------------------------------------------------------------------------------------------------------
 
 
-def objects_on_small_disk(stack: ExitStack, folder: Path) -> None:
+def objects_on_small_disk(exits: ExitStack, folder: Path) -> None:
     """Give the objects a file system of their own."""
-    stack.enter_context(mounted(folder / "objects"))
+    exits.enter_context(mounted(folder / "objects"))
 
 
-def database_on_small_disk(stack: ExitStack, folder: Path) -> None:
+def database_on_small_disk(exits: ExitStack, folder: Path) -> None:
     """Give generation's database a file system of its own; SQLite follows the link, its log lies beside the file."""
-    small = stack.enter_context(mounted(folder / "small"))
+    small = exits.enter_context(mounted(folder / "small"))
     for path in folder.glob("generation.sqlite3*"):
         (small / path.name).write_bytes(path.read_bytes())
         path.unlink()
@@ -232,7 +232,7 @@ def disk_errors(name: str) -> Fault:
             raise NotHereError("strace is missing, which makes system calls fail")
 
         async def act(_dice: random.Random) -> None:
-            process = stage.town.residents[name].process
+            process = stage.stack.processes[name].process
             if process is None or not process.pid:
                 return
             log = stage.folder / "strace.log"
@@ -266,8 +266,8 @@ def clock_jumps(*names: str) -> Fault:
         dial = stage.folder / "clock"
         turn(dial, 0)
         wrong = following(dial)
-        stage.town.faults = lambda name, _life: wrong if name in names else {}
-        await stage.town.restart(*names)
+        stage.stack.faults = lambda name, _life: wrong if name in names else {}
+        await stage.stack.restart(*names)
 
         async def act(dice: random.Random) -> None:
             turn(dial, dice.choice((MINUTES, -MINUTES, 0)))
@@ -276,8 +276,8 @@ def clock_jumps(*names: str) -> Fault:
         async with repeated(act, stage, (1.5, 4.0)):
             yield
         turn(dial, 0)
-        stage.town.faults = calm
-        await stage.town.restart(*names)
+        stage.stack.faults = calm
+        await stage.stack.restart(*names)
         if "generation" in names and stage.server is None:  # SQLite's clock is its process's
             await age(stage, 2 * MINUTES)
 
@@ -314,11 +314,11 @@ def turn(dial: Path, seconds: int) -> None:
 @asynccontextmanager
 async def erasure_during_writes(stage: Stage) -> AsyncIterator[None]:
     """Whoever has ended is forgotten while others are made."""
-    async with aio.insecure_channel(stage.town.generation) as channel:
+    async with aio.insecure_channel(stage.stack.generation) as channel:
         stub: generationrpc.GenerationServiceAsyncStub = generationrpc.GenerationServiceStub(channel)
 
         async def act(dice: random.Random) -> None:
-            (rows,) = await rows_of(stage.town, "generation", tables.generation)
+            (rows,) = await rows_of(stage.stack, "generation", tables.generation)
             ended = [row.id for row in rows if row.state in FINAL and SCRIPTED in row.draft]
             for identifier in dice.sample(ended, min(2, len(ended))):
                 request = generationpb.ForgetGenerationRequest(name=f"generations/{identifier}")
@@ -332,12 +332,12 @@ async def erasure_during_writes(stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def garbage_during_writes(stage: Stage) -> AsyncIterator[None]:
     """The collector of garbage runs all the time, by a clock at which whatever is on its way in looks old."""
-    dial, town = stage.folder / "clock", stage.town
+    dial, stack = stage.folder / "clock", stage.stack
     turn(dial, 3 * 3600)
     wrong = following(dial)
-    town.faults = lambda name, _life: wrong if name == "storage" else {}
-    await town.restart("storage")
-    async with aio.insecure_channel(f"127.0.0.1:{town.base + OFFSETS['storage']}") as channel:
+    stack.faults = lambda name, _life: wrong if name == "storage" else {}
+    await stack.restart("storage")
+    async with aio.insecure_channel(f"127.0.0.1:{stack.base + OFFSETS['storage']}") as channel:
         stub: adminrpc.StorageAdminServiceAsyncStub = adminrpc.StorageAdminServiceStub(channel)
 
         async def act(_dice: random.Random) -> None:
@@ -349,8 +349,8 @@ async def garbage_during_writes(stage: Stage) -> AsyncIterator[None]:
 
         async with repeated(act, stage, (0.05, 0.3)):
             yield
-    town.faults = calm
-    await town.restart("storage")
+    stack.faults = calm
+    await stack.restart("storage")
 
 
 # --- The provider ---------------------------------------------------------------------------------------------------
@@ -358,7 +358,7 @@ async def garbage_during_writes(stage: Stage) -> AsyncIterator[None]:
 
 async def control(stage: Stage, path: str, body: Mapping[str, object]) -> None:
     """Tell the provider how to behave."""
-    async with httpx.AsyncClient(base_url=stage.town.sandbox, timeout=30, headers=AGENT, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=stage.stack.sandbox, timeout=30, headers=AGENT, trust_env=False) as http:
         (await http.post(path, json=dict(body))).raise_for_status()
 
 
@@ -424,7 +424,7 @@ def time_passes(
 
 async def age(stage: Stage, seconds: int) -> None:
     """Move the times of what is still worked on into the past, as if so many seconds had passed."""
-    async with open_database(stage.town.settings, "generation") as database, database.write() as connection:
+    async with open_database(stage.stack.settings, "generation") as database, database.write() as connection:
         worked_on = tables.generation.c.state.not_in(FINAL - {State.UNKNOWN})
         for table, open_ in ((tables.generation, worked_on), (tables.inbox, None)):
             past = {column: column - seconds * 1000 for column in table.c if column.name in AGING}
@@ -443,7 +443,7 @@ async def looked_at(stage: Stage) -> None:
 async def until_none(stage: Stage, *conditions: ColumnElement[bool]) -> None:
     """Wait until no generation is so any more. Raises TimeoutError."""
     left = select(func.count()).select_from(tables.generation).where(*conditions)
-    async with open_database(stage.town.settings, "generation") as database, asyncio.timeout(LOOKED_SECONDS):
+    async with open_database(stage.stack.settings, "generation") as database, asyncio.timeout(LOOKED_SECONDS):
         while True:
             async with database.read() as connection:
                 if not await connection.scalar(left):

@@ -8,7 +8,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 AGAIN_SECONDS = 0.2
-RECONNECT = (("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50))  # of a town that dies
+RECONNECT = (("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50))  # of a stack that dies
 State = generationpb.Generation.State
 UNSENT = frozenset({State.STATE_READY, State.STATE_DIALING})
 UNDER_WAY = frozenset({State.STATE_SENDING, State.STATE_AMBIGUOUS, State.STATE_RUNNING, State.STATE_STORING})

@@ -18,11 +18,11 @@ import grpc
 
 from services.chassis import logs
 from services.chassis.supervisor import supervised
-from services.generation.core.latecomers import Latecomers
-from services.generation.core.poller import Poller
-from services.generation.core.postman import Postman
-from services.generation.plan import Plan
+from services.generation.callbacks.late_results import LateResults
+from services.generation.callbacks.processor import CallbackProcessor
 from services.generation.stores import make_parking, tables
+from services.generation.timing import Timing
+from services.generation.workers.poll import Poller
 from tests.chaos.anvil import FAMILY, Anvil, Pen, forged
 from tests.chaos.hooks import BAD, good
 
@@ -70,13 +70,15 @@ async def strike_bad(anvil: Anvil, dice: random.Random, bad: int, honest: int) -
 
 
 async def strike_good(anvil: Anvil, dice: random.Random, honest: int) -> Counter[grpc.StatusCode]:
-    """Each good webhook several times, in any order, while the postman reads."""
+    """Each good webhook several times, in any order, while the processor reads."""
     numbers, codes = [number for number in range(honest) for _ in range(TIMES)], Counter[grpc.StatusCode]()
     dice.shuffle(numbers)
-    poller = Poller(anvil.store, cast("Any", Pen()), cast("Any", {FAMILY: Pen()}), Plan())
-    latecomers = Latecomers(anvil.store, cast("Any", None), Plan())
-    postman = Postman(anvil.store, anvil.inbox, anvil.bell, poller, latecomers, parking=make_parking(anvil.database))
-    async with supervised([postman.run]):
+    poller = Poller(anvil.store, cast("Any", Pen()), cast("Any", {FAMILY: Pen()}), Timing())
+    late_results = LateResults(anvil.store, cast("Any", None), Timing())
+    processor = CallbackProcessor(
+        anvil.store, anvil.inbox, anvil.notifier, poller, late_results, parking=make_parking(anvil.database)
+    )
+    async with supervised([processor.run]):
         for start in range(0, len(numbers), BATCH):
             codes += await anvil.strike_all([good(number) for number in numbers[start : start + BATCH]])
         await settled(anvil, honest)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from services.generation.providers.webhooks import sign
+from services.generation.providers.callback_verification import sign
 
 SECRET = "the key of the hammer"
 KIND = "image-generated"

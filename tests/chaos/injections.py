@@ -22,9 +22,9 @@ from tests.chaos.faults import INJECTIONS
 from tests.chaos.follower import Follower
 from tests.chaos.orders import Customers, scripted
 from tests.chaos.reconcile import reconciled
+from tests.chaos.stack import running
 from tests.chaos.stage import Injection, NotHereError, Stage
 from tests.chaos.storm import background, drain
-from tests.chaos.town import running
 from tests.chaos.verdict import judge
 from tests.engines import EngineMissingError, Postgres, postgres
 
@@ -57,8 +57,8 @@ class Result:
 async def inject(injection: Injection, seed: str, folder: Path, orders: int = 0) -> Result:
     """Run one injection in a folder of its own; a fault that this machine cannot inject is skipped."""
     try:
-        async with AsyncExitStack() as stack:
-            server = stack.enter_context(postgres()) if injection.on_postgres else None
+        async with AsyncExitStack() as exits:
+            server = exits.enter_context(postgres()) if injection.on_postgres else None
             return await _injected(injection, seed, folder, orders or injection.orders, server)
     except (NotHereError, EngineMissingError) as reason:
         return Result(injection, skipped=str(reason))
@@ -68,18 +68,18 @@ async def _injected(injection: Injection, seed: str, folder: Path, orders: int, 
     began = time.monotonic()
     url = server.create_database() if server else ""
     settings = {"DATABASE_URL": url, "RATE_LIMITS_ENABLED": "0", **injection.settings}
-    async with AsyncExitStack() as stack:
-        outer = stack.enter_context(ExitStack())
+    async with AsyncExitStack() as exits:
+        outer = exits.enter_context(ExitStack())
         prepare = partial(injection.prepare, outer, folder)
-        town = await stack.enter_async_context(running(folder, seed, settings, prepare=prepare))
-        stage, book, follower = Stage(town, folder, server), Book(), Follower(town.generation)
-        customers = Customers(town, book, follower, ORDERS_AT_ONCE)
-        stack.push_async_callback(customers.close)
-        background(stack, follower.run())
+        stack = await exits.enter_async_context(running(folder, seed, settings, prepare=prepare))
+        stage, book, follower = Stage(stack, folder, server), Book(), Follower(stack.generation)
+        customers = Customers(stack, book, follower, ORDERS_AT_ONCE)
+        exits.push_async_callback(customers.close)
+        background(exits, follower.run())
         await _order(stage, injection, customers, seed, orders)
-        settled = await drain(town, SETTLE_SECONDS)
-        report = await judge(town, book, follower)
-        after = await reconciled(town, book, drain)
+        settled = await drain(stack, SETTLE_SECONDS)
+        report = await judge(stack, book, follower)
+        after = await reconciled(stack, book, drain)
         found = [f"{what}: {each}" for what, broken in (report.broken | after.broken).items() for each in broken]
         found += stage.odd + ([] if settled is not None else ["the stack did not settle"])
         found += [] if stage.hits >= injection.least else [f"the fault fell {stage.hits} times, not {injection.least}"]

@@ -24,7 +24,7 @@ from tests.chaos.admirers import PATIENCE_SECONDS, Admirer, History, Outcome, ac
 from tests.chaos.tally import COUNTS, drifted, miscounted
 from tests.chaos.verdict import Report
 from tests.e2e.community.callers import SECRET, Caller, caller
-from tests.e2e.town import Town, running
+from tests.e2e.stack import Stack, running
 
 VICTIMS = {"valkey": "valkey-server", "gateway": "gateway"}  # and how their command lines are known
 SETTINGS = {"AUTH_HS256_SECRET": SECRET, "COMMUNITY_REACTIONS_PER_HOUR": "0"}  # nobody reacts so often in an hour
@@ -43,9 +43,9 @@ class Wish:
 
 @dataclass
 class Storm:
-    """A storm over one town."""
+    """A storm over one stack."""
 
-    town: Town
+    stack: Stack
     wish: Wish
     history: History = field(default_factory=History)
     killed: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Storm:
     async def rage(self, artworks: list[str]) -> None:
         """React to artworks, and strike between two acts whenever it is time."""
         limits = httpx.Limits(max_connections=self.wish.clients, max_keepalive_connections=self.wish.clients)
-        async with httpx.AsyncClient(base_url=self.town.url, timeout=PATIENCE_SECONDS, limits=limits) as http:
+        async with httpx.AsyncClient(base_url=self.stack.url, timeout=PATIENCE_SECONDS, limits=limits) as http:
             people = [f"user_fan{number}" for number in range(self.wish.clients)]
             strikes = asyncio.create_task(self.strike())
             await asyncio.gather(*(self.live(http, person, artworks) for person in people))
@@ -78,7 +78,7 @@ class Storm:
 
     def kill(self, victim: str) -> None:
         """Kill it as soon as it lives, and see it dead."""
-        process = self.town.process(VICTIMS[victim])
+        process = self.stack.process(VICTIMS[victim])
         process.kill()
         process.wait(PATIENCE_SECONDS)
         self.killed[victim] += 1
@@ -95,14 +95,14 @@ def schedule(wish: Wish) -> list[tuple[int, str]]:
 
 async def brew(data: Path, wish: Wish) -> Report:
     """Run one storm from beginning to judgement."""
-    with running(data, **SETTINGS) as town, caller(town, "user_painter") as painter:
+    with running(data, **SETTINGS) as stack, caller(stack, "user_painter") as painter:
         artworks = list(hung(painter, wish.artworks))
-        storm, began = Storm(town, wish), time.monotonic()
+        storm, began = Storm(stack, wish), time.monotonic()
         await storm.rage(artworks)
         raged = time.monotonic() - began
         found = {
-            "counts that are not the model": await miscounted(town, artworks, storm.history),
-            "drift that reconcile finds": drifted(town),
+            "counts that are not the model": await miscounted(stack, artworks, storm.history),
+            "drift that reconcile finds": drifted(stack),
             "odd answers": storm.history.odd,
         }
         return Report(table(storm, raged), found)
@@ -123,7 +123,7 @@ def hung(painter: Caller, count: int) -> Iterator[str]:
 
 
 def table(storm: Storm, seconds: float) -> list[tuple[str, object]]:
-    """What was done, and what befell the town meanwhile."""
+    """What was done, and what befell the stack meanwhile."""
     wish, lines, outcomes = storm.wish, storm.history.lines, storm.history.outcomes()
     slowest = max(line.seconds for line in lines)
     median = statistics.median(line.seconds for line in lines)

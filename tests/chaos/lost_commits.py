@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from tests.chaos.proxy import CHUNK_BYTES, abort
-from tests.chaos.town import dice_of
+from tests.chaos.stack import dice_of
 
 COMMIT = b"COMMIT"  # in a query message of the client; asyncpg and SQLAlchemy send `COMMIT;` as text
 

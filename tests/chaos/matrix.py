@@ -1,4 +1,4 @@
-"""Every failpoint with every action: a town is struck once, and has to be whole again soon.
+"""Every failpoint with every action: a stack is struck once, and has to be whole again soon.
 
 See docs/testing.md#fault-injector.
 """
@@ -19,9 +19,9 @@ from tests.chaos.facts import gather_facts
 from tests.chaos.follower import Follower
 from tests.chaos.orders import Customers, scripted
 from tests.chaos.points import POINTS, SERVICE_OF
-from tests.chaos.resident import calm
+from tests.chaos.process import calm
+from tests.chaos.stack import ChaosStack, running
 from tests.chaos.storm import background, drain
-from tests.chaos.town import ChaosTown, running
 from tests.chaos.witness import Witness
 from tests.engines import Postgres, postgres
 
@@ -38,10 +38,10 @@ SCRIPTS = (
 )
 ROUNDS, ROUND_SECONDS = 6, 20.0  # orders are placed anew while no order passes the point, which a busy machine may do
 SOON_SECONDS = 15.0  # after the fault is gone; told, and not what a cell is judged by
-CEILING_SECONDS = 180.0  # a town that has not converged by then never will
+CEILING_SECONDS = 180.0  # a stack that has not converged by then never will
 KINDS = ("gateway", "generation", "storage", "sandbox")  # those that have points, and the provider
-TOWNS = 5  # side by side: a cell is mostly waiting
-TWIN_TOWNS = 3  # of two generations each, which share the hundred connections of one PostgreSQL
+STACKS = 5  # side by side: a cell is mostly waiting
+TWIN_STACKS = 3  # of two generations each, which share the hundred connections of one PostgreSQL
 SETTINGS = {"GENERATION_UNKNOWN_AFTER_SECONDS": "2", "GENERATION_LEASE_SECONDS": "1", "FAILPOINT_HANG_SECONDS": "3"}
 
 
@@ -81,27 +81,27 @@ def cells(*actions: str) -> list[Cell]:
 
 
 @dataclass
-class Town:
-    """A town in which cells are struck one after the other, and what was found broken in it before."""
+class MatrixRun:
+    """A stack in which cells are struck one after the other, and what was found broken in it before."""
 
-    chaos: ChaosTown
+    chaos: ChaosStack
     known: set[str] = field(default_factory=set)
 
     async def strike(self, cell: Cell, number: int) -> None:
         """Arm the point for one life of its process, order until it is passed, and wait until all is whole."""
-        town, service, book = self.chaos, SERVICE_OF[cell.point], Book()
-        before, hits = town.residents[service].lives, len(town.diary.hits())
-        town.faults = lambda name, life: cell.fault if (name, life) == (service, before) else {}
-        await town.restart(service)
-        async with AsyncExitStack() as stack:
-            customers = await ordering(stack, town, book)
+        stack, service, book = self.chaos, SERVICE_OF[cell.point], Book()
+        before, hits = stack.processes[service].lives, len(stack.diary.hits())
+        stack.faults = lambda name, life: cell.fault if (name, life) == (service, before) else {}
+        await stack.restart(service)
+        async with AsyncExitStack() as exits:
+            customers = await ordering(exits, stack, book)
             if not await self._passed(customers, number, hits):
                 cell.broken.append("the point was never passed")
-            town.faults = calm
+            stack.faults = calm
             began = time.monotonic()
             await customers.finish()
-            if await drain(town, CEILING_SECONDS) is not None:
-                cell.seconds = max(0.0, time.monotonic() - began - hang_of(town, cell))
+            if await drain(stack, CEILING_SECONDS) is not None:
+                cell.seconds = max(0.0, time.monotonic() - began - hang_of(stack, cell))
         cell.broken += await self._found(book)
 
     async def _passed(self, customers: "Crowd", number: int, hits: int) -> bool:
@@ -113,7 +113,7 @@ class Town:
         return False
 
     async def _found(self, book: Book) -> list[str]:
-        """What the checker says of the town now and did not say before."""
+        """What the checker says of the stack now and did not say before."""
         checker = Checker(await gather_facts(self.chaos), Witness.of(self.chaos, book))
         told = {f"{what}: {sentence}" for what, found in checker.broken().items() for sentence in found}
         fresh, self.known = told - self.known, told | self.known
@@ -136,44 +136,44 @@ class Crowd:
         await asyncio.gather(*self.placing)
 
 
-async def ordering(stack: AsyncExitStack, town: ChaosTown, book: Book) -> Crowd:
+async def ordering(exits: AsyncExitStack, stack: ChaosStack, book: Book) -> Crowd:
     """Customers, and a consumer of the events, until the stack is left."""
-    follower = Follower(town.generation)
-    customers = Customers(town, book, follower, ROUNDS * len(SCRIPTS))
-    stack.push_async_callback(customers.close)
-    background(stack, follower.run())
+    follower = Follower(stack.generation)
+    customers = Customers(stack, book, follower, ROUNDS * len(SCRIPTS))
+    exits.push_async_callback(customers.close)
+    background(exits, follower.run())
     return Crowd(customers)
 
 
-def hang_of(town: ChaosTown, cell: Cell) -> float:
+def hang_of(stack: ChaosStack, cell: Cell) -> float:
     """How long the fault itself lasted."""
-    return float(town.environment["FAILPOINT_HANG_SECONDS"]) if cell.action == "hang" else 0.0
+    return float(stack.environment["FAILPOINT_HANG_SECONDS"]) if cell.action == "hang" else 0.0
 
 
-async def struck(town: ChaosTown, before: int) -> bool:
+async def struck(stack: ChaosStack, before: int) -> bool:
     """Wait for the hit."""
     end = time.monotonic() + ROUND_SECONDS
     while time.monotonic() < end:
-        if len(town.diary.hits()) > before:
+        if len(stack.diary.hits()) > before:
             return True
         await asyncio.sleep(0.1)
     return False
 
 
 async def run(
-    folder: Path, seed: str, wanted: Sequence[Cell], towns: int = TOWNS, server: Postgres | None = None
+    folder: Path, seed: str, wanted: Sequence[Cell], stacks: int = STACKS, server: Postgres | None = None
 ) -> None:
-    """Fill in the cells, in some towns side by side; on PostgreSQL each has two generations."""
+    """Fill in the cells, in some stacks side by side; on PostgreSQL each has two generations."""
     waiting = iter(enumerate(wanted))
 
     async def work(place: int) -> None:
         settings = SETTINGS | {"DATABASE_URL": server.create_database() if server else ""}
         async with running(folder / str(place), f"{seed}-{place}", settings, KINDS, twins=bool(server)) as chaos:
-            town = Town(chaos)
+            stack = MatrixRun(chaos)
             for number, cell in waiting:
-                await town.strike(cell, number)
+                await stack.strike(cell, number)
 
-    await asyncio.gather(*map(work, range(towns)))
+    await asyncio.gather(*map(work, range(stacks)))
 
 
 def summary(struck_cells: Sequence[Cell]) -> str:
@@ -192,10 +192,10 @@ def main() -> int:
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL from its wheel, and two generations")
     asked = parser.parse_args()
     wanted = [cell for cell in cells(*asked.actions) if cell.point in asked.points]
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-matrix-")))
-        server = stack.enter_context(postgres()) if asked.postgres else None
-        asyncio.run(run(folder, asked.seed, wanted, TWIN_TOWNS if server else TOWNS, server))
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-matrix-")))
+        server = exits.enter_context(postgres()) if asked.postgres else None
+        asyncio.run(run(folder, asked.seed, wanted, TWIN_STACKS if server else STACKS, server))
     sys.stdout.write("\n".join([f"seed {asked.seed}", *map(str, wanted), summary(wanted)]) + "\n")
     return not all(cell.soon for cell in wanted)
 

@@ -10,7 +10,7 @@ import httpx
 from tests.chaos.book import Book, Errand, Order
 from tests.chaos.errands import Errands
 from tests.chaos.follower import Follower
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 
 AGAIN_SECONDS = 0.2
 PATIENCE_SECONDS = 6.0  # of one request; a hung gateway is asked again
@@ -80,15 +80,15 @@ def drawn(dice: random.Random, weights: Mapping[str, float] | Mapping[Errand, fl
 
 
 class Customers:
-    """Place orders at a town."""
+    """Place orders at a stack."""
 
-    def __init__(self, town: ChaosTown, book: Book, follower: Follower, at_once: int) -> None:
+    def __init__(self, stack: ChaosStack, book: Book, follower: Follower, at_once: int) -> None:
         self._book = book
         self._follower = follower
-        self.errands = Errands(town, book, follower)
+        self.errands = Errands(stack, book, follower)
         self._room = asyncio.Semaphore(at_once)
         limits = httpx.Limits(max_keepalive_connections=at_once)
-        self._http = httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits)
+        self._http = httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits)
 
     async def place(self, order: Order) -> None:
         """Order until somebody says yes or no."""
@@ -108,7 +108,7 @@ class Customers:
         await self._http.aclose()
 
     async def _turn(self) -> None:
-        """Wait until the town has caught up."""
+        """Wait until the stack has caught up."""
         while self._follower.under_way > MOST_UNDER_WAY:  # noqa: ASYNC110 - it is another's count, not an event
             await asyncio.sleep(AGAIN_SECONDS)
 

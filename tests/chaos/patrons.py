@@ -12,7 +12,7 @@ import httpx
 
 from tests.chaos.follower import Follower
 from tests.chaos.orders import AGAIN, AGAIN_SECONDS, CALLBACKS, DAYS, PATIENCE_SECONDS, drawn
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 from tests.e2e.community.callers import token
 
 PATRONS = 10
@@ -48,13 +48,13 @@ class Accounts:
 
 
 class Patrons:
-    """Order artworks at a town, so many at once."""
+    """Order artworks at a stack, so many at once."""
 
-    def __init__(self, town: ChaosTown, follower: Follower, at_once: int) -> None:
+    def __init__(self, stack: ChaosStack, follower: Follower, at_once: int) -> None:
         self.accounts = Accounts()
         self._follower = follower
         self._room = asyncio.Semaphore(at_once)
-        self.http = httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE_SECONDS, trust_env=False)
 
     async def place(self, commission: Commission) -> None:
         """Order until somebody says yes or no."""

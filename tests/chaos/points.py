@@ -26,7 +26,7 @@ POINTS: Mapping[str, Mapping[str, str]] = {
         "poll.reply": "the record is read, its verdict is not recorded",
         "running.final": "the verdict is committed",
         "storing.before_commit": "the copies are made, SUCCEEDED is not committed",
-        "tidy.before": "a deserted order is leased by the janitor",
+        "recover.before": "a deserted order is leased by recovery",
         "outbox.before_commit": "an event and its change are written and not committed",
         "outbox.published": "an event is sent, its consumer may not have it",
     },

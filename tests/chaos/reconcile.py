@@ -17,48 +17,48 @@ from services.generation.stores.tables import attempt, generation
 from tests.chaos.book import Book
 from tests.chaos.checker import FAILING, Checker
 from tests.chaos.facts import AGENT, Bill, Facts, bills_of, gather_facts, rows_of
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 from tests.chaos.verdict import Report, Rows
 from tests.chaos.witness import Witness
 
 CALL_SECONDS = 30.0
 
 
-async def bring_in(town: ChaosTown) -> dict[str, int]:
+async def bring_in(stack: ChaosStack) -> dict[str, int]:
     """Have every bill of an attempt that knows no task brought in, half by callback, half by `AdoptTask`."""
-    generations, attempts = await rows_of(town, "generation", generation, attempt)
+    generations, attempts = await rows_of(stack, "generation", generation, attempt)
     unknown = {row.id for row in generations if row.state == State.UNKNOWN}
     asked = {row.id for row in attempts if row.generation_id in unknown and not row.task_id}
-    missing = [bill for bill in await bills_of(town) if bill.attempt_id in asked]
+    missing = [bill for bill in await bills_of(stack) if bill.attempt_id in asked]
     late, by_hand = missing[::2], missing[1::2]
     for bill in late:
-        await call_back(town, bill)
+        await call_back(stack, bill)
     for bill in by_hand:
-        await adopt(town, bill)
+        await adopt(stack, bill)
     return {"callbacks": len(late), "adopted": len(by_hand)}
 
 
-async def call_back(town: ChaosTown, bill: Bill) -> None:
+async def call_back(stack: ChaosStack, bill: Bill) -> None:
     """Let the provider's callback come after all."""
-    async with httpx.AsyncClient(base_url=town.sandbox, timeout=CALL_SECONDS, headers=AGENT, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=stack.sandbox, timeout=CALL_SECONDS, headers=AGENT, trust_env=False) as http:
         (await http.post(f"/sandbox/tasks/{bill.task_id}/callback", json={})).raise_for_status()
 
 
-async def adopt(town: ChaosTown, bill: Bill) -> None:
+async def adopt(stack: ChaosStack, bill: Bill) -> None:
     """Do what `kawaii tasks adopt` does; a refusal leaves the bill for the check that follows."""
-    async with aio.insecure_channel(town.generation) as channel:
+    async with aio.insecure_channel(stack.generation) as channel:
         stub: adminrpc.GenerationAdminServiceAsyncStub = adminrpc.GenerationAdminServiceStub(channel)
         request = adminpb.AdoptTaskRequest(attempt=bill.attempt_id, task=bill.task_id)
         with suppress(aio.AioRpcError):
             await stub.AdoptTask(request, timeout=CALL_SECONDS)
 
 
-async def reconciled(town: ChaosTown, book: Book, drain: Callable[[ChaosTown], Awaitable[float | None]]) -> Report:
+async def reconciled(stack: ChaosStack, book: Book, drain: Callable[[ChaosStack], Awaitable[float | None]]) -> Report:
     """Bring in what is missing, wait until nothing moves any more, and look at everything again."""
-    brought = await bring_in(town)
-    settled = await drain(town)
-    facts = await gather_facts(town)
-    checker = Checker(facts, Witness.of(town, book))
+    brought = await bring_in(stack)
+    settled = await drain(stack)
+    facts = await gather_facts(stack)
+    checker = Checker(facts, Witness.of(stack, book))
     rows: Rows = [
         ("reconciliation, s", round(settled) if settled is not None else "not settled"),
         ("  by late callbacks, by hand", (brought["callbacks"], brought["adopted"])),

@@ -5,10 +5,10 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from services.generation.answers import Ambiguous, NotSent, Outcome
-from services.generation.core import submitter
-from services.generation.keyring import Key
+from services.generation.key_pool.pool import Key
 from services.generation.model import Attempt, Generation
+from services.generation.outcomes import Ambiguous, NotSent, Outcome
+from services.generation.workers import submit
 
 SHARE = "CHAOS_ANSWERS_THROWN_AWAY"  # of certain answers, between 0 and 1
 LOG = "thrown_away.log"
@@ -20,17 +20,17 @@ def begin(environment: Mapping[str, str]) -> None:
     if not share:
         return
     dice = random.Random(environment["FAILPOINT_SEED"])
-    honest = submitter.Submitter._settle
+    honest = submit.Submitter._settle
 
     async def settle(
-        self: submitter.Submitter, generation: Generation, attempt: Attempt, key: Key, outcome: Outcome
+        self: submit.Submitter, generation: Generation, attempt: Attempt, key: Key, outcome: Outcome
     ) -> None:
         if isinstance(outcome, Ambiguous | NotSent) or dice.random() >= share:
             await honest(self, generation, attempt, key, outcome)
         else:
             note(Path(environment["DATA_DIR"]) / LOG, attempt.id)
 
-    submitter.Submitter._settle = settle  # type: ignore[method-assign]
+    submit.Submitter._settle = settle  # type: ignore[method-assign]
 
 
 def note(log: Path, attempt_id: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 from tests.engines import Postgres
 
 GOOD_DAYS = ("ok", "nocallback", "dupcallback:2", "slow:2,ok", "fail,ok", "variants:2,ok", "429http then ok")
@@ -20,7 +20,7 @@ class NotHereError(Exception):
 class Stage:
     """A stack under a fault: hits is how often the fault fell, odd what happened that must not happen."""
 
-    town: ChaosTown
+    stack: ChaosStack
     folder: Path
     server: Postgres | None = None
     hits: int = 0

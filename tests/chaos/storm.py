@@ -1,4 +1,4 @@
-"""The chaos run: a town under faults takes orders, the faults end, the town settles, the checker judges; one table."""
+"""The chaos run: a stack takes orders under faults, the faults end, the stack settles, the checker judges."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ from tests.chaos.follower import Follower
 from tests.chaos.orders import Customers, order_of
 from tests.chaos.points import SERVICE_OF
 from tests.chaos.reconcile import reconciled
-from tests.chaos.town import ChaosTown, running
+from tests.chaos.stack import ChaosStack, running
 from tests.chaos.verdict import Report, judge
 from tests.chaos.weather import Storm
 from tests.engines import postgres
@@ -47,45 +47,45 @@ class Wish:
     seconds: float
     hits: int = 0
 
-    def fulfilled(self, town: ChaosTown) -> bool:
-        """Whether the town was struck often enough."""
-        killed = town.diary.counted("kill")
-        return town.deaths >= self.kills and all(killed[point] >= self.hits for point in SERVICE_OF)
+    def fulfilled(self, stack: ChaosStack) -> bool:
+        """Whether the stack was struck often enough."""
+        killed = stack.diary.counted("kill")
+        return stack.deaths >= self.kills and all(killed[point] >= self.hits for point in SERVICE_OF)
 
 
 async def brew(data: Path, wish: Wish, database_url: str = "", settings: Mapping[str, str] = CALM) -> Report:
     """Run one storm from beginning to judgement; on PostgreSQL over two generations."""
     began = time.monotonic()
     settings = {"DATABASE_URL": database_url, **settings}
-    async with running(data, wish.seed, settings, twins=bool(database_url)) as town:
-        book, follower = Book(), Follower(town.generation)
-        storm = Storm(town, wish.kills, lambda: (follower.ended + 1) / wish.generations)
-        customers = Customers(town, book, follower, ORDERS_AT_ONCE)
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(customers.close)
-            background(stack, follower.run())
+    async with running(data, wish.seed, settings, twins=bool(database_url)) as stack:
+        book, follower = Book(), Follower(stack.generation)
+        storm = Storm(stack, wish.kills, lambda: (follower.ended + 1) / wish.generations)
+        customers = Customers(stack, book, follower, ORDERS_AT_ONCE)
+        async with AsyncExitStack() as exits:
+            exits.push_async_callback(customers.close)
+            background(exits, follower.run())
             await storm.begin()
-            await rage(town, storm, customers, wish)
+            await rage(stack, storm, customers, wish)
             await storm.end()
             raged = time.monotonic() - began
             await customers.errands.finish(DRAIN_SECONDS)
-            settled = await drain(town)
-            report = await judge(town, book, follower)
-            after = await reconciled(town, book, drain)
+            settled = await drain(stack)
+            report = await judge(stack, book, follower)
+            after = await reconciled(stack, book, drain)
         times = [("storm, s", round(raged)), ("drain, s", round(settled) if settled is not None else "not settled")]
         rows = [("seed", wish.seed), *times, *report.rows, *after.rows]
         return Report(rows, report.broken | after.broken)
 
 
-async def rage(town: ChaosTown, storm: Storm, customers: Customers, wish: Wish) -> None:
+async def rage(stack: ChaosStack, storm: Storm, customers: Customers, wish: Wish) -> None:
     """Take orders under faults until the wish is fulfilled."""
     end = time.monotonic() + wish.seconds
-    async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as exits:
         for weather in (storm.kill(), storm.freeze(), storm.cut()):
-            background(stack, weather)
+            background(exits, weather)
         numbers = range(wish.generations)
         await place(customers, wish.seed, numbers)
-        while not wish.fulfilled(town) and time.monotonic() < end:
+        while not wish.fulfilled(stack) and time.monotonic() < end:
             numbers = range(numbers.stop, numbers.stop + WAVE)
             await place(customers, wish.seed, numbers)
 
@@ -95,7 +95,7 @@ async def place(customers: Customers, seed: str, numbers: range) -> None:
     await asyncio.gather(*(customers.place(order_of(seed, number)) for number in numbers))
 
 
-def background(stack: AsyncExitStack, work: Coroutine[None, None, None]) -> None:
+def background(exits: AsyncExitStack, work: Coroutine[None, None, None]) -> None:
     """Run something until the stack is left."""
     task = asyncio.create_task(work)
 
@@ -103,22 +103,22 @@ def background(stack: AsyncExitStack, work: Coroutine[None, None, None]) -> None
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-    stack.push_async_callback(stop)
+    exits.push_async_callback(stop)
 
 
-async def drain(town: ChaosTown, seconds: float = DRAIN_SECONDS) -> float | None:
+async def drain(stack: ChaosStack, seconds: float = DRAIN_SECONDS) -> float | None:
     """Wait until nothing moves any more; how long it took, None if it still moved."""
     began = time.monotonic()
     while time.monotonic() < began + seconds:
-        if await resting(town) and not any(map(pending, await bills_of(town))) and await resting(town):
+        if await resting(stack) and not any(map(pending, await bills_of(stack))) and await resting(stack):
             return time.monotonic() - began
         await asyncio.sleep(LOOK_SECONDS)
     return None
 
 
-async def resting(town: ChaosTown) -> bool:
+async def resting(stack: ChaosStack) -> bool:
     """Whether every generation has ended and every webhook was read; reminders of ours wait as long as results live."""
-    generations, webhooks = await rows_of(town, "generation", generation, inbox)
+    generations, webhooks = await rows_of(stack, "generation", generation, inbox)
     read = all(row.verdict or row.kind == REMINDER for row in webhooks)
     return read and all(row.state in FINAL for row in generations)
 
@@ -141,9 +141,9 @@ def main() -> int:
     parser.add_argument("--data", type=Path)
     asked = parser.parse_args()
     wish = Wish(asked.seed or secrets.token_hex(4), asked.generations, asked.kills, asked.seconds, asked.hits)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-chaos-")))
-        url = stack.enter_context(postgres()).create_database() if asked.postgres else ""
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-chaos-")))
+        url = exits.enter_context(postgres()).create_database() if asked.postgres else ""
         report = asyncio.run(brew(asked.data or folder, wish, url))
     sys.stdout.write(f"{report}\n")
     return int(any(report.broken.values()))

@@ -9,11 +9,11 @@ import orjson
 from sqlalchemy import func, select
 
 from services.chassis.database import open_database
-from services.chassis.settings import TownSettings
+from services.chassis.settings import CommonSettings
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like
 from tests.chaos.admirers import History
 from tests.e2e.community.callers import caller
-from tests.e2e.town import ROOT, Town
+from tests.e2e.stack import ROOT, Stack
 
 COUNTS = {"like": ("like_count", artwork_like), "favorite": ("favorite_count", artwork_favorite)}
 SHOWN = {"like": "like_count", "favorite": "fav_count"}  # in an answer
@@ -21,9 +21,9 @@ PAGE = 100
 Counts = Mapping[str, Mapping[str, int]]
 
 
-async def miscounted(town: Town, artworks: list[str], history: History) -> list[str]:
+async def miscounted(stack: Stack, artworks: list[str], history: History) -> list[str]:
     """Every count that is another than the model's: in the columns, of the rows, and in answers."""
-    kept, answered = await stored(town), shown(town, artworks)
+    kept, answered = await stored(stack), shown(stack, artworks)
     wrong = []
     for word in COUNTS:
         model = history.counted(word)
@@ -36,9 +36,9 @@ async def miscounted(town: Town, artworks: list[str], history: History) -> list[
     return wrong
 
 
-async def stored(town: Town) -> dict[str, Counts]:
+async def stored(stack: Stack) -> dict[str, Counts]:
     """What the database holds."""
-    settings = TownSettings(data_dir=town.data, database_url="", _env_file=None)
+    settings = CommonSettings(data_dir=stack.data, database_url="", _env_file=None)
     columns: dict[str, dict[str, int]] = {}
     rows: dict[str, dict[str, int]] = {}
     async with open_database(settings, "community") as database, database.read() as connection:
@@ -49,9 +49,9 @@ async def stored(town: Town) -> dict[str, Counts]:
     return {"the columns": columns, "the rows": rows}
 
 
-def shown(town: Town, artworks: list[str]) -> dict[str, Counts]:
+def shown(stack: Stack, artworks: list[str]) -> dict[str, Counts]:
     """What a stranger is told by the feed, and by the state of all at once."""
-    with caller(town) as stranger:
+    with caller(stack) as stranger:
         cards = {card["id"]: card for card in stranger.ok("GET", "/api/feed", params={"limit": PAGE})}
         states = stranger.ok("POST", "/api/artworks/batch/state", json={"artworkIds": artworks})
     told: dict[str, Mapping[str, Mapping[str, Any]]] = {"the feed's cards": cards, "the states": states}
@@ -61,10 +61,10 @@ def shown(town: Town, artworks: list[str]) -> dict[str, Counts]:
     }
 
 
-def drifted(town: Town) -> list[str]:
+def drifted(stack: Stack) -> list[str]:
     """What `kawaii counters reconcile` finds, as an operator runs it."""
-    command = [sys.executable, "-m", "deploy.cli", "counters", "reconcile", "--dry-run", "-o", "json"]
-    environment = {"INTERNAL_PORT_BASE": str(town.base), "PATH": ""}
+    command = [sys.executable, "-m", "deploy.cli.main", "counters", "reconcile", "--dry-run", "-o", "json"]
+    environment = {"INTERNAL_PORT_BASE": str(stack.base), "PATH": ""}
     done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
     answer = orjson.loads(done.stdout)
     return [f"drift {answer['drift']}: {answer['artworks']}"] if answer["drift"] != "0" else []

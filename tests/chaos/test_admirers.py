@@ -18,7 +18,7 @@ def stands(*, liked: bool, faved: bool = False) -> httpx.Response:
 
 
 async def acted(history: History, *answers: Answer) -> None:
-    """Like once, at a town that gives these answers one after the other."""
+    """Like once, at a stack that gives these answers one after the other."""
     given: Iterator[Answer] = iter(answers)
 
     def answer(_request: httpx.Request) -> httpx.Response:
@@ -29,7 +29,7 @@ async def acted(history: History, *answers: Answer) -> None:
                 raise error
 
     transport: Any = httpx.MockTransport(answer)
-    async with httpx.AsyncClient(base_url="http://town", transport=transport) as http:
+    async with httpx.AsyncClient(base_url="http://stack", transport=transport) as http:
         await Admirer(http, "ann", history).act(LIKE)
 
 

@@ -14,7 +14,7 @@ SECONDS = 300.0  # a ceiling too
 
 
 async def test_each_artwork_ends_with_its_picture_or_a_reason_and_no_credit_stays_held(tmp_path: Path) -> None:
-    report = await brew(tmp_path / "town", Wish(SEED, artworks=40, kills=12, seconds=SECONDS))
+    report = await brew(tmp_path / "stack", Wish(SEED, artworks=40, kills=12, seconds=SECONDS))
     told = dict(report.rows)
 
     assert not any(report.broken.values()), f"CHAOS_SEED={SEED}\n{report}"

@@ -15,8 +15,8 @@ from tests.chaos.checker import Checker
 from tests.chaos.diary import Piece
 from tests.chaos.facts import Bill, Facts
 from tests.chaos.orders import scripted
+from tests.chaos.process import Life
 from tests.chaos.proxy import Call
-from tests.chaos.resident import Life
 from tests.chaos.witness import Witness
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b"

@@ -1,4 +1,4 @@
-"""What a town wrote is read although its writers died at it."""
+"""What a stack wrote is read although its writers died at it."""
 
 from pathlib import Path
 
@@ -71,5 +71,5 @@ def test_hits_are_counted_by_point_and_action(tmp_path: Path) -> None:
     assert diary.counted("kill") == {"reply.read": 1}
 
 
-def test_a_town_that_was_not_struck_has_no_hits(tmp_path: Path) -> None:
+def test_a_stack_that_was_not_struck_has_no_hits(tmp_path: Path) -> None:
     assert Diary(tmp_path).hits() == []

@@ -19,7 +19,7 @@ SEED = os.environ.get("CHAOS_SEED") or secrets.token_hex(4)
 
 async def judged(folder: Path, wish: Wish, database_url: str = "") -> None:
     """Brew a storm; whatever it breaks is told with the seed that brings it back."""
-    report = await brew(folder / "town", wish, database_url)
+    report = await brew(folder / "stack", wish, database_url)
     told: dict[str, Any] = dict(report.rows)
 
     assert not any(report.broken.values()), f"CHAOS_SEED={SEED}\n{report}"

@@ -1,4 +1,4 @@
-"""The table at the end of a storm: what it did to the town, what became of the orders, and what it broke."""
+"""The table at the end of a storm: what it did to the stack, what became of the orders, and what it broke."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from tests.chaos.diary import REFUSED
 from tests.chaos.facts import Facts, gather_facts
 from tests.chaos.follower import Follower
 from tests.chaos.points import SERVICE_OF
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 from tests.chaos.weather import OFTEN
 from tests.chaos.witness import Witness
 
@@ -33,14 +33,14 @@ class Report:
         return "\n".join([*(f"{name:<{width}}  {value}" for name, value in lines), *details])
 
 
-async def judge(town: ChaosTown, book: Book, follower: Follower) -> Report:
+async def judge(stack: ChaosStack, book: Book, follower: Follower) -> Report:
     """Read everything and check it."""
-    facts = await gather_facts(town)
-    checker = Checker(facts, Witness.of(town, book))
+    facts = await gather_facts(stack)
+    checker = Checker(facts, Witness.of(stack, book))
     missed = {row.sequence for row in facts.events} - set(follower.seen)
-    rows = [*orders(book), *blows(town), *ends(facts, checker), *afterwards(facts, checker, book, follower)]
+    rows = [*orders(book), *blows(stack), *ends(facts, checker), *afterwards(facts, checker, book, follower)]
     return Report(
-        rows, checker.broken() | {"events missed": sorted(map(str, missed)), "work that crashed": town.diary.crashes()}
+        rows, checker.broken() | {"events missed": sorted(map(str, missed)), "work that crashed": stack.diary.crashes()}
     )
 
 
@@ -53,21 +53,21 @@ def orders(book: Book) -> Rows:
     ]
 
 
-def blows(town: ChaosTown) -> Rows:
-    """What befell the town."""
-    hits = town.diary.counted("kill")
+def blows(stack: ChaosStack) -> Rows:
+    """What befell the stack."""
+    hits = stack.diary.counted("kill")
     often = sum(count >= OFTEN for count in hits.values())
     rarest = min(SERVICE_OF, key=lambda point: hits[point])
     return [
-        ("SIGKILLs", town.deaths),
-        ("  by process", ", ".join(f"{name} {resident.deaths}" for name, resident in town.residents.items())),
+        ("SIGKILLs", stack.deaths),
+        ("  by process", ", ".join(f"{name} {process.deaths}" for name, process in stack.processes.items())),
         ("  at failpoints", sum(hits.values())),
         ("  distinct failpoints", f"{len(hits)} of {len(SERVICE_OF)}, {often} of them ten times or more"),
         ("  rarest", f"{rarest} {hits[rarest]}"),
-        ("SIGSTOPs of three leases", sum(resident.freezes for resident in town.residents.values())),
-        ("  writes that a fence refused", len(town.diary.told(REFUSED))),
-        ("errors, sleeps, hangs", tuple(town.diary.counted(action).total() for action in ("error", "sleep", "hang"))),
-        ("toxic connections", sum(bool(call.toxic) for call in town.proxy.calls)),
+        ("SIGSTOPs of three leases", sum(process.freezes for process in stack.processes.values())),
+        ("  writes that a fence refused", len(stack.diary.told(REFUSED))),
+        ("errors, sleeps, hangs", tuple(stack.diary.counted(action).total() for action in ("error", "sleep", "hang"))),
+        ("toxic connections", sum(bool(call.toxic) for call in stack.proxy.calls)),
     ]
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from tests.chaos.points import POINTS
-from tests.chaos.resident import calm
-from tests.chaos.town import LEASE_SECONDS, ChaosTown, dice_of
+from tests.chaos.process import calm
+from tests.chaos.stack import LEASE_SECONDS, ChaosStack, dice_of
 
 # Shares of all connections to the provider; the rest are left alone.
 TOXICS: Mapping[str, float] = {
@@ -32,37 +32,37 @@ UP_SECONDS, DOWN_SECONDS = 8.0, 0.5  # of the line to the provider
 
 
 class Storm:
-    """Rages over a town until it is told to end."""
+    """Rages over a stack until it is told to end."""
 
     def __init__(
-        self, town: ChaosTown, kills: int, done: Callable[[], float], points: Mapping[str, Mapping[str, str]] = POINTS
+        self, stack: ChaosStack, kills: int, done: Callable[[], float], points: Mapping[str, Mapping[str, str]] = POINTS
     ) -> None:
-        self._town = town
+        self._stack = stack
         self._kills = kills
         self._done = done
         self._points = points
-        self._dice = dice_of(town.seed, "weather")
+        self._dice = dice_of(stack.seed, "weather")
         self._armed = Counter[str]()
 
     async def begin(self) -> None:
         """Arm every process and let the toxics flow."""
-        self._town.faults = self.faults_of
-        self._town.proxy.mix = TOXICS
-        await self._town.restart()
+        self._stack.faults = self.faults_of
+        self._stack.proxy.mix = TOXICS
+        await self._stack.restart()
 
     async def end(self) -> None:
         """Calm: every process starts anew without a fault."""
-        self._town.faults = calm
-        self._town.proxy.mix = {}
-        await self._town.proxy.up()
-        await self._town.restart()
+        self._stack.faults = calm
+        self._stack.proxy.mix = {}
+        await self._stack.proxy.up()
+        await self._stack.restart()
 
     def faults_of(self, name: str, life: int) -> Mapping[str, str]:
         """After a quiet time the least hit points of the process kill it; small faults lie everywhere."""
         points = self._points.get(name.partition("-")[0])
         if not points:
             return {}
-        dice, hits = dice_of(self._town.seed, f"{name}/{life}"), self._town.diary.counted("kill")
+        dice, hits = dice_of(self._stack.seed, f"{name}/{life}"), self._stack.diary.counted("kill")
         chosen = sorted(points, key=lambda point: (hits[point], self._armed[point], dice.random()))[:ARMED]
         self._armed.update(chosen)
         kills = [f"{point}:kill:{dice.randint(1, MAX_NTH) if hits[point] >= OFTEN else 1}" for point in chosen]
@@ -72,19 +72,19 @@ class Storm:
 
     async def kill(self) -> None:
         """Kill processes at any moment, for ever; most often one whose failpoint lets it live on."""
-        names = list(self._town.residents)
+        names = list(self._stack.processes)
         while True:
             await asyncio.sleep(self._dice.expovariate(len(names) / LIFE_SECONDS))
-            victim = self._town.residents[self._dice.choice(names)]
+            victim = self._stack.processes[self._dice.choice(names)]
             if time.time() - victim.born > LIFE_SECONDS / 2 * min(max(self._pace(), 1), MOST_AHEAD):
                 victim.kill()
 
     async def freeze(self) -> None:
         """Stop a generation for three leases, again and again: others take its work, and it may not write any more."""
-        names = [name for name in self._town.residents if name.startswith("generation")]
+        names = [name for name in self._stack.processes if name.startswith("generation")]
         while True:
             await asyncio.sleep(self._dice.expovariate(1 / FREEZE_SECONDS))
-            await self._town.residents[self._dice.choice(names)].freeze(FROZEN_SECONDS)
+            await self._stack.processes[self._dice.choice(names)].freeze(FROZEN_SECONDS)
 
     def _ahead(self, name: str) -> float:
         """How often a process was killed, as a multiple of its plan, which keeps pace with the ends of orders.
@@ -94,17 +94,17 @@ class Storm:
         """
         kind = name.partition("-")[0]
         part = len(self._points[kind]) / sum(map(len, self._points.values()))
-        part /= sum(other.startswith(kind) for other in self._town.residents)
-        return self._town.residents[name].deaths / (self._kills * part * self._done())
+        part /= sum(other.startswith(kind) for other in self._stack.processes)
+        return self._stack.processes[name].deaths / (self._kills * part * self._done())
 
     def _pace(self) -> float:
         """The same of all processes together."""
-        return self._town.deaths / (self._kills * self._done())
+        return self._stack.deaths / (self._kills * self._done())
 
     async def cut(self) -> None:
         """Take the line to the provider away now and then."""
         while True:
             await asyncio.sleep(self._dice.expovariate(1 / UP_SECONDS))
-            await self._town.proxy.down()
+            await self._stack.proxy.down()
             await asyncio.sleep(DOWN_SECONDS)
-            await self._town.proxy.up()
+            await self._stack.proxy.up()

@@ -6,9 +6,9 @@ from functools import cached_property
 
 from tests.chaos.book import Book
 from tests.chaos.diary import Piece
+from tests.chaos.process import Life
 from tests.chaos.proxy import Call
-from tests.chaos.resident import Life
-from tests.chaos.town import ChaosTown
+from tests.chaos.stack import ChaosStack
 
 CLOCK_SECONDS = 0.05  # rows round to milliseconds, and a line is written a little after what it tells
 
@@ -23,9 +23,9 @@ class Witness:
     lives: Sequence[Life] = ()
 
     @classmethod
-    def of(cls, town: ChaosTown, book: Book) -> "Witness":
-        """What this town has seen so far."""
-        return cls(book, town.proxy.calls, town.diary.pieces(), town.lives)
+    def of(cls, stack: ChaosStack, book: Book) -> "Witness":
+        """What this stack has seen so far."""
+        return cls(book, stack.proxy.calls, stack.diary.pieces(), stack.lives)
 
     def verdicts(self) -> Mapping[str, Call]:
         """The call of each attempt whose answer was passed on and was certain."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.chassis.migrations import migrate
-from services.chassis.settings import TownSettings
+from services.chassis.settings import CommonSettings
 from tests.engines import EngineMissingError, Postgres, postgres
 
 SERVICE = "generation"  # any service will do: the chassis knows none
@@ -22,20 +22,20 @@ def postgresql() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> TownSettings:
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> CommonSettings:
     """Settings that name an empty database."""
     server: Postgres | None = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
-    return TownSettings(data_dir=tmp_path, database_url=server.create_database() if server else "", _env_file=None)
+    return CommonSettings(data_dir=tmp_path, database_url=server.create_database() if server else "", _env_file=None)
 
 
 @pytest.fixture
-def migrated(empty: TownSettings) -> TownSettings:
+def migrated(empty: CommonSettings) -> CommonSettings:
     migrate(SERVICE, empty)
     return empty
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path) -> TownSettings:
-    settings = TownSettings(data_dir=tmp_path, database_url="", _env_file=None)
+def sqlite(tmp_path: Path) -> CommonSettings:
+    settings = CommonSettings(data_dir=tmp_path, database_url="", _env_file=None)
     migrate(SERVICE, settings)
     return settings

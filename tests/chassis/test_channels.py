@@ -101,7 +101,7 @@ async def test_a_caller_in_a_hurry_hears_that_time_ran_out() -> None:
 
 
 @pytest.mark.parametrize("shape", ["unary_unary", "stream_unary", "unary_stream"])
-async def test_a_stopped_neighbour_is_unavailable(shape: str) -> None:
+async def test_a_stopped_service_is_unavailable(shape: str) -> None:
     async with connect(f"127.0.0.1:{free_port()}") as channel:
         with pytest.raises(Unavailable) as caught, translated():
             await Client(channel).ask(shape, "you")
@@ -109,7 +109,7 @@ async def test_a_stopped_neighbour_is_unavailable(shape: str) -> None:
     assert "127.0.0.1" not in caught.value.message
 
 
-async def test_a_neighbour_that_comes_back_is_found_again() -> None:
+async def test_a_service_that_comes_back_is_found_again() -> None:
     async def hello(text: str) -> str:
         return text
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from services.chassis.database import COLLISION, Database, db_now, open_database, retried
 from services.chassis.engines import make_engine
 from services.chassis.errors import Unavailable
-from services.chassis.settings import EXIT_CONFIGURATION, TownSettings
+from services.chassis.settings import EXIT_CONFIGURATION, CommonSettings
 from tests.chassis.conftest import SERVICE
 from tests.engines import free_port
 
@@ -50,7 +50,7 @@ async def spoil(database: Database) -> None:
         raise ZeroDivisionError
 
 
-async def test_sqlite_is_durable_and_lets_readers_pass(sqlite: TownSettings) -> None:
+async def test_sqlite_is_durable_and_lets_readers_pass(sqlite: CommonSettings) -> None:
     async with open_database(sqlite, SERVICE) as database, database.read() as connection:
         pragmas = {
             name: await connection.scalar(text(f"PRAGMA {name}"))
@@ -60,7 +60,7 @@ async def test_sqlite_is_durable_and_lets_readers_pass(sqlite: TownSettings) -> 
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
 
 
-async def test_concurrent_changes_all_count(migrated: TownSettings) -> None:
+async def test_concurrent_changes_all_count(migrated: CommonSettings) -> None:
     async with open_database(migrated, SERVICE) as database:
         await make_tally(database)
         await asyncio.gather(*(count_up(database) for _ in range(25)))
@@ -68,7 +68,7 @@ async def test_concurrent_changes_all_count(migrated: TownSettings) -> None:
         assert await tally(database) == 25
 
 
-async def test_two_processes_take_turns_at_writing(sqlite: TownSettings) -> None:
+async def test_two_processes_take_turns_at_writing(sqlite: CommonSettings) -> None:
     """The write lock is taken at the begin, so a transaction that reads first does not fail when it writes."""
     async with open_database(sqlite, SERVICE) as one, open_database(sqlite, SERVICE) as other:
         await make_tally(one)
@@ -77,7 +77,7 @@ async def test_two_processes_take_turns_at_writing(sqlite: TownSettings) -> None
         assert await tally(one) == 20
 
 
-async def test_readers_do_not_wait_for_the_writer(migrated: TownSettings) -> None:
+async def test_readers_do_not_wait_for_the_writer(migrated: CommonSettings) -> None:
     async with open_database(migrated, SERVICE) as database:
         await make_tally(database)
         async with database.write() as connection:
@@ -86,7 +86,7 @@ async def test_readers_do_not_wait_for_the_writer(migrated: TownSettings) -> Non
             assert await tally(database) == 0
 
 
-async def test_a_failed_transaction_leaves_nothing(migrated: TownSettings) -> None:
+async def test_a_failed_transaction_leaves_nothing(migrated: CommonSettings) -> None:
     async with open_database(migrated, SERVICE) as database:
         await make_tally(database)
         with pytest.raises(ZeroDivisionError):
@@ -95,7 +95,7 @@ async def test_a_failed_transaction_leaves_nothing(migrated: TownSettings) -> No
         assert await tally(database) == 0
 
 
-async def test_a_canceled_transaction_gives_its_lock_back(migrated: TownSettings) -> None:
+async def test_a_canceled_transaction_gives_its_lock_back(migrated: CommonSettings) -> None:
     """A caller that hangs up cancels the transaction at any of its steps."""
     async with open_database(migrated, SERVICE) as database:
         await make_tally(database)
@@ -111,7 +111,7 @@ async def test_a_canceled_transaction_gives_its_lock_back(migrated: TownSettings
         assert await tally(database) == before + 1
 
 
-async def test_a_locked_database_is_unavailable(sqlite: TownSettings) -> None:
+async def test_a_locked_database_is_unavailable(sqlite: CommonSettings) -> None:
     engine = make_engine(sqlite, SERVICE)
     event.listen(engine.sync_engine, "connect", impatient)
     holder = sqlite3.connect(sqlite.data_dir / f"{SERVICE}.sqlite3", isolation_level=None)
@@ -132,7 +132,7 @@ def impatient(connection: sqlite3.Connection, _record: object) -> None:
 
 async def test_a_database_that_is_down_is_unavailable(tmp_path: Path) -> None:
     url = f"postgresql://postgres@127.0.0.1:{free_port()}/none"
-    engine = make_engine(TownSettings(data_dir=tmp_path, database_url=url, _env_file=None), SERVICE)
+    engine = make_engine(CommonSettings(data_dir=tmp_path, database_url=url, _env_file=None), SERVICE)
 
     with pytest.raises(Unavailable) as caught:
         await Database(engine).ping()
@@ -141,7 +141,7 @@ async def test_a_database_that_is_down_is_unavailable(tmp_path: Path) -> None:
     await engine.dispose()
 
 
-async def test_an_error_of_the_driver_quotes_no_values(migrated: TownSettings) -> None:
+async def test_an_error_of_the_driver_quotes_no_values(migrated: CommonSettings) -> None:
     """The traceback is logged, and prompts may not be."""
     async with open_database(migrated, SERVICE) as database:
         await make_tally(database)
@@ -153,14 +153,14 @@ async def test_an_error_of_the_driver_quotes_no_values(migrated: TownSettings) -
     assert "parameters hidden" in str(caught.value)
 
 
-async def test_the_database_has_a_clock(migrated: TownSettings) -> None:
+async def test_the_database_has_a_clock(migrated: CommonSettings) -> None:
     async with open_database(migrated, SERVICE) as database, database.read() as connection:
         told = await connection.scalar(select(db_now()))
 
     assert abs(int(told or 0) - time.time() * 1000) < CLOCK_TOLERANCE_MS
 
 
-async def test_the_clock_moves_inside_a_transaction(migrated: TownSettings) -> None:
+async def test_the_clock_moves_inside_a_transaction(migrated: CommonSettings) -> None:
     """PostgreSQL's now() stands still from the begin on; a lease measured by it would be short."""
     async with open_database(migrated, SERVICE) as database, database.read() as connection:
         first = int(await connection.scalar(select(db_now())) or 0)
@@ -171,7 +171,7 @@ async def test_the_clock_moves_inside_a_transaction(migrated: TownSettings) -> N
     assert later > first
 
 
-async def test_an_unmigrated_database_is_refused(empty: TownSettings, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_unmigrated_database_is_refused(empty: CommonSettings, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         async with open_database(empty, SERVICE):
             pytest.fail("it was opened")
@@ -180,7 +180,7 @@ async def test_an_unmigrated_database_is_refused(empty: TownSettings, capsys: py
     assert "kawaii migrate" in capsys.readouterr().err
 
 
-async def test_a_schema_of_another_time_is_refused(migrated: TownSettings) -> None:
+async def test_a_schema_of_another_time_is_refused(migrated: CommonSettings) -> None:
     engine = make_engine(migrated, SERVICE)
     async with Database(engine).write() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
@@ -223,7 +223,7 @@ class Children:
 
 @pytest.mark.parametrize(("without", "kept"), [(0, True), (1, True), (2, False)])
 async def test_a_reference_to_a_row_that_has_just_gone_is_tried_once_more(
-    migrated: TownSettings, without: int, *, kept: bool
+    migrated: CommonSettings, without: int, *, kept: bool
 ) -> None:
     """Both engines name it differently; a second failure says that others changed the same, not that we are broken."""
     async with open_database(migrated, SERVICE) as database:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.engines import make_engine
 from services.chassis.migrations import head_of, migrate
-from services.chassis.settings import TownSettings
+from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
 from tests.chassis.waiting import DEADLINE_SECONDS
 
@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[2]
 MIGRATE = """
 import sys
 from services.chassis.migrations import migrate
-from services.chassis.settings import TownSettings
-migrate(sys.argv[1], TownSettings())
+from services.chassis.settings import CommonSettings
+migrate(sys.argv[1], CommonSettings())
 """
 
 
-def tables(settings: TownSettings, schema: str | None = None) -> set[str]:
+def tables(settings: CommonSettings, schema: str | None = None) -> set[str]:
     """Names of the tables there are."""
 
     async def look() -> set[str]:
@@ -41,7 +41,7 @@ async def names(connection: AsyncConnection, schema: str | None) -> set[str]:
     return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names(schema)))
 
 
-def test_a_fresh_database_gets_its_tables(empty: TownSettings) -> None:
+def test_a_fresh_database_gets_its_tables(empty: CommonSettings) -> None:
     before = tables(empty)
     migrate(SERVICE, empty)
     after = tables(empty)
@@ -50,14 +50,14 @@ def test_a_fresh_database_gets_its_tables(empty: TownSettings) -> None:
     assert {"alembic_version", "generation", "outbox"} <= after
 
 
-def test_repeating_changes_nothing(migrated: TownSettings) -> None:
+def test_repeating_changes_nothing(migrated: CommonSettings) -> None:
     before = tables(migrated)
     migrate(SERVICE, migrated)
 
     assert tables(migrated) == before
 
 
-def test_each_service_has_a_schema_of_its_own(migrated: TownSettings) -> None:
+def test_each_service_has_a_schema_of_its_own(migrated: CommonSettings) -> None:
     if not migrated.database_url:
         assert [path.name for path in migrated.data_dir.glob("*.sqlite3")] == [f"{SERVICE}.sqlite3"]
         return
@@ -66,14 +66,14 @@ def test_each_service_has_a_schema_of_its_own(migrated: TownSettings) -> None:
     assert "generation" in tables(migrated, SERVICE)
 
 
-def test_two_services_share_one_database(migrated: TownSettings) -> None:
+def test_two_services_share_one_database(migrated: CommonSettings) -> None:
     migrate("share", migrated)
     migrate(SERVICE, migrated)
 
     assert "share" not in tables(migrated)
 
 
-def test_two_migrations_at_once_do_no_harm(empty: TownSettings) -> None:
+def test_two_migrations_at_once_do_no_harm(empty: CommonSettings) -> None:
     environment = {**os.environ, "DATA_DIR": str(empty.data_dir), "DATABASE_URL": empty.database_url}
     command = [sys.executable, "-c", MIGRATE, SERVICE]
     running = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(3)]

@@ -8,8 +8,8 @@ from sqlalchemy import Column, MetaData, Table, Text, select
 
 from services.chassis.database import Database, open_database
 from services.chassis.errors import Unavailable
-from services.chassis.parking import MAX_FAULTS, Fault, FaultStore, Parking, not_parked, work_fault_table
-from services.chassis.settings import TownSettings
+from services.chassis.parking import MAX_FAULTS, FaultStore, Parking, WorkFault, not_parked, work_fault_table
+from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
 
 LOOP = "copy"
@@ -23,7 +23,7 @@ class Poison(Exception):  # noqa: N818 - it stands for any mistake of ours
 
 
 @pytest.fixture
-async def database(migrated: TownSettings) -> AsyncIterator[Database]:
+async def database(migrated: CommonSettings) -> AsyncIterator[Database]:
     async with open_database(migrated, SERVICE) as opened:
         async with opened.write() as connection:
             await connection.run_sync(metadata.create_all)
@@ -50,7 +50,7 @@ async def claimed(database: Database, loop: str = LOOP) -> list[str]:
         return list(await connection.scalars(chosen))
 
 
-async def tried(parking: Parking, times: int, loop: str = LOOP) -> list[Fault]:
+async def tried(parking: Parking, times: int, loop: str = LOOP) -> list[WorkFault]:
     found = []
     for _ in range(times):
         failed = (await parking.counts(loop, ["bad"])).get("bad", 0)
@@ -60,7 +60,7 @@ async def tried(parking: Parking, times: int, loop: str = LOOP) -> list[Fault]:
     return found
 
 
-async def test_poison_is_parked_after_a_bounded_number_of_tries(database: Database, parking: Parking) -> None:
+async def test_poison_work_is_parked_after_a_bounded_number_of_tries(database: Database, parking: Parking) -> None:
     found = await tried(parking, MAX_FAULTS - 1)
     before = await claimed(database)
     (last,) = await tried(parking, 1)

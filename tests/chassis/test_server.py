@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.chassis.channels import connect
 from services.chassis.errors import ResourceExhausted
 from services.chassis.health import Health
-from services.chassis.interceptors import CROWDED_SECONDS
+from services.chassis.interceptors import STREAMS_RETRY_SECONDS
 from services.chassis.server import build
 from services.chassis.status import translated
 from tests.chassis.echo import Client, mount
@@ -126,6 +126,6 @@ async def test_watchers_do_not_take_the_places_of_short_calls() -> None:
         again = await client.ask("unary_stream", "hello")
     await server.stop(None)
 
-    assert (refused.value.reason, refused.value.retry_after) == ("TOO_MANY_STREAMS", CROWDED_SECONDS)
+    assert (refused.value.reason, refused.value.retry_after) == ("TOO_MANY_STREAMS", STREAMS_RETRY_SECONDS)
     assert (short, again) == (["hello", "hello"], "hello")
     assert ended == [["watch"]] * 3

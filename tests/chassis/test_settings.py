@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from pydantic import AliasChoices, Field, SecretStr
 
-from services.chassis.settings import EXIT_CONFIGURATION, TownSettings, load
+from services.chassis.settings import EXIT_CONFIGURATION, CommonSettings, load
 
 CANARY = "sk-canary-0123456789"
 KNOBS = ("PORT", "APP_URL", "NEXT_PUBLIC_APP_URL", "DATA_DIR", "DATABASE_URL", "REDIS_URL", "LOG_LEVEL", "LOG_FORMAT")
 
 
-class Probe(TownSettings):
+class Probe(CommonSettings):
     """Settings of a process that does not exist."""
 
     upstream_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("UPSTREAM_KEY", "OLD_KEY"))

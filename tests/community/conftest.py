@@ -1,4 +1,4 @@
-"""What the community's tests run on: real databases, Valkey and channels, and doubles of its two neighbours."""
+"""Fixtures of the community's tests: real databases, Valkey and channels, and fakes of generation and storage."""
 
 import shutil
 import subprocess
@@ -19,12 +19,12 @@ from services.chassis.health import Health
 from services.chassis.migrations import migrate
 from services.chassis.server import build
 from services.chassis.status import from_rpc
-from services.community.house import House
+from services.community.composition import CommunityService
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores, make_stores
 from services.community.stores.read_models import RedisModels, open_models
-from tests.community.equipment import Client, Clock, Refused
-from tests.community.neighbours import Cupboard, Studio
+from tests.community.fakes import FakeGenerations, FakeObjects
+from tests.community.stubs import Client, Clock, Refused
 from tests.engines import EngineMissingError, Postgres, postgres
 from tests.valkeys import Valkey, program
 
@@ -109,25 +109,31 @@ def stores(database: Database, clock: Clock) -> Stores:
 
 
 @pytest.fixture
-def studio() -> Studio:
-    return Studio()
+def fake_generations() -> FakeGenerations:
+    return FakeGenerations()
 
 
 @pytest.fixture
-def cupboard() -> Cupboard:
-    return Cupboard()
+def fake_objects() -> FakeObjects:
+    return FakeObjects()
 
 
 @pytest.fixture
-def house(settings: CommunitySettings, stores: Stores, studio: Studio, cupboard: Cupboard, clock: Clock) -> House:
-    """The whole service between its doubles, with no loop running."""
-    return House(settings, stores, studio, cupboard, clock)
+def community(
+    settings: CommunitySettings,
+    stores: Stores,
+    fake_generations: FakeGenerations,
+    fake_objects: FakeObjects,
+    clock: Clock,
+) -> CommunityService:
+    """The whole service on fake clients, with no loop running."""
+    return CommunityService(settings, stores, fake_generations, fake_objects, clock)
 
 
 @pytest.fixture
-async def client(house: House) -> AsyncIterator[Client]:
+async def client(community: CommunityService) -> AsyncIterator[Client]:
     """A client of the service through the chassis' server."""
-    mounts = house.mounts()
+    mounts = community.mounts()
     server = build(mounts, Health([name for mount in mounts for name in mount.names], []))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -8,27 +8,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from services.chassis.health import Health
+from services.chassis.listen_addresses import ListenPort, port_of
 from services.chassis.server import build
-from services.chassis.town import Resident, port_of
-from services.community.house import House
-from tests.community.people import ANN, BOB, published
-from tests.e2e.town import free_base
+from services.community.composition import CommunityService
+from tests.community.steps import ANN, BOB, published
+from tests.e2e.stack import free_base
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Kawaii = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
-async def kawaii(house: House) -> AsyncIterator[Kawaii]:
+async def kawaii(community: CommunityService) -> AsyncIterator[Kawaii]:
     """Run the command to its end, beside the service; what it wrote."""
     base = free_base()
-    server = build(house.mounts(), Health([], []))
-    server.add_insecure_port(f"127.0.0.1:{port_of(Resident.COMMUNITY, base)}")
+    server = build(community.mounts(), Health([], []))
+    server.add_insecure_port(f"127.0.0.1:{port_of(ListenPort.COMMUNITY, base)}")
     await server.start()
 
     async def run(*words: str) -> str:
         environment, pipe = os.environ | {"INTERNAL_PORT_BASE": str(base)}, asyncio.subprocess.PIPE
-        command = (sys.executable, "-m", "deploy.cli", *words)
+        command = (sys.executable, "-m", "deploy.cli.main", *words)
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe, stderr=pipe)
         out, err = await process.communicate()
         return (out + err).decode().strip()
@@ -37,16 +37,16 @@ async def kawaii(house: House) -> AsyncIterator[Kawaii]:
     await server.stop(None)
 
 
-async def test_counts_are_proven_and_read_models_rebuilt(house: House, kawaii: Kawaii) -> None:
-    await published(house)
+async def test_counts_are_proven_and_read_models_rebuilt(community: CommunityService, kawaii: Kawaii) -> None:
+    await published(community)
 
     assert await kawaii("counters", "reconcile", "--dry-run") == "1 artworks, drift 0"
     assert await kawaii("cache", "rebuild") == "0 keys were written"
 
 
-async def test_what_was_reported_is_hidden(house: House, kawaii: Kawaii) -> None:
-    artwork_id = (await published(house, title="Rude")).artwork.id
-    await house.reactions.report(BOB, artwork_id, "not nice")
+async def test_what_was_reported_is_hidden(community: CommunityService, kawaii: Kawaii) -> None:
+    artwork_id = (await published(community, title="Rude")).artwork.id
+    await community.reactions.report(BOB, artwork_id, "not nice")
 
     before = await kawaii("reports", "list")
     hidden = await kawaii("artworks", "hide", artwork_id)
@@ -56,7 +56,7 @@ async def test_what_was_reported_is_hidden(house: House, kawaii: Kawaii) -> None
     assert "not nice" in before
     assert hidden == f"artworks/{artwork_id}: hidden, Rude"
     assert after == f"artworks/{artwork_id}: shown, Rude"
-    assert (await house.artworks.get(ANN, artwork_id)).artwork.listed
+    assert (await community.artworks.get(ANN, artwork_id)).artwork.listed
     assert await kawaii("artworks", "hide", "art_none") == (
         "Error: There is no such artwork. It may have been deleted."
     )

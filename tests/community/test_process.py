@@ -21,14 +21,14 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis.channels import OPTIONS
 from services.chassis.health import Health
+from services.chassis.listen_addresses import ListenPort, port_of
 from services.chassis.server import Mount, build
-from services.chassis.town import Resident, port_of
 from services.community.settings import CommunitySettings
-from tests.community.equipment import Client
-from tests.community.generation_servicer import Maker
-from tests.community.people import ANN
-from tests.community.waiting import eventually
-from tests.e2e.town import free_base
+from tests.community.fake_generation_servicer import FakeGenerationServicer
+from tests.community.polling import eventually
+from tests.community.steps import ANN
+from tests.community.stubs import Client
+from tests.e2e.stack import free_base
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Start = Callable[..., Awaitable[Process]]
@@ -43,12 +43,12 @@ def base() -> int:
 
 
 @pytest.fixture
-async def maker(base: int) -> AsyncIterator[Maker]:
-    """The generation service of this town."""
-    servicer = Maker()
+async def fake_servicer(base: int) -> AsyncIterator[FakeGenerationServicer]:
+    """The generation service that this stack calls."""
+    servicer = FakeGenerationServicer()
     mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
     server = build([mount], Health(mount.names, []))
-    server.add_insecure_port(f"127.0.0.1:{port_of(Resident.GENERATION, base)}")
+    server.add_insecure_port(f"127.0.0.1:{port_of(ListenPort.GENERATION, base)}")
     await server.start()
     yield servicer
     await server.stop(None)
@@ -81,16 +81,16 @@ async def start(settings: CommunitySettings, base: int) -> AsyncIterator[Start]:
 
 
 @pytest.fixture
-async def town(base: int) -> AsyncIterator[Client]:
+async def stack(base: int) -> AsyncIterator[Client]:
     """A client that finds a restarted service at once, however long its start took."""
-    address = f"127.0.0.1:{port_of(Resident.COMMUNITY, base)}"
+    address = f"127.0.0.1:{port_of(ListenPort.COMMUNITY, base)}"
     async with aio.insecure_channel(address, options=OPTIONS) as channel:
         yield Client(channel)
 
 
-async def listed(town: Client) -> list[artworkspb.Artwork]:
+async def listed(stack: Client) -> list[artworkspb.Artwork]:
     """All artworks, whatever their state."""
-    records = town.users.ExportUser(userspb.ExportUserRequest(viewer_id=ANN), wait_for_ready=True)
+    records = stack.users.ExportUser(userspb.ExportUserRequest(viewer_id=ANN), wait_for_ready=True)
     try:
         return [record.artwork async for record in records if record.HasField("artwork")]
     except aio.AioRpcError:  # it is being killed at this moment
@@ -99,11 +99,11 @@ async def listed(town: Client) -> list[artworkspb.Artwork]:
 
 @pytest.mark.parametrize("point", ["", "order.opened", "event.read", "order.heard"])
 async def test_a_death_at_any_point_ends_with_one_picture_paid_once(
-    settings: CommunitySettings, start: Start, town: Client, maker: Maker, point: str
+    settings: CommunitySettings, start: Start, stack: Client, fake_servicer: FakeGenerationServicer, point: str
 ) -> None:
     process = await start(FAILPOINT=f"{point}:kill:1") if point else await start()
     try:
-        await town.artworks.CreateArtwork(WISH, wait_for_ready=True, timeout=DEADLINE_SECONDS)
+        await stack.artworks.CreateArtwork(WISH, wait_for_ready=True, timeout=DEADLINE_SECONDS)
     except aio.AioRpcError:
         assert point
     if point:
@@ -111,17 +111,17 @@ async def test_a_death_at_any_point_ends_with_one_picture_paid_once(
         make_due(settings)
         await start()
         mine = creditspb.GetBalanceRequest(viewer_id=ANN)
-        await town.credits.GetBalance(mine, wait_for_ready=True, timeout=DEADLINE_SECONDS)  # it takes long to start
+        await stack.credits.GetBalance(mine, wait_for_ready=True, timeout=DEADLINE_SECONDS)  # it takes long to start
 
-    async def drawn() -> bool:
-        return [each.state for each in await listed(town)] == [artworkspb.Artwork.STATE_DRAFT]
+    async def finished_draft() -> bool:
+        return [each.state for each in await listed(stack)] == [artworkspb.Artwork.STATE_DRAFT]
 
-    await eventually(drawn)
-    balance = await town.credits.GetBalance(creditspb.GetBalanceRequest(viewer_id=ANN))
+    await eventually(finished_draft)
+    balance = await stack.credits.GetBalance(creditspb.GetBalanceRequest(viewer_id=ANN))
 
     assert (balance.credits, balance.held_credits) == (4, 0)
-    assert len(maker.made) == len(set(maker.asked)) == 1
-    (artwork,) = await listed(town)
+    assert len(fake_servicer.made) == len(set(fake_servicer.asked)) == 1
+    (artwork,) = await listed(stack)
     assert (artwork.object, artwork.order.generation_id) == ("objects/generated/gen_1/0.png", "gen_1")
 
 
@@ -131,13 +131,13 @@ def make_due(settings: CommunitySettings) -> None:
         database.execute("UPDATE artwork_order SET due_ms = 0 WHERE state IN ('PENDING', 'RUNNING')")
 
 
-@pytest.mark.usefixtures("maker")
-async def test_it_tells_the_truth_about_its_health_and_stops_when_told(start: Start, town: Client) -> None:
+@pytest.mark.usefixtures("fake_servicer")
+async def test_it_tells_the_truth_about_its_health_and_stops_when_told(start: Start, stack: Client) -> None:
     process = await start()
     request = health_pb2.HealthCheckRequest(service="kawaii.community.v1.ArtworkService")
 
     async def serving() -> bool:
-        answer = await town.health.Check(request, wait_for_ready=True)
+        answer = await stack.health.Check(request, wait_for_ready=True)
         return answer.status == health_pb2.HealthCheckResponse.SERVING
 
     await eventually(serving)

@@ -19,12 +19,12 @@ from services.chassis.errors import (
     PermissionDenied,
     Unauthenticated,
 )
-from services.community.house import House
+from services.community.composition import CommunityService
 from services.community.model import OrderState
 from services.community.stores.tables import request_answer
-from tests.community.equipment import START_MS, Client, Refused
-from tests.community.neighbours import Studio
-from tests.community.people import ANN, BOB, drawn, published
+from tests.community.fakes import FakeGenerations
+from tests.community.steps import ANN, BOB, finished_draft, published
+from tests.community.stubs import START_MS, Client, Refused
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 FILES = "https://site.example/files/"
@@ -32,7 +32,9 @@ States = artworkspb.Artwork
 NEUTRAL = "flux-kontext-pro · 2023-11-14"  # model and day of START_MS
 
 
-async def test_an_artwork_from_wish_to_feed(client: Client, house: House, studio: Studio) -> None:
+async def test_an_artwork_from_wish_to_feed(
+    client: Client, community: CommunityService, fake_generations: FakeGenerations
+) -> None:
     parameters = Struct()
     parameters.update({"promptUpsampling": True, "safetyTolerance": 2})
     wish = artworkspb.CreateArtworkRequest(
@@ -42,9 +44,9 @@ async def test_an_artwork_from_wish_to_feed(client: Client, house: House, studio
     made = await client.artworks.CreateArtwork(wish)
     assert (made.state, made.order.state) == (States.STATE_GENERATING, States.Order.STATE_RUNNING)
     assert (made.order.generation_id, made.order.provider_task_id, made.uri) == ("gen_1", "task_gen_1", "")
-    assert next(iter(studio.requests.values())).parameters == {"promptUpsampling": True, "safetyTolerance": 2}
+    assert next(iter(fake_generations.requests.values())).parameters == {"promptUpsampling": True, "safetyTolerance": 2}
 
-    await house.follower.hear(studio.end("gen_1"))
+    await community.event_consumer.consume(fake_generations.end("gen_1"))
     found = await client.artworks.FindArtwork(artworkspb.FindArtworkRequest(viewer_id=ANN, id="gen_1"))
     assert (found.state, found.order.state, found.name) == (
         States.STATE_DRAFT,
@@ -95,8 +97,8 @@ async def test_a_repeated_save_or_publication_is_done_once_and_another_under_its
     assert set(kept) == {artworkspb.Artwork(name=first.name).SerializeToString()}
 
 
-async def test_reactions_answer_how_things_stand(client: Client, house: House) -> None:
-    name = f"artworks/{(await published(house)).artwork.id}"
+async def test_reactions_answer_how_things_stand(client: Client, community: CommunityService) -> None:
+    name = f"artworks/{(await published(community)).artwork.id}"
     stub = client.artworks
 
     await stub.LikeArtwork(artworkspb.LikeArtworkRequest(viewer_id=BOB, name=name))
@@ -121,13 +123,13 @@ async def test_reactions_answer_how_things_stand(client: Client, house: House) -
     assert none == artworkspb.ArtworkState(name=name)
 
 
-async def test_a_person_is_hidden_as_they_wish_from_others_only(client: Client, house: House) -> None:
+async def test_a_person_is_hidden_as_they_wish_from_others_only(client: Client, community: CommunityService) -> None:
     given = userspb.EnsureUserRequest(
         viewer_id=ANN, display_name="Ann", email="a@a.example", picture_uri="https://a.b/c"
     )
     await client.users.EnsureUser(given)
     await client.users.UpdatePrivacy(userspb.UpdatePrivacyRequest(viewer_id=ANN, hide_name=True))
-    await published(house)
+    await published(community)
 
     own = await client.users.GetUser(userspb.GetUserRequest(viewer_id=ANN, user_id=ANN))
     others = await client.users.GetUser(userspb.GetUserRequest(viewer_id=BOB, user_id=ANN))
@@ -138,7 +140,7 @@ async def test_a_person_is_hidden_as_they_wish_from_others_only(client: Client, 
     assert (card.author.display_name, card.author.picture_uri) == ("", "https://a.b/c")
 
 
-async def test_prompt_and_input_picture_of_a_draft_are_its_owners(client: Client, house: House) -> None:
+async def test_prompt_and_input_picture_of_a_draft_are_its_owners(client: Client, community: CommunityService) -> None:
     """A published artwork shows its prompt, since its owner published it; the input picture stays theirs."""
     save = artworkspb.SaveArtworkRequest(
         viewer_id=ANN,
@@ -150,7 +152,7 @@ async def test_prompt_and_input_picture_of_a_draft_are_its_owners(client: Client
     name = (await client.artworks.SaveArtwork(save)).name
     own = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=ANN, name=name))
     draft = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
-    await house.artworks.publish(ANN, name.removeprefix("artworks/"))
+    await community.artworks.publish(ANN, name.removeprefix("artworks/"))
     published_ = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
 
     assert (own.prompt, list(own.image_uris)) == ("the words of Ann", ["https://a.example/photo-of-ann.jpg"])
@@ -159,17 +161,17 @@ async def test_prompt_and_input_picture_of_a_draft_are_its_owners(client: Client
 
 
 async def test_the_title_of_a_draft_tells_others_nothing_of_its_prompt(
-    client: Client, house: House, studio: Studio
+    client: Client, community: CommunityService, fake_generations: FakeGenerations
 ) -> None:
-    card = await drawn(house, studio)
+    card = await finished_draft(community, fake_generations)
     asks = {
         viewer: artworkspb.GetArtworkRequest(viewer_id=viewer, name=f"artworks/{card.artwork.id}")
         for viewer in (ANN, BOB, "")
     }
     drafts = {viewer: await client.artworks.GetArtwork(ask) for viewer, ask in asks.items()}
-    await house.artworks.publish(ANN, card.artwork.id)
+    await community.artworks.publish(ANN, card.artwork.id)
     shown = await client.artworks.GetArtwork(asks[BOB])
-    await house.artworks.unpublish(ANN, card.artwork.id)
+    await community.artworks.unpublish(ANN, card.artwork.id)
     again = await client.artworks.GetArtwork(asks[BOB])
 
     assert (drafts[ANN].title, drafts[ANN].slug) == (card.artwork.title, card.artwork.slug)
@@ -180,11 +182,11 @@ async def test_the_title_of_a_draft_tells_others_nothing_of_its_prompt(
 
 
 async def test_a_title_that_its_owner_wrote_is_shown_with_the_draft(
-    client: Client, house: House, studio: Studio
+    client: Client, community: CommunityService, fake_generations: FakeGenerations
 ) -> None:
     wish = artworkspb.CreateArtworkRequest(viewer_id=ANN, prompt="a cat", model="flux-kontext-pro", title="My summer")
     name = (await client.artworks.CreateArtwork(wish)).name
-    await house.follower.hear(studio.end("gen_1"))
+    await community.event_consumer.consume(fake_generations.end("gen_1"))
     other = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
 
     assert other.title == "My summer"
@@ -201,12 +203,14 @@ async def test_credits_and_check_in(client: Client) -> None:
     assert (balance.credits, balance.held_credits) == (19, 0)
 
 
-async def test_takeout_and_erasure(client: Client, house: House, studio: Studio) -> None:
-    card = await drawn(house, studio)
+async def test_takeout_and_erasure(
+    client: Client, community: CommunityService, fake_generations: FakeGenerations
+) -> None:
+    card = await finished_draft(community, fake_generations)
 
     records = [each async for each in client.users.ExportUser(userspb.ExportUserRequest(viewer_id=ANN))]
     receipt = await client.users.EraseUser(userspb.EraseUserRequest(viewer_id=ANN))
-    await house.sweeper.sweep()
+    await community.deletion_worker.delete_due()
     after = await client.users.GetErasure(userspb.GetErasureRequest(name=receipt.name))
 
     kinds = [each.WhichOneof("record") for each in records]
@@ -217,8 +221,8 @@ async def test_takeout_and_erasure(client: Client, house: House, studio: Studio)
     assert (after.object_count, after.remaining_object_count) == (1, 0)
 
 
-async def test_operators_see_reports_and_hide(client: Client, house: House, refused: Refused) -> None:
-    name = f"artworks/{(await published(house)).artwork.id}"
+async def test_operators_see_reports_and_hide(client: Client, community: CommunityService, refused: Refused) -> None:
+    name = f"artworks/{(await published(community)).artwork.id}"
     await client.artworks.ReportArtwork(artworkspb.ReportArtworkRequest(viewer_id=BOB, name=name, reason="rude"))
 
     hidden = await client.admin.HideArtwork(adminpb.HideArtworkRequest(name=name))
@@ -318,10 +322,10 @@ async def test_bad_input_is_refused_with_a_word_and_a_field(
 
 
 async def test_each_state_refuses_what_it_cannot_do(
-    client: Client, house: House, studio: Studio, refused: Refused
+    client: Client, community: CommunityService, fake_generations: FakeGenerations, refused: Refused
 ) -> None:
     made = await client.artworks.CreateArtwork(PB.CreateArtworkRequest(viewer_id=ANN, prompt="x", model="m"))
-    shown = f"artworks/{(await published(house)).artwork.id}"
+    shown = f"artworks/{(await published(community)).artwork.id}"
 
     with refused(FailedPrecondition, "NOT_PUBLISHABLE"):
         await client.artworks.PublishArtwork(PB.PublishArtworkRequest(viewer_id=ANN, name=made.name))
@@ -329,7 +333,7 @@ async def test_each_state_refuses_what_it_cannot_do(
         await client.artworks.RegenerateArtwork(PB.RegenerateArtworkRequest(viewer_id=ANN, name=made.name))
     with refused(PermissionDenied, "FORBIDDEN"):
         await client.artworks.DeleteArtwork(PB.DeleteArtworkRequest(viewer_id=BOB, name=shown))
-    await house.follower.hear(studio.end("gen_1", OrderState.FAILED, "NO"))
+    await community.event_consumer.consume(fake_generations.end("gen_1", OrderState.FAILED, "NO"))
     with refused(FailedPrecondition, "NOT_PUBLISHABLE"):
         await client.artworks.PublishArtwork(PB.PublishArtworkRequest(viewer_id=ANN, name=made.name))
     await client.artworks.DeleteArtwork(PB.DeleteArtworkRequest(viewer_id=ANN, name=made.name))
@@ -337,8 +341,8 @@ async def test_each_state_refuses_what_it_cannot_do(
         await client.artworks.GetArtwork(PB.GetArtworkRequest(viewer_id=ANN, name=made.name))
 
 
-def test_four_services_are_mounted(house: House) -> None:
-    names = [name for mount in house.mounts() for name in mount.names]
+def test_four_services_are_mounted(community: CommunityService) -> None:
+    names = [name for mount in community.mounts() for name in mount.names]
 
     assert names == [
         "kawaii.community.v1.ArtworkService",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.chassis.files import PublicFiles
+from services.chassis.public_files import PublicFiles
 from services.community.settings import CommunitySettings
 from services.community.wire import Wire
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.model import Plan, Process
+from deploy.launcher.model import Plan, Process
 
-BLOCK = 16  # a town's internal ports and its public one
+BLOCK = 16  # a stack's internal ports and its public one
 POLL_SECONDS = 0.02
 POLLS = 1000  # twenty seconds: a busy machine is no failure
 

@@ -1,15 +1,15 @@
-"""One town for all end-to-end tests; those that need it otherwise start their own."""
+"""One stack for all end-to-end tests; those that need it otherwise start their own."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.town import Town, running
+from tests.e2e.stack import Stack, running
 
 
 @pytest.fixture(scope="session")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """The whole town behind real Envoy, with the sandbox upstream."""
-    folder = tmp_path_factory.mktemp("town")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole stack behind real Envoy, with the sandbox upstream."""
+    folder = tmp_path_factory.mktemp("stack")
     with running(folder / "data", SANDBOX_GENERATION_SECONDS="1.5", SANDBOX_IMAGE_SIDE="256") as started:
         yield started

@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.town import Town, until
+from tests.e2e.stack import Stack, until
 
 pytestmark = pytest.mark.e2e
 
@@ -61,9 +61,9 @@ CASES = [
     ids=[case[0] for case in CASES],
 )
 def test_bad_input_is_told_apart_and_explained(
-    town: Town, method: str, path: str, body: bytes, headers: dict[str, str], status: int, code: str
+    stack: Stack, method: str, path: str, body: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
-    answer = town.http.request(method, path, content=body, headers=headers)
+    answer = stack.http.request(method, path, content=body, headers=headers)
 
     assert answer.status_code == status, answer.text
     told = answer.json()
@@ -72,28 +72,28 @@ def test_bad_input_is_told_apart_and_explained(
     assert told["error"] == told["message"] != ""
 
 
-def kept_files(town: Town) -> list[Path]:
+def kept_files(stack: Stack) -> list[Path]:
     """Every file of the objects' folder."""
-    return sorted(path for path in (town.data / "objects").rglob("*") if path.is_file())
+    return sorted(path for path in (stack.data / "objects").rglob("*") if path.is_file())
 
 
-def test_a_file_that_is_no_picture_is_refused_and_leaves_nothing(town: Town) -> None:
-    before = kept_files(town)
-    answer = town.http.post("/api/upload-image", files={"file": ("x.png", b"<html>", "image/png")})
+def test_a_file_that_is_no_picture_is_refused_and_leaves_nothing(stack: Stack) -> None:
+    before = kept_files(stack)
+    answer = stack.http.post("/api/upload-image", files={"file": ("x.png", b"<html>", "image/png")})
 
     assert answer.status_code == httpx.codes.BAD_REQUEST
     assert answer.json()["code"] == "INVALID_IMAGE"
-    assert kept_files(town) == before
+    assert kept_files(stack) == before
 
 
-def test_a_dead_service_is_told_on_its_own_routes_only(town: Town) -> None:
-    victim = town.process("services.share")
+def test_a_dead_service_is_told_on_its_own_routes_only(stack: Stack) -> None:
+    victim = stack.process("services.share")
     victim.kill()
     victim.wait(10)
-    answer = town.http.get("/api/share/share_nobody")
+    answer = stack.http.get("/api/share/share_nobody")
 
     assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
     assert answer.json()["code"] == "UNAVAILABLE"
     assert "retry-after" in answer.headers
-    assert town.http.get("/api/image-details?taskId=gen_nobody").json()["code"] == "TASK_NOT_FOUND"
-    until(lambda: town.http.get("/api/share/share_nobody").status_code == httpx.codes.NOT_FOUND or None)
+    assert stack.http.get("/api/image-details?taskId=gen_nobody").json()["code"] == "TASK_NOT_FOUND"
+    until(lambda: stack.http.get("/api/share/share_nobody").status_code == httpx.codes.NOT_FOUND or None)

@@ -1,4 +1,4 @@
-"""The whole town with its bytes in a bucket: pictures are made, their links serve the bytes, and health is true."""
+"""The whole stack with its bytes in a bucket: pictures are made, their links serve the bytes, and health is true."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.town import Town, running
+from tests.e2e.stack import Stack, running
 from tests.engines import EngineMissingError
 from tests.s3_engine import S3Server, s3
 
@@ -28,8 +28,8 @@ def bucket(server: S3Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def town(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    folder: Path = tmp_path_factory.mktemp("bucket-town")
+def stack(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder: Path = tmp_path_factory.mktemp("bucket-stack")
     settings = {
         "STORAGE_MODE": "s3",
         "STORAGE_S3_ENDPOINT": server.endpoint,
@@ -43,8 +43,8 @@ def town(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory
         yield started
 
 
-def test_a_picture_made_into_a_bucket_is_served_by_its_public_link(town: Town, server: S3Server, bucket: str) -> None:
-    url = town.picture(town.order("a cat that lives in a bucket"))
+def test_a_picture_made_into_a_bucket_is_served_by_its_public_link(stack: Stack, server: S3Server, bucket: str) -> None:
+    url = stack.picture(stack.order("a cat that lives in a bucket"))
     answer = httpx.get(url, headers={"Range": "bytes=0-7"})
     whole = httpx.get(url)
     key = url.partition("/files/")[2]
@@ -64,17 +64,17 @@ def test_a_picture_made_into_a_bucket_is_served_by_its_public_link(town: Town, s
         "sha256",
     }  # nothing of people
     assert httpx.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
-    assert not (town.data / "objects").exists()
+    assert not (stack.data / "objects").exists()
 
 
-def test_an_upload_lies_in_the_bucket_too(town: Town) -> None:
-    made = httpx.get(town.picture(town.order("something to send back"))).content
-    answer = town.http.post("/api/upload-image", files={"file": ("cat.png", made, "image/png")}).raise_for_status()
+def test_an_upload_lies_in_the_bucket_too(stack: Stack) -> None:
+    made = httpx.get(stack.picture(stack.order("something to send back"))).content
+    answer = stack.http.post("/api/upload-image", files={"file": ("cat.png", made, "image/png")}).raise_for_status()
 
     assert httpx.get(answer.json()["fileUrl"]).content == made
 
 
-def test_health_and_the_seeds_diagnosis_say_that_the_bucket_works(town: Town) -> None:
+def test_health_and_the_seeds_diagnosis_say_that_the_bucket_works(stack: Stack) -> None:
     """That they say so when it does not: tests/storage/test_outage.py and tests/gateway."""
-    assert town.http.get("/api/health").json()["r2Storage"]
-    assert town.http.get("/api/check-r2-config").json()["r2Config"]["uploadBucketConfigured"]
+    assert stack.http.get("/api/health").json()["r2Storage"]
+    assert stack.http.get("/api/check-r2-config").json()["r2Config"]["uploadBucketConfigured"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from deploy.descriptors import allow_files, most_files
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -34,19 +34,19 @@ def descriptors() -> None:
 
 
 @pytest.fixture
-def picture(town: Town) -> str:
+def picture(stack: Stack) -> str:
     """The path of a picture that is larger than all buffers on its way."""
     file = io.BytesIO()
     Image.frombytes("RGB", (2000, 1600), os.urandom(2000 * 1600 * 3)).save(file, "PNG")
-    uploaded = town.http.post("/api/upload-image", files={"file": ("a.png", file.getvalue(), "image/png")})
+    uploaded = stack.http.post("/api/upload-image", files={"file": ("a.png", file.getvalue(), "image/png")})
     return str(httpx.URL(uploaded.raise_for_status().json()["fileUrl"]).raw_path.decode())
 
 
 class Crowd:
     """Connections of one client."""
 
-    def __init__(self, town: Town, stack: AsyncExitStack) -> None:
-        self._address, self._stack = ("127.0.0.1", int(town.url.rpartition(":")[2])), stack
+    def __init__(self, stack: Stack, exits: AsyncExitStack) -> None:
+        self._address, self._stack = ("127.0.0.1", int(stack.url.rpartition(":")[2])), exits
         self._kept: list[asyncio.StreamWriter] = []  # one that is collected closes its connection
 
     async def open(self, text: str = "") -> asyncio.StreamReader:
@@ -68,14 +68,14 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(town: Town) -> AsyncIterator[Crowd]:
-    async with AsyncExitStack() as stack:
-        yield Crowd(town, stack)
+async def crowd(stack: Stack) -> AsyncIterator[Crowd]:
+    async with AsyncExitStack() as exits:
+        yield Crowd(stack, exits)
 
 
-async def works(town: Town, picture: str) -> list[tuple[str, int, str]]:
+async def works(stack: Stack, picture: str) -> list[tuple[str, int, str]]:
     """What the site answers to somebody else, in words where it refuses."""
-    async with httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, trust_env=False) as other:
+    async with httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE_SECONDS, trust_env=False) as other:
         small = io.BytesIO()
         Image.new("RGB", (64, 64), "pink").save(small, "PNG")
         calls = {
@@ -91,9 +91,9 @@ async def works(town: Town, picture: str) -> list[tuple[str, int, str]]:
         return [(name, answer.status_code, "" if answer.is_success else answer.text) for name, answer in answers]
 
 
-async def test_slow_senders_slow_readers_and_idle_connections_keep_nobody_out(town: Town, picture: str) -> None:
-    usual = await works(town, picture)
-    async with crowd(town) as greedy:
+async def test_slow_senders_slow_readers_and_idle_connections_keep_nobody_out(stack: Stack, picture: str) -> None:
+    usual = await works(stack, picture)
+    async with crowd(stack) as greedy:
         idle = await greedy.all_of(EACH)
         await greedy.all_of(
             EACH,
@@ -102,13 +102,13 @@ async def test_slow_senders_slow_readers_and_idle_connections_keep_nobody_out(to
             HEAD.format("POST", "/api/callback/image-generated") + BODY,
             HEAD.format("POST", "/api/upload-image") + FORM,
         )
-        crowded_by_senders = await works(town, picture)
+        crowded_by_senders = await works(stack, picture)
         await greedy.all_of(
             EACH,
             HEAD.format("GET", picture) + "\r\n",
             HEAD.format("GET", f"/api/img?u={picture}&w=2000&fm=png") + "\r\n",
         )
-        crowded_by_readers = await works(town, picture)
+        crowded_by_readers = await works(stack, picture)
         async with asyncio.timeout(PATIENCE_SECONDS):  # an unused connection is closed by itself
             ends = [await reader.read(1) for reader in idle]
 

@@ -1,4 +1,4 @@
-"""A picture's whole way through the real town, as the original site's front end walks it."""
+"""A picture's whole way through the real stack, as the original site's front end walks it."""
 
 import io
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.town import Town, until
+from tests.e2e.stack import Stack, until
 
 pytestmark = pytest.mark.e2e
 
@@ -17,34 +17,34 @@ def png(colour: str) -> bytes:
     return file.getvalue()
 
 
-def test_a_prompt_becomes_a_stored_picture_that_is_shared_and_found(town: Town) -> None:
-    task = town.order("a cat that is shared")
-    url = town.picture(task)
-    direct = town.post("/api/download-url", {"url": url, "taskId": task}).json()["downloadUrl"]
-    kept = town.post("/api/download-and-upload", {"url": direct, "taskId": task, "fileName": f"generated_{task}.png"})
+def test_a_prompt_becomes_a_stored_picture_that_is_shared_and_found(stack: Stack) -> None:
+    task = stack.order("a cat that is shared")
+    url = stack.picture(task)
+    direct = stack.post("/api/download-url", {"url": url, "taskId": task}).json()["downloadUrl"]
+    kept = stack.post("/api/download-and-upload", {"url": direct, "taskId": task, "fileName": f"generated_{task}.png"})
     body = {"generatedUrl": kept.json()["publicUrl"], "originalUrl": None, "prompt": "a cat", "style": "watercolor"}
-    share = town.post("/api/share", body).raise_for_status().json()
+    share = stack.post("/api/share", body).raise_for_status().json()
 
     assert kept.json()["publicUrl"] == url
     assert httpx.get(url).headers["content-type"] == "image/png"
-    assert town.http.get(f"/api/share/{share['shareId']}").json()["data"]["generatedUrl"] == url
+    assert stack.http.get(f"/api/share/{share['shareId']}").json()["data"]["generatedUrl"] == url
     assert share["shareUrl"].endswith(f"/share?id={share['shareId']}")
-    listed = town.http.get("/api/share/list", params={"limit": 100}).json()["data"]["items"]
+    listed = stack.http.get("/api/share/list", params={"limit": 100}).json()["data"]["items"]
     assert share["shareId"] in [item["id"] for item in listed]
-    latest = town.http.get("/api/share/latest").json()["data"]["items"]
+    latest = stack.http.get("/api/share/latest").json()["data"]["items"]
     assert share["shareId"] in [item["id"] for item in latest]
 
 
-def test_flux_changes_an_uploaded_picture(town: Town) -> None:
-    uploaded = town.http.post("/api/upload-image", files={"file": ("me.png", png("pink"), "image/png")}).json()
+def test_flux_changes_an_uploaded_picture(stack: Stack) -> None:
+    uploaded = stack.http.post("/api/upload-image", files={"file": ("me.png", png("pink"), "image/png")}).json()
     order = {"prompt": "the same at night", "model": "flux-kontext-max", "inputImage": uploaded["fileUrl"]}
-    task = town.post("/api/flux-kontext/generate", order).raise_for_status().json()["taskId"]
+    task = stack.post("/api/flux-kontext/generate", order).raise_for_status().json()["taskId"]
     details = {"params": {"taskId": task}}
     record = until(
         lambda: next(
             (
                 d
-                for d in [town.http.get("/api/flux-kontext/image-details", **details).json()]
+                for d in [stack.http.get("/api/flux-kontext/image-details", **details).json()]
                 if d["status"] == "SUCCESS"
             ),
             None,
@@ -56,12 +56,12 @@ def test_flux_changes_an_uploaded_picture(town: Town) -> None:
     assert httpx.get(uploaded["fileUrl"]).content == png("pink")
 
 
-def test_the_callback_alone_has_the_picture_stored(town: Town) -> None:
+def test_the_callback_alone_has_the_picture_stored(stack: Stack) -> None:
     """No client polls, and the sandbox hides the record from the poller until long after the callback."""
-    task = town.order("nobody looks at me")
+    task = stack.order("nobody looks at me")
 
     def found() -> dict[str, object] | None:
-        answer = town.http.get("/api/get-generated-url", params={"taskId": task}).json()
+        answer = stack.http.get("/api/get-generated-url", params={"taskId": task}).json()
         return answer if answer["found"] else None
 
     answer = until(found)
@@ -69,12 +69,12 @@ def test_the_callback_alone_has_the_picture_stored(town: Town) -> None:
     assert task not in str(answer["url"])
 
 
-def test_polling_alone_has_the_picture_stored(town: Town) -> None:
-    assert town.picture(town.order("a deaf fox sim:nocallback"))
+def test_polling_alone_has_the_picture_stored(stack: Stack) -> None:
+    assert stack.picture(stack.order("a deaf fox sim:nocallback"))
 
 
-def test_the_stored_file_is_served_for_ever_in_parts_and_to_any_page(town: Town) -> None:
-    url = town.picture(town.order("a file to be read"))
+def test_the_stored_file_is_served_for_ever_in_parts_and_to_any_page(stack: Stack) -> None:
+    url = stack.picture(stack.order("a file to be read"))
     whole = httpx.get(url, headers={"Origin": "https://elsewhere.example"})
     part = httpx.get(url, headers={"Range": "bytes=0-7"})
 
@@ -85,23 +85,23 @@ def test_the_stored_file_is_served_for_ever_in_parts_and_to_any_page(town: Town)
     assert httpx.get(url, headers={"If-None-Match": whole.headers["etag"]}).status_code == httpx.codes.NOT_MODIFIED
 
 
-def test_a_refusal_that_says_later_is_tried_again_and_billed_once(town: Town) -> None:
+def test_a_refusal_that_says_later_is_tried_again_and_billed_once(stack: Stack) -> None:
     prompt = "a patient ox sim:550 then ok"
-    assert town.picture(town.order(prompt))
-    assert len(town.bills(prompt)) == 1
+    assert stack.picture(stack.order(prompt))
+    assert len(stack.bills(prompt)) == 1
 
 
-def test_an_answer_lost_after_acceptance_is_reunited_by_its_callback_and_never_sent_again(town: Town) -> None:
+def test_an_answer_lost_after_acceptance_is_reunited_by_its_callback_and_never_sent_again(stack: Stack) -> None:
     prompt = "a lost letter sim:reset-after"
-    task = town.order(prompt)
+    task = stack.order(prompt)
 
-    assert town.picture(task)
-    assert len(town.bills(prompt)) == 1
+    assert stack.picture(task)
+    assert len(stack.bills(prompt)) == 1
 
 
-def test_a_prompt_the_provider_rejects_is_an_error_with_the_provider_s_words(town: Town) -> None:
-    answer = town.post("/api/generate-image", {"prompt": "something bad sim:422"})
+def test_a_prompt_the_provider_rejects_is_an_error_with_the_provider_s_words(stack: Stack) -> None:
+    answer = stack.post("/api/generate-image", {"prompt": "something bad sim:422"})
 
     assert answer.status_code in range(400, 500)
     assert answer.json()["code"] == "PROVIDER_REJECTED"
-    assert town.bills("something bad sim:422") == []
+    assert stack.bills("something bad sim:422") == []

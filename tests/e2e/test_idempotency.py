@@ -7,7 +7,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -19,8 +19,8 @@ def png(colour: str) -> bytes:
     return file.getvalue()
 
 
-def twice(town: Town, method: str, path: str, key: str, **body: Any) -> tuple[httpx.Response, httpx.Response]:
-    first, second = (town.http.request(method, path, headers={"Idempotency-Key": key}, **body) for _ in range(2))
+def twice(stack: Stack, method: str, path: str, key: str, **body: Any) -> tuple[httpx.Response, httpx.Response]:
+    first, second = (stack.http.request(method, path, headers={"Idempotency-Key": key}, **body) for _ in range(2))
     assert first.status_code == second.status_code == httpx.codes.OK, second.text
     assert "idempotent-replayed" not in first.headers
     assert second.headers["idempotent-replayed"] == "true"
@@ -29,47 +29,47 @@ def twice(town: Town, method: str, path: str, key: str, **body: Any) -> tuple[ht
 
 
 @pytest.mark.parametrize("path", ["/api/upload-image", "/api/artworks/upload"])
-def test_a_repeated_upload_is_one_file(town: Town, path: str) -> None:
-    twice(town, "POST", path, f"upload {path}", files={"file": ("a.png", png("red"), "image/png")})
-    other = town.http.post(
+def test_a_repeated_upload_is_one_file(stack: Stack, path: str) -> None:
+    twice(stack, "POST", path, f"upload {path}", files={"file": ("a.png", png("red"), "image/png")})
+    other = stack.http.post(
         path, headers={"Idempotency-Key": f"upload {path}"}, files={"file": ("a.png", png("blue"), "image/png")}
     )
 
     assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
-def test_a_repeated_share_has_its_token_and_is_published_once(town: Town) -> None:
+def test_a_repeated_share_has_its_token_and_is_published_once(stack: Stack) -> None:
     picture = {"generatedUrl": "https://pictures.example/idempotent.png", "prompt": "a cat"}
-    made = twice(town, "POST", "/api/share", "share", json=picture)[0].json()
+    made = twice(stack, "POST", "/api/share", "share", json=picture)[0].json()
     path, publish = f"/api/share/{made['shareId']}", {"action": "publish", "token": made["publishToken"]}
-    twice(town, "PUT", path, "publish", json=publish)
-    other = town.http.put(path, headers={"Idempotency-Key": "publish"}, json=publish | {"token": "another"})
+    twice(stack, "PUT", path, "publish", json=publish)
+    other = stack.http.put(path, headers={"Idempotency-Key": "publish"}, json=publish | {"token": "another"})
 
     assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
 
 
-def test_a_repeated_order_of_the_community_is_one_artwork(town: Town) -> None:
+def test_a_repeated_order_of_the_community_is_one_artwork(stack: Stack) -> None:
     order = {"prompt": "an idempotent cat"}
-    made = twice(town, "POST", "/api/artworks/generate", "order", json=order)[0].json()
-    other = town.http.post(
+    made = twice(stack, "POST", "/api/artworks/generate", "order", json=order)[0].json()
+    other = stack.http.post(
         "/api/artworks/generate", headers={"Idempotency-Key": "order"}, json=order | {"prompt": "a dog"}
     )
 
     assert made["data"]["artworkId"]
     assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
-    assert len(town.bills("an idempotent cat")) <= 1
+    assert len(stack.bills("an idempotent cat")) <= 1
 
 
-def test_a_repeated_save_is_one_artwork_and_another_body_is_refused(town: Town) -> None:
-    uploaded = town.http.post("/api/upload-image", files={"file": ("a.png", png("green"), "image/png")}).json()
+def test_a_repeated_save_is_one_artwork_and_another_body_is_refused(stack: Stack) -> None:
+    uploaded = stack.http.post("/api/upload-image", files={"file": ("a.png", png("green"), "image/png")}).json()
     picture = {"imageUrl": uploaded["fileUrl"], "title": "An idempotent picture"}
     drafts = "/api/artworks/save-draft"
-    made = twice(town, "POST", drafts, "save", json=picture)[0].json()["data"]
+    made = twice(stack, "POST", drafts, "save", json=picture)[0].json()["data"]
     publish = f"/api/artworks/{made['id']}/publish"
-    twice(town, "POST", publish, "show")
-    twice(town, "POST", "/api/artworks/publish", "publish", json=picture)
+    twice(stack, "POST", publish, "show")
+    twice(stack, "POST", "/api/artworks/publish", "publish", json=picture)
 
     for path, key in ((drafts, "save"), ("/api/artworks/publish", "publish"), (publish, "show")):
-        other = town.http.post(path, headers={"Idempotency-Key": key}, json=picture | {"title": "Another"})
+        other = stack.http.post(path, headers={"Idempotency-Key": key}, json=picture | {"title": "Another"})
         assert (other.status_code, other.json()["code"]) == (422, "IDEMPOTENCY_KEY_REUSED")
-    assert town.http.get(f"/api/artworks/{made['id']}").json()["data"]["title"] == picture["title"]
+    assert stack.http.get(f"/api/artworks/{made['id']}").json()["data"]["title"] == picture["title"]

@@ -1,4 +1,4 @@
-"""The same town on PostgreSQL: migrated as its own step, then the same way for a picture, a kill included."""
+"""The same stack on PostgreSQL: migrated as its own step, then the same way for a picture, a kill included."""
 
 import os
 import subprocess
@@ -8,37 +8,37 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.town import ROOT, Town, running
+from tests.e2e.stack import ROOT, Stack, running
 from tests.engines import EngineMissingError, postgres
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def town_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    folder = tmp_path_factory.mktemp("postgres-town")
+def stack_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("postgres-stack")
     try:
         with postgres() as server:
             url = server.create_database()
             environment = os.environ | {"DATABASE_URL": url, "DATA_DIR": str(folder / "data")}
-            subprocess.run([sys.executable, "-m", "deploy.cli", "migrate"], cwd=ROOT, env=environment, check=True)
-            with running(folder / "data", DATABASE_URL=url, SANDBOX_GENERATION_SECONDS="1") as town:
-                yield town
+            subprocess.run([sys.executable, "-m", "deploy.cli.main", "migrate"], cwd=ROOT, env=environment, check=True)
+            with running(folder / "data", DATABASE_URL=url, SANDBOX_GENERATION_SECONDS="1") as stack:
+                yield stack
     except EngineMissingError as missing:
         pytest.skip(str(missing))
 
 
-def test_a_picture_is_made_kept_and_shared_on_postgresql(town_on_postgres: Town) -> None:
-    town = town_on_postgres
+def test_a_picture_is_made_kept_and_shared_on_postgresql(stack_on_postgres: Stack) -> None:
+    stack = stack_on_postgres
     prompt = "an elephant that never forgets"
-    task = town.order(prompt)
-    victim = town.process("services.generation")
+    task = stack.order(prompt)
+    victim = stack.process("services.generation")
     victim.kill()
     victim.wait(10)
-    url = town.picture(task)
-    share = town.post("/api/share", {"generatedUrl": url, "prompt": prompt}).raise_for_status().json()
+    url = stack.picture(task)
+    share = stack.post("/api/share", {"generatedUrl": url, "prompt": prompt}).raise_for_status().json()
 
     assert httpx.get(url).status_code == httpx.codes.OK
-    assert len(town.bills(prompt)) == 1
-    assert town.http.get("/api/share/latest").json()["data"]["items"][0]["id"] == share["shareId"]
-    assert not list(town.data.glob("*.sqlite3"))
+    assert len(stack.bills(prompt)) == 1
+    assert stack.http.get("/api/share/latest").json()["data"]["items"][0]["id"] == share["shareId"]
+    assert not list(stack.data.glob("*.sqlite3"))

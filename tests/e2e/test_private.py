@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.town import Town, running
+from tests.e2e.stack import Stack, running
 
 pytestmark = pytest.mark.e2e
 SECRETS = {
@@ -17,7 +17,7 @@ SECRETS = {
 
 
 @pytest.fixture(scope="module")
-def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with secrets that has made and kept a picture."""
     data = tmp_path_factory.mktemp("private") / "data"
     settings = {name: value for name, (value, _) in SECRETS.items()}
@@ -26,7 +26,7 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         yield stack
 
 
-def test_whatever_a_stack_writes_is_its_own_users_only(private: Town) -> None:
+def test_whatever_a_stack_writes_is_its_own_users_only(private: Stack) -> None:
     paths = [private.data, *private.data.rglob("*")]
     open_ = [str(path) for path in paths if stat.S_IMODE(path.lstat().st_mode) & 0o077]
 
@@ -35,7 +35,7 @@ def test_whatever_a_stack_writes_is_its_own_users_only(private: Town) -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_a_process_holds_no_secret_of_another(private: Town, name: str) -> None:
+def test_a_process_holds_no_secret_of_another(private: Stack, name: str) -> None:
     value, needed = SECRETS[name]
     children = private.launcher.children(recursive=True)
     told = {module_of(child) for child in children if value in child.environ().values()}

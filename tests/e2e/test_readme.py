@@ -1,4 +1,4 @@
-"""The README tells the truth: its lines are run in order, in one shell, against the real town."""
+"""The README tells the truth: its lines are run in order, in one shell, against the real stack."""
 
 import os
 import re
@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.town import ROOT, Town
+from tests.e2e.stack import ROOT, Stack
 
 pytestmark = pytest.mark.e2e
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_the_readme_s_lines_run_in_order(town: Town, tmp_path: Path) -> None:
+def test_the_readme_s_lines_run_in_order(stack: Stack, tmp_path: Path) -> None:
     buf = shutil.which("buf", path=str(Path(sys.executable).parent))
     if buf is None:
         pytest.skip("buf is not installed here")
     lines = "\n".join(BLOCK.findall((ROOT / "README.md").read_text()))
     programs = {"BUF": buf, "KAWAII": str(Path(sys.executable).with_name("kawaii"))}
-    environment = os.environ | {"URL": town.url, "INTERNAL_PORT_BASE": str(town.base)} | programs
+    environment = os.environ | {"URL": stack.url, "INTERNAL_PORT_BASE": str(stack.base)} | programs
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", lines],
         check=False,

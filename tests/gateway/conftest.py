@@ -20,9 +20,9 @@ from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
-from gateway import clients
 from gateway.app import make_app
-from gateway.clients import Clients, over
+from gateway.clients import stubs
+from gateway.clients.stubs import Clients, over
 from gateway.settings import GatewaySettings
 from services.chassis.channels import connect
 from services.chassis.health import Health
@@ -42,7 +42,7 @@ Connect = Callable[..., httpx.AsyncClient]
 
 
 @dataclass(frozen=True)
-class Town:
+class Doubles:
     """The services behind the gateway, their rows and their servers."""
 
     generation: GenerationService
@@ -86,7 +86,7 @@ def mounts(name: str, services: dict[str, Any]) -> list[Mount]:
 
 
 @pytest.fixture
-async def town() -> AsyncIterator[Town]:
+async def doubles() -> AsyncIterator[Doubles]:
     services: dict[str, Any] = {"generation": GenerationService(), "storage": StorageService(), "share": ShareService()}
     admin = AdminService()
     records = ShareAdminService(services["share"])
@@ -99,7 +99,7 @@ async def town() -> AsyncIterator[Town]:
     async with AsyncExitStack() as stack:
         channels = []
         for name in (*services, "community"):  # whose door is tested in tests/e2e: here it is only healthy
-            health = Health([], [], {clients.BYTES: bucket.ping})
+            health = Health([], [], {stubs.BYTES: bucket.ping})
             bucket.healths.append(health)
             servers[name] = build([*mounts(name, services), *([beside[name]] if name in beside else [])], health)
             port = servers[name].add_insecure_port("127.0.0.1:0")
@@ -107,17 +107,17 @@ async def town() -> AsyncIterator[Town]:
             await health.check()
             stack.push_async_callback(servers[name].stop, None)
             channels.append(await stack.enter_async_context(connect(f"127.0.0.1:{port}")))
-        town = {"admin": admin, "servers": servers, "clients": over(*channels), "bucket": bucket}
-        yield Town(**services, **town)  # type: ignore[arg-type] # by their names
+        doubles = {"admin": admin, "servers": servers, "clients": over(*channels), "bucket": bucket}
+        yield Doubles(**services, **doubles)  # type: ignore[arg-type] # by their names
 
 
 @pytest.fixture
-async def connect_with(town: Town) -> AsyncIterator[Connect]:
+async def connect_with(doubles: Doubles) -> AsyncIterator[Connect]:
     """A client of a gateway with other settings."""
     async with AsyncExitStack() as stack:
 
         def open_(**settings: object) -> httpx.AsyncClient:
-            app = make_app(GatewaySettings(**{"app_url": ORIGIN, **settings}), town.clients)  # type: ignore[arg-type] # names differ by test
+            app = make_app(GatewaySettings(**{"app_url": ORIGIN, **settings}), doubles.clients)  # type: ignore[arg-type] # names differ by test
             transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
             client = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
             stack.push_async_callback(client.aclose)

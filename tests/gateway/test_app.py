@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from gateway.app import make_app
-from gateway.clients import Clients
+from gateway.clients.stubs import Clients
 from gateway.settings import GatewaySettings
-from tests.gateway.conftest import Town
+from tests.gateway.conftest import Doubles
 from tests.gateway.shapes import ORIGIN, failure
 
 OURS = failure("INTERNAL_ERROR", "Something went wrong on our side. Try again; if it persists, tell the operator.")
@@ -71,8 +71,8 @@ async def test_failures_are_neither_cached_nor_indexed(client: httpx.AsyncClient
     assert (response.headers["cache-control"], response.headers["x-robots-tag"]) == ("no-store", "noindex")
 
 
-async def test_a_crash_in_a_service_shows_nothing_of_its_insides(client: httpx.AsyncClient, town: Town) -> None:
-    town.share.crash = True
+async def test_a_crash_in_a_service_shows_nothing_of_its_insides(client: httpx.AsyncClient, doubles: Doubles) -> None:
+    doubles.share.crash = True
     response = await client.get("/api/share/share_1")
 
     assert response.status_code == 500
@@ -110,10 +110,10 @@ async def test_a_bug_of_ours_is_500_json_that_other_origins_can_read() -> None:
     ],
 )
 async def test_a_stopped_service_is_503_on_its_routes(
-    client: httpx.AsyncClient, town: Town, stopped: str, path: str, given: dict[str, Any]
+    client: httpx.AsyncClient, doubles: Doubles, stopped: str, path: str, given: dict[str, Any]
 ) -> None:
-    town.generation.add("gen_1")
-    await town.stop(stopped)
+    doubles.generation.add("gen_1")
+    await doubles.stop(stopped)
     response = await client.request("POST" if given else "GET", path, **given)
 
     assert (response.status_code, response.headers["retry-after"]) == (503, "2")
@@ -121,9 +121,11 @@ async def test_a_stopped_service_is_503_on_its_routes(
 
 
 @pytest.mark.parametrize("stopped", ["generation", "storage", "share"])
-async def test_the_routes_of_the_other_services_go_on(client: httpx.AsyncClient, town: Town, stopped: str) -> None:
-    town.generation.add("gen_1")
-    await town.stop(stopped)
+async def test_the_routes_of_the_other_services_go_on(
+    client: httpx.AsyncClient, doubles: Doubles, stopped: str
+) -> None:
+    doubles.generation.add("gen_1")
+    await doubles.stop(stopped)
     routes = {
         "generation": await client.get("/api/image-details?taskId=gen_1"),
         "storage": await client.post("/api/upload-image", files=PICTURE),

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.town import until
+from tests.e2e.stack import until
 from tests.valkeys import Valkey, program
 
 DEADLINE_SECONDS = 20.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DESCRIPTION = json.loads((ROOT / "gateway/doors/image_site/openapi.json").read_text(encoding="utf-8"))
+DESCRIPTION = json.loads((ROOT / "gateway/routes/image_site/openapi.json").read_text(encoding="utf-8"))
 
 
 def test_every_route_of_the_image_site_stands_in_the_readme() -> None:

@@ -12,10 +12,10 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.routing import Route
 
 from gateway.app import ROUTES, make_app
-from gateway.clients import Clients
-from gateway.routing import Methods
+from gateway.clients.stubs import Clients
+from gateway.rest.routing import Methods
 from gateway.settings import GatewaySettings
-from tests.gateway.conftest import Town
+from tests.gateway.conftest import Doubles
 from tests.gateway.shapes import FILES, ORIGIN
 
 TABLE = Path(__file__).parents[2] / "docs" / "security.md"
@@ -98,10 +98,10 @@ def calls() -> list[str]:
 
 
 @pytest.fixture
-def stranger(town: Town, calls: list[str]) -> httpx.AsyncClient:
+def stranger(doubles: Doubles, calls: list[str]) -> httpx.AsyncClient:
     """A client without any identity, of a gateway whose calls are counted."""
     fields = {
-        field.name: Counted(getattr(town.clients, field.name), calls.append) for field in dataclasses.fields(Clients)
+        field.name: Counted(getattr(doubles.clients, field.name), calls.append) for field in dataclasses.fields(Clients)
     }
     settings = GatewaySettings(app_url=ORIGIN, rate_limits_enabled=False, debug_env_enabled=True)
     app = make_app(settings, cast("Clients", Clients(**fields)))  # type: ignore[arg-type] # they are called alike
@@ -110,17 +110,17 @@ def stranger(town: Town, calls: list[str]) -> httpx.AsyncClient:
 
 
 @pytest.fixture(autouse=True)
-def full(town: Town) -> None:
+def full(doubles: Doubles) -> None:
     """Rows that cost what they can."""
     output = generationpb.Generation.Output(index=0, object=f"objects/{KEY}", uri=f"{FILES}/{KEY}")
     state = generationpb.Generation.STATE_SUCCEEDED
-    town.generation.rows[TASK] = generationpb.Generation(
+    doubles.generation.rows[TASK] = generationpb.Generation(
         name=f"generations/{TASK}", model="gpt4o-image", prompt=LARGE, outputs=[output] * 4, state=state
     )
-    town.storage.add(KEY, size_bytes=9, sha256="a" * 64, generation_id=TASK)
-    town.storage.kept[KEY] = b"a picture"
+    doubles.storage.add(KEY, size_bytes=9, sha256="a" * 64, generation_id=TASK)
+    doubles.storage.kept[KEY] = b"a picture"
     for number in range(100):
-        town.share.add(f"share_{number}" if number else TASK, prompt=LARGE, generated_uri=f"{FILES}/{KEY}")
+        doubles.share.add(f"share_{number}" if number else TASK, prompt=LARGE, generated_uri=f"{FILES}/{KEY}")
 
 
 async def asked(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:

@@ -5,11 +5,11 @@ import pytest
 from starlette.requests import Request
 from structlog.testing import capture_logs
 
-from gateway import failures
+from gateway.rest import errors
 from services.chassis.errors import InvalidArgument, PermissionDenied
-from tests.gateway.conftest import Connect, Town
-from tests.gateway.identity.issuer import AUDIENCE, SECRET
-from tests.gateway.identity.test_tokens import shared
+from tests.gateway.auth.issuer import AUDIENCE, SECRET
+from tests.gateway.auth.test_tokens import shared
+from tests.gateway.conftest import Connect, Doubles
 
 CANARY = "canary-0123456789"
 
@@ -43,7 +43,7 @@ async def test_a_person_who_may_not_is_named() -> None:
     scope = {"type": "http", "method": "DELETE", "path": "/", "headers": [], "client": ("192.0.2.7", 1)}
     request = Request(scope | {"state": {"person_id": "mei"}})
     with capture_logs() as lines:
-        await failures.from_us(request, PermissionDenied("This artwork belongs to somebody else."))
+        await errors.from_us(request, PermissionDenied("This artwork belongs to somebody else."))
 
     assert [(line["who"], line["client"], line["reason"]) for line in lines] == [("mei", "192.0.2.7", "FORBIDDEN")]
 
@@ -60,8 +60,8 @@ async def test_a_foreign_page_with_a_cookie_is_told(connect_with: Connect) -> No
 @pytest.mark.parametrize(
     "failure", [PermissionDenied("No.", "INVALID_TOKEN"), InvalidArgument("Not there.", "URL_NOT_ALLOWED")]
 )
-async def test_what_a_service_refuses_is_told(client: httpx.AsyncClient, town: Town, failure: Exception) -> None:
-    town.generation.failure = failure
+async def test_what_a_service_refuses_is_told(client: httpx.AsyncClient, doubles: Doubles, failure: Exception) -> None:
+    doubles.generation.failure = failure
     with capture_logs() as lines:
         await client.post("/api/generate-image", json={"prompt": CANARY})
 

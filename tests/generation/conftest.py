@@ -1,4 +1,4 @@
-"""What the generation tests run on: a store on each real engine, and a town of doubles around the real core."""
+"""What the generation tests run on: a store on each real engine, and a harness of doubles around the real core."""
 
 import asyncio
 import shutil
@@ -11,19 +11,19 @@ from sqlalchemy import text
 from services.chassis.database import Database, open_database
 from services.chassis.engines import make_engine
 from services.chassis.migrations import migrate
-from services.chassis.settings import TownSettings
-from services.generation.bell import Bell
-from services.generation.stores.mail import SqlInbox
-from services.generation.stores.sql import SqlStore
+from services.chassis.settings import CommonSettings
+from services.generation.notifier import Notifier
+from services.generation.stores.generation_store import SqlGenerationStore
+from services.generation.stores.inbox_store import SqlInbox
 from services.generation.stores.tables import metadata
 from tests.engines import EngineMissingError, postgres
-from tests.generation.town import Town, make_town
+from tests.generation.harness import Harness, make_harness
 
 SERVICE = "generation"
 
 
-def settings_of(folder: Path, database_url: str = "") -> TownSettings:
-    return TownSettings(data_dir=folder, database_url=database_url, _env_file=None)
+def settings_of(folder: Path, database_url: str = "") -> CommonSettings:
+    return CommonSettings(data_dir=folder, database_url=database_url, _env_file=None)
 
 
 @pytest.fixture(scope="session")
@@ -47,21 +47,21 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def sqlite(migrated_file: Path, tmp_path: Path) -> TownSettings:
+def sqlite(migrated_file: Path, tmp_path: Path) -> CommonSettings:
     """An empty database of its own."""
     shutil.copy(migrated_file, tmp_path)
     return settings_of(tmp_path)
 
 
 @pytest.fixture
-def postgresql(postgres_url: str, tmp_path: Path) -> TownSettings:
+def postgresql(postgres_url: str, tmp_path: Path) -> CommonSettings:
     """The shared database, emptied."""
     settings = settings_of(tmp_path, postgres_url)
     asyncio.run(emptied(settings))
     return settings
 
 
-async def emptied(settings: TownSettings) -> None:
+async def emptied(settings: CommonSettings) -> None:
     engine = make_engine(settings, SERVICE)
     async with engine.begin() as connection:
         names = ", ".join(metadata.tables)
@@ -70,39 +70,39 @@ async def emptied(settings: TownSettings) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def engine(request: pytest.FixtureRequest) -> TownSettings:
+def engine(request: pytest.FixtureRequest) -> CommonSettings:
     """Every engine a store must work on."""
-    settings: TownSettings = request.getfixturevalue(request.param)
+    settings: CommonSettings = request.getfixturevalue(request.param)
     return settings
 
 
 @pytest.fixture
-async def database(engine: TownSettings) -> AsyncIterator[Database]:
+async def database(engine: CommonSettings) -> AsyncIterator[Database]:
     async with open_database(engine, SERVICE) as opened:
         yield opened
 
 
 @pytest.fixture
-def store(database: Database) -> SqlStore:
+def store(database: Database) -> SqlGenerationStore:
     """The store under contract."""
-    return SqlStore(database, Bell())
+    return SqlGenerationStore(database, Notifier())
 
 
 @pytest.fixture
-def letters(database: Database) -> SqlInbox:
+def inbox_store(database: Database) -> SqlInbox:
     """The inbox under contract."""
-    return SqlInbox(database, Bell())
+    return SqlInbox(database, Notifier())
 
 
 @pytest.fixture
-async def town(sqlite: TownSettings) -> AsyncIterator[Town]:
-    """The whole core on a real SQLite file, between a provider and an archive that do what the test says."""
+async def harness(sqlite: CommonSettings) -> AsyncIterator[Harness]:
+    """The whole core on a real SQLite file, between a provider and a storage that do what the test says."""
     async with open_database(sqlite, SERVICE) as opened:
-        yield await make_town(opened)
+        yield await make_harness(opened)
 
 
 @pytest.fixture
-async def sqlite_store(sqlite: TownSettings) -> AsyncIterator[SqlStore]:
+async def sqlite_store(sqlite: CommonSettings) -> AsyncIterator[SqlGenerationStore]:
     """The store on one engine, for what does not depend on it."""
     async with open_database(sqlite, SERVICE) as opened:
-        yield SqlStore(opened, Bell())
+        yield SqlGenerationStore(opened, Notifier())

@@ -1,4 +1,4 @@
-"""The service's skin over a town: a real server with the real interceptors, and a client of it."""
+"""The service's skin over a harness: a real server with the real interceptors, and a client of it."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -10,20 +10,20 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis.channels import connect
 from services.chassis.errors import KawaiiError
-from services.chassis.files import PublicFiles
 from services.chassis.health import Health
+from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, build
 from services.chassis.status import from_rpc
 from services.generation.servicer import GenerationServicer
-from tests.generation.town import Town
+from tests.generation.harness import Harness
 
 FILES = PublicFiles("https://files.example/files")
 
 
 @asynccontextmanager
-async def served(town: Town) -> AsyncIterator["generationrpc.GenerationServiceAsyncStub"]:
-    """A client of the town's service."""
-    servicer = GenerationServicer(town.generations, town.mailbox, town.links, FILES)
+async def served(harness: Harness) -> AsyncIterator["generationrpc.GenerationServiceAsyncStub"]:
+    """A client of the harness's service."""
+    servicer = GenerationServicer(harness.generations, harness.receiver, harness.links, FILES)
     register = generationrpc.add_GenerationServiceServicer_to_server
     server = build([Mount(register, servicer, generationpb.DESCRIPTOR)], Health([], []))
     port = server.add_insecure_port("127.0.0.1:0")

@@ -8,15 +8,15 @@ from structlog.testing import capture_logs
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
 from services.chassis.parking import nothing
-from services.generation.answers import Accepted, Ambiguous, Broken, Drawn, NotSent, Outcome, Refused, Rejected
-from services.generation.gauges import OPEN, Census, Gauges
-from services.generation.keyring import AccountStatus, Key, KeyStatus, Pool
+from services.generation.gauges import OPEN, Backlog, Gauges
+from services.generation.key_pool.pool import AccountStatus, Key, KeyStatus, PoolStatus
 from services.generation.model import State
+from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected, TaskFailed
 from services.generation.providers import open_kie
-from services.generation.providers.kie import Kie, Line, Patience
-from services.generation.stores import SqlCensus, SqlStore
+from services.generation.providers.kie import HttpClient, Kie, Timeouts
+from services.generation.stores import SqlBacklog, SqlGenerationStore
 from tests.generation.builders import brought, ordered
-from tests.generation.town import FAMILY, TEMPORARY, Town, answering, unreachable
+from tests.generation.harness import FAMILY, TEMPORARY, Harness, answering, unreachable
 from tests.generation.upstream import Behaviour, Upstream, page, reply
 from tests.generation.waiting import eventually
 
@@ -38,44 +38,44 @@ class Rise:
         return value(self._name, **self._labels) - self._before
 
 
-async def drawn(town: Town) -> str:
+async def drawn(harness: Harness) -> str:
     """A generation that has its picture."""
-    stored = await town.order()
-    await town.submit()
-    task = (await town.store.get(stored.id)).task_id
-    town.provider.records[task] = Drawn((f"{TEMPORARY}0.png",))
-    await town.let_time_pass()
-    await town.poll()
-    await town.keep()
+    stored = await harness.order()
+    await harness.submit()
+    task = (await harness.store.get(stored.id)).task_id
+    harness.provider.records[task] = Completed((f"{TEMPORARY}0.png",))
+    await harness.let_time_pass()
+    await harness.poll()
+    await harness.copy()
     return stored.id
 
 
-async def test_a_picture_s_way_is_counted_and_each_phase_measured(town: Town) -> None:
+async def test_a_picture_s_way_is_counted_and_each_phase_measured(harness: Harness) -> None:
     created = Rise("kawaii_generations_created_total", provider=FAMILY, model="gpt4o-image")
     finished = Rise("kawaii_generations_finished_total", state="SUCCEEDED", reason="")
     phases = [Rise("kawaii_generation_seconds_count", phase=phase) for phase in ("wait", "draw", "store")]
-    identifier = await drawn(town)
+    identifier = await drawn(harness)
 
-    assert (await town.store.get(identifier)).state is State.SUCCEEDED
+    assert (await harness.store.get(identifier)).state is State.SUCCEEDED
     assert (created(), finished()) == (1, 1)
     assert [phase() for phase in phases] == [1, 1, 1]
 
 
-async def test_an_order_that_joins_another_is_not_counted(town: Town) -> None:
+async def test_an_order_that_joins_another_is_not_counted(harness: Harness) -> None:
     created = Rise("kawaii_generations_created_total", provider=FAMILY, model="gpt4o-image")
-    await town.order("the same")
-    await town.order("the same")
+    await harness.order("the same")
+    await harness.order("the same")
 
     assert created() == 1
 
 
-async def test_a_failure_is_counted_with_its_reason(town: Town) -> None:
+async def test_a_failure_is_counted_with_its_reason(harness: Harness) -> None:
     finished = Rise("kawaii_generations_finished_total", state="FAILED", reason="PROVIDER_FAILED")
-    await town.order()
-    await town.submit()
-    town.provider.records["task1"] = Broken(501, "no")
-    await town.let_time_pass()
-    await town.poll()
+    await harness.order()
+    await harness.submit()
+    harness.provider.records["task1"] = TaskFailed(501, "no")
+    await harness.let_time_pass()
+    await harness.poll()
 
     assert finished() == 1
 
@@ -90,34 +90,36 @@ async def test_a_failure_is_counted_with_its_reason(town: Town) -> None:
         (Ambiguous("ReadTimeout"), "AMBIGUOUS"),
     ],
 )
-async def test_an_attempt_is_counted_by_its_outcome(town: Town, outcome: Outcome, label: str) -> None:
+async def test_an_attempt_is_counted_by_its_outcome(harness: Harness, outcome: Outcome, label: str) -> None:
     attempts = Rise("kawaii_attempts_total", outcome=label)
-    town.provider.scripts.append(unreachable(outcome) if isinstance(outcome, NotSent) else answering(outcome))
-    await town.order()
-    await town.submit()
+    harness.provider.scripts.append(unreachable(outcome) if isinstance(outcome, NotSent) else answering(outcome))
+    await harness.order()
+    await harness.submit()
 
     assert attempts() == 1
 
 
-async def test_a_rest_is_counted_by_its_code_when_it_begins_or_grows(town: Town) -> None:
+async def test_a_rest_is_counted_by_its_code_when_it_begins_or_grows(harness: Harness) -> None:
     cooldowns = Rise("kawaii_provider_key_cooldowns_total", code="455")
     for seconds in (60.0, 1.0):
-        await town.keys.refused(KEY, 455, seconds, "gpt4o-image")
+        await harness.key_pool.refused(KEY, 455, seconds, "gpt4o-image")
 
     assert cooldowns() == 1
 
 
-async def test_webhooks_are_counted_by_what_became_of_them_and_a_second_task_as_a_double_bill(town: Town) -> None:
+async def test_callbacks_are_counted_by_what_became_of_them_and_a_second_task_as_a_double_bill(
+    harness: Harness,
+) -> None:
     verdicts = {word: Rise("kawaii_callbacks_total", verdict=word) for word in ("done", "duplicate", "delivered")}
     doubles = Rise("kawaii_double_bills_observed_total")
-    await town.order()
-    await town.submit()
-    (submit,) = town.provider.submits
-    town.provider.records["another"] = Drawn(("https://temporary.example/a.png",))
-    async with town.delivering():
-        await town.callback("task1", submit.token)
-        await town.callback("task1", submit.token)
-        await town.callback("another", submit.token)
+    await harness.order()
+    await harness.submit()
+    (submit,) = harness.provider.submits
+    harness.provider.records["another"] = Completed(("https://temporary.example/a.png",))
+    async with harness.delivering():
+        await harness.callback("task1", submit.token)
+        await harness.callback("task1", submit.token)
+        await harness.callback("another", submit.token)
         await eventually_is(1, verdicts["delivered"])
         await eventually_is(1, verdicts["done"])
 
@@ -132,9 +134,11 @@ async def eventually_is(wanted: float, rise: Rise) -> None:
     await eventually(there)
 
 
-async def test_each_change_of_state_is_one_line_with_cause_and_duration_and_without_the_prompt(town: Town) -> None:
+async def test_each_change_of_state_is_one_line_with_cause_and_duration_and_without_the_prompt(
+    harness: Harness,
+) -> None:
     with capture_logs() as lines:
-        identifier = await drawn(town)
+        identifier = await drawn(harness)
     told = [line for line in lines if line["event"] == "state_changed"]
     ways = [(line.get("from"), line["to"]) for line in told]
 
@@ -151,53 +155,53 @@ async def test_each_change_of_state_is_one_line_with_cause_and_duration_and_with
     assert "a cat" not in str(lines)
 
 
-async def test_a_look_that_changes_no_state_is_no_line(town: Town) -> None:
-    await town.order()
-    await town.submit()
+async def test_a_look_that_changes_no_state_is_no_line(harness: Harness) -> None:
+    await harness.order()
+    await harness.submit()
     with capture_logs() as lines:
-        await town.let_time_pass()
-        await town.poll()
+        await harness.let_time_pass()
+        await harness.poll()
 
     assert not [line for line in lines if line["event"] == "state_changed"]
 
 
-async def test_the_census_counts_what_is_open_and_how_long(store: SqlStore, database: Database) -> None:
+async def test_the_census_counts_what_is_open_and_how_long(store: SqlGenerationStore, database: Database) -> None:
     await ordered(store)
     await ordered(store)
     for state in (State.UNKNOWN, State.SUCCEEDED, State.FAILED):
         await brought(store, state)
-    census = await SqlCensus(database).take()
+    backlog = await SqlBacklog(database).take()
 
-    assert census.count == {State.READY: 2, State.UNKNOWN: 1}
-    assert census.oldest_seconds.keys() == {State.READY, State.UNKNOWN}
-    assert all(seconds >= 0 for seconds in census.oldest_seconds.values())
-    assert census.inbox_seconds == 0
-
-
-async def test_the_oldest_webhook_that_waits_is_the_inbox_lag(town: Town) -> None:
-    await town.callback("nobodys")
-    await until_old(town)
-
-    assert (await SqlCensus(town.database).take()).inbox_seconds > 0
+    assert backlog.count == {State.READY: 2, State.UNKNOWN: 1}
+    assert backlog.oldest_seconds.keys() == {State.READY, State.UNKNOWN}
+    assert all(seconds >= 0 for seconds in backlog.oldest_seconds.values())
+    assert backlog.inbox_seconds == 0
 
 
-async def until_old(town: Town) -> None:
+async def test_the_oldest_callback_that_waits_is_the_inbox_lag(harness: Harness) -> None:
+    await harness.callback("nobodys")
+    await until_old(harness)
+
+    assert (await SqlBacklog(harness.database).take()).inbox_seconds > 0
+
+
+async def until_old(harness: Harness) -> None:
     async def there() -> bool:
-        return (await SqlCensus(town.database).take()).inbox_seconds > 0
+        return (await SqlBacklog(harness.database).take()).inbox_seconds > 0
 
     await eventually(there)
 
 
 async def test_gauges_show_every_open_state_and_what_the_keys_are_good_for() -> None:
-    async def census() -> Census:
-        return Census({State.READY: 3}, {State.READY: 7.5}, 2.0)
+    async def backlog() -> Backlog:
+        return Backlog({State.READY: 3}, {State.READY: 7.5}, 2.0)
 
-    async def pool() -> Pool:
+    async def pool() -> PoolStatus:
         keys = [KeyStatus(word, "full") for word in ("a", "b")]
         keys += [KeyStatus("c", "dry"), KeyStatus("d", "full", rest_until_ms=9), KeyStatus("e", "dry", disabled=True)]
-        return Pool(tuple(keys), (AccountStatus("full"), AccountStatus("dry", 402, 9)))
+        return PoolStatus(tuple(keys), (AccountStatus("full"), AccountStatus("dry", 402, 9)))
 
-    await Gauges(census, pool, nothing).refresh()
+    await Gauges(backlog, pool, nothing).refresh()
 
     assert {state: value("kawaii_generations_in_state", state=state) for state in OPEN} == {
         state: 3 if state is State.READY else 0 for state in OPEN
@@ -208,14 +212,14 @@ async def test_gauges_show_every_open_state_and_what_the_keys_are_good_for() -> 
     assert [value("kawaii_provider_keys", state=state) for state in states] == [2, 2, 1]
 
 
-async def test_while_the_database_is_away_gauges_show_nothing_rather_than_the_past(town: Town) -> None:
-    async def away() -> Census:
+async def test_while_the_database_is_away_gauges_show_nothing_rather_than_the_past(harness: Harness) -> None:
+    async def away() -> Backlog:
         raise Unavailable("The database is not reachable.")
 
-    await town.order()
-    await Gauges(SqlCensus(town.database).take, town.keys.listing, town.parking.measure).refresh()
+    await harness.order()
+    await Gauges(SqlBacklog(harness.database).take, harness.key_pool.listing, harness.parking.measure).refresh()
     shown = value("kawaii_generations_in_state", state="READY")
-    await Gauges(away, town.keys.listing, town.parking.measure).refresh()
+    await Gauges(away, harness.key_pool.listing, harness.parking.measure).refresh()
 
     assert shown == 1
     assert REGISTRY.get_sample_value("kawaii_generations_in_state", {"state": "READY"}) is None
@@ -246,7 +250,7 @@ async def test_a_provider_that_is_not_reached_is_counted_by_the_mishap() -> None
 
     requests = Rise("kawaii_provider_requests_total", provider="kie", code="ConnectError")
     async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as client:
-        line = Line(client, Patience(httpx.Timeout(1), 1))
+        line = HttpClient(client, Timeouts(httpx.Timeout(1), 1))
         await Kie("http://provider.example", line, line).read("/api/v1/x", {}, KEY)
 
     assert requests() == 1

@@ -9,12 +9,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
-from services.generation.answers import Drawn, Rejected
 from services.generation.model import State
-from services.generation.providers.models import MODELS
+from services.generation.outcomes import Completed, Rejected
+from services.generation.providers.catalogue import MODELS
 from tests.generation.builders import brought, ordered
+from tests.generation.harness import KIND, Harness, answering
 from tests.generation.rpc import refused, served
-from tests.generation.town import KIND, Town, answering
 from tests.generation.waiting import reached
 
 URI, FRESH = "https://temporary.example/a.png", "https://fresh.example/a.png"
@@ -29,9 +29,9 @@ def order(parameters: dict[str, Any] | None = None, **fields: Any) -> generation
     return generationpb.CreateGenerationRequest(generation=wanted)
 
 
-async def test_a_created_generation_shows_what_was_ordered(town: Town) -> None:
+async def test_a_created_generation_shows_what_was_ordered(harness: Harness) -> None:
     request = order({"nVariants": 2, "isEnhance": True}, image_uris=["https://example.org/a.png"], aspect_ratio="3:2")
-    async with served(town) as stub:
+    async with served(harness) as stub:
         created = await stub.CreateGeneration(request)
 
     assert created.name.startswith("generations/gen_")
@@ -43,12 +43,12 @@ async def test_a_created_generation_shows_what_was_ordered(town: Town) -> None:
     assert not created.HasField("complete_time")
 
 
-async def test_a_finished_generation_shows_its_picture(town: Town) -> None:
-    town.provider.records["task1"] = Drawn((URI,))
-    async with served(town) as stub, town.running():
+async def test_a_finished_generation_shows_its_picture(harness: Harness) -> None:
+    harness.provider.records["task1"] = Completed((URI,))
+    async with served(harness) as stub, harness.running():
         created = await stub.CreateGeneration(order())
         identifier = created.name.partition("/")[2]
-        await reached(town.store, identifier, State.SUCCEEDED)
+        await reached(harness.store, identifier, State.SUCCEEDED)
         done = await stub.GetGeneration(generationpb.GetGenerationRequest(name=created.name))
         by_task = await stub.GetGeneration(generationpb.GetGenerationRequest(name="generations/task1"))
 
@@ -61,8 +61,8 @@ async def test_a_finished_generation_shows_its_picture(town: Town) -> None:
     assert by_task == done
 
 
-async def test_a_bad_order_names_its_field(town: Town) -> None:
-    async with served(town) as stub:
+async def test_a_bad_order_names_its_field(harness: Harness) -> None:
+    async with served(harness) as stub:
         with refused(InvalidArgument, "INVALID_INPUT", "prompt"):
             await stub.CreateGeneration(order(prompt=" "))
         with refused(InvalidArgument, "INVALID_INPUT", "model"):
@@ -76,22 +76,24 @@ async def test_a_bad_order_names_its_field(town: Town) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1.5, "2", [2], {"a": 1}, float("inf"), 1e300])
-async def test_an_extra_of_another_type_is_refused(town: Town, value: Any) -> None:
-    async with served(town) as stub:
+async def test_an_extra_of_another_type_is_refused(harness: Harness, value: Any) -> None:
+    async with served(harness) as stub:
         with refused(InvalidArgument, "INVALID_INPUT", "parameters.nVariants"):
             await stub.CreateGeneration(order({"nVariants": value}))
 
 
-async def test_a_definite_refusal_is_an_error(town: Town) -> None:
-    town = replace(town, plan=replace(town.plan, create_wait=60.0))  # as long as it takes; the caller's bound is 10 s
-    town.provider.scripts.append(answering(Rejected(422, "The prompt is not allowed.")))
-    async with served(town) as stub, town.running():
+async def test_a_definite_refusal_is_an_error(harness: Harness) -> None:
+    harness = replace(
+        harness, timing=replace(harness.timing, create_wait=60.0)
+    )  # as long as it takes; the caller's bound is 10 s
+    harness.provider.scripts.append(answering(Rejected(422, "The prompt is not allowed.")))
+    async with served(harness) as stub, harness.running():
         with refused(FailedPrecondition, "PROVIDER_REJECTED"):
             await stub.CreateGeneration(order())
 
 
-async def test_a_request_id_belongs_to_its_order(town: Town) -> None:
-    async with served(town) as stub:
+async def test_a_request_id_belongs_to_its_order(harness: Harness) -> None:
+    async with served(harness) as stub:
         request = order()
         request.request_id = "key"
         first = await stub.CreateGeneration(request)
@@ -103,10 +105,10 @@ async def test_a_request_id_belongs_to_its_order(town: Town) -> None:
     assert again.name == first.name
 
 
-async def test_a_generation_is_found_by_the_request_that_made_it(town: Town) -> None:
+async def test_a_generation_is_found_by_the_request_that_made_it(harness: Harness) -> None:
     request = order()
     request.request_id = "ord_1"
-    async with served(town) as stub:
+    async with served(harness) as stub:
         created = await stub.CreateGeneration(request)
         found = await stub.FindGeneration(generationpb.FindGenerationRequest(request_id="ord_1"))
         with refused(NotFound, "TASK_NOT_FOUND"):
@@ -118,16 +120,16 @@ async def test_a_generation_is_found_by_the_request_that_made_it(town: Town) -> 
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
-async def test_a_name_must_be_one_of_ours(town: Town, name: str) -> None:
-    async with served(town) as stub:
+async def test_a_name_must_be_one_of_ours(harness: Harness, name: str) -> None:
+    async with served(harness) as stub:
         with refused(InvalidArgument, "INVALID_INPUT", "name"):
             await stub.GetGeneration(generationpb.GetGenerationRequest(name=name))
         with refused(InvalidArgument, "INVALID_INPUT", "name"):
             await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=name))
 
 
-async def test_nothing_is_found_by_a_foreign_name(town: Town) -> None:
-    async with served(town) as stub:
+async def test_nothing_is_found_by_a_foreign_name(harness: Harness) -> None:
+    async with served(harness) as stub:
         with refused(NotFound, "TASK_NOT_FOUND"):
             await stub.GetGeneration(generationpb.GetGenerationRequest(name="generations/nobody"))
         with refused(NotFound, "TASK_NOT_FOUND"):
@@ -148,26 +150,26 @@ async def names(stub: Any, **fields: Any) -> list[str]:
             return listed
 
 
-async def test_pages_hold_everything_once(town: Town) -> None:
-    stored = {f"generations/{(await ordered(town.store)).id}" for _ in range(7)}
-    async with served(town) as stub:
+async def test_pages_hold_everything_once(harness: Harness) -> None:
+    stored = {f"generations/{(await ordered(harness.store)).id}" for _ in range(7)}
+    async with served(harness) as stub:
         listed = [await names(stub, page_size=size) for size in (1, 3, 7, 0, 100_000)]
 
     assert all(len(pages) == 7 and set(pages) == stored for pages in listed)
     assert listed[0] == listed[1] == listed[2]
 
 
-async def test_a_list_can_be_of_some_states(town: Town) -> None:
-    await ordered(town.store)
-    running = await brought(town.store, State.RUNNING)
-    async with served(town) as stub:
+async def test_a_list_can_be_of_some_states(harness: Harness) -> None:
+    await ordered(harness.store)
+    running = await brought(harness.store, State.RUNNING)
+    async with served(harness) as stub:
         assert await names(stub, states=[Pb.STATE_RUNNING]) == [f"generations/{running.id}"]
 
 
-async def test_a_page_token_belongs_to_its_filters(town: Town) -> None:
+async def test_a_page_token_belongs_to_its_filters(harness: Harness) -> None:
     for _ in range(3):
-        await ordered(town.store)
-    async with served(town) as stub:
+        await ordered(harness.store)
+    async with served(harness) as stub:
         page = await stub.ListGenerations(generationpb.ListGenerationsRequest(page_size=1))
         request = generationpb.ListGenerationsRequest(page_size=2, page_token=page.next_page_token)
         following = await stub.ListGenerations(request)
@@ -179,14 +181,14 @@ async def test_a_page_token_belongs_to_its_filters(town: Town) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "é", "AAAA", "fHx8", "MXxhfDI=", "=" * 9, "MTIzfGdlbl8xfDAwMDAwMDAw", "\x00"])
-async def test_a_page_token_of_nobody_is_refused(town: Town, token: str) -> None:
-    async with served(town) as stub:
+async def test_a_page_token_of_nobody_is_refused(harness: Harness, token: str) -> None:
+    async with served(harness) as stub:
         with refused(InvalidArgument, "INVALID_PAGE_TOKEN"):
             await stub.ListGenerations(generationpb.ListGenerationsRequest(page_token=token))
 
 
-async def test_a_list_of_nonsense_is_refused(town: Town) -> None:
-    async with served(town) as stub:
+async def test_a_list_of_nonsense_is_refused(harness: Harness) -> None:
+    async with served(harness) as stub:
         with refused(InvalidArgument, "INVALID_INPUT", "page_size"):
             await stub.ListGenerations(generationpb.ListGenerationsRequest(page_size=-1))
         for state in (0, 99):
@@ -196,28 +198,28 @@ async def test_a_list_of_nonsense_is_refused(town: Town) -> None:
 
 @pytest.mark.parametrize("seconds", [-(2**62), 2**53, 2**62])
 @pytest.mark.parametrize("field", ["start_time", "end_time"])
-async def test_a_time_that_no_calendar_holds_is_refused(town: Town, field: str, seconds: int) -> None:
-    async with served(town) as stub:
+async def test_a_time_that_no_calendar_holds_is_refused(harness: Harness, field: str, seconds: int) -> None:
+    async with served(harness) as stub:
         with refused(InvalidArgument, "INVALID_INPUT", field):
             await names(stub, **{field: Timestamp(seconds=seconds)})
 
 
 @pytest.mark.parametrize("seconds", [-1, 1, 253_402_300_799])
-async def test_a_list_is_of_what_came_before_or_after(town: Town, seconds: int) -> None:
-    await ordered(town.store)
-    async with served(town) as stub:
+async def test_a_list_is_of_what_came_before_or_after(harness: Harness, seconds: int) -> None:
+    await ordered(harness.store)
+    async with served(harness) as stub:
         later = await names(stub, start_time=Timestamp(seconds=seconds))
         earlier = await names(stub, end_time=Timestamp(seconds=seconds))
 
     assert len(later) + len(earlier) == 1
 
 
-async def test_a_canceled_generation_does_not_show_its_pictures(town: Town) -> None:
-    town.provider.records["task1"] = Drawn((URI,))
-    async with served(town) as stub:
+async def test_a_canceled_generation_does_not_show_its_pictures(harness: Harness) -> None:
+    harness.provider.records["task1"] = Completed((URI,))
+    async with served(harness) as stub:
         created = await stub.CreateGeneration(order())
-        await town.submit()
-        await town.poll()
+        await harness.submit()
+        await harness.poll()
         canceled = await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=created.name))
         again = await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=created.name))
 
@@ -225,16 +227,16 @@ async def test_a_canceled_generation_does_not_show_its_pictures(town: Town) -> N
     assert again == canceled
 
 
-async def test_what_has_ended_cannot_be_canceled(town: Town) -> None:
-    ended = await brought(town.store, State.FAILED)
-    async with served(town) as stub:
+async def test_what_has_ended_cannot_be_canceled(harness: Harness) -> None:
+    ended = await brought(harness.store, State.FAILED)
+    async with served(harness) as stub:
         with refused(FailedPrecondition, "FAILED_PRECONDITION"):
             await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=f"generations/{ended.id}"))
 
 
-async def test_a_failed_generation_can_be_ordered_again(town: Town) -> None:
-    ended = await brought(town.store, State.FAILED)
-    async with served(town) as stub:
+async def test_a_failed_generation_can_be_ordered_again(harness: Harness) -> None:
+    ended = await brought(harness.store, State.FAILED)
+    async with served(harness) as stub:
         again = await stub.RetryGeneration(generationpb.RetryGenerationRequest(name=f"generations/{ended.id}"))
         with refused(FailedPrecondition, "NOT_RETRYABLE"):
             await stub.RetryGeneration(generationpb.RetryGenerationRequest(name=f"generations/{ended.id}"))
@@ -242,10 +244,10 @@ async def test_a_failed_generation_can_be_ordered_again(town: Town) -> None:
     assert (again.name, again.state) == (f"generations/{ended.id}", Pb.STATE_READY)
 
 
-async def test_an_unknown_is_ordered_again_only_by_who_accepts_two_bills(town: Town) -> None:
-    ended = await brought(town.store, State.UNKNOWN)
+async def test_an_unknown_is_ordered_again_only_by_who_accepts_two_bills(harness: Harness) -> None:
+    ended = await brought(harness.store, State.UNKNOWN)
     request = generationpb.RetryGenerationRequest(name=f"generations/{ended.id}")
-    async with served(town) as stub:
+    async with served(harness) as stub:
         with refused(FailedPrecondition, "MAY_BILL_TWICE"):
             await stub.RetryGeneration(request)
         request.accept_double_billing = True
@@ -254,8 +256,8 @@ async def test_an_unknown_is_ordered_again_only_by_who_accepts_two_bills(town: T
     assert again.state == Pb.STATE_READY
 
 
-async def test_a_watcher_sees_changes_until_the_end(town: Town) -> None:
-    async with served(town) as stub:
+async def test_a_watcher_sees_changes_until_the_end(harness: Harness) -> None:
+    async with served(harness) as stub:
         created = await stub.CreateGeneration(order())
         call = stub.WatchGeneration(generationpb.WatchGenerationRequest(name=created.name))
         first = await call.read()
@@ -274,9 +276,9 @@ async def told(stub: Any, after: int, count: int) -> list[generationpb.Event]:
     return events
 
 
-async def test_events_are_streamed_from_a_sequence_on(town: Town) -> None:
-    stored = await brought(town.store, State.SENDING)
-    async with served(town) as stub:
+async def test_events_are_streamed_from_a_sequence_on(harness: Harness) -> None:
+    stored = await brought(harness.store, State.SENDING)
+    async with served(harness) as stub:
         first, second = await told(stub, 0, 2)
         (again,) = await told(stub, first.sequence, 1)
 
@@ -285,9 +287,9 @@ async def test_events_are_streamed_from_a_sequence_on(town: Town) -> None:
     assert first.event_id != second.event_id
 
 
-async def test_a_callback_is_taken_once(town: Town) -> None:
+async def test_a_callback_is_taken_once(harness: Harness) -> None:
     request = generationpb.ReceiveCallbackRequest(kind=KIND, body=b'{"code":200,"data":{"taskId":"task1"}}')
-    async with served(town) as stub:
+    async with served(harness) as stub:
         told = [(await stub.ReceiveCallback(request)).accepted for _ in range(2)]
 
     assert told == [True, False]
@@ -303,18 +305,18 @@ async def test_a_callback_is_taken_once(town: Town) -> None:
         ({"token": "\x00.\x00"}, PermissionDenied, "INVALID_TOKEN"),
     ],
 )
-async def test_a_bad_callback_is_refused(town: Town, changes: dict[str, Any], kind: Any, reason: str) -> None:
+async def test_a_bad_callback_is_refused(harness: Harness, changes: dict[str, Any], kind: Any, reason: str) -> None:
     fields = {"kind": KIND, "body": b'{"taskId":"task1"}', **changes}
-    async with served(town) as stub:
+    async with served(harness) as stub:
         with refused(kind, reason):
             await stub.ReceiveCallback(generationpb.ReceiveCallbackRequest(**fields))
 
-    assert await town.inbox.take(10) == []
+    assert await harness.inbox.take(10) == []
 
 
-async def test_a_temporary_url_becomes_a_direct_link(town: Town) -> None:
-    town.provider.links[URI] = FRESH
-    async with served(town) as stub:
+async def test_a_temporary_url_becomes_a_direct_link(harness: Harness) -> None:
+    harness.provider.links[URI] = FRESH
+    async with served(harness) as stub:
         link = await stub.CreateDownloadLink(generationpb.CreateDownloadLinkRequest(uri=URI))
         foreign = await stub.CreateDownloadLink(generationpb.CreateDownloadLinkRequest(uri="https://example.org/a"))
         with refused(NotFound, "RESULT_GONE"):
@@ -324,8 +326,8 @@ async def test_a_temporary_url_becomes_a_direct_link(town: Town) -> None:
     assert (foreign.uri, foreign.direct, foreign.HasField("expire_time")) == ("https://example.org/a", True, False)
 
 
-async def test_the_table_of_models_is_told(town: Town) -> None:
-    async with served(town) as stub:
+async def test_the_table_of_models_is_told(harness: Harness) -> None:
+    async with served(harness) as stub:
         told = (await stub.ListModels(generationpb.ListModelsRequest())).models
 
     assert [model.name for model in told] == [f"models/{identifier}" for identifier in MODELS]
@@ -335,9 +337,9 @@ async def test_the_table_of_models_is_told(town: Town) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-async def test_the_table_of_models_comes_in_pages(town: Town, size: int) -> None:
+async def test_the_table_of_models_comes_in_pages(harness: Harness, size: int) -> None:
     told, following = [], ""
-    async with served(town) as stub:
+    async with served(harness) as stub:
         while not told or following:
             request = generationpb.ListModelsRequest(page_size=size, page_token=following)
             page = await stub.ListModels(request)
@@ -348,8 +350,8 @@ async def test_the_table_of_models_comes_in_pages(town: Town, size: int) -> None
     assert told == [f"models/{identifier}" for identifier in MODELS]
 
 
-async def test_a_page_of_models_that_cannot_be_is_refused(town: Town) -> None:
-    async with served(town) as stub:
+async def test_a_page_of_models_that_cannot_be_is_refused(harness: Harness) -> None:
+    async with served(harness) as stub:
         with refused(InvalidArgument, "INVALID_INPUT", "page_size"):
             await stub.ListModels(generationpb.ListModelsRequest(page_size=-1))
         for token in ("x", "Z3B0LTRv", "猫"):

@@ -6,9 +6,9 @@ import pytest
 import structlog
 
 from services.chassis.settings import EXIT_CONFIGURATION, load
-from services.generation.keyring import Pool
+from services.generation.key_pool.pool import PoolStatus
 from services.generation.settings import GenerationSettings
-from services.generation.start import announce
+from services.generation.startup_warnings import warn
 
 CANARY = "sk-canary-"
 NAMES = ("KIE_AI_API_KEY", "KIE_API_KEY", *(f"KIE_AI_API_KEY_{number}" for number in range(2, 6)))
@@ -98,11 +98,11 @@ def test_no_key_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CANARY not in repr(settings) + repr(settings.keys)
 
 
-def test_two_webhook_keys_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_callback_keys_overlap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIE_WEBHOOK_HMAC_KEY", "new")
     monkeypatch.setenv("KIE_WEBHOOK_HMAC_KEY_PREVIOUS", "old")
 
-    assert load(GenerationSettings).webhook_keys == ("new", "old")
+    assert load(GenerationSettings).callback_keys == ("new", "old")
 
 
 def test_a_create_waits_less_than_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,9 +113,9 @@ def test_a_create_waits_less_than_the_edge(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    plan = load(GenerationSettings).plan
+    timing = load(GenerationSettings).timing
 
-    assert (plan.create_wait, plan.timeout, plan.copy_patience) == (8.0, 900.0, 10.0)
+    assert (timing.create_wait, timing.timeout, timing.copy_patience) == (8.0, 900.0, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_the_whole_site_is_bounded_where_nothing_else_bounds_strangers(
 def test_the_start_warns_of_a_site_where_strangers_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KIE_AI_API_KEY", "live")
     with structlog.testing.capture_logs() as logs:
-        announce(GenerationSettings(), Pool((), ()))
+        warn(GenerationSettings(), PoolStatus((), ()))
 
     told = next(line for line in logs if line["event"] == "orders_open_to_all")
     assert told["site_daily_orders"] == 500

@@ -1,6 +1,6 @@
 """Change one line at a time and see whether a test notices: make mutants, or python -m tests.mutants.run --sample 300.
 
-Why a program of ours: mutmut (3.8) copes with a module like gateway/byte_cache.py, but it learns which test calls
+Why a program of ours: mutmut (3.8) copes with one module, but it learns which test calls
 which function by running the whole suite in one process, so it knows nothing of what services do that tests start as
 processes, changes functions only and not the bounds that modules name, and takes no sample. cosmic-ray (8.7) changes
 modules in place, has one test command and one time limit for all modules, and takes no sample. Here every mutant is a

@@ -8,7 +8,12 @@ from tests.mutants.operators import Mutant, mutants_of
 
 # Where the promises are kept: the business, stores, providers, where bytes lie, and what the gateway repeats.
 STRATA = {
-    "generation core": ("services/generation/core/*.py",),
+    "generation core": (
+        "services/generation/core/*.py",
+        "services/generation/workers/*.py",
+        "services/generation/callbacks/*.py",
+        "services/generation/key_pool/*.py",
+    ),
     "generation stores": ("services/generation/stores/*.py",),
     "generation providers": ("services/generation/providers/*.py",),
     "storage core": ("services/storage/core/*.py",),
@@ -19,11 +24,11 @@ STRATA = {
     "community core": ("services/community/core/*.py",),
     "community stores": ("services/community/stores/*.py",),
     "response cache": (
-        "gateway/byte_cache.py",
-        "gateway/recorder.py",
-        "gateway/letterhead.py",
-        "gateway/quick_reads.py",
-        "gateway/middleware/kept_answers.py",
+        "gateway/response_cache/byte_cache.py",
+        "gateway/response_cache/capture.py",
+        "gateway/response_cache/layer_headers.py",
+        "gateway/response_cache/fast_path.py",
+        "gateway/response_cache/middleware.py",
     ),
 }
 

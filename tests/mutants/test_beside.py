@@ -43,10 +43,13 @@ def test_the_mirroring_file_comes_first_and_then_the_shortest_way_a_started_prog
 @pytest.mark.parametrize(
     ("module", "nearest"),
     [
-        ("services/storage/backends/pair.py", "tests/storage/backends/test_pair.py"),
-        ("services/generation/stores/outbox.py", "tests/generation/stores/test_events.py"),
-        ("gateway/byte_cache.py", "tests/gateway/test_byte_cache.py"),
-        ("gateway/recorder.py", "tests/gateway/middleware/test_kept_answers.py"),  # bears the name of who imports it
+        ("services/storage/backends/failover.py", "tests/storage/backends/test_failover.py"),
+        ("services/generation/stores/outbox.py", "tests/generation/stores/test_outbox.py"),
+        ("gateway/response_cache/byte_cache.py", "tests/gateway/response_cache/test_byte_cache.py"),
+        (
+            "gateway/response_cache/capture.py",
+            "tests/gateway/response_cache/test_middleware.py",
+        ),  # bears the name of who imports it
     ],
 )
 def test_real_modules_meet_their_own_test_first(module: str, nearest: str) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from services.chassis.town import Resident, port_of
+from services.chassis.listen_addresses import ListenPort, port_of
 from services.sandbox.accounts import Accounts
 from services.sandbox.families import FAMILIES
 from services.sandbox.files import Files
@@ -84,7 +84,7 @@ class Process:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{port_of(Resident.SANDBOX, self.base)}"
+        return f"http://127.0.0.1:{port_of(ListenPort.SANDBOX, self.base)}"
 
     def start(self) -> None:
         known = {"DATA_DIR": str(self.data_dir), "INTERNAL_PORT_BASE": str(self.base), "LOG_LEVEL": "error"}
@@ -111,7 +111,7 @@ def free_base() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    return port - Resident.SANDBOX
+    return port - ListenPort.SANDBOX
 
 
 QUICK = {

@@ -1,4 +1,4 @@
-"""What the share tests run on: real databases, a real Valkey, and a real channel to the service."""
+"""Fixtures of the share tests: real databases, a real Valkey, and a real channel to the service."""
 
 import shutil
 import subprocess
@@ -19,10 +19,10 @@ from sqlalchemy import URL, make_url
 from services.chassis.cache import Cache, LocalCache, open_cache
 from services.chassis.database import Database, open_database
 from services.chassis.errors import KawaiiError
-from services.chassis.files import PublicFiles
 from services.chassis.health import Health
+from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.migrations import migrate
-from services.chassis.replays import Replays
+from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, build
 from services.chassis.status import from_rpc
 from services.share.__main__ import now_ms
@@ -32,7 +32,7 @@ from services.share.ports import Clock, ShareStore
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
 from services.share.stores import STORES
-from services.share.stores.cached import CachedShares, Freshness
+from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.tables import request_answer
 from tests.engines import EngineMissingError, Postgres, postgres
 from tests.valkeys import Valkey, program
@@ -96,13 +96,13 @@ def store(request: pytest.FixtureRequest, database: Database) -> ShareStore:
 
 
 def cached(database: Database, cache: Cache | None = None) -> ShareStore:
-    """What the service runs on."""
-    freshness = Freshness(record=600, list=600, latest=600, stats=600)
-    return CachedShares(STORES["sql"](database), cache or LocalCache(), freshness, now_ms, unheard)
+    """The cached store, as the service uses it."""
+    lifetimes = CacheLifetimes(record=600, list=600, latest=600, stats=600)
+    return CachedShares(STORES["sql"](database), cache or LocalCache(), lifetimes, now_ms, announce_nothing)
 
 
-async def unheard(_notice: str) -> None:
-    """Announce to nobody."""
+async def announce_nothing(_notice: str) -> None:
+    """Announce a change to no other process."""
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def serve(database: Database, clock: Clock) -> Serve:
         servicer = ShareServicer(
             Shares(cached(database, cache), policy, own_key=files.key, clock=clock),
             files,
-            Replays(database, request_answer),
+            IdempotencyKeys(database, request_answer),
         )
         mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
         server = build([mount], Health(mount.names, []))

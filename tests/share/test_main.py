@@ -16,7 +16,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from redis.client import PubSub
 
-from services.chassis.town import Resident, port_of
+from services.chassis.listen_addresses import ListenPort, port_of
 from services.share.__main__ import CHANNEL
 from services.share.settings import ShareSettings
 from tests.engines import free_port
@@ -54,12 +54,12 @@ async def start(settings: ShareSettings, base: int) -> AsyncIterator[Start]:
 
 @pytest.fixture
 def base() -> int:
-    return free_port() - Resident.SHARE
+    return free_port() - ListenPort.SHARE
 
 
 @pytest.fixture
 async def channel(base: int) -> AsyncIterator[aio.Channel]:
-    async with aio.insecure_channel(f"127.0.0.1:{port_of(Resident.SHARE, base)}") as opened:
+    async with aio.insecure_channel(f"127.0.0.1:{port_of(ListenPort.SHARE, base)}") as opened:
         yield opened
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from services.chassis.database import Database, db_now
 from services.chassis.errors import Aborted, AlreadyExists, PermissionDenied
-from services.chassis.replays import Replays
+from services.chassis.idempotency import IdempotencyKeys
 from services.share.stores.tables import request_answer
 
 Client: TypeAlias = "sharerpc.ShareServiceAsyncStub"
@@ -73,7 +73,7 @@ async def test_a_refusal_is_not_kept(client: Client, refused: Refused) -> None:
 
 
 async def test_while_the_first_is_under_way_a_repetition_is_sent_away(database: Database) -> None:
-    replays, begun, go_on = Replays(database, request_answer), asyncio.Event(), asyncio.Event()
+    replays, begun, go_on = IdempotencyKeys(database, request_answer), asyncio.Event(), asyncio.Event()
 
     async def work() -> sharepb.Share:
         begun.set()
@@ -93,7 +93,7 @@ async def test_while_the_first_is_under_way_a_repetition_is_sent_away(database: 
 
 
 async def test_what_a_dead_process_had_in_hand_may_begin_anew_after_its_lease(database: Database) -> None:
-    replays = Replays(database, request_answer)
+    replays = IdempotencyKeys(database, request_answer)
 
     async def work() -> sharepb.Share:
         return sharepb.Share(prompt="made")
@@ -106,7 +106,7 @@ async def test_what_a_dead_process_had_in_hand_may_begin_anew_after_its_lease(da
 
 
 async def test_a_call_that_is_cut_off_leaves_its_key_free(database: Database) -> None:
-    replays, begun = Replays(database, request_answer), asyncio.Event()
+    replays, begun = IdempotencyKeys(database, request_answer), asyncio.Event()
 
     async def hang() -> sharepb.Share:
         begun.set()

@@ -16,28 +16,28 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
 from gateway.app import make_app
-from gateway.byte_cache import ByteCache
-from gateway.clients import Clients
+from gateway.clients.stubs import Clients
+from gateway.response_cache.byte_cache import ByteCache
 from gateway.settings import GatewaySettings
-from services.chassis.bulletin import open_bulletin
 from services.chassis.cache import open_cache
 from services.chassis.channels import connect
 from services.chassis.database import Database
 from services.chassis.health import Health
-from services.chassis.replays import Replays
+from services.chassis.idempotency import IdempotencyKeys
+from services.chassis.invalidation import open_invalidations
 from services.chassis.server import Mount, build
 from services.share.__main__ import CHANNEL, now_ms
 from services.share.core import Shares
 from services.share.model import Policy
 from services.share.servicer import ShareServicer
 from services.share.stores import STORES
-from services.share.stores.cached import CachedShares, Freshness
+from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.tables import request_answer
 from tests.share.conftest import FILES
 from tests.valkeys import Valkey
 
 HOUR, MANY_BYTES = 3600, 10**8
-FRESHNESS = Freshness(record=HOUR, list=HOUR, latest=HOUR, stats=HOUR)
+FRESHNESS = CacheLifetimes(record=HOUR, list=HOUR, latest=HOUR, stats=HOUR)
 DEADLINE_SECONDS = 10.0
 LATEST, LIST = "/api/share/latest", "/api/share/list"
 
@@ -77,10 +77,10 @@ class Replica:
 async def replica(database: Database, redis_url: str) -> AsyncIterator[Replica]:
     async with AsyncExitStack() as stack:
         cache = await stack.enter_async_context(open_cache(redis_url))
-        bulletin = await stack.enter_async_context(open_bulletin(redis_url, CHANNEL))
-        store = CachedShares(STORES["sql"](database), cache, FRESHNESS, now_ms, bulletin.announce)
+        invalidations = await stack.enter_async_context(open_invalidations(redis_url, CHANNEL))
+        store = CachedShares(STORES["sql"](database), cache, FRESHNESS, now_ms, invalidations.announce)
         servicer = ShareServicer(
-            Shares(store, Policy.ALL, own_key=FILES.key, clock=now_ms), FILES, Replays(database, request_answer)
+            Shares(store, Policy.ALL, own_key=FILES.key, clock=now_ms), FILES, IdempotencyKeys(database, request_answer)
         )
         mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
         server = build([mount], Health(mount.names, []))
@@ -94,11 +94,11 @@ async def replica(database: Database, redis_url: str) -> AsyncIterator[Replica]:
         made = Replica(await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://site")))
 
         def heard(notice: str) -> None:
-            store.hear(notice)
+            store.invalidate(notice)
             kept.clear()
             made.notices.put_nowait(notice)
 
-        listener = asyncio.create_task(bulletin.listen(heard))
+        listener = asyncio.create_task(invalidations.listen(heard))
         stack.callback(listener.cancel)
         await made.hears("")
         yield made

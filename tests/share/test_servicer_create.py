@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from services.chassis.database import Database
 from services.chassis.errors import InvalidArgument
-from services.chassis.files import PublicFiles
+from services.chassis.public_files import PublicFiles
 from services.share.stores.tables import share as table
 
 Client: TypeAlias = "sharerpc.ShareServiceAsyncStub"

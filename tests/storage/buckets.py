@@ -1,4 +1,4 @@
-"""Towns whose bytes lie in a bucket of the S3 server that the tests run."""
+"""Stacks whose bytes lie in a bucket of the S3 server that the tests run."""
 
 import os
 from typing import Any
@@ -10,7 +10,7 @@ from tests.s3_engine import S3Server
 
 
 def in_bucket(settings: StorageSettings, server: S3Server, **more: Any) -> StorageSettings:
-    """The same town with its bytes in a new bucket of a server."""
+    """The same stack with its bytes in a new bucket of a server."""
     bucket = {
         "storage_mode": "s3",
         "storage_s3_endpoint": server.endpoint,
@@ -21,15 +21,15 @@ def in_bucket(settings: StorageSettings, server: S3Server, **more: Any) -> Stora
     return settings.model_copy(update=bucket | more)
 
 
-def environment_of(place: StorageSettings) -> dict[str, str]:
-    """The settings of a place as a process reads them."""
+def environment_of(backend_settings: StorageSettings) -> dict[str, str]:
+    """The environment of a process with these settings."""
     return os.environ | {
-        "DATA_DIR": str(place.data_dir),
-        "STORAGE_MODE": place.storage_mode,
-        "STORAGE_SECOND_MODE": place.storage_second_mode,
-        "STORAGE_S3_ENDPOINT": place.storage_s3_endpoint,
-        "STORAGE_S3_BUCKET": place.storage_s3_bucket,
-        "STORAGE_S3_ACCESS_KEY_ID": place.storage_s3_access_key_id.get_secret_value(),
-        "STORAGE_S3_SECRET_ACCESS_KEY": place.storage_s3_secret_access_key.get_secret_value(),
-        "STORAGE_S3_ATTEMPTS": str(place.storage_s3_attempts),
+        "DATA_DIR": str(backend_settings.data_dir),
+        "STORAGE_MODE": backend_settings.storage_mode,
+        "STORAGE_SECOND_MODE": backend_settings.storage_second_mode,
+        "STORAGE_S3_ENDPOINT": backend_settings.storage_s3_endpoint,
+        "STORAGE_S3_BUCKET": backend_settings.storage_s3_bucket,
+        "STORAGE_S3_ACCESS_KEY_ID": backend_settings.storage_s3_access_key_id.get_secret_value(),
+        "STORAGE_S3_SECRET_ACCESS_KEY": backend_settings.storage_s3_secret_access_key.get_secret_value(),
+        "STORAGE_S3_ATTEMPTS": str(backend_settings.storage_s3_attempts),
     }

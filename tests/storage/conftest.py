@@ -1,4 +1,4 @@
-"""The storage service's surroundings: real databases, a real folder, a real web server to fetch from."""
+"""Fixtures of the storage tests: real databases, a real folder, a real web server to fetch from."""
 
 import shutil
 import time
@@ -13,18 +13,18 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.database import Database, open_database
-from services.chassis.files import PublicFiles
 from services.chassis.health import Health
+from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.migrations import migrate
-from services.chassis.replays import Replays
+from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, build
 from services.storage.backends import BACKENDS
 from services.storage.core import Objects, Uploads, Variants
-from services.storage.core.intake import Intake
-from services.storage.core.objects import Limits
-from services.storage.core.recipes import Recipes
-from services.storage.core.seals import Seals
-from services.storage.core.tickets import Tickets
+from services.storage.core.inspection import Inspection
+from services.storage.core.objects import SizeLimits
+from services.storage.core.upload_tokens import UploadTokens
+from services.storage.core.url_signatures import UrlSignatures
+from services.storage.core.variant_presets import VariantPresets
 from services.storage.fetcher import HttpFetcher, open_fetcher, open_fetchers
 from services.storage.ports import Backend
 from services.storage.servicer import StorageServicer
@@ -34,8 +34,8 @@ from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
 from tests.engines import EngineMissingError, Postgres, postgres
 from tests.s3_engine import S3Server, s3
 from tests.storage.buckets import in_bucket
-from tests.storage.doors import browsing
-from tests.storage.samples import PlainStudio, Remote, open_remote
+from tests.storage.public_listener import browsing
+from tests.storage.samples import InlineDecoder, Remote, open_remote
 
 BUDGET_BYTES = 10_000_000  # of all variants of a picture
 BASE = "https://site.example/files"
@@ -71,7 +71,7 @@ async def remote() -> AsyncIterator[Remote]:
 
 @pytest.fixture
 def settings(tmp_path: Path, remote: Remote) -> StorageSettings:
-    """A town of its own that may fetch from the test's web server, with small limits and short patience."""
+    """A stack of its own that may fetch from the test's web server, with small limits and short patience."""
     return StorageSettings(
         data_dir=tmp_path,
         app_url="https://site.example",
@@ -111,8 +111,8 @@ def store(database: Database) -> SqlObjects:
 
 
 @pytest.fixture(params=sorted(BACKENDS))
-def place(request: pytest.FixtureRequest, settings: StorageSettings) -> StorageSettings:
-    """The settings of each place where bytes can lie, with uploads through our own door."""
+def backend_settings(request: pytest.FixtureRequest, settings: StorageSettings) -> StorageSettings:
+    """The settings of each backend, with uploads through our own listener."""
     if request.param == "s3":
         server: S3Server = request.getfixturevalue("s3_server")
         return in_bucket(settings, server, storage_s3_direct_uploads=False)
@@ -120,8 +120,8 @@ def place(request: pytest.FixtureRequest, settings: StorageSettings) -> StorageS
 
 
 @pytest.fixture
-async def backend(place: StorageSettings) -> AsyncIterator[Backend]:
-    async with BACKENDS[place.storage_mode](place) as backend:
+async def backend(backend_settings: StorageSettings) -> AsyncIterator[Backend]:
+    async with BACKENDS[backend_settings.storage_mode](backend_settings) as backend:
         yield backend
 
 
@@ -132,43 +132,45 @@ async def fetcher(settings: StorageSettings) -> AsyncIterator[HttpFetcher]:
 
 
 @pytest.fixture
-def studio() -> PlainStudio:
-    return PlainStudio()
+def decoder() -> InlineDecoder:
+    return InlineDecoder()
 
 
 @pytest.fixture
-def intake(backend: Backend, studio: PlainStudio) -> Intake:
-    return Intake(backend, studio)
+def inspection(backend: Backend, decoder: InlineDecoder) -> Inspection:
+    return Inspection(backend, decoder)
 
 
 @pytest.fixture
-def seals() -> Seals:
-    return Seals(b"another secret of thirty-two ...")
+def signatures() -> UrlSignatures:
+    return UrlSignatures(b"another secret of thirty-two ...")
 
 
 @pytest.fixture
 def variants(
-    backend: Backend, store: SqlObjects, studio: PlainStudio, seals: Seals, settings: StorageSettings
+    backend: Backend, store: SqlObjects, decoder: InlineDecoder, signatures: UrlSignatures, settings: StorageSettings
 ) -> Variants:
     most = settings.max_result_bytes
-    return Variants(backend, store, studio, Recipes(seals), max_bytes=most, budget_bytes=BUDGET_BYTES, clock=clock)
+    return Variants(
+        backend, store, decoder, VariantPresets(signatures), max_bytes=most, budget_bytes=BUDGET_BYTES, clock=clock
+    )
 
 
 @pytest.fixture
 async def objects(
-    backend: Backend, store: SqlObjects, intake: Intake, variants: Variants, settings: StorageSettings
+    backend: Backend, store: SqlObjects, inspection: Inspection, variants: Variants, settings: StorageSettings
 ) -> AsyncIterator[Objects]:
-    limits = Limits(settings.max_upload_bytes, settings.max_result_bytes)
+    limits = SizeLimits(settings.max_upload_bytes, settings.max_result_bytes)
     own_key, on_upload = PublicFiles(BASE).key, variants.wants_thumb
     async with open_fetchers(settings) as fetchers:
-        yield Objects(backend, store, fetchers, intake, limits, own_key=own_key, on_upload=on_upload, clock=clock)
+        yield Objects(backend, store, fetchers, inspection, limits, own_key=own_key, on_upload=on_upload, clock=clock)
 
 
 @pytest.fixture
-def uploads(backend: Backend, store: SqlObjects, intake: Intake, settings: StorageSettings) -> Uploads:
-    tickets = Tickets(b"a secret of thirty-two bytes ...")
+def uploads(backend: Backend, store: SqlObjects, inspection: Inspection, settings: StorageSettings) -> Uploads:
+    tokens = UploadTokens(b"a secret of thirty-two bytes ...")
     most, lifetime = settings.max_upload_bytes, settings.upload_link_seconds
-    return Uploads(backend, store, tickets, intake, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
+    return Uploads(backend, store, tokens, inspection, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
 
 
 @asynccontextmanager
@@ -188,7 +190,7 @@ async def stub(
 ) -> AsyncIterator["storagerpc.StorageServiceAsyncStub"]:
     """A client on a real channel to the servicer behind the real interceptors."""
     files = PublicFiles(BASE)
-    links, replays = f"{BASE}/-/uploads", Replays(database, REQUEST_ANSWER)
+    links, replays = f"{BASE}/-/uploads", IdempotencyKeys(database, REQUEST_ANSWER)
     async with served(StorageServicer(objects, uploads, variants, files, links, replays=replays)) as stub:
         yield stub
 

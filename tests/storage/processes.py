@@ -13,7 +13,7 @@ from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
-from services.chassis.town import Resident
+from services.chassis.listen_addresses import ListenPort
 from services.storage.settings import StorageSettings
 from tests.storage.buckets import environment_of
 from tests.storage.samples import PATIENCE_SECONDS
@@ -27,17 +27,17 @@ def free_base() -> int:
     while True:
         base = random.randrange(20_000, 32_000, 10)
         try:
-            for resident in (Resident.STORAGE, Resident.FILES):
-                socket.create_server(("127.0.0.1", base + resident)).close()
+            for listener in (ListenPort.STORAGE, ListenPort.FILES):
+                socket.create_server(("127.0.0.1", base + listener)).close()
         except OSError:
             continue
         return base
 
 
 @asynccontextmanager
-async def running(town: StorageSettings, **more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def running(stack: StorageSettings, **more: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The process, serving."""
-    environment = environment_of(town) | {"INTERNAL_PORT_BASE": str(town.internal_port_base)} | more
+    environment = environment_of(stack) | {"INTERNAL_PORT_BASE": str(stack.internal_port_base)} | more
     command = (sys.executable, "-m", "services.storage")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=pipe, cwd=REPOSITORY)
@@ -54,13 +54,13 @@ async def running(town: StorageSettings, **more: str) -> AsyncIterator[asyncio.s
 
 
 @asynccontextmanager
-async def connected(town: StorageSettings) -> AsyncIterator[Any]:
-    async with aio.insecure_channel(town.address(Resident.STORAGE)) as channel:
+async def connected(stack: StorageSettings) -> AsyncIterator[Any]:
+    async with aio.insecure_channel(stack.address(ListenPort.STORAGE)) as channel:
         yield storagerpc.StorageServiceStub(channel)
 
 
 async def parts(body: bytes, size: int = 256 * 1024) -> AsyncIterator[Request]:
     yield Request(spec=Request.UploadSpec(prefix="generated"))
-    for place in range(0, len(body), size):
-        yield Request(chunk=body[place : place + size])
+    for backend_settings in range(0, len(body), size):
+        yield Request(chunk=body[backend_settings : backend_settings + size])
     yield Request(complete=True)

@@ -1,4 +1,4 @@
-"""What the storage tests feed in: real pictures of any size, and a web server that says exactly what it is told."""
+"""Inputs of the storage tests: real pictures of any size, and a web server with scripted answers."""
 
 import asyncio
 import hashlib
@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image
 
 from services.chassis.errors import InvalidArgument, Unavailable
-from services.storage.model import Derivative, Edit, Lane, PictureFacts, PictureType, Recipe
-from services.storage.pictures import wire, worker
+from services.storage.media import worker, worker_protocol
+from services.storage.model import Derivative, Edit, Lane, PictureFacts, PictureType, VariantSpec
 
 PATIENCE_SECONDS = 30.0  # far beyond what a loaded machine needs
 FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "gif": "GIF"}
@@ -69,16 +69,16 @@ def _padded_gif(whole: bytes, room: int) -> bytes:
 PADDED = {"png": _padded_png, "jpg": _padded_jpeg, "webp": _padded_webp, "gif": _padded_gif}
 
 
-class PlainStudio:
-    """A Studio that looks in our own process: for tests of all that is around it."""
+class InlineDecoder:
+    """A DecoderPool that decodes in our own process: for tests of everything around it."""
 
     def __init__(self) -> None:
-        self.derived: list[Recipe] = []
+        self.derived: list[VariantSpec] = []
         self.open = asyncio.Event()
         self.open.set()
 
     async def inspect(self, path: Path, kind: PictureType, lane: Lane = Lane.CLIENTS) -> PictureFacts:
-        """See ports."""
+        """Decode in a thread."""
         head, body = await self._done("inspect", path, kind, places=lane is Lane.CLIENTS)
         at = 0
         edits = []
@@ -87,15 +87,15 @@ class PlainStudio:
             at += size
         return PictureFacts(**head, edits=tuple(edits))
 
-    async def derive(self, path: Path, kind: PictureType, recipe: Recipe) -> Derivative:
-        """See ports; waits while it is not open."""
-        self.derived.append(recipe)
+    async def derive(self, path: Path, kind: PictureType, spec: VariantSpec) -> Derivative:
+        """Derive in a thread, once `open` is set."""
+        self.derived.append(spec)
         await self.open.wait()
-        more = {"box": [recipe.width, recipe.height], "target": recipe.kind.extension, "quality": recipe.quality}
+        more = {"box": [spec.width, spec.height], "target": spec.kind.extension, "quality": spec.quality}
         head, content = await self._done("derive", path, kind, **more)
         return Derivative(content, head["width"], head["height"])
 
-    async def _done(self, job: str, path: Path, kind: PictureType, **more: Any) -> wire.Message:
+    async def _done(self, job: str, path: Path, kind: PictureType, **more: Any) -> worker_protocol.Message:
         order = {"do": job, "path": str(path), "extension": kind.extension, **more}
         head, body = await asyncio.to_thread(worker.done, order)
         if head.get("refused") == worker.NO_FILE:

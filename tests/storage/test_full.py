@@ -17,12 +17,12 @@ import pytest
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from PIL import Image
 
-from gateway import clients
 from gateway.app import make_app
+from gateway.clients import stubs
 from gateway.settings import GatewaySettings
 from services.chassis.channels import connect
+from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
-from services.chassis.town import Resident
 from services.storage.settings import StorageSettings
 from tests.storage.samples import until
 from tests.storage.test_process import free_base, running
@@ -50,7 +50,7 @@ def room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> StorageSettings:
+def stack(tmp_path: Path) -> StorageSettings:
     settings = StorageSettings(data_dir=tmp_path, internal_port_base=free_base(), _env_file=None)
     migrate("storage", settings)
     return settings
@@ -62,7 +62,7 @@ class Browser:
 
     gateway: httpx.AsyncClient
     files: httpx.AsyncClient
-    services: clients.Clients
+    services: stubs.Clients
 
     async def upload(self, body: bytes) -> httpx.Response:
         return await self.gateway.post("/api/upload-image", files={"file": ("a.png", body, "image/png")})
@@ -72,16 +72,16 @@ class Browser:
 
 
 @asynccontextmanager
-async def browsing(town: StorageSettings) -> AsyncIterator[Browser]:
+async def browsing(stack: StorageSettings) -> AsyncIterator[Browser]:
     """The real gateway before the real storage service; the other services are not asked."""
-    async with AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(connect(town.address(Resident.STORAGE)))
-        services = clients.over(**dict.fromkeys(clients.over.__annotations__.keys() - {"return"}, channel))
+    async with AsyncExitStack() as exits:
+        channel = await exits.enter_async_context(connect(stack.address(ListenPort.STORAGE)))
+        services = stubs.over(**dict.fromkeys(stubs.over.__annotations__.keys() - {"return"}, channel))
         app = make_app(GatewaySettings(_env_file=None), services)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        gateway = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://site.test"))
-        base = f"http://{town.address(Resident.FILES)}"
-        files = await stack.enter_async_context(httpx.AsyncClient(base_url=base, trust_env=False))
+        gateway = await exits.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://site.test"))
+        base = f"http://{stack.address(ListenPort.FILES)}"
+        files = await exits.enter_async_context(httpx.AsyncClient(base_url=base, trust_env=False))
         yield Browser(gateway, files, services)
 
 
@@ -121,9 +121,9 @@ def refusal(answer: httpx.Response) -> tuple[int, Any, Any]:
     return answer.status_code, answer.json()["success"], answer.json()["code"]
 
 
-async def test_a_full_disk_is_507_keeps_what_it_had_and_heals_by_itself(town: StorageSettings, room: Path) -> None:
-    async with running(town), browsing(town) as browser:
-        await until(lambda: listens(town.address(Resident.FILES)))
+async def test_a_full_disk_is_507_keeps_what_it_had_and_heals_by_itself(stack: StorageSettings, room: Path) -> None:
+    async with running(stack), browsing(stack) as browser:
+        await until(lambda: listens(stack.address(ListenPort.FILES)))
         accepted, answer = await filled(browser)
         torn, kept = files_in(room, ".drafts"), files_in(room, "uploads")
         read = {key: await browser.bytes_of(key) for key in accepted}
@@ -139,10 +139,10 @@ async def test_a_full_disk_is_507_keeps_what_it_had_and_heals_by_itself(town: St
     assert again.status_code == 200
 
 
-async def test_a_dead_service_is_503_and_what_it_had_is_there_again(town: StorageSettings) -> None:
+async def test_a_dead_service_is_503_and_what_it_had_is_there_again(stack: StorageSettings) -> None:
     body = noise(0)
-    async with browsing(town) as browser:
-        async with running(town) as process:
+    async with browsing(stack) as browser:
+        async with running(stack) as process:
             key = (await browser.upload(body)).raise_for_status().json()["key"]
             process.kill()
             await process.wait()
@@ -150,8 +150,8 @@ async def test_a_dead_service_is_503_and_what_it_had_is_there_again(town: Storag
                 await browser.upload(body),
                 await browser.gateway.get("/api/get-generated-url", params={"taskId": "gen_1"}),
             ]
-        async with running(town):
-            await until(lambda: listens(town.address(Resident.FILES)))
+        async with running(stack):
+            await until(lambda: listens(stack.address(ListenPort.FILES)))
             read = await browser.bytes_of(key)
 
     for answer in answers:

@@ -17,19 +17,19 @@ from services.storage.listener import READS_PER_CLIENT
 from services.storage.model import Stat
 from services.storage.ports import Backend
 from tests.conditions import CASES, expected, found
-from tests.storage.doors import browsing
+from tests.storage.public_listener import browsing
 from tests.storage.samples import picture
 
 BODY = picture(size=5000)
 KEY = "generated/gen_a/0.png"
-DOWNLOADS, UPLOADS = 512, 64  # what deploy/envoy.yaml.j2 lets through
+DOWNLOADS, UPLOADS = 512, 64  # what deploy/envoy/envoy.yaml.j2 lets through
 CONNECT_SECONDS = 0.9  # the kernel answers at once, or drops the attempt, which is repeated after a second
 
 
 async def put(backend: Backend, key: str, body: bytes = BODY) -> None:
-    async with backend.draft() as draft:
-        await draft.write(body)
-        await backend.put(key, draft)
+    async with backend.spool() as spool:
+        await spool.write(body)
+        await backend.put(key, spool)
 
 
 async def test_a_crowd_that_comes_at_once_is_not_turned_away(browser: httpx.AsyncClient) -> None:
@@ -141,9 +141,9 @@ async def test_a_file_that_goes_before_it_is_opened_is_404(uploads: Uploads, tmp
                 found.unlink()
             return found
 
-    place = Fleeting(tmp_path / "fleeting")
-    await put(place, KEY)
-    async with browsing(place, uploads) as browser:
+    backend = Fleeting(tmp_path / "fleeting")
+    await put(backend, KEY)
+    async with browsing(backend, uploads) as browser:
         answer = await browser.get(f"/files/{KEY}")
 
     assert (answer.status_code, answer.json()["code"], answer.headers["cache-control"]) == (
@@ -154,7 +154,7 @@ async def test_a_file_that_goes_before_it_is_opened_is_404(uploads: Uploads, tmp
 
 
 class Torn(LocalFiles):
-    """A place in which no object is a file, and that breaks off after the first piece."""
+    """A backend in which no object is a local file, and whose reads break off after the first piece."""
 
     async def path(self, key: str) -> None:
         del key
@@ -189,8 +189,8 @@ async def test_one_client_cannot_hold_all_downloads(uploads: Uploads, tmp_path: 
 
     inside, door = asyncio.Semaphore(0), asyncio.Event()
     greedy, other = {"x-kawaii-client": "192.0.2.1"}, {"x-kawaii-client": "192.0.2.2"}
-    place = Slow(tmp_path / "slow")
-    async with browsing(place, uploads, connections=200) as browser:
+    backend = Slow(tmp_path / "slow")
+    async with browsing(backend, uploads, connections=200) as browser:
         held = [asyncio.create_task(browser.get(f"/files/{KEY}", headers=greedy)) for _ in range(READS_PER_CLIENT)]
         for _ in held:
             await inside.acquire()

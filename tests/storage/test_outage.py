@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import status
+from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
-from services.chassis.town import Resident
 from services.storage.settings import StorageSettings
 from tests.chaos.proxy import Proxy
 from tests.s3_engine import S3Server
@@ -35,16 +35,16 @@ async def proxy(s3_server: S3Server) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-def town(settings: StorageSettings, s3_server: S3Server, proxy: Proxy) -> StorageSettings:
+def stack(settings: StorageSettings, s3_server: S3Server, proxy: Proxy) -> StorageSettings:
     more = {"storage_s3_endpoint": f"http://127.0.0.1:{proxy.port}", "internal_port_base": free_base()}
-    town = in_bucket(settings, s3_server, storage_s3_attempts=1, **more)
-    migrate("storage", town)
-    return town
+    stack = in_bucket(settings, s3_server, storage_s3_attempts=1, **more)
+    migrate("storage", stack)
+    return stack
 
 
-async def is_serving(town: StorageSettings, part: str, wanted: bool) -> bool:  # noqa: FBT001 - it is what is asked
+async def is_serving(stack: StorageSettings, part: str, wanted: bool) -> bool:  # noqa: FBT001 - it is what is asked
     """Follow the health of a part until it is as wanted."""
-    async with aio.insecure_channel(town.address(Resident.STORAGE)) as channel:
+    async with aio.insecure_channel(stack.address(ListenPort.STORAGE)) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(
             health_pb2.HealthCheckRequest(service=part), timeout=PATIENCE_SECONDS
         )
@@ -54,10 +54,10 @@ async def is_serving(town: StorageSettings, part: str, wanted: bool) -> bool:  #
     return False
 
 
-async def read(town: StorageSettings, name: str) -> httpx.Response:
+async def read(stack: StorageSettings, name: str) -> httpx.Response:
     path = name.removeprefix("objects/")
     async with httpx.AsyncClient(trust_env=False) as client:
-        return await client.get(f"http://{town.address(Resident.FILES)}/files/{path}")
+        return await client.get(f"http://{stack.address(ListenPort.FILES)}/files/{path}")
 
 
 async def refused(stub: Any) -> tuple[grpc.StatusCode, str]:
@@ -67,44 +67,44 @@ async def refused(stub: Any) -> tuple[grpc.StatusCode, str]:
 
 
 async def test_a_bucket_that_is_away_is_told_and_what_was_accepted_comes_back_with_it(
-    town: StorageSettings, proxy: Proxy
+    stack: StorageSettings, proxy: Proxy
 ) -> None:
-    async with running(town), connected(town) as stub:
+    async with running(stack), connected(stack) as stub:
         found = await stub.UploadObject(parts(picture()))
-        assert await is_serving(town, "bytes", wanted=True)
+        assert await is_serving(stack, "bytes", wanted=True)
         await proxy.close()
 
         assert await refused(stub) == (grpc.StatusCode.UNAVAILABLE, "STORAGE_DOWN")
-        answer = await read(town, found.name)
+        answer = await read(stack, found.name)
         assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "STORAGE_DOWN", "1")
         assert (await stub.ListObjects(storagepb.ListObjectsRequest())).objects == [found]
-        assert await is_serving(town, "", wanted=True)
+        assert await is_serving(stack, "", wanted=True)
 
         await proxy.up()
-        assert (await read(town, found.name)).content == picture()
+        assert (await read(stack, found.name)).content == picture()
         assert await stub.UploadObject(parts(picture(seed="after")))
 
 
-async def test_health_tells_of_the_bucket_and_the_service_goes_on(town: StorageSettings, proxy: Proxy) -> None:
+async def test_health_tells_of_the_bucket_and_the_service_goes_on(stack: StorageSettings, proxy: Proxy) -> None:
     await proxy.close()
-    async with running(town):
-        assert await is_serving(town, "", wanted=True)
-        assert await is_serving(town, "bytes", wanted=False)
+    async with running(stack):
+        assert await is_serving(stack, "", wanted=True)
+        assert await is_serving(stack, "bytes", wanted=False)
         await proxy.up()
-        assert await is_serving(town, "bytes", wanted=True)
+        assert await is_serving(stack, "bytes", wanted=True)
 
 
-async def test_a_second_place_takes_uploads_while_the_bucket_is_away(town: StorageSettings, proxy: Proxy) -> None:
-    town = town.model_copy(update={"storage_second_mode": "local"})
+async def test_a_second_place_takes_uploads_while_the_bucket_is_away(stack: StorageSettings, proxy: Proxy) -> None:
+    stack = stack.model_copy(update={"storage_second_mode": "local"})
     await proxy.close()
-    async with running(town), connected(town) as stub:
+    async with running(stack), connected(stack) as stub:
         found = await stub.UploadObject(parts(picture()))
 
-        assert (await read(town, found.name)).content == picture()
-        assert (town.objects_dir / "guests" / found.name.removeprefix("objects/")).is_file()
+        assert (await read(stack, found.name)).content == picture()
+        assert (stack.objects_dir / "guests" / found.name.removeprefix("objects/")).is_file()
 
 
-def test_a_town_without_a_bucket_does_not_load_the_client_for_it() -> None:
+def test_a_stack_without_a_bucket_does_not_load_the_client_for_it() -> None:
     """boto3 would cost every idle storage service thirty megabytes."""
     look = "import sys; import services.storage.backends; print([name for name in sys.modules if 'boto' in name])"
     told = subprocess.run([sys.executable, "-c", look], cwd=REPOSITORY, check=True, capture_output=True, text=True)

@@ -7,8 +7,8 @@ import pytest
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
+from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
-from services.chassis.town import Resident
 from services.storage.settings import StorageSettings
 from tests.storage.processes import connected, free_base, parts, running
 from tests.storage.samples import picture, until
@@ -19,49 +19,49 @@ MAX_GROWTH_BYTES = 8 * MIB  # a few chunks in flight and the allocator's slack; 
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> StorageSettings:
+def stack(tmp_path: Path) -> StorageSettings:
     settings = StorageSettings(data_dir=tmp_path, internal_port_base=free_base(), _env_file=None)
     migrate("storage", settings)
     return settings
 
 
 @pytest.fixture
-def any_town(place: StorageSettings) -> StorageSettings:
-    """The same in each place where bytes can lie."""
-    settings = place.model_copy(update={"internal_port_base": free_base()})
+def any_stack(backend_settings: StorageSettings) -> StorageSettings:
+    """A stack on each backend."""
+    settings = backend_settings.model_copy(update={"internal_port_base": free_base()})
     migrate("storage", settings)
     return settings
 
 
-async def status_of(town: StorageSettings, path: str) -> int:
+async def status_of(stack: StorageSettings, path: str) -> int:
     async with httpx.AsyncClient(trust_env=False) as client:
-        return (await client.get(f"http://{town.address(Resident.FILES)}/files/{path}")).status_code
+        return (await client.get(f"http://{stack.address(ListenPort.FILES)}/files/{path}")).status_code
 
 
-def files_of(town: StorageSettings) -> list[str]:
-    return [str(path.relative_to(town.objects_dir)) for path in town.objects_dir.rglob("*") if path.is_file()]
+def files_of(stack: StorageSettings) -> list[str]:
+    return [str(path.relative_to(stack.objects_dir)) for path in stack.objects_dir.rglob("*") if path.is_file()]
 
 
 async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_to_see_and_the_next_start_works(
-    town: StorageSettings,
+    stack: StorageSettings,
 ) -> None:
     body = picture(size=3 * MIB)
-    async with running(town) as process, connected(town) as stub:
+    async with running(stack) as process, connected(stack) as stub:
         call = stub.UploadObject()
         await call.write(Request(spec=Request.UploadSpec(prefix="generated")))
         await call.write(Request(chunk=body[:MIB]))
-        await until(lambda: any(path.stat().st_size for path in town.objects_dir.glob(".drafts/*")))
+        await until(lambda: any(path.stat().st_size for path in stack.objects_dir.glob(".drafts/*")))
         process.kill()
         await process.wait()
         with pytest.raises(aio.AioRpcError):
             await call
 
-    assert all(name.startswith(".drafts/") for name in files_of(town))
-    async with running(town) as process, connected(town) as stub:
+    assert all(name.startswith(".drafts/") for name in files_of(stack))
+    async with running(stack) as process, connected(stack) as stub:
         assert not (await stub.ListObjects(storagepb.ListObjectsRequest())).objects
         found = await stub.UploadObject(parts(body))
-        assert await status_of(town, found.name.removeprefix("objects/")) == 200
-        assert await status_of(town, next(name for name in files_of(town) if name.startswith(".drafts/"))) == 404
+        assert await status_of(stack, found.name.removeprefix("objects/")) == 200
+        assert await status_of(stack, next(name for name in files_of(stack) if name.startswith(".drafts/"))) == 404
         process.terminate()
         assert await process.wait() == 0
 
@@ -73,8 +73,8 @@ def memory(pid: int, field: str) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
-async def test_a_large_upload_passes_through_in_bounded_memory(any_town: StorageSettings) -> None:
-    async with running(any_town) as process, connected(any_town) as stub:
+async def test_a_large_upload_passes_through_in_bounded_memory(any_stack: StorageSettings) -> None:
+    async with running(any_stack) as process, connected(any_stack) as stub:
         for _ in range(8):
             await stub.UploadObject(parts(picture(size=MIB)))
         before = memory(process.pid, "VmHWM")
@@ -85,11 +85,11 @@ async def test_a_large_upload_passes_through_in_bounded_memory(any_town: Storage
         assert memory(process.pid, "VmHWM") - before < MAX_GROWTH_BYTES
 
 
-async def test_the_link_key_is_made_once_and_is_ours_alone(town: StorageSettings) -> None:
+async def test_the_link_key_is_made_once_and_is_ours_alone(stack: StorageSettings) -> None:
     keys = []
     for _ in range(2):
-        async with running(town):
-            path = town.data_dir / "storage-link.key"
+        async with running(stack):
+            path = stack.data_dir / "storage-link.key"
             assert path.stat().st_mode & 0o777 == 0o600
             keys.append(path.read_bytes())
 

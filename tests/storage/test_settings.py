@@ -1,4 +1,4 @@
-"""The knobs, as an operator sets them."""
+"""The settings of the storage service."""
 
 from pathlib import Path
 
@@ -30,8 +30,8 @@ def test_a_private_place_without_a_port_is_named_as_a_mistake(
 
 
 def test_objects_lie_under_the_data_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATA_DIR", "town")
-    assert load(StorageSettings).objects_dir == Path("town/objects")
+    monkeypatch.setenv("DATA_DIR", "stack")
+    assert load(StorageSettings).objects_dir == Path("stack/objects")
 
     monkeypatch.setenv("STORAGE_DIR", "elsewhere")
     assert load(StorageSettings).objects_dir == Path("elsewhere")

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.chassis.settings import TownSettings, refuse
+from services.chassis.settings import CommonSettings, refuse
 
 SERVICES = Path(__file__).parents[2]
 
@@ -21,7 +21,7 @@ def head_of(service: str) -> str:
     return max(path.name.split("_")[0] for path in versions_of(service).glob("[0-9]*_*.py"))
 
 
-def migrate(service: str, settings: TownSettings, revision: str = "head") -> None:
+def migrate(service: str, settings: CommonSettings, revision: str = "head") -> None:
     """Bring a service's schema to a revision, its newest if none is named; repeating it changes nothing."""
     from alembic import command  # noqa: PLC0415 - 10 MB that a running service does not need
     from alembic.config import Config  # noqa: PLC0415 - as above

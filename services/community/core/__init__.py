@@ -1,1 +1,1 @@
-"""The business of the community: what may be made, shown, liked and spent, and who may know of it."""
+"""The rules of the community: which artworks may be ordered, shown and liked, by whom, and for how many credits."""

@@ -1,39 +1,39 @@
-"""The artworks as their owners know them: looked at, published, taken back, hidden and deleted."""
+"""Artworks: reading, publishing, unpublishing, hiding and deleting them."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from services.chassis.errors import Aborted, FailedPrecondition, NotFound, PermissionDenied
 from services.chassis.names import new_id
-from services.community.core import checks
+from services.community.core import validation
 from services.community.core.titles import slug_of
-from services.community.model import Artwork, Card, Draft, State
+from services.community.model import Artwork, Card, NewArtwork, State
 from services.community.model.artworks import MOVES
-from services.community.ports import Clock, Lists, WorkStore
+from services.community.ports import ArtworkStore, Clock, Lists
 
-TRIES = 5  # a change that loses so many races is told so
+TRIES = 5  # of a change; after so many lost races it is Aborted
 
 
 def missing() -> NotFound:
-    """The error for what is not there, or not for this caller: the two look the same."""
+    """The error of an artwork that does not exist or is not visible to the caller: the two look the same."""
     return NotFound("There is no such artwork. It may have been deleted.")
 
 
-def made(draft: Draft, user_id: str, now_ms: int, *, state: State, object_key: str = "", key: str | None) -> Artwork:
+def made(new: NewArtwork, user_id: str, now_ms: int, *, state: State, object_key: str = "", key: str | None) -> Artwork:
     """A new artwork."""
     artwork_id = new_id("art")
     return Artwork(
         id=artwork_id,
         user_id=user_id,
         state=state,
-        title=draft.title,
-        slug=slug_of(draft.title, artwork_id),
+        title=new.title,
+        slug=slug_of(new.title, artwork_id),
         object_key=object_key,
-        prompt=draft.prompt,
-        model=draft.model,
-        aspect_ratio=draft.aspect_ratio,
-        output_format=draft.output_format,
-        image_refs=draft.image_refs,
+        prompt=new.prompt,
+        model=new.model,
+        aspect_ratio=new.aspect_ratio,
+        output_format=new.output_format,
+        image_refs=new.image_refs,
         request_key=key,
         create_ms=now_ms,
         update_ms=now_ms,
@@ -41,79 +41,79 @@ def made(draft: Draft, user_id: str, now_ms: int, *, state: State, object_key: s
 
 
 class Artworks:
-    """What can be done with artworks."""
+    """Reads and changes artworks."""
 
-    def __init__(self, works: WorkStore, lists: Lists, clock: Clock) -> None:
-        self._works, self._lists, self._clock = works, lists, clock
+    def __init__(self, artwork_store: ArtworkStore, lists: Lists, clock: Clock) -> None:
+        self._artwork_store, self._lists, self._clock = artwork_store, lists, clock
 
     async def get(self, viewer_id: str, artwork_id: str) -> Card:
         """One artwork by its own id, which opens a draft to whoever holds the id. Raises NotFound."""
-        card = await self._works.find(artwork_id, viewer_id)
+        card = await self._artwork_store.find(artwork_id, viewer_id)
         if card is None or not card.artwork.opens_for(viewer_id):
             raise missing()
         return card
 
     async def listed(self, viewer_id: str, artwork_id: str) -> Card:
         """One artwork that the viewer may react to: theirs, or a published one. Raises NotFound."""
-        return _visible(await self._works.find(artwork_id, viewer_id), viewer_id)
+        return _visible(await self._artwork_store.find(artwork_id, viewer_id), viewer_id)
 
     async def find(self, viewer_id: str, identifier: str) -> Card:
         """One artwork by any id that belongs to it. Raises NotFound, InvalidArgument."""
-        wanted = checks.required("id", identifier, checks.MAX_NAME_LENGTH)
-        return _visible(await self._works.find_any(wanted, viewer_id), viewer_id)
+        wanted = validation.required("id", identifier, validation.MAX_NAME_LENGTH)
+        return _visible(await self._artwork_store.find_any(wanted, viewer_id), viewer_id)
 
     async def owned(self, viewer_id: str, artwork_id: str) -> Card:
         """One artwork of the viewer's.
 
         Raises:
             Unauthenticated: nobody is signed in.
-            NotFound: there is none that they may know of.
-            PermissionDenied: it is somebody else's.
+            NotFound: there is none that is visible to the viewer.
+            PermissionDenied: the artwork belongs to somebody else.
         """
-        card = await self.listed(checks.signed_in(viewer_id), artwork_id)
+        card = await self.listed(validation.signed_in(viewer_id), artwork_id)
         if card.artwork.user_id != viewer_id:
             raise PermissionDenied("This artwork belongs to somebody else.")
         return card
 
     async def publish(self, viewer_id: str, artwork_id: str) -> Card:
-        """Show a draft to everybody; the first time of publication stays.
+        """Publish a draft; the time of the first publication stays.
 
         Raises:
             Unauthenticated, NotFound, PermissionDenied.
-            FailedPrecondition: it is being made, or has no picture (reason NOT_PUBLISHABLE).
+            FailedPrecondition: the picture is being made, or there is none (reason NOT_PUBLISHABLE).
         """
         await self.owned(viewer_id, artwork_id)
         return await self.change(viewer_id, artwork_id, self._published)
 
     async def unpublish(self, viewer_id: str, artwork_id: str) -> Card:
-        """Make a draft of it. Raises as publish does."""
+        """Make an artwork a draft again. Raises as publish does."""
         await self.owned(viewer_id, artwork_id)
         return await self.change(viewer_id, artwork_id, _taken_back)
 
     async def delete(self, viewer_id: str, artwork_id: str) -> None:
-        """Remove it, everybody's reactions and its bytes. Raises Unauthenticated, NotFound, PermissionDenied."""
+        """Delete an artwork, all reactions to it and its bytes. Raises Unauthenticated, NotFound, PermissionDenied."""
         card = await self.owned(viewer_id, artwork_id)
-        if not await self._works.remove(artwork_id):
+        if not await self._artwork_store.remove(artwork_id):
             raise missing()
         await self._lists.relisted(card.artwork.user_id)
 
     async def hide(self, artwork_id: str, *, hidden: bool) -> Card:
-        """Hide it from everybody but its owner, or show it again; for operators. Raises NotFound."""
-        await self._works.hide(artwork_id, hidden=hidden)
-        card = await self._works.find(artwork_id, "")
+        """Hide an artwork from everybody but its owner, or show it again; for operators. Raises NotFound."""
+        await self._artwork_store.hide(artwork_id, hidden=hidden)
+        card = await self._artwork_store.find(artwork_id, "")
         if card is None:
             raise missing()
         await self._lists.relisted(card.artwork.user_id)
         return card
 
     async def change(self, viewer_id: str, artwork_id: str, change: Callable[[Artwork], Artwork]) -> Card:
-        """Apply a change to the artwork as it is, however often somebody else is faster. Raises NotFound, Aborted."""
+        """Apply a change to an artwork, again when another writer was faster. Raises NotFound, Aborted."""
         for _ in range(TRIES):
             card = await self.get(viewer_id, artwork_id)
             wanted = change(card.artwork)
             if wanted == card.artwork:
                 return card
-            if await self._works.change(wanted, card.artwork.state):
+            if await self._artwork_store.change(wanted, card.artwork.state):
                 await self._lists.relisted(wanted.user_id)
                 return await self.get(viewer_id, artwork_id)
         raise Aborted("The artwork changed meanwhile. Look at it again.")

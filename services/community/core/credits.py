@@ -1,15 +1,15 @@
-"""What people have to spend, and the daily check-in that adds to it; on only where an operator wants credits."""
+"""Credits and the daily check-in that earns some; only where CREDITS_ENABLED is set."""
 
 from datetime import UTC, datetime
 
 from services.chassis.errors import Unimplemented
-from services.community.core import checks
+from services.community.core import validation
 from services.community.model import Balance, CheckIn
 from services.community.model.hotness import DAY_MS, HOUR_MS
 from services.community.ports import Clock, CreditStore
 
 CHECK_IN_CREDITS = 12  # docs/rest.md#credits-and-check-in
-JAPAN_MS = 9 * HOUR_MS  # its day is the site's day, as for the daily quota; it knows no summer time
+JAPAN_MS = 9 * HOUR_MS  # offset of Japan, whose day is the site's day, as for the daily quota; it has no summer time
 
 
 class Credits:
@@ -19,11 +19,11 @@ class Credits:
         self._store, self._enabled, self._clock = store, enabled, clock
 
     async def balance(self, viewer_id: str) -> Balance:
-        """What the viewer has. Raises Unauthenticated, Unimplemented."""
+        """The viewer's balance. Raises Unauthenticated, Unimplemented."""
         return await self._store.balance(self._allowed(viewer_id))
 
     async def check_in(self, viewer_id: str) -> tuple[CheckIn, int]:
-        """Check in for today; the status, and what it added. Raises Unauthenticated, Unimplemented."""
+        """Check in for today; the status and the credits earned. Raises Unauthenticated, Unimplemented."""
         status, first = await self._store.check_in(self._allowed(viewer_id), self.today(), CHECK_IN_CREDITS)
         return status, CHECK_IN_CREDITS if first else 0
 
@@ -33,13 +33,13 @@ class Credits:
         return last if last.day >= self.today() - 1 else CheckIn(last.day, 0, last.total)
 
     def today(self) -> int:
-        """The day in Japan."""
+        """The current day in Japan, counted from 1970-01-01."""
         return (self._clock() + JAPAN_MS) // DAY_MS
 
     def _allowed(self, viewer_id: str) -> str:
         if not self._enabled:
             raise Unimplemented("This site has no credits.", "CREDITS_DISABLED")
-        return checks.signed_in(viewer_id)
+        return validation.signed_in(viewer_id)
 
 
 def date_of(day: int) -> str:

@@ -1,21 +1,21 @@
-"""What people browse: the feed, what is trending, and the lists of a person."""
+"""Lists of artworks: the feed, the trending list, and the lists of a user."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import NotFound
-from services.community.core import checks, pages
-from services.community.model import Artwork, Card, Listing, Page, Reacted, Shelf
+from services.community.core import page_tokens, validation
+from services.community.model import Artwork, ArtworkPage, Card, Listing, Reacted, Shelf
 from services.community.model.hotness import Category, age_class, decay
-from services.community.ports import Clock, Lists, WorkStore
+from services.community.ports import ArtworkStore, Clock, Lists
 
-RANKS = 1000  # places that are counted; beyond them nobody looks
+RANKS = 1000  # ranks that are counted
 
 
 @dataclass(frozen=True)
 class Ask:
-    """Which page of a list is wanted, unchecked; a token may depend on when the window began, so it is rounded."""
+    """A request for a page of a list, unchecked."""
 
     viewer_id: str
     page_size: int = 0
@@ -25,7 +25,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Hotness:
-    """How hot an artwork is, and its place among all; 0 for none."""
+    """The hotness of an artwork and its rank among all; 0 for none."""
 
     card: Card
     rank: int
@@ -33,71 +33,71 @@ class Hotness:
 
 
 class Feed:
-    """Reads lists for whoever asks."""
+    """Reads pages of lists and the hotness of artworks."""
 
-    def __init__(self, lists: Lists, works: WorkStore, clock: Clock) -> None:
-        self._lists, self._works, self._clock = lists, works, clock
+    def __init__(self, lists: Lists, artwork_store: ArtworkStore, clock: Clock) -> None:
+        self._lists, self._artwork_store, self._clock = lists, artwork_store, clock
 
-    async def newest(self, ask: Ask) -> Page:
-        """What was published last. Raises InvalidArgument."""
+    async def newest(self, ask: Ask) -> ArtworkPage:
+        """The published artworks, newest first. Raises InvalidArgument."""
         return await self._page(Listing(Shelf.NEWEST), ask)
 
-    async def hottest(self, ask: Ask, window_ms: int = 0, category: Category = Category.ALL) -> Page:
-        """What has the highest score, of a window and a category. Raises InvalidArgument."""
+    async def hottest(self, ask: Ask, window_ms: int = 0, category: Category = Category.ALL) -> ArtworkPage:
+        """The published artworks by score, of a window and a category. Raises InvalidArgument."""
         since = self._clock() - window_ms if window_ms else 0
         ages = age_class(window_ms) + 1 if window_ms else 0
         binding = Listing(Shelf.HOT, since_ms=window_ms, least_score=category)
         wanted = Listing(Shelf.HOT, since_ms=since, least_score=float(category), ages=ages)
         return await self._page(wanted, ask, binding)
 
-    async def of_user(self, ask: Ask, user_id: str) -> Page:
-        """A person's finished artworks: drafts too for themselves, the published ones for others.
+    async def of_user(self, ask: Ask, user_id: str) -> ArtworkPage:
+        """A user's finished artworks: with drafts for the user, the published ones for others.
 
         Raises:
             InvalidArgument.
         """
-        checks.user("user_id", user_id)
+        validation.user("user_id", user_id)
         shelf = Shelf.FINISHED if ask.viewer_id == user_id else Shelf.AUTHOR
         return await self._page(Listing(shelf, user_id), ask)
 
-    async def of_shelf(self, ask: Ask, shelf: Shelf, user_id: str) -> Page:
-        """What a person likes or has collected. Raises Unauthenticated, InvalidArgument."""
-        checks.signed_in(ask.viewer_id)
-        return await self._page(Listing(shelf, checks.user("user_id", user_id)), ask)
+    async def of_shelf(self, ask: Ask, shelf: Shelf, user_id: str) -> ArtworkPage:
+        """A user's likes or favourites. Raises Unauthenticated, InvalidArgument."""
+        validation.signed_in(ask.viewer_id)
+        return await self._page(Listing(shelf, validation.user("user_id", user_id)), ask)
 
     async def states(self, viewer_id: str, artwork_ids: Sequence[str]) -> tuple[Reacted, ...]:
-        """Counts and the viewer's own reactions, in the order asked; zeros for what is not there for them.
+        """Counts and the viewer's own reactions, in the order asked; zeros for artworks that they cannot see.
 
         Raises:
-            InvalidArgument: too many were named.
+            InvalidArgument: more than MAX_BATCH artworks.
         """
-        checks.batch(len(artwork_ids))
-        cards = await self._works.cards(list(dict.fromkeys(artwork_ids)), viewer_id)
+        validation.batch(len(artwork_ids))
+        cards = await self._artwork_store.cards(list(dict.fromkeys(artwork_ids)), viewer_id)
         return tuple([_state(each, cards.get(each), viewer_id) for each in artwork_ids])
 
     async def hotness(self, viewer_id: str, artwork_id: str) -> Hotness:
-        """How hot an artwork is. Raises NotFound."""
-        card = await self._works.find(artwork_id, viewer_id)
+        """The hotness of an artwork. Raises NotFound."""
+        card = await self._artwork_store.find(artwork_id, viewer_id)
         if card is None or not card.artwork.visible_to(viewer_id):
             raise NotFound("There is no such artwork. It may have been deleted.")
         counted = _counted(card.artwork)
-        higher = await self._works.rank(card.artwork.hot_score, RANKS) if counted else RANKS
+        higher = await self._artwork_store.rank(card.artwork.hot_score, RANKS) if counted else RANKS
         return self._hotness(card, higher)
 
     async def hotnesses(self, viewer_id: str, artwork_ids: Sequence[str]) -> tuple[Hotness, ...]:
-        """How hot many artworks are, in the order asked; those that are not there for the viewer are left out.
+        """The hotness of many artworks, in the order asked; those that the viewer cannot see are left out.
 
-        Two queries, however many are named: the cards, and the scores of all that have a place.
+        Two queries, however many there are: the cards, and the highest scores.
 
         Raises:
-            InvalidArgument: too many were named.
+            InvalidArgument: more than MAX_BATCH artworks.
         """
-        checks.batch(len(artwork_ids))
+        validation.batch(len(artwork_ids))
         asked = list(dict.fromkeys(artwork_ids))
-        cards = await self._works.cards(asked, viewer_id)
+        cards = await self._artwork_store.cards(asked, viewer_id)
         shown = [card for each in asked if (card := cards.get(each)) and card.artwork.visible_to(viewer_id)]
         ranked = any(_counted(card.artwork) for card in shown)
-        scores = [-score for score in await self._works.top_scores(RANKS)] if ranked else []
+        scores = [-score for score in await self._artwork_store.top_scores(RANKS)] if ranked else []
         higher = (bisect_left(scores, -card.artwork.hot_score) if _counted(card.artwork) else RANKS for card in shown)
         return tuple(map(self._hotness, shown, higher))
 
@@ -105,16 +105,16 @@ class Feed:
         age = self._clock() - (card.artwork.publish_ms or card.artwork.create_ms)
         return Hotness(card, higher + 1 if higher < RANKS else 0, decay(age))
 
-    async def _page(self, listing: Listing, ask: Ask, binding: Listing | None = None) -> Page:
+    async def _page(self, listing: Listing, ask: Ask, binding: Listing | None = None) -> ArtworkPage:
         bound = binding or listing
-        size, skip = checks.page_size(ask.page_size), checks.skip(ask.skip)
-        after = pages.after_of(str(bound), ask.page_token)
+        size, skip = validation.page_size(ask.page_size), validation.skip(ask.skip)
+        after = page_tokens.after_of(str(bound), ask.page_token)
         marks = await self._lists.page(listing, ask.viewer_id, size + 1, after, skip)
-        return pages.page_of(bound, marks, size)
+        return page_tokens.page_of(bound, marks, size)
 
 
 def _counted(artwork: Artwork) -> bool:
-    """Whether it may have a place."""
+    """Whether an artwork may have a rank."""
     return artwork.listed and artwork.hot_score > 0
 
 

@@ -1,4 +1,4 @@
-"""Has pictures made: an artwork and its order are kept first, then generation is asked until it has answered."""
+"""Orders of pictures: artwork and order are stored first, then generation is asked until it has answered."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -10,21 +10,21 @@ import structlog
 
 from services.chassis.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
 from services.chassis.names import new_id
-from services.chassis.parking import TRANSIENT, Parking, told_failure
+from services.chassis.parking import TRANSIENT, Parking, logged_failure
 from services.community import metrics
-from services.community.core import checks
+from services.community.core import validation
 from services.community.core.artworks import Artworks, made
 from services.community.core.titles import title_of
-from services.community.model import Card, Draft, Order, Quota, Refused, Request, State, Told, Unclear
+from services.community.model import Card, GenerationStatus, NewArtwork, Order, Quota, Refused, Request, State, Unclear
 from services.community.model.artworks import MOVES
 from services.community.model.parking import ORDERS, SENTENCE
 from services.community.ports import Clock, CreditsShortError, Generations, OrderStore
 
-AT_ONCE = 20  # orders that are carried on together; each may wait for generation's answer
+AT_ONCE = 20  # orders that are processed concurrently; each may wait for generation's answer
 LEASE_SECONDS = 30.0  # above what placing an order takes
-LOOK_SECONDS = 1.0  # how late an order that is due may be noticed
-PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between looks at an order that generation is silent about
-PATIENCE_MS = 900_000  # for an order that generation has no room for
+LOOK_SECONDS = 1.0  # between two queries for orders that are due
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between two attempts for an order that generation does not answer
+PATIENCE_MS = 900_000  # how long an order is tried that generation refuses for now
 GONE = NotFound("The artwork was deleted before its picture was ordered.", "WITHDRAWN")
 WITHDRAWN = Refused(GONE.reason, GONE.message, GONE)
 
@@ -33,7 +33,7 @@ logger = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Wish:
-    """What somebody wants made, unchecked."""
+    """An order as the caller gave it, unchecked."""
 
     prompt: str
     model: str
@@ -46,19 +46,19 @@ class Wish:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A request as its caller names it: its key, empty for one without, and what a repetition must repeat."""
+    """The idempotency key of a request, empty for none, and the digest that a repetition must have too."""
 
     key: str
     digest: str
 
 
 def _asked(kind: str, request_id: str, digest: str) -> _Asked:
-    key, kept = checks.request_id(request_id), checks.request_digest(digest)
+    key, kept = validation.request_id(request_id), validation.request_digest(digest)
     return _Asked(f"{kind}:{key}" if key else "", kept)
 
 
 class Orders:
-    """Orders pictures for artworks. cost is what one takes from its owner's credits; 0 where there are none."""
+    """Orders pictures for artworks. cost is the price of one in credits; 0 where credits are disabled."""
 
     def __init__(
         self,
@@ -82,17 +82,17 @@ class Orders:
         Raises:
             Unauthenticated, InvalidArgument.
             AlreadyExists: the request_id was used with another digest (reason IDEMPOTENCY_KEY_REUSED).
-            NotFound: the request_id was used, and its artwork is deleted.
-            FailedPrecondition: INSUFFICIENT_CREDITS, and nothing was kept; PROVIDER_REJECTED, and it is FAILED.
-            ResourceExhausted, Unavailable: nobody can make it soon, or a daily quota is used up; nothing was kept.
+            NotFound: the request_id was used, and its artwork was deleted.
+            FailedPrecondition: INSUFFICIENT_CREDITS, nothing was stored; PROVIDER_REJECTED, the artwork is FAILED.
+            ResourceExhausted, Unavailable: no capacity, or a daily quota is used up; nothing was stored.
         """
-        user_id = checks.signed_in(viewer_id)
-        asked, counted = _asked("request", request_id, digest), checks.quota_subjects(quota_subjects)
+        user_id = validation.signed_in(viewer_id)
+        asked, counted = _asked("request", request_id, digest), validation.quota_subjects(quota_subjects)
         if earlier := await self._joined(user_id, asked):
             return earlier
         request = self._request(wish)
-        draft = Draft(
-            title=title_of(checks.text("title", wish.title, checks.MAX_TITLE_LENGTH), request.prompt),
+        new = NewArtwork(
+            title=title_of(validation.text("title", wish.title, validation.MAX_TITLE_LENGTH), request.prompt),
             prompt=request.prompt,
             model=request.model,
             aspect_ratio=request.aspect_ratio,
@@ -100,13 +100,13 @@ class Orders:
             image_refs=request.image_refs,
         )
         now = self._clock()
-        artwork = made(draft, user_id, now, state=State.GENERATING, key=asked.key or None)
+        artwork = made(new, user_id, now, state=State.GENERATING, key=asked.key or None)
         order = replace(self._order(artwork.id, user_id, request, asked), quota_subjects=counted)
         try:
             kept = await self._store.open(replace(artwork, order_id=order.id), order)
         except CreditsShortError as short:
             raise self._short(short) from None
-        if kept.id != artwork.id:  # the same request was faster
+        if kept.id != artwork.id:  # a concurrent equal request was faster
             return await self._joined(user_id, asked) or await self._artworks.get(user_id, kept.id)
         quota = await self._place(order, fresh=True)
         return replace(await self._artworks.get(user_id, kept.id), quota=quota)
@@ -123,13 +123,13 @@ class Orders:
 
         Raises:
             Unauthenticated, NotFound, PermissionDenied.
-            FailedPrecondition: INSUFFICIENT_CREDITS, PROVIDER_REJECTED, or NOT_REGENERABLE for one that is being made,
-                is published, or was never ordered.
+            FailedPrecondition: INSUFFICIENT_CREDITS, PROVIDER_REJECTED, or NOT_REGENERABLE for an artwork that is being
+                made, is published, or was never ordered.
             AlreadyExists: the request_id was used with another digest (reason IDEMPOTENCY_KEY_REUSED).
-            Aborted: it changed meanwhile.
+            Aborted: the artwork changed meanwhile.
         """
-        asked, counted = _asked("regenerate", request_id, digest), checks.quota_subjects(quota_subjects)
-        if earlier := await self._joined(checks.signed_in(viewer_id), asked):
+        asked, counted = _asked("regenerate", request_id, digest), validation.quota_subjects(quota_subjects)
+        if earlier := await self._joined(validation.signed_in(viewer_id), asked):
             return earlier
         card = await self._artworks.owned(viewer_id, artwork_id)
         artwork = card.artwork
@@ -154,14 +154,14 @@ class Orders:
         except CreditsShortError as short:
             raise self._short(short) from None
         if not reopened:
-            if earlier := await self._joined(viewer_id, asked):  # the same request was faster
+            if earlier := await self._joined(viewer_id, asked):  # a concurrent equal request was faster
                 return earlier
             raise Aborted("The artwork changed meanwhile. Look at it again.")
         quota = await self._place(order, fresh=False)
         return replace(await self._artworks.get(viewer_id, artwork_id), quota=quota)
 
     async def _joined(self, user_id: str, asked: "_Asked") -> Card | None:
-        """The artwork that the same request has ordered before. Raises AlreadyExists, NotFound."""
+        """The artwork that an earlier request with this key ordered. Raises AlreadyExists, NotFound."""
         earlier = await self._store.requested(user_id, asked.key) if asked.key else None
         if earlier is None:
             return None
@@ -170,21 +170,21 @@ class Orders:
         return replace(await self._artworks.get(user_id, earlier.artwork_id), joined=True)
 
     async def run(self) -> None:
-        """Carry on, until cancelled, what is due: orders that were not confirmed, and those long not heard of."""
+        """Process due orders until cancelled: unconfirmed ones, and those without news for long."""
         while True:
-            if not await self.round():
+            if not await self.process_due():
                 await asyncio.sleep(LOOK_SECONDS)
 
-    async def round(self) -> int:
-        """Carry on once what is due; how many there were."""
+    async def process_due(self) -> int:
+        """Process the due orders once; returns their number."""
         taken = await self._store.claim(AT_ONCE, LEASE_SECONDS)
         failed = await self._parking.counts(ORDERS, [order.id for order in taken])
-        await asyncio.gather(*(self._attempt(order, failed.get(order.id, 0)) for order in taken))
+        await asyncio.gather(*(self._process_leased(order, failed.get(order.id, 0)) for order in taken))
         return len(taken)
 
-    async def _attempt(self, order: Order, failed: int) -> None:
-        """Carry on one order. Whatever goes wrong, its lease ends and it is taken again, unless it is parked."""
-        done, given_up = partial(self.carry_on, order), partial(self._give_up, order)
+    async def _process_leased(self, order: Order, failed: int) -> None:
+        """Process one order. After any failure its lease expires and it is taken again, unless it is parked."""
+        done, given_up = partial(self.process, order), partial(self._give_up, order)
         try:
             fault = await self._parking.attempt(ORDERS, order.id, done, failed=failed, before_parking=given_up)
             if fault and not fault.parked:
@@ -193,54 +193,52 @@ class Orders:
             logger.warning("order_postponed", order=order.id, cause=error.message)
 
     async def _give_up(self, order: Order) -> None:
-        """Have the owner see it; where our own code fails at that too, operators see it parked all the same."""
+        """Show the owner that the order is given up; if our own code fails at that too, it is parked all the same."""
         try:
             await self._store.give_up(order.id, SENTENCE)
         except TRANSIENT:
             raise
-        except Exception as error:  # noqa: BLE001 - a supervisor: what cannot be shown must be parked nevertheless
-            told_failure(ORDERS, order.id, error)
+        except Exception as error:  # noqa: BLE001 - a supervisor: the order must be parked in any case
+            logged_failure(ORDERS, order.id, error)
 
-    async def carry_on(self, order: Order) -> None:
-        """Do what an order that is due needs: be asked about, or be sent again. Raises Unavailable."""
+    async def process(self, order: Order) -> None:
+        """Ask generation for the state of a due order, or send the order again. Raises Unavailable."""
         answer = await self._answer(order)
         match answer:
             case Unclear():
                 await self._store.delay(order.id, pause(order.tries))
                 return
-            case Told():
-                await self._hear(order, answer)
+            case GenerationStatus():
+                await self._apply(order, answer)
                 if not order.generation_id:
-                    await self._catch_up(order, answer)
+                    await self._apply_current(order, answer)
             case Refused() if not self._has_time(order, answer):
                 await self._refuse(order, answer)
         await self._store.postpone(order.id, pause(order.tries))
 
-    async def _catch_up(self, order: Order, placed: Told) -> None:
-        """Hear how it stands now: an event of it may have been passed over before its generation was known here."""
-        if isinstance(now := await self._generations.look(placed.generation_id), Told):
-            await self._hear(order, now)
+    async def _apply_current(self, order: Order, placed: GenerationStatus) -> None:
+        """Apply the current state: an event of it may have been skipped before its generation was known here."""
+        if isinstance(now := await self._generations.look(placed.generation_id), GenerationStatus):
+            await self._apply(order, now)
 
-    async def _answer(self, order: Order) -> Told | Refused | Unclear:
+    async def _answer(self, order: Order) -> GenerationStatus | Refused | Unclear:
         if order.generation_id:
             return await self._generations.look(order.generation_id)
-        if await self._store.abandoned(
-            order
-        ):  # nobody wants it any more, but an answer that was lost may have taken it
+        if await self._store.abandoned(order):  # its artwork is deleted, but the order may have been taken
             return await self._generations.find(order.id) or WITHDRAWN
         metrics.RESENT.inc()
         return await self._generations.place(order.request, order.id, order.quota_subjects)
 
     async def _place(self, order: Order, *, fresh: bool) -> Quota | None:
-        """Ask generation now, and return where the daily quota stands then, if generation says so.
+        """Send an order to generation now; returns the state of the daily quota, if generation tells it.
 
-        Whatever is not a definite no is carried on in the background.
-        A fresh artwork goes again when nobody could ever have taken its order; any other stays and says why.
+        Anything but a definite refusal is completed in the background.
+        A fresh artwork is deleted again when its order was refused for capacity or as invalid; any other is kept.
         """
         match await self._generations.place(order.request, order.id, order.quota_subjects):
-            case Told() as told:
-                await self._hear(order, told)
-                return told.quota
+            case GenerationStatus() as status:
+                await self._apply(order, status)
+                return status.quota
             case Refused() as refused if fresh and (refused.faulty or refused.passing):
                 await self._store.withdraw(order.id)
                 raise refused.error
@@ -249,9 +247,9 @@ class Orders:
                 raise refused.error
         return None
 
-    async def _hear(self, order: Order, told: Told) -> None:
-        if heard := await self._store.hear(told, order.id):
-            metrics.told(heard)
+    async def _apply(self, order: Order, status: GenerationStatus) -> None:
+        if applied := await self._store.apply(status, order.id):
+            metrics.order_updated(applied)
 
     async def _refuse(self, order: Order, refused: Refused) -> None:
         await self._store.refuse(order.id, refused.reason, refused.message)
@@ -265,14 +263,16 @@ class Orders:
         return replace(order, request_key=asked.key, request_digest=asked.digest)
 
     def _request(self, wish: Wish) -> Request:
-        if len(wish.image_uris) > checks.MAX_IMAGES:
-            raise checks.invalid("image_uris", f"At most {checks.MAX_IMAGES} pictures to start from may be given.")
-        uris = tuple(checks.uri("image_uris", uri) for uri in wish.image_uris)
+        if len(wish.image_uris) > validation.MAX_IMAGES:
+            raise validation.invalid(
+                "image_uris", f"At most {validation.MAX_IMAGES} pictures to start from may be given."
+            )
+        uris = tuple(validation.uri("image_uris", uri) for uri in wish.image_uris)
         return Request(
-            prompt=checks.required("prompt", wish.prompt, checks.MAX_PROMPT_LENGTH),
-            model=checks.required("model", wish.model, checks.MAX_NAME_LENGTH),
-            aspect_ratio=checks.text("aspect_ratio", wish.aspect_ratio, checks.MAX_NAME_LENGTH),
-            output_format=checks.text("output_format", wish.output_format, checks.MAX_NAME_LENGTH),
+            prompt=validation.required("prompt", wish.prompt, validation.MAX_PROMPT_LENGTH),
+            model=validation.required("model", wish.model, validation.MAX_NAME_LENGTH),
+            aspect_ratio=validation.text("aspect_ratio", wish.aspect_ratio, validation.MAX_NAME_LENGTH),
+            output_format=validation.text("output_format", wish.output_format, validation.MAX_NAME_LENGTH),
             image_refs=tuple(self._own_key(uri) or uri for uri in uris),
             parameters=wish.parameters,
         )
@@ -286,5 +286,5 @@ class Orders:
 
 
 def pause(tries: int) -> float:
-    """Seconds until the next look: ever longer, up to a bound."""
+    """Seconds until the next attempt: exponential back-off with a bound."""
     return float(min(PAUSE_SECONDS * 2 ** min(tries, 10), LONGEST_PAUSE_SECONDS))

@@ -1,8 +1,8 @@
-"""What people think of artworks: likes, favourites and reports, each counted once, and only so often in an hour."""
+"""Likes, favourites and reports: each counted once, and limited per hour."""
 
 from services.chassis.errors import FailedPrecondition, ResourceExhausted
 from services.community import metrics
-from services.community.core import checks
+from services.community.core import validation
 from services.community.core.artworks import Artworks, missing
 from services.community.model import Reacted, Reaction, Report
 from services.community.model.hotness import HOUR_MS
@@ -10,21 +10,21 @@ from services.community.ports import BudgetSpentError, Clock, Lists, ReactionSto
 
 
 class Reactions:
-    """Changes what a person thinks of an artwork. per_hour bounds how many changes a person may make; 0 does not."""
+    """Adds and removes reactions. per_hour bounds the changes of a user by kind; 0 means no bound."""
 
     def __init__(self, artworks: Artworks, store: ReactionStore, lists: Lists, *, per_hour: int, clock: Clock) -> None:
         self._artworks, self._store, self._lists = artworks, store, lists
         self._per_hour, self._clock = per_hour, clock
 
     async def react(self, viewer_id: str, artwork_id: str, reaction: Reaction, *, wanted: bool) -> Reacted:
-        """Make a reaction be there or not be there; repeating it changes nothing.
+        """Add or remove a reaction; repeating it changes nothing.
 
         Raises:
             Unauthenticated, NotFound.
-            FailedPrecondition: it is the viewer's own draft (reason NOT_PUBLISHED).
-            ResourceExhausted: too many changes in this hour.
+            FailedPrecondition: the artwork is the viewer's own draft (reason NOT_PUBLISHED).
+            ResourceExhausted: the viewer has made per_hour changes in this hour.
         """
-        user_id = checks.signed_in(viewer_id)
+        user_id = validation.signed_in(viewer_id)
         card = await self._artworks.listed(user_id, artwork_id)
         if wanted and not card.artwork.listed:
             raise FailedPrecondition("Only a published artwork can be liked. Publish it first.", "NOT_PUBLISHED")
@@ -40,10 +40,10 @@ class Reactions:
         return stands
 
     async def report(self, viewer_id: str, artwork_id: str, reason: str) -> None:
-        """Tell the operators. Raises Unauthenticated, NotFound, InvalidArgument, ResourceExhausted."""
-        user_id = checks.signed_in(viewer_id)
+        """Report an artwork to the operators. Raises Unauthenticated, NotFound, InvalidArgument, ResourceExhausted."""
+        user_id = validation.signed_in(viewer_id)
         await self._artworks.get(user_id, artwork_id)
-        words = checks.required("reason", reason, checks.MAX_REASON_LENGTH)
+        words = validation.required("reason", reason, validation.MAX_REASON_LENGTH)
         try:
             report = Report(artwork_id, user_id, words, create_ms=self._clock())
             there = await self._store.report(report, self._per_hour)

@@ -1,4 +1,4 @@
-"""Makes titles and slugs: a slug is a part of a path in any script, never empty and never another's."""
+"""Titles and slugs: a slug is a path segment in any script, never empty and always unique."""
 
 import unicodedata
 from dataclasses import replace
@@ -14,7 +14,7 @@ UNTITLED = "Untitled"
 
 
 def title_of(title: str, prompt: str) -> str:
-    """The title, on one line; else the beginning of the prompt; else a word for having none."""
+    """The title on one line; else the beginning of the prompt; else UNTITLED."""
     given = one_line(title) or cut(one_line(prompt), TITLE_LENGTH)
     return given or UNTITLED
 
@@ -32,6 +32,6 @@ def for_others(artwork: Artwork) -> Artwork:
 
 
 def slug_of(title: str, artwork_id: str) -> str:
-    """Letters and digits of any script, hyphens between, and the end of the id; the id alone for a title of signs."""
+    """Letters and digits of any script with hyphens, and the end of the id; the id alone for a title of symbols."""
     plain = cut("-".join(words(unicodedata.normalize("NFKC", title).lower())), SLUG_LENGTH).strip("-")
     return f"{plain}-{artwork_id[-TAIL_LENGTH:]}" if plain else artwork_id

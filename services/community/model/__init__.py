@@ -1,16 +1,26 @@
-"""The nouns of the community; plain values that know no wire and no database."""
+"""The model of the community: frozen dataclasses and enums, without protobuf and SQL."""
 
-from services.community.model.artworks import Artwork, Card, Draft, HiddenMark, State
+from services.community.model.artworks import Artwork, Card, HiddenMark, NewArtwork, State
 from services.community.model.credits import Balance, CheckIn, Entry, EntryKind
-from services.community.model.deletion import Deletion, DeletionKind, DeletionState
-from services.community.model.lists import After, Listing, Mark, Page, Shelf
-from services.community.model.orders import Hold, Order, OrderState, Quota, Refused, Request, Told, Unclear, Unread
-from services.community.model.people import Claims, Erasure, Person, Report
+from services.community.model.deletion import DeletionKind, DeletionState, QueuedDeletion
+from services.community.model.lists import After, ArtworkPage, Listing, Mark, Shelf
+from services.community.model.orders import (
+    GenerationStatus,
+    Hold,
+    Order,
+    OrderState,
+    Quota,
+    Refused,
+    Request,
+    Unclear,
+    UnreadableEvent,
+)
 from services.community.model.reactions import Action, Drift, Reacted, Reaction
+from services.community.model.users import Claims, Erasure, Report, User
 
 __all__ = [
-    "Action", "After", "Artwork", "Balance", "Card", "CheckIn", "Claims", "Deletion", "DeletionKind", "DeletionState",
-    "Draft", "Drift", "Entry", "EntryKind", "Erasure", "HiddenMark", "Hold", "Listing", "Mark", "Order", "OrderState",
-    "Page", "Person", "Quota", "Reacted", "Reaction", "Refused", "Report", "Request", "Shelf", "State", "Told",
-    "Unclear", "Unread",
+    "Action", "After", "Artwork", "ArtworkPage", "Balance", "Card", "CheckIn", "Claims", "DeletionKind",
+    "DeletionState", "Drift", "Entry", "EntryKind", "Erasure", "GenerationStatus", "HiddenMark", "Hold", "Listing",
+    "Mark", "NewArtwork", "Order", "OrderState", "QueuedDeletion", "Quota", "Reacted", "Reaction", "Refused", "Report",
+    "Request", "Shelf", "State", "Unclear", "UnreadableEvent", "User",
 ]  # fmt: skip

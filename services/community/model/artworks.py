@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from services.community.model.orders import ENDED, Order, OrderState, Quota
-from services.community.model.people import Person
+from services.community.model.users import User
 
 
 class State(StrEnum):
-    """Where an artwork stands; the proto's comments explain each."""
+    """The state of an artwork; the proto's comments explain each."""
 
     GENERATING = "GENERATING"
     DRAFT = "DRAFT"
@@ -24,7 +24,7 @@ class HiddenMark(StrEnum):
     HIDDEN = "HIDDEN"
 
 
-# A state missing on the right can never be reached from the one on the left. FAILED leads to DRAFT when a picture that
+# The legal moves: from each state to these and no others. FAILED leads to DRAFT when a picture that
 # was given up arrives after all, or when its owner saves one in its place.
 MOVES: Mapping[State, frozenset[State]] = {
     State.GENERATING: frozenset({State.DRAFT, State.FAILED}),
@@ -38,8 +38,8 @@ FRAME_BYTES = 4096  # above what the short fields, an author and an order take
 
 
 @dataclass(frozen=True)
-class Draft:
-    """What a new artwork begins with. image_refs are keys of ours or URLs of others."""
+class NewArtwork:
+    """The fields of a new artwork. image_refs are object keys of ours or URLs of others."""
 
     title: str
     prompt: str = ""
@@ -79,21 +79,21 @@ class Artwork:
 
     @property
     def listed(self) -> bool:
-        """True when everybody may see it."""
+        """True when everybody may see the artwork."""
         return self.state is State.PUBLISHED and self.hidden is HiddenMark.SHOWN
 
     @property
     def weight(self) -> int:
-        """Roughly how many bytes it takes in an answer."""
+        """Roughly the bytes of the artwork in a response."""
         texts = (self.prompt, self.title, self.slug, *self.image_refs)
         return sum(len(text.encode()) for text in texts) + FRAME_BYTES
 
     def visible_to(self, viewer_id: str) -> bool:
-        """Whether somebody may find the artwork: in lists, by the id of an order, to react to."""
+        """Whether a viewer may find the artwork in lists and by order ids, and react to it."""
         return self.listed or (bool(viewer_id) and viewer_id == self.user_id)
 
     def opens_for(self, viewer_id: str) -> bool:
-        """Whether somebody who holds its own id may look at the artwork: a draft is unlisted, not closed.
+        """Whether a viewer who has the artwork's id may see it: a draft is unlisted, not private.
 
         Front ends of the second family render pages without a token, those of an owner's drafts too.
         """
@@ -105,7 +105,7 @@ class Artwork:
         return order.state is OrderState.SUCCEEDED and self.order_id == order.id and self.state is not State.PUBLISHED
 
     def state_after(self, order: Order) -> State:
-        """Where it stands once its order stands there."""
+        """The state of the artwork once its order has this state."""
         if self.takes(order):
             return State.DRAFT
         if self.order_id != order.id or order.state not in ENDED or self.state is not State.GENERATING:
@@ -115,14 +115,14 @@ class Artwork:
 
 @dataclass(frozen=True)
 class Card:
-    """An artwork as somebody sees it: with its author, its latest order and what they think of it."""
+    """An artwork as a viewer sees it: with its author, its latest order and the viewer's reactions."""
 
     artwork: Artwork
-    author: Person
+    author: User
     order: Order | None = None
     liked: bool = False
     favorited: bool = False
     joined: bool = False
-    """Whether the request that is answered had been made before."""
+    """Whether the answer is that of an earlier, equal request."""
     quota: Quota | None = None
     """Where the daily quota of whoever ordered stands now, when the request that is answered was counted."""

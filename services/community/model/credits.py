@@ -1,4 +1,4 @@
-"""What a person has to spend, and why."""
+"""Credits: balances, ledger entries and check-ins."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +24,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the ledger; the amount is the change of what can be spent."""
+    """An entry of the ledger; the amount is the change of the spendable credits."""
 
     kind: EntryKind
     amount: int
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class CheckIn:
-    """A person's last check-in. Days count from 1970-01-01 in Japan; -1 when there was none."""
+    """A user's last check-in. Days count from 1970-01-01 in Japan; -1 when there was none."""
 
     day: int = -1
     streak: int = 0

@@ -27,8 +27,8 @@ class DeletionState(StrEnum):
 
 
 @dataclass(frozen=True)
-class Deletion:
-    """An entry that is due."""
+class QueuedDeletion:
+    """An entry of the deletion queue that is due."""
 
     kind: DeletionKind
     key: str

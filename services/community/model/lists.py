@@ -1,4 +1,4 @@
-"""Which artworks a list holds, in which order, and where a page of it begins."""
+"""Lists of artworks: their kinds, order and pages."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,31 +6,31 @@ from enum import StrEnum
 from services.community.model.artworks import Card
 
 After = tuple[float, str]
-"""The order's value and the id of the last artwork of the page before."""
+"""The sort value and the id of the last artwork of the page before."""
 
 
 class Shelf(StrEnum):
-    """What a list is ordered by, and so which artworks it is made of."""
+    """The kind of a list: which artworks it holds and by what they are ordered."""
 
     NEWEST = "newest"
     """Published, by time of publication."""
     HOT = "hot"
     """Published, by score."""
     OWNER = "owner"
-    """All of one person's, by id, which is by time."""
+    """All artworks of a user, by id, which is by time."""
     FINISHED = "finished"
-    """One person's drafts and published ones, by id: without those that failed or are being made."""
+    """A user's drafts and published artworks, by id: without those that failed or are being made."""
     AUTHOR = "author"
-    """One person's published ones, by id."""
+    """A user's published artworks, by id."""
     FAVORITES = "favorites"
-    """What one person has collected, by when."""
+    """A user's favourites, by time of reaction."""
     LIKES = "likes"
-    """What one person likes, by when."""
+    """A user's likes, by time of reaction."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A list: its shelf, whose it is, and for HOT from which time and score on.
+    """A list: its kind, its user, and for HOT the least time and score.
 
     With a time, `ages` says how many age classes (hotness.AGES) reach back to it; 0 stands for all time.
     """
@@ -44,15 +44,15 @@ class Listing:
 
 @dataclass(frozen=True)
 class Mark:
-    """A card, and the value by which its list is ordered."""
+    """A card with its sort value in the list."""
 
     card: Card
     value: float
 
 
 @dataclass(frozen=True)
-class Page:
-    """Part of a list; the token is empty at the end."""
+class ArtworkPage:
+    """A page of a list; the token is empty at the end."""
 
     cards: tuple[Card, ...]
     next_token: str

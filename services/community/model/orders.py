@@ -1,4 +1,4 @@
-"""What an order of a picture is, what generation may say of it, and what each word of it changes."""
+"""Orders of pictures, the answers of generation, and how a generation's status changes an order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class OrderState(StrEnum):
-    """Where an order stands; the proto's comments explain each."""
+    """The state of an order; the proto's comments explain each."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
@@ -17,7 +17,7 @@ class OrderState(StrEnum):
 
 
 class Hold(StrEnum):
-    """What became of the credits of an order."""
+    """The state of an order's credit hold."""
 
     NONE = "NONE"
     HELD = "HELD"
@@ -30,7 +30,7 @@ ENDED = frozenset({OrderState.SUCCEEDED, OrderState.FAILED, OrderState.TIMED_OUT
 
 @dataclass(frozen=True)
 class Request:
-    """What somebody wants made; image_refs are keys of ours or URLs of others."""
+    """The picture to make; image_refs are object keys of ours or URLs of others."""
 
     prompt: str
     model: str
@@ -50,8 +50,8 @@ class Quota:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What generation says of a generation. The key names the stored picture once it SUCCEEDED."""
+class GenerationStatus:
+    """The status of a generation. object_key names the stored picture once it SUCCEEDED."""
 
     generation_id: str
     state: OrderState
@@ -60,13 +60,13 @@ class Told:
     reason: str = ""
     message: str = ""
     event_sequence: int = 0
-    """Its place in generation's outbox; 0 when it was asked for."""
+    """The sequence in generation's outbox; 0 when the status was asked for."""
     quota: Quota | None = None
     """Where the daily quota of whoever ordered stands now, when this order was just counted."""
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadableEvent:
     """An event that our own code could not read."""
 
     generation_id: str
@@ -76,7 +76,7 @@ class Unread:
 
 @dataclass(frozen=True)
 class Refused:
-    """A definite no: nothing was ordered, and nothing billed. A passing one may be tried again."""
+    """A definite refusal: nothing was ordered or billed. A passing one may be tried again."""
 
     reason: str
     message: str
@@ -88,7 +88,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Unclear:
-    """No answer: it may have been taken. Sending it again under the same id is safe."""
+    """No answer: the order may have been taken. Sending it again under the same id is safe."""
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,17 @@ class Order:
     """Whom generation's daily quotas count it for; kept until generation has answered, since the order may be placed
     again until then. They may be addresses."""
 
-    def after(self, told: Told) -> "Order":
-        """The order once this was heard; hearing it again, or late, changes nothing.
+    def after(self, status: GenerationStatus) -> "Order":
+        """The order after a status; a repeated or late status changes nothing.
 
-        Success is believed whenever it comes, and is the last word. A failure is not taken back by older news.
+        SUCCEEDED is accepted in every state and is final. A failure is not undone by an older status.
         """
-        known = replace(self, generation_id=told.generation_id, task_id=told.task_id or self.task_id)
-        if self.state is OrderState.SUCCEEDED or not self._believes(told.state):
+        known = replace(self, generation_id=status.generation_id, task_id=status.task_id or self.task_id)
+        if self.state is OrderState.SUCCEEDED or not self._accepts(status.state):
             return known
-        return replace(known, state=told.state, reason=told.reason, message=told.message)
+        return replace(known, state=status.state, reason=status.reason, message=status.message)
 
-    def _believes(self, state: OrderState) -> bool:
+    def _accepts(self, state: OrderState) -> bool:
         match state:
             case OrderState.SUCCEEDED:
                 return True

@@ -1,4 +1,4 @@
-"""The lease loops whose work may be parked, and what the owner of parked work is told."""
+"""The lease loops whose work may be parked, and the sentence for the owner of parked work."""
 
 ORDERS, DELETIONS, EVENTS = "orders", "deletions", "events"
 LOOPS = (ORDERS, DELETIONS)

@@ -1,18 +1,18 @@
-"""What people do about artworks, and how wrong the counts may be found."""
+"""Reactions to artworks, and the drift of their counts."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Reaction(StrEnum):
-    """What a person may think of an artwork."""
+    """A kind of reaction to an artwork."""
 
     LIKE = "like"
     FAVORITE = "favorite"
 
 
 class Action(StrEnum):
-    """What a person may do only so often in an hour."""
+    """An action that is limited per hour."""
 
     LIKE = "like"
     FAVORITE = "favorite"
@@ -21,7 +21,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Reacted:
-    """How an artwork and a person stand after a change, or after none."""
+    """The counts of an artwork and the reactions of a user after a change, or after none."""
 
     artwork_id: str
     like_count: int = 0
@@ -34,7 +34,7 @@ class Reacted:
 
 @dataclass(frozen=True)
 class Drift:
-    """How far the counts were from the rows: the sum of differences, and whose counts were wrong."""
+    """The differences between counts and rows: their sum, and the artworks concerned."""
 
     looked_at: int
     amount: int

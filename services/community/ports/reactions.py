@@ -1,4 +1,4 @@
-"""What keeps likes, favourites and reports."""
+"""The port of likes, favourites and reports."""
 
 from typing import Protocol
 
@@ -6,30 +6,30 @@ from services.community.model import After, Drift, Reacted, Reaction, Report
 
 
 class BudgetSpentError(Exception):
-    """Somebody has done something as often as they may in this hour."""
+    """A user has used up an action's limit of this hour."""
 
 
 class ReactionStore(Protocol):
-    """Keeps what people think of artworks; counts change in the transaction that changes a row."""
+    """Stores reactions; counts change in the transaction that changes a row."""
 
     async def react(
         self, user_id: str, artwork_id: str, reaction: Reaction, *, wanted: bool, per_hour: int
     ) -> Reacted | None:
-        """Make a reaction be there or not be there; None when there is no such artwork, or it is not listed.
+        """Add or remove a reaction; None when there is no such artwork, or it is not listed.
 
         Raises:
-            BudgetSpentError: it would be a change, and the person has made `per_hour` of them; 0 counts none.
+            BudgetSpentError: this would change a row, and the user has made `per_hour` changes; 0 means no limit.
         """
 
     async def report(self, given: Report, per_hour: int) -> bool:
-        """Keep a report, which replaces the person's older one; False when there is no such artwork.
+        """Store a report, which replaces the user's older one; False when there is no such artwork.
 
         Raises:
-            BudgetSpentError: the person has made `per_hour` of them; 0 counts none.
+            BudgetSpentError: the user has made `per_hour` reports; 0 means no limit.
         """
 
     async def reports(self, limit: int, after: After | None = None) -> tuple[Report, ...]:
         """Reports, the latest first; an After is the time and `artwork_id user_id`."""
 
     async def reconcile(self, after_id: str, limit: int, *, mend: bool) -> tuple[Drift, str]:
-        """Count the reactions of the next artworks; and the id of the last one, empty at the end."""
+        """Compare the counts of the next artworks with their rows; the drift, and the last id, empty at the end."""

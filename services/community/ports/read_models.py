@@ -1,4 +1,4 @@
-"""What can be read faster, and made again from the rows at any time."""
+"""The ports of the read models, which are derived from the rows and can be rebuilt at any time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a read model holds: its members, or None when it is not to be believed; and the epoch to write it anew at.
+class CachedMembers:
+    """The members of a read model, None when it is missing or stale, and the epoch with which to write it.
 
-    The epoch is empty while there is nobody to write to.
+    The epoch is empty while Redis is unavailable.
     """
 
     members: tuple[str, ...] | None
@@ -17,44 +17,44 @@ class Look:
 
 
 class ReadModels(Protocol):
-    """Lists, sets and numbers by key, shared by the replicas; derived state only. No method raises."""
+    """Lists, rankings, sets and numbers by key, shared by the replicas; derived state only. No method raises."""
 
     written: int
-    """Keys that were written anew until now."""
+    """The number of keys written until now."""
 
-    async def list(self, key: str, count: int) -> Look:
+    async def list(self, key: str, count: int) -> CachedMembers:
         """The first members of a list."""
 
-    async def ranking(self, key: str, count: int) -> Look:
+    async def ranking(self, key: str, count: int) -> CachedMembers:
         """The members of a ranking with the highest scores."""
 
     async def put_list(self, key: str, members: Sequence[str], epoch: bytes) -> None:
-        """Write a list anew, as read at an epoch."""
+        """Write a list that was read at an epoch."""
 
     async def put_ranking(self, key: str, scores: dict[str, float], epoch: bytes) -> None:
-        """Write a ranking anew, as read at an epoch."""
+        """Write a ranking that was read at an epoch."""
 
     async def put_set(self, key: str, members: Sequence[str]) -> None:
-        """Write a set anew."""
+        """Write a set."""
 
     async def put_number(self, key: str, number: int) -> None:
         """Write a number."""
 
     async def score(self, key: str, member: str, score: float) -> None:
-        """Give a member of a ranking another score, and begin another epoch."""
+        """Set the score of a ranking's member, and begin a new epoch."""
 
     async def member(self, key: str, member: str, *, there: bool) -> bool:
-        """Put a member into a set, or take it out; False when the set is missing and can be written."""
+        """Add or remove a member of a set; False when the set is missing and can be written."""
 
     async def forget(self, *keys: str) -> None:
-        """Begin another epoch: what was read until now is believed no more."""
+        """Invalidate keys by beginning a new epoch."""
 
 
 class Rebuilder(Protocol):
-    """Writes read models anew from the rows; each call says how many keys it wrote."""
+    """Rebuilds read models from the rows; each method returns the number of keys written."""
 
     async def common(self) -> int:
         """The feed and the ranking."""
 
     async def of_user(self, user_id: str) -> int:
-        """A person's list and set, and the likes of their artworks."""
+        """The list and the set of a user, and the likes of their artworks."""

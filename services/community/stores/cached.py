@@ -1,13 +1,13 @@
-"""Reads first pages by way of the read models, and keeps those in step with what is changed here.
+"""Reads first pages from the read models, and invalidates or updates those on changes.
 
-Only ids come from there; the rows are read by id in one query all the same. So nobody sees a draft or an old count, and
-a list that names an artwork which is gone, or stands in another order now, is read anew.
+Read models hold ids only; the rows are read by id in one query. So nobody sees a draft or a stale count, and a list
+that names a deleted artwork, or is in another order by now, is read from the rows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
 from services.community.model import After, Artwork, Listing, Mark, Reacted, Reaction, Shelf
-from services.community.ports import Lists, Look, ReadModels, WorkStore
+from services.community.ports import ArtworkStore, CachedMembers, Lists, ReadModels
 
 FEED, RANKING = "feed_queue", "hot_rank"
 DEPTH = 200  # of a list: nearly two of the longest pages
@@ -19,44 +19,44 @@ VALUES: Mapping[Shelf, Callable[[Artwork], float]] = {
 }
 
 
-def works_key(user_id: str) -> str:
-    """The list of a person's published artworks."""
+def artworks_key(user_id: str) -> str:
+    """The key of the list of a user's published artworks."""
     return f"user:{user_id}:artworks"
 
 
 def favorites_key(user_id: str) -> str:
-    """The set of what a person has collected."""
+    """The key of the set of a user's favourites."""
     return f"user:{user_id}:favorites"
 
 
 def likes_key(artwork_id: str) -> str:
-    """The number of an artwork's likes."""
+    """The key of the number of an artwork's likes."""
     return f"artwork:{artwork_id}:likes"
 
 
 def key_of(listing: Listing) -> str:
-    """Under which key a list is kept; empty for those that are not."""
+    """The key of a list's read model; empty for lists without one."""
     match listing:
         case Listing(Shelf.NEWEST):
             return FEED
         case Listing(Shelf.HOT, _, 0, 0):
             return RANKING
         case Listing(Shelf.AUTHOR, user_id):
-            return works_key(user_id)
+            return artworks_key(user_id)
         case _:
             return ""
 
 
 class CachedLists:
-    """Lists that ask the read models first."""
+    """Lists, first from the read models."""
 
-    def __init__(self, lists: Lists, works: WorkStore, models: ReadModels) -> None:
-        self._lists, self._works, self._models = lists, works, models
+    def __init__(self, lists: Lists, artwork_store: ArtworkStore, models: ReadModels) -> None:
+        self._lists, self._artwork_store, self._models = lists, artwork_store, models
 
     async def page(
         self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
     ) -> tuple[Mark, ...]:
-        """The page of the read model, if it has one that is still right; else that of the rows."""
+        """The page of the read model if it is valid; else that of the rows."""
         key = key_of(listing)
         if not key or after or skip or limit > DEPTH:
             return await self._lists.page(listing, viewer_id, limit, after, skip)
@@ -68,31 +68,31 @@ class CachedLists:
         return (await self._filled(listing, viewer_id, look.epoch))[:limit]
 
     async def favorites(self, user_id: str, limit: int) -> tuple[str, ...]:
-        """From the rows: ids alone are cheap to read."""
+        """Read ids from the rows, which is cheap."""
         return await self._lists.favorites(user_id, limit)
 
     async def relisted(self, user_id: str) -> None:
-        """Three lists may have changed."""
-        await self._models.forget(FEED, RANKING, works_key(user_id))
+        """Invalidate the feed, the ranking and the user's list."""
+        await self._models.forget(FEED, RANKING, artworks_key(user_id))
 
     async def reacted(self, user_id: str, reaction: Reaction, stands: Reacted) -> None:
-        """The score has changed, and a number or a set; a set that is missing is filled."""
+        """Update the score and the number of likes or the set of favourites; a missing set is filled."""
         await self._models.score(RANKING, stands.artwork_id, stands.hot_score)
         if reaction is Reaction.LIKE:
             await self._models.put_number(likes_key(stands.artwork_id), stands.like_count)
         elif not await self._models.member(favorites_key(user_id), stands.artwork_id, there=stands.favorited):
             await self.fill_favorites(user_id)
 
-    async def cooled(self) -> None:
-        """The ranking is another."""
+    async def scores_decayed(self) -> None:
+        """Invalidate the ranking."""
         await self._models.forget(RANKING)
 
     async def common(self) -> int:
-        """The feed and the ranking."""
+        """Rebuild the feed and the ranking."""
         return await self._anew(Listing(Shelf.NEWEST)) + await self._anew(Listing(Shelf.HOT))
 
     async def of_user(self, user_id: str) -> int:
-        """A person's list and set, and the likes of their artworks."""
+        """Rebuild a user's list and set, and the likes of their artworks."""
         before = self._models.written
         listing = Listing(Shelf.AUTHOR, user_id)
         await self._anew(listing)
@@ -102,7 +102,7 @@ class CachedLists:
         return self._models.written - before
 
     async def fill_favorites(self, user_id: str) -> None:
-        """Write a person's set anew."""
+        """Rebuild a user's set of favourites."""
         await self._models.put_set(favorites_key(user_id), await self.favorites(user_id, SET_DEPTH))
 
     async def _anew(self, listing: Listing) -> int:
@@ -111,13 +111,13 @@ class CachedLists:
             await self._filled(listing, "", look.epoch)
         return self._models.written - before
 
-    async def _look(self, listing: Listing, key: str) -> Look:
+    async def _look(self, listing: Listing, key: str) -> CachedMembers:
         read = self._models.ranking if listing.shelf is Shelf.HOT else self._models.list
         return await read(key, DEPTH)
 
     async def _known(self, listing: Listing, ids: Sequence[str], viewer_id: str) -> tuple[Mark, ...]:
-        """The cards of a kept list; none when it is not the list any more."""
-        cards = await self._works.cards(ids, viewer_id) if ids else {}
+        """The cards of a cached list; none when it is stale."""
+        cards = await self._artwork_store.cards(ids, viewer_id) if ids else {}
         if len(cards) < len(ids) or not all(card.artwork.listed for card in cards.values()):
             return ()
         value = VALUES[listing.shelf]

@@ -1,28 +1,28 @@
-"""Keeps balances and check-ins in SQL; every change of a balance is one statement that refuses by itself."""
+"""Balances and check-ins in SQL; a change of a balance is one conditional statement."""
 
 from typing import Any
 
 from sqlalchemy import Select, select
 
 from services.chassis.database import Database, retried, upsert
-from services.chassis.unbroken import unbroken
+from services.chassis.shielding import shielded
 from services.community.model import Balance, CheckIn
 from services.community.ports import Clock
 from services.community.stores.ledger import Ledger
-from services.community.stores.people_rows import PeopleRows
 from services.community.stores.tables import account, check_in
+from services.community.stores.user_rows import UserRows
 
 
-@unbroken
+@shielded
 @retried
 class SqlCredits:
     """A CreditStore on one database."""
 
-    def __init__(self, database: Database, people: PeopleRows, ledger: Ledger, clock: Clock) -> None:
-        self._database, self._people, self._ledger, self._clock = database, people, ledger, clock
+    def __init__(self, database: Database, users: UserRows, ledger: Ledger, clock: Clock) -> None:
+        self._database, self._users, self._ledger, self._clock = database, users, ledger, clock
 
     async def balance(self, user_id: str) -> Balance:
-        """Read the account, which is opened on first sight."""
+        """Select the account, which is opened on first use."""
         if found := await self._found(user_id):
             return found
         async with self._database.write() as connection:
@@ -30,7 +30,7 @@ class SqlCredits:
         return await self._found(user_id) or Balance()
 
     async def check_in(self, user_id: str, day: int, credits_: int) -> tuple[CheckIn, bool]:
-        """Insert the day's row; only whoever inserted it earns, unless they had earned that day before an erasure."""
+        """Insert the day's row; only its insertion earns credits, unless that day had earned some before an erasure."""
         async with self._database.write() as connection:
             await self._ledger.opened(connection, user_id, self._clock())
             last = (await connection.execute(_last(user_id, day))).one_or_none()
@@ -39,7 +39,7 @@ class SqlCredits:
             values = {"user_id": user_id, "day": day, "streak": now.streak, "total": now.total}
             statement = upsert(connection, check_in).values(values).on_conflict_do_nothing()
             first = (await connection.execute(statement)).rowcount == 1
-            tombstone = await self._people.tombstone(connection, user_id)
+            tombstone = await self._users.tombstone(connection, user_id)
             if first and tombstone and tombstone.check_in_day >= day:
                 return now, False
             if first:

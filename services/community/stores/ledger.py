@@ -1,4 +1,4 @@
-"""The ledger's moves, made within the transaction of what they pay for; each cause is written once."""
+"""Ledger entries, written in the transaction of what they pay for; each cause is booked once."""
 
 from dataclasses import replace
 
@@ -8,31 +8,31 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis.database import upsert
 from services.community.model import EntryKind, Hold, Order
 from services.community.ports import CreditsShortError
-from services.community.stores.people_rows import PeopleRows
 from services.community.stores.tables import account, entry
+from services.community.stores.user_rows import UserRows
 
 INITIAL = "initial"
 
 
 class Ledger:
-    """Accounts and their lines; initial is what a new account begins with, but for whoever was erased before."""
+    """Accounts and their entries. A new account gets the initial credits, unless its user was erased before."""
 
-    def __init__(self, initial: int, people: PeopleRows) -> None:
-        self._initial, self._people = initial, people
+    def __init__(self, initial: int, users: UserRows) -> None:
+        self._initial, self._users = initial, users
 
     async def opened(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
-        """Make sure that there is a person, and an account."""
-        await self._people.known(connection, user_id, now_ms)
+        """Make sure that the user and the account exist."""
+        await self._users.known(connection, user_id, now_ms)
         if await connection.scalar(select(account.c.user_id).where(account.c.user_id == user_id)):
             return
-        initial = 0 if await self._people.tombstone(connection, user_id) else self._initial
+        initial = 0 if await self._users.tombstone(connection, user_id) else self._initial
         values = {"user_id": user_id, "credits": initial, "held": 0}
         made = await connection.execute(upsert(connection, account).values(values).on_conflict_do_nothing())
         if made.rowcount and initial:
             await self._write(connection, user_id, (EntryKind.GRANT, INITIAL), initial, now_ms)
 
     async def hold(self, connection: AsyncConnection, order: Order) -> Order:
-        """Take the cost of an order aside. Raises CreditsShortError."""
+        """Hold the cost of an order. Raises CreditsShortError."""
         if not order.cost:
             return order
         await self.opened(connection, order.user_id, order.create_ms)
@@ -43,7 +43,7 @@ class Ledger:
         return replace(order, hold=Hold.HELD)
 
     async def settle(self, connection: AsyncConnection, order: Order, *, paid: bool, now_ms: int) -> Order:
-        """End the hold of an order, once. A late success takes back what was released, when it is still there."""
+        """Capture or release an order's hold, once. A late success charges released credits again, if possible."""
         match order.hold, paid:
             case Hold.HELD, True:
                 await self._move(connection, order.user_id, 0, -order.cost)
@@ -57,7 +57,7 @@ class Ledger:
                 return order
 
     async def earn(self, connection: AsyncConnection, user_id: str, cause: str, amount: int, now_ms: int) -> None:
-        """Add what a check-in brings."""
+        """Book the credits of a check-in."""
         await self._move(connection, user_id, amount, 0)
         await self._write(connection, user_id, (EntryKind.CHECKIN, cause), amount, now_ms)
 
@@ -68,7 +68,7 @@ class Ledger:
         return replace(order, hold=Hold.CAPTURED if kind is EntryKind.CAPTURE else Hold.RELEASED)
 
     async def _move(self, connection: AsyncConnection, user_id: str, credits_: int, held: int) -> bool:
-        """Change an account, unless it cannot pay or is gone; one statement, so that no two can both take the last."""
+        """Change a balance, unless the account has too few credits or is gone; one statement, so that no two race."""
         values = {"credits": account.c.credits + credits_, "held": account.c.held + held}
         able = account.c.credits >= -credits_
         moved = await connection.execute(update(account).where(account.c.user_id == user_id, able).values(values))

@@ -1,18 +1,18 @@
-"""Reads lists from SQL alone."""
+"""Lists of artworks in SQL, without read models."""
 
 from sqlalchemy import select
 
 from services.chassis.database import Database
-from services.chassis.unbroken import unbroken
+from services.chassis.shielding import shielded
 from services.community.model import After, Listing, Mark, Reacted, Reaction
 from services.community.stores import statements
 from services.community.stores.rows import to_card
 from services.community.stores.tables import artwork_favorite
 
 
-@unbroken
+@shielded
 class SqlLists:
-    """Lists on one database; there is nothing to keep in step."""
+    """Lists on one database; nothing is cached, so nothing is invalidated."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -20,23 +20,23 @@ class SqlLists:
     async def page(
         self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
     ) -> tuple[Mark, ...]:
-        """Read a page."""
+        """Select a page."""
         async with self._database.read() as connection:
             found = await connection.execute(statements.page(listing, viewer_id, limit, after, skip))
             return tuple([Mark(to_card(row), row["mark"]) for row in found.mappings()])
 
     async def favorites(self, user_id: str, limit: int) -> tuple[str, ...]:
-        """Read ids."""
+        """Select ids."""
         mine = select(artwork_favorite.c.artwork_id).where(artwork_favorite.c.user_id == user_id)
         latest = mine.order_by(artwork_favorite.c.create_ms.desc(), artwork_favorite.c.artwork_id.desc())
         async with self._database.read() as connection:
             return tuple((await connection.execute(latest.limit(limit))).scalars())
 
     async def relisted(self, user_id: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     async def reacted(self, user_id: str, reaction: Reaction, stands: Reacted) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    async def cooled(self) -> None:
-        """Nothing."""
+    async def scores_decayed(self) -> None:
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Keeps likes, favourites and reports in SQL; a count changes only with the row that it counts."""
+"""Likes, favourites and reports in SQL; a count changes only with the row that it counts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,32 +7,32 @@ from sqlalchemy import ColumnElement, RowMapping, Table, case, delete, func, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database, retried, upsert
-from services.chassis.unbroken import unbroken
+from services.chassis.shielding import shielded
 from services.community.model import Action, After, Drift, HiddenMark, Reacted, Reaction, Report
-from services.community.model.hotness import HOUR_MS, heat
+from services.community.model.hotness import HOUR_MS, decayed_score
 from services.community.ports import BudgetSpentError, Clock
-from services.community.stores.people_rows import PeopleRows
 from services.community.stores.rows import heat_columns
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, budget, report
+from services.community.stores.user_rows import UserRows
 
 TABLES: Mapping[Reaction, Table] = {Reaction.LIKE: artwork_like, Reaction.FAVORITE: artwork_favorite}
 MOST_NAMED = 100  # of the proto
 
 
-@unbroken
+@shielded
 @retried
 class SqlReactions:
     """A ReactionStore on one database. The artwork's row is locked: its counts have one writer at a time."""
 
-    def __init__(self, database: Database, people: PeopleRows, clock: Clock) -> None:
-        self._database, self._people, self._clock = database, people, clock
+    def __init__(self, database: Database, users: UserRows, clock: Clock) -> None:
+        self._database, self._users, self._clock = database, users, clock
 
     async def react(
         self, user_id: str, artwork_id: str, reaction: Reaction, *, wanted: bool, per_hour: int
     ) -> Reacted | None:
-        """Insert or delete the row; if that was a change, pay for it and count it."""
+        """Insert or delete the row; if that was a change, count it against the limit and in the artwork."""
         async with self._database.write() as connection:
-            await self._people.known(connection, user_id, self._clock())
+            await self._users.known(connection, user_id, self._clock())
             shown = await _locked(connection, artwork_id)
             if shown is None or (wanted and not shown["listed"]):
                 return None
@@ -43,10 +43,10 @@ class SqlReactions:
             return await _stands(connection, user_id, artwork_id, changed=changed)
 
     async def report(self, given: Report, per_hour: int) -> bool:
-        """Insert it, or replace the older one; the artwork's row is locked, so that nobody deletes it meanwhile."""
+        """Insert the report, or replace the older one; the artwork's row is locked against deletion."""
         values = {"artwork_id": given.artwork_id, "user_id": given.user_id, "reason": given.reason}
         async with self._database.write() as connection:
-            await self._people.known(connection, given.user_id, self._clock())
+            await self._users.known(connection, given.user_id, self._clock())
             shown = select(artwork.c.id).where(artwork.c.id == given.artwork_id)
             if await connection.scalar(shown.with_for_update(read=True, key_share=True)) is None:
                 return False
@@ -58,7 +58,7 @@ class SqlReactions:
         return True
 
     async def reports(self, limit: int, after: After | None = None) -> tuple[Report, ...]:
-        """Read a page."""
+        """Select a page."""
         order = (report.c.create_ms, report.c.artwork_id, report.c.user_id)
         query = select(report, artwork.c.hidden).join(artwork, artwork.c.id == report.c.artwork_id)
         if after:
@@ -68,7 +68,7 @@ class SqlReactions:
             return tuple(map(_report, (await connection.execute(query)).mappings()))
 
     async def reconcile(self, after_id: str, limit: int, *, mend: bool) -> tuple[Drift, str]:
-        """Compare the counts of the next artworks with the rows, under a lock when they are to be mended."""
+        """Compare the counts of the next artworks with the rows, under a lock when they are to be corrected."""
         following = select(artwork.c.id).where(artwork.c.id > after_id).order_by(artwork.c.id).limit(limit)
         async with self._database.write() as connection:
             if mend:
@@ -92,7 +92,7 @@ class SqlReactions:
         return (await connection.execute(delete(table).where(*mine))).rowcount == 1
 
     async def _spend(self, connection: AsyncConnection, user_id: str, action: Action, per_hour: int) -> None:
-        """Count one of this hour, exactly: the statement that counts is the one that refuses."""
+        """Count an action of this hour; the statement that counts also enforces the limit."""
         if not per_hour:
             return
         hour = self._clock() // HOUR_MS
@@ -109,8 +109,8 @@ class SqlReactions:
         counts = {"like_count": shown["like_count"], "favorite_count": shown["favorite_count"]}
         counts[f"{reaction}_count"] += step
         born = shown["publish_ms"] or shown["create_ms"]
-        warmth = heat(counts["like_count"], counts["favorite_count"], born, self._clock())
-        values = counts | heat_columns(warmth)
+        decayed = decayed_score(counts["like_count"], counts["favorite_count"], born, self._clock())
+        values = counts | heat_columns(decayed)
         await connection.execute(update(artwork).where(artwork.c.id == shown["id"]).values(values))
 
 

@@ -1,4 +1,4 @@
-"""Turns rows into the nouns of the community and back."""
+"""Converts between rows and the model."""
 
 import json
 from dataclasses import asdict
@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from services.community.model import Artwork, Card, HiddenMark, Hold, Order, OrderState, Person, Request, State
-from services.community.model.hotness import AGES, NEVER_MS, Heat
+from services.community.model import Artwork, Card, HiddenMark, Hold, Order, OrderState, Request, State, User
+from services.community.model.hotness import AGES, NEVER_MS, DecayedScore
 
 
 def artwork_row(artwork: Artwork) -> dict[str, Any]:
@@ -16,18 +16,18 @@ def artwork_row(artwork: Artwork) -> dict[str, Any]:
         "image_refs": json.dumps(artwork.image_refs),
         "listed": artwork.listed,
         **heat_columns(
-            Heat(artwork.hot_score, 0, artwork.publish_ms + AGES[0] + 1 if artwork.publish_ms else NEVER_MS)
+            DecayedScore(artwork.hot_score, 0, artwork.publish_ms + AGES[0] + 1 if artwork.publish_ms else NEVER_MS)
         ),
     }
 
 
-def heat_columns(heat: Heat) -> dict[str, Any]:
+def heat_columns(decayed_score: DecayedScore) -> dict[str, Any]:
     """The columns that age changes."""
-    return {"hot_score": heat.score, "age_class": heat.age_class, "hot_due_ms": heat.due_ms}
+    return {"hot_score": decayed_score.score, "age_class": decayed_score.age_class, "hot_due_ms": decayed_score.due_ms}
 
 
 def order_row(order: Order) -> dict[str, Any]:
-    """Every column of an order but when it is due; unique ids that are absent are NULL."""
+    """Every column of an order but due_ms; unique ids that are absent are NULL."""
     request = json.dumps(asdict(order.request), ensure_ascii=False)
     unique = {"generation_id": order.generation_id or None, "request_key": order.request_key or None}
     subjects = json.dumps(order.quota_subjects) if order.quota_subjects else None
@@ -68,16 +68,16 @@ def to_order(row: RowMapping, prefix: str = "") -> Order | None:
     )
 
 
-def to_person(row: RowMapping, prefix: str = "") -> Person:
-    """The person of a row."""
-    return Person(**{name: row[prefix + name] for name in Person.__dataclass_fields__})
+def to_user(row: RowMapping, prefix: str = "") -> User:
+    """The user of a row."""
+    return User(**{name: row[prefix + name] for name in User.__dataclass_fields__})
 
 
 def to_card(row: RowMapping) -> Card:
     """The card of a row of statements.cards."""
     return Card(
         artwork=to_artwork(row, "artwork_"),
-        author=to_person(row, "person_"),
+        author=to_user(row, "person_"),
         order=to_order(row, "order_"),
         liked=row["liked"] is not None,
         favorited=row["favorited"] is not None,

@@ -1,4 +1,4 @@
-"""The SQL of cards and lists: a page is one query, whatever it shows and however many artworks there are."""
+"""The SQL of cards and lists: a page is one query, however many artworks there are."""
 
 from typing import Any
 
@@ -18,12 +18,12 @@ from sqlalchemy import (
     union_all,
 )
 
-from services.community.model import After, Artwork, Listing, Order, Person, Shelf, State
+from services.community.model import After, Artwork, Listing, Order, Shelf, State, User
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, artwork_order, person
 
-LABELLED: tuple[tuple[Table, str, type[Artwork | Person | Order]], ...] = (
+LABELLED: tuple[tuple[Table, str, type[Artwork | User | Order]], ...] = (
     (artwork, "artwork_", Artwork),
-    (person, "person_", Person),
+    (person, "person_", User),
     (artwork_order, "order_", Order),
 )
 COLUMNS = tuple(
@@ -36,7 +36,7 @@ NAMED = artwork_order.c.artwork_id == artwork.c.id
 
 
 def cards(viewer_id: str, order: ColumnElement[bool] = CURRENT) -> Select[Any]:
-    """Artworks with their author, an order and what the viewer thinks of them."""
+    """Artworks with their author, an order and the viewer's reactions."""
     mine_liked = and_(artwork_like.c.artwork_id == artwork.c.id, artwork_like.c.user_id == viewer_id)
     mine_kept = and_(artwork_favorite.c.artwork_id == artwork.c.id, artwork_favorite.c.user_id == viewer_id)
     source = (
@@ -72,7 +72,7 @@ def _of_range(listing: Listing, viewer_id: str, limit: int, after: After | None,
 def _of_window(listing: Listing, viewer_id: str, limit: int, after: After | None, skip: int) -> Select[Any]:
     """One range of an index for each age class, merged: else the hottest of all times were sought through for them.
 
-    What a class holds that is older by now, because the thermostat is late, is left out by its time.
+    Artworks that have left a class, but whose score decay is late, are excluded by their time.
     """
     ranges = []
     for number in range(listing.ages):

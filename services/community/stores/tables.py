@@ -17,8 +17,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.chassis.idempotency import answers_table
 from services.chassis.parking import work_fault_table
-from services.chassis.replays import answers_table
 
 metadata = MetaData()
 Sequence = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself on SQLite
@@ -98,7 +98,7 @@ artwork_order = Table(  # outlives its artwork: a picture may arrive for one tha
 
 
 def reaction_table(name: str) -> Table:
-    """One row for each person and artwork, so that nothing can be counted twice."""
+    """One row for each user and artwork, so that nothing can be counted twice."""
     return Table(
         name,
         metadata,
@@ -113,7 +113,7 @@ def reaction_table(name: str) -> Table:
 artwork_like = reaction_table("artwork_like")
 artwork_favorite = reaction_table("artwork_favorite")
 
-budget = Table(  # how often somebody did something in this hour
+budget = Table(  # actions of a user in this hour
     "budget",
     metadata,
     Column("user_id", String, primary_key=True),
@@ -133,7 +133,7 @@ report = Table(
     Index("report_by_user", "user_id"),
 )
 
-owned_object = Table(  # whose bytes they are; the first to say so
+owned_object = Table(  # the owner of an object: the first user to claim it
     "owned_object",
     metadata,
     Column("object_key", String, primary_key=True),
@@ -162,7 +162,7 @@ erasure = Table(
     Column("create_ms", BigInteger, nullable=False),
 )
 
-erased_person = Table(  # what remains of who left: no name, no id
+erased_person = Table(  # tombstones of erased users, without name and id
     "erased_person",
     metadata,
     Column("digest", String(64), primary_key=True),  # HMAC-SHA256 of the id

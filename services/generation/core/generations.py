@@ -1,4 +1,4 @@
-"""The face of the core: what callers may do with generations."""
+"""What callers may do with generations: order, look, list, cancel, retry, forget, watch."""
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,11 +13,9 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.names import new_id
-from services.generation.bell import Bell
-from services.generation.core.counter import Counter
-from services.generation.core.orders import checked
-from services.generation.core.pictures import Pictures
-from services.generation.core.worker import LOOK_SECONDS
+from services.generation.core.admission import AdmissionControl
+from services.generation.core.url_policy import UrlPolicy
+from services.generation.core.validation import checked
 from services.generation.model import (
     FINAL,
     RETRYABLE,
@@ -27,39 +25,41 @@ from services.generation.model import (
     ModelSpec,
     State,
 )
+from services.generation.notifier import Notifier
 from services.generation.ports import FenceLost, GenerationStore, Page, Sent
 from services.generation.quota import SITE, Charge
+from services.generation.workers.lease_loop import LOOK_SECONDS
 
 MAX_NAME_LENGTH = 255  # of a request id, as AIP-155 and the Idempotency-Key draft have it, and of a quota's subject
-MAX_SUBJECTS = 4  # whom one order counts for: a person, an address, and room for a key
+MAX_SUBJECTS = 4  # subjects that one order counts for: a person, an address, and one spare for a key
 EVENT_BATCH = 100  # events read at once
 
 
 class Generations:
-    """Orders, looks, waits and cancels."""
+    """The operations on generations that callers have."""
 
     def __init__(
         self,
         store: GenerationStore,
-        bell: Bell,
-        counter: Counter,
+        notifier: Notifier,
+        admission: AdmissionControl,
         models: Mapping[str, ModelSpec],
-        pictures: Pictures,
+        url_policy: UrlPolicy,
         *,
         daily_quota: int = 0,
         site_orders: int = 0,
     ) -> None:
         self._store = store
-        self._bell = bell
+        self._notifier = notifier
         self._models = models
-        self._counter = counter
-        self._pictures = pictures
+        self._admission = admission
+        self._url_policy = url_policy
         self._daily_quota, self._site_orders = daily_quota, site_orders
 
     async def create(
         self, draft: Draft, request_id: str, quota_subjects: Sequence[str] = (), request_digest: str = ""
     ) -> Generation:
-        """Store an order and wait a moment for the provider's definite answer.
+        """Store an order and wait a short time for the provider's definite answer.
 
         The daily quotas count it for each of its subjects, and for the site, once it is stored, whatever becomes of it:
         for all of them or, when the day of one is used up, for none and it is not stored. A repeated request_id must
@@ -69,8 +69,8 @@ class Generations:
             InvalidArgument: the order is not one its model takes.
             AlreadyExists: the request_id was used for another order.
             FailedPrecondition: the provider refused the order for good (reason PROVIDER_REJECTED).
-            ResourceExhausted, Unavailable: no account can take it soon (see Counter); nothing was billed, and the same
-                request_id orders again.
+            ResourceExhausted, Unavailable: no account can take it soon (core/admission.py); nothing was billed, and
+                the same request_id orders again.
             ResourceExhausted: a subject has used up its day (reason RATE_LIMIT), or the site (SITE_QUOTA_EXCEEDED).
         """
         check_name("request_id", request_id)
@@ -81,8 +81,8 @@ class Generations:
         first = await self._store.requested(request_id, sent) if request_id else None
         charges = self._charges(quota_subjects)
         stored = replace(first, joined=True) if first else await self._new(draft, request_id, charges, sent)
-        admitted = await self._counter.readmitted(stored, charges)
-        decided = await self._counter.decided(admitted)
+        admitted = await self._admission.readmitted(stored, charges)
+        decided = await self._admission.decided(admitted)
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
         return replace(decided, joined=admitted.joined, quota=admitted.quota)
@@ -90,7 +90,7 @@ class Generations:
     async def _new(self, draft: Draft, request_id: str, charges: Sequence[Charge], sent: Sent) -> Generation:
         """Check and store an order, unless the same was stored meanwhile."""
         complete, spec = checked(draft, self._models)
-        await self._pictures.check(complete.image_uris)
+        await self._url_policy.check(complete.image_uris)
         new = Generation(new_id("gen"), complete, spec.family)
         request_hash = sent_as(complete).hash if sent.draft else sent.hash
         return await self._store.insert(new, request_id, request_hash, charges, sent_hash=sent.hash)
@@ -109,7 +109,7 @@ class Generations:
         return await self._store.list(page)
 
     async def cancel(self, identifier: str) -> Generation:
-        """End a generation for its owner; repeating it changes nothing.
+        """Cancel a generation for its owner; repeating it changes nothing.
 
         Raises:
             NotFound: no such generation.
@@ -130,7 +130,7 @@ class Generations:
         return await self._store.made_by(request_id)
 
     async def forget(self, identifier: str) -> None:
-        """Remove what a person wrote and gave; repeating it changes nothing.
+        """Remove the prompt and input pictures of a generation; repeating it changes nothing.
 
         Raises:
             NotFound: no such generation.
@@ -166,24 +166,24 @@ class Generations:
             ready = await self._store.restart(generation, self._charges(quota_subjects))
         except FenceLost:
             raise Aborted("The generation changed meanwhile. Look at it again.") from None
-        return replace(await self._counter.decided(ready), quota=ready.quota)
+        return replace(await self._admission.decided(ready), quota=ready.quota)
 
     async def watch(self, identifier: str) -> AsyncIterator[Generation]:
         """The generation now and at each change, until it is final. Raises NotFound."""
         generation = await self._store.get(identifier)
-        with self._bell.listening(generation.id) as ear:
+        with self._notifier.subscribed(generation.id) as subscription:
             yield generation
             while generation.state not in FINAL:
-                await ear.wait(LOOK_SECONDS)
+                await subscription.wait(LOOK_SECONDS)
                 self._stay_open()
                 now = await self._store.get(generation.id)
-                if now.face != generation.face:
+                if now.visible != generation.visible:
                     yield now
                 generation = now
 
     async def events(self, after: int) -> AsyncIterator[Event]:
-        """Outbox events after a sequence, for ever."""
-        with self._bell.listening("outbox") as ear:
+        """Outbox events after a sequence; never ends by itself."""
+        with self._notifier.subscribed("outbox") as subscription:
             while True:
                 batch = await self._store.events(after, EVENT_BATCH)
                 for event in batch:
@@ -191,33 +191,33 @@ class Generations:
                     after = event.sequence
                     await failpoints.reach("outbox.published")
                 if not batch:
-                    await ear.wait(LOOK_SECONDS)
+                    await subscription.wait(LOOK_SECONDS)
                 self._stay_open()
 
     def _stay_open(self) -> None:
-        if self._bell.closing:
+        if self._notifier.closing:
             raise Unavailable("The service is restarting. Watch again.", retry_after=1)
 
     def models(self) -> Sequence[ModelSpec]:
-        """The model table."""
+        """The catalogue of models."""
         return tuple(self._models.values())
 
 
 def sent_as(draft: Draft, digest: str = "") -> Sent:
-    """What a caller sent, by its digest if it came with one, else field by field in one spelling."""
+    """What a caller sent, by its digest if it came with one, else as canonical JSON of its fields."""
     order = digest or json.dumps(asdict(draft), sort_keys=True, default=str)
     return Sent(sha256(order.encode()).hexdigest(), None if digest else draft)
 
 
 def check_name(field: str, value: str) -> None:
-    """Refuse a caller's own name for something when no column would take it. Raises InvalidArgument."""
+    """Refuse a caller's identifier that is too long or holds NUL. Raises InvalidArgument."""
     if len(value) > MAX_NAME_LENGTH or "\x00" in value:
         sentence = f"{field} is longer than {MAX_NAME_LENGTH} characters, or holds some that are not text."
         raise InvalidArgument(sentence, metadata={"field": field})
 
 
 def check_subjects(subjects: Sequence[str]) -> None:
-    """Refuse more subjects than an order can count for, or one that no column would take. Raises InvalidArgument."""
+    """Refuse too many quota subjects, or one that is no valid identifier. Raises InvalidArgument."""
     if len(subjects) > MAX_SUBJECTS:
         sentence = f"quota_subjects names more than the {MAX_SUBJECTS} for whom an order may count."
         raise InvalidArgument(sentence, metadata={"field": "quota_subjects"})

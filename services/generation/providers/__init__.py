@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping
 
 from services.generation.ports import Provider
+from services.generation.providers.catalogue import MODELS
 from services.generation.providers.flux_kontext import FluxKontext
 from services.generation.providers.gpt4o_image import Gpt4oImage
 from services.generation.providers.kie import Kie, open_kie
 from services.generation.providers.market_jobs import MarketJobs
-from services.generation.providers.models import MODELS
 
 __all__ = ["CALLBACK_KINDS", "MODELS", "PROVIDERS", "callback_uris", "make_providers", "open_kie"]
 
 PROVIDERS = (Gpt4oImage, FluxKontext, MarketJobs)
 
-# The last words of the callback paths that the seeds gave to KIE.
+# By family, the last segment of its callback path, as the seed systems gave it to KIE.
 CALLBACK_KINDS: Mapping[str, str] = {provider.family: provider.callback_kind for provider in PROVIDERS}
 
 
@@ -23,5 +23,5 @@ def make_providers(kie: Kie) -> dict[str, Provider]:
 
 
 def callback_uris(origin: str) -> Callable[[str, str], str]:
-    """Where a family announces the end of an attempt: the seed's path and the attempt's token."""
+    """The callback URL of an attempt, by family and token: the seed's path with the token at its end."""
     return lambda family, token: f"{origin}/api/callback/{CALLBACK_KINDS[family]}/{token}"

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.generation.answers import Foreign, Gone, Later, Outcome, Record
-from services.generation.keyring import Key
+from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
+from services.generation.outcomes import Gone, Later, Outcome, PromptMismatch, Record
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
 from services.generation.providers.records import by_flag, is_foreign, record_in, uris_in
 from services.generation.providers.replies import NonJson, Reply, sentence
@@ -25,28 +25,26 @@ class Gpt4oImage:
         self._kie = kie
 
     async def submit(self, draft: Draft, callback_uri: str, key: Key, connected: Connected) -> Outcome:
-        """See ports."""
         return await self._kie.submit(f"{BASE}/generate", order_of(draft, callback_uri), key, connected)
 
     async def fetch(self, task_id: str, key: Key) -> Record:
-        """See ports."""
         return record_in(await self._record(task_id, key), record_of)
 
-    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | Foreign:
-        """See ports."""
+    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | PromptMismatch:
         reply = await self._record(task_id, key)
         return (
-            Foreign() if is_foreign(reply, "paramJson", order_of(draft, "")["prompt"]) else record_in(reply, record_of)
+            PromptMismatch()
+            if is_foreign(reply, "paramJson", order_of(draft, "")["prompt"])
+            else record_in(reply, record_of)
         )
 
     async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
-        """See ports. This family's own endpoint wants the task; without one the common endpoint serves."""
+        """This family's own endpoint wants the task; without one the common endpoint serves."""
         if not task_id:
             return await self._kie.link(COMMON_LINK, {"url": uri}, key)
         return await self._kie.link(f"{BASE}/download-url", {"taskId": task_id, "url": uri}, key)
 
     def owns(self, uri: str) -> bool:
-        """See ports."""
         return self._kie.owns(uri)
 
     async def _record(self, task_id: str, key: Key) -> Reply | NonJson | Later:

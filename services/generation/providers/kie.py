@@ -1,4 +1,4 @@
-"""Speaks HTTP to KIE: one submit that is never repeated, reads that may be, and not a retrying layer beneath either."""
+"""KIE over HTTP: a submit that is never repeated, reads that may be, and no retrying layer beneath either."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -12,8 +12,8 @@ import orjson
 
 from services.chassis.names import host_of
 from services.generation import metrics
-from services.generation.answers import Ambiguous, Gone, Later, NotSent, Outcome, Refused
-from services.generation.keyring import Key
+from services.generation.key_pool.pool import Key
+from services.generation.outcomes import Ambiguous, Gone, Later, NotSent, Outcome, Refused
 from services.generation.providers.replies import (
     INVALID,
     MAX_REPLY_BYTES,
@@ -30,62 +30,64 @@ RESULT_SUFFIXES = (".aiquickdraw.com", ".redpandaai.co")
 CREDITS = "/api/v1/chat/credit"  # docs/provider.md#credits
 COMMON_LINK = "/api/v1/common/download-url"  # for files of every family (docs/provider.md#download-links)
 FIRST_BYTE = "http11.send_request_headers.started"
-# The edge refuses default agents (docs/provider.md#hosts).
+# KIE's CDN refuses default agents (docs/provider.md#hosts).
 HEADERS = {"User-Agent": "kawaii/0.1 (+self-hosted image site)", "Accept-Encoding": "identity", "Accept": "*/*"}
-NOT_JSON = "not_json"  # counted instead of a code: an edge's page
-MISHAPS = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
+NOT_JSON = "not_json"  # counted instead of a code: a page of KIE's CDN
+HTTP_FAILURES = (httpx.HTTPError, httpx.InvalidURL, TimeoutError)
 
 Trace = Callable[[str, Any], Awaitable[None]]
 Connected = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Patience:
+class Timeouts:
     """How long a call may take, in seconds: in each phase, and in all, since a reply may drip for ever."""
 
     phases: httpx.Timeout
     total: float
 
 
-SUBMIT = Patience(httpx.Timeout(connect=10, read=120, write=30, pool=5), 150.0)  # above the edge's 100 s: more answers
-READ = Patience(httpx.Timeout(connect=5, read=20, write=10, pool=5), 25.0)  # below the lease of a poll
+SUBMIT = Timeouts(
+    httpx.Timeout(connect=10, read=120, write=30, pool=5), 150.0
+)  # above the 100 s of KIE's CDN: more answers
+READ = Timeouts(httpx.Timeout(connect=5, read=20, write=10, pool=5), 25.0)  # below the lease of a poll
 
 
 class Kie:
     """KIE's API under one base URL."""
 
-    def __init__(self, base_url: str, submits: "Line", reads: "Line", name: str = "kie") -> None:
+    def __init__(self, base_url: str, submits: "HttpClient", reads: "HttpClient", name: str = "kie") -> None:
         self._base = base_url.rstrip("/")
         self._submits = submits
         self._reads = reads
         self._name = name
 
     def counted_as(self, name: str) -> "Kie":
-        """The same, its calls counted under another name."""
+        """This client with its calls counted under another name in the metrics."""
         return Kie(self._base, self._submits, self._reads, name)
 
     async def submit(self, path: str, order: Mapping[str, Any], key: Key, connected: Connected) -> Outcome:
         """POST an order once. `connected` runs before the first byte, and what it raises passes through."""
-        watch = Watch(connected)
+        sent = SendTrace(connected)
         try:
-            reply = await self._exchange(self._submits, self._request("POST", path, key, order), watch.trace)
-        except MISHAPS as error:
+            reply = await self._exchange(self._submits, self._request("POST", path, key, order), sent.trace)
+        except HTTP_FAILURES as error:
             detail = type(error).__name__
-            return Ambiguous(detail) if watch.open else NotSent(detail)
+            return Ambiguous(detail) if sent.open else NotSent(detail)
         return classify(reply)
 
     async def read(self, path: str, query: Mapping[str, str], key: Key) -> Reply | NonJson | Later:
         """GET a record; Later when the network failed."""
         try:
             return await self._exchange(self._reads, self._request("GET", f"{path}?{httpx.QueryParams(query)}", key))
-        except MISHAPS as error:
+        except HTTP_FAILURES as error:
             return Later(type(error).__name__)
 
     async def credits(self, key: Key) -> float | Refused | Later:
         """GET the balance of the key's account, a number that need not be whole (docs/provider.md#credits)."""
         try:
             reply = await self._exchange(self._reads, self._request("GET", CREDITS, key))
-        except MISHAPS as error:
+        except HTTP_FAILURES as error:
             return Later(type(error).__name__)
         return balance_in(reply)
 
@@ -93,7 +95,7 @@ class Kie:
         """POST for a direct link, whose `data` is a string (docs/provider.md#download-links)."""
         try:
             reply = await self._exchange(self._reads, self._request("POST", path, key, body))
-        except MISHAPS as error:
+        except HTTP_FAILURES as error:
             return Later(type(error).__name__)
         if isinstance(reply, Reply) and reply.code == OK and isinstance(reply.data, str) and reply.data:
             return reply.data
@@ -107,11 +109,13 @@ class Kie:
         own = bool(host) and urlsplit(uri).netloc == urlsplit(self._base).netloc
         return own or f".{host}".endswith(RESULT_SUFFIXES)
 
-    async def _exchange(self, line: "Line", request: httpx.Request, trace: Trace | None = None) -> Reply | NonJson:
-        """Exchange and count how it went. Raises what the line raises."""
+    async def _exchange(
+        self, client: "HttpClient", request: httpx.Request, trace: Trace | None = None
+    ) -> Reply | NonJson:
+        """Send a request and count its outcome. Raises what the client raises."""
         try:
-            reply = await line.exchange(request, trace)
-        except MISHAPS as error:
+            reply = await client.exchange(request, trace)
+        except HTTP_FAILURES as error:
             metrics.answered(self._name, type(error).__name__)
             raise
         metrics.answered(self._name, reply.code if isinstance(reply, Reply) else NOT_JSON)
@@ -123,19 +127,19 @@ class Kie:
         return httpx.Request(method, f"{self._base}{path}", headers={**HEADERS, **headers}, content=content)
 
 
-class Line:
-    """A client, and how long each of its calls may take."""
+class HttpClient:
+    """An HTTP client, and how long each of its calls may take."""
 
-    def __init__(self, client: httpx.AsyncClient, patience: Patience) -> None:
+    def __init__(self, client: httpx.AsyncClient, timeouts: Timeouts) -> None:
         self._client = client
-        self._patience = patience
+        self._timeouts = timeouts
 
     async def exchange(self, request: httpx.Request, trace: Trace | None = None) -> Reply | NonJson:
         """Send a request and decode its bounded reply."""
-        request.extensions["timeout"] = self._patience.phases.as_dict()
+        request.extensions["timeout"] = self._timeouts.phases.as_dict()
         if trace:
             request.extensions["trace"] = trace
-        async with asyncio.timeout(self._patience.total):
+        async with asyncio.timeout(self._timeouts.total):
             response = await self._client.send(request, stream=True)
             try:
                 return decode(response.status_code, await bounded(response), response.headers.get("retry-after", ""))
@@ -143,8 +147,8 @@ class Line:
                 await response.aclose()
 
 
-class Watch:
-    """Watches a request through httpcore's trace, and knows whether a byte may have left."""
+class SendTrace:
+    """Follows a request through httpcore's trace, to know whether a byte may have been sent."""
 
     def __init__(self, connected: Connected) -> None:
         self._connected = connected
@@ -168,11 +172,11 @@ async def bounded(response: httpx.Response) -> bytes:
 
 
 @asynccontextmanager
-async def open_kie(base_url: str, submit: Patience = SUBMIT, read: Patience = READ) -> AsyncIterator[Kie]:
+async def open_kie(base_url: str, submit: Timeouts = SUBMIT, read: Timeouts = READ) -> AsyncIterator[Kie]:
     """Open the clients. A submit never reuses a connection: a stale one would make its failure ambiguous."""
     fresh = httpx.Limits(max_connections=100, max_keepalive_connections=0)
     async with (
         httpx.AsyncClient(limits=fresh, trust_env=False) as submits,
         httpx.AsyncClient(trust_env=False) as reads,
     ):
-        yield Kie(base_url, Line(submits, submit), Line(reads, read))
+        yield Kie(base_url, HttpClient(submits, submit), HttpClient(reads, read))

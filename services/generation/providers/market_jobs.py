@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from services.generation.answers import Broken, Drawing, Drawn, Foreign, Gone, Later, Outcome, Record
-from services.generation.keyring import Key
+from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
+from services.generation.outcomes import Completed, Gone, InProgress, Later, Outcome, PromptMismatch, Record, TaskFailed
+from services.generation.providers.catalogue import MODELS
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
-from services.generation.providers.models import MODELS
 from services.generation.providers.records import NO_WORDS, is_foreign, percent, record_in, uris_in
 from services.generation.providers.replies import SERVER_ERROR, NonJson, Reply, number, sentence
 
@@ -19,7 +19,7 @@ BASE = "/api/v1/jobs"
 
 
 class MarketJobs:
-    """The Market family: nano-banana and its neighbours."""
+    """The Market family: nano-banana and its siblings."""
 
     family = "market-jobs"
     callback_kind = "nano-banana"
@@ -28,29 +28,25 @@ class MarketJobs:
         self._kie = kie
 
     async def submit(self, draft: Draft, callback_uri: str, key: Key, connected: Connected) -> Outcome:
-        """See ports."""
         return await self._kie.submit(f"{BASE}/createTask", order_of(draft, callback_uri), key, connected)
 
     async def fetch(self, task_id: str, key: Key) -> Record:
-        """See ports."""
         return record_in(await self._record(task_id, key), record_of)
 
-    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | Foreign:
-        """See ports."""
+    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | PromptMismatch:
         reply = await self._record(task_id, key)
         return (
-            Foreign()
+            PromptMismatch()
             if is_foreign(reply, "param", order_of(draft, "")["input"]["prompt"])
             else record_in(reply, record_of)
         )
 
     async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
-        """See ports. The common endpoint needs the URL alone."""
+        """The common endpoint needs the URL alone."""
         del task_id
         return await self._kie.link(COMMON_LINK, {"url": uri}, key)
 
     def owns(self, uri: str) -> bool:
-        """See ports."""
         return self._kie.owns(uri)
 
     async def _record(self, task_id: str, key: Key) -> Reply | NonJson | Later:
@@ -74,11 +70,11 @@ def record_of(data: dict[str, Any]) -> Record:
     """
     state = data.get("state")
     if state == "fail":
-        return Broken(number(data.get("failCode")) or SERVER_ERROR, sentence(data.get("failMsg")) or NO_WORDS)
+        return TaskFailed(number(data.get("failCode")) or SERVER_ERROR, sentence(data.get("failMsg")) or NO_WORDS)
     uris = uris_in(parsed(data.get("resultJson")))
     if state == "success" and uris:
-        return Drawn(uris)
-    return Drawing(percent(data.get("progress")))
+        return Completed(uris)
+    return InProgress(percent(data.get("progress")))
 
 
 def parsed(result: Any) -> Any:

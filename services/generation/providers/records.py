@@ -1,4 +1,4 @@
-"""What KIE's record shapes have in common: invisible tasks, terminal codes, and URLs under many names."""
+"""What the families' task records have in common: codes of tasks not shown, final codes, and URLs under many names."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from services.generation.answers import Broken, Drawing, Drawn, Invisible, Later, Record, Unreadable
+from services.generation.outcomes import Completed, InProgress, Later, NotVisible, Record, TaskFailed, Unreadable
 from services.generation.providers.replies import OK, SERVER_ERROR, NonJson, Reply, number, sentence
 
 # A task just created may be shown later; 200 without data alike (docs/provider.md#invisible-tasks).
@@ -23,9 +23,9 @@ NO_WORDS = "The upstream could not make the picture."
 
 
 def record_in(reply: Reply | NonJson | Later, read: Callable[[dict[str, Any]], Record]) -> Record:
-    """What a reply says of a task; a record it holds is read by its family.
+    """A task's record from a reply; its family's `read` interprets the data.
 
-    Only a body that has a code of KIE's can end a task: a page or an edge's own JSON (HTTP 408, 501) says nothing.
+    Only a body that has a code of KIE's can end a task: a page or a CDN's own JSON (HTTP 408, 501) proves nothing.
     """
     match reply:
         case Reply(code=200, data=dict() as data, coded=True):
@@ -35,9 +35,9 @@ def record_in(reply: Reply | NonJson | Later, read: Callable[[dict[str, Any]], R
         case NonJson(status=status) | Reply(coded=False, status=status):
             return Unreadable(f"HTTP {status} without a code of the provider's")
         case Reply(code=code, message=message) if code in OVER:
-            return Broken(code, message or NO_WORDS)
+            return TaskFailed(code, message or NO_WORDS)
         case Reply(code=code) if code in NOT_VISIBLE:
-            return Invisible()
+            return NotVisible()
         case Reply(code=code):
             return Unreadable(f"code {code}", code)
 
@@ -49,10 +49,10 @@ def by_flag(data: dict[str, Any], uris: tuple[str, ...], *, failed: bool = False
     """
     flag = number(data.get("successFlag")) or 0
     if flag == FLAG_SUCCESS and uris:
-        return Drawn(uris)
+        return Completed(uris)
     if failed or flag >= FLAG_FAILED:
-        return Broken(number(data.get("errorCode")) or SERVER_ERROR, sentence(data.get("errorMessage")) or NO_WORDS)
-    return Drawing(percent(data.get("progress")))
+        return TaskFailed(number(data.get("errorCode")) or SERVER_ERROR, sentence(data.get("errorMessage")) or NO_WORDS)
+    return InProgress(percent(data.get("progress")))
 
 
 def percent(value: Any) -> int:
@@ -71,7 +71,7 @@ def uris_in(*places: Any) -> tuple[str, ...]:
 
 
 def _uris(place: Any, steps: int) -> Iterator[str]:
-    """The URLs at a place and at most so many steps below it: strangers nest as deep as a parser lets them."""
+    """The URLs in a value and at most `steps` levels below it: a record may be nested as deep as a parser allows."""
     match place:
         case str() if place.startswith(("http://", "https://")):
             yield from [place] if place.isprintable() and " " not in place and len(place) <= MAX_URI_LENGTH else []

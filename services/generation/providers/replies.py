@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from services.generation.answers import Accepted, Ambiguous, Later, Outcome, Refused, Rejected
+from services.generation.outcomes import Accepted, Ambiguous, Later, Outcome, Refused, Rejected
 
 MAX_REPLY_BYTES = 262_144  # no honest reply comes near it
 MAX_MESSAGE_LENGTH = 300  # of a provider's sentence that is shown or kept
@@ -48,12 +48,12 @@ class Reply:
     retry_after: float | None = None
     task_id: str = ""
     coded: bool = True
-    """False when the body has no code and the HTTP status stands in for it: then an edge may have answered."""
+    """False when the body has no code and the HTTP status stands in for it: then a CDN may have answered."""
 
 
 @dataclass(frozen=True)
 class NonJson:
-    """A reply that is not: an edge's page, a truncated body, a wrong shape."""
+    """A reply that is not KIE's JSON: a CDN's page, a truncated body, a wrong shape."""
 
     status: int
     excerpt: str
@@ -122,7 +122,7 @@ def task_id_of(document: dict[str, Any]) -> str:
 
 
 def classify(reply: Reply | NonJson) -> Outcome:
-    """What a reply to a create means. Whatever is not certainly a yes or a no is Ambiguous, and is never re-sent."""
+    """The outcome of a submit by its reply. A reply that is no certain yes or no is Ambiguous: it is never re-sent."""
     match reply:
         case NonJson(status, _):
             return Ambiguous(f"HTTP {status} without JSON")
@@ -139,7 +139,7 @@ def classify(reply: Reply | NonJson) -> Outcome:
 
 
 def balance_in(reply: Reply | NonJson) -> float | Refused | Later:
-    """What a reply to a question for the balance says (docs/provider.md#credits)."""
+    """The balance in a reply (docs/provider.md#credits)."""
     match reply:
         case Reply(code=200, data=int() | float() as amount) if math.isfinite(amount):
             return float(amount)

@@ -1,4 +1,4 @@
-"""Statements on attempts: who was asked, what was answered."""
+"""Statements on attempts: the account that was asked, and what it answered."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import db_now
 from services.chassis.errors import AlreadyExists
-from services.generation.answers import Accepted, Ambiguous, Outcome
 from services.generation.model import REMINDER, Attempt, Generation
+from services.generation.outcomes import Accepted, Ambiguous, Outcome
 from services.generation.ports import Refusal
 from services.generation.stores import rows
 from services.generation.stores.tables import attempt, inbox
@@ -32,7 +32,7 @@ async def add(connection: AsyncConnection, new: Attempt) -> None:
 
 
 async def find(connection: AsyncConnection, attempt_id: str, *, locked: bool = False) -> Attempt | None:
-    """One attempt by its id; locked, nobody else changes it until the transaction ends."""
+    """One attempt by its id; locked, no other transaction changes it until this one ends."""
     query = select(attempt).where(attempt.c.id == attempt_id)
     row = (await connection.execute(query.with_for_update() if locked else query)).first()
     return rows.attempt_of(row) if row else None
@@ -61,7 +61,7 @@ async def refusal(connection: AsyncConnection, held: Generation, codes: Collecti
 
 
 async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, instead: bool = False) -> None:
-    """Note the task id, unless one is noted already; `instead` of one that no webhook with the token has named.
+    """Note the task id, unless one is noted already; `instead` of one that no callback with the token has named.
 
     Raises:
         AlreadyExists: another attempt of the account has it, or only that one's token came with it.
@@ -71,7 +71,7 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, 
     if asked and await _is_anothers(connection, asked, task_id):
         raise taken()
     free: ColumnElement[bool] = attempt.c.task_id.is_(None)
-    if instead and asked and asked.task_id and not await is_told(connection, attempt_id, asked.task_id):
+    if instead and asked and asked.task_id and not await is_named_by_callback(connection, attempt_id, asked.task_id):
         free = attempt.c.task_id == asked.task_id
     # The create counts against its account's bucket for a window from here, not only from its outcome's note.
     values = {"task_id": task_id, "answer_ms": func.coalesce(func.nullif(attempt.c.answer_ms, 0), db_now())}
@@ -80,7 +80,7 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, 
 
 @contextmanager
 def one_owner() -> Iterator[None]:
-    """Around a transaction that notes a task: of two at once, the one that the database refuses came second."""
+    """Wrap a transaction that records a task: of two at once, the one that the database refuses came second."""
     try:
         yield
     except IntegrityError as error:
@@ -90,7 +90,7 @@ def one_owner() -> Iterator[None]:
 
 
 def taken() -> AlreadyExists:
-    """What whoever comes second with a task is told."""
+    """The error for the second attempt that is answered with a task."""
     return AlreadyExists("Another attempt of the account was answered with this task.", "TASK_TAKEN")
 
 
@@ -98,21 +98,21 @@ async def _is_anothers(connection: AsyncConnection, asked: Attempt, task_id: str
     if owner := await of_task(connection, task_id, asked.account):
         return owner.id != asked.id
     siblings = select(attempt.c.id).where(attempt.c.account == asked.account, attempt.c.id != asked.id)
-    told = select(exists(_told(task_id).where(inbox.c.attempt_id.in_(siblings))))
-    return bool(await connection.scalar(told)) and not await is_told(connection, asked.id, task_id)
+    told = select(exists(_named_by_callbacks(task_id).where(inbox.c.attempt_id.in_(siblings))))
+    return bool(await connection.scalar(told)) and not await is_named_by_callback(connection, asked.id, task_id)
 
 
-def _told(task_id: str) -> Select[tuple[str]]:
-    """Attempts whose token came with a task, and was not found to be wrong."""
+def _named_by_callbacks(task_id: str) -> Select[tuple[str]]:
+    """Attempts whose token came with a task in a callback, and was not found to be wrong."""
     wrong = inbox.c.verdict.in_(("foreign", "quarantined"))
     return select(inbox.c.attempt_id).where(
         inbox.c.task_id == task_id, inbox.c.attempt_id != "", inbox.c.kind != REMINDER, ~wrong
     )
 
 
-async def is_told(connection: AsyncConnection, attempt_id: str, task_id: str) -> bool:
-    """True when a webhook with the attempt's token named the task."""
-    told = _told(task_id).where(inbox.c.attempt_id == attempt_id)
+async def is_named_by_callback(connection: AsyncConnection, attempt_id: str, task_id: str) -> bool:
+    """True when a callback with the attempt's token named the task."""
+    told = _named_by_callbacks(task_id).where(inbox.c.attempt_id == attempt_id)
     return bool(await connection.scalar(select(exists(told))))
 
 
@@ -128,7 +128,7 @@ async def disown(connection: AsyncConnection, attempt_id: str, task_id: str) -> 
 
 
 async def note(connection: AsyncConnection, attempt_id: str, outcome: Outcome) -> None:
-    """Keep an outcome for people who ask later."""
+    """Record an outcome, for the timeline."""
     detail = "" if isinstance(outcome, Accepted) else getattr(outcome, "message", getattr(outcome, "detail", ""))
     values = {"outcome": type(outcome).__name__.upper(), "detail": detail[:MAX_DETAIL_LENGTH], "answer_ms": db_now()}
     values["code"] = getattr(outcome, "code", 0)

@@ -139,13 +139,13 @@ async def fenced(connection: AsyncConnection, held: Generation, values: rows.Col
 
 
 def cleared(held: Generation, state: State) -> rows.Columns:
-    """Columns that take back an UNKNOWN: once there is news it has not ended, and nothing is wrong with it."""
+    """Columns that clear the end of an UNKNOWN that moves on: it has not ended, and has no failure."""
     news = held.state is State.UNKNOWN and state is not held.state
     return {**rows.failure_columns(NO_FAILURE), "complete_ms": 0} if news else {}
 
 
 async def restart(connection: AsyncConnection, held: Generation) -> Generation:
-    """READY again as if new, without the pictures of the chain before. Raises FenceLost."""
+    """READY anew, without the outputs of the attempts before. Raises FenceLost."""
     blank: dict[str, Any] = dict.fromkeys(("attempt_id", "task_id", "reason", "message"), "")
     zero = ("progress", "provider_code", "submit_ms", "store_ms", "complete_ms", "lease_until_ms", "tries")
     values = {**blank, **dict.fromkeys(zero, 0), "state": State.READY, "fence": held.fence + 1}
@@ -159,7 +159,7 @@ async def restart(connection: AsyncConnection, held: Generation) -> Generation:
 async def deliver(
     connection: AsyncConnection, held: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
 ) -> Generation:
-    """STORING with the pictures of a task that nobody waited for any more. Raises FenceLost."""
+    """STORING with the results of a task that was no longer awaited. Raises FenceLost."""
     values = {**rows.failure_columns(NO_FAILURE), "attempt_id": attempt_id, "task_id": task_id, "progress": 100}
     zero = dict.fromkeys(("tries", "lease_until_ms", "complete_ms"), 0)
     times = dict.fromkeys(("store_ms", "due_ms", "update_ms"), db_now())
@@ -189,7 +189,7 @@ async def disown(
 
 
 async def unpark(connection: AsyncConnection, generation_id: str) -> None:
-    """Forget what went wrong before: a new chain of work begins."""
+    """Forget the failures of earlier work: a new chain of attempts begins."""
     await connection.execute(delete(work_fault).where(work_fault.c.work_id == generation_id))
 
 
@@ -205,7 +205,7 @@ async def restore(connection: AsyncConnection, old: Generation) -> bool:
     return bool(inserted)
 
 
-async def mend(connection: AsyncConnection, held: Generation, outputs: Sequence[Output]) -> Generation:
+async def complete(connection: AsyncConnection, held: Generation, outputs: Sequence[Output]) -> Generation:
     """SUCCEEDED with pictures that are stored after all. Raises FenceLost."""
     late = Change(outputs=tuple(outputs), progress=100)
     return await change(connection, held, State.SUCCEEDED, late, **rows.failure_columns(NO_FAILURE))
@@ -230,7 +230,7 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due
 
 
 async def of_attempt(connection: AsyncConnection, generation_id: str, *, locked: bool = False) -> Generation:
-    """The generation with this id, which must exist; locked, nobody else changes it until the transaction ends."""
+    """The generation with this id, which must exist; locked, no other transaction changes it until this one ends."""
     query = select(generation).where(generation.c.id == generation_id)
     row = (await connection.execute(query.with_for_update() if locked else query)).one()
     return (await with_outputs(connection, [row]))[0]

@@ -1,4 +1,4 @@
-"""Statements on the webhook inbox."""
+"""Statements on the callback inbox."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,17 +13,17 @@ from services.generation.model import INBOX, REMINDER, Attempt, Callback
 from services.generation.stores import rows
 from services.generation.stores.tables import inbox, work_fault
 
-TAKEN_SECONDS = 10.0  # a reader that died lets go after this; reading a record twice is harmless
-# A webhook that is repeated all the time has its record read once a second (docs/provider.md#limits: three).
+TAKEN_SECONDS = 10.0  # the lease of a taken callback; reading a record twice is harmless
+# A callback that is repeated all the time has its record read once a second (docs/provider.md#limits: three).
 REPEAT_GAP_MS = 1_000
-CONTRADICTED_MS = 5_000  # before a record is read again that said failed where a webhook had said success
-SUCCESS = 200  # the code of a webhook that tells of a result
-# Verdicts after which a repetition can tell nothing new: the generation was told, or has the result.
+CONTRADICTED_MS = 5_000  # before the record is read again, when it shows a failure and a callback announced success
+SUCCESS = 200  # the code of a callback that announces a result
+# Verdicts after which a repetition changes nothing: the generation was woken, or has the result.
 SETTLED = ("done", "delivered", "extra", "recorded")
 
 
 async def add(connection: AsyncConnection, new: Callback) -> bool:
-    """Keep a webhook; False when it is there already, which opens it again unless it was settled."""
+    """Store a callback; False when it is stored already, which opens it again unless its verdict is settled."""
     values = {"id": new.id, "kind": new.kind, "attempt_id": new.attempt_id, "task_id": new.task_id, "code": new.code}
     statement = upsert(connection, inbox).values(due_ms=db_now(), create_ms=db_now(), **values)
     statement = statement.on_conflict_do_nothing(index_elements=["attempt_id", "task_id", "code"])
@@ -35,7 +35,7 @@ async def add(connection: AsyncConnection, new: Callback) -> bool:
 
 
 async def remind(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
-    """Keep a task in mind for which its generation does not wait; an open webhook of the task is told instead."""
+    """Store a reminder of a task for which its generation does not wait; if one is open, it is repeated instead."""
     if await _tell_again(connection, _named(attempt_id, task_id, inbox.c.verdict == "")):
         return
     values = {"id": new_id("cb"), "kind": REMINDER, "attempt_id": attempt_id, "task_id": task_id, "code": 0}
@@ -47,7 +47,7 @@ async def remind(connection: AsyncConnection, attempt_id: str, task_id: str) -> 
 
 
 async def contradict(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
-    """Open again what told of the success of a task whose record says failed: one of the two is mistaken."""
+    """Open again the callback that announced success of a task whose record shows a failure: either may be wrong."""
     told = _named(attempt_id, task_id, inbox.c.code == SUCCESS, inbox.c.verdict == "done")
     bare = _named("", task_id, inbox.c.code == SUCCESS, inbox.c.verdict == "done")
     opened = {"verdict": "", "tries": 0, "news": inbox.c.news + 1, "due_ms": db_now() + CONTRADICTED_MS}
@@ -55,7 +55,7 @@ async def contradict(connection: AsyncConnection, attempt_id: str, task_id: str)
 
 
 async def ask_again(connection: AsyncConnection, attempt_id: str) -> None:
-    """Look anew at what came with an attempt's token and found it awaiting another task."""
+    """Open again the callbacks with an attempt's token that came while it awaited another task."""
     chosen = and_(inbox.c.attempt_id == attempt_id, inbox.c.verdict.in_(("", "failed", "unknown")))
     await _tell_again(connection, chosen)
 
@@ -65,10 +65,10 @@ def _named(attempt_id: str, task_id: str, *more: ColumnElement[bool]) -> ColumnE
 
 
 async def _tell_again(connection: AsyncConnection, chosen: ColumnElement[bool]) -> bool:
-    """Count the news on rows, so that whoever looks at one cannot close it, and make them due; False without any.
+    """Count a repetition on rows, so that who reads one cannot close it, and make them due; False when there are none.
 
-    A closed row begins anew. One that is open keeps its age and its count of looks. One that is parked is released, if
-    it names an attempt: anybody may repeat a bare one.
+    A closed row begins anew. One that is open keeps its age and its tries. One that is parked is released, if it names
+    an attempt: anybody may repeat a callback without a token.
     """
     was_open = inbox.c.verdict == ""
     soon = db_now() + REPEAT_GAP_MS
@@ -86,8 +86,8 @@ async def _tell_again(connection: AsyncConnection, chosen: ColumnElement[bool]) 
     return told
 
 
-async def strangers(connection: AsyncConnection) -> int:
-    """How many open webhooks came without a token."""
+async def open_without_token(connection: AsyncConnection) -> int:
+    """How many open callbacks came without a token."""
     return await _open_of(connection, "")
 
 
@@ -96,13 +96,13 @@ async def _open_of(connection: AsyncConnection, attempt_id: str) -> int:
     return int(await connection.scalar(counted) or 0)
 
 
-async def tasks_of(connection: AsyncConnection, attempt_id: str) -> int:
-    """How many open webhooks name an attempt."""
+async def open_with_token_of(connection: AsyncConnection, attempt_id: str) -> int:
+    """How many open callbacks name an attempt."""
     return await _open_of(connection, attempt_id)
 
 
 async def take(connection: AsyncConnection, limit: int) -> Sequence[Callback]:
-    """Webhooks that are due and not parked, oldest first, kept from others for a moment."""
+    """Callbacks that are due and not parked, oldest first, leased for TAKEN_SECONDS."""
     open_ = select(inbox.c.id).where(
         inbox.c.verdict == "", inbox.c.due_ms <= db_now(), not_parked(work_fault, INBOX, inbox.c.id)
     )
@@ -119,7 +119,7 @@ def _unchanged(callback: Callback) -> ColumnElement[bool]:
 
 
 async def finish(connection: AsyncConnection, callback: Callback, verdict: str) -> bool:
-    """Close a webhook, unless it came again since it was taken."""
+    """Close a callback, unless it was repeated since it was taken."""
     closed = await connection.execute(update(inbox).where(_unchanged(callback)).values(verdict=verdict))
     if not closed.rowcount:
         await connection.execute(
@@ -129,13 +129,13 @@ async def finish(connection: AsyncConnection, callback: Callback, verdict: str) 
 
 
 async def postpone(connection: AsyncConnection, callback: Callback, due_in: float, tries: int) -> None:
-    """Look at it again later, unless it came again since it was taken and is due of itself."""
+    """Make a callback due later, unless it was repeated since it was taken: then it is due already."""
     statement = update(inbox).where(_unchanged(callback))
     await connection.execute(statement.values(due_ms=db_now() + int(due_in * 1000), tries=tries))
 
 
 async def of_attempts(connection: AsyncConnection, chain: Sequence[Attempt]) -> Sequence[Callback]:
-    """Every webhook that named one of the attempts or its task, oldest first."""
+    """Every callback that named one of the attempts or its task, oldest first."""
     tasks = [attempt.task_id for attempt in chain if attempt.task_id]
     named = or_(inbox.c.attempt_id.in_([attempt.id for attempt in chain]), inbox.c.task_id.in_(tasks))
     return [

@@ -1,4 +1,4 @@
-"""The outbox: each change of a generation is written down in the transaction that makes it."""
+"""Statements on the outbox: each change of a generation is written in the transaction that makes it."""
 
 from collections.abc import Sequence
 from typing import Any

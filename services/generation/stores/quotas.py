@@ -12,12 +12,12 @@ from services.generation.stores.tables import quota_use
 
 
 async def count(connection: AsyncConnection, charges: Sequence[Charge], counted_ms: int = 0) -> Quota | None:
-    """Count one order for everybody it is charged to: for all, or by the caller's roll-back for nobody.
+    """Count one order for each of its subjects: for all, or by the caller's roll-back for none.
 
     An order that was counted on this day already, at `counted_ms`, is not counted again.
 
     Returns:
-        Where the caller with the fewest orders left stands; None when it counts for nobody but the site.
+        The quota of the subject with the fewest orders left; None when the order counts for the site alone.
 
     Raises:
         ResourceExhausted: the day of one of them is used up (reason RATE_LIMIT, of the site SITE_QUOTA_EXCEEDED).
@@ -38,7 +38,7 @@ async def count(connection: AsyncConnection, charges: Sequence[Charge], counted_
 
 
 async def _counted(connection: AsyncConnection, charge: Charge, now: int) -> int:
-    """How many orders that makes today. Raises ResourceExhausted."""
+    """Count an order for one subject; its orders today. Raises ResourceExhausted."""
     used = await _one_more(connection, charge, day_of(now))
     if used is None:
         raise _refusal(charge, seconds_left(now))
@@ -60,7 +60,7 @@ def _refusal(charge: Charge, left: float) -> ResourceExhausted:
 
 
 async def _one_more(connection: AsyncConnection, charge: Charge, day: int) -> int | None:
-    """How many orders that makes; None when it is one too many. One statement, so that of two at once one waits."""
+    """The subject's orders with this one, None if too many. One statement, so that of two at once one waits."""
     first = upsert(connection, quota_use).values(day=day, subject=charge.subject, used=1)
     another = first.on_conflict_do_update(
         index_elements=["day", "subject"], set_={"used": quota_use.c.used + 1}, where=quota_use.c.used < charge.limit

@@ -1,4 +1,4 @@
-"""Deletes what has served: old events and closed webhooks a few at a time, and what somebody wants forgotten."""
+"""Retention: deletes old events and closed callbacks a batch at a time, and prompts that are to be forgotten."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -8,24 +8,24 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database, db_now, upsert
-from services.chassis.unbroken import unbroken
+from services.chassis.shielding import shielded
 from services.generation.model import FINAL
 from services.generation.stores import rows
 from services.generation.stores.outbox import STREAM
 from services.generation.stores.tables import generation, inbox, outbox, pruned
 
-MAX_BARE = 10_000  # closed webhooks without a token; each is a row of under a kilobyte
+MAX_BARE = 10_000  # closed callbacks without a token; each is a row of under a kilobyte
 
 
-@unbroken
+@shielded
 class SqlRetention:
-    """Prunes the outbox and the inbox. Looks before it writes, so that an idle town writes nothing."""
+    """Prunes the outbox and the inbox. Reads before it writes, so that an idle stack writes nothing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def prune_events(self, older_than: float, limit: int) -> int:
-        """See sweeper. Of two at once one may find nothing left."""
+        """Delete at most `limit` events older than `older_than` seconds; how many. Of two at once one may find none."""
         async with self._database.read() as connection:
             found = (await connection.execute(old_events(older_than, limit))).one()
             through, count = found.through, found.rows
@@ -36,7 +36,7 @@ class SqlRetention:
         return int(count)
 
     async def prune_callbacks(self, older_than: float, limit: int) -> int:
-        """See sweeper. Of those without a token, which anybody can send, only the newest are kept."""
+        """Delete closed callbacks older than `older_than` seconds, and all but the newest without a token; how many."""
         closed = select(inbox.c.id).where(
             inbox.c.verdict != "", inbox.c.create_ms < db_now() - milliseconds(older_than)
         )
@@ -59,7 +59,7 @@ def old_events(older_than: float, limit: int) -> Select[Any, int]:
 
 
 async def _note(connection: AsyncConnection, through: int) -> None:
-    """Note how far the outbox is gone; never less far than before."""
+    """Record up to which sequence events are deleted; never less than before."""
     statement = upsert(connection, pruned).values(stream=STREAM, through=through)
     further = pruned.c.through < through
     await connection.execute(
@@ -73,7 +73,7 @@ def milliseconds(seconds: float) -> int:
 
 
 async def forget(connection: AsyncConnection, generation_id: str) -> bool:
-    """Empty what a person gave; False while it is needed. The new fence stops whoever is just retrying."""
+    """Empty prompt and input pictures of an ended generation; False otherwise. The new fence stops a retry."""
     chosen = generation.c.id == generation_id
     given = await connection.scalar(select(generation.c.draft).where(chosen, generation.c.state.in_(FINAL)))
     if given is None:

@@ -1,4 +1,4 @@
-"""Between rows and the model: the one place that knows how a generation is written down."""
+"""Rows to and from the model: the columns and JSON in which generations, attempts and callbacks are stored."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -82,20 +82,20 @@ def attempt_of(row: Row[Any]) -> Attempt:
 
 
 def callback_of(row: Row[Any]) -> Callback:
-    """A webhook from its row."""
+    """A callback from its row."""
     names = ("id", "kind", "attempt_id", "task_id", "code", "tries", "create_ms", "verdict", "news")
     return Callback(*(getattr(row, name) for name in names))
 
 
 def failure_columns(failure: Failure | None) -> Columns:
-    """The columns that say why a generation ended; none when there is nothing to say."""
+    """The columns of a failure; none without one."""
     if failure is None:
         return {}
     return {"reason": failure.reason, "message": failure.message, "provider_code": failure.provider_code}
 
 
 def snapshot(generation: Generation) -> str:
-    """What an event keeps of a generation: all that can change. File names do not, and older versions know none."""
+    """The JSON of a generation in an event: all that can change. File names do not, and older versions know none."""
     values = asdict(replace(generation, draft=Draft("", "")))
     del values["now_ms"]
     for output in values["outputs"]:
@@ -104,7 +104,7 @@ def snapshot(generation: Generation) -> str:
 
 
 def from_snapshot(text: str, draft: str) -> Generation:
-    """The generation as an event kept it; the draft never changes and comes from the row."""
+    """The generation of an event; its draft never changes and comes from the generation's row."""
     values = orjson.loads(text)
     values["draft"] = draft_of(draft)
     values["state"] = State(values["state"])

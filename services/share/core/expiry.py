@@ -1,4 +1,4 @@
-"""Lets shares go after their time, where an operator has set one; by default they stay for good."""
+"""Deletes shares after SHARE_EXPIRE_DAYS; by default they stay for good."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from services.share.ports import Clock, ShareStore
 
 DAY_MS = 86_400_000
 BATCH = 100  # deleted in one transaction, which other writers wait for
-LOOK_SECONDS = 60.0  # days are long: nobody misses a minute
+LOOK_SECONDS = 60.0  # how late a share may expire
 
 
 class Expiry:
@@ -16,13 +16,13 @@ class Expiry:
         self._store, self._days, self._clock = store, days, clock
 
     async def run(self) -> None:
-        """Look again and again until cancelled."""
+        """Delete expired shares once a minute, until cancelled."""
         while True:
             if self._days:
                 await self.expire()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def expire(self) -> None:
-        """Delete all whose time is over. Raises Unavailable when the database is away; the rest waits then."""
+        """Delete all expired shares. Raises Unavailable when the database is; the next round goes on."""
         while len(await self._store.expire(self._clock() - self._days * DAY_MS, BATCH)) == BATCH:
             pass

@@ -1,4 +1,4 @@
-"""Brings the counts of the lists in step with the shares: while two versions run, one may count by other rules."""
+"""Reconciles the counts of lists with the shares: while two versions run, one may count by other rules."""
 
 import asyncio
 
@@ -13,20 +13,20 @@ logger = structlog.get_logger()
 
 
 class Reconciliation:
-    """A loop that compares the counts with the shares when it starts and every so many hours, and mends them."""
+    """A loop that compares the counts with the shares when it starts and every so many hours, and corrects them."""
 
     def __init__(self, store: ShareStore, hours: float) -> None:
         self._store, self._hours = store, hours
 
     async def run(self) -> None:
-        """Compare again and again until cancelled; not at all with 0 hours."""
+        """Reconcile every `hours` until cancelled; never with 0."""
         while self._hours:
             await self.reconcile()
             await asyncio.sleep(self._hours * HOUR_SECONDS)
         await asyncio.Event().wait()
 
     async def reconcile(self) -> int:
-        """Compare once and mend; the drift that was found. Raises Unavailable when the database is away."""
+        """Reconcile once; returns the drift. Raises Unavailable when the database is."""
         found = await self._store.reconcile()
         metrics.DRIFT.set(found)
         if found:

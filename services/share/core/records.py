@@ -1,4 +1,4 @@
-"""Shares as operators take them along: all of them listed, and each restored in another stack."""
+"""Export and restoration of shares, for operators."""
 
 import re
 from collections.abc import Callable
@@ -6,50 +6,50 @@ from dataclasses import replace
 
 from services.chassis.errors import AlreadyExists, InvalidArgument, Unavailable
 from services.chassis.outbound import require_public
-from services.share.core import checks, pages
-from services.share.model import Record, RecordPage, Share
+from services.share.core import page_tokens, validation
+from services.share.model import Share, ShareRecord, ShareRecordPage
 from services.share.ports import Clock, ShareStore
 
 TOKEN = re.compile(r"[0-9]{1,18}", re.ASCII)  # a sequence, which has 63 bits
 
 
-class Records:
-    """Every share with its token's digest. Every method may raise Unavailable; own_key and allowed as for Shares."""
+class ShareRecords:
+    """Lists and restores shares with their tokens' digests. Raises Unavailable; own_key and allowed as for Shares."""
 
     def __init__(
         self, store: ShareStore, *, own_key: Callable[[str], str], clock: Clock, allowed: frozenset[str] = frozenset()
     ) -> None:
         self._store, self._own_key, self._clock, self._allowed = store, own_key, clock, allowed
 
-    async def list(self, page_size: int, page_token: str) -> RecordPage:
+    async def list(self, page_size: int, page_token: str) -> ShareRecordPage:
         """A page of all shares, oldest first.
 
         Raises:
-            InvalidArgument: page_size is negative, or the token is none of ours.
+            InvalidArgument: page_size is negative, or the token is not ours.
         """
         if page_token and not TOKEN.fullmatch(page_token):
             raise InvalidArgument(
                 "page_token is not one of ours.", "INVALID_PAGE_TOKEN", metadata={"field": "page_token"}
             )
-        size = checks.page_size(page_size, checks.MAX_PAGE_SIZE)
+        size = validation.page_size(page_size, validation.MAX_PAGE_SIZE)
         found = await self._store.records(int(page_token or 0), size + 1)
-        shown = found[: len(pages.fitting([each.share for each in found[:size]]))]
-        return RecordPage(shown, str(shown[-1].share.sequence) if len(found) > len(shown) else "")
+        shown = found[: len(page_tokens.fitting([each.share for each in found[:size]]))]
+        return ShareRecordPage(shown, str(shown[-1].share.sequence) if len(found) > len(shown) else "")
 
-    async def restore(self, given: Record) -> bool:
-        """Keep a share as it was elsewhere; False when it is here already, which stays as it is.
+    async def restore(self, given: ShareRecord) -> bool:
+        """Restore an exported share; False when it is stored already, which leaves it unchanged.
 
         Raises:
-            InvalidArgument: a field cannot be taken.
+            InvalidArgument: a field is invalid.
             AlreadyExists: ID_TAKEN, another share has its id; PICTURE_TAKEN, its picture is shared under another id.
         """
-        record = checks.record(given, self._clock())
+        record = validation.record(given, self._clock())
         share = replace(
             record.share,
             generated_ref=self._ref("generated_uri", record.share.generated_ref),
             original_ref=self._ref("original_uri", record.share.original_ref),
         )
-        created, kept = await self._store.restore(Record(share, record.token_digest))
+        created, kept = await self._store.restore(ShareRecord(share, record.token_digest))
         if kept is None:
             raise Unavailable("The share changed at this moment. Try again.", retry_after=1)
         if not created:
@@ -57,7 +57,7 @@ class Records:
         return created
 
     def _ref(self, field: str, ref: str) -> str:
-        """What is kept of a key or a URL: the key when it is ours. A key holds no colon."""
+        """The stored form of a key or a URL: the key when it is ours. A key holds no colon."""
         key = self._own_key(ref)
         if ":" in ref and not key:
             require_public(ref, self._allowed, field)

@@ -1,4 +1,4 @@
-"""The shares as callers know them: made once per picture, listed by policy, published and deleted with their token."""
+"""Shares: created once per picture, listed by policy, published and deleted with their token."""
 
 import hashlib
 import hmac
@@ -10,8 +10,8 @@ from services.chassis.errors import NotFound, PermissionDenied
 from services.chassis.names import new_id
 from services.chassis.outbound import require_public
 from services.share import seo
-from services.share.core import checks, pages
-from services.share.model import Draft, Links, Page, Policy, Query, Share, Stats, View
+from services.share.core import page_tokens, validation
+from services.share.model import NewShare, Policy, Query, Share, SharePage, SitemapLinks, Stats, View
 from services.share.ports import Clock, ShareStore
 
 DEFAULT_PAGE_SIZE = 20  # docs/rest.md#share-lists
@@ -27,15 +27,15 @@ def new_token() -> str:
 
 
 def digest_of(token: str) -> str:
-    """What is kept of a token: it tells a right one from a wrong one and nothing else."""
+    """The digest of a token, which alone is stored."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class Shares:
-    """Everything that can be done with shares. Every method may raise Unavailable.
+    """Creates, reads, lists, publishes and deletes shares. Every method may raise Unavailable.
 
-    own_key takes the object key out of a URL of ours; it is empty for the URLs of others. Those must be public by their
-    form, but for the host:port pairs that are allowed.
+    own_key returns the object key in a URL of ours, empty for other URLs. Those must be public by their form, except
+    for the host:port pairs in `allowed`.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class Shares:
         self._store, self._policy, self._own_key, self._clock = store, policy, own_key, clock
         self._allowed = allowed
 
-    async def create(self, draft: Draft) -> tuple[Share, str]:
+    async def create(self, new_share: NewShare) -> tuple[Share, str]:
         """Share a picture and return its token; a picture shared before returns that share and no token.
 
         Raises:
-            InvalidArgument: the draft cannot be taken.
+            InvalidArgument: a field is invalid.
         """
-        share, token = self._made(draft), new_token()
+        share, token = self._made(new_share), new_token()
         kept = await self._store.insert(share, digest_of(token))
         return kept, token if kept.id == share.id else ""
 
@@ -74,36 +74,36 @@ class Shares:
         Raises:
             InvalidArgument: more than MAX_BATCH were asked, or more than fit into one message.
         """
-        checks.batch(len(share_ids))
+        validation.batch(len(share_ids))
         found = await self._store.batch(share_ids)
         asked = tuple(found[share_id] for share_id in share_ids if share_id in found)
-        checks.weight(len(pages.fitting(asked)), len(asked))
+        validation.weight(len(page_tokens.fitting(asked)), len(asked))
         return asked
 
-    async def list(self, query: Query) -> Page:
+    async def list(self, query: Query) -> SharePage:
         """A page of the gallery, newest first.
 
         Raises:
-            InvalidArgument: the query cannot be answered.
+            InvalidArgument: a field of the query is invalid.
         """
-        view = View(self._policy, *checks.facet(query))
-        size = checks.page_size(query.page_size, DEFAULT_PAGE_SIZE)
-        before, skip = pages.sequence_of(view, query.page_token), checks.skip(query.skip)
+        view = View(self._policy, *validation.facet(query))
+        size = validation.page_size(query.page_size, DEFAULT_PAGE_SIZE)
+        before, skip = page_tokens.sequence_of(view, query.page_token), validation.skip(query.skip)
         found = await self._store.page(view, limit=size + 1, before=before, skip=skip)
-        shown = pages.fitting(found[:size])
-        next_token = pages.token(view, shown[-1].sequence) if len(found) > len(shown) else ""
-        return Page(shown, next_token, await self._store.total(view))
+        shown = page_tokens.fitting(found[:size])
+        next_token = page_tokens.token(view, shown[-1].sequence) if len(found) > len(shown) else ""
+        return SharePage(shown, next_token, await self._store.total(view))
 
-    async def links(self, block: int) -> Links:
-        """The listed shares whose sequence lies in one block, oldest first: what one sitemap file holds.
+    async def links(self, block: int) -> SitemapLinks:
+        """The listed shares of one block of sequences, oldest first, for one sitemap file.
 
         Raises:
             InvalidArgument: block is negative.
         """
-        checks.block(block)
+        validation.block(block)
         view, after = View(self._policy), block * BLOCK_SIZE
         blocks = -(-await self._store.last_sequence(view) // BLOCK_SIZE)
-        return Links(await self._store.links(view, after, after + BLOCK_SIZE) if block < blocks else (), blocks)
+        return SitemapLinks(await self._store.links(view, after, after + BLOCK_SIZE) if block < blocks else (), blocks)
 
     async def latest(self, page_size: int) -> tuple[Share, ...]:
         """The shares whose pictures were made last, newest first.
@@ -111,8 +111,8 @@ class Shares:
         Raises:
             InvalidArgument: page_size is negative.
         """
-        size = checks.page_size(page_size, LATEST_SIZE)
-        return pages.fitting(await self._store.latest(View(self._policy), size))
+        size = validation.page_size(page_size, LATEST_SIZE)
+        return page_tokens.fitting(await self._store.latest(View(self._policy), size))
 
     async def publish(self, share_id: str, token: str) -> Share:
         """Publish a share; the time of the first publication stays.
@@ -126,44 +126,44 @@ class Shares:
         return _existing(await self._store.publish(share_id, self._clock()))
 
     async def delete(self, share_id: str, token: str) -> None:
-        """Delete a share; raises as publish does."""
+        """Delete a share. Raises as publish does."""
         await self._authorise(share_id, token)
         if not await self._store.delete(share_id):
             raise _missing()
 
     async def stats(self) -> Stats:
-        """Counts over all shares, at most a little old."""
+        """Counts over all shares, perhaps some seconds old."""
         return await self._store.stats(self._clock())
 
     async def _authorise(self, share_id: str, token: str) -> None:
-        checks.token(token)
+        validation.token(token)
         kept = _existing(await self._store.token_digest(share_id))
         if not hmac.compare_digest(kept, digest_of(token)):
             raise PermissionDenied("This token does not belong to this share.", "INVALID_TOKEN")
 
-    def _made(self, given: Draft) -> Share:
+    def _made(self, given: NewShare) -> Share:
         now = self._clock()
-        draft = checks.draft(given, now)
-        generated = self._ref("share.generated_uri", draft.generated_uri)
-        label = seo.label(draft.model)
-        tags = draft.seo_tags or seo.tags_ja(draft.prompt, draft.style, label)
+        new_share = validation.new_share(given, now)
+        generated = self._ref("share.generated_uri", new_share.generated_uri)
+        label = seo.label(new_share.model)
+        tags = new_share.seo_tags or seo.tags_ja(new_share.prompt, new_share.style, label)
         return Share(
             id=new_id("share"),
             generated_ref=generated,
-            original_ref=self._ref("share.original_uri", draft.original_uri),
-            prompt=draft.prompt,
-            style=draft.style,
-            model=draft.model,
-            generate_ms=draft.generate_ms,
-            stored=draft.stored or generated != draft.generated_uri,
+            original_ref=self._ref("share.original_uri", new_share.original_uri),
+            prompt=new_share.prompt,
+            style=new_share.style,
+            model=new_share.model,
+            generate_ms=new_share.generate_ms,
+            stored=new_share.stored or generated != new_share.generated_uri,
             seo_tags=tags,
-            seo=seo.describe(draft.prompt, draft.style, label, tags),
+            seo=seo.describe(new_share.prompt, new_share.style, label, tags),
             create_ms=now,
-            unlisted=draft.unlisted,
+            unlisted=new_share.unlisted,
         )
 
     def _ref(self, field: str, uri: str) -> str:
-        """What is kept of a URL: the key when it is ours."""
+        """The stored form of a URL: the key when it is ours."""
         key = self._own_key(uri)
         if uri and not key:
             require_public(uri, self._allowed, field)

@@ -1,4 +1,4 @@
-"""Where shares are kept: one adapter a file, chosen by this table."""
+"""The share stores by kind, one module each."""
 
 from collections.abc import Callable
 

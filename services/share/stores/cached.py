@@ -1,4 +1,4 @@
-"""Puts a cache before another store, for what would cost more as shares grow in number; every answer stays the same."""
+"""A cache in front of another share store, for the reads whose cost grows with the number of shares."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -6,30 +6,33 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from services.chassis.bulletin import EVERYTHING
 from services.chassis.cache import Cache
-from services.chassis.unbroken import kept_running
-from services.share.model import NEWEST, Facet, Link, Record, Share, Stats, View
+from services.chassis.invalidation import EVERYTHING
+from services.chassis.shielding import shielded_method
+from services.share.model import NEWEST, Facet, Share, ShareRecord, SitemapLink, Stats, View
 from services.share.ports import Clock, ShareStore
-from services.share.stores.slot import Kept, Slot
+from services.share.stores.cached_values import CachedValue, CachedValues
 
 # The names under which the original image site kept the same.
 RECORD_KEY = "share:"
-LIST_KEY, LIST_SIZE = "share:list", 101  # the longest first page, and the one share that tells whether another follows
+LIST_KEY, LIST_SIZE = (
+    "share:list",
+    101,
+)  # the longest first page, and one share more, which tells whether another page follows
 LATEST_KEY, LATEST_SIZE = "share:cache:latest:12", 12
 STATS_KEY = "share:stats"
-CREATED = "created "  # begins the notice of a new share, which changes lists but no record
-RECORD = TypeAdapter(Kept[Share])
-IDS = TypeAdapter(Kept[tuple[str, ...]])
-LATEST = TypeAdapter(Kept[tuple[Share, ...]])
-STATS = TypeAdapter(Kept[Stats])
+CREATED = "created "  # prefix of the notice of a new share, which invalidates lists but no record
+RECORD = TypeAdapter(CachedValue[Share])
+IDS = TypeAdapter(CachedValue[tuple[str, ...]])
+LATEST = TypeAdapter(CachedValue[tuple[Share, ...]])
+STATS = TypeAdapter(CachedValue[Stats])
 
 Announce = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True)
-class Freshness:
-    """How many seconds each kind of value is kept."""
+class CacheLifetimes:
+    """The lifetime of each kind of cached value, in seconds."""
 
     record: float
     list: float
@@ -38,119 +41,121 @@ class Freshness:
 
 
 class CachedShares:
-    """A ShareStore that asks the cache first.
+    """A ShareStore that reads from the cache first.
 
-    A change by this process shows at once. It deletes the common keys and is announced, so that other processes hear
-    of it in milliseconds; what a lost notice lets slip through ends with the value's time.
+    A change by this process shows at once. It deletes the common keys and is announced, so that other processes
+    invalidate theirs in milliseconds; if a notice is lost, a stale value ends with its lifetime.
     """
 
-    def __init__(self, store: ShareStore, cache: Cache, freshness: Freshness, clock: Clock, announce: Announce) -> None:
+    def __init__(
+        self, store: ShareStore, cache: Cache, lifetimes: CacheLifetimes, clock: Clock, announce: Announce
+    ) -> None:
         self._store, self._cache, self._clock, self._announce = store, cache, clock, announce
-        self._records = Slot(RECORD, cache, freshness.record, clock)
-        self._list = Slot(IDS, cache, freshness.list, clock)
-        self._latest = Slot(LATEST, cache, freshness.latest, clock)
-        self._stats = Slot(STATS, cache, freshness.stats, clock)
+        self._records = CachedValues(RECORD, cache, lifetimes.record, clock)
+        self._list = CachedValues(IDS, cache, lifetimes.list, clock)
+        self._latest = CachedValues(LATEST, cache, lifetimes.latest, clock)
+        self._stats = CachedValues(STATS, cache, lifetimes.stats, clock)
 
-    def hear(self, notice: str) -> None:
-        """Believe nothing that a change by any process has made old."""
-        for slot in (self._list, self._latest, self._stats):
-            slot.forget()
+    def invalidate(self, notice: str) -> None:
+        """Invalidate the values that a change by any process has made stale."""
+        for values in (self._list, self._latest, self._stats):
+            values.invalidate_all()
         if notice.startswith(CREATED):
             return
         if notice == EVERYTHING:
-            self._records.forget()
+            self._records.invalidate_all()
         else:
-            self._records.forget_one(RECORD_KEY + notice)
+            self._records.invalidate_key(RECORD_KEY + notice)
 
-    @kept_running
+    @shielded_method
     async def insert(self, given: Share, token_digest: str) -> Share:
-        """Insert it, whereupon lists may show it."""
+        """Insert the share and invalidate the lists."""
         async with self._changing(CREATED + given.id):
             return await self._store.insert(given, token_digest)
 
     async def find(self, share_id: str) -> Share | None:
-        """Remember it."""
+        """Read one share, from the cache if possible."""
         return (await self.batch([share_id])).get(share_id)
 
     async def batch(self, share_ids: Sequence[str]) -> dict[str, Share]:
-        """Read what is not remembered in one query."""
-        known = await self._records.recall([RECORD_KEY + share_id for share_id in share_ids])
+        """Read the shares that are not cached in one query."""
+        known = await self._records.get_valid([RECORD_KEY + share_id for share_id in share_ids])
         found = {share.id: share for share in known.values()}
         if missing := [share_id for share_id in share_ids if share_id not in found]:
             read_ms = self._clock()
             read = await self._store.batch(missing)
-            await self._records.keep({RECORD_KEY + each.id: each for each in read.values()}, read_ms)
+            await self._records.put({RECORD_KEY + each.id: each for each in read.values()}, read_ms)
             found |= read
         return found
 
     async def token_digest(self, share_id: str) -> str | None:
-        """Pass on: a secret's digest has no place in a cache."""
+        """Not cached: the digest of a secret."""
         return await self._store.token_digest(share_id)
 
     async def page(self, view: View, *, limit: int, before: int = NEWEST, skip: int = 0) -> tuple[Share, ...]:
-        """Remember the ids of the longest first page; any other page is one short range of an index."""
+        """Cache the ids of the longest first page; any other page is one short range of an index."""
         end = skip + limit
         if before == NEWEST and end <= LIST_SIZE and view.facet is Facet.NONE:
             ids = (await self._list.get(LIST_KEY, lambda: self._newest(view), str(view)))[skip:end]
             found = await self.batch(ids)
-            if len(found) == len(ids):  # else one was deleted since
+            if len(found) == len(ids):  # else one was deleted meanwhile
                 return tuple(found[share_id] for share_id in ids)
         return await self._store.page(view, limit=limit, before=before, skip=skip)
 
     async def latest(self, view: View, limit: int) -> tuple[Share, ...]:
-        """Remember the size that every home page asks for."""
+        """Cache the size that every home page asks for."""
         if limit != LATEST_SIZE:
             return await self._store.latest(view, limit)
         return await self._latest.get(LATEST_KEY, lambda: self._store.latest(view, limit), str(view))
 
     async def total(self, view: View) -> int:
-        """Pass on: a few rows of an index."""
+        """Not cached: a few rows of an index."""
         return await self._store.total(view)
 
-    async def links(self, view: View, after: int, until: int) -> tuple[Link, ...]:
-        """Pass on: crawlers come rarely, and ask for all of them."""
+    async def links(self, view: View, after: int, until: int) -> tuple[SitemapLink, ...]:
+        """Not cached: crawlers come rarely, and read all blocks."""
         return await self._store.links(view, after, until)
 
     async def last_sequence(self, view: View) -> int:
-        """Pass on."""
+        """Not cached."""
         return await self._store.last_sequence(view)
 
-    @kept_running
+    @shielded_method
     async def publish(self, share_id: str, now_ms: int) -> Share | None:
-        """Publish it, whereupon lists may show it."""
+        """Publish the share and invalidate the lists."""
         async with self._changing(share_id):
             return await self._store.publish(share_id, now_ms)
 
-    @kept_running
+    @shielded_method
     async def delete(self, share_id: str) -> bool:
-        """Delete it, whereupon no list shows it."""
+        """Delete the share and invalidate the lists."""
         async with self._changing(share_id):
             return await self._store.delete(share_id)
 
-    async def records(self, after: int, limit: int) -> tuple[Record, ...]:
-        """Pass on: operators read all of them once."""
+    async def records(self, after: int, limit: int) -> tuple[ShareRecord, ...]:
+        """Not cached: operators read all of them once."""
         return await self._store.records(after, limit)
 
-    @kept_running
-    async def restore(self, record: Record) -> tuple[bool, Share | None]:
-        """Restore it, whereupon lists may show it."""
+    @shielded_method
+    async def restore(self, record: ShareRecord) -> tuple[bool, Share | None]:
+        """Restore the share and invalidate the lists."""
         async with self._changing(CREATED + record.share.id):
             return await self._store.restore(record)
 
-    @kept_running
+    @shielded_method
     async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
-        """Delete them and forget each."""
+        """Delete the shares and invalidate each."""
         expired = await self._store.expire(before_ms, limit)
         for share_id in expired:
             await self._changed(share_id)
         return expired
 
     async def reconcile(self) -> int:
-        """Nothing that is remembered follows from the counts for long."""
+        """Not cached: no cached value depends on the counts for long."""
         return await self._store.reconcile()
 
     async def stats(self, now_ms: int) -> Stats:
-        """Remember the counts."""
+        """Cache the counts."""
         return await self._stats.get(STATS_KEY, lambda: self._store.stats(now_ms))
 
     async def _newest(self, view: View) -> tuple[str, ...]:
@@ -158,13 +163,13 @@ class CachedShares:
 
     @asynccontextmanager
     async def _changing(self, notice: str) -> AsyncIterator[None]:
-        """Whatever comes of a change, even no answer, it may have happened: no earlier value is believed after it."""
+        """Invalidate after a change, also after an error: the change may have happened all the same."""
         try:
             yield
         finally:
             await self._changed(notice)
 
     async def _changed(self, notice: str) -> None:
-        self.hear(notice)
+        self.invalidate(notice)
         await self._cache.delete(RECORD_KEY + notice.removeprefix(CREATED), LIST_KEY, LATEST_KEY, STATS_KEY)
         await self._announce(notice)

@@ -1,4 +1,4 @@
-"""Keeps how many shares each list holds, in the transaction of each change: to count a million anew takes a second."""
+"""The number of shares of each list, kept in the transaction of each change: counting a million takes a second."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,8 +12,8 @@ from services.share.model import SHOWN, Facet, Share, View, Visibility
 from services.share.stores.tables import share, share_count, share_tag
 
 PARTS = 8  # rows that hold one count together, so that concurrent writers seldom wait for one another
-MAX_MENDED = 1000  # counts that are mended in one transaction; the next look finds the rest
-MARK = "mark"  # the row that whoever mends counts locks; it counts nothing
+MAX_CORRECTED = 1000  # counts that are corrected in one transaction; the next reconciliation finds the rest
+MARK = "mark"  # facet of the row that a reconciliation locks; it counts nothing
 ALL = tuple(map(Visibility, range(8)))
 STORED = "stored"  # counts the shares whose picture is stored, as if that were a facet
 
@@ -29,25 +29,25 @@ def keys(share: Share, visibility: Visibility) -> Iterator[Key]:
     return ((facet, value, int(visibility), share.sequence % PARTS) for facet, value in values)
 
 
-async def came(connection: AsyncConnection, share: Share) -> None:
+async def add_share(connection: AsyncConnection, share: Share) -> None:
     """Count a share that is new."""
     await _add(connection, Counter(keys(share, share.visibility)))
 
 
-async def went(connection: AsyncConnection, shares: Iterable[Share]) -> None:
-    """Count shares no longer."""
+async def remove_shares(connection: AsyncConnection, shares: Iterable[Share]) -> None:
+    """Stop counting deleted shares."""
     gone = Counter(key for share in shares for key in keys(share, share.visibility))
     await _add(connection, {key: -number for key, number in gone.items()})
 
 
-async def published(connection: AsyncConnection, share: Share) -> None:
-    """Count a share where it belongs now that it is published, and no longer where it was."""
+async def move_published(connection: AsyncConnection, share: Share) -> None:
+    """Move a share that was just published from its old counts to its new ones."""
     before = share.visibility_before
     await _add(connection, dict.fromkeys(keys(share, share.visibility), 1) | dict.fromkeys(keys(share, before), -1))
 
 
 async def _add(connection: AsyncConnection, changes: dict[Key, int]) -> None:
-    """Add to counts, in the order of their keys: two writers who took them in different orders would wait for ever."""
+    """Add to counts, in the order of their keys: in different orders two writers could deadlock."""
     if not changes:
         return
     names = ("facet", "value", "visibility", "part", "count")
@@ -67,13 +67,13 @@ def stored() -> Select[int]:
     return _sum(STORED, "", ALL)
 
 
-def every() -> Select[int]:
+def all_shares() -> Select[int]:
     """How many shares there are, listed or not."""
     return _sum(str(Facet.NONE), "", ALL)
 
 
 def drift() -> Select[Any]:
-    """By how much each count is below what the rows say, where it is not right; one statement, so one moment.
+    """The difference between rows and counts, where there is one; one statement, so one snapshot.
 
     A change that counts as it should leaves the drift as it is: it may be added at any later moment.
     """
@@ -94,10 +94,12 @@ def drift() -> Select[Any]:
 
 
 async def reconcile(connection: AsyncConnection) -> int:
-    """Add to each count what it lacks, at most MAX_MENDED of them; how far all were off. One at a time does so."""
+    """Correct at most MAX_CORRECTED counts; returns the drift of all. Serialised by a row lock."""
     await _add(connection, {(MARK, "", 0, 0): 0})  # locks the row: a second one would add the same again
     found = (await connection.execute(drift())).all()
-    await _add(connection, {(each.facet, each.value, each.visibility, 0): int(each.off) for each in found[:MAX_MENDED]})
+    await _add(
+        connection, {(each.facet, each.value, each.visibility, 0): int(each.off) for each in found[:MAX_CORRECTED]}
+    )
     return sum(abs(int(each.off)) for each in found)
 
 

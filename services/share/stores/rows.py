@@ -1,4 +1,4 @@
-"""Turns shares into rows and back."""
+"""Converts between rows and shares."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from services.share.model import Record, Seo, Share
+from services.share.model import Seo, Share, ShareRecord
 
 WORDS = ("keywords_ja", "keywords_en")
 
@@ -28,13 +28,13 @@ def to_row(share: Share, token_digest: str) -> dict[str, Any]:
 
 def to_share(row: RowMapping | Mapping[str, Any]) -> Share:
     """The share of a row that holds SHARE_COLUMNS."""
-    told = json.loads(row["seo"])
-    seo = Seo(**told | {name: tuple(told[name]) for name in WORDS})
+    seo_texts = json.loads(row["seo"])
+    seo = Seo(**seo_texts | {name: tuple(seo_texts[name]) for name in WORDS})
     return Share(**dict(row) | {"seo": seo, "seo_tags": tuple(json.loads(row["seo_tags"]))})
 
 
-def to_record(row: RowMapping) -> Record:
+def to_record(row: RowMapping) -> ShareRecord:
     """The record of a row that holds SHARE_COLUMNS and the digest."""
     columns = dict(row)
     digest: str = columns.pop("token_digest")
-    return Record(to_share(columns), digest)
+    return ShareRecord(to_share(columns), digest)

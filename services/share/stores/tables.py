@@ -16,7 +16,7 @@ from sqlalchemy import (
     false,
 )
 
-from services.chassis.replays import answers_table
+from services.chassis.idempotency import answers_table
 
 metadata = MetaData()
 Sequence = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself on SQLite

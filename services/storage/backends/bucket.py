@@ -1,4 +1,4 @@
-"""One bucket of an S3 server, R2's profile: blocking verbs for threads, each atomic, none of them trusted blindly."""
+"""One bucket of an S3 or R2 server: blocking, atomic operations, to be called from threads."""
 
 import random
 import time
@@ -15,10 +15,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from services.chassis import failpoints
 from services.storage.backends.bucket_errors import code_of, status_of, translated
-from services.storage.backends.hashes import Hashes
-from services.storage.backends.labels import SHA256, metadata
+from services.storage.backends.hash_cache import HashCache
+from services.storage.backends.object_metadata import SHA256, user_metadata
 from services.storage.backends.tree import down
-from services.storage.model import Label, Listed, Stat
+from services.storage.model import ListedObject, ObjectMetadata, Stat
 from services.storage.settings import StorageSettings
 
 CHUNK_BYTES = 256 * 1024  # what gRPC carries best (docs/storage.md#chunks)
@@ -54,13 +54,13 @@ def open_client(settings: StorageSettings) -> Any:
 
 
 class Bucket:
-    """The verbs. Every one raises KawaiiErrors as ports.Backend promises them."""
+    """The operations on a bucket. Each raises the errors that ports.Backend documents."""
 
     def __init__(self, settings: StorageSettings) -> None:
         key = settings.storage_s3_access_key_id.get_secret_value()
         self._fingerprint = sha256(key.encode()).hexdigest()[:FINGERPRINT_LENGTH]
         self._client = open_client(settings)
-        self._hashes = Hashes()
+        self._hashes = HashCache()
         self._bucket = {"Bucket": settings.storage_s3_bucket}
         self._multipart_bytes = settings.storage_s3_multipart_bytes
         self._part_bytes = settings.storage_s3_part_bytes
@@ -69,23 +69,23 @@ class Bucket:
         """End the connections."""
         self._client.close()
 
-    def put(self, key: str, source: Path, stat: Stat, label: Label) -> bool:
-        """Write a file under a key that is free; True when the key now holds this content, whoever brought it.
+    def put(self, key: str, source: Path, stat: Stat, metadata: ObjectMetadata) -> bool:
+        """Create an object from a file; True when the key now holds this content, even if an earlier put wrote it.
 
-        Servers that ignore If-None-Match are met by looking before and after; the row then decides what a key holds.
+        For servers that ignore If-None-Match the key is looked up before and after; the row then decides what it holds.
         """
         with translated(self._fingerprint):
             if known := self.stat(key):
                 return known == stat
             options = {
-                "ContentType": label.content_type,
+                "ContentType": metadata.content_type,
                 "CacheControl": CACHE_CONTROL,
-                "Metadata": metadata(label, stat),
+                "Metadata": user_metadata(metadata, stat),
             }
             self._create(key, source, stat, options)
             failpoints.reach_in_thread("put.linked")
             found = self.stat(key)
-            if found is None:  # written and already gone: somebody removed it, or the server forgets
+            if found is None:  # written and already gone: deleted meanwhile, or lost by the server
                 raise down()
             return found == stat
 
@@ -100,7 +100,7 @@ class Bucket:
                     return None
                 if status_of(error) != HTTPStatus.CONFLICT:
                     raise
-            time.sleep(random.uniform(0, CONFLICT_SECONDS * 2**again))  # noqa: S311 - parts rivals, hides nothing
+            time.sleep(random.uniform(0, CONFLICT_SECONDS * 2**again))  # noqa: S311 - jitter, no secret
         raise down()
 
     def _put_whole(self, key: str, source: Path, options: Part) -> None:
@@ -108,7 +108,7 @@ class Bucket:
             self._client.put_object(**self._bucket, Key=key, Body=file, IfNoneMatch="*", **options)
 
     def _put_parts(self, key: str, source: Path, options: Part) -> None:
-        """Send equal parts, as R2 wants them; what was begun and not finished is taken back."""
+        """Upload equal parts, as R2 requires; an upload that fails is aborted."""
         upload = self._client.create_multipart_upload(**self._bucket, Key=key, **options)
         names = self._bucket | {"Key": key, "UploadId": upload["UploadId"]}
         try:
@@ -116,9 +116,7 @@ class Bucket:
                 parts = [self._put_part(names, number, part) for number, part in enumerate(self._cut(file), 1)]
             self._client.complete_multipart_upload(**names, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
         except BaseException:
-            with suppress(
-                ClientError, BotoCoreError
-            ):  # the error that led here is the one to tell; reaping takes what stays
+            with suppress(ClientError, BotoCoreError):  # the first error is raised; reap() aborts what is left
                 self._client.abort_multipart_upload(**names)
             raise
 
@@ -142,12 +140,12 @@ class Bucket:
                 raise
 
     def chunk(self, body: Any) -> bytes:
-        """The next bytes of what was opened; empty at its end."""
+        """The next bytes of an opened object; empty at its end."""
         with translated(self._fingerprint):
             return bytes(body.read(CHUNK_BYTES))
 
     def head(self, key: str) -> Part | None:
-        """What the server tells of an object; None when there is none."""
+        """The HEAD of an object; None when there is none."""
         with translated(self._fingerprint):
             try:
                 return dict(self._client.head_object(**self._bucket, Key=key))
@@ -157,7 +155,7 @@ class Bucket:
                 raise
 
     def stat(self, key: str) -> Stat | None:
-        """Size and hash; what others brought without a hash is read to its end, once for as long as it is the same."""
+        """Size and hash of an object. One without our hash in its metadata is read whole, once per ETag."""
         head = self.head(key)
         if head is None:
             return None
@@ -175,11 +173,13 @@ class Bucket:
                     digest.update(chunk)
         return digest.hexdigest()
 
-    def page(self, prefix: str, after: str) -> list[Listed]:
-        """At most a thousand keys that come after one, in order; empty at the end."""
+    def page(self, prefix: str, after: str) -> list[ListedObject]:
+        """List at most a thousand keys after a given one, in order; empty at the end."""
         with translated(self._fingerprint):
             answer = self._client.list_objects_v2(**self._bucket, Prefix=prefix, StartAfter=after)
-        return [Listed(row["Key"], row["Size"], row["LastModified"].timestamp()) for row in answer.get("Contents", ())]
+        return [
+            ListedObject(row["Key"], row["Size"], row["LastModified"].timestamp()) for row in answer.get("Contents", ())
+        ]
 
     def delete(self, key: str) -> None:
         """Remove an object, if there is one."""
@@ -187,14 +187,14 @@ class Bucket:
             self._client.delete_object(**self._bucket, Key=key)
 
     def old_uploads(self, before: float) -> list[tuple[str, str]]:
-        """Key and id of the multipart uploads that were begun before a time, in seconds since 1970, by anybody."""
+        """Key and id of all multipart uploads in the bucket that began before a time, in seconds since 1970."""
         with translated(self._fingerprint):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(**self._bucket)
             rows = [row for page in pages for row in page.get("Uploads", ())]
         return [(row["Key"], row["UploadId"]) for row in rows if row["Initiated"].timestamp() < before]
 
     def abort(self, key: str, upload_id: str) -> None:
-        """Take back one multipart upload."""
+        """Abort one multipart upload; one that has ended is ignored."""
         with translated(self._fingerprint):
             try:
                 self._client.abort_multipart_upload(**self._bucket, Key=key, UploadId=upload_id)
@@ -208,6 +208,6 @@ class Bucket:
         return str(self._client.generate_presigned_url("put_object", Params=wanted, ExpiresIn=seconds))
 
     def ping(self) -> None:
-        """Ask for as little as needs every right that reading does."""
+        """Make the cheapest request that needs the rights of reading."""
         with translated(self._fingerprint):
             self._client.list_objects_v2(**self._bucket, MaxKeys=1)

@@ -1,4 +1,4 @@
-"""Turns what an S3 client raises into our errors, and keeps count of keys that are refused; the seam of the bucket."""
+"""Translates the errors of the S3 client into the chassis' errors and counts failures by cause and access key."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,13 +29,13 @@ def status_of(error: ClientError) -> int:
 
 
 def code_of(error: ClientError) -> str:
-    """S3's own word for an error."""
+    """The error code that S3 gave."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 @contextmanager
 def translated(fingerprint: str) -> Iterator[None]:
-    """Raise our errors instead of the client's. The log names the key by its fingerprint, never itself."""
+    """Translate errors of the client. The log names the access key by its fingerprint only."""
     try:
         yield
     except ClientError as error:

@@ -1,4 +1,4 @@
-"""Keeps objects as files of a local folder: link() makes each appear whole, at once, and for one writer only."""
+"""Keeps objects as files of a local folder; link() makes a complete file visible atomically, for one writer only."""
 
 import asyncio
 import os
@@ -11,14 +11,14 @@ from pathlib import Path
 
 from services.chassis import failpoints
 from services.chassis.errors import DataLoss
-from services.storage.backends.draft import DraftFile, drafted
-from services.storage.backends.hashes import Hashes
+from services.storage.backends.hash_cache import HashCache
+from services.storage.backends.spool import SpoolFile, open_spool
 from services.storage.backends.tree import full, link_file, open_file, remove_file, remove_old, translated, walk
-from services.storage.model import UNLABELLED, Label, Listed, Stat
-from services.storage.ports import DRAFT_SECONDS, Draft, Ours
+from services.storage.model import NO_METADATA, ListedObject, ObjectMetadata, Stat
+from services.storage.ports import SPOOL_SECONDS, Ours, Spool
 
 CHUNK_BYTES = 256 * 1024  # what gRPC carries best (docs/storage.md#chunks)
-DRAFTS = ".drafts"  # a key never begins with a dot, so no reader can name a draft
+SPOOL_FOLDER = ".drafts"  # a key never begins with a dot, so no reader can name a spool file
 LIST_BATCH = 500  # keys fetched in one visit to a thread
 
 
@@ -27,22 +27,22 @@ class LocalFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
-        self._hashes = Hashes()
+        self._hashes = HashCache()
 
-    def draft(self) -> AbstractAsyncContextManager[DraftFile]:
-        """Open a file in the same file system, so that it can be linked to its key."""
-        return drafted(self._root / DRAFTS)
+    def spool(self) -> AbstractAsyncContextManager[SpoolFile]:
+        """Open a spool file in the same file system, so that it can be linked to its key."""
+        return open_spool(self._root / SPOOL_FOLDER)
 
-    async def put(self, key: str, draft: Draft, label: Label = UNLABELLED) -> bool:
-        """Sync the bytes, then link them to the key; the row is what keeps the label."""
-        del label
-        if draft.path.parent == self._root / DRAFTS:
-            return await asyncio.to_thread(self._put, key, draft)
-        async with self._copied(draft) as own:
+    async def put(self, key: str, spool: Spool, metadata: ObjectMetadata = NO_METADATA) -> bool:
+        """Sync the spool file, then link it to the key. The metadata is kept in the row only."""
+        del metadata
+        if spool.path.parent == self._root / SPOOL_FOLDER:
+            return await asyncio.to_thread(self._put, key, spool)
+        async with self._copied(spool) as own:
             return await asyncio.to_thread(self._put, key, own)
 
     async def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
-        """Read in pieces, each in a thread."""
+        """Read the file in pieces, each in a thread."""
         file = await asyncio.to_thread(self._open, key)
         if file is None:
             raise DataLoss("The file of this object is gone. Tell the operator.", metadata={"key": key})
@@ -54,22 +54,22 @@ class LocalFiles:
                 yield chunk
 
     async def size(self, key: str) -> int | None:
-        """Ask the file system."""
+        """The size that the file system reports."""
         return await asyncio.to_thread(self._size, key)
 
     async def stat(self, key: str) -> Stat | None:
-        """Read the file once to hash it."""
+        """Hash the file, unless its hash is cached."""
         return await asyncio.to_thread(self._stat, key)
 
-    async def keys(self, prefix: str, after: str = "") -> AsyncIterator[Listed]:
-        """Walk the folders, some hundred files at a time."""
+    async def keys(self, prefix: str, after: str = "") -> AsyncIterator[ListedObject]:
+        """List the folders, some hundred files at a time."""
         found = walk(self._root, prefix, after)
         while batch := await asyncio.to_thread(self._batch, found):
             for listed in batch:
                 yield listed
 
     async def upload_uri(self, key: str, content_type: str, size: int, seconds: int) -> str:
-        """Our own door takes uploads."""
+        """Empty: clients upload to our own listener."""
         del key, content_type, size, seconds
         return ""
 
@@ -79,17 +79,17 @@ class LocalFiles:
             await asyncio.to_thread(remove_file, self._root, key)
 
     async def reap(self, ours: Ours) -> None:
-        """Remove abandoned drafts; their folder is ours alone."""
+        """Remove abandoned spool files; nobody else writes to their folder."""
         del ours
         with translated():
-            await asyncio.to_thread(remove_old, self._root, [DRAFTS], time.time() - DRAFT_SECONDS)
+            await asyncio.to_thread(remove_old, self._root, [SPOOL_FOLDER], time.time() - SPOOL_SECONDS)
 
     async def path(self, key: str) -> Path | None:
-        """Look whether the key is a file that may be sent."""
+        """The path of the key's file; None when it is no regular file."""
         return await asyncio.to_thread(self._path, key)
 
     async def ping(self) -> None:
-        """Look whether there is a folder, and room in it."""
+        """Check that the folder exists and that its disk is not full."""
         await asyncio.to_thread(self._ping)
 
     def _ping(self) -> None:
@@ -99,16 +99,16 @@ class LocalFiles:
                 raise full()
 
     @asynccontextmanager
-    async def _copied(self, draft: Draft) -> AsyncIterator[DraftFile]:
-        """A draft of ours with the bytes of one that another backend spooled: a link cannot leave its file system."""
-        async with self.draft() as own:
-            with translated(), draft.path.open("rb") as file:
+    async def _copied(self, spool: Spool) -> AsyncIterator[SpoolFile]:
+        """Copy the spool file of another backend into ours: a link cannot leave its file system."""
+        async with self.spool() as own:
+            with translated(), spool.path.open("rb") as file:
                 while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                     await own.write(chunk)
             yield own
 
     @staticmethod
-    def _batch(found: Iterator[Listed]) -> list[Listed]:
+    def _batch(found: Iterator[ListedObject]) -> list[ListedObject]:
         with translated():
             return list(islice(found, LIST_BATCH))
 
@@ -123,14 +123,14 @@ class LocalFiles:
         with translated():
             return open_file(self._root, key)
 
-    def _put(self, key: str, draft: Draft) -> bool:
+    def _put(self, key: str, spool: Spool) -> bool:
         with translated():
-            with draft.path.open("rb") as file:
+            with spool.path.open("rb") as file:
                 os.fsync(file.fileno())
             failpoints.reach_in_thread("put.tmp_synced")
-            taken = not link_file(self._root, key, draft.path)
+            taken = not link_file(self._root, key, spool.path)
             failpoints.reach_in_thread("put.linked")
-        return not taken or self._stat(key) == Stat(draft.size, draft.sha256)
+        return not taken or self._stat(key) == Stat(spool.size, spool.sha256)
 
     def _size(self, key: str) -> int | None:
         file = self._open(key)

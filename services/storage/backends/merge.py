@@ -1,12 +1,12 @@
-"""Merges listings that are each in order into one that is, without holding more than the next key of each."""
+"""Merges sorted listings into one sorted listing, holding only the next key of each."""
 
 from collections.abc import AsyncIterator
 
-from services.storage.model import Listed
+from services.storage.model import ListedObject
 
 
-async def merged(*sources: AsyncIterator[Listed]) -> AsyncIterator[Listed]:
-    """Each key once, by order; of twins the earlier source's."""
+async def merged(*sources: AsyncIterator[ListedObject]) -> AsyncIterator[ListedObject]:
+    """Each key once, in order; of equal keys the one of the earlier source."""
     heads = [(source, await anext(source, None)) for source in sources]
     while found := [head for _, head in heads if head]:
         first = min(found, key=lambda listed: listed.key)

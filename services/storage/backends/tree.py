@@ -1,4 +1,4 @@
-"""Walks below a folder by descriptors, so that no symbolic link planted inside can lead out of it."""
+"""File access below a folder by directory descriptors, so that no symbolic link planted inside leads out of it."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
-from services.storage.model import Listed
+from services.storage.model import ListedObject
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # ELOOP: a symbolic link, which we never follow
@@ -19,7 +19,7 @@ FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBL
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what the file system raises into our errors."""
+    """Translate OSError into ResourceExhausted or Unavailable."""
     try:
         yield
     except OSError as error:
@@ -31,12 +31,12 @@ def _failure(error: OSError) -> KawaiiError:
 
 
 def full() -> ResourceExhausted:
-    """The refusal of a place without room."""
+    """The error of a full disk or bucket."""
     return ResourceExhausted("The storage is full; nothing was kept. Tell the operator.", "STORAGE_FULL")
 
 
 def down(retry_after: float = 1) -> Unavailable:
-    """The refusal of a place that does not work."""
+    """The error of a disk or bucket that fails or cannot be reached."""
     sentence = "The storage does not work at the moment. Try again shortly."
     return Unavailable(sentence, "STORAGE_DOWN", retry_after=retry_after)
 
@@ -101,14 +101,14 @@ def remove_old(root: Path, parts: Sequence[str], before: float) -> None:
     """Remove the files of a folder that were last written before a time, in seconds since 1970."""
     with suppress(FileNotFoundError), folders(root, parts) as chain, os.scandir(chain[-1]) as entries:
         for entry in entries:
-            with suppress(FileNotFoundError):  # another process reaps too
+            with suppress(FileNotFoundError):  # another process may reap at the same time
                 if entry.stat(follow_symlinks=False).st_mtime < before:
                     os.unlink(entry.name, dir_fd=chain[-1])
 
 
-def walk(root: Path, prefix: str, after: str) -> Iterator[Listed]:
+def walk(root: Path, prefix: str, after: str) -> Iterator[ListedObject]:
     """The regular files whose key begins with the prefix and comes after `after`, by the order of their keys."""
-    parts = prefix.split("/")[:-1]  # straight to the folder of the prefix: beside it may be any number of others
+    parts = prefix.split("/")[:-1]  # open the prefix's folder directly: there may be many others
     try:
         with folders(root, parts) as chain:
             yield from _below(chain[-1], "".join(f"{part}/" for part in parts), prefix, after)
@@ -117,7 +117,7 @@ def walk(root: Path, prefix: str, after: str) -> Iterator[Listed]:
             raise
 
 
-def _below(descriptor: int, folder: str, prefix: str, after: str) -> Iterator[Listed]:
+def _below(descriptor: int, folder: str, prefix: str, after: str) -> Iterator[ListedObject]:
     for name in _names(descriptor):
         key = folder + name
         if name.endswith("/") and _may_hold(key, prefix, after):
@@ -126,7 +126,7 @@ def _below(descriptor: int, folder: str, prefix: str, after: str) -> Iterator[Li
         elif not name.endswith("/") and key.startswith(prefix) and key > after:
             with suppress(FileNotFoundError):  # removed since we read its name
                 found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-                yield Listed(key, found.st_size, found.st_mtime)
+                yield ListedObject(key, found.st_size, found.st_mtime)
 
 
 def _names(descriptor: int) -> list[str]:

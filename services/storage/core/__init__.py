@@ -1,4 +1,4 @@
-"""The business of storage: taking bytes in, naming them, and telling where they are."""
+"""The rules of storage: how objects are taken in, named, derived, found and deleted."""
 
 from services.storage.core.objects import Objects
 from services.storage.core.uploads import Uploads

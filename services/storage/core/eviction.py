@@ -1,8 +1,7 @@
-"""Keeps all variants together within a budget of bytes: the oldest go, since any can be made again from its original.
+"""Evicts the oldest variants beyond a budget of bytes for all; any can be made again from its original.
 
-What nobody asks for any more lies longest, and what is still asked for is made anew. Whoever makes the same variant at
-this moment wins: bytes go first, then the row, and bytes that lie there again without a row go once more, since only
-rows are counted.
+A variant that is still asked for is made anew. A concurrent maker of the same variant wins: bytes are deleted first,
+then the row, and bytes that are there again without a row are deleted once more, since only rows are counted.
 """
 
 import asyncio
@@ -11,15 +10,15 @@ import structlog
 
 from services.chassis.errors import KawaiiError
 from services.storage.core import keys
-from services.storage.core.deletion import Deletion
+from services.storage.core.deletion import ObjectDeletion
 from services.storage.ports import Backend, ObjectStore
 
-ROUND_SECONDS = 60.0  # how late the budget is looked at; two decoders make some tens of megabytes a minute
-SPARE = 0.1  # of the budget is freed beyond it, so that not every round has to
+ROUND_SECONDS = 60.0  # between two checks of the budget; two decoders make some tens of megabytes a minute
+SPARE = 0.1  # share of the budget that is freed beyond it, so that not every round has to evict
 BATCH = 100  # variants that are chosen at once
 # What was just made is about to be read, and its maker may not be done with it; the budget may be exceeded by it.
 YOUNG_MS = 600_000
-MOST_LOOKS = 3  # each means that somebody made the same variant meanwhile
+MOST_LOOKS = 3  # each means that the same variant was made meanwhile
 
 logger = structlog.get_logger()
 
@@ -30,24 +29,24 @@ class Eviction:
     def __init__(self, backend: Backend, store: ObjectStore, budget_bytes: int, clock: keys.Clock) -> None:
         self._backend = backend
         self._store = store
-        self._deletion = Deletion(backend, store, clock)
+        self._deletion = ObjectDeletion(backend, store, clock)
         self._budget_bytes = budget_bytes
         self._clock = clock
 
     async def run(self) -> None:
-        """Look again and again until cancelled."""
+        """Evict once a minute, until cancelled."""
         while True:
             try:
                 await self.run_once()
-            except KawaiiError as failure:  # a place that is down is left alone until the next round
+            except KawaiiError as failure:  # the next round tries again
                 logger.warning("eviction_failed", reason=failure.reason)
             await asyncio.sleep(ROUND_SECONDS)
 
     async def run_once(self) -> int:
-        """Bring the variants within the budget, some at a time; how many went.
+        """Evict variants until the budget is kept, a batch at a time; returns their number.
 
         Raises:
-            Unavailable: the database or the bytes are away; what is gone by then is gone.
+            Unavailable: the database or the backend is; variants deleted until then stay deleted.
         """
         total, gone = await self._store.variant_bytes(), 0
         if not self._budget_bytes or total <= self._budget_bytes:

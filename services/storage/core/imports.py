@@ -1,4 +1,4 @@
-"""Copies pictures from elsewhere, each once: by generation and index, or by source and wished name."""
+"""Imports pictures by URL, each once: by generation and index, or by source and wished name."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,37 +7,37 @@ from functools import partial
 from services.chassis import failpoints
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.storage.core import keys
-from services.storage.core.flights import Flights
-from services.storage.core.intake import Intake, Picture, pour
-from services.storage.core.register import put, register
+from services.storage.core.inspection import Inspection, Picture, spool_all
+from services.storage.core.registration import put, register
+from services.storage.core.single_flight import SingleFlight
 from services.storage.model import PICTURE_TYPES, ImportOrder, PictureType, Source, StoredObject
-from services.storage.ports import Backend, Draft, Fetcher, ObjectStore
+from services.storage.ports import Backend, Fetcher, ObjectStore, Spool
 
 
 class Imports:
-    """Finds, adopts or fetches what an order names."""
+    """Finds, adopts or fetches the picture of an import order."""
 
     def __init__(
         self,
         backend: Backend,
         store: ObjectStore,
         fetcher: Fetcher,
-        intake: Intake,
+        inspection: Inspection,
         *,
-        make_keys: keys.Keys,
+        make_keys: keys.ObjectKeys,
         max_bytes: int,
     ) -> None:
         self._backend = backend
         self._store = store
         self._fetcher = fetcher
-        self._intake = intake
+        self._inspection = inspection
         self._keys = make_keys
         self._max_bytes = max_bytes
-        self._flights = Flights[StoredObject]()
+        self._single_flight = SingleFlight[StoredObject]()
 
     async def run(self, order: ImportOrder) -> StoredObject:
-        """Do what the order says; equal orders share one fetch. A fresher link makes another order."""
-        return await self._flights.join(order, partial(self._run, order))
+        """Import a picture; equal orders share one fetch. An order with a fresher link is another order."""
+        return await self._single_flight.join(order, partial(self._run, order))
 
     async def _run(self, order: ImportOrder) -> StoredObject:
         return await self._known(order) or await self._adopted(order) or await self._fetched(order)
@@ -48,7 +48,7 @@ class Imports:
         return await self._store.of_source(order.source_uri, order.alias)
 
     async def _adopted(self, order: ImportOrder) -> StoredObject | None:
-        """Register bytes that a crash parted from their row: they are whole, and their source may be gone by now."""
+        """Write the row of bytes that a crash left without one: they are whole, and their source may be gone by now."""
         kinds = PICTURE_TYPES if order.generation_id else ()
         for kind in kinds:
             key = keys.of_generation(order.generation_id, order.index, kind, order.file_stem)
@@ -57,14 +57,14 @@ class Imports:
         return None
 
     async def _seen(self, order: ImportOrder, key: str, size: int) -> StoredObject:
-        """Look at the bytes that lie under a key, and write their row."""
-        async with self._backend.draft() as draft:
-            await pour(self._backend.read(key, 0, 0), draft, size)
-            found = _object(order, key, await self._intake.judged(draft))
-            return await register(self._backend, self._store, found, draft)
+        """Inspect the bytes under a key and write their row."""
+        async with self._backend.spool() as spool:
+            await spool_all(self._backend.read(key, 0, 0), spool, size)
+            found = _object(order, key, await self._inspection.inspected(spool))
+            return await register(self._backend, self._store, found, spool)
 
     async def _fetched(self, order: ImportOrder) -> StoredObject:
-        """Copy from the first URL that has the picture; while one may come back, the picture is not lost."""
+        """Copy from the first URL that has the picture. Raises Unavailable while any of them may work later."""
         failures: list[KawaiiError] = []
         for uri in order.candidates:
             try:
@@ -74,30 +74,30 @@ class Imports:
         raise next((failure for failure in failures if isinstance(failure, Unavailable)), failures[-1])
 
     async def _copy(self, order: ImportOrder, uri: str) -> StoredObject:
-        async with self._backend.draft() as draft:
+        async with self._backend.spool() as spool:
             async with self._fetcher.fetch(uri) as chunks:
-                await pour(chunks, draft, self._max_bytes)
+                await spool_all(chunks, spool, self._max_bytes)
             await failpoints.reach("download.done")
-            async with self._judged(order, draft) as picture:
+            async with self._inspected(order, spool) as picture:
                 if put := await self._put(order, picture):
-                    return await register(self._backend, self._store, put, picture.draft)
+                    return await register(self._backend, self._store, put, picture.spool)
             return await self._kept_first(order)
 
     @asynccontextmanager
-    async def _judged(self, order: ImportOrder, draft: Draft) -> AsyncIterator[Picture]:
-        """A result as it was made; what a client imports without the place where it was taken."""
+    async def _inspected(self, order: ImportOrder, spool: Spool) -> AsyncIterator[Picture]:
+        """Inspect a result, whose bytes stay, or a client's import, from which GPS data is removed."""
         if order.generation_id:
-            yield await self._intake.judged(draft)
+            yield await self._inspection.inspected(spool)
             return
-        async with self._intake.cleaned(draft) as picture:
+        async with self._inspection.without_gps(spool) as picture:
             yield picture
 
     async def _put(self, order: ImportOrder, picture: Picture) -> StoredObject | None:
-        """Put the picture under the first free key; None when a generation's picture is already another."""
+        """Put the picture under the first free key; None when the generation already has another picture."""
         for key in self._wishes(order, picture.kind):
             imported = _object(order, key, picture)
             named = not order.generation_id and bool(order.file_name)
-            if await put(self._backend, self._store, imported, picture.draft, named=named):
+            if await put(self._backend, self._store, imported, picture.spool, named=named):
                 return imported
         return None
 
@@ -109,19 +109,19 @@ class Imports:
         return (self._keys.anonymous(kind),)
 
     async def _kept_first(self, order: ImportOrder) -> StoredObject:
-        """What another process put there meanwhile: the first copy stays."""
+        """The copy that another process made meanwhile: the first one stays."""
         found = await self._known(order) or await self._adopted(order)
         if found:
             return found
-        raise Unavailable("The picture's place changed hands at this moment. Try again.", retry_after=1)
+        raise Unavailable("The picture's key was taken at this moment. Try again.", retry_after=1)
 
 
 def _object(order: ImportOrder, key: str, picture: Picture) -> StoredObject:
     new = StoredObject(
         key=key,
         content_type=picture.kind.content_type,
-        size=picture.draft.size,
-        sha256=picture.draft.sha256,
+        size=picture.spool.size,
+        sha256=picture.spool.sha256,
         source=Source.KIE_DOWNLOAD if order.generation_id else Source.IMPORT,
         generation_id=order.generation_id or order.task_id or None,
         index=order.index if order.generation_id else None,

@@ -1,4 +1,4 @@
-"""Makes object keys: the server chooses them all, and a client's name is at most sanitised under generated/."""
+"""Object keys. The server chooses all of them; a client's file name is used, sanitised, under generated/ only."""
 
 import re
 import secrets
@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from services.storage.model import WEBP, PictureType, Recipe
+from services.storage.model import WEBP, PictureType, VariantSpec
 
 UPLOADS, GENERATED, ARTWORKS, PENDING = "uploads", "generated", "artworks/original", "pending"
 VARIANTS, THUMBS = "variants", "artworks/thumb"
@@ -18,14 +18,14 @@ TASK_ID = re.compile(
 )  # of ours, and as providers make them
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 WAITING = re.compile(rf"{PENDING}/[0-9]{{10,15}}-[0-9a-f]{{32}}\.[a-z]{{3,4}}")
-SUFFIX_BYTES, UPLOAD_BYTES = 4, 16  # 8 hex digits part twins; 32 cannot be guessed
+SUFFIX_BYTES, UPLOAD_BYTES = 4, 16  # 8 hex digits tell equal names apart; 32 cannot be guessed
 
 Clock = Callable[[], int]
 """Milliseconds since 1970."""
 
 
-class Keys:
-    """Makes keys; the clock is for the names that carry the time."""
+class ObjectKeys:
+    """Makes new keys; the clock is for those that hold the time."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -67,28 +67,28 @@ def twin_of_name(stem: str, kind: PictureType) -> str:
 
 
 def pending(key: str) -> str:
-    """Where the bytes of an upload link wait for their confirmation; not public."""
+    """The key under which the bytes of an upload link wait for their confirmation; not public."""
     return f"{PENDING}/{PurePosixPath(key).name}"
 
 
 def is_pending(key: str) -> bool:
-    """Whether only an upload link of ours can have named this place: it holds 128 random bits."""
+    """Whether only an upload link of ours can have made this key: it holds 128 random bits."""
     return WAITING.fullmatch(key) is not None
 
 
 def linked(pending_key: str) -> str:
-    """The key of the upload link whose bytes wait there."""
+    """The key of the upload link to which a pending key belongs."""
     return f"{UPLOADS}/{PurePosixPath(pending_key).name}"
 
 
-def variant(key: str, recipe: Recipe) -> str:
+def variant(key: str, spec: VariantSpec) -> str:
     """variants/<key>/<width>x<height>q<quality>.<ext>; without a quality where the format has none."""
-    quality = f"q{recipe.quality}" if recipe.quality else ""
-    return f"{variants_of(key)}{recipe.width}x{recipe.height}{quality}.{recipe.kind.extension}"
+    quality = f"q{spec.quality}" if spec.quality else ""
+    return f"{variants_of(key)}{spec.width}x{spec.height}{quality}.{spec.kind.extension}"
 
 
 def variants_of(key: str) -> str:
-    """What the keys of all variants of an object begin with."""
+    """The prefix of the keys of all variants of an object."""
     return f"{VARIANTS}/{key}/"
 
 
@@ -98,12 +98,12 @@ def thumb(key: str) -> str:
 
 
 def thumbs_of(key: str) -> tuple[str, ...]:
-    """The thumbnail that an object has, if it is one that has."""
+    """The key of an artwork's thumbnail; nothing for other objects."""
     return (thumb(key),) if key.startswith(f"{ARTWORKS}/") else ()
 
 
 def stem_of(file_name: str, task_id: str = "") -> str:
-    """The part of a client's file name that may stand in a key; empty when nothing is left of it, or it names a task.
+    """The part of a client's file name that may be used in a key; empty when nothing is left, or it holds a task id.
 
     Keys are public, and whoever knows a task's id may ask for the task: no id can be read off a URL.
     """

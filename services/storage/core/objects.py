@@ -1,22 +1,22 @@
-"""Takes files in, finds them, reads them and removes them."""
+"""Stored objects: uploading, importing, finding, reading, listing and deleting them."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from services.chassis import failpoints
 from services.chassis.errors import Aborted, InvalidArgument, NotFound
-from services.storage.core import keys, pages
-from services.storage.core.deletion import Deletion
+from services.storage.core import keys, page_tokens
+from services.storage.core.deletion import ObjectDeletion
 from services.storage.core.imports import Imports
-from services.storage.core.intake import Intake, Picture, pour
-from services.storage.core.register import put, register
-from services.storage.model import Cursor, Filter, ImportOrder, Page, Source, StoredObject, UploadSpec
+from services.storage.core.inspection import Inspection, Picture, spool_all
+from services.storage.core.registration import put, register
+from services.storage.model import Cursor, Filter, ImportOrder, ObjectPage, Source, StoredObject, UploadSpec
 from services.storage.ports import Backend, Fetchers, ObjectStore
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Most bytes of a client's file, and of a result."""
+class SizeLimits:
+    """The most bytes of a client's file, and of a result."""
 
     upload_bytes: int
     result_bytes: int
@@ -25,7 +25,7 @@ class Limits:
 class Objects:
     """The stored objects.
 
-    own_key tells the key that a URL of ours names, or an empty string; on_upload hears of each upload once it is kept.
+    own_key returns the key that a URL of ours names, or an empty string; on_upload is called for each stored upload.
     """
 
     def __init__(
@@ -33,8 +33,8 @@ class Objects:
         backend: Backend,
         store: ObjectStore,
         fetchers: Fetchers,
-        intake: Intake,
-        limits: Limits,
+        inspection: Inspection,
+        limits: SizeLimits,
         *,
         own_key: Callable[[str], str],
         on_upload: Callable[[StoredObject], None],
@@ -45,17 +45,17 @@ class Objects:
         self._limits = limits
         self._own_key = own_key
         self._on_upload = on_upload
-        self._keys = keys.Keys(clock)
+        self._keys = keys.ObjectKeys(clock)
         self._fetchers = fetchers
-        self._intake = intake
-        self._deletion = Deletion(backend, store, clock)
+        self._inspection = inspection
+        self._deletion = ObjectDeletion(backend, store, clock)
         self._imports, self._copies = (
-            Imports(backend, store, fetcher, intake, make_keys=self._keys, max_bytes=limits.result_bytes)
+            Imports(backend, store, fetcher, inspection, make_keys=self._keys, max_bytes=limits.result_bytes)
             for fetcher in (fetchers.imports, fetchers.copies)
         )
 
     async def upload(self, spec: UploadSpec, chunks: AsyncIterator[bytes]) -> StoredObject:
-        """Keep a file that a client sends.
+        """Store a file that a client sends.
 
         Raises:
             InvalidArgument: FILE_TOO_LARGE, EMPTY_FILE, INVALID_IMAGE, IMAGE_TOO_LARGE, or a prefix that is not for
@@ -64,9 +64,9 @@ class Objects:
         """
         prefix = spec.prefix or keys.UPLOADS
         limit = self._limit(prefix)
-        async with self._backend.draft() as draft:
-            await pour(chunks, draft, min(spec.max_bytes or limit, limit))
-            async with self._intake.cleaned(draft) as picture:
+        async with self._backend.spool() as spool:
+            await spool_all(chunks, spool, min(spec.max_bytes or limit, limit))
+            async with self._inspection.without_gps(spool) as picture:
                 uploaded = await self._kept(spec, picture, self._keys.new(prefix, picture.kind))
         self._on_upload(uploaded)
         return uploaded
@@ -75,19 +75,19 @@ class Objects:
         new = StoredObject(
             key=key,
             content_type=picture.kind.content_type,
-            size=picture.draft.size,
-            sha256=picture.draft.sha256,
+            size=picture.spool.size,
+            sha256=picture.spool.sha256,
             source=Source.UPLOAD,
             generation_id=spec.generation_id or None,
             original_name=spec.original_name,
         )
         uploaded = picture.described(new)
-        if not await put(self._backend, self._store, uploaded, picture.draft):
+        if not await put(self._backend, self._store, uploaded, picture.spool):
             raise Aborted("Two uploads drew the same key. Send the file again.")
-        return await register(self._backend, self._store, uploaded, picture.draft)
+        return await register(self._backend, self._store, uploaded, picture.spool)
 
     async def import_(self, order: ImportOrder) -> StoredObject:
-        """Keep a copy of what a URL names; the object of a URL of ours is returned without a fetch.
+        """Store a copy of a URL's picture; the object of a URL of ours is returned without a fetch.
 
         Raises:
             NotFound: the URL is ours and names nothing, or SOURCE_GONE.
@@ -102,7 +102,7 @@ class Objects:
         return kept
 
     async def check(self, uri: str) -> None:
-        """Refuse a URL that somebody else shall fetch for a client, as a fetch of ours would be; ours pass.
+        """Check a URL that a provider is to fetch for a client, by the rules of our own fetches; our own URLs pass.
 
         Raises:
             InvalidArgument: URL_NOT_ALLOWED.
@@ -111,7 +111,7 @@ class Objects:
             await self._fetchers.imports.check(uri)
 
     async def get(self, key: str) -> StoredObject:
-        """What is known of an object.
+        """The row of an object.
 
         Raises:
             NotFound: there is no such object.
@@ -125,7 +125,7 @@ class Objects:
 
         Raises:
             NotFound: there is no such object.
-            InvalidArgument: the range does not lie within it.
+            InvalidArgument: the range does not lie within the object.
         """
         found = await self.get(key)
         if not 0 <= offset <= found.size or limit < 0:
@@ -134,20 +134,22 @@ class Objects:
         async for chunk in self._backend.read(key, offset, limit):
             yield chunk
 
-    async def list(self, wanted: Filter, page_size: int, page_token: str) -> Page:
+    async def list(self, wanted: Filter, page_size: int, page_token: str) -> ObjectPage:
         """A page of objects, newest first.
 
         Raises:
             InvalidArgument: the size or the token is wrong.
         """
-        size, before = pages.size_of(page_size), pages.cursor_of(wanted, page_token)
+        size, before = page_tokens.size_of(page_size), page_tokens.cursor_of(wanted, page_token)
         found = await self._store.list(wanted, before, size + 1)
         shown = found[:size]
         more = len(found) > size
-        return Page(shown, pages.token_of(wanted, Cursor(shown[-1].create_ms, shown[-1].key)) if more else "")
+        return ObjectPage(
+            shown, page_tokens.token_of(wanted, Cursor(shown[-1].create_ms, shown[-1].key)) if more else ""
+        )
 
     async def delete(self, key: str) -> None:
-        """Remove an object and what was derived from it; after a failure it may be repeated.
+        """Delete an object and its derivatives; after a failure it may be repeated.
 
         Raises:
             NotFound: there is no such object.

@@ -1,4 +1,4 @@
-"""Lets clients PUT a file straight to us: a signed link, a place to wait, and a check before it counts."""
+"""Upload links: a client PUTs a file to a signed URL, where it waits until it is confirmed and inspected."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,26 +8,26 @@ from functools import partial
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from services.storage.core import keys
-from services.storage.core.flights import Flights
-from services.storage.core.intake import Intake, Picture, pour, too_large
-from services.storage.core.register import put, register
-from services.storage.core.tickets import Ticket, Tickets
+from services.storage.core.inspection import Inspection, Picture, spool_all, too_large
+from services.storage.core.registration import put, register
+from services.storage.core.single_flight import SingleFlight
+from services.storage.core.upload_tokens import UploadToken, UploadTokens
 from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
 from services.storage.ports import Backend, ObjectStore
 
-REAP_BATCH = 100  # links of one look into the database
-REAP_SECONDS = 300.0  # how late abandoned bytes may go; each round costs one look at a folder
+REAP_BATCH = 100  # links of one query
+REAP_SECONDS = 300.0  # how late abandoned bytes are deleted; each round costs one listing of a folder
 
 
 class Uploads:
-    """The upload links and what was brought to them."""
+    """Upload links and the files that were sent to them."""
 
     def __init__(
         self,
         backend: Backend,
         store: ObjectStore,
-        tickets: Tickets,
-        intake: Intake,
+        upload_tokens: UploadTokens,
+        inspection: Inspection,
         *,
         max_bytes: int,
         lifetime_seconds: int,
@@ -35,16 +35,16 @@ class Uploads:
     ) -> None:
         self._backend = backend
         self._store = store
-        self._tickets = tickets
-        self._intake = intake
+        self._upload_tokens = upload_tokens
+        self._inspection = inspection
         self._max_bytes = max_bytes
         self._lifetime = lifetime_seconds
         self._clock = clock
-        self._keys = keys.Keys(clock)
-        self._flights = Flights[StoredObject]()
+        self._keys = keys.ObjectKeys(clock)
+        self._single_flight = SingleFlight[StoredObject]()
 
     async def create(self, original_name: str, content_type: str, size: int) -> IssuedLink:
-        """Permit one file of a declared type and size.
+        """Issue a link for one file of a declared type and size.
 
         Raises:
             InvalidArgument: the type is no picture's, or the size is not positive or FILE_TOO_LARGE.
@@ -58,45 +58,47 @@ class Uploads:
         link = UploadLink(self._keys.upload(kind), kind.content_type, size, original_name, expire_ms)
         await self._store.add_link(link)
         place = await self._backend.upload_uri(keys.pending(link.key), kind.content_type, size, self._lifetime)
-        return IssuedLink(link, self._tickets.token(Ticket(link.key, link.size, link.expire_ms)), place)
+        return IssuedLink(link, self._upload_tokens.signed(UploadToken(link.key, link.size, link.expire_ms)), place)
 
     async def receive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
-        """Take the bytes that the holder of a token brings; they wait where nobody can read them.
+        """Store the bytes that the holder of a token sends, under a key that is not public.
 
         Raises:
             PermissionDenied: the token is not ours or has expired.
             InvalidArgument: FILE_TOO_LARGE or FILE_INCOMPLETE, more or less than was declared; the link stays good.
-            AlreadyExists: other bytes were brought before.
+            AlreadyExists: other bytes were sent to this link before.
         """
-        ticket = self._tickets.ticket(token, self._clock())
-        async with self._backend.draft() as draft:
-            await pour(chunks, draft, ticket.size)
-            if draft.size < ticket.size:  # kept, it would keep the whole file out
-                sentence = f"The file has {draft.size} bytes and not the {ticket.size} that were declared. Send all."
+        permission = self._upload_tokens.verified(token, self._clock())
+        async with self._backend.spool() as spool:
+            await spool_all(chunks, spool, permission.size)
+            if spool.size < permission.size:  # if kept, it would block the complete file
+                sentence = (
+                    f"The file has {spool.size} bytes and not the {permission.size} that were declared. Send all."
+                )
                 raise InvalidArgument(sentence, "FILE_INCOMPLETE")
-            if not await self._backend.put(keys.pending(ticket.key), draft):
+            if not await self._backend.put(keys.pending(permission.key), spool):
                 raise AlreadyExists("This upload link was used for another file. Ask for a new one.")
 
     async def confirm(self, key: str) -> StoredObject:
-        """Check what was brought and make it an object; repeating it returns the same object.
+        """Inspect the uploaded file and make it an object; repeating it returns the same object.
 
         Raises:
             NotFound: there is no such link, or it is long expired.
-            FailedPrecondition: nothing was brought yet.
+            FailedPrecondition: nothing was uploaded yet.
             InvalidArgument: EMPTY_FILE, INVALID_IMAGE, IMAGE_TOO_LARGE, or another type than was declared.
             Unavailable: STUDIO_BUSY.
         """
-        return await self._flights.join(key, partial(self._confirm, key))
+        return await self._single_flight.join(key, partial(self._confirm, key))
 
     async def reap(self) -> None:
-        """Remove abandoned drafts, uploads and links, now and then for ever."""
+        """Remove abandoned spool files, uploads and links, every five minutes, until cancelled."""
         while True:
-            with suppress(Unavailable):  # what is down now is reaped in a later round
+            with suppress(Unavailable):  # a later round tries again
                 await self.reap_once()
             await asyncio.sleep(REAP_SECONDS)
 
     async def reap_once(self) -> None:
-        """Remove what was abandoned until now."""
+        """Remove abandoned spool files, uploads and links once."""
         before = self._clock() - self._lifetime * 1000
         while expired := await self._store.expired_links(before, REAP_BATCH):
             for key in expired:  # by its link, since others may keep files under our prefix
@@ -105,7 +107,7 @@ class Uploads:
         await self._backend.reap(self._is_ours)
 
     async def _is_ours(self, key: str) -> bool:
-        """Whether we began to write this key: it was announced, has a row, or is that of an upload link."""
+        """Whether a key is ours: it was announced, has a row, or is that of an upload link."""
         if key.startswith(f"{keys.PENDING}/"):
             return await self._store.get_link(keys.linked(key)) is not None
         return bool(await self._store.announced(key) or await self._store.get(key))
@@ -123,9 +125,9 @@ class Uploads:
         return uploaded
 
     async def _moved(self, link: UploadLink) -> StoredObject:
-        async with self._backend.draft() as draft:
-            await pour(self._backend.read(keys.pending(link.key), 0, 0), draft, link.size)
-            async with self._intake.cleaned(draft) as picture:
+        async with self._backend.spool() as spool:
+            await spool_all(self._backend.read(keys.pending(link.key), 0, 0), spool, link.size)
+            async with self._inspection.without_gps(spool) as picture:
                 return await self._kept(link, picture)
 
     async def _kept(self, link: UploadLink, picture: Picture) -> StoredObject:
@@ -134,18 +136,18 @@ class Uploads:
         new = StoredObject(
             key=link.key,
             content_type=link.content_type,
-            size=picture.draft.size,
-            sha256=picture.draft.sha256,
+            size=picture.spool.size,
+            sha256=picture.spool.sha256,
             source=Source.UPLOAD,
             original_name=link.original_name,
         )
         uploaded = picture.described(new)
-        if not await put(self._backend, self._store, uploaded, picture.draft):
+        if not await put(self._backend, self._store, uploaded, picture.spool):
             uploaded = await self._confirmed_before(uploaded)
-        return await register(self._backend, self._store, uploaded, picture.draft)
+        return await register(self._backend, self._store, uploaded, picture.spool)
 
     async def _confirmed_before(self, uploaded: StoredObject) -> StoredObject:
-        """What an earlier confirmation put there before it died, although the link's holder sent other bytes since."""
+        """The object of an earlier confirmation that died before its row, although other bytes were uploaded since."""
         stat = await self._backend.stat(uploaded.key)
         return replace(uploaded, size=stat.size, sha256=stat.sha256) if stat else uploaded
 

@@ -1,4 +1,4 @@
-"""Makes smaller pictures of stored ones, each once, and keeps them; artworks get their thumbnail unasked."""
+"""Variants: smaller pictures of stored ones, each made once and kept; artworks get a thumbnail unasked."""
 
 import asyncio
 from collections import deque
@@ -12,41 +12,41 @@ import structlog
 from services.chassis.errors import FailedPrecondition, InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.chassis.names import is_key
 from services.storage.core import keys
-from services.storage.core.deletion import Deletion
-from services.storage.core.flights import Flights
-from services.storage.core.intake import CHUNK_BYTES, pour
-from services.storage.core.recipes import THUMBNAIL, Recipes
-from services.storage.core.register import put, register
-from services.storage.core.walks import rows
+from services.storage.core.deletion import ObjectDeletion
+from services.storage.core.inspection import CHUNK_BYTES, spool_all
+from services.storage.core.registration import put, register
+from services.storage.core.scan import rows
+from services.storage.core.single_flight import SingleFlight
+from services.storage.core.variant_presets import THUMBNAIL, VariantPresets
 from services.storage.model import (
     PICTURE_TYPES,
     Derivative,
     PictureType,
-    Recipe,
     Source,
     Stat,
     StoredObject,
+    VariantSpec,
     VariantWish,
 )
-from services.storage.ports import Backend, ObjectStore, Studio
+from services.storage.ports import Backend, DecoderPool, ObjectStore
 
-SWEEP_SECONDS = 60.0  # how late a thumbnail may be whose making was cut short
-SWEEP_BACK_MS = 24 * 3600 * 1000  # how long it is tried; a picture that cannot be made smaller now never will be
-SWEEP_BATCH = 100
-MAX_NOTED = 10_000  # older notes fall out and are found by a sweep
+MISSING_SECONDS = 60.0  # how late a thumbnail may be whose making was interrupted
+MISSING_BACK_MS = 24 * 3600 * 1000  # how long it is tried; a picture that cannot be decoded now never will be
+MISSING_BATCH = 100
+MAX_QUEUED = 10_000  # older ones are dropped and found by the query for missing thumbnails
 
 logger = structlog.get_logger()
 
 
 class Variants:
-    """The derivatives of stored pictures."""
+    """Makes and signs variants and thumbnails."""
 
     def __init__(
         self,
         backend: Backend,
         store: ObjectStore,
-        studio: Studio,
-        recipes: Recipes,
+        decoder: DecoderPool,
+        presets: VariantPresets,
         *,
         max_bytes: int,
         budget_bytes: int,
@@ -54,38 +54,38 @@ class Variants:
     ) -> None:
         self._backend = backend
         self._store = store
-        self._studio = studio
-        self._recipes = recipes
+        self._decoder = decoder
+        self._presets = presets
         self._max_bytes = max_bytes
         self._budget_bytes = budget_bytes
         self._clock = clock
-        self._deletion = Deletion(backend, store, clock)
-        self._flights = Flights[StoredObject]()
-        self._thumbless = deque[str](maxlen=MAX_NOTED)
-        self._bell = asyncio.Event()
+        self._deletion = ObjectDeletion(backend, store, clock)
+        self._single_flight = SingleFlight[StoredObject]()
+        self._missing = deque[str](maxlen=MAX_QUEUED)
+        self._wakeup = asyncio.Event()
 
     async def make(self, key: str, wish: VariantWish) -> StoredObject:
-        """The variant of an object that serves a wish; made now if there is none. A variant is its own.
+        """The variant of an object that serves a wish; made now if there is none. Of a variant, the variant itself.
 
         Raises:
             NotFound: there is no such object.
-            InvalidArgument: no such variant can be, INVALID_IMAGE, IMAGE_TOO_LARGE.
+            InvalidArgument: the wish is out of bounds, INVALID_IMAGE, IMAGE_TOO_LARGE.
             PermissionDenied: the wish is signed, but not by us.
             FailedPrecondition: the object's key leaves no room for variants.
             Unavailable: STUDIO_BUSY.
         """
-        self._recipes.of(key, wish)
+        self._presets.of(key, wish)
         original = await self._original(key)
         if key.startswith(f"{keys.VARIANTS}/"):
             return original
-        recipe = self._recipes.of(key, wish, original.width)
-        target = keys.variant(key, recipe)
+        spec = self._presets.of(key, wish, original.width)
+        target = keys.variant(key, spec)
         if not is_key(target):
             raise FailedPrecondition("The picture's name is too long for variants.")
-        return await self._made(original, recipe, target)
+        return await self._made(original, spec, target)
 
     async def _keep_budget(self, made: StoredObject) -> None:
-        """Remove the oldest variants of a picture when all of them are too much; whoever wants one has it made anew."""
+        """Delete the oldest variants of a picture beyond its budget of bytes; each is made anew when asked for."""
         of_picture = [row async for row in rows(self._store, f"{made.key.rpartition('/')[0]}/")]
         left = self._budget_bytes - made.size
         for row in sorted(of_picture, key=lambda row: (row.create_ms, row.key), reverse=True):
@@ -98,32 +98,32 @@ class Variants:
 
         Raises:
             NotFound: there is no such object.
-            InvalidArgument: no such variant can be.
+            InvalidArgument: the wish is out of bounds.
         """
         await self._original(key)
-        return self._recipes.signed(key, wish)
+        return self._presets.signed(key, wish)
 
     def wants_thumb(self, stored: StoredObject) -> None:
-        """Note an artwork that was just stored."""
+        """Queue the thumbnail of an artwork that was just stored."""
         if keys.thumbs_of(stored.key):
-            self._thumbless.append(stored.key)
-            self._bell.set()
+            self._missing.append(stored.key)
+            self._wakeup.set()
 
     async def make_thumbs(self) -> None:
-        """Make the thumbnails that artworks lack, for ever: of new ones at once, of forgotten ones now and then."""
+        """Make missing thumbnails until cancelled: of new artworks at once, of others once a minute."""
         while True:
             await self.make_thumbs_once()
             try:
-                async with asyncio.timeout(SWEEP_SECONDS):
-                    await self._bell.wait()
+                async with asyncio.timeout(MISSING_SECONDS):
+                    await self._wakeup.wait()
             except TimeoutError:
-                self._thumbless.extend(await self._store.without_thumb(self._clock() - SWEEP_BACK_MS, SWEEP_BATCH))
-            self._bell.clear()
+                self._missing.extend(await self._store.without_thumb(self._clock() - MISSING_BACK_MS, MISSING_BATCH))
+            self._wakeup.clear()
 
     async def make_thumbs_once(self) -> None:
-        """Make those that are noted; one that fails does not stop the others."""
-        while self._thumbless:
-            key = self._thumbless.popleft()
+        """Make the queued thumbnails; one that fails does not stop the others."""
+        while self._missing:
+            key = self._missing.popleft()
             try:
                 await self._made(await self._original(key), THUMBNAIL, keys.thumb(key))
             except KawaiiError as failure:
@@ -134,29 +134,29 @@ class Variants:
             return found
         raise NotFound("There is no such object.", metadata={"key": key})
 
-    async def _made(self, original: StoredObject, recipe: Recipe, target: str) -> StoredObject:
+    async def _made(self, original: StoredObject, spec: VariantSpec, target: str) -> StoredObject:
         if known := await self._store.get(target):
             return known
-        return await self._flights.join(target, partial(self._make, original, recipe, target))
+        return await self._single_flight.join(target, partial(self._make, original, spec, target))
 
-    async def _make(self, original: StoredObject, recipe: Recipe, target: str) -> StoredObject:
+    async def _make(self, original: StoredObject, spec: VariantSpec, target: str) -> StoredObject:
         kind = _kind_of(original)
         try:
             async with self._at_hand(original) as path:
-                made = await self._studio.derive(path, kind, recipe)
+                made = await self._decoder.derive(path, kind, spec)
         except KawaiiError:
-            await self._original(original.key)  # what was deleted meanwhile is not found, rather than damaged
+            await self._original(original.key)  # an original that was deleted meanwhile is NotFound, not damaged
             raise
-        async with self._backend.draft() as draft:
-            await pour(_sliced(made.content), draft, self._max_bytes)
-            new = _object(target, recipe.kind, made, Stat(draft.size, draft.sha256))
+        async with self._backend.spool() as spool:
+            await spool_all(_sliced(made.content), spool, self._max_bytes)
+            new = _object(target, spec.kind, made, Stat(spool.size, spool.sha256))
             await self._original(original.key)
-            if not await put(self._backend, self._store, new, draft):
-                new = _object(target, recipe.kind, made, await self._left_there(target))
-            kept = await register(self._backend, self._store, new, draft)
+            if not await put(self._backend, self._store, new, spool):
+                new = _object(target, spec.kind, made, await self._left_there(target))
+            kept = await register(self._backend, self._store, new, spool)
         try:
             await self._original(original.key)
-        except NotFound:  # deleted meanwhile, perhaps by one who did not see this variant
+        except NotFound:  # deleted meanwhile, perhaps without seeing this variant
             await self._deletion.remove(target)
             raise
         if target.startswith(f"{keys.VARIANTS}/"):
@@ -164,20 +164,20 @@ class Variants:
         return kept
 
     async def _left_there(self, target: str) -> Stat:
-        """What another version of our codecs put there before its row was written; it serves as well."""
+        """Size and hash of a variant that another process put without its row, perhaps by another codec version."""
         if stat := await self._backend.stat(target):
             return stat
-        raise Unavailable("The variant changed hands at this moment. Try again.", retry_after=1)
+        raise Unavailable("The variant was replaced at this moment. Try again.", retry_after=1)
 
     @asynccontextmanager
     async def _at_hand(self, original: StoredObject) -> AsyncIterator[Path]:
-        """A file of this machine with the bytes of an object: its own, or a copy for as long as it is needed."""
+        """A local file with the bytes of an object: its own, or a temporary copy."""
         if path := await self._backend.path(original.key):
             yield path
             return
-        async with self._backend.draft() as draft:
-            await pour(self._backend.read(original.key, 0, 0), draft, original.size)
-            yield draft.path
+        async with self._backend.spool() as spool:
+            await spool_all(self._backend.read(original.key, 0, 0), spool, original.size)
+            yield spool.path
 
 
 def _object(key: str, kind: PictureType, made: Derivative, stat: Stat) -> StoredObject:
@@ -193,10 +193,10 @@ def _object(key: str, kind: PictureType, made: Derivative, stat: Stat) -> Stored
 
 
 def _kind_of(original: StoredObject) -> PictureType:
-    """The type of a stored picture, as its row tells.
+    """The type of a stored picture by its row.
 
     Raises:
-        InvalidArgument: INVALID_IMAGE, it is none of ours.
+        InvalidArgument: INVALID_IMAGE, the type is none that we decode.
     """
     for kind in PICTURE_TYPES:
         if kind.content_type == original.content_type:

@@ -1,4 +1,4 @@
-"""Where the rows lie: one store speaks SQL to SQLite and PostgreSQL alike."""
+"""The object store by kind: SQL, on SQLite and PostgreSQL alike."""
 
 from services.storage.stores.sql import SqlObjects
 

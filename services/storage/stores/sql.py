@@ -1,4 +1,4 @@
-"""Keeps the rows of objects and upload links with one set of statements for SQLite and PostgreSQL."""
+"""The rows of objects, announcements, tombstones and upload links in SQL, on SQLite and PostgreSQL alike."""
 
 from hashlib import sha256
 
@@ -28,8 +28,8 @@ from sqlalchemy import (
 from services.chassis import failpoints
 from services.chassis.database import Database, db_now, upsert
 from services.chassis.errors import Unavailable
-from services.chassis.replays import answers_table
-from services.chassis.unbroken import unbroken
+from services.chassis.idempotency import answers_table
+from services.chassis.shielding import shielded
 from services.storage.model import Cursor, Filter, Source, Stat, StoredObject, UploadLink, import_alias
 
 METADATA = MetaData()
@@ -89,7 +89,7 @@ def import_digest(source_uri: str, alias: str) -> str:
 
 
 def being_deleted() -> Unavailable:
-    """The refusal of a key whose last object is not gone yet."""
+    """The error of a key whose last object is still being deleted."""
     sentence = "The object that had this key is being deleted at this moment. Try again shortly."
     return Unavailable(sentence, "OBJECT_BEING_DELETED", retry_after=1)
 
@@ -100,7 +100,7 @@ def _digest_of(new: StoredObject) -> str | None:
 
 
 def _same(new: StoredObject) -> Select[tuple[object, ...]]:
-    """The row that kept a new one out: identities that are NULL keep nothing out."""
+    """The row with one of the new row's identities, NULLs left out."""
     clauses = [OBJECTS.c.key == new.key]
     if digest := _digest_of(new):
         clauses.append(OBJECTS.c.import_digest == digest)
@@ -114,7 +114,7 @@ def _picture(generation_id: str | None, index: int) -> ColumnElement[bool]:
 
 
 def _matches(wanted: Filter, key: ColumnElement[str] = OBJECTS.c.key) -> list[ColumnElement[bool]]:
-    """What a row must be. A key that is no bare column keeps the planner from reading and sorting a whole prefix."""
+    """The conditions of a filter. With a key that is no bare column the planner does not sort a whole prefix."""
     clauses: list[ColumnElement[bool]] = []
     if wanted.prefix:
         after = wanted.prefix[:-1] + chr(ord(wanted.prefix[-1]) + 1)
@@ -128,7 +128,7 @@ def _matches(wanted: Filter, key: ColumnElement[str] = OBJECTS.c.key) -> list[Co
 VARIANT = (OBJECTS.c.source == Source.VARIANT, *_matches(Filter("variants/"), OBJECTS.c.key + ""))
 
 
-@unbroken
+@shielded
 class SqlObjects:
     """The ObjectStore on a SQL database."""
 
@@ -136,7 +136,7 @@ class SqlObjects:
         self._database = database
 
     async def add(self, new: StoredObject) -> StoredObject:
-        """Write the row unless one of its identities is taken; then return the row that has it."""
+        """Insert the row, or return the one that has one of its identities."""
         dying = select(TOMBSTONES.c.key).where(TOMBSTONES.c.key == new.key, ~TOMBSTONES.c.swept)
         values = {column.name: value for column, value in zip(FIELDS, _row(new), strict=True)}
         values |= {"create_ms": new.create_ms or db_now(), "import_digest": _digest_of(new)}
@@ -153,19 +153,19 @@ class SqlObjects:
         return kept
 
     async def get(self, key: str) -> StoredObject | None:
-        """Look a row up by its key."""
+        """Select a row by its key."""
         return await self._find(OBJECTS.c.key == key)
 
     async def of_generation(self, generation_id: str, index: int) -> StoredObject | None:
-        """Look a row up by the picture it holds."""
+        """Select a row by generation and index."""
         return await self._find(_picture(generation_id, index))
 
     async def of_source(self, source_uri: str, alias: str) -> StoredObject | None:
-        """Look a row up by where it was imported from."""
+        """Select a row by its import digest."""
         return await self._find(OBJECTS.c.import_digest == import_digest(source_uri, alias))
 
     async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
-        """Read a page by keyset: through the keys where few match, through the times where many do."""
+        """Select a page by keyset: by the index of keys where few match, by the index of times where many do."""
         async with self._database.read() as connection:
             few = select(OBJECTS.c.key).where(*_matches(wanted)).limit(FEW).subquery()
             is_few = (await connection.scalar(select(func.count()).select_from(few)) or 0) < FEW
@@ -176,7 +176,7 @@ class SqlObjects:
             return tuple(StoredObject(*row) for row in await connection.execute(newest.limit(limit)))
 
     async def without_thumb(self, since_ms: int, limit: int) -> tuple[str, ...]:
-        """Match each artwork with the thumbnail that bears its UUID."""
+        """Select artworks for whose UUID there is no thumbnail."""
         thumbs = OBJECTS.alias()
         uuid = func.substr(OBJECTS.c.key, len(ARTWORKS) + 1, UUID_LENGTH)
         made = select(thumbs.c.key).where(thumbs.c.key == literal(THUMBS) + uuid + THUMB_ENDING)
@@ -186,7 +186,7 @@ class SqlObjects:
             return tuple((await connection.execute(newest)).scalars())
 
     async def by_key(self, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
-        """Read on in the index of keys."""
+        """Select a range of the index of keys."""
         wanted = select(*FIELDS).where(*_matches(Filter(prefix)), OBJECTS.c.key > after)
         async with self._database.read() as connection:
             rows = await connection.execute(wanted.order_by(OBJECTS.c.key).limit(limit))
@@ -205,24 +205,24 @@ class SqlObjects:
             return tuple(StoredObject(*row) for row in rows)
 
     async def totals(self) -> tuple[int, int]:
-        """Count and add up."""
+        """Count the rows and add up their sizes."""
         async with self._database.read() as connection:
             row = (await connection.execute(select(func.count(), func.sum(OBJECTS.c.size)).select_from(OBJECTS))).one()
         return int(row[0]), int(row[1] or 0)
 
     async def correct(self, key: str, stat: Stat) -> StoredObject | None:
-        """Write what the bytes are."""
+        """Update size and hash."""
         statement = update(OBJECTS).where(OBJECTS.c.key == key).values(size=stat.size, sha256=stat.sha256)
         async with self._database.write() as connection:
             row = (await connection.execute(statement.returning(*FIELDS))).one_or_none()
         return StoredObject(*row) if row else None
 
     async def delete(self, key: str) -> None:
-        """Remove a row."""
+        """Delete a row."""
         await self._delete(delete(OBJECTS).where(OBJECTS.c.key == key))
 
     async def announce(self, key: str, stat: Stat) -> None:
-        """Write the announcement, in place of an older one."""
+        """Insert the announcement, or replace an older one."""
         values = {"key": key, "size": stat.size, "sha256": stat.sha256, "create_ms": db_now()}
         async with self._database.write() as connection:
             statement = upsert(connection, ANNOUNCED).values(values)
@@ -230,18 +230,18 @@ class SqlObjects:
             await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fields))
 
     async def announced(self, key: str) -> Stat | None:
-        """Look an announcement up."""
+        """Select an announcement."""
         wanted = select(ANNOUNCED.c.size, ANNOUNCED.c.sha256).where(ANNOUNCED.c.key == key)
         async with self._database.read() as connection:
             row = (await connection.execute(wanted)).one_or_none()
         return Stat(*row) if row else None
 
     async def withdraw(self, key: str) -> None:
-        """Remove an announcement."""
+        """Delete an announcement."""
         await self._delete(delete(ANNOUNCED).where(ANNOUNCED.c.key == key))
 
     async def bury(self, key: str) -> bool:
-        """Put a tombstone in the place of the row, or find the one of a deletion that did not come to its end."""
+        """Replace the row by a tombstone, or find that of an unfinished deletion."""
         values = {"key": key, "create_ms": db_now(), "swept": False}
         removed = delete(OBJECTS).where(OBJECTS.c.key == key).returning(OBJECTS.c.key)
         dying = select(TOMBSTONES.c.key).where(TOMBSTONES.c.key == key, ~TOMBSTONES.c.swept)
@@ -254,12 +254,12 @@ class SqlObjects:
         return True
 
     async def swept(self, key: str) -> None:
-        """Note the end of a deletion."""
+        """Mark the tombstone as swept."""
         async with self._database.write() as connection:
             await connection.execute(update(TOMBSTONES).where(TOMBSTONES.c.key == key).values(swept=True))
 
     async def tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
-        """Read by age; an old one is opened again, unless its key was given anew."""
+        """Select the oldest and mark them as unswept, which locks their keys."""
         old = select(TOMBSTONES.c.key).where(or_(TOMBSTONES.c.create_ms < before_ms, ~TOMBSTONES.c.swept))
         oldest = old.order_by(TOMBSTONES.c.create_ms).limit(limit)
         async with self._database.write() as connection:
@@ -268,28 +268,28 @@ class SqlObjects:
         return keys
 
     async def forget(self, key: str) -> None:
-        """Remove a tombstone."""
+        """Delete a tombstone."""
         await self._delete(delete(TOMBSTONES).where(TOMBSTONES.c.key == key))
 
     async def add_link(self, link: UploadLink) -> None:
-        """Write a link."""
+        """Insert a link."""
         async with self._database.write() as connection:
             await connection.execute(insert(LINKS).values(vars(link)))
 
     async def get_link(self, key: str) -> UploadLink | None:
-        """Look a link up by the key its file will have."""
+        """Select a link by the key of its file."""
         async with self._database.read() as connection:
             row = (await connection.execute(select(LINKS).where(LINKS.c.key == key))).one_or_none()
         return UploadLink(*row) if row else None
 
     async def expired_links(self, before_ms: int, limit: int) -> tuple[str, ...]:
-        """Read by expiry."""
+        """Select the links that expired first."""
         oldest = select(LINKS.c.key).where(LINKS.c.expire_ms < before_ms).order_by(LINKS.c.expire_ms).limit(limit)
         async with self._database.read() as connection:
             return tuple((await connection.execute(oldest)).scalars())
 
     async def delete_link(self, key: str) -> None:
-        """Remove a link."""
+        """Delete a link."""
         await self._delete(delete(LINKS).where(LINKS.c.key == key))
 
     async def _find(self, clause: ColumnElement[bool]) -> StoredObject | None:

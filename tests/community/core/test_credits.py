@@ -5,77 +5,92 @@ import asyncio
 import pytest
 
 from services.chassis.errors import FailedPrecondition, Unauthenticated, Unimplemented
+from services.community.composition import CommunityService
 from services.community.core.credits import Credits, date_of
-from services.community.house import House
 from services.community.model import Balance, CheckIn, EntryKind, OrderState
 from services.community.model.hotness import DAY_MS, HOUR_MS
 from services.community.stores import Stores
-from tests.community.equipment import START_MS, Clock
-from tests.community.neighbours import Studio
-from tests.community.people import ANN, order_of, ordered
+from tests.community.fakes import FakeGenerations
+from tests.community.steps import ANN, order_of, ordered
+from tests.community.stubs import START_MS, Clock
 
 
-async def test_ten_orders_at_once_take_no_more_than_there_is(house: House, studio: Studio) -> None:
-    outcomes = await asyncio.gather(*(ordered(house) for _ in range(10)), return_exceptions=True)
+async def test_ten_orders_at_once_take_no_more_than_there_is(
+    community: CommunityService, fake_generations: FakeGenerations
+) -> None:
+    outcomes = await asyncio.gather(*(ordered(community) for _ in range(10)), return_exceptions=True)
 
     assert sum(isinstance(outcome, FailedPrecondition) for outcome in outcomes) == 8
-    assert (await house.credits.balance(ANN), len(studio.placed)) == (Balance(1, 6), 2)
+    assert (await community.credits.balance(ANN), len(fake_generations.placed)) == (Balance(1, 6), 2)
 
 
-async def test_after_everything_has_ended_nothing_is_held(house: House, stores: Stores, studio: Studio) -> None:
-    cards = [await ordered(house, f"user{number}") for number in range(8)]
+async def test_after_everything_has_ended_nothing_is_held(
+    community: CommunityService, stores: Stores, fake_generations: FakeGenerations
+) -> None:
+    cards = [await ordered(community, f"user{number}") for number in range(8)]
     states = (OrderState.SUCCEEDED, OrderState.FAILED, OrderState.TIMED_OUT)
-    events = [studio.end(order_of(card).generation_id, states[number % 3], "WHY") for number, card in enumerate(cards)]
+    events = [
+        fake_generations.end(order_of(card).generation_id, states[number % 3], "WHY")
+        for number, card in enumerate(cards)
+    ]
 
-    await asyncio.gather(*(stores.orders.hear(told) for told in events for _ in range(3)))
-    for told in events:
-        await house.orders.carry_on(order_of(await house.artworks.find(owner_of(cards, told), told.generation_id)))
+    await asyncio.gather(*(stores.orders.apply(status) for status in events for _ in range(3)))
+    for status in events:
+        await community.orders.process(
+            order_of(await community.artworks.find(owner_of(cards, status), status.generation_id))
+        )
 
-    balances = [await house.credits.balance(card.artwork.user_id) for card in cards]
+    balances = [await community.credits.balance(card.artwork.user_id) for card in cards]
     assert [balance.held for balance in balances] == [0] * 8
     assert [balance.credits for balance in balances] == [4, 7, 7, 4, 7, 7, 4, 7]
     for card, balance in zip(cards, balances, strict=True):
-        assert sum(line.amount for line in await stores.people.entries(card.artwork.user_id)) == balance.credits
+        assert sum(line.amount for line in await stores.users.entries(card.artwork.user_id)) == balance.credits
 
 
-def owner_of(cards: list, told: object) -> str:  # type: ignore[type-arg]
-    return next(card.artwork.user_id for card in cards if order_of(card).generation_id == told.generation_id)
+def owner_of(cards: list, status: object) -> str:  # type: ignore[type-arg]
+    return next(card.artwork.user_id for card in cards if order_of(card).generation_id == status.generation_id)
 
 
-async def test_a_check_in_counts_once_a_day_however_many_ask(house: House) -> None:
-    answers = await asyncio.gather(*(house.credits.check_in(ANN) for _ in range(8)))
+async def test_a_check_in_counts_once_a_day_however_many_ask(community: CommunityService) -> None:
+    answers = await asyncio.gather(*(community.credits.check_in(ANN) for _ in range(8)))
 
     assert sorted(added for _, added in answers) == [0] * 7 + [12]
-    assert {status for status, _ in answers} == {CheckIn(house.credits.today(), 1, 1)}
-    assert await house.credits.balance(ANN) == Balance(19, 0)
+    assert {status for status, _ in answers} == {CheckIn(community.credits.today(), 1, 1)}
+    assert await community.credits.balance(ANN) == Balance(19, 0)
 
 
-async def test_a_streak_counts_the_days_in_a_row(house: House, clock: Clock) -> None:
+async def test_a_streak_counts_the_days_in_a_row(community: CommunityService, clock: Clock) -> None:
     for _ in range(4):
-        await house.credits.check_in(ANN)
+        await community.credits.check_in(ANN)
         clock.now += DAY_MS
 
-    today = house.credits.today()
-    assert await house.credits.status(ANN) == CheckIn(today - 1, 4, 4)
+    today = community.credits.today()
+    assert await community.credits.status(ANN) == CheckIn(today - 1, 4, 4)
     clock.now += DAY_MS
-    assert await house.credits.status(ANN) == CheckIn(today - 1, 0, 4)
-    assert (await house.credits.check_in(ANN))[0] == CheckIn(today + 1, 1, 5)
+    assert await community.credits.status(ANN) == CheckIn(today - 1, 0, 4)
+    assert (await community.credits.check_in(ANN))[0] == CheckIn(today + 1, 1, 5)
 
 
-async def test_the_day_begins_at_midnight_in_japan(house: House, clock: Clock) -> None:
+async def test_the_day_begins_at_midnight_in_japan(community: CommunityService, clock: Clock) -> None:
     clock.now = START_MS - START_MS % DAY_MS + 15 * HOUR_MS - 1
-    before = house.credits.today()
+    before = community.credits.today()
     clock.now += 1
 
-    assert (house.credits.today() - before, date_of(house.credits.today()), date_of(-1)) == (1, "2023-11-15", "")
+    assert (community.credits.today() - before, date_of(community.credits.today()), date_of(-1)) == (
+        1,
+        "2023-11-15",
+        "",
+    )
 
 
-async def test_every_change_of_a_balance_is_a_line(house: House, stores: Stores, studio: Studio) -> None:
-    await house.credits.check_in(ANN)
-    await ordered(house)
-    await stores.orders.hear(studio.end("gen_1", OrderState.FAILED, "NO"))
+async def test_every_change_of_a_balance_is_a_line(
+    community: CommunityService, stores: Stores, fake_generations: FakeGenerations
+) -> None:
+    await community.credits.check_in(ANN)
+    await ordered(community)
+    await stores.orders.apply(fake_generations.end("gen_1", OrderState.FAILED, "NO"))
 
-    lines = [(line.kind, line.amount) for line in await stores.people.entries(ANN)]
+    lines = [(line.kind, line.amount) for line in await stores.users.entries(ANN)]
     kinds = EntryKind
     assert lines == [(kinds.GRANT, 7), (kinds.CHECKIN, 12), (kinds.HOLD, -3), (kinds.RELEASE, 3)]
 
@@ -89,6 +104,6 @@ async def test_a_site_without_credits_says_so(stores: Stores, clock: Clock) -> N
         assert caught.value.reason == "CREDITS_DISABLED"
 
 
-async def test_nobody_has_no_balance(house: House) -> None:
+async def test_nobody_has_no_balance(community: CommunityService) -> None:
     with pytest.raises(Unauthenticated):
-        await house.credits.balance("")
+        await community.credits.balance("")

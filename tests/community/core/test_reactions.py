@@ -8,56 +8,56 @@ import pytest
 from sqlalchemy import update
 
 from services.chassis.errors import FailedPrecondition, NotFound, ResourceExhausted, Unauthenticated
+from services.community.composition import CommunityService
 from services.community.core.reactions import Reactions
-from services.community.house import House
 from services.community.model import Drift, Reaction
 from services.community.model.hotness import HOUR_MS
 from services.community.stores import Stores
 from services.community.stores.tables import artwork
-from tests.community.equipment import Clock
-from tests.community.neighbours import Studio
-from tests.community.people import ANN, BOB, drawn, published
+from tests.community.fakes import FakeGenerations
+from tests.community.steps import ANN, BOB, finished_draft, published
+from tests.community.stubs import Clock
 
 LIKE, FAVORITE = Reaction.LIKE, Reaction.FAVORITE
 
 
-async def test_a_repeated_like_counts_once_and_so_does_its_return(house: House) -> None:
-    artwork_id = (await published(house)).artwork.id
-    react = house.reactions.react
+async def test_a_repeated_like_counts_once_and_so_does_its_return(community: CommunityService) -> None:
+    artwork_id = (await published(community)).artwork.id
+    react = community.reactions.react
 
     counts = [(await react(BOB, artwork_id, LIKE, wanted=wanted)).like_count for wanted in (True, True, False, False)]
 
     assert counts == [1, 1, 0, 0]
 
 
-async def test_likes_and_favourites_are_two_things(house: House) -> None:
-    artwork_id = (await published(house)).artwork.id
+async def test_likes_and_favourites_are_two_things(community: CommunityService) -> None:
+    artwork_id = (await published(community)).artwork.id
 
-    await house.reactions.react(BOB, artwork_id, LIKE, wanted=True)
-    await house.reactions.react(ANN, artwork_id, FAVORITE, wanted=True)
-    stands = await house.reactions.react(BOB, artwork_id, FAVORITE, wanted=True)
+    await community.reactions.react(BOB, artwork_id, LIKE, wanted=True)
+    await community.reactions.react(ANN, artwork_id, FAVORITE, wanted=True)
+    stands = await community.reactions.react(BOB, artwork_id, FAVORITE, wanted=True)
 
     assert (stands.like_count, stands.favorite_count, stands.liked, stands.favorited) == (1, 2, True, True)
     assert stands.hot_score == 5
 
 
-async def test_many_at_once_count_as_many_as_there_are_rows(house: House) -> None:
-    artwork_id = (await published(house)).artwork.id
+async def test_many_at_once_count_as_many_as_there_are_rows(community: CommunityService) -> None:
+    artwork_id = (await published(community)).artwork.id
     calls = [
-        house.reactions.react(f"user{number % 5}", artwork_id, kind, wanted=True)
+        community.reactions.react(f"user{number % 5}", artwork_id, kind, wanted=True)
         for kind in (LIKE, FAVORITE)
         for number in range(25)
     ]
 
     await asyncio.gather(*calls)
 
-    card = await house.artworks.get(ANN, artwork_id)
+    card = await community.artworks.get(ANN, artwork_id)
     assert (card.artwork.like_count, card.artwork.favorite_count) == (5, 5)
-    assert (await house.office.reconcile(mend=False)) == Drift(1, 0, ())
+    assert (await community.admin_operations.reconcile(mend=False)) == Drift(1, 0, ())
 
 
-async def test_a_storm_of_likes_and_their_returns_ends_as_the_model_says(house: House) -> None:
-    artworks = [(await published(house, title=f"t{number}")).artwork.id for number in range(5)]
+async def test_many_concurrent_likes_and_unlikes_end_as_the_model_says(community: CommunityService) -> None:
+    artworks = [(await published(community, title=f"t{number}")).artwork.id for number in range(5)]
     dice = random.Random(6)
 
     async def person(user_id: str) -> Counter[tuple[str, Reaction]]:
@@ -65,7 +65,7 @@ async def test_a_storm_of_likes_and_their_returns_ends_as_the_model_says(house: 
         wants: dict[tuple[str, Reaction], bool] = {}
         for _ in range(30):
             artwork_id, kind, wanted = dice.choice(artworks), dice.choice((LIKE, FAVORITE)), dice.random() < 0.6
-            await house.reactions.react(user_id, artwork_id, kind, wanted=wanted)
+            await community.reactions.react(user_id, artwork_id, kind, wanted=wanted)
             wants[artwork_id, kind] = wanted
         return Counter(key for key, wanted in wants.items() if wanted)
 
@@ -73,34 +73,37 @@ async def test_a_storm_of_likes_and_their_returns_ends_as_the_model_says(house: 
 
     model = sum(counters, Counter[tuple[str, Reaction]]())
     for artwork_id in artworks:
-        found = (await house.artworks.get(ANN, artwork_id)).artwork
+        found = (await community.artworks.get(ANN, artwork_id)).artwork
         assert (found.like_count, found.favorite_count) == (model[artwork_id, LIKE], model[artwork_id, FAVORITE])
-    assert (await house.office.reconcile(mend=False)).amount == 0
+    assert (await community.admin_operations.reconcile(mend=False)).amount == 0
 
 
-async def test_wrong_counts_are_found_named_and_mended(house: House, stores: Stores) -> None:
-    right, wrong = (await published(house, title="a")).artwork.id, (await published(house, title="b")).artwork.id
-    await house.reactions.react(BOB, wrong, LIKE, wanted=True)
+async def test_wrong_counts_are_found_named_and_mended(community: CommunityService, stores: Stores) -> None:
+    right, wrong = (
+        (await published(community, title="a")).artwork.id,
+        (await published(community, title="b")).artwork.id,
+    )
+    await community.reactions.react(BOB, wrong, LIKE, wanted=True)
     await falsify(stores, wrong)
 
-    looked = await house.office.reconcile(mend=False)
-    mended = await house.office.reconcile(mend=True)
-    after = await house.office.reconcile(mend=False)
+    looked = await community.admin_operations.reconcile(mend=False)
+    mended = await community.admin_operations.reconcile(mend=True)
+    after = await community.admin_operations.reconcile(mend=False)
 
     assert looked == mended == Drift(2, 9, (wrong,))
     assert after == Drift(2, 0, ())
-    assert (await house.artworks.get(ANN, wrong)).artwork.like_count == 1
-    assert (await house.artworks.get(ANN, right)).artwork.like_count == 0
+    assert (await community.artworks.get(ANN, wrong)).artwork.like_count == 1
+    assert (await community.artworks.get(ANN, right)).artwork.like_count == 0
 
 
 async def falsify(stores: Stores, artwork_id: str) -> None:
-    async with stores.works._database.write() as connection:
+    async with stores.artworks._database.write() as connection:
         await connection.execute(update(artwork).where(artwork.c.id == artwork_id).values(like_count=10))
 
 
-async def test_who_may_react(house: House, studio: Studio) -> None:
-    draft = (await drawn(house, studio)).artwork.id
-    react = house.reactions.react
+async def test_who_may_react(community: CommunityService, fake_generations: FakeGenerations) -> None:
+    draft = (await finished_draft(community, fake_generations)).artwork.id
+    react = community.reactions.react
 
     with pytest.raises(Unauthenticated):
         await react("", draft, LIKE, wanted=True)
@@ -115,13 +118,15 @@ async def test_who_may_react(house: House, studio: Studio) -> None:
 
 
 @pytest.fixture
-def strict(house: House, stores: Stores, clock: Clock) -> Reactions:
+def strict(community: CommunityService, stores: Stores, clock: Clock) -> Reactions:
     """Three changes of a kind in an hour."""
-    return Reactions(house.artworks, stores.reactions, stores.lists, per_hour=3, clock=clock)
+    return Reactions(community.artworks, stores.reactions, stores.lists, per_hour=3, clock=clock)
 
 
-async def test_only_changes_are_counted_against_the_hour(house: House, strict: Reactions, clock: Clock) -> None:
-    artwork_id = (await published(house)).artwork.id
+async def test_only_changes_are_counted_against_the_hour(
+    community: CommunityService, strict: Reactions, clock: Clock
+) -> None:
+    artwork_id = (await published(community)).artwork.id
     for _ in range(5):
         await strict.react(BOB, artwork_id, LIKE, wanted=True)
     await strict.react(BOB, artwork_id, LIKE, wanted=False)
@@ -131,32 +136,32 @@ async def test_only_changes_are_counted_against_the_hour(house: House, strict: R
         await strict.react(BOB, artwork_id, LIKE, wanted=False)
 
     assert 0 < (caught.value.retry_after or 0) <= 3600
-    assert (await house.artworks.get(BOB, artwork_id)).liked
+    assert (await community.artworks.get(BOB, artwork_id)).liked
     assert (await strict.react(BOB, artwork_id, FAVORITE, wanted=True)).favorited
     assert (await strict.react(ANN, artwork_id, LIKE, wanted=True)).like_count == 2
     clock.now += HOUR_MS
     assert not (await strict.react(BOB, artwork_id, LIKE, wanted=False)).liked
 
 
-async def test_the_hour_is_exact_when_many_ask_at_once(house: House, strict: Reactions) -> None:
-    artworks = [(await published(house, title=f"t{number}")).artwork.id for number in range(10)]
+async def test_the_hour_is_exact_when_many_ask_at_once(community: CommunityService, strict: Reactions) -> None:
+    artworks = [(await published(community, title=f"t{number}")).artwork.id for number in range(10)]
 
     outcomes = await asyncio.gather(
         *(strict.react(BOB, each, LIKE, wanted=True) for each in artworks), return_exceptions=True
     )
 
     assert sum(isinstance(outcome, ResourceExhausted) for outcome in outcomes) == 7
-    assert (await house.office.reconcile(mend=False)).amount == 0
+    assert (await community.admin_operations.reconcile(mend=False)).amount == 0
 
 
-async def test_a_report_is_kept_once_for_each_person(house: House) -> None:
-    artwork_id = (await published(house)).artwork.id
-    await house.reactions.report(BOB, artwork_id, "rude")
-    await house.reactions.report(BOB, artwork_id, "very rude")
-    await house.reactions.report(ANN, artwork_id, "mine")
+async def test_a_report_is_kept_once_for_each_person(community: CommunityService) -> None:
+    artwork_id = (await published(community)).artwork.id
+    await community.reactions.report(BOB, artwork_id, "rude")
+    await community.reactions.report(BOB, artwork_id, "very rude")
+    await community.reactions.report(ANN, artwork_id, "mine")
 
-    first, token = await house.office.reports(1, "")
-    second, end = await house.office.reports(1, token)
+    first, token = await community.admin_operations.reports(1, "")
+    second, end = await community.admin_operations.reports(1, token)
 
     assert {(each.user_id, each.reason) for each in (*first, *second)} == {(BOB, "very rude"), (ANN, "mine")}
     assert end == ""

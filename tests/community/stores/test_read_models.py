@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.chassis.database import Database
+from services.community.composition import CommunityService
 from services.community.core.feed import Ask
-from services.community.house import House
-from services.community.model import Page, Reaction, Shelf
+from services.community.model import ArtworkPage, Reaction, Shelf
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores, make_stores
 from services.community.stores.read_models import RedisModels, open_models
-from tests.community.equipment import Clock
-from tests.community.neighbours import Cupboard, Studio
-from tests.community.people import ANN, BOB, published
+from tests.community.fakes import FakeGenerations, FakeObjects
+from tests.community.steps import ANN, BOB, published
+from tests.community.stubs import Clock
 from tests.valkeys import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
@@ -28,43 +28,47 @@ def stores(database: Database, models: RedisModels, clock: Clock) -> Stores:
 
 
 @pytest.fixture
-async def neighbour(
+async def other_replica(
     settings: CommunitySettings, database: Database, valkey: Valkey, clock: Clock
-) -> AsyncIterator[House]:
+) -> AsyncIterator[CommunityService]:
     """Another replica on the same database and the same Valkey."""
     async with open_models(valkey.url, lambda: 0.0) as models:
-        yield House(settings, make_stores(database, models, clock, 0, b"erasure key"), Studio(), Cupboard(), clock)
+        yield CommunityService(
+            settings, make_stores(database, models, clock, 0, b"erasure key"), FakeGenerations(), FakeObjects(), clock
+        )
 
 
-def ids(page: Page) -> list[str]:
+def ids(page: ArtworkPage) -> list[str]:
     return [card.artwork.id for card in page.cards]
 
 
-async def answers(house: House) -> list[object]:
+async def answers(community: CommunityService) -> list[object]:
     """All that the read models have a part in."""
     pages = [
-        await house.feed.newest(Ask(BOB)),
-        await house.feed.hottest(Ask("")),
-        await house.feed.of_user(Ask(BOB), ANN),
-        await house.feed.of_shelf(Ask(BOB), Shelf.FAVORITES, BOB),
+        await community.feed.newest(Ask(BOB)),
+        await community.feed.hottest(Ask("")),
+        await community.feed.of_user(Ask(BOB), ANN),
+        await community.feed.of_shelf(Ask(BOB), Shelf.FAVORITES, BOB),
     ]
     return [(page.cards, page.next_token) for page in pages]
 
 
 @pytest.fixture
-async def three(house: House, clock: Clock) -> list[str]:
+async def three(community: CommunityService, clock: Clock) -> list[str]:
     """Three artworks of Ann's, newest last; Bob likes and collects the first."""
     made = []
     for title in "abc":
-        made.append((await published(house, title=title)).artwork.id)
+        made.append((await published(community, title=title)).artwork.id)
         clock.now += 1000
     for kind in Reaction:
-        await house.reactions.react(BOB, made[0], kind, wanted=True)
+        await community.reactions.react(BOB, made[0], kind, wanted=True)
     return made
 
 
-async def test_they_have_the_names_and_types_of_the_seeds(house: House, valkey: Valkey, three: list[str]) -> None:
-    await answers(house)
+async def test_they_have_the_names_and_types_of_the_seeds(
+    community: CommunityService, valkey: Valkey, three: list[str]
+) -> None:
+    await answers(community)
 
     redis = valkey.redis
     assert [each.decode() for each in redis.lrange("feed_queue", 0, -1)] == three[::-1]
@@ -75,50 +79,52 @@ async def test_they_have_the_names_and_types_of_the_seeds(house: House, valkey: 
 
 
 @pytest.mark.usefixtures("three")
-async def test_flushing_changes_no_answer(house: House, valkey: Valkey) -> None:
-    before = await answers(house)
+async def test_flushing_changes_no_answer(community: CommunityService, valkey: Valkey) -> None:
+    before = await answers(community)
     valkey.redis.flushall()
 
-    assert await answers(house) == before
-    assert await answers(house) == before
+    assert await answers(community) == before
+    assert await answers(community) == before
 
 
-async def test_without_redis_every_answer_is_the_same(house: House, valkey: Valkey, three: list[str]) -> None:
-    before = await answers(house)
+async def test_without_redis_every_answer_is_the_same(
+    community: CommunityService, valkey: Valkey, three: list[str]
+) -> None:
+    before = await answers(community)
     valkey.kill()
-    assert await answers(house) == before
+    assert await answers(community) == before
 
-    fourth = (await published(house, title="d")).artwork.id
-    await house.artworks.unpublish(ANN, three[2])
+    fourth = (await published(community, title="d")).artwork.id
+    await community.artworks.unpublish(ANN, three[2])
     valkey.start()
 
-    assert ids(await house.feed.newest(Ask(""))) == [fourth, three[1], three[0]]
+    assert ids(await community.feed.newest(Ask(""))) == [fourth, three[1], three[0]]
 
 
 async def test_a_kept_list_that_survives_an_outage_is_not_believed(
-    house: House, valkey: Valkey, three: list[str]
+    community: CommunityService, valkey: Valkey, three: list[str]
 ) -> None:
     """Redis stands still while the word of a change is told, and its data are there when it goes on."""
-    await answers(house)
+    await answers(community)
     valkey.pause()
 
-    await house.artworks.delete(ANN, three[0])
-    fourth = (await published(house, title="d")).artwork.id
+    await community.artworks.delete(ANN, three[0])
+    fourth = (await published(community, title="d")).artwork.id
     valkey.go_on()
 
-    assert ids(await house.feed.newest(Ask(""))) == [fourth, three[2], three[1]]
+    assert ids(await community.feed.newest(Ask(""))) == [fourth, three[2], three[1]]
 
 
 async def test_after_a_very_long_outage_nothing_old_is_believed(
-    house: House, models: RedisModels, three: list[str], monkeypatch: pytest.MonkeyPatch
+    community: CommunityService, models: RedisModels, three: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await answers(house)
-    monkeypatch.setattr("services.community.stores.read_models.MOST_UNSAID", 2)
+    await answers(community)
+    monkeypatch.setattr("services.community.stores.read_models.MAX_PENDING", 2)
 
-    await house.artworks.unpublish(ANN, three[0])
+    await community.artworks.unpublish(ANN, three[0])
 
-    assert models._unsaid == set()
-    assert ids(await house.feed.newest(Ask(""))) == [three[2], three[1]]
+    assert models._pending == set()
+    assert ids(await community.feed.newest(Ask(""))) == [three[2], three[1]]
 
 
 @pytest.mark.usefixtures("settings")
@@ -126,107 +132,117 @@ async def test_without_a_redis_nothing_is_remembered() -> None:
     async with open_models("", lambda: 0.0) as models:
         await models.forget("feed_queue")
 
-    assert models._unsaid == set()
+    assert models._pending == set()
 
 
-async def test_one_like_moves_the_ranking_and_empties_nothing(house: House, valkey: Valkey, three: list[str]) -> None:
-    await answers(house)
+async def test_one_like_moves_the_ranking_and_empties_nothing(
+    community: CommunityService, valkey: Valkey, three: list[str]
+) -> None:
+    await answers(community)
 
-    await house.reactions.react(ANN, three[1], Reaction.LIKE, wanted=True)
+    await community.reactions.react(ANN, three[1], Reaction.LIKE, wanted=True)
 
     assert dict(valkey.redis.zrange("hot_rank", 0, -1, withscores=True)) == {
         three[0].encode(): 3.0,
         three[1].encode(): 1.0,
         three[2].encode(): 0.0,
     }
-    assert ids(await house.feed.hottest(Ask("")))[:2] == three[:2]
+    assert ids(await community.feed.hottest(Ask("")))[:2] == three[:2]
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"x" * 1000])
-async def test_keys_of_another_type_are_healed(house: House, valkey: Valkey, three: list[str], garbage: bytes) -> None:
-    before = await answers(house)
+async def test_keys_of_another_type_are_healed(
+    community: CommunityService, valkey: Valkey, three: list[str], garbage: bytes
+) -> None:
+    before = await answers(community)
     keys = ["feed_queue", "hot_rank", f"user:{ANN}:artworks", f"user:{BOB}:favorites", f"artwork:{three[0]}:likes"]
     for key in keys:
         valkey.redis.delete(key)
         valkey.redis.set(key, garbage)
 
-    assert await answers(house) == before
-    await house.reactions.react(BOB, three[1], Reaction.FAVORITE, wanted=True)
-    await house.reactions.react(BOB, three[1], Reaction.LIKE, wanted=True)
-    await answers(house)
-    await house.office.rebuild()
+    assert await answers(community) == before
+    await community.reactions.react(BOB, three[1], Reaction.FAVORITE, wanted=True)
+    await community.reactions.react(BOB, three[1], Reaction.LIKE, wanted=True)
+    await answers(community)
+    await community.admin_operations.rebuild()
 
     assert [valkey.redis.type(key) for key in keys] == [b"list", b"zset", b"list", b"set", b"string"]
 
 
 @pytest.mark.usefixtures("three")
-async def test_members_that_are_not_ours_are_not_shown(house: House, valkey: Valkey) -> None:
-    before = await answers(house)
+async def test_members_that_are_not_ours_are_not_shown(community: CommunityService, valkey: Valkey) -> None:
+    before = await answers(community)
     valkey.redis.lpush("feed_queue", "art_none")
     valkey.redis.zadd("hot_rank", {"art_none": 99.0})
 
-    assert await answers(house) == before
+    assert await answers(community) == before
 
 
-async def test_a_draft_is_never_read_from_a_kept_list(house: House, valkey: Valkey, three: list[str]) -> None:
+async def test_a_draft_is_never_read_from_a_kept_list(
+    community: CommunityService, valkey: Valkey, three: list[str]
+) -> None:
     """The kept lists are in the right order, so that only the artwork's own state gives the draft away."""
-    await house.artworks.unpublish(ANN, three[0])
-    await answers(house)
+    await community.artworks.unpublish(ANN, three[0])
+    await answers(community)
     valkey.redis.rpush("feed_queue", three[0])
     valkey.redis.rpush(f"user:{ANN}:artworks", three[0])
     valkey.redis.zadd("hot_rank", {three[0]: 99.0})
 
-    assert ids(await house.feed.newest(Ask(""))) == [three[2], three[1]]
-    assert ids(await house.feed.of_user(Ask(BOB), ANN)) == [three[2], three[1]]
-    assert three[0] not in ids(await house.feed.hottest(Ask("")))
+    assert ids(await community.feed.newest(Ask(""))) == [three[2], three[1]]
+    assert ids(await community.feed.of_user(Ask(BOB), ANN)) == [three[2], three[1]]
+    assert three[0] not in ids(await community.feed.hottest(Ask("")))
 
 
-async def test_another_replica_sees_a_change_at_once(house: House, neighbour: House, three: list[str]) -> None:
-    assert ids(await neighbour.feed.newest(Ask(""))) == three[::-1]
+async def test_another_replica_sees_a_change_at_once(
+    community: CommunityService, other_replica: CommunityService, three: list[str]
+) -> None:
+    assert ids(await other_replica.feed.newest(Ask(""))) == three[::-1]
 
-    await house.artworks.unpublish(ANN, three[2])
-    fourth = (await published(house, title="d")).artwork.id
+    await community.artworks.unpublish(ANN, three[2])
+    fourth = (await published(community, title="d")).artwork.id
 
-    assert ids(await neighbour.feed.newest(Ask(""))) == [fourth, three[1], three[0]]
-    assert ids(await neighbour.feed.of_user(Ask(""), ANN)) == [fourth, three[1], three[0]]
+    assert ids(await other_replica.feed.newest(Ask(""))) == [fourth, three[1], three[0]]
+    assert ids(await other_replica.feed.of_user(Ask(""), ANN)) == [fourth, three[1], three[0]]
 
 
 async def test_a_change_during_a_reading_is_not_written_over(
-    house: House, models: RedisModels, three: list[str]
+    community: CommunityService, models: RedisModels, three: list[str]
 ) -> None:
     look = await models.list("feed_queue", 10)
-    await house.artworks.unpublish(ANN, three[2])
+    await community.artworks.unpublish(ANN, three[2])
     await models.put_list("feed_queue", three[::-1], look.epoch)
 
-    assert ids(await house.feed.newest(Ask(""))) == [three[1], three[0]]
+    assert ids(await community.feed.newest(Ask(""))) == [three[1], three[0]]
 
 
-async def test_they_are_rebuilt_from_the_rows(house: House, valkey: Valkey, three: list[str]) -> None:
+async def test_they_are_rebuilt_from_the_rows(community: CommunityService, valkey: Valkey, three: list[str]) -> None:
     valkey.redis.flushall()
 
-    written = await house.office.rebuild()
+    written = await community.admin_operations.rebuild()
 
     assert written == len([key for key in valkey.redis.scan_iter() if b":read" not in key]) == 7
     assert valkey.redis.get(f"artwork:{three[0]}:likes") == b"1"
 
 
-async def test_likes_during_outages_end_as_the_rows_say(house: House, valkey: Valkey, three: list[str]) -> None:
+async def test_likes_during_outages_end_as_the_rows_say(
+    community: CommunityService, valkey: Valkey, three: list[str]
+) -> None:
     dice = random.Random(7)
 
     async def person(user_id: str) -> None:
         for _ in range(20):
             wanted = dice.random() < 0.6
-            await house.reactions.react(user_id, dice.choice(three), dice.choice(tuple(Reaction)), wanted=wanted)
-            await house.feed.hottest(Ask(user_id))
+            await community.reactions.react(user_id, dice.choice(three), dice.choice(tuple(Reaction)), wanted=wanted)
+            await community.feed.hottest(Ask(user_id))
 
-    people = [asyncio.create_task(person(f"user{number}")) for number in range(8)]
+    users = [asyncio.create_task(person(f"user{number}")) for number in range(8)]
     for _ in range(3):
         valkey.kill()
         await asyncio.sleep(0)
         valkey.start()
-    await asyncio.gather(*people)
+    await asyncio.gather(*users)
 
-    assert (await house.office.reconcile(mend=False)).amount == 0
-    with_redis = await answers(house)
+    assert (await community.admin_operations.reconcile(mend=False)).amount == 0
+    with_redis = await answers(community)
     valkey.redis.flushall()
-    assert await answers(house) == with_redis
+    assert await answers(community) == with_redis

@@ -13,15 +13,15 @@ from sqlalchemy.dialects import sqlite
 
 from services.chassis.database import Database
 from services.chassis.migrations import migrate
+from services.community.composition import CommunityService
 from services.community.core.feed import Ask
-from services.community.house import House
 from services.community.model import Listing, Shelf
 from services.community.model.hotness import DAY_MS, HOUR_MS, NEVER_MS
 from services.community.model.lists import After
 from services.community.settings import CommunitySettings
 from services.community.stores import statements
 from services.community.stores.tables import metadata
-from tests.community.people import ANN, BOB, published
+from tests.community.steps import ANN, BOB, published
 
 on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # its plans do not depend on the data
 INDEXES = {
@@ -64,19 +64,21 @@ async def test_a_page_is_one_range_of_an_index(database: Database, shelf: Shelf,
 
 
 @pytest.mark.parametrize("size", [1, 8])
-async def test_a_page_costs_one_query_whatever_it_holds(house: House, database: Database, size: int) -> None:
+async def test_a_page_costs_one_query_whatever_it_holds(
+    community: CommunityService, database: Database, size: int
+) -> None:
     for number in range(size):
-        await published(house, title=f"t{number}")
+        await published(community, title=f"t{number}")
     counted: list[str] = []
     event.listen(database._engine.sync_engine, "before_cursor_execute", lambda *given: counted.append(given[2]))
 
     for read in (
-        house.feed.newest(Ask(BOB)),
-        house.feed.hottest(Ask(BOB)),
-        house.feed.of_user(Ask(BOB), ANN),
-        house.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB),
-        house.feed.states(BOB, ["art_1", "art_2"]),
-        house.feed.hotnesses(BOB, ["art_1", "art_2"]),  # of nobody's: no places to count
+        community.feed.newest(Ask(BOB)),
+        community.feed.hottest(Ask(BOB)),
+        community.feed.of_user(Ask(BOB), ANN),
+        community.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB),
+        community.feed.states(BOB, ["art_1", "art_2"]),
+        community.feed.hotnesses(BOB, ["art_1", "art_2"]),  # of nobody's: no places to count
     ):
         counted.clear()
         await read
@@ -130,4 +132,4 @@ def test_artworks_of_before_get_the_age_class_that_they_have(tmp_path: Path) -> 
     with closing(sqlite3.connect(tmp_path / "community.sqlite3")) as connection:
         found = connection.execute("SELECT id, age_class, hot_due_ms FROM artwork ORDER BY age_class").fetchall()
     assert [(name, place) for name, place, _ in found] == [(name, place) for place, name in enumerate(ages)]
-    assert [due for _, _, due in found] == [0, 0, 0, 0, 0, NEVER_MS]  # the thermostat sees to the next class
+    assert [due for _, _, due in found] == [0, 0, 0, 0, 0, NEVER_MS]  # the score decay sees to the next class

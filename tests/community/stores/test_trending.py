@@ -11,11 +11,11 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database
+from services.community.composition import CommunityService
 from services.community.core.feed import Ask
-from services.community.house import House
 from services.community.model.hotness import DAY_MS, Category
-from tests.community.equipment import Clock
-from tests.community.people import published
+from tests.community.steps import published
+from tests.community.stubs import Clock
 
 OLD, NEW = 12_000, 6_000  # older and more liked ones, and more in the window than anybody would sort
 MOST_ROWS = 100  # examined for a page of 20; forty-three are, at the time of writing
@@ -45,15 +45,15 @@ async def copy(database: Database, title: str, count: int, score: float) -> None
 
 
 @pytest.fixture
-async def quiet_week(house: House, database: Database, clock: Clock) -> None:
+async def quiet_week(community: CommunityService, database: Database, clock: Clock) -> None:
     """Very many old artworks that were liked, and many of this week that nobody liked so well."""
-    await published(house, title="old")
+    await published(community, title="old")
     clock.now += 20 * DAY_MS
-    await house.thermostat.cool()
+    await community.score_decay.decay_due()
     await copy(database, "old", OLD, 1000)
-    await published(house, title="new")
+    await published(community, title="new")
     clock.now += 2 * DAY_MS
-    await house.thermostat.cool()
+    await community.score_decay.decay_due()
     await copy(database, "new", NEW, 30)
     async with database.write() as connection:
         await connection.execute(text("ANALYZE"))
@@ -64,15 +64,15 @@ async def asked(database: Database) -> AsyncIterator[list[tuple[str, Any]]]:
     """The SELECTs that are sent meanwhile, with their parameters."""
     sent: list[tuple[str, Any]] = []
 
-    def hear(*given: Any) -> None:
+    def apply(*given: Any) -> None:
         if given[2].startswith("SELECT"):
             sent.append(given[2:4])
 
-    event.listen(database._engine.sync_engine, "before_cursor_execute", hear)
+    event.listen(database._engine.sync_engine, "before_cursor_execute", apply)
     try:
         yield sent
     finally:
-        event.remove(database._engine.sync_engine, "before_cursor_execute", hear)
+        event.remove(database._engine.sync_engine, "before_cursor_execute", apply)
 
 
 async def examined(database: Database, selects: list[tuple[str, Any]]) -> int:
@@ -115,12 +115,12 @@ def rows(node: dict[str, Any]) -> int:
 @pytest.mark.usefixtures("quiet_week")
 @pytest.mark.parametrize("category", [Category.ALL, Category.RISING])
 async def test_a_quiet_week_is_not_sought_through_what_was_liked_before(
-    house: House, database: Database, category: Category
+    community: CommunityService, database: Database, category: Category
 ) -> None:
     shown, token = list[str](), ""
     async with asked(database) as selects:
         for _ in range(3):
-            page = await house.feed.hottest(Ask("", 20, token), 7 * DAY_MS, category)
+            page = await community.feed.hottest(Ask("", 20, token), 7 * DAY_MS, category)
             shown, token = shown + [card.artwork.id for card in page.cards], page.next_token
     looked_at = await examined(database, selects)
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import jwt
 
-from tests.e2e.town import Town, until
+from tests.e2e.stack import Stack, until
 
 SECRET = "an-end-to-end-secret-that-is-long-enough"
 SITE = "https://site.example"
@@ -70,8 +70,8 @@ class Caller:
 
 
 @contextmanager
-def caller(town: Town, subject: str = "", **claims: Any) -> Iterator[Caller]:
+def caller(stack: Stack, subject: str = "", **claims: Any) -> Iterator[Caller]:
     """Somebody; a stranger without a subject."""
     headers = {"Authorization": f"Bearer {token(subject, **claims)}"} if subject else {}
-    with httpx.Client(base_url=town.url, headers=headers, timeout=20) as http:
+    with httpx.Client(base_url=stack.url, headers=headers, timeout=20) as http:
         yield Caller(http, subject)

@@ -1,4 +1,4 @@
-"""A town with sign-in and credits off, and callers who hold tokens for it."""
+"""A stack with sign-in and credits off, and callers who hold tokens for it."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.community.callers import SECRET, SITE, Caller, caller
 from tests.e2e.site.conftest import Quiet
-from tests.e2e.town import Town, running
+from tests.e2e.stack import Stack, running
 
 PAGES = Path(__file__).parent / "site"
 
@@ -25,8 +25,8 @@ def pages() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, pages: str) -> Iterator[Town]:
-    """The whole town behind Envoy, where a shared secret signs people in and two origins may call with credentials."""
+def site(tmp_path_factory: pytest.TempPathFactory, pages: str) -> Iterator[Stack]:
+    """The whole stack behind Envoy, where a shared secret signs people in and two origins may call with credentials."""
     folder = tmp_path_factory.mktemp("community")
     with running(
         folder / "data",
@@ -39,21 +39,21 @@ def site(tmp_path_factory: pytest.TempPathFactory, pages: str) -> Iterator[Town]
 
 
 @pytest.fixture
-def mei(site: Town) -> Iterator[Caller]:
+def mei(site: Stack) -> Iterator[Caller]:
     """Somebody with artworks."""
     with caller(site, "user_mei", name="Mei", picture="https://cdn.example/mei.png") as person:
         yield person
 
 
 @pytest.fixture
-def ren(site: Town) -> Iterator[Caller]:
+def ren(site: Stack) -> Iterator[Caller]:
     """Somebody else."""
     with caller(site, "user_ren", name="Ren") as person:
         yield person
 
 
 @pytest.fixture
-def stranger(site: Town) -> Iterator[Caller]:
+def stranger(site: Stack) -> Iterator[Caller]:
     """Nobody in particular."""
     with caller(site) as person:
         yield person

@@ -4,11 +4,11 @@
 
 Gateway, community, share, storage and generation are processes of their own behind Envoy. It exits 1 unless there was
 no 5xx and no deadlock, and every count is what its rows say. It prints its seed; --seed replays the dice, though not
-the interleaving. tests/community/erasure_storm.py is the same within one process, which finds more collisions a minute.
+the interleaving. tests/community/erasure_load.py is the same within one process, which finds more collisions a minute.
 
 Run of 2026-11-30 on two busy cores, seed 11, 32 clients, 60 s: 795 answers (200: 584, 401: 42, 402: 22, 403: 30,
 404: 114, 429: 3), no 5xx, drift 0, and one deadlock: two erasures of a person who had come back between them. Its
-cause is mended (tests/community/core/test_erasure.py, `..._wait_in_no_ring`).
+cause is mended (tests/community/stores/test_user_erasure.py, `..._wait_in_no_ring`).
 """
 
 import argparse
@@ -34,9 +34,9 @@ from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
-from services.chassis.town import Resident
+from services.chassis.listen_addresses import ListenPort
 from tests.e2e.community.callers import SECRET, token
-from tests.e2e.town import ROOT, Town, running
+from tests.e2e.stack import ROOT, Stack, running
 from tests.engines import Postgres, postgres
 from tests.storage.samples import picture
 
@@ -135,11 +135,11 @@ async def deadlocks(url: str) -> int:
         await connection.close()
 
 
-async def drift(town: Town) -> int:
+async def drift(stack: Stack) -> int:
     """By how much the counts of likes, favourites and shares are off."""
     async with (
-        aio.insecure_channel(f"127.0.0.1:{town.base + Resident.COMMUNITY}") as community,
-        aio.insecure_channel(f"127.0.0.1:{town.base + Resident.SHARE}") as share,
+        aio.insecure_channel(f"127.0.0.1:{stack.base + ListenPort.COMMUNITY}") as community,
+        aio.insecure_channel(f"127.0.0.1:{stack.base + ListenPort.SHARE}") as share,
     ):
         admin = adminrpc.CommunityAdminServiceStub(community)
         off = (await admin.ReconcileCounters(adminpb.ReconcileCountersRequest(dry_run=True))).drift
@@ -162,14 +162,14 @@ def recorded(server: Postgres) -> Path:
     return server.folder / "data" / "log" / "server.log"
 
 
-async def storm(town: Town, url: str, clients: int, seconds: float, seed: int) -> int:
+async def storm(stack: Stack, url: str, clients: int, seconds: float, seed: int) -> int:
     """Storm a stack; 0 when nobody was failed, nothing waited in a ring, and nothing drifted."""
     limits = httpx.Limits(max_connections=clients)
-    async with httpx.AsyncClient(base_url=town.url, timeout=PATIENCE_SECONDS, limits=limits) as http:
+    async with httpx.AsyncClient(base_url=stack.url, timeout=PATIENCE_SECONDS, limits=limits) as http:
         made = Storm(http, seed)
         await asyncio.gather(*(made.client(number, seconds) for number in range(clients)))
     await asyncio.sleep(SETTLE_SECONDS)
-    rings, off = await deadlocks(url), await drift(town)
+    rings, off = await deadlocks(url), await drift(stack)
     told = (
         f"answers {dict(sorted(made.answers.items()))}, failures {dict(made.failures)}, deadlocks {rings}, drift {off}"
     )
@@ -189,11 +189,11 @@ def main() -> int:
         log = recorded(server)
         data, url = Path(folder) / "data", server.create_database()
         environment = os.environ | {"DATABASE_URL": url, "DATA_DIR": str(data)}
-        subprocess.run([sys.executable, "-m", "deploy.cli", "migrate"], cwd=ROOT, env=environment, check=True)
+        subprocess.run([sys.executable, "-m", "deploy.cli.main", "migrate"], cwd=ROOT, env=environment, check=True)
         settings = {"DATABASE_URL": url, "AUTH_HS256_SECRET": SECRET, "SANDBOX_GENERATION_SECONDS": "1"}
         settings |= {"CREDITS_ENABLED": "1", "CREDITS_INITIAL": "100"}
-        with running(data, **settings) as town:
-            failed = asyncio.run(storm(town, url, given.clients, given.seconds, given.seed))
+        with running(data, **settings) as stack:
+            failed = asyncio.run(storm(stack, url, given.clients, given.seconds, given.seed))
         rings = log.read_text(encoding="utf-8").partition("deadlock detected")[2] if log.exists() else ""
         if rings:
             print(rings[:4000])  # noqa: T201

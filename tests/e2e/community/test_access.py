@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.e2e.community.callers import SITE, Caller, caller, token
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 STATES = ("draft", "published", "generating", "unknown")
@@ -82,7 +82,7 @@ class Cast:
 
 
 @pytest.fixture(scope="module")
-def cast(site: Town) -> Iterator[Cast]:
+def cast(site: Stack) -> Iterator[Cast]:
     headers = {
         "expired": {"Authorization": f"Bearer {token('user_owner', exp=int(time.time()) - 3600)}"},
         "forged": {"Authorization": f"Bearer {token('user_owner', secret='another secret, of a good length too')}"},
@@ -146,12 +146,12 @@ def test_an_old_cookie_does_not_close_the_feed(cast: Cast) -> None:
         assert cast.callers[who].ok("GET", "/api/feed") is not None
 
 
-def test_spoofed_identity_headers_are_nobodys(site: Town) -> None:
+def test_spoofed_identity_headers_are_nobodys(site: Stack) -> None:
     for header in ("X-User-Id", "X-Viewer-Id", "X-Forwarded-User", "X-Authenticated-User"):
         assert httpx.get(f"{site.url}/api/users/me", headers={header: "user_owner"}).status_code == 401
 
 
-def test_another_sites_page_cannot_write_with_the_cookie(cast: Cast, site: Town) -> None:
+def test_another_sites_page_cannot_write_with_the_cookie(cast: Cast, site: Stack) -> None:
     cookies = {"__session": token("user_other")}
     path = f"{site.url}/api/artworks/{cast.artworks['published']}/like"
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.e2e.community.callers import Caller
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 from tests.storage.samples import picture
 
 pytestmark = pytest.mark.e2e
@@ -38,7 +38,7 @@ def test_an_order_answers_with_every_id_and_no_picture(mei: Caller) -> None:
     assert not {"url", "urls"} & set(answer)
 
 
-def test_the_draft_shows_the_stored_picture_never_the_upstreams(site: Town, mei: Caller) -> None:
+def test_the_draft_shows_the_stored_picture_never_the_upstreams(site: Stack, mei: Caller) -> None:
     order = mei.ordered("a heron at dawn")
     done = mei.finished(order["id"])
 
@@ -53,7 +53,7 @@ def test_the_draft_shows_the_stored_picture_never_the_upstreams(site: Town, mei:
     assert detail["slug"]
 
 
-def test_every_status_route_takes_every_id(site: Town, mei: Caller) -> None:
+def test_every_status_route_takes_every_id(site: Stack, mei: Caller) -> None:
     order = mei.ordered("a heron at noon")
     mei.finished(order["id"])
     (bill,) = site.bills("a heron at noon")
@@ -93,7 +93,7 @@ def test_nobody_else_learns_of_a_task(mei: Caller, ren: Caller, stranger: Caller
     assert stranger.code("GET", f"/api/artworks/{order['id']}/generation-status") == (401, "AUTH_REQUIRED")
 
 
-def test_a_repeated_order_with_its_key_is_one_artwork_and_one_bill(site: Town, mei: Caller) -> None:
+def test_a_repeated_order_with_its_key_is_one_artwork_and_one_bill(site: Stack, mei: Caller) -> None:
     prompt = "a heron ordered twice"
     headers = {"Idempotency-Key": "heron-1"}
     answers = [

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.e2e.community.callers import Caller
-from tests.e2e.town import until
+from tests.e2e.stack import until
 from tests.storage.samples import picture
 
 pytestmark = pytest.mark.e2e

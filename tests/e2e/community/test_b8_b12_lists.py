@@ -16,7 +16,7 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.generation.v1.generation_pb2 import ListGenerationsRequest
 
 from tests.e2e.community.callers import SECRET, Caller, caller
-from tests.e2e.town import Town, running, until
+from tests.e2e.stack import Stack, running, until
 
 pytestmark = pytest.mark.e2e
 CARD = {"id", "title", "url", "thumb_url", "slug", "status", "created_at", "author", "like_count", "fav_count"}
@@ -26,7 +26,7 @@ def ids(cards: list[dict[str, object]]) -> list[object]:
     return [card["id"] for card in cards]
 
 
-def every_prompt(site: Town) -> list[str]:
+def every_prompt(site: Stack) -> list[str]:
     """The prompts that generation keeps."""
     with grpc.insecure_channel(f"127.0.0.1:{site.base + 1}") as channel:
         listed = generationrpc.GenerationServiceStub(channel).ListGenerations(ListGenerationsRequest(page_size=1000))
@@ -111,7 +111,7 @@ def test_likes_and_favourites_are_lists_without_what_was_hidden_since(mei: Calle
         assert artwork not in ids(ren.ok("GET", f"/api/users/{ren.id}/{kind}"))
 
 
-def test_me_is_camel_case_and_what_is_hidden_is_empty_there_too(site: Town, stranger: Caller) -> None:
+def test_me_is_camel_case_and_what_is_hidden_is_empty_there_too(site: Stack, stranger: Caller) -> None:
     """FE-B reads "hidden" from an empty name or address in its owner's own record."""
     with caller(site, "user_shy", name="Shy", email="shy@example.com") as shy:
         me = shy.ok("GET", "/api/users/me")
@@ -130,7 +130,7 @@ def test_me_is_camel_case_and_what_is_hidden_is_empty_there_too(site: Town, stra
     assert profile["email"] == ""
 
 
-def test_a_token_that_says_less_blanks_nothing(site: Town) -> None:
+def test_a_token_that_says_less_blanks_nothing(site: Stack) -> None:
     with caller(site, "user_known", name="Known", email="known@example.com") as known:
         known.ok("GET", "/api/users/me")
     with caller(site, "user_known") as known:
@@ -205,26 +205,26 @@ def test_failed_works_and_those_being_made_are_in_no_list(mei: Caller) -> None:
 
 
 @pytest.fixture
-def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Caller]]:
-    """Somebody with four credits, in a town where they count."""
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Caller]]:
+    """Somebody with four credits, in a stack where they count."""
     settings = {"AUTH_HS256_SECRET": SECRET, "CREDITS_ENABLED": "1", "CREDITS_INITIAL": "4"}
     data = tmp_path_factory.mktemp("credits") / "data"
     with (
-        running(data, SANDBOX_GENERATION_SECONDS="1", SANDBOX_IMAGE_SIDE="128", **settings) as town,
-        caller(town, "user_rich") as person,
+        running(data, SANDBOX_GENERATION_SECONDS="1", SANDBOX_IMAGE_SIDE="128", **settings) as stack,
+        caller(stack, "user_rich") as person,
     ):
-        yield town, person
+        yield stack, person
 
 
-def test_credits_hold_capture_and_release(rich: tuple[Town, Caller]) -> None:
-    town, person = rich
+def test_credits_hold_capture_and_release(rich: tuple[Stack, Caller]) -> None:
+    stack, person = rich
     assert person.ok("GET", "/api/credits/me")["credits"] == 4
     person.draft("a paid owl")
     assert person.ok("GET", "/api/credits/me")["credits"] == 1
 
     short = person.code("POST", "/api/artworks/generate", json={"prompt": "an owl too many"})
     assert short == (402, "INSUFFICIENT_CREDITS")
-    assert town.bills("an owl too many") == []
+    assert stack.bills("an owl too many") == []
 
     first = person.http.post("/api/checkin/checkin").json()
     second = person.http.post("/api/checkin/checkin").json()
@@ -238,7 +238,7 @@ def test_credits_hold_capture_and_release(rich: tuple[Town, Caller]) -> None:
     until(lambda: person.ok("GET", "/api/credits/me") == {"credits": 13, "held": 0} or None)
 
 
-def test_reports_and_takeout_and_erasure(site: Town, mei: Caller, stranger: Caller) -> None:
+def test_reports_and_takeout_and_erasure(site: Stack, mei: Caller, stranger: Caller) -> None:
     shown = mei.published("a reported owl")
     with caller(site, "user_leaving", name="Leaving") as leaving:
         artwork = leaving.published("an owl that will be gone")
@@ -265,7 +265,7 @@ def test_reports_and_takeout_and_erasure(site: Town, mei: Caller, stranger: Call
     assert "an owl that will be gone" not in every_prompt(site)
 
 
-def test_a_token_from_before_the_erasure_opens_nothing_and_a_later_one_begins_anew(site: Town) -> None:
+def test_a_token_from_before_the_erasure_opens_nothing_and_a_later_one_begins_anew(site: Stack) -> None:
     """Also one that the gateway knew: a session elsewhere must not bring the person back."""
     before = {"name": "Leaving", "iat": int(time.time()) - 60}
     with caller(site, "user_leaving_twice", **before) as leaving:

@@ -7,15 +7,15 @@ import pytest
 from redis import Redis
 
 from tests.e2e.community.callers import Caller
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 Answers = dict[tuple[str, str], Any]
 
 
 @pytest.fixture
-def redis(site: Town) -> Iterator[Redis]:
-    """The town's own Valkey."""
+def redis(site: Stack) -> Iterator[Redis]:
+    """The stack's own Valkey."""
     with Redis.from_url(site.redis_url) as client:
         yield client
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.e2e.community.callers import caller
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 from tests.storage.samples import picture
 
 pytestmark = pytest.mark.e2e
@@ -26,7 +26,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("title", HOSTILE)
-def test_a_title_is_text_and_its_slug_is_a_path(site: Town, title: str) -> None:
+def test_a_title_is_text_and_its_slug_is_a_path(site: Stack, title: str) -> None:
     with caller(site, "user_hostile", name=title) as person:
         form = {"files": {"file": ("x.png", picture(), "image/png")}, "data": {"title": title, "as_artwork": "1"}}
         artwork = person.ok("POST", "/api/artworks/upload", **form)
@@ -37,7 +37,7 @@ def test_a_title_is_text_and_its_slug_is_a_path(site: Town, title: str) -> None:
 
 
 @pytest.mark.parametrize("title", ["a\x00b", "x" * 5000])
-def test_a_title_that_is_no_title_is_refused(site: Town, title: str) -> None:
+def test_a_title_that_is_no_title_is_refused(site: Stack, title: str) -> None:
     with caller(site, "user_hostile") as person:
         status, _ = person.code("POST", "/api/artworks/generate", json={"prompt": "a gate", "title": title})
 
@@ -45,6 +45,6 @@ def test_a_title_that_is_no_title_is_refused(site: Town, title: str) -> None:
 
 
 @pytest.mark.parametrize("avatar", ["javascript:alert(1)", "data:text/html,x", "//evil.example", "http://", "x\r\ny"])
-def test_an_avatar_that_is_no_address_is_none(site: Town, avatar: str) -> None:
+def test_an_avatar_that_is_no_address_is_none(site: Stack, avatar: str) -> None:
     with caller(site, f"user_{len(avatar)}", picture=avatar) as person:
         assert person.ok("GET", "/api/users/me")["profilePic"] == ""

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.e2e.community.callers import Caller, token
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 from tests.gateway.pages.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.storage.samples import picture
 
@@ -30,7 +30,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def opened(chromium: Browser, pages: str, site: Town) -> Iterator[Open]:
+def opened(chromium: Browser, pages: str, site: Stack) -> Iterator[Open]:
     """Opens a page of the front end as somebody; its failures are the test's."""
     made: list[Page] = []
 
@@ -38,7 +38,7 @@ def opened(chromium: Browser, pages: str, site: Town) -> Iterator[Open]:
         page = chromium.new_page()
         page.set_default_timeout(PATIENCE_MS)
         held = {"token": token(subject, name="Mei")} if subject else {}
-        page.goto(f"{pages}/{name}.html?{urlencode({'town': site.url, 'interval': '300'} | held)}")
+        page.goto(f"{pages}/{name}.html?{urlencode({'stack': site.url, 'interval': '300'} | held)}")
         made.append(page)
         return page
 

@@ -1,4 +1,4 @@
-"""What the contract tests share: the session's town, its description of itself, and pictures to work with."""
+"""What the contract tests share: the session's stack, its description of itself, and pictures to work with."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from tests.e2e.contract.described import Description
-from tests.e2e.town import Town, running, until
+from tests.e2e.stack import Stack, running, until
 
 Told = Callable[[httpx.Response], Any]
 
 
 @pytest.fixture(scope="session")
-def description(town: Town) -> Description:
-    """The routes as the town describes them."""
-    return Description(town.http.get("/api/openapi.json").raise_for_status().json())
+def description(stack: Stack) -> Description:
+    """The routes as the stack describes them."""
+    return Description(stack.http.get("/api/openapi.json").raise_for_status().json())
 
 
 @pytest.fixture(scope="session")
@@ -35,30 +35,30 @@ def png() -> bytes:
 
 
 @pytest.fixture(scope="session")
-def upload(town: Town, png: bytes) -> str:
+def upload(stack: Stack, png: bytes) -> str:
     """The URL of an uploaded picture."""
-    answer = town.http.post("/api/upload-image", files={"file": ("pink.png", png, "image/png")})
+    answer = stack.http.post("/api/upload-image", files={"file": ("pink.png", png, "image/png")})
     return str(answer.raise_for_status().json()["fileUrl"])
 
 
 @pytest.fixture(scope="session")
-def done(town: Town) -> tuple[str, str]:
+def done(stack: Stack) -> tuple[str, str]:
     """A finished 4o order: its taskId and the URL of its picture."""
-    task = town.order("a finished picture for the contract")
-    return task, town.picture(task)
+    task = stack.order("a finished picture for the contract")
+    return task, stack.picture(task)
 
 
 @pytest.fixture(scope="session")
-def failed(town: Town) -> str:
+def failed(stack: Stack) -> str:
     """An order that the provider took and could not fulfil: its taskId."""
-    task = town.order("a picture that fails sim:fail")
-    until(lambda: True if town.record(task)["status"] != "GENERATING" else None)
+    task = stack.order("a picture that fails sim:fail")
+    until(lambda: True if stack.record(task)["status"] != "GENERATING" else None)
     return task
 
 
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """A town with a quota, a list of origins, one trusted proxy before it, and debug-env switched on."""
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with a quota, a list of origins, one trusted proxy before it, and debug-env switched on."""
     with running(
         tmp_path_factory.mktemp("guarded") / "data",
         GENERATION_DAILY_QUOTA="3",

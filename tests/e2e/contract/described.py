@@ -11,7 +11,7 @@ METHODS = ("get", "put", "post", "delete")
 
 
 class Description:
-    """The OpenAPI document that the town itself serves."""
+    """The OpenAPI document that the stack itself serves."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._document = document

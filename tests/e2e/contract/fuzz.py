@@ -1,4 +1,4 @@
-"""Throws what the published description allows, and what it forbids, at a real town: `make fuzz`.
+"""Throws what the published description allows, and what it forbids, at a real stack: `make fuzz`.
 
 Every answer must be below 500, in the format its operation promises, and of the promised schema and status.
 """
@@ -31,13 +31,13 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from services.chassis.names import host_of
-from tests.e2e.town import Town, running
+from tests.e2e.stack import Stack, running
 
 CHECKS = [not_a_server_error, content_type_conformance, status_code_conformance, response_schema_conformance]
 SECONDS = 30  # for one answer; a download may take most of it
 KEEP = "/api/download-and-upload"
 PICTURE = "https://pictures.example/fuzz.png"
-# A town that is never too busy, too poor or too patient for what is thrown at it.
+# A stack that is never too busy, too poor or too patient for what is thrown at it.
 WIDE = {
     "GENERATION_CREATES_PER_WINDOW": "1000",
     "GENERATION_CREATE_WAIT_SECONDS": "1",
@@ -73,41 +73,41 @@ class Figures:
 
 
 @contextmanager
-def wide_town(folder: Path) -> Iterator[Town]:
-    """A town to throw things at."""
-    with running(folder / "data", **WIDE) as town:
-        yield town
+def wide_stack(folder: Path) -> Iterator[Stack]:
+    """A stack to throw things at."""
+    with running(folder / "data", **WIDE) as stack:
+        yield stack
 
 
-def known_of(town: Town) -> Known:
+def known_of(stack: Stack) -> Known:
     """Ids that exist, so that not every guess ends at the first door."""
-    made = town.post("/api/share", {"generatedUrl": PICTURE}).raise_for_status().json()
-    task = town.order("a picture to be asked about")
-    town.picture(task)
+    made = stack.post("/api/share", {"generatedUrl": PICTURE}).raise_for_status().json()
+    task = stack.order("a picture to be asked about")
+    stack.picture(task)
     return {"taskId": task, "id": str(made["shareId"])}
 
 
-def storm(town: Town, cases: int, seed: int) -> Figures:
+def storm(stack: Stack, cases: int, seed: int) -> Figures:
     """Throw at least so many cases; a failure comes with the request that shows it, as a curl line."""
-    document = town.http.get("/api/openapi.json").raise_for_status().json()
+    document = stack.http.get("/api/openapi.json").raise_for_status().json()
     schema = schemathesis.openapi.from_dict(document)
     operations = [found.ok() for found in schema.get_all_operations()]
-    known, figures, luck = known_of(town), Figures(), random.Random(seed)
+    known, figures, luck = known_of(stack), Figures(), random.Random(seed)
     while figures.cases < cases:
         share = ceil((cases - figures.cases) / len(operations))
         for operation in operations:
-            throw(town, operation, known, figures, share, luck.randrange(2**32))
+            throw(stack, operation, known, figures, share, luck.randrange(2**32))
     return figures
 
 
 def throw(
-    town: Town, operation: APIOperation[Any, Any, Any, Any], known: Known, figures: Figures, cases: int, seed: int
+    stack: Stack, operation: APIOperation[Any, Any, Any, Any], known: Known, figures: Figures, cases: int, seed: int
 ) -> None:
     """Throw some cases at one operation: right ones, wrong ones, and right ones about what exists."""
 
     def case(given: Case) -> None:
         tame(given)
-        answer = given.call(base_url=town.url, timeout=SECONDS)
+        answer = given.call(base_url=stack.url, timeout=SECONDS)
         figures.operations[operation.label] += 1
         figures.statuses[answer.status_code] += 1
         given.validate_response(answer, checks=CHECKS)
@@ -156,14 +156,14 @@ def readable(status: int, kind: str, body: bytes) -> None:
 
 
 def main() -> None:
-    """Start a town, throw, print the figures; exits with 1 when there was a failure."""
+    """Start a stack, throw, print the figures; exits with 1 when there was a failure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     asked = parser.parse_args()
     sys.stdout.write(f"seed {asked.seed}\n")
-    with tempfile.TemporaryDirectory() as folder, wide_town(Path(folder)) as town:
-        figures = storm(town, asked.cases, asked.seed)
+    with tempfile.TemporaryDirectory() as folder, wide_stack(Path(folder)) as stack:
+        figures = storm(stack, asked.cases, asked.seed)
     sys.stdout.write(figures.table() + "\n")
     raise SystemExit(bool(figures.failures))
 

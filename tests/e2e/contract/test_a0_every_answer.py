@@ -6,7 +6,7 @@ See docs/rest.md#every-answer.
 import httpx
 import pytest
 
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -24,10 +24,10 @@ ORIGIN = "https://elsewhere.example"
 
 
 @pytest.mark.parametrize("path", ["/api/generate-image", "/api/share/share_1", "/api/nowhere", "/", "/a/b/c"])
-def test_options_is_200_and_empty_on_any_path(town: Town, path: str) -> None:
+def test_options_is_200_and_empty_on_any_path(stack: Stack, path: str) -> None:
     headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
-    answer = town.http.options(path, headers=headers)
-    bare = town.http.options(path)
+    answer = stack.http.options(path, headers=headers)
+    bare = stack.http.options(path)
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert {name: answer.headers.get(name) for name in CORS} == CORS
@@ -51,8 +51,8 @@ def test_options_is_200_and_empty_on_any_path(town: Town, path: str) -> None:
         ("GET", "/api/share%2Flist", 400),  # Envoy's own answer
     ],
 )
-def test_every_answer_is_json_that_any_page_may_read(town: Town, method: str, path: str, status: int) -> None:
-    answer = town.http.request(method, path, headers={"Origin": ORIGIN})
+def test_every_answer_is_json_that_any_page_may_read(stack: Stack, method: str, path: str, status: int) -> None:
+    answer = stack.http.request(method, path, headers={"Origin": ORIGIN})
 
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
@@ -62,8 +62,8 @@ def test_every_answer_is_json_that_any_page_may_read(town: Town, method: str, pa
     assert isinstance(answer.json(), dict)
 
 
-def test_a_wrong_method_says_which_are_right(town: Town) -> None:
-    answer = town.http.get("/api/generate-image")
+def test_a_wrong_method_says_which_are_right(stack: Stack) -> None:
+    answer = stack.http.get("/api/generate-image")
     sentence = "This path does not take this method. The Allow header names those it takes."
 
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
@@ -75,13 +75,13 @@ def test_a_wrong_method_says_which_are_right(town: Town) -> None:
     }
 
 
-def test_a_request_id_comes_back_on_success_and_failure(town: Town) -> None:
+def test_a_request_id_comes_back_on_success_and_failure(stack: Stack) -> None:
     for path in ("/api/share/latest", "/api/nowhere"):
-        answer = town.http.get(path, headers={"X-Request-Id": "from-the-client"})
+        answer = stack.http.get(path, headers={"X-Request-Id": "from-the-client"})
         assert answer.headers["x-request-id"] == "from-the-client"
 
 
-def test_task_polls_are_never_cached(town: Town, done: tuple[str, str]) -> None:
+def test_task_polls_are_never_cached(stack: Stack, done: tuple[str, str]) -> None:
     for path in ("image-details", "flux-kontext/image-details", "nano-banana/image-details", "task-status"):
-        answer = town.http.get(f"/api/{path}", params={"taskId": done[0]})
+        answer = stack.http.get(f"/api/{path}", params={"taskId": done[0]})
         assert (answer.status_code, answer.headers["cache-control"]) == (httpx.codes.OK, "no-store")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.contract.conftest import Told
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -22,9 +22,9 @@ NAMES = {"s": "http://www.sitemaps.org/schemas/sitemap/0.9", "x": "http://www.w3
 
 @pytest.mark.parametrize(("fm", "kind"), [("webp", "WEBP"), ("jpeg", "JPEG")])
 def test_a16_a_tile_is_a_small_copy_that_is_kept_for_a_week(
-    town: Town, done: tuple[str, str], fm: str, kind: str
+    stack: Stack, done: tuple[str, str], fm: str, kind: str
 ) -> None:
-    answer = town.http.get(IMG, params={"u": done[1], "w": 64, "q": 60, "fm": fm})
+    answer = stack.http.get(IMG, params={"u": done[1], "w": 64, "q": 60, "fm": fm})
 
     assert (answer.status_code, answer.headers["cache-control"]) == (httpx.codes.OK, WEEK)
     assert answer.headers["access-control-allow-origin"] == "*"
@@ -48,20 +48,20 @@ def test_a16_a_tile_is_a_small_copy_that_is_kept_for_a_week(
     ],
 )
 def test_a16_nothing_but_our_own_pictures_is_sent_and_failures_are_json(
-    town: Town, told: Told, query: dict[str, str], status: int
+    stack: Stack, told: Told, query: dict[str, str], status: int
 ) -> None:
-    answer = town.http.get(IMG, params=query)
+    answer = stack.http.get(IMG, params=query)
 
     assert answer.status_code == status
     assert told(answer)["success"] is False
 
 
-def test_a17_the_sitemap_holds_what_is_listed_in_every_language(town: Town) -> None:
+def test_a17_the_sitemap_holds_what_is_listed_in_every_language(stack: Stack) -> None:
     body = {"generatedUrl": "https://pictures.example/sitemap.png", "prompt": "<&> in a sitemap"}
-    share = town.post("/api/share", body).raise_for_status().json()
+    share = stack.post("/api/share", body).raise_for_status().json()
     hidden = {"generatedUrl": "https://pictures.example/no-map.png", "originalUrl": "https://pictures.example/o.png"}
-    unlisted = town.post("/api/share", hidden).raise_for_status().json()
-    answer = town.http.get(SITEMAP)
+    unlisted = stack.post("/api/share", hidden).raise_for_status().json()
+    answer = stack.http.get(SITEMAP)
     pages = {page.findtext("s:loc", "", NAMES): page for page in ET.fromstring(answer.content)}  # noqa: S314 - our own
     page = pages[share["shareUrl"].replace("?id=", "/")]  # the canonical page
 
@@ -70,12 +70,12 @@ def test_a17_the_sitemap_holds_what_is_listed_in_every_language(town: Town) -> N
     assert {"ja", "en", "x-default"} <= {link.get("hreflang") for link in page.findall("x:link", NAMES)}
     assert [page.findtext(f"s:{name}", "", NAMES) for name in ("changefreq", "priority")] == ["daily", "0.5"]
     assert page.findtext("s:lastmod", "", NAMES)
-    assert f"{SITEMAP}" in town.http.get("/robots.txt").text
+    assert f"{SITEMAP}" in stack.http.get("/robots.txt").text
 
 
 @pytest.mark.parametrize(("page", "status"), [("abc", 400), ("-1", 400), ("7", 404)])
-def test_a17_a_page_that_is_none_is_json(town: Town, told: Told, page: str, status: int) -> None:
-    answer = town.http.get(SITEMAP, params={"page": page})
+def test_a17_a_page_that_is_none_is_json(stack: Stack, told: Told, page: str, status: int) -> None:
+    answer = stack.http.get(SITEMAP, params={"page": page})
 
     assert answer.status_code == status
     assert told(answer)["success"] is False

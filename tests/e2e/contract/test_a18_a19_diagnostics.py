@@ -7,15 +7,15 @@ import httpx
 import pytest
 
 from tests.e2e.contract.conftest import Told
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-def test_a18_check_r2_config(town: Town, told: Told) -> None:
-    answer = told(town.http.get("/api/check-r2-config"))
+def test_a18_check_r2_config(stack: Stack, told: Told) -> None:
+    answer = told(stack.http.get("/api/check-r2-config"))
 
     assert ISO.fullmatch(answer["r2Config"].pop("timestamp"))
     assert answer == {
@@ -25,13 +25,13 @@ def test_a18_check_r2_config(town: Town, told: Told) -> None:
     }
 
 
-def test_a18_debug_env_is_off_by_default(town: Town, told: Told) -> None:
-    answer = town.http.get("/api/debug-env")
+def test_a18_debug_env_is_off_by_default(stack: Stack, told: Told) -> None:
+    answer = stack.http.get("/api/debug-env")
 
     assert (answer.status_code, told(answer)["code"]) == (404, "NOT_FOUND")
 
 
-def test_a18_debug_env_says_yes_or_no_and_no_value(guarded: Town, told: Told) -> None:
+def test_a18_debug_env_says_yes_or_no_and_no_value(guarded: Stack, told: Told) -> None:
     answer = guarded.http.get("/api/debug-env")
     debug = told(answer)["debug"]
 
@@ -47,8 +47,8 @@ def flattened(values: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in values.items() if not isinstance(value, dict)] + inner
 
 
-def test_a19_health(town: Town, told: Told) -> None:
-    answer = told(town.http.get("/api/health"))
+def test_a19_health(stack: Stack, told: Told) -> None:
+    answer = told(stack.http.get("/api/health"))
 
     assert answer.pop("time") > 1_700_000_000_000
     assert answer == {
@@ -62,16 +62,16 @@ def test_a19_health(town: Town, told: Told) -> None:
     }
 
 
-def test_a19_test_env(town: Town, told: Told) -> None:
-    answer = told(town.http.get("/api/test-env"))
+def test_a19_test_env(stack: Stack, told: Told) -> None:
+    answer = told(stack.http.get("/api/test-env"))
 
     assert set(answer["env"]) == {"kieApiKey", "appUrl", "storagePublicBaseUrl", "database", "redis"}
     assert answer["env"]["kieApiKey"] is True
     assert answer["services"] == {"generation": True, "storage": True, "share": True}
 
 
-def test_a19_poll_task_tells_how_it_ended(town: Town, done: tuple[str, str]) -> None:
-    answer = town.http.get("/api/poll-task", params={"taskId": done[0]})
+def test_a19_poll_task_tells_how_it_ended(stack: Stack, done: tuple[str, str]) -> None:
+    answer = stack.http.get("/api/poll-task", params={"taskId": done[0]})
 
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
@@ -83,13 +83,15 @@ def test_a19_poll_task_tells_how_it_ended(town: Town, done: tuple[str, str]) -> 
     ("query", "status", "code"),
     [({}, 400, "INVALID_INPUT"), ({"taskId": "gen_nobody"}, 404, "TASK_NOT_FOUND")],
 )
-def test_a19_a_stream_of_no_task_is_json(town: Town, told: Told, query: dict[str, str], status: int, code: str) -> None:
-    answer = town.http.get("/api/poll-task", params=query)
+def test_a19_a_stream_of_no_task_is_json(
+    stack: Stack, told: Told, query: dict[str, str], status: int, code: str
+) -> None:
+    answer = stack.http.get("/api/poll-task", params=query)
 
     assert (answer.status_code, told(answer)["code"]) == (status, code)
 
 
-def test_the_description_is_served(town: Town) -> None:
-    answer = town.http.get("/api/openapi.json")
+def test_the_description_is_served(stack: Stack) -> None:
+    answer = stack.http.get("/api/openapi.json")
 
     assert (answer.status_code, answer.json()["openapi"]) == (httpx.codes.OK, "3.1.0")

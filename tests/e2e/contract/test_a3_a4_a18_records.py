@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.contract.conftest import Told
-from tests.e2e.town import Town, until
+from tests.e2e.stack import Stack, until
 
 pytestmark = pytest.mark.e2e
 
@@ -24,18 +24,18 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def running(town: Town) -> str:
+def running(stack: Stack) -> str:
     """An order that takes as long as the tests."""
-    return town.order("a slow contract cat sim:slow:30")
+    return stack.order("a slow contract cat sim:slow:30")
 
 
-def read(town: Town, told: Told, path: str, task: str) -> dict[str, Any]:
-    answer: dict[str, Any] = told(town.http.get(path, params={"taskId": task}))
+def read(stack: Stack, told: Told, path: str, task: str) -> dict[str, Any]:
+    answer: dict[str, Any] = told(stack.http.get(path, params={"taskId": task}))
     return answer
 
 
-def test_a3_a_running_record(town: Town, told: Told, running: str) -> None:
-    answer = read(town, told, GPT4O, running)
+def test_a3_a_running_record(stack: Stack, told: Told, running: str) -> None:
+    answer = read(stack, told, GPT4O, running)
     record = answer["data"].pop("data")
 
     assert answer == {"success": True, "data": {"code": 200, "msg": "success"}}
@@ -53,9 +53,9 @@ def test_a3_a_running_record(town: Town, told: Told, running: str) -> None:
     assert record["completeTime"] is None
 
 
-def test_a3_a_finished_record(town: Town, told: Told, done: tuple[str, str]) -> None:
+def test_a3_a_finished_record(stack: Stack, told: Told, done: tuple[str, str]) -> None:
     task, url = done
-    record = read(town, told, GPT4O, task)["data"]["data"]
+    record = read(stack, told, GPT4O, task)["data"]["data"]
 
     assert timeless(record) == {
         "taskId": task,
@@ -70,8 +70,8 @@ def test_a3_a_finished_record(town: Town, told: Told, done: tuple[str, str]) -> 
     assert record["completeTime"] >= record["createTime"]
 
 
-def test_a3_a_failed_record_says_so_in_every_way_the_front_end_looks(town: Town, told: Told, failed: str) -> None:
-    record = read(town, told, GPT4O, failed)["data"]["data"]
+def test_a3_a_failed_record_says_so_in_every_way_the_front_end_looks(stack: Stack, told: Told, failed: str) -> None:
+    record = read(stack, told, GPT4O, failed)["data"]["data"]
 
     assert (record["status"], record["successFlag"], record["response"]) == ("GENERATE_FAILED", 3, None)
     assert record["errorMessage"]
@@ -79,10 +79,10 @@ def test_a3_a_failed_record_says_so_in_every_way_the_front_end_looks(town: Town,
 
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, STATUS])
-def test_the_id_is_ours_or_the_provider_s(town: Town, told: Told, done: tuple[str, str], path: str) -> None:
-    theirs = town.bills("a finished picture for the contract")[0]["task_id"]
+def test_the_id_is_ours_or_the_provider_s(stack: Stack, told: Told, done: tuple[str, str], path: str) -> None:
+    theirs = stack.bills("a finished picture for the contract")[0]["task_id"]
 
-    assert read(town, told, path, theirs) == read(town, told, path, done[0])
+    assert read(stack, told, path, theirs) == read(stack, told, path, done[0])
 
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, STATUS])
@@ -97,17 +97,17 @@ def test_the_id_is_ours_or_the_provider_s(town: Town, told: Told, done: tuple[st
     ],
 )
 def test_a_missing_or_unknown_task_is_no_eternal_generating(
-    town: Town, told: Told, path: str, query: dict[str, str], status: int, code: str
+    stack: Stack, told: Told, path: str, query: dict[str, str], status: int, code: str
 ) -> None:
-    answer = town.http.get(path, params=query)
+    answer = stack.http.get(path, params=query)
 
     assert (answer.status_code, told(answer)["code"]) == (status, code)
 
 
-def test_a4_flux_details_are_nested_and_flat(town: Town, told: Told, done: tuple[str, str], running: str) -> None:
+def test_a4_flux_details_are_nested_and_flat(stack: Stack, told: Told, done: tuple[str, str], running: str) -> None:
     task, url = done
-    finished, pending = read(town, told, FLUX, task), read(town, told, FLUX, running)
-    raw = read(town, told, GPT4O, task)["data"]["data"]
+    finished, pending = read(stack, told, FLUX, task), read(stack, told, FLUX, running)
+    raw = read(stack, told, GPT4O, task)["data"]["data"]
     flat = {"status": "SUCCESS", "resultUrls": [url], "errorMessage": ""}
 
     assert finished == {"success": True, **flat, "data": {**flat, "raw": raw}}
@@ -116,17 +116,17 @@ def test_a4_flux_details_are_nested_and_flat(town: Town, told: Told, done: tuple
     assert pending == {"success": True, **flat, "data": flat}
 
 
-def test_a4_a_failed_flux_task(town: Town, told: Told, failed: str) -> None:
-    answer = read(town, told, FLUX, failed)
+def test_a4_a_failed_flux_task(stack: Stack, told: Told, failed: str) -> None:
+    answer = read(stack, told, FLUX, failed)
 
     assert (answer["status"], answer["data"]["status"], answer["resultUrls"]) == ("FAILED", "FAILED", [])
     assert answer["errorMessage"] == answer["data"]["errorMessage"] != ""
 
 
-def test_a15_nano_details(town: Town, told: Told, done: tuple[str, str], running: str, failed: str) -> None:
-    finished = read(town, told, NANO, done[0])["data"]["data"]
-    pending = until(lambda: later(read(town, told, NANO, running)["data"]["data"]))
-    broken = read(town, told, NANO, failed)["data"]["data"]
+def test_a15_nano_details(stack: Stack, told: Told, done: tuple[str, str], running: str, failed: str) -> None:
+    finished = read(stack, told, NANO, done[0])["data"]["data"]
+    pending = until(lambda: later(read(stack, told, NANO, running)["data"]["data"]))
+    broken = read(stack, told, NANO, failed)["data"]["data"]
 
     assert timeless(finished) == {
         "taskId": done[0],
@@ -150,23 +150,23 @@ def later(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def test_a18_task_status_tells_the_truth(
-    town: Town, told: Told, done: tuple[str, str], running: str, failed: str
+    stack: Stack, told: Told, done: tuple[str, str], running: str, failed: str
 ) -> None:
     result = {"imageUrl": done[1]}
 
-    assert read(town, told, STATUS, done[0]) == {
+    assert read(stack, told, STATUS, done[0]) == {
         "success": True,
         "taskId": done[0],
         "status": "completed",
         "message": "The picture is done.",
         "result": result,
     }
-    assert read(town, told, STATUS, running) == {
+    assert read(stack, told, STATUS, running) == {
         "success": True,
         "taskId": running,
         "status": "pending",
         "message": "The picture is being made.",
     }
-    broken = read(town, told, STATUS, failed)
+    broken = read(stack, told, STATUS, failed)
     assert (broken["status"], "result" in broken) == ("failed", False)
     assert broken["message"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.contract.conftest import Told
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
 
@@ -112,60 +112,60 @@ IDS = ["a%20b", "..", "a%00b", "%3Cscript%3E", "share_%D9%A3", "x" * 200, "share
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, "/api/share", "/api/download-url", "/api/download-and-upload"])
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
-def test_what_is_no_json_object_is_refused(town: Town, told: Told, path: str, body: bytes) -> None:
-    answer = town.http.post(path, content=body, headers=JSON)
+def test_what_is_no_json_object_is_refused(stack: Stack, told: Told, path: str, body: bytes) -> None:
+    answer = stack.http.post(path, content=body, headers=JSON)
 
     assert (answer.status_code, told(answer)["code"]) == BAD
 
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, "/api/share", "/api/share/share_1"])
-def test_a_megabyte_of_prompt_is_too_large_however_it_comes(town: Town, told: Told, path: str) -> None:
+def test_a_megabyte_of_prompt_is_too_large_however_it_comes(stack: Stack, told: Told, path: str) -> None:
     """An order's body may be this large, for the sake of pasted pictures; its prompt may not."""
     method = "PUT" if path.endswith("share_1") else "POST"
     order = {"prompt": "x" * 1024 * 1024, "model": "nano-banana" if path == NANO else None}
     whole = json.dumps({**order, "generatedUrl": "https://a.example/x.png"}).encode()
-    answer = town.http.request(method, path, content=whole, headers=JSON)
-    unannounced = town.http.request(method, path, content=iter([whole]), headers=JSON)
+    answer = stack.http.request(method, path, content=whole, headers=JSON)
+    unannounced = stack.http.request(method, path, content=iter([whole]), headers=JSON)
 
     assert (answer.status_code, told(answer)["code"]) == LARGE
     assert (unannounced.status_code, told(unannounced)["code"]) == LARGE
 
 
-def test_an_order_beyond_all_bounds_is_not_read(town: Town, told: Told) -> None:
-    answer = town.http.post(GPT4O, content=b'{"prompt": "' + b"x" * 16 * 1024 * 1024 + b'"}', headers=JSON)
+def test_an_order_beyond_all_bounds_is_not_read(stack: Stack, told: Told) -> None:
+    answer = stack.http.post(GPT4O, content=b'{"prompt": "' + b"x" * 16 * 1024 * 1024 + b'"}', headers=JSON)
 
     assert (answer.status_code, told(answer)["code"]) == LARGE
 
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO])
-def test_a_prompt_longer_than_its_model_takes_is_refused(town: Town, told: Told, path: str) -> None:
-    answer = town.post(path, {"prompt": "x" * 20_001, "model": "nano-banana" if path == NANO else None})
+def test_a_prompt_longer_than_its_model_takes_is_refused(stack: Stack, told: Told, path: str) -> None:
+    answer = stack.post(path, {"prompt": "x" * 20_001, "model": "nano-banana" if path == NANO else None})
 
     assert (answer.status_code, told(answer)["code"]) == BAD
 
 
 @pytest.mark.parametrize(("path", "field", "value"), WRONG_TYPES)
 def test_an_order_with_a_wrong_field_is_refused_and_names_it(
-    town: Town, told: Told, path: str, field: str, value: Any
+    stack: Stack, told: Told, path: str, field: str, value: Any
 ) -> None:
     order = {"prompt": "never made", **({"model": "nano-banana"} if path == NANO else {})}
-    answer = town.post(path, {**order, field: value})
+    answer = stack.post(path, {**order, field: value})
 
     assert (answer.status_code, told(answer)["code"]) == BAD
-    assert town.bills("never made") == []
+    assert stack.bills("never made") == []
 
 
 @pytest.mark.parametrize(("field", "value"), SHARES)
-def test_a_share_with_a_wrong_field_is_refused(town: Town, told: Told, field: str, value: Any) -> None:
-    answer = town.post("/api/share", {"generatedUrl": "https://a.example/never.png", field: value})
+def test_a_share_with_a_wrong_field_is_refused(stack: Stack, told: Told, field: str, value: Any) -> None:
+    answer = stack.post("/api/share", {"generatedUrl": "https://a.example/never.png", field: value})
 
     assert (answer.status_code, told(answer)["code"]) == BAD
 
 
 @pytest.mark.parametrize(("name", "value"), PAGES)
-def test_a_page_that_cannot_be_is_refused_or_the_first(town: Town, told: Told, name: str, value: str) -> None:
+def test_a_page_that_cannot_be_is_refused_or_the_first(stack: Stack, told: Told, name: str, value: str) -> None:
     """An empty value is the same as none; a limit above all bounds is brought down."""
-    answer = town.http.get("/api/share/list", params={name: value})
+    answer = stack.http.get("/api/share/list", params={name: value})
 
     if name == "limit" and value == "":
         assert (answer.status_code, told(answer)["data"]["limit"]) == (200, 20)
@@ -173,30 +173,30 @@ def test_a_page_that_cannot_be_is_refused_or_the_first(town: Town, told: Told, n
         assert (answer.status_code, told(answer)["code"]) == BAD
 
 
-def test_a_limit_above_all_bounds_is_brought_down(town: Town, told: Told) -> None:
-    page = told(town.http.get("/api/share/list", params={"limit": 10**6}))["data"]
+def test_a_limit_above_all_bounds_is_brought_down(stack: Stack, told: Told) -> None:
+    page = told(stack.http.get("/api/share/list", params={"limit": 10**6}))["data"]
 
     assert (page["limit"], len(page["items"]) <= 100) == (100, True)
 
 
-def test_a_cursor_of_no_page_leads_nowhere_and_not_around(town: Town, told: Told) -> None:
+def test_a_cursor_of_no_page_leads_nowhere_and_not_around(stack: Stack, told: Told) -> None:
     for cursor in ("0", "1", "9" * 15):
-        page = town.http.get("/api/share/list", params={"cursor": cursor})
+        page = stack.http.get("/api/share/list", params={"cursor": cursor})
         assert page.status_code in (200, 400)
         assert told(page)["success"] is (page.status_code == 200)
 
 
-def test_more_than_one_filter_is_refused(town: Town, told: Told) -> None:
-    answer = town.http.get("/api/share/list", params={"style": "a", "tag": "b"})
+def test_more_than_one_filter_is_refused(stack: Stack, told: Told) -> None:
+    answer = stack.http.get("/api/share/list", params={"style": "a", "tag": "b"})
 
     assert (answer.status_code, told(answer)["code"]) == BAD
 
 
 @pytest.mark.parametrize("identifier", IDS)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_an_id_that_is_none_is_refused_or_not_found(town: Town, identifier: str, method: str) -> None:
+def test_an_id_that_is_none_is_refused_or_not_found(stack: Stack, identifier: str, method: str) -> None:
     body = None if method == "GET" else {"action": "publish", "token": "ptk_x"}
-    answer = town.http.request(method, f"/api/share/{identifier}", json=body)
+    answer = stack.http.request(method, f"/api/share/{identifier}", json=body)
 
     assert answer.status_code in (400, 404, 405)
     assert answer.json()["success"] is False
@@ -204,30 +204,30 @@ def test_an_id_that_is_none_is_refused_or_not_found(town: Town, identifier: str,
 
 
 @pytest.mark.parametrize("path", ["/api/share/a%2Fb", "/api/share/..%2F..%2Fetc%2Fpasswd", "/files/..%2f..%2fetc"])
-def test_a_hidden_slash_is_refused(town: Town, path: str) -> None:
-    answer = town.http.get(path)
+def test_a_hidden_slash_is_refused(stack: Stack, path: str) -> None:
+    answer = stack.http.get(path)
 
     assert (answer.status_code, answer.json()["code"]) == BAD
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
-def test_what_says_that_it_is_no_json_is_refused(town: Town, told: Told, kind: str) -> None:
-    answer = town.http.post("/api/share", content=b"a=b", headers={"content-type": kind})
+def test_what_says_that_it_is_no_json_is_refused(stack: Stack, told: Told, kind: str) -> None:
+    answer = stack.http.post("/api/share", content=b"a=b", headers={"content-type": kind})
 
     assert (answer.status_code, told(answer)["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "\x7f", "é"])
-def test_an_idempotency_key_that_is_none_is_refused(town: Town, key: str) -> None:
-    answer = town.http.post(GPT4O, json={"prompt": "a"}, headers={"Idempotency-Key": key.encode()})
+def test_an_idempotency_key_that_is_none_is_refused(stack: Stack, key: str) -> None:
+    answer = stack.http.post(GPT4O, json={"prompt": "a"}, headers={"Idempotency-Key": key.encode()})
 
     assert answer.status_code == 400
     assert answer.json()["success"] is False
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\\..\\b.png", "x" * 300 + ".png", "a\u202egnp.exe", "<b>.png"])
-def test_a_file_name_chooses_no_key(town: Town, told: Told, png: bytes, name: str) -> None:
-    answer = town.http.post("/api/upload-image", files={"file": (name, png, "image/png")})
+def test_a_file_name_chooses_no_key(stack: Stack, told: Told, png: bytes, name: str) -> None:
+    answer = stack.http.post("/api/upload-image", files={"file": (name, png, "image/png")})
 
     if answer.status_code == 200:
         assert told(answer)["key"].startswith("uploads/")
@@ -236,9 +236,9 @@ def test_a_file_name_chooses_no_key(town: Town, told: Told, png: bytes, name: st
         assert (answer.status_code, told(answer)["code"]) == BAD
 
 
-def test_a_body_that_breaks_off_is_nobody_s_order(town: Town) -> None:
+def test_a_body_that_breaks_off_is_nobody_s_order(stack: Stack) -> None:
     head = f"POST {GPT4O} HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", town.http.base_url.port or 0)) as line:
+    with socket.create_connection(("127.0.0.1", stack.http.base_url.port or 0)) as line:
         line.sendall(head.encode() + b'{"prompt": "a prompt that broke off"')
-    assert town.http.get("/api/share/latest").status_code == 200
-    assert town.bills("a prompt that broke off") == []
+    assert stack.http.get("/api/share/latest").status_code == 200
+    assert stack.bills("a prompt that broke off") == []

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.contract.conftest import Told
 from tests.e2e.contract.described import Description
-from tests.e2e.town import Town, until
+from tests.e2e.stack import Stack, until
 
 pytestmark = pytest.mark.e2e
 
@@ -23,10 +23,10 @@ STATUSES = (
 )
 
 
-def test_c1_failures_are_json_with_four_fields_on_every_route(town: Town, description: Description) -> None:
+def test_c1_failures_are_json_with_four_fields_on_every_route(stack: Stack, description: Description) -> None:
     """An empty request is wrong nearly everywhere; where it is right, the answer is JSON all the same."""
     for method, path in description.operations():
-        answer = town.http.request(method, path.replace("{id}", "share_nobody").replace("{token}", "att_nobody"))
+        answer = stack.http.request(method, path.replace("{id}", "share_nobody").replace("{token}", "att_nobody"))
         if answer.status_code >= httpx.codes.BAD_REQUEST:
             assert set(answer.json()) == FAILURE, (method, path)
             assert answer.json()["error"] == answer.json()["message"], (method, path)
@@ -38,15 +38,15 @@ def test_c1_failures_are_json_with_four_fields_on_every_route(town: Town, descri
     ("path", "model"),
     [("/api/generate-image", ""), ("/api/flux-kontext/generate", ""), ("/api/nano-banana/generate", "nano-banana")],
 )
-def test_c2_a_pending_answer_has_no_url(town: Town, path: str, model: str) -> None:
-    answer = town.post(path, {"prompt": "a cat without a url", **({"model": model} if model else {})}).json()
+def test_c2_a_pending_answer_has_no_url(stack: Stack, path: str, model: str) -> None:
+    answer = stack.post(path, {"prompt": "a cat without a url", **({"model": model} if model else {})}).json()
 
     assert answer["status"] == "pending"
     assert not FINISHED & {*answer, *answer["data"], *answer["data"]["data"]}
 
 
-def test_c3_the_record_is_nested_as_each_front_end_looks_for_it(town: Town, done: tuple[str, str]) -> None:
-    gpt4o, flux, nano = (town.http.get(path, params={"taskId": done[0]}).json() for path in STATUSES[:3])
+def test_c3_the_record_is_nested_as_each_front_end_looks_for_it(stack: Stack, done: tuple[str, str]) -> None:
+    gpt4o, flux, nano = (stack.http.get(path, params={"taskId": done[0]}).json() for path in STATUSES[:3])
 
     assert gpt4o["data"]["data"]["status"] == "SUCCESS"
     assert nano["data"]["data"]["state"] == "success"
@@ -54,12 +54,12 @@ def test_c3_the_record_is_nested_as_each_front_end_looks_for_it(town: Town, done
     assert flux["data"]["resultUrls"] == flux["resultUrls"] == [done[1]]
 
 
-def test_c4_progress_is_an_integer_and_no_error_is_told_while_running(town: Town) -> None:
-    task = town.order("a cat that takes its time sim:slow:2")
+def test_c4_progress_is_an_integer_and_no_error_is_told_while_running(stack: Stack) -> None:
+    task = stack.order("a cat that takes its time sim:slow:2")
     seen: list[dict[str, Any]] = []
 
     def over() -> bool | None:
-        seen.append(town.record(task))
+        seen.append(stack.record(task))
         return True if seen[-1]["status"] == "SUCCESS" else None
 
     until(over)
@@ -67,28 +67,28 @@ def test_c4_progress_is_an_integer_and_no_error_is_told_while_running(town: Town
     assert {record["errorMessage"] for record in seen} == {""}
 
 
-def test_c5_a_share_has_an_absolute_url_and_a_token_that_publishes_and_deletes(town: Town) -> None:
-    made = town.post("/api/share", {"generatedUrl": "https://pictures.example/c5.png"}).json()
+def test_c5_a_share_has_an_absolute_url_and_a_token_that_publishes_and_deletes(stack: Stack) -> None:
+    made = stack.post("/api/share", {"generatedUrl": "https://pictures.example/c5.png"}).json()
     path, token = f"/api/share/{made['shareId']}", made["publishToken"]
 
     assert made["shareUrl"].startswith("http://")
-    assert town.http.put(path, json={"action": "publish", "token": token}).json()["published"] is True
-    assert town.http.request("DELETE", path, json={"token": token}).json()["deleted"] is True
-    assert town.http.get(path).status_code == httpx.codes.NOT_FOUND
+    assert stack.http.put(path, json={"action": "publish", "token": token}).json()["published"] is True
+    assert stack.http.request("DELETE", path, json={"token": token}).json()["deleted"] is True
+    assert stack.http.get(path).status_code == httpx.codes.NOT_FOUND
 
 
-def test_c6_items_hold_what_tiles_show(town: Town) -> None:
-    town.post("/api/share", {"generatedUrl": "https://pictures.example/c6.png", "style": "c6"}).raise_for_status()
-    listed = town.http.get("/api/share/list", params={"style": "c6"}).json()["data"]
-    latest = town.http.get("/api/share/latest").json()["data"]
+def test_c6_items_hold_what_tiles_show(stack: Stack) -> None:
+    stack.post("/api/share", {"generatedUrl": "https://pictures.example/c6.png", "style": "c6"}).raise_for_status()
+    listed = stack.http.get("/api/share/list", params={"style": "c6"}).json()["data"]
+    latest = stack.http.get("/api/share/latest").json()["data"]
 
     assert "cursor" not in listed
     assert all({"id", "generatedUrl", "style"} <= set(item) for item in [*listed["items"], *latest["items"]])
 
 
-def test_c7_our_own_urls_are_returned_unchanged(town: Town, done: tuple[str, str], upload: str) -> None:
+def test_c7_our_own_urls_are_returned_unchanged(stack: Stack, done: tuple[str, str], upload: str) -> None:
     for url in (done[1], upload):
-        answer = town.post("/api/download-and-upload", {"kieImageUrl": url, "fileName": "../../other.html"}).json()
+        answer = stack.post("/api/download-and-upload", {"kieImageUrl": url, "fileName": "../../other.html"}).json()
         assert (answer["success"], answer["publicUrl"]) == (True, url)
 
 
@@ -99,20 +99,20 @@ def test_c8_pictures_may_be_read_by_pages_of_any_origin(done: tuple[str, str], u
 
 @pytest.mark.parametrize("model", ["nano-banana", "google/nano-banana"])
 @pytest.mark.parametrize("nested", [True, False])
-def test_c9_nano_banana_is_taken_in_both_spellings_and_layouts(town: Town, model: str, *, nested: bool) -> None:
+def test_c9_nano_banana_is_taken_in_both_spellings_and_layouts(stack: Stack, model: str, *, nested: bool) -> None:
     order: dict[str, Any] = {"prompt": "a banana"}
-    answer = town.post("/api/nano-banana/generate", {"model": model, **({"input": order} if nested else order)})
+    answer = stack.post("/api/nano-banana/generate", {"model": model, **({"input": order} if nested else order)})
 
     assert answer.json()["success"] is True
 
 
-def test_c10_a_live_task_is_never_missing(town: Town) -> None:
+def test_c10_a_live_task_is_never_missing(stack: Stack) -> None:
     """From the very first question to the last, whatever the provider does meanwhile."""
-    task = town.order("a cat seen at every moment sim:reset-after")
+    task = stack.order("a cat seen at every moment sim:reset-after")
     answers: list[int] = []
 
     def completed() -> bool | None:
-        answer = town.http.get("/api/task-status", params={"taskId": task})
+        answer = stack.http.get("/api/task-status", params={"taskId": task})
         answers.append(answer.status_code)
         return True if answer.json().get("status") == "completed" else None
 
@@ -120,34 +120,34 @@ def test_c10_a_live_task_is_never_missing(town: Town) -> None:
     assert set(answers) == {200}
 
 
-def test_c15_a_data_uri_becomes_a_picture_of_ours_or_is_refused(town: Town, told: Told, png: bytes) -> None:
+def test_c15_a_data_uri_becomes_a_picture_of_ours_or_is_refused(stack: Stack, told: Told, png: bytes) -> None:
     pasted = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    taken = town.post("/api/generate-image", {"prompt": "from a pasted picture", "fileUrl": pasted})
-    refused = town.post("/api/generate-image", {"prompt": "from nothing", "fileUrl": "data:image/png;base64,%%%"})
+    taken = stack.post("/api/generate-image", {"prompt": "from a pasted picture", "fileUrl": pasted})
+    refused = stack.post("/api/generate-image", {"prompt": "from nothing", "fileUrl": "data:image/png;base64,%%%"})
 
     assert (taken.status_code, told(taken)["success"]) == (200, True)
     assert (refused.status_code, told(refused)["code"]) == (400, "INVALID_INPUT")
 
 
-def test_c16_the_public_addresses_come_from_the_settings(town: Town, done: tuple[str, str]) -> None:
-    """Their values are set in tests/gateway; here they are what a town without settings has."""
-    origin = f"http://localhost:{town.http.base_url.port}"
-    made = town.post("/api/share", {"generatedUrl": "https://pictures.example/c16.png"}).json()
+def test_c16_the_public_addresses_come_from_the_settings(stack: Stack, done: tuple[str, str]) -> None:
+    """Their values are set in tests/gateway; here they are what a stack without settings has."""
+    origin = f"http://localhost:{stack.http.base_url.port}"
+    made = stack.post("/api/share", {"generatedUrl": "https://pictures.example/c16.png"}).json()
 
     assert made["shareUrl"] == f"{origin}/share?id={made['shareId']}"
     assert done[1].startswith(f"{origin}/files/generated/")
 
 
-def test_c17_a_duplicate_share_answers_the_first(town: Town) -> None:
+def test_c17_a_duplicate_share_answers_the_first(stack: Stack) -> None:
     body = {"generatedUrl": "https://pictures.example/c17.png"}
-    first, second = town.post("/api/share", body).json(), town.post("/api/share", body).json()
+    first, second = stack.post("/api/share", body).json(), stack.post("/api/share", body).json()
 
     assert (second["success"], second["shareId"]) == (True, first["shareId"])
     assert "publishToken" not in second
 
 
-def test_c18_every_status_route_takes_the_provider_s_id_too(town: Town, done: tuple[str, str]) -> None:
-    theirs = town.bills("a finished picture for the contract")[0]["task_id"]
+def test_c18_every_status_route_takes_the_provider_s_id_too(stack: Stack, done: tuple[str, str]) -> None:
+    theirs = stack.bills("a finished picture for the contract")[0]["task_id"]
     for path in STATUSES:
-        ours = town.http.get(path, params={"taskId": done[0]}).raise_for_status().json()
-        assert town.http.get(path, params={"taskId": theirs}).raise_for_status().json() == ours
+        ours = stack.http.get(path, params={"taskId": done[0]}).raise_for_status().json()
+        assert stack.http.get(path, params={"taskId": theirs}).raise_for_status().json() == ours

@@ -1,4 +1,4 @@
-"""Chromium before the pages of this folder, which come from another origin than the town they call."""
+"""Chromium before the pages of this folder, which come from another origin than the stack they call."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 from tests.gateway.pages.browser.conftest import ARGUMENTS, CHROMIUM
 
 PATIENCE_MS = 45_000  # a generation on a busy machine
@@ -46,13 +46,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def files_url(town: Town) -> str:
-    """Where the town's pictures begin, as a front end built for it knows them."""
-    return f"http://localhost:{town.http.base_url.port}/files/"
+def files_url(stack: Stack) -> str:
+    """Where the stack's pictures begin, as a front end built for it knows them."""
+    return f"http://localhost:{stack.http.base_url.port}/files/"
 
 
 @pytest.fixture
-def workspace(browser: Browser, site: str, town: Town, files_url: str) -> Iterator[Open]:
+def workspace(browser: Browser, site: str, stack: Stack, files_url: str) -> Iterator[Open]:
     """Opens the workspace; `permanent` is the one prefix of URLs that it takes for its own."""
     pages: list[Page] = []
 
@@ -60,7 +60,7 @@ def workspace(browser: Browser, site: str, town: Town, files_url: str) -> Iterat
         page = browser.new_page()
         pages.append(page)
         page.set_default_timeout(PATIENCE_MS)
-        page.goto(f"{site}/workspace.html?{urlencode({'api': town.url, 'permanent': permanent})}")
+        page.goto(f"{site}/workspace.html?{urlencode({'api': stack.url, 'permanent': permanent})}")
         return page
 
     yield open_

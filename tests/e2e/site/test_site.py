@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.e2e.site.conftest import PATIENCE_MS, Open
-from tests.e2e.town import Town
+from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -65,7 +65,7 @@ def tiles(page: Page, wall: str) -> list[str]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_prompt_becomes_a_published_share_in_the_gallery(workspace: Open, town: Town, family: str) -> None:
+def test_a_prompt_becomes_a_published_share_in_the_gallery(workspace: Open, stack: Stack, family: str) -> None:
     page = workspace()
     generate(page, family, f"a fox for the {family} front end")
     ends(page, "done")
@@ -76,7 +76,7 @@ def test_a_prompt_becomes_a_published_share_in_the_gallery(workspace: Open, town
     assert is_shown(page)
     assert seen(page)["non2xx"] == 0
     assert seen(page)["errorsWhileRunning"] == []
-    record = town.http.get(f"/api/share/{share}").json()["data"]
+    record = stack.http.get(f"/api/share/{share}").json()["data"]
     assert (record["published"], record["model"], record["originalUrl"]) == (True, family, "")
     again = workspace()
     expect(again.locator(f'#latest li[data-id="{share}"] img')).to_be_attached()
@@ -86,12 +86,12 @@ def test_a_prompt_becomes_a_published_share_in_the_gallery(workspace: Open, town
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_photo_is_uploaded_changed_and_shared_with_its_original(
-    workspace: Open, town: Town, photos: list[Path], family: str
+    workspace: Open, stack: Stack, photos: list[Path], family: str
 ) -> None:
     page = workspace()
     generate(page, family, "the same at night", photos if family == "nano" else photos[:1])
     ends(page, "done")
-    record = town.http.get(f"/api/share/{shared_id(page)}").json()["data"]
+    record = stack.http.get(f"/api/share/{shared_id(page)}").json()["data"]
 
     assert is_shown(page)
     assert "/files/uploads/" in record["originalUrl"]
@@ -101,7 +101,7 @@ def test_a_photo_is_uploaded_changed_and_shared_with_its_original(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_unchanged_before_a_foreign_storage_host_it_keeps_our_urls_and_shares_by_hand(
-    workspace: Open, town: Town, files_url: str, family: str
+    workspace: Open, stack: Stack, files_url: str, family: str
 ) -> None:
     """It takes our URLs for temporary ones, asks for copies of them, and must be given them back unchanged."""
     page = workspace(ORIGINAL_HOST)
@@ -110,7 +110,7 @@ def test_unchanged_before_a_foreign_storage_host_it_keeps_our_urls_and_shares_by
     by_itself = page.inner_text("#share-url")
     page.click("#share")
     expect(page.locator("#share-url")).not_to_be_empty()
-    record = town.http.get(f"/api/share/{shared_id(page)}").json()["data"]
+    record = stack.http.get(f"/api/share/{shared_id(page)}").json()["data"]
 
     assert by_itself == ""
     assert record["generatedUrl"].startswith(f"{files_url}generated/")
@@ -143,11 +143,11 @@ def test_a_failure_is_recognised_as_each_family_has_it(workspace: Open, family: 
     assert seen(page)["calls"].count(f"GET /api/{path}") >= polls
 
 
-def test_a_gateway_that_dies_while_the_page_polls_costs_it_two_answers_at_most(workspace: Open, town: Town) -> None:
+def test_a_gateway_that_dies_while_the_page_polls_costs_it_two_answers_at_most(workspace: Open, stack: Stack) -> None:
     page = workspace()
     generate(page, "flux", "a fox in stormy weather sim:slow:8")
     expect(page.locator("#state")).to_have_text("waiting")
-    victim = town.process("-m gateway")
+    victim = stack.process("-m gateway")
     victim.kill()
     victim.wait(10)
     ends(page, "done")
@@ -156,11 +156,11 @@ def test_a_gateway_that_dies_while_the_page_polls_costs_it_two_answers_at_most(w
     assert seen(page)["non2xx"] <= MAX_NON_2XX
 
 
-def test_a_generation_service_that_dies_costs_the_page_two_answers_at_most(workspace: Open, town: Town) -> None:
+def test_a_generation_service_that_dies_costs_the_page_two_answers_at_most(workspace: Open, stack: Stack) -> None:
     page = workspace()
     generate(page, "nano", "a fox in stormier weather sim:slow:8")
     expect(page.locator("#state")).to_have_text("waiting")
-    victim = town.process("services.generation")
+    victim = stack.process("services.generation")
     victim.kill()
     victim.wait(10)
     ends(page, "done")
@@ -169,9 +169,9 @@ def test_a_generation_service_that_dies_costs_the_page_two_answers_at_most(works
     assert seen(page)["non2xx"] <= MAX_NON_2XX
 
 
-def test_the_gallery_shows_every_share_once_while_others_are_added(workspace: Open, town: Town) -> None:
+def test_the_gallery_shows_every_share_once_while_others_are_added(workspace: Open, stack: Stack) -> None:
     def add(name: str) -> str:
-        answer = town.post("/api/share", {"generatedUrl": f"https://pictures.example/wall/{name}.png"})
+        answer = stack.post("/api/share", {"generatedUrl": f"https://pictures.example/wall/{name}.png"})
         return str(answer.raise_for_status().json()["shareId"])
 
     before = {add(f"before-{number}") for number in range(40)}

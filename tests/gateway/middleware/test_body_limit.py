@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.gateway.conftest import Town
+from tests.gateway.conftest import Doubles
 from tests.gateway.shapes import failure
 
 MIB = 1024 * 1024
@@ -48,17 +48,17 @@ async def test_a_declared_length_above_the_limit_is_refused_before_reading(
 
 
 @pytest.mark.parametrize("path", ["/api/share", "/api/callback/image-generated"])
-async def test_an_endless_body_is_refused_at_the_limit(client: httpx.AsyncClient, town: Town, path: str) -> None:
+async def test_an_endless_body_is_refused_at_the_limit(client: httpx.AsyncClient, doubles: Doubles, path: str) -> None:
     body = Counted()
     response = await client.post(path, content=body)
 
     assert (response.status_code, response.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
     assert body.taken == LIMITS[path] + 1024
-    assert not town.generation.callbacks
+    assert not doubles.generation.callbacks
 
 
-async def test_a_body_of_exactly_the_limit_is_taken(client: httpx.AsyncClient, town: Town) -> None:
+async def test_a_body_of_exactly_the_limit_is_taken(client: httpx.AsyncClient, doubles: Doubles) -> None:
     response = await client.post("/api/callback/image-generated", content=b"x" * 64 * 1024)
 
     assert response.status_code == 200
-    assert len(town.generation.callbacks[0].body) == 64 * 1024
+    assert len(doubles.generation.callbacks[0].body) == 64 * 1024

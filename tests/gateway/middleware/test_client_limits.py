@@ -7,9 +7,9 @@ import pytest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import failures
 from gateway.app import client_limits, refused
 from gateway.middleware.client_limits import ClientLimits
+from gateway.rest import errors
 from gateway.settings import GatewaySettings
 from services.chassis.client_limits import ClientLimit
 
@@ -31,7 +31,7 @@ class Door:
 
 def over(app: ASGIApp) -> httpx.AsyncClient:
     kinds = [("/slow", ClientLimit(1, "slow things"))]
-    limits = ClientLimits(app, kinds, ClientLimit(1, "large requests"), ClientLimit(2, "requests"), failures.answer)
+    limits = ClientLimits(app, kinds, ClientLimit(1, "large requests"), ClientLimit(2, "requests"), errors.answer)
     return httpx.AsyncClient(transport=httpx.ASGITransport(limits), base_url="http://site.test")
 
 
@@ -100,7 +100,7 @@ async def test_the_refusal_is_an_answer_like_any_other() -> None:
 async def test_each_kind_of_request_has_a_bound_of_its_own(path: str, places: int) -> None:
     door = Door()
     kinds, streams, others = client_limits(GatewaySettings())
-    limits = ClientLimits(door, kinds, streams, others, failures.answer)
+    limits = ClientLimits(door, kinds, streams, others, errors.answer)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(limits), base_url="http://site.test") as client:
         held = [asyncio.create_task(client.get(path, headers=GREEDY)) for _ in range(places)]
         for _ in held:

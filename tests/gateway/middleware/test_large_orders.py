@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from gateway.middleware.large_orders import LargeOrders
 from services.chassis.errors import ResourceExhausted, Unavailable
-from tests.gateway.conftest import Town
+from tests.gateway.conftest import Doubles
 from tests.gateway.shapes import PNG
 
 MIB = 1024 * 1024
@@ -24,7 +24,7 @@ LARGEST = PNG + b"x" * (10 * MIB - len(PNG))
     [(PATH, "fileUrl"), ("/api/flux-kontext/generate", "inputImage"), ("/api/nano-banana/generate", "imageUrls")],
 )
 async def test_the_largest_picture_fits_as_a_data_uri(
-    client: httpx.AsyncClient, town: Town, path: str, field: str
+    client: httpx.AsyncClient, doubles: Doubles, path: str, field: str
 ) -> None:
     uri = f"data:image/png;base64,{base64.b64encode(LARGEST).decode()}"
     given = [uri] if field == "imageUrls" else uri
@@ -33,7 +33,7 @@ async def test_the_largest_picture_fits_as_a_data_uri(
     )
 
     assert response.status_code == 200
-    assert list(town.storage.kept.values()) == [LARGEST]
+    assert list(doubles.storage.kept.values()) == [LARGEST]
 
 
 class Door:
@@ -61,7 +61,7 @@ def body(*sizes: int) -> Receive:
 
 
 async def send(_message: Message) -> None:
-    """Nobody listens."""
+    """NoSignIn listens."""
 
 
 def scope(path: str, client: str = "192.0.2.1") -> Scope:
@@ -109,7 +109,7 @@ async def test_only_so_many_large_bodies_are_held_at_once_and_small_ones_pass() 
     await asyncio.gather(order(11), order(11))
 
 
-async def test_a_refused_large_order_is_told_when_to_come_again(client: httpx.AsyncClient, town: Town) -> None:
+async def test_a_refused_large_order_is_told_when_to_come_again(client: httpx.AsyncClient, doubles: Doubles) -> None:
     """As JSON, like every failure; places come back with the answers."""
     large = orjson.dumps({"prompt": "a", "fileUrl": f"data:image/png;base64,{base64.b64encode(LARGEST).decode()}"})
     head = {"Content-Type": "application/json"}
@@ -117,4 +117,4 @@ async def test_a_refused_large_order_is_told_when_to_come_again(client: httpx.As
 
     assert {answer.status_code for answer in answers} <= {200, 503}
     assert (await client.post(PATH, content=large, headers=head)).status_code == 200
-    assert len(town.generation.rows) == len([answer for answer in answers if answer.status_code == 200]) + 1
+    assert len(doubles.generation.rows) == len([answer for answer in answers if answer.status_code == 200]) + 1

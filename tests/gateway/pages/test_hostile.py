@@ -12,7 +12,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 
 from services.share.seo import clip, describe
 
-Town = Any  # of tests/gateway/conftest.py
+Doubles = Any  # of tests/gateway/conftest.py
 Browse = Callable[..., Awaitable[Any]]
 PICTURE = "https://site.test/files/generated/gen_1.png"
 KNOWN = (
@@ -54,7 +54,7 @@ def two_hundred() -> list[str]:
     return [*KNOWN, *mixed]
 
 
-def holding(town: Town, words: str) -> sharepb.Share:
+def holding(doubles: Doubles, words: str) -> sharepb.Share:
     """A share that holds the words wherever it can, with what the share service writes of them."""
     seo = describe(words, words, clip(words, 40), (words,))
     written = sharepb.Share.Seo(
@@ -66,9 +66,9 @@ def holding(town: Town, words: str) -> sharepb.Share:
         keywords_ja=seo.keywords_ja,
         keywords_en=seo.keywords_en,
     )
-    town.share.rows.clear()
+    doubles.share.rows.clear()
     texts = {"prompt": words, "style": words, "model": words, "seo_tags": [words]}
-    share: sharepb.Share = town.share.add("share_1", generated_uri=PICTURE, seo=written, **texts)
+    share: sharepb.Share = doubles.share.add("share_1", generated_uri=PICTURE, seo=written, **texts)
     return share
 
 
@@ -79,13 +79,13 @@ def shape(page: Any) -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("path", ["/share/share_1", "/ja/share/share_1", "/zh/share/share_1", "/share?id=share_1"])
 async def test_two_hundred_hostile_strings_are_text_on_the_page_of_their_share(
-    browse: Browse, town: Town, path: str
+    browse: Browse, doubles: Doubles, path: str
 ) -> None:
-    holding(town, "harmless")
+    holding(doubles, "harmless")
     plain = shape(await browse(path))
 
     for words in two_hundred():
-        holding(town, words)
+        holding(doubles, words)
         page = await browse(path)
         blank = not words.strip()
         assert page.response.status_code == 200
@@ -96,28 +96,28 @@ async def test_two_hundred_hostile_strings_are_text_on_the_page_of_their_share(
         assert story["name"] == page.text("h1") == page.meta("og:title") == page.meta("twitter:title")
 
 
-async def test_two_hundred_hostile_strings_are_text_in_the_lists(browse: Browse, town: Town) -> None:
-    holding(town, "harmless")
+async def test_two_hundred_hostile_strings_are_text_in_the_lists(browse: Browse, doubles: Doubles) -> None:
+    holding(doubles, "harmless")
     plain = {path: shape(await browse(path)) for path in ("/", "/share")}
 
     for words in two_hundred():
-        holding(town, words)
+        holding(doubles, words)
         for path, elements in plain.items():
             page = await browse(path)
             assert shape(page) == elements, words
             assert " ".join(words.split())[:40].rstrip() in page.text("span"), words
 
 
-async def test_the_api_gives_hostile_strings_back_as_they_came(client: httpx.AsyncClient, town: Town) -> None:
+async def test_the_api_gives_hostile_strings_back_as_they_came(client: httpx.AsyncClient, doubles: Doubles) -> None:
     for words in two_hundred():
-        holding(town, words)
+        holding(doubles, words)
         response = await client.get("/api/share/share_1", params={"not": words})
         assert response.headers["content-type"] == "application/json"
         assert response.json()["data"]["prompt"] == words
 
 
-async def test_the_sitemap_is_well_formed_whatever_shares_hold(client: httpx.AsyncClient, town: Town) -> None:
+async def test_the_sitemap_is_well_formed_whatever_shares_hold(client: httpx.AsyncClient, doubles: Doubles) -> None:
     for words in two_hundred():
-        holding(town, words)
+        holding(doubles, words)
         response = await client.get("/api/sitemap-share")
         assert len(ET.fromstring(response.content)) == 1  # noqa: S314 - our own answer

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from kawaii.share.v1 import share_pb2 as sharepb
 
-Town = Any  # of tests/gateway/conftest.py
+Doubles = Any  # of tests/gateway/conftest.py
 Browse = Callable[..., Awaitable[Any]]
 PICTURE = "https://site.test/files/generated/gen_1.png"
 EVERY_PAGE = ("/", "/share", "/share/share_1", "/ja/share/share_1", "/share?id=share_1", "/share/share_none")
@@ -33,8 +33,8 @@ async def test_every_field_of_the_form_has_a_label(browse: Browse) -> None:
     assert {field["id"] for field in named} <= labelled
 
 
-async def test_start_page_shows_the_latest_shares(browse: Browse, town: Town) -> None:
-    town.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
+async def test_start_page_shows_the_latest_shares(browse: Browse, doubles: Doubles) -> None:
+    doubles.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
 
     page = await browse("/")
 
@@ -43,8 +43,8 @@ async def test_start_page_shows_the_latest_shares(browse: Browse, town: Town) ->
     assert "a fox" in page.text("span")
 
 
-async def test_start_page_lives_without_the_share_service(browse: Browse, town: Town) -> None:
-    await town.stop("share")
+async def test_start_page_lives_without_the_share_service(browse: Browse, doubles: Doubles) -> None:
+    await doubles.stop("share")
 
     page = await browse("/")
 
@@ -52,9 +52,9 @@ async def test_start_page_lives_without_the_share_service(browse: Browse, town: 
     assert "taking a nap" in page.text("p")
 
 
-async def test_share_page_tells_its_story_to_people_and_to_link_previews(browse: Browse, town: Town) -> None:
+async def test_share_page_tells_its_story_to_people_and_to_link_previews(browse: Browse, doubles: Doubles) -> None:
     seo = sharepb.Share.Seo(title_en="A fox | made with 4o", description_en="A fox in snow.", model_label="4o")
-    town.share.add(
+    doubles.share.add(
         "share_1", generated_uri=PICTURE, prompt="a fox\nin snow", style="ghibli", model="gpt4o-image", seo=seo
     )
 
@@ -78,11 +78,11 @@ async def test_share_page_tells_its_story_to_people_and_to_link_previews(browse:
     assert {"rel": "canonical", "href": "https://site.test/share/share_1"} in page.all("link")
 
 
-async def test_share_page_speaks_three_languages_and_names_them(browse: Browse, town: Town) -> None:
+async def test_share_page_speaks_three_languages_and_names_them(browse: Browse, doubles: Doubles) -> None:
     seo = sharepb.Share.Seo(
         title_en="A fox", title_ja="きつね", description_ja="雪のきつね", keywords_ja=["狐", "雪"], model_label="4o"
     )
-    town.share.add("share_1", generated_uri=PICTURE, prompt="狐狸", seo=seo)
+    doubles.share.add("share_1", generated_uri=PICTURE, prompt="狐狸", seo=seo)
     site = "https://site.test"
     places = {"ja": f"{site}/ja/share/share_1", "en": f"{site}/en/share/share_1", "zh": f"{site}/zh/share/share_1"}
     titles = {"ja": "きつね", "en": "A fox", "zh": "狐狸 | 4o", "x-default": "A fox"}
@@ -112,8 +112,8 @@ async def test_share_page_speaks_three_languages_and_names_them(browse: Browse, 
     assert (await browse("/fr/share/share_1")).response.status_code == 404
 
 
-async def test_older_links_with_a_query_show_the_same_share(browse: Browse, town: Town) -> None:
-    town.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
+async def test_older_links_with_a_query_show_the_same_share(browse: Browse, doubles: Doubles) -> None:
+    doubles.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
 
     by_path, by_query = await browse("/share/share_1"), await browse("/share?id=share_1")
 
@@ -131,8 +131,8 @@ async def test_unknown_share_is_a_page_that_nobody_indexes(browse: Browse, path:
 
 
 @pytest.mark.parametrize("path", ["/share", "/share/share_1"])
-async def test_a_resting_share_service_is_explained_in_words(browse: Browse, town: Town, path: str) -> None:
-    await town.stop("share")
+async def test_a_resting_share_service_is_explained_in_words(browse: Browse, doubles: Doubles, path: str) -> None:
+    await doubles.stop("share")
 
     page = await browse(path)
 
@@ -143,8 +143,8 @@ async def test_a_resting_share_service_is_explained_in_words(browse: Browse, tow
 
 
 @pytest.mark.parametrize("uri", ["javascript:alert(1)", "data:text/html,<script>", "JaVaScRiPt:1", "//evil.test/x"])
-async def test_only_web_addresses_become_links_and_pictures(browse: Browse, town: Town, uri: str) -> None:
-    town.share.add("share_1", generated_uri=uri, original_uri=uri, prompt="a fox")
+async def test_only_web_addresses_become_links_and_pictures(browse: Browse, doubles: Doubles, uri: str) -> None:
+    doubles.share.add("share_1", generated_uri=uri, original_uri=uri, prompt="a fox")
 
     pages = [await browse(path) for path in EVERY_PAGE]
 
@@ -152,8 +152,8 @@ async def test_only_web_addresses_become_links_and_pictures(browse: Browse, town
 
 
 @pytest.mark.parametrize("path", EVERY_PAGE)
-async def test_no_page_runs_or_styles_anything_inline(browse: Browse, town: Town, path: str) -> None:
-    town.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
+async def test_no_page_runs_or_styles_anything_inline(browse: Browse, doubles: Doubles, path: str) -> None:
+    doubles.share.add("share_1", generated_uri=PICTURE, prompt="a fox")
 
     page = await browse(path)
 
@@ -169,9 +169,9 @@ async def test_no_page_runs_or_styles_anything_inline(browse: Browse, town: Town
     ]
 
 
-async def test_gallery_goes_on_by_its_cursor_to_the_end(browse: Browse, town: Town) -> None:
+async def test_gallery_goes_on_by_its_cursor_to_the_end(browse: Browse, doubles: Doubles) -> None:
     for number in range(30):
-        town.share.add(f"share_{number}", generated_uri=PICTURE, prompt=f"fox {number}")
+        doubles.share.add(f"share_{number}", generated_uri=PICTURE, prompt=f"fox {number}")
 
     first = await browse("/share")
     more = next(link["href"] for link in first.all("a") if link.get("rel") == "next")

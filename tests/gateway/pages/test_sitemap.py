@@ -10,15 +10,15 @@ import pytest
 
 from tests.gateway.shapes import failure
 
-Town = Any  # of tests/gateway/conftest.py
+Doubles = Any  # of tests/gateway/conftest.py
 Connect = Callable[..., httpx.AsyncClient]
 SPACES = {"s": "http://www.sitemaps.org/schemas/sitemap/0.9", "x": "http://www.w3.org/1999/xhtml"}
 SITE = "https://site.test"
 
 
-def fill(town: Town, number: int) -> None:
+def fill(doubles: Doubles, number: int) -> None:
     for place in range(number):
-        town.share.add(f"share_{place}", generated_uri=f"https://a.test/{place}.png")
+        doubles.share.add(f"share_{place}", generated_uri=f"https://a.test/{place}.png")
 
 
 def parsed(response: httpx.Response) -> ET.Element:
@@ -31,8 +31,8 @@ def places(root: ET.Element, kind: str) -> list[str | None]:
     return [place.text for place in root.findall(f"s:{kind}/s:loc", SPACES)]
 
 
-async def test_a_short_sitemap_is_one_file(client: httpx.AsyncClient, town: Town) -> None:
-    fill(town, 2)
+async def test_a_short_sitemap_is_one_file(client: httpx.AsyncClient, doubles: Doubles) -> None:
+    fill(doubles, 2)
 
     root = parsed(await client.get("/api/sitemap-share"))
 
@@ -50,31 +50,31 @@ async def test_a_short_sitemap_is_one_file(client: httpx.AsyncClient, town: Town
     }
 
 
-async def test_the_index_reads_no_shares(client: httpx.AsyncClient, town: Town) -> None:
-    town.share.block_size = 2
-    fill(town, 5)
+async def test_the_index_reads_no_shares(client: httpx.AsyncClient, doubles: Doubles) -> None:
+    doubles.share.block_size = 2
+    fill(doubles, 5)
 
     parsed(await client.get("/api/sitemap-share"))
 
-    assert town.share.links_read == 0
+    assert doubles.share.links_read == 0
 
 
-async def test_many_crawlers_cost_one_read_of_each_file(connect_with: Connect, town: Town) -> None:
+async def test_many_crawlers_cost_one_read_of_each_file(connect_with: Connect, doubles: Doubles) -> None:
     client = connect_with(sitemap_cache_seconds=60)
-    fill(town, 5)
+    fill(doubles, 5)
 
     answers = await asyncio.gather(*(client.get("/api/sitemap-share?page=1") for _ in range(24)))
     late = await client.get("/api/sitemap-share?page=1")
 
     assert {len(places(parsed(answer), "url")) for answer in (*answers, late)} == {5}
-    assert town.share.links_read == 5
+    assert doubles.share.links_read == 5
 
 
-async def test_a_file_that_may_not_be_kept_is_made_anew(connect_with: Connect, town: Town) -> None:
+async def test_a_file_that_may_not_be_kept_is_made_anew(connect_with: Connect, doubles: Doubles) -> None:
     client = connect_with(sitemap_cache_seconds=0)
-    fill(town, 1)
+    fill(doubles, 1)
     await client.get("/api/sitemap-share")
-    town.share.rows.clear()
+    doubles.share.rows.clear()
 
     assert places(parsed(await client.get("/api/sitemap-share")), "url") == []
 
@@ -84,9 +84,9 @@ async def test_a_file_that_may_not_be_kept_is_made_anew(connect_with: Connect, t
     [("gzip", "gzip"), ("br, GZIP;q=0.5", "gzip"), ("identity", None), ("gzip;q=0", None), ("", None)],
 )
 async def test_who_takes_gzip_gets_gzip(
-    client: httpx.AsyncClient, town: Town, accepted: str, encoding: str | None
+    client: httpx.AsyncClient, doubles: Doubles, accepted: str, encoding: str | None
 ) -> None:
-    fill(town, 1000)
+    fill(doubles, 1000)
 
     answer = await client.get("/api/sitemap-share", headers={"Accept-Encoding": accepted})
 
@@ -96,10 +96,10 @@ async def test_who_takes_gzip_gets_gzip(
 
 
 async def test_a_long_sitemap_is_an_index_of_files_that_hold_every_share_once(
-    client: httpx.AsyncClient, town: Town
+    client: httpx.AsyncClient, doubles: Doubles
 ) -> None:
-    town.share.block_size = 2
-    fill(town, 5)
+    doubles.share.block_size = 2
+    fill(doubles, 5)
 
     files = places(parsed(await client.get("/api/sitemap-share")), "sitemap")
     listed = [place for file in files for place in places(parsed(await client.get(str(file))), "url")]
@@ -122,8 +122,8 @@ async def test_a_page_that_is_none_is_refused_as_json(client: httpx.AsyncClient,
     assert response.json() == failure({400: "INVALID_INPUT", 404: "NOT_FOUND"}[status], message)
 
 
-async def test_the_origin_is_escaped(connect_with: Any, town: Town) -> None:
-    fill(town, 1)
+async def test_the_origin_is_escaped(connect_with: Any, doubles: Doubles) -> None:
+    fill(doubles, 1)
     client = connect_with(app_url="https://site.test/a&b")
 
     root = parsed(await client.get("/api/sitemap-share"))

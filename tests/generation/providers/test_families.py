@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import pytest
 
-from services.generation.answers import Accepted, Foreign, Gone, Later
-from services.generation.core.orders import checked
-from services.generation.keyring import Key
+from services.generation.core.validation import checked
+from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
+from services.generation.outcomes import Accepted, Gone, Later, PromptMismatch
 from services.generation.providers import (
     CALLBACK_KINDS,
     PROVIDERS,
@@ -20,8 +20,8 @@ from services.generation.providers import (
     make_providers,
     market_jobs,
 )
+from services.generation.providers.catalogue import MODELS
 from services.generation.providers.kie import open_kie
-from services.generation.providers.models import MODELS
 from tests.generation.upstream import Upstream, reply
 
 KEY = Key.of("one", "secret-key")
@@ -174,7 +174,7 @@ async def test_a_record_shows_whether_it_is_of_this_order(family: str, prompt: s
     async with Upstream(reply(golden(family))) as upstream, open_kie(upstream.url) as kie:
         record = await make_providers(kie)[family].recognise("t", draft, KEY)
 
-    assert isinstance(record, Foreign) is not known
+    assert isinstance(record, PromptMismatch) is not known
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ async def test_a_record_that_quotes_no_prompt_is_believed(family: str, quoted: A
     record["data"].update(param=quoted, paramJson=quoted)
     draft = order(model=next(spec.id for spec in MODELS.values() if spec.family == family))
     async with Upstream(reply(record)) as upstream, open_kie(upstream.url) as kie:
-        assert not isinstance(await make_providers(kie)[family].recognise("t", draft, KEY), Foreign)
+        assert not isinstance(await make_providers(kie)[family].recognise("t", draft, KEY), PromptMismatch)
 
 
 @pytest.mark.parametrize("input_", [{"prompt": "a dog"}, '{"prompt": "a dog"}'])
@@ -197,7 +197,7 @@ async def test_the_markets_input_may_be_text_or_object(input_: Any) -> None:
     async with Upstream(reply(record)) as upstream, open_kie(upstream.url) as kie:
         seen = await make_providers(kie)["market-jobs"].recognise("t", order(model="z-image"), KEY)
 
-    assert isinstance(seen, Foreign)
+    assert isinstance(seen, PromptMismatch)
 
 
 @pytest.mark.parametrize(

@@ -16,22 +16,22 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.generation.answers import Accepted, Ambiguous, Later, NotSent, Outcome, Refused, Rejected
-from services.generation.keyring import Key
+from services.generation.key_pool.pool import Key
+from services.generation.outcomes import Accepted, Ambiguous, Later, NotSent, Outcome, Refused, Rejected
 from services.generation.ports import FenceLost
-from services.generation.providers.kie import Kie, Patience, open_kie
+from services.generation.providers.kie import Kie, Timeouts, open_kie
 from services.generation.providers.replies import NonJson, Reply
 from tests.engines import free_port
 from tests.generation.upstream import Behaviour, Upstream, page, raw, reply
 
 KEY = Key.of("one", "secret-key")
 OK = {"code": 200, "msg": "success", "data": {"taskId": "task1"}}
-BRIEF = Patience(httpx.Timeout(connect=0.3, read=0.2, write=1, pool=1), 0.6)  # only for upstreams that never answer
-PATIENT = Patience(httpx.Timeout(10), 30)
+BRIEF = Timeouts(httpx.Timeout(connect=0.3, read=0.2, write=1, pool=1), 0.6)  # only for upstreams that never answer
+PATIENT = Timeouts(httpx.Timeout(10), 30)
 
 
 @asynccontextmanager
-async def kie_at(url: str, patience: Patience = PATIENT) -> AsyncIterator[Kie]:
+async def kie_at(url: str, patience: Timeouts = PATIENT) -> AsyncIterator[Kie]:
     async with open_kie(url, submit=patience, read=patience) as kie:
         yield kie
 
@@ -40,7 +40,7 @@ async def no_fence() -> None:
     """SENDING is committed."""
 
 
-async def submitted(url: str, patience: Patience = PATIENT) -> Outcome:
+async def submitted(url: str, patience: Timeouts = PATIENT) -> Outcome:
     async with kie_at(url, patience) as kie:
         return await kie.submit("/generate", {"prompt": "a cat"}, KEY, no_fence)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generation.answers import Broken, Drawing, Drawn, Invisible, Later, Record, Unreadable
+from services.generation.outcomes import Completed, InProgress, Later, NotVisible, Record, TaskFailed, Unreadable
 from services.generation.providers import PROVIDERS, flux_kontext, gpt4o_image, market_jobs
 from services.generation.providers.records import by_flag, percent, record_in, uris_in
 from services.generation.providers.replies import decode
@@ -35,13 +35,13 @@ def read(family: str, reply: Any, status: int = 200) -> Record:
 def meaning(record: Record) -> dict[str, Any]:
     """A record as the golden files write it."""
     match record:
-        case Drawn(uris):
+        case Completed(uris):
             return {"drawn": list(uris)}
-        case Drawing(progress):
+        case InProgress(progress):
             return {"drawing": progress}
-        case Broken(code, message):
+        case TaskFailed(code, message):
             return {"broken": [code, message]}
-        case Invisible():
+        case NotVisible():
             return {"invisible": True}
         case Unreadable(detail):
             return {"unreadable": detail}
@@ -82,7 +82,7 @@ def test_an_edges_own_json_never_ends_a_task(family: str, document: dict[str, An
 @every_family
 @pytest.mark.parametrize("code", [408, 501])
 def test_a_code_that_kie_names_as_terminal_ends_a_task(family: str, code: int) -> None:
-    assert read(family, {"code": code, "msg": "It failed.", "data": None}) == Broken(code, "It failed.")
+    assert read(family, {"code": code, "msg": "It failed.", "data": None}) == TaskFailed(code, "It failed.")
 
 
 def test_a_network_failure_is_read_again_later() -> None:
@@ -118,14 +118,14 @@ def test_progress_is_a_percentage(value: Any, shown: int) -> None:
 def test_what_the_provider_says_is_cut_and_clean() -> None:
     record = by_flag({"successFlag": 3, "errorMessage": "a\x00b" + "x" * 10_000}, ())
 
-    assert isinstance(record, Broken)
+    assert isinstance(record, TaskFailed)
     assert record.message.startswith("abx")
     assert len(record.message) == 300
 
 
 @pytest.mark.parametrize("code", [10**30, 1e300, "9" * 4000, "words", [], True])
 def test_an_odd_error_code_is_a_server_error(code: Any) -> None:
-    assert by_flag({"successFlag": 3, "errorCode": code, "errorMessage": "no"}, ()) == Broken(500, "no")
+    assert by_flag({"successFlag": 3, "errorCode": code, "errorMessage": "no"}, ()) == TaskFailed(500, "no")
 
 
 def test_urls_that_no_row_can_hold_are_left_out() -> None:
@@ -154,11 +154,11 @@ def test_no_record_is_too_odd(family: str, data: Any, code: Any) -> None:
     record = read(family, {"code": code, "msg": "x", "data": data})
 
     match record:
-        case Drawn(uris):
+        case Completed(uris):
             assert uris
             assert all(uri.startswith(("http://", "https://")) for uri in uris)
-        case Drawing(progress):
+        case InProgress(progress):
             assert 0 <= progress <= 100
-        case Broken(code, message):
+        case TaskFailed(code, message):
             assert abs(code) < 2**31
             assert message

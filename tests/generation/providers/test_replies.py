@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
+from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.providers.replies import MAX_REPLY_BYTES, MAX_TASK_ID_LENGTH, classify, decode, number, seconds
 
 TASK = "62eb3f00112233445566778899aabbcc"

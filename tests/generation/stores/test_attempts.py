@@ -8,8 +8,8 @@ from sqlalchemy import select, text
 
 from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists
-from services.generation.answers import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.model import Failure, State
+from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.ports import Change, GenerationStore
 from services.generation.stores import attempts, generations
 from services.generation.stores.tables import attempt as table
@@ -129,7 +129,7 @@ async def test_a_task_that_two_attempts_take_at_once_is_the_first_ones(
 async def test_a_task_that_was_given_away_and_back_is_taken_from_nobody(
     store: GenerationStore, database: Database
 ) -> None:
-    """Two readers of one webhook learn whose a task is; the slower one must not take the holder's own task."""
+    """Two readers of one callback learn whose a task is; the slower one must not take the holder's own task."""
     holder, rightful = await brought(store, State.SENDING), await brought(store, State.AMBIGUOUS)
     await store.accept(holder.attempt_id, "task1", 0)
     async with database.write() as connection:

@@ -7,13 +7,13 @@ from sqlalchemy import func, select, update
 
 from services.chassis.database import Database
 from services.chassis.errors import OutOfRange
-from services.generation.core.sweeper import BATCH, Sweeper
 from services.generation.model import Callback, State
-from services.generation.plan import DAY_SECONDS, Plan
-from services.generation.stores.mail import SqlInbox
+from services.generation.stores.generation_store import SqlGenerationStore
+from services.generation.stores.inbox_store import SqlInbox
 from services.generation.stores.retention import MAX_BARE, SqlRetention
-from services.generation.stores.sql import SqlStore
 from services.generation.stores.tables import generation, inbox, outbox
+from services.generation.timing import DAY_SECONDS, Timing
+from services.generation.workers.prune import BATCH, Pruner
 from tests.generation.builders import brought
 
 OLD = 31 * DAY_SECONDS
@@ -25,7 +25,7 @@ def retention(database: Database) -> SqlRetention:
 
 
 async def aged(database: Database, through: int, seconds: float = OLD) -> None:
-    """The events up to a sequence, and every webhook, are older by so much."""
+    """The events up to a sequence, and every callback, are older by so much."""
     async with database.write() as connection:
         older = update(outbox).where(outbox.c.sequence <= through)
         await connection.execute(older.values(create_ms=outbox.c.create_ms - int(seconds * 1000)))
@@ -37,7 +37,9 @@ async def count(database: Database, table: object) -> int:
         return int(await connection.scalar(select(func.count()).select_from(table)) or 0)  # type: ignore[arg-type]
 
 
-async def test_old_events_go_and_young_ones_stay(database: Database, store: SqlStore, retention: SqlRetention) -> None:
+async def test_old_events_go_and_young_ones_stay(
+    database: Database, store: SqlGenerationStore, retention: SqlRetention
+) -> None:
     held = await brought(store, State.SUCCEEDED)
     told = await store.events(0, 100)
     await aged(database, told[2].sequence)
@@ -49,7 +51,7 @@ async def test_old_events_go_and_young_ones_stay(database: Database, store: SqlS
 
 
 async def test_a_batch_is_bounded_and_takes_the_oldest(
-    database: Database, store: SqlStore, retention: SqlRetention
+    database: Database, store: SqlGenerationStore, retention: SqlRetention
 ) -> None:
     await brought(store, State.SUCCEEDED)
     told = await store.events(0, 100)
@@ -60,7 +62,7 @@ async def test_a_batch_is_bounded_and_takes_the_oldest(
 
 
 async def test_a_consumer_that_is_too_far_behind_is_told(
-    database: Database, store: SqlStore, retention: SqlRetention
+    database: Database, store: SqlGenerationStore, retention: SqlRetention
 ) -> None:
     await brought(store, State.SUCCEEDED)
     first, second, third, *_ = await store.events(0, 100)
@@ -75,7 +77,7 @@ async def test_a_consumer_that_is_too_far_behind_is_told(
 
 
 async def test_an_emptied_outbox_still_tells_who_comes_too_late(
-    database: Database, store: SqlStore, retention: SqlRetention
+    database: Database, store: SqlGenerationStore, retention: SqlRetention
 ) -> None:
     await brought(store, State.RUNNING)
     told = await store.events(0, 100)
@@ -88,17 +90,17 @@ async def test_an_emptied_outbox_still_tells_who_comes_too_late(
         await store.events(told[-2].sequence, 100)
 
 
-async def test_old_webhooks_go_once_they_are_closed(
-    database: Database, letters: SqlInbox, retention: SqlRetention
+async def test_old_callbacks_go_once_they_are_closed(
+    database: Database, inbox_store: SqlInbox, retention: SqlRetention
 ) -> None:
     first = Callback("cb_1", "image-generated", "att_1", "task1", 200)
     open_, young = replace(first, id="cb_2", task_id="task2"), replace(first, id="cb_3", task_id="task3")
     for callback in (first, open_):
-        await letters.keep(callback)
-    await letters.finish(first, "done")
+        await inbox_store.add(callback)
+    await inbox_store.finish(first, "done")
     await aged(database, 0)
-    await letters.keep(young)
-    await letters.finish(young, "done")
+    await inbox_store.add(young)
+    await inbox_store.finish(young, "done")
 
     assert await retention.prune_callbacks(30 * DAY_SECONDS, 100) == 1
     async with database.read() as connection:
@@ -106,7 +108,7 @@ async def test_old_webhooks_go_once_they_are_closed(
 
 
 async def test_a_sweep_deletes_all_that_is_past_its_time(
-    database: Database, store: SqlStore, retention: SqlRetention
+    database: Database, store: SqlGenerationStore, retention: SqlRetention
 ) -> None:
     held = await brought(store, State.RUNNING)
     async with database.write() as connection:
@@ -116,13 +118,13 @@ async def test_a_sweep_deletes_all_that_is_past_its_time(
         await connection.execute(outbox.insert(), rows)
     newest = (await store.events(0, 1))[0]
     await aged(database, newest.sequence + 3 * BATCH)
-    await Sweeper(retention.prune_events, retention.prune_callbacks, Plan()).sweep()
+    await Pruner(retention.prune_events, retention.prune_callbacks, Timing()).prune()
 
     assert await count(database, outbox) == 0
     assert await count(database, generation) == 1
 
 
-async def test_of_closed_webhooks_without_a_token_only_the_newest_are_kept(
+async def test_of_closed_callbacks_without_a_token_only_the_newest_are_kept(
     database: Database, retention: SqlRetention
 ) -> None:
     """Anybody can send them; those with a token are the provider's, and stay their time."""

@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
 from services.chassis.engines import make_engine
-from services.chassis.settings import TownSettings
+from services.chassis.settings import CommonSettings
 from services.generation.stores.tables import metadata
 
 
@@ -16,7 +16,7 @@ def differences(connection: Connection) -> Any:
     return compare_metadata(context, metadata)
 
 
-async def test_the_migrations_make_the_tables(engine: TownSettings) -> None:
+async def test_the_migrations_make_the_tables(engine: CommonSettings) -> None:
     opened = make_engine(engine, "generation")
     async with opened.connect() as connection:
         found = await connection.run_sync(differences)

@@ -1,4 +1,4 @@
-"""The cache before a store: it saves work, and no answer depends on it."""
+"""The cache in front of a store: it saves work, and no answer depends on it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,20 +9,20 @@ import pytest
 
 from services.chassis.cache import Cache
 from services.chassis.database import Database
-from services.chassis.unbroken import settled
+from services.chassis.shielding import settled
 from services.share.model import Policy, Share, View
 from services.share.ports import Clock
-from services.share.stores.cached import LATEST_KEY, STATS_KEY, CachedShares, Freshness
-from services.share.stores.slot import MAX_CHANGES
+from services.share.stores.cached import LATEST_KEY, STATS_KEY, CachedShares, CacheLifetimes
+from services.share.stores.cached_values import MAX_CHANGES
 from services.share.stores.sql import SqlShares
-from tests.share.conftest import unheard
+from tests.share.conftest import announce_nothing
 from tests.valkeys import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 NOW_MS = 7  # what the statistics are stamped with
-FRESHNESS = Freshness(record=60, list=60, latest=600, stats=60)
+FRESHNESS = CacheLifetimes(record=60, list=60, latest=600, stats=60)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def clock_from(start_ms: int) -> Clock:
 
 @pytest.fixture
 def store(database: Database, cache: Cache, clock: Clock) -> CachedShares:
-    return CachedShares(SqlShares(database), cache, FRESHNESS, clock, unheard)
+    return CachedShares(SqlShares(database), cache, FRESHNESS, clock, announce_nothing)
 
 
 async def forget_behind(database: Database, share: Share) -> None:
@@ -94,8 +94,8 @@ async def test_another_replica_hears_of_a_deletion_that_its_reader_overtook(
     store: CachedShares, make: Make, database: Database, valkey: Valkey, cache: Cache, clock: Clock
 ) -> None:
     """The reader of another replica writes what it read before the deletion after the deletion of the key."""
-    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock, unheard)
-    replica = CachedShares(SqlShares(database), cache, FRESHNESS, clock, async_(other.hear))
+    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock, announce_nothing)
+    replica = CachedShares(SqlShares(database), cache, FRESHNESS, clock, async_(other.invalidate))
     kept = await store.insert(make(), "d")
     await other.find(kept.id)
     late = valkey.redis.get("share:" + kept.id)
@@ -106,7 +106,7 @@ async def test_another_replica_hears_of_a_deletion_that_its_reader_overtook(
 
 
 def async_(hear: Callable[[str], None]) -> Callable[[str], Awaitable[None]]:
-    """A bulletin without a way between."""
+    """A invalidations without a way between."""
 
     async def announce(notice: str) -> None:
         hear(notice)
@@ -121,7 +121,7 @@ async def test_more_changes_than_are_known_one_by_one_make_every_record_unbeliev
     await store.find(kept.id)
     await forget_behind(database, kept)
     for number in range(MAX_CHANGES + 1):
-        store.hear(f"share_x{number}")
+        store.invalidate(f"share_x{number}")
 
     assert await store.find(kept.id) is None
 
@@ -130,7 +130,7 @@ async def test_a_writer_that_gives_up_leaves_no_old_answer_behind(
     database: Database, cache: Cache, clock: Clock, make: Make
 ) -> None:
     slow = SlowDeletion(database)
-    store = CachedShares(slow, cache, FRESHNESS, clock, unheard)
+    store = CachedShares(slow, cache, FRESHNESS, clock, announce_nothing)
     kept = await store.insert(make(), "d")
     writer = asyncio.create_task(store.delete(kept.id))
     await slow.has_begun.wait()
@@ -204,7 +204,7 @@ async def test_a_reader_that_is_overtaken_by_a_change_does_not_bring_the_old_ans
     database: Database, cache: Cache, clock: Clock, make: Make
 ) -> None:
     slow = Slow(database)
-    store = CachedShares(slow, cache, FRESHNESS, clock, unheard)
+    store = CachedShares(slow, cache, FRESHNESS, clock, announce_nothing)
     first = await store.insert(make(), "d")
     reader = asyncio.create_task(store.latest(ALL, 12))
     await slow.has_read.wait()
@@ -218,7 +218,7 @@ async def test_a_reader_that_is_overtaken_by_a_change_does_not_bring_the_old_ans
 async def test_another_replica_sees_a_change_at_once(
     store: CachedShares, make: Make, database: Database, cache: Cache, clock: Clock
 ) -> None:
-    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock, unheard)
+    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock, announce_nothing)
     kept = await store.insert(make(), "d")
     await warm(other)
     assert await store.latest(ALL, 12) == (kept,)
@@ -235,10 +235,10 @@ async def test_a_value_from_the_future_or_from_before_the_start_is_not_believed(
 ) -> None:
     """Clocks step back, and a database may be another one after a restart."""
     kept = await SqlShares(database).insert(make(), "d")
-    await warm(CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(2000), unheard))
+    await warm(CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(2000), announce_nothing))
     await forget_behind(database, kept)
 
-    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(started), unheard)
+    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(started), announce_nothing)
 
     assert await other.latest(ALL, 12) == ()
     assert await other.total(ALL) == (await other.stats(NOW_MS)).total == 0

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import func, select
 
 from services.chassis.database import Database
-from services.share.model import SHOWN, Facet, Link, Policy, Share, Stats, View
+from services.share.model import SHOWN, Facet, Policy, Share, SitemapLink, Stats, View
 from services.share.ports import ShareStore
 from services.share.stores.sql import SqlShares
 from services.share.stores.tables import share_tag
-from tests.share.crowd import recount
+from tests.share.bulk_shares import recount
 
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
@@ -195,13 +195,13 @@ async def test_links_lead_to_what_is_listed_oldest_first(store: ShareStore, make
     for at in (0, 2):
         await store.publish(kept[at].id, kept[at].create_ms + 5)
 
-    links = (Link(kept[0].id, kept[0].create_ms + 5), Link(kept[2].id, kept[2].create_ms + 5))
+    links = (SitemapLink(kept[0].id, kept[0].create_ms + 5), SitemapLink(kept[2].id, kept[2].create_ms + 5))
 
     assert await store.last_sequence(view) == kept[2].sequence
     assert await store.links(view, 0, kept[3].sequence) == links
     assert await store.links(view, kept[0].sequence, kept[2].sequence) == links[1:]
     assert await store.links(view, 0, kept[2].sequence - 1) == links[:1]
-    assert (await store.links(View(Policy.ALL), 0, kept[3].sequence))[1] == Link(kept[1].id, kept[1].create_ms)
+    assert (await store.links(View(Policy.ALL), 0, kept[3].sequence))[1] == SitemapLink(kept[1].id, kept[1].create_ms)
 
 
 async def test_shares_expire_after_their_creation_and_their_publication(store: ShareStore, make: Make) -> None:

@@ -1,4 +1,4 @@
-"""Disks that are small on purpose."""
+"""Small disks."""
 
 import os
 import subprocess

@@ -9,44 +9,44 @@ import httpx
 import pytest
 
 from services.chassis.errors import DataLoss, Unavailable
-from services.storage.backends import BACKENDS, opened
-from services.storage.backends.draft import drafted
+from services.storage.backends import BACKENDS, open_backends
 from services.storage.backends.local import LocalFiles
-from services.storage.model import UNLABELLED, Label, Stat
-from services.storage.ports import Backend, Draft
+from services.storage.backends.spool import open_spool
+from services.storage.model import NO_METADATA, ObjectMetadata, Stat
+from services.storage.ports import Backend, Spool
 from services.storage.settings import StorageSettings
 from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.samples import picture
 
-HARD_LABEL = Label("image/png", "upload")
+HARD_LABEL = ObjectMetadata("image/png", "upload")
 
 
 @pytest.fixture(params=[*sorted(BACKENDS), "pair"])
 async def backend(request: pytest.FixtureRequest, settings: StorageSettings) -> AsyncIterator[Backend]:
-    """Each place, and two of them as one."""
+    """Each backend, and a failover pair."""
     if request.param != "local":
         server: S3Server = request.getfixturevalue("s3_server")
         second = "local" if request.param == "pair" else ""
         settings = in_bucket(settings, server, storage_second_mode=second)
-    async with opened(settings, unlabelled, kept) as house:
-        yield house.backend
+    async with open_backends(settings, no_metadata, kept) as backends:
+        yield backends.backend
 
 
 async def kept(key: str) -> bool:
     return not key
 
 
-async def unlabelled(key: str) -> Label:
+async def no_metadata(key: str) -> ObjectMetadata:
     del key
-    return UNLABELLED
+    return NO_METADATA
 
 
 async def put(backend: Backend, key: str, *chunks: bytes) -> bool:
-    async with backend.draft() as draft:
+    async with backend.spool() as spool:
         for chunk in chunks:
-            await draft.write(chunk)
-        return await backend.put(key, draft)
+            await spool.write(chunk)
+        return await backend.put(key, spool)
 
 
 async def content(backend: Backend, key: str, offset: int = 0, limit: int = 0) -> bytes:
@@ -60,16 +60,16 @@ async def test_what_was_put_comes_back(backend: Backend) -> None:
     assert await content(backend, "uploads/a.png") == body
 
 
-async def test_a_draft_knows_its_size_its_hash_and_its_first_bytes(backend: Backend) -> None:
+async def test_a_spool_knows_its_size_its_hash_and_its_first_bytes(backend: Backend) -> None:
     body = picture()
-    async with backend.draft() as draft:
+    async with backend.spool() as spool:
         for place in range(len(body)):
-            await draft.write(body[place : place + 1])
-        await backend.put("uploads/a.png", draft)
+            await spool.write(body[place : place + 1])
+        await backend.put("uploads/a.png", spool)
 
-        assert draft.size == len(body)
-        assert draft.head == body[:16]
-        assert await backend.stat("uploads/a.png") == Stat(draft.size, draft.sha256)
+        assert spool.size == len(body)
+        assert spool.head == body[:16]
+        assert await backend.stat("uploads/a.png") == Stat(spool.size, spool.sha256)
 
 
 async def test_a_range_comes_back_in_pieces_of_bounded_size(backend: Backend) -> None:
@@ -100,30 +100,30 @@ async def test_of_sixteen_that_put_one_key_at_once_one_wins(backend: Backend) ->
     assert await content(backend, "generated/g/0.png") == picture(seed=winner)
 
 
-async def test_a_draft_that_was_not_put_is_seen_by_nobody(backend: Backend) -> None:
-    async with backend.draft() as draft:
-        await draft.write(picture())
+async def test_a_spool_that_was_not_put_is_seen_by_nobody(backend: Backend) -> None:
+    async with backend.spool() as spool:
+        await spool.write(picture())
 
         assert await backend.stat("uploads/a.png") is None
-    assert not draft.path.exists()
+    assert not spool.path.exists()
 
 
 async def test_a_writer_that_is_cancelled_leaves_nothing(backend: Backend) -> None:
-    """The client hung up: the write that runs in its thread must not outlive the draft."""
-    drafts: asyncio.Queue[Draft] = asyncio.Queue()
+    """The client hung up: the write that runs in its thread must not outlive the spool."""
+    drafts: asyncio.Queue[Spool] = asyncio.Queue()
 
     async def write_for_ever() -> None:
-        async with backend.draft() as draft:
+        async with backend.spool() as spool:
             while True:
-                await draft.write(picture(size=300_000))
-                drafts.put_nowait(draft)
+                await spool.write(picture(size=300_000))
+                drafts.put_nowait(spool)
 
     writer = asyncio.create_task(write_for_ever())
-    draft = await drafts.get()
+    spool = await drafts.get()
     writer.cancel()
     await asyncio.gather(writer, return_exceptions=True)
 
-    assert not draft.path.exists()
+    assert not spool.path.exists()
 
 
 async def test_what_is_not_there_has_no_stat_and_cannot_be_read(backend: Backend) -> None:
@@ -147,14 +147,14 @@ async def everything(key: str) -> bool:
     return bool(key)
 
 
-async def test_reaping_takes_no_object_and_no_draft_in_use(backend: Backend) -> None:
+async def test_reaping_takes_no_object_and_no_spool_in_use(backend: Backend) -> None:
     for key in ("pending/a.png", "uploads/a.png", "backups/somebody.tar"):
         await put(backend, key, picture())
-    async with backend.draft() as draft:
-        await draft.write(picture(seed="in use"))
+    async with backend.spool() as spool:
+        await spool.write(picture(seed="in use"))
         await backend.reap(everything)
 
-        assert await backend.put("uploads/b.png", draft)
+        assert await backend.put("uploads/b.png", spool)
     assert [listed.key async for listed in backend.keys("")] == [
         "backups/somebody.tar",
         "pending/a.png",
@@ -190,20 +190,20 @@ async def test_keys_are_listed_in_order_and_the_listing_can_be_taken_up_again(ba
     assert [found async for found in backend.keys("nowhere/")] == []
 
 
-async def test_the_draft_of_another_place_can_be_put(backend: Backend, tmp_path: Path) -> None:
-    async with drafted(tmp_path / "elsewhere") as draft:
-        await draft.write(picture())
+async def test_the_spool_of_another_backend_can_be_put(backend: Backend, tmp_path: Path) -> None:
+    async with open_spool(tmp_path / "elsewhere") as spool:
+        await spool.write(picture())
 
-        assert await backend.put("uploads/a.png", draft)
+        assert await backend.put("uploads/a.png", spool)
     assert await content(backend, "uploads/a.png") == picture()
 
 
-async def test_a_label_in_any_script_and_of_any_length_hinders_nothing(backend: Backend) -> None:
-    async with backend.draft() as draft:
-        await draft.write(picture())
+async def test_metadata_in_any_script_and_of_any_length_hinders_nothing(backend: Backend) -> None:
+    async with backend.spool() as spool:
+        await spool.write(picture())
 
-        assert await backend.put("uploads/a.png", draft, HARD_LABEL)
-    assert await backend.stat("uploads/a.png") == Stat(draft.size, draft.sha256)
+        assert await backend.put("uploads/a.png", spool, HARD_LABEL)
+    assert await backend.stat("uploads/a.png") == Stat(spool.size, spool.sha256)
 
 
 async def test_a_path_is_a_file_with_the_bytes(backend: Backend) -> None:
@@ -229,7 +229,7 @@ async def test_a_place_answers_pings_while_it_works_and_not_when_it_is_gone(
 async def test_an_upload_link_of_the_place_takes_what_was_declared(backend: Backend) -> None:
     uri = await backend.upload_uri("pending/a.png", "image/png", 2000, 60)
     if not uri:
-        return  # our own door takes uploads; tests/storage/core/test_uploads.py
+        return  # our own listener takes uploads; tests/storage/core/test_uploads.py
     async with httpx.AsyncClient(trust_env=False) as anyone:
         answer = await anyone.put(uri, content=picture(), headers={"Content-Type": "image/png"})
 

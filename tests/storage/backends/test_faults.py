@@ -28,10 +28,18 @@ FAILURES = 13  # how far into its work each kind of call fails, counted in each 
 
 
 @asynccontextmanager
-async def writer(place: StorageSettings, seed: int) -> AsyncIterator[Process]:
+async def writer(backend_settings: StorageSettings, seed: int) -> AsyncIterator[Process]:
     """A process that waits for its word; it has ended when the context has."""
-    program = (sys.executable, "-m", "tests.storage.backends.writer", place.storage_mode, KEY, str(seed), str(SIZE))
-    environment = environment_of(place) | {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos/gen'}"}
+    program = (
+        sys.executable,
+        "-m",
+        "tests.storage.backends.writer",
+        backend_settings.storage_mode,
+        KEY,
+        str(seed),
+        str(SIZE),
+    )
+    environment = environment_of(backend_settings) | {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos/gen'}"}
     process = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment)
     assert process.stdout
     try:
@@ -103,14 +111,14 @@ async def content(backend: Backend) -> bytes:
 
 
 async def test_of_sixteen_writers_killed_at_random_one_whole_object_remains(
-    place: StorageSettings, backend: Backend
+    backend_settings: StorageSettings, backend: Backend
 ) -> None:
     dice = random.Random(4)
     async with asyncio.timeout(100):
         async with AsyncExitStack() as stack:
-            processes = [await stack.enter_async_context(writer(place, seed)) for seed in range(WRITERS)]
+            processes = [await stack.enter_async_context(writer(backend_settings, seed)) for seed in range(WRITERS)]
             outcomes = await asyncio.gather(*(struck(process, dice) for process in processes))
-        async with writer(place, WRITERS) as process:  # finds the place free, if all of them died too early
+        async with writer(backend_settings, WRITERS) as process:  # finds the key free, if all of them died too early
             outcomes.append(await told(process))
     found = await content(backend)
     winners = [seed for seed in range(WRITERS + 1) if found == picture(seed=str(seed), size=SIZE)]

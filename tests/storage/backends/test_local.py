@@ -8,7 +8,7 @@ import pytest
 
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
 from services.storage.backends.local import LocalFiles
-from services.storage.ports import DRAFT_SECONDS
+from services.storage.ports import SPOOL_SECONDS
 from tests.storage.samples import picture
 
 
@@ -23,10 +23,10 @@ def local(root: Path) -> LocalFiles:
 
 
 async def put(local: LocalFiles, key: str, *chunks: bytes) -> bool:
-    async with local.draft() as draft:
+    async with local.spool() as spool:
         for chunk in chunks:
-            await draft.write(chunk)
-        return await local.put(key, draft)
+            await spool.write(chunk)
+        return await local.put(key, spool)
 
 
 async def test_a_file_may_be_sent_from_its_path(local: LocalFiles) -> None:
@@ -68,12 +68,12 @@ async def nobodys(key: str) -> bool:
     return not key
 
 
-async def test_a_draft_of_a_dead_process_is_reaped_when_it_is_old(local: LocalFiles, root: Path) -> None:
+async def test_a_spool_file_of_a_dead_process_is_reaped_when_it_is_old(local: LocalFiles, root: Path) -> None:
     await put(local, "uploads/a.png", picture())
     dead, young = root / ".drafts" / "dead", root / ".drafts" / "young"
     dead.write_bytes(b"half")
     young.write_bytes(b"half")
-    old = time.time() - DRAFT_SECONDS - 1
+    old = time.time() - SPOOL_SECONDS - 1
     os.utime(dead, (old, old))
     await local.reap(nobodys)
 

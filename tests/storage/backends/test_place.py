@@ -3,18 +3,18 @@
 import asyncio
 from pathlib import Path
 
+from services.storage.backends.circuit_breaker import CircuitBreaker, TimeLimits
 from services.storage.backends.local import LocalFiles
-from services.storage.backends.place import Patience, Place
 
 
 async def test_a_larger_object_may_take_longer(tmp_path: Path) -> None:
     """The time for a put is what any put has and what its bytes need on a slow line, not less for more bytes."""
-    place = Place("bucket", LocalFiles(tmp_path), Patience(put=60.0, bytes_per_second=1))
+    backend_settings = CircuitBreaker("bucket", LocalFiles(tmp_path), TimeLimits(put=60.0, bytes_per_second=1))
 
     async def work() -> str:
         for _ in range(3):
             await asyncio.sleep(0)
         return "stored"
 
-    assert await place.put(work, size=3600) == "stored"
-    assert place.takes
+    assert await backend_settings.put(work, size=3600) == "stored"
+    assert backend_settings.takes

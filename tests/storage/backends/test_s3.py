@@ -19,10 +19,10 @@ from prometheus_client import REGISTRY
 
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
 from services.storage.backends import bucket as blocking
-from services.storage.backends.s3 import S3Objects, opened
-from services.storage.core.register import register
-from services.storage.model import Label, Stat, StoredObject
-from services.storage.ports import DRAFT_SECONDS
+from services.storage.backends.s3 import S3Objects, open_bucket
+from services.storage.core.registration import register
+from services.storage.model import ObjectMetadata, Stat, StoredObject
+from services.storage.ports import SPOOL_SECONDS
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
 from tests.chaos.proxy import CHUNK_BYTES, Call, Proxy
@@ -62,15 +62,15 @@ async def behind(proxy: Proxy) -> AsyncIterator[Proxy]:
 @asynccontextmanager
 async def bucket(settings: StorageSettings, server: S3Server, **more: Any) -> AsyncIterator[S3Objects]:
     quick = {"storage_s3_connect_seconds": 1.0, "storage_s3_read_seconds": 2.0, "storage_s3_attempts": 2}
-    async with opened(in_bucket(settings, server, **quick | more)) as objects:
+    async with open_bucket(in_bucket(settings, server, **quick | more)) as objects:
         yield objects
 
 
-async def put(objects: S3Objects, body: bytes, key: str = KEY, label: Label | None = None) -> bool:
-    async with objects.draft() as draft:
+async def put(objects: S3Objects, body: bytes, key: str = KEY, metadata: ObjectMetadata | None = None) -> bool:
+    async with objects.spool() as spool:
         for place in range(0, len(body), MIB):
-            await draft.write(body[place : place + MIB])
-        return await objects.put(key, draft, label or Label("image/png"))
+            await spool.write(body[place : place + MIB])
+        return await objects.put(key, spool, metadata or ObjectMetadata("image/png"))
 
 
 async def content(objects: S3Objects, key: str = KEY) -> bytes:
@@ -104,7 +104,7 @@ async def test_an_object_tells_whoever_may_read_it_nothing_of_people(
         source_uri="https://x.example/secret?token=b",
     )
     async with bucket(settings, s3_server) as objects:
-        await put(objects, picture(), label=stored.label)
+        await put(objects, picture(), metadata=stored.metadata)
         head = told(objects)
 
     metadata = {name.lower(): value for name, value in head["Metadata"].items()}
@@ -312,7 +312,7 @@ async def test_parts_of_a_dead_process_are_reaped_when_they_are_old(
         await objects.reap(ours)
         assert len(unfinished(objects)) == 3
 
-        await objects.take_back(time.time() + DRAFT_SECONDS, ours)
+        await objects.abort_abandoned(time.time() + SPOOL_SECONDS, ours)
         assert {upload["Key"] for upload in unfinished(objects)} == {
             "backups/of-others.tar",
             "generated/of-an-older-site.png",
@@ -341,9 +341,9 @@ async def test_what_another_program_brought_without_a_hash_is_read(
         inner = objects._bucket
         inner._client.put_object(**inner._bucket, Key=KEY, Body=picture())
 
-        async with objects.draft() as draft:
-            await draft.write(picture())
-        assert await objects.stat(KEY) == Stat(draft.size, draft.sha256)
+        async with objects.spool() as spool:
+            await spool.write(picture())
+        assert await objects.stat(KEY) == Stat(spool.size, spool.sha256)
         assert await put(objects, picture())
 
 
@@ -359,11 +359,11 @@ async def test_on_a_server_that_ignores_the_condition_one_whole_object_and_its_r
         objects._bucket._client.meta.events.register("before-sign.s3.PutObject", forget)
 
         async def write(number: int) -> None:
-            async with objects.draft() as draft:
-                await draft.write(picture(seed=str(number), size=3000 + number))
-                if await objects.put(KEY, draft):
-                    row = StoredObject(KEY, "image/png", draft.size, draft.sha256, "kie-download", "gen_a", 0)
-                    await register(objects, store, row, draft)
+            async with objects.spool() as spool:
+                await spool.write(picture(seed=str(number), size=3000 + number))
+                if await objects.put(KEY, spool):
+                    row = StoredObject(KEY, "image/png", spool.size, spool.sha256, "kie-download", "gen_a", 0)
+                    await register(objects, store, row, spool)
 
         await asyncio.gather(*map(write, range(16)))
         stat, row = await objects.stat(KEY), await store.get(KEY)

@@ -16,10 +16,10 @@ TRIES = 20  # a fault may strike once in each of the threads that a put passes t
 async def put(backend: Backend, key: str, body: bytes) -> str:
     """Put once; what came of it."""
     try:
-        async with backend.draft() as draft:
+        async with backend.spool() as spool:
             for place in range(0, len(body), CHUNK_BYTES):
-                await draft.write(body[place : place + CHUNK_BYTES])
-            return "stored" if await backend.put(key, draft) else "taken"
+                await spool.write(body[place : place + CHUNK_BYTES])
+            return "stored" if await backend.put(key, spool) else "taken"
     except KawaiiError as error:
         return error.reason
 

@@ -11,40 +11,42 @@ import pytest
 from services.chassis.errors import KawaiiError, NotFound, Unavailable
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Uploads, Variants
-from services.storage.core.deletion import TOMBSTONE_MS, Deletion
-from services.storage.core.recipes import Recipes
-from services.storage.core.seals import Seals
+from services.storage.core.deletion import TOMBSTONE_MS, ObjectDeletion
+from services.storage.core.url_signatures import UrlSignatures
+from services.storage.core.variant_presets import VariantPresets
 from services.storage.model import StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
 from tests.storage.core.test_verification import lay
-from tests.storage.doors import browsing
 from tests.storage.interleaving import Steps
-from tests.storage.pictures.builders import gradient, saved
-from tests.storage.samples import PlainStudio, stream
+from tests.storage.media.builders import gradient, saved
+from tests.storage.public_listener import browsing
+from tests.storage.samples import InlineDecoder, stream
 
 WIDE = saved(gradient(90, 60), "png")
 WISHES = (VariantWish(width=64), VariantWish(width=64, extension="jpeg"))
 
 
 @pytest.fixture
-def place(settings: StorageSettings) -> StorageSettings:
-    """One place is enough: what interleaves lies above it."""
+def backend_settings(settings: StorageSettings) -> StorageSettings:
+    """One backend is enough: the interleaving is above it."""
     return settings
 
 
 @pytest.fixture
-def deletion(backend: LocalFiles, store: SqlObjects) -> Deletion:
-    return Deletion(backend, store, clock)
+def deletion(backend: LocalFiles, store: SqlObjects) -> ObjectDeletion:
+    return ObjectDeletion(backend, store, clock)
 
 
 async def artwork(objects: Objects) -> StoredObject:
     return await objects.upload(UploadSpec("artworks/original"), stream([WIDE]))
 
 
-def made_by(backend: object, store: object, studio: object, seals: Seals) -> Variants:
-    return Variants(backend, store, studio, Recipes(seals), max_bytes=300_000, budget_bytes=300_000, clock=clock)  # type: ignore[arg-type] # counted
+def made_by(backend: object, store: object, decoder: object, signatures: UrlSignatures) -> Variants:
+    return Variants(
+        backend, store, decoder, VariantPresets(signatures), max_bytes=300_000, budget_bytes=300_000, clock=clock
+    )  # type: ignore[arg-type] # counted
 
 
 async def derived(variants: Variants, row: StoredObject) -> None:
@@ -79,13 +81,18 @@ async def at_each_await(
 
 
 async def test_a_deletion_at_each_await_of_deriving_leaves_nothing(
-    objects: Objects, uploads: Uploads, backend: LocalFiles, store: SqlObjects, studio: PlainStudio, seals: Seals
+    objects: Objects,
+    uploads: Uploads,
+    backend: LocalFiles,
+    store: SqlObjects,
+    decoder: InlineDecoder,
+    signatures: UrlSignatures,
 ) -> None:
     rows: list[StoredObject] = []
 
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
-        await derived(made_by(steps.around(backend), steps.around(store), steps.around(studio), seals), rows[-1])
+        await derived(made_by(steps.around(backend), steps.around(store), steps.around(decoder), signatures), rows[-1])
 
     async def act() -> None:
         await objects.delete(rows[-1].key)
@@ -97,17 +104,22 @@ async def test_a_deletion_at_each_await_of_deriving_leaves_nothing(
 
 
 async def test_deriving_at_each_await_of_a_deletion_leaves_nothing(
-    objects: Objects, uploads: Uploads, backend: LocalFiles, store: SqlObjects, studio: PlainStudio, seals: Seals
+    objects: Objects,
+    uploads: Uploads,
+    backend: LocalFiles,
+    store: SqlObjects,
+    decoder: InlineDecoder,
+    signatures: UrlSignatures,
 ) -> None:
     rows: list[StoredObject] = []
 
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
-        await made_by(backend, store, studio, seals).make(rows[-1].key, VariantWish(width=128))
-        await Deletion(steps.around(backend), steps.around(store), clock).delete(rows[-1].key)
+        await made_by(backend, store, decoder, signatures).make(rows[-1].key, VariantWish(width=128))
+        await ObjectDeletion(steps.around(backend), steps.around(store), clock).delete(rows[-1].key)
 
     async def act() -> None:
-        await derived(made_by(backend, store, studio, seals), rows[-1])
+        await derived(made_by(backend, store, decoder, signatures), rows[-1])
 
     async def check() -> None:
         assert await left(backend, store, uploads) == []
@@ -116,16 +128,21 @@ async def test_deriving_at_each_await_of_a_deletion_leaves_nothing(
 
 
 async def test_a_maker_that_dies_between_bytes_and_row_leaves_nothing_for_long(
-    objects: Objects, uploads: Uploads, backend: LocalFiles, store: SqlObjects, studio: PlainStudio, seals: Seals
+    objects: Objects,
+    uploads: Uploads,
+    backend: LocalFiles,
+    store: SqlObjects,
+    decoder: InlineDecoder,
+    signatures: UrlSignatures,
 ) -> None:
     """Killed at any await: a deletion sees what it left, or the look after old tombstones does."""
     rows: list[StoredObject] = []
-    later = Deletion(backend, store, lambda: clock() + 2 * TOMBSTONE_MS)
+    later = ObjectDeletion(backend, store, lambda: clock() + 2 * TOMBSTONE_MS)
 
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
         with suppress(asyncio.CancelledError):
-            variants = made_by(steps.around(backend), steps.around(store), steps.around(studio), seals)
+            variants = made_by(steps.around(backend), steps.around(store), steps.around(decoder), signatures)
             await variants.make(rows[-1].key, WISHES[0])
 
     async def act() -> None:
@@ -152,13 +169,18 @@ class Broken(LocalFiles):
 
 @pytest.mark.parametrize("refused", ["variants", "thumb", "original/"])
 async def test_a_deletion_that_was_cut_short_is_gone_at_once_and_goes_on(
-    refused: str, place: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects, variants: Variants
+    refused: str,
+    backend_settings: StorageSettings,
+    objects: Objects,
+    uploads: Uploads,
+    store: SqlObjects,
+    variants: Variants,
 ) -> None:
     row = await artwork(objects)
     await derived(variants, row)
-    broken = Broken(place.objects_dir)
+    broken = Broken(backend_settings.objects_dir)
     broken.refused = refused
-    deletion = Deletion(broken, store, clock)
+    deletion = ObjectDeletion(broken, store, clock)
     with pytest.raises(Unavailable):
         await deletion.delete(row.key)
     with pytest.raises(NotFound):
@@ -174,25 +196,25 @@ async def test_a_deletion_that_was_cut_short_is_gone_at_once_and_goes_on(
 
 
 async def test_a_deletion_that_failed_may_be_repeated(
-    place: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects
+    backend_settings: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects
 ) -> None:
     row = await artwork(objects)
-    broken = Broken(place.objects_dir)
+    broken = Broken(backend_settings.objects_dir)
     broken.refused = row.key
     with pytest.raises(KawaiiError):
-        await Deletion(broken, store, clock).delete(row.key)
+        await ObjectDeletion(broken, store, clock).delete(row.key)
     broken.refused = ""
-    await Deletion(broken, store, clock).delete(row.key)
+    await ObjectDeletion(broken, store, clock).delete(row.key)
 
     assert await left(broken, store, uploads) == []
 
 
 async def test_more_variants_than_any_list_shows_go_too(
-    place: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects, deletion: Deletion
+    backend_settings: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects, deletion: ObjectDeletion
 ) -> None:
     row = await artwork(objects)
     for number in range(1100):
-        lay(place, f"variants/{row.key}/{number}x0q70.webp")
+        lay(backend_settings, f"variants/{row.key}/{number}x0q70.webp")
     await deletion.delete(row.key)
 
-    assert await left(LocalFiles(place.objects_dir), store, uploads) == []
+    assert await left(LocalFiles(backend_settings.objects_dir), store, uploads) == []

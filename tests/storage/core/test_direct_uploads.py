@@ -18,7 +18,7 @@ BODY = picture(size=5000)
 
 
 @pytest.fixture
-def place(settings: StorageSettings, s3_server: S3Server) -> StorageSettings:
+def backend_settings(settings: StorageSettings, s3_server: S3Server) -> StorageSettings:
     return in_bucket(settings, s3_server)
 
 
@@ -56,13 +56,13 @@ async def test_what_is_sent_again_after_a_confirmation_that_died_changes_nothing
 ) -> None:
     """The first confirmation put the object and died before its row; the link still takes bytes."""
     issued = await uploads.create("cat.png", "image/png", 5000)
-    async with backend.draft() as draft:
-        await draft.write(BODY)
-        await backend.put(issued.link.key, draft)
+    async with backend.spool() as spool:
+        await spool.write(BODY)
+        await backend.put(issued.link.key, spool)
     await put(issued.bucket_uri, picture(seed="other", size=5000))
     confirmed = await uploads.confirm(issued.link.key)
 
-    assert confirmed.sha256 == draft.sha256
+    assert confirmed.sha256 == spool.sha256
     assert await backend.stat(issued.link.key) is not None
     assert await uploads.confirm(issued.link.key) == confirmed
 

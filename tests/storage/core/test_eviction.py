@@ -9,15 +9,15 @@ import pytest
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Variants
 from services.storage.core.eviction import BATCH, SPARE, YOUNG_MS, Eviction
-from services.storage.core.recipes import WIDTHS, Recipes
-from services.storage.core.seals import Seals
+from services.storage.core.url_signatures import UrlSignatures
+from services.storage.core.variant_presets import WIDTHS, VariantPresets
 from services.storage.model import Source, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
 from tests.storage.interleaving import Steps
-from tests.storage.pictures.builders import gradient, saved
-from tests.storage.samples import PlainStudio, stream
+from tests.storage.media.builders import gradient, saved
+from tests.storage.samples import InlineDecoder, stream
 
 WIDE = saved(gradient(600, 400), "png")
 WISH = VariantWish(width=64)
@@ -25,15 +25,17 @@ Make = Callable[[object, object], Variants]
 
 
 @pytest.fixture
-def place(settings: StorageSettings) -> StorageSettings:
-    """One place is enough: what interleaves lies above it."""
+def backend_settings(settings: StorageSettings) -> StorageSettings:
+    """One backend is enough: the interleaving is above it."""
     return settings
 
 
 @pytest.fixture
-def make(studio: PlainStudio, seals: Seals) -> Make:
+def make(decoder: InlineDecoder, signatures: UrlSignatures) -> Make:
     def made_by(backend: object, store: object) -> Variants:
-        return Variants(backend, store, studio, Recipes(seals), max_bytes=300_000, budget_bytes=300_000, clock=clock)  # type: ignore[arg-type] # counted
+        return Variants(
+            backend, store, decoder, VariantPresets(signatures), max_bytes=300_000, budget_bytes=300_000, clock=clock
+        )  # type: ignore[arg-type] # counted
 
     return made_by
 

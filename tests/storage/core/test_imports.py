@@ -19,9 +19,9 @@ async def content(objects: Objects, found: StoredObject) -> bytes:
 
 
 async def put(backend: Backend, key: str, body: bytes) -> None:
-    async with backend.draft() as draft:
-        await draft.write(body)
-        await backend.put(key, draft)
+    async with backend.spool() as spool:
+        await spool.write(body)
+        await backend.put(key, spool)
 
 
 async def test_a_generation_s_picture_is_copied_to_its_place(objects: Objects, remote: Remote) -> None:

@@ -8,7 +8,7 @@ from services.chassis.names import KEY, MAX_KEY_LENGTH
 from services.storage.core import keys
 from services.storage.model import JPEG, PNG
 
-MAKER = keys.Keys(lambda: 1_700_000_000_000)
+MAKER = keys.ObjectKeys(lambda: 1_700_000_000_000)
 HOSTILE = [
     "../../etc/passwd",
     "..",

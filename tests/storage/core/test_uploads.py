@@ -18,9 +18,9 @@ BODY = picture(size=5000)
 
 
 async def put(backend: Backend, key: str, body: bytes = BODY) -> None:
-    async with backend.draft() as draft:
-        await draft.write(body)
-        await backend.put(key, draft)
+    async with backend.spool() as spool:
+        await spool.write(body)
+        await backend.put(key, spool)
 
 
 async def link(stub: Any, size: int = 5000, content_type: str = "image/png") -> storagepb.UploadLink:

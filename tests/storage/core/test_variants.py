@@ -8,14 +8,14 @@ from PIL import Image
 
 from services.chassis.errors import KawaiiError
 from services.storage.core import Objects, Variants
-from services.storage.core.recipes import QUALITIES, WIDTHS, Recipes
-from services.storage.core.seals import Seals
+from services.storage.core.url_signatures import UrlSignatures
+from services.storage.core.variant_presets import QUALITIES, WIDTHS, VariantPresets
 from services.storage.model import Filter, StoredObject, UploadSpec, VariantWish
 from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
-from tests.storage.pictures.builders import gradient, saved
-from tests.storage.samples import PlainStudio, picture, stream, until
+from tests.storage.media.builders import gradient, saved
+from tests.storage.samples import InlineDecoder, picture, stream, until
 
 WIDE = saved(gradient(300, 200), "png")
 
@@ -40,27 +40,27 @@ async def test_a_variant_is_stored_beside_its_original(objects: Objects, variant
 
 
 async def test_sixteen_who_want_the_same_at_once_cost_one_decoding_and_get_one_object(
-    objects: Objects, variants: Variants, studio: PlainStudio
+    objects: Objects, variants: Variants, decoder: InlineDecoder
 ) -> None:
     original = await kept(objects)
-    studio.open.clear()
+    decoder.open.clear()
     wanting = [asyncio.create_task(variants.make(original.key, VariantWish(width=64))) for _ in range(16)]
-    await until(lambda: bool(studio.derived))
-    studio.open.set()
+    await until(lambda: bool(decoder.derived))
+    decoder.open.set()
     made = set(await asyncio.gather(*wanting))
 
-    assert len(made) == len(studio.derived) == 1
+    assert len(made) == len(decoder.derived) == 1
     assert {await variants.make(original.key, VariantWish(width=64))} == made
-    assert len(studio.derived) == 1
+    assert len(decoder.derived) == 1
 
 
 async def test_two_processes_that_make_the_same_agree(objects: Objects, variants: Variants, backend: Backend) -> None:
     """One of them had put its bytes, made by other codecs, and died before it wrote the row."""
     original = await kept(objects)
     theirs = picture("webp", "another version of the codec")
-    async with backend.draft() as draft:
-        await draft.write(theirs)
-        await backend.put(f"variants/{original.key}/64x0q70.webp", draft)
+    async with backend.spool() as spool:
+        await spool.write(theirs)
+        await backend.put(f"variants/{original.key}/64x0q70.webp", spool)
     made = await variants.make(original.key, VariantWish(width=64))
 
     assert await content(objects, made.key) == theirs
@@ -81,11 +81,13 @@ async def test_strangers_can_ask_for_presets_only(objects: Objects, variants: Va
 
 
 async def test_one_picture_becomes_few_variants_within_a_budget_of_bytes(
-    objects: Objects, backend: Backend, store: SqlObjects, studio: PlainStudio, seals: Seals
+    objects: Objects, backend: Backend, store: SqlObjects, decoder: InlineDecoder, signatures: UrlSignatures
 ) -> None:
     """Whatever strangers ask for: the oldest go, what was just made stays, and each is made anew when wanted."""
     budget = 40_000
-    variants = Variants(backend, store, studio, Recipes(seals), max_bytes=300_000, budget_bytes=budget, clock=clock)
+    variants = Variants(
+        backend, store, decoder, VariantPresets(signatures), max_bytes=300_000, budget_bytes=budget, clock=clock
+    )
     original, other = [await kept(objects, saved(gradient(700, 500), "png")) for _ in range(2)]
     beside = await variants.make(other.key, VariantWish(width=64))
     wishes = [
@@ -108,11 +110,11 @@ async def test_one_picture_becomes_few_variants_within_a_budget_of_bytes(
 
 
 async def test_a_signed_wish_is_met_exactly_and_a_forged_one_refused(
-    objects: Objects, variants: Variants, seals: Seals
+    objects: Objects, variants: Variants, signatures: UrlSignatures
 ) -> None:
     original = await kept(objects)
     wish = VariantWish(width=77, height=33, quality=42, extension="png")
-    signed = seals.signature(original.key, wish)
+    signed = signatures.signature(original.key, wish)
     made = await variants.make(original.key, VariantWish(77, 33, 42, "png", signed))
     assert (made.width, made.height) == (50, 33)
 
@@ -122,24 +124,28 @@ async def test_a_signed_wish_is_met_exactly_and_a_forged_one_refused(
         assert refusal.value.reason == "FORBIDDEN"
 
 
-async def test_a_signed_wish_has_its_limits_too(objects: Objects, variants: Variants, seals: Seals) -> None:
+async def test_a_signed_wish_has_its_limits_too(
+    objects: Objects, variants: Variants, signatures: UrlSignatures
+) -> None:
     original = await kept(objects)
     for width, height in ((0, 0), (4097, 0), (1, 4097)):
         wish = VariantWish(width, height, 70, "webp")
         with pytest.raises(KawaiiError) as refusal:
             await variants.make(
-                original.key, VariantWish(width, height, 70, "webp", seals.signature(original.key, wish))
+                original.key, VariantWish(width, height, 70, "webp", signatures.signature(original.key, wish))
             )
         assert refusal.value.reason == "INVALID_INPUT"
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 0), (4096, 0), (1, 4096)])
-def test_a_signed_wish_may_be_as_small_and_as_large_as_its_limits(seals: Seals, width: int, height: int) -> None:
-    recipes = Recipes(seals)
+def test_a_signed_wish_may_be_as_small_and_as_large_as_its_limits(
+    signatures: UrlSignatures, width: int, height: int
+) -> None:
+    presets = VariantPresets(signatures)
 
-    recipe = recipes.of("uploads/a.png", recipes.signed("uploads/a.png", VariantWish(width, height)))
+    spec = presets.of("uploads/a.png", presets.signed("uploads/a.png", VariantWish(width, height)))
 
-    assert (recipe.width, recipe.height) == (width, height)
+    assert (spec.width, spec.height) == (width, height)
 
 
 async def test_what_cannot_be_made_is_said(objects: Objects, variants: Variants, store: SqlObjects) -> None:
@@ -190,7 +196,7 @@ async def test_a_thumbnail_whose_making_was_cut_short_is_found_and_made(
     objects: Objects, variants: Variants, store: SqlObjects
 ) -> None:
     first, second = [await kept(objects, prefix="artworks/original") for _ in range(2)]
-    variants._thumbless.clear()  # as after a restart
+    variants._missing.clear()  # as after a restart
     assert set(await store.without_thumb(0, 9)) == {first.key, second.key}
 
     variants.wants_thumb(first)

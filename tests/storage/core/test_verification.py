@@ -8,7 +8,7 @@ import pytest
 
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects
-from services.storage.core.tally import Problem, Progress
+from services.storage.core.scan_progress import Problem, Progress
 from services.storage.core.verification import Verification
 from services.storage.model import StoredObject, UploadSpec
 from services.storage.settings import StorageSettings
@@ -20,7 +20,7 @@ LONG_AGO = 1_700_000_000
 
 
 @pytest.fixture
-def place(settings: StorageSettings) -> StorageSettings:
+def backend_settings(settings: StorageSettings) -> StorageSettings:
     """A folder, whose bytes a test can spoil."""
     return settings
 
@@ -35,7 +35,7 @@ async def kept(objects: Objects, seed: str = "") -> StoredObject:
 
 
 async def last(progresses: AsyncIterator[Progress]) -> tuple[Progress, dict[str, Problem | None]]:
-    """The last word of a walk, and everything that it found."""
+    """The last progress of a scan, and all problems that it found."""
     found: dict[str, Problem | None] = {}
     async for progress in progresses:
         found |= {look.key: look.problem for look in progress.findings}
@@ -43,16 +43,16 @@ async def last(progresses: AsyncIterator[Progress]) -> tuple[Progress, dict[str,
     return progress, found
 
 
-def lay(place: StorageSettings, key: str, body: bytes = b"left behind") -> Path:
+def lay(backend_settings: StorageSettings, key: str, body: bytes = b"left behind") -> Path:
     """Bytes that have lain under a key for long."""
-    path = place.objects_dir / key
+    path = backend_settings.objects_dir / key
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(body)
     os.utime(path, (LONG_AGO, LONG_AGO))
     return path
 
 
-async def test_a_sound_house_has_no_findings(objects: Objects, verification: Verification) -> None:
+async def test_rows_and_bytes_that_agree_have_no_findings(objects: Objects, verification: Verification) -> None:
     kept_ = [await kept(objects, str(number)) for number in range(20)]
     progress, found = await last(verification.run(read_bytes=True))
 
@@ -62,13 +62,13 @@ async def test_a_sound_house_has_no_findings(objects: Objects, verification: Ver
 
 
 async def test_every_kind_of_damage_is_named(
-    objects: Objects, place: StorageSettings, verification: Verification
+    objects: Objects, backend_settings: StorageSettings, verification: Verification
 ) -> None:
     gone, short, spoilt, sound = [await kept(objects, seed) for seed in ("gone", "short", "spoilt", "sound")]
-    (place.objects_dir / gone.key).unlink()
-    (place.objects_dir / short.key).write_bytes(b"short")
-    (place.objects_dir / spoilt.key).write_bytes(bytes(spoilt.size))
-    lay(place, "generated/stray.png")
+    (backend_settings.objects_dir / gone.key).unlink()
+    (backend_settings.objects_dir / short.key).write_bytes(b"short")
+    (backend_settings.objects_dir / spoilt.key).write_bytes(bytes(spoilt.size))
+    lay(backend_settings, "generated/stray.png")
     _, quick = await last(verification.run(read_bytes=False))
     _, deep = await last(verification.run(read_bytes=True))
 
@@ -83,13 +83,13 @@ async def test_every_kind_of_damage_is_named(
 
 
 async def test_what_is_on_its_way_in_and_what_older_systems_left_is_no_finding(
-    place: StorageSettings, objects: Objects, verification: Verification
+    backend_settings: StorageSettings, objects: Objects, verification: Verification
 ) -> None:
     await kept(objects)
-    path = lay(place, "generated/young.png")
+    path = lay(backend_settings, "generated/young.png")
     os.utime(path)
-    lay(place, "kie-downloads/old.png")
-    lay(place, "pending/waiting.png")
+    lay(backend_settings, "kie-downloads/old.png")
+    lay(backend_settings, "pending/waiting.png")
     _, found = await last(verification.run(read_bytes=False))
 
     assert not found

@@ -1,4 +1,4 @@
-"""Runs in a network and mount namespace of its own: a whole town, every URL at every entry, and a report in JSON.
+"""Runs in a network and mount namespace of its own: a whole stack, every URL at every entry, and a report in JSON.
 
 Every address is routed to this machine, the name server answers by script, and its word is the only one.
 """
@@ -21,7 +21,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from PIL import Image
 
-from tests.e2e.town import Town, running
+from tests.e2e.stack import Stack, running
 from tests.storage.hostile import table
 from tests.storage.hostile.canary import Canary
 from tests.storage.hostile.names import NameServer
@@ -115,11 +115,11 @@ async def _told(call: Awaitable[object]) -> str:
     return "ok"
 
 
-async def attack(town: Town, report: Report) -> None:
+async def attack(stack: Stack, report: Report) -> None:
     """Try everything."""
     async with (
-        httpx.AsyncClient(base_url=town.url, timeout=60, trust_env=False) as http,
-        aio.insecure_channel(f"127.0.0.1:{town.base + 2}") as channel,
+        httpx.AsyncClient(base_url=stack.url, timeout=60, trust_env=False) as http,
+        aio.insecure_channel(f"127.0.0.1:{stack.base + 2}") as channel,
     ):
         entries = Entries(http, storagerpc.StorageServiceStub(channel))
         everywhere = entries.fetching | entries.forwarding | entries.plain
@@ -208,8 +208,8 @@ def make_certificate(folder: Path) -> Path:
 def main(folder: Path) -> None:
     """Attack, and write the report."""
     canary, report = prepare(folder), Report()
-    with running(folder / "data", **SETTINGS) as town:
-        asyncio.run(attack(town, report))
+    with running(folder / "data", **SETTINGS) as stack:
+        asyncio.run(attack(stack, report))
     report.visits, report.served = canary.visits, canary.served
     (folder / "report.json").write_text(json.dumps(asdict(report)), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Hostile URLs at every entry of a whole town, in a namespace where every address listens: nobody inside is reached."""
+"""Hostile URLs at every entry of a stack, in a namespace where every address listens: nobody inside is reached."""
 
 import json
 import os

@@ -121,7 +121,9 @@ async def test_a_deleted_row_is_gone_and_deleting_again_is_fine(store: ObjectSto
     assert await store.get("uploads/a.png") is None
 
 
-async def test_a_buried_object_is_gone_at_once_and_its_key_is_free_again_when_its_bytes_are(store: ObjectStore) -> None:
+async def test_a_deleted_object_is_gone_at_once_and_its_key_is_free_again_when_its_bytes_are(
+    store: ObjectStore,
+) -> None:
     new = an_object("uploads/a.png")
     assert not await store.bury(new.key)
     await store.add(new)
@@ -207,5 +209,5 @@ async def test_rows_are_walked_in_the_order_of_their_keys_bytes(store: ObjectSto
     assert await store.totals() == (5, 15)
 
 
-async def test_an_empty_house_has_no_totals(store: ObjectStore) -> None:
+async def test_an_empty_store_has_no_totals(store: ObjectStore) -> None:
     assert await store.totals() == (0, 0)

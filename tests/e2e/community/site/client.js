@@ -1,6 +1,6 @@
-// Calls the town as the community's public front end does (docs/rest.md#community-front-end): bearer and cookies, no-store, data unwrapped.
+// Calls the stack as the community's public front end does (docs/rest.md#community-front-end): bearer and cookies, no-store, data unwrapped.
 const settings = new URLSearchParams(location.search);
-export const town = settings.get("town");
+export const stack = settings.get("stack");
 const token = settings.get("token");
 const POLL_MS = Number(settings.get("interval") ?? 5000); // the original waits five seconds; the tests hurry
 const MAX_POLLS = 60;
@@ -9,7 +9,7 @@ export async function call(method, path, body) {
   const form = body instanceof FormData;
   const headers = form || body === undefined ? {} : { "Content-Type": "application/json" };
   if (token) headers.Authorization = `Bearer ${token}`;
-  const answer = await fetch(town + path, {
+  const answer = await fetch(stack + path, {
     method,
     headers,
     body: form ? body : body === undefined ? undefined : JSON.stringify(body),

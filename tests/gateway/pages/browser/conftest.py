@@ -40,11 +40,11 @@ def png() -> bytes:
 
 
 @pytest.fixture
-async def origin(town: Any) -> AsyncIterator[str]:
+async def origin(doubles: Any) -> AsyncIterator[str]:
     """The gateway on a real port."""
     listener = socket.create_server(("127.0.0.1", 0))
     origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    app = make_app(GatewaySettings(app_url=origin, storage_public_base_url=FILES), town.clients)
+    app = make_app(GatewaySettings(app_url=origin, storage_public_base_url=FILES), doubles.clients)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none", lifespan="off"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     yield origin

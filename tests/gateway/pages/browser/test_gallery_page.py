@@ -6,21 +6,21 @@ from playwright.async_api import Page, Route, expect
 
 from tests.gateway.shapes import FILES
 
-Town = Any  # of tests/gateway/conftest.py
+Doubles = Any  # of tests/gateway/conftest.py
 PAGE_SIZE = 24
 
 
-def fill(town: Town, number: int) -> None:
+def fill(doubles: Doubles, number: int) -> None:
     for place in range(number):
-        town.share.add(f"share_{place}", generated_uri=f"{FILES}/{place}.png", prompt=f"fox {place}")
+        doubles.share.add(f"share_{place}", generated_uri=f"{FILES}/{place}.png", prompt=f"fox {place}")
 
 
 async def scroll(page: Page) -> None:
     await page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
 
 
-async def test_the_gallery_goes_on_to_its_end_as_one_scrolls(page: Page, town: Town, origin: str) -> None:
-    fill(town, 3 * PAGE_SIZE - 1)
+async def test_the_gallery_goes_on_to_its_end_as_one_scrolls(page: Page, doubles: Doubles, origin: str) -> None:
+    fill(doubles, 3 * PAGE_SIZE - 1)
     await page.goto(f"{origin}/share")
     tiles = page.locator(".tile")
 
@@ -34,8 +34,8 @@ async def test_the_gallery_goes_on_to_its_end_as_one_scrolls(page: Page, town: T
     assert hrefs == [f"/share/share_{place}" for place in reversed(range(3 * PAGE_SIZE - 1))]
 
 
-async def test_a_page_that_does_not_come_leaves_its_link(page: Page, town: Town, origin: str) -> None:
-    fill(town, 2 * PAGE_SIZE)
+async def test_a_page_that_does_not_come_leaves_its_link(page: Page, doubles: Doubles, origin: str) -> None:
+    fill(doubles, 2 * PAGE_SIZE)
 
     async def away(route: Route) -> None:
         await route.abort()

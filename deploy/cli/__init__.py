@@ -1,0 +1,1 @@
+"""The `kawaii` command of operators."""

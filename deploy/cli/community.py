@@ -1,0 +1,102 @@
+"""`kawaii counters`, `cache`, `artworks` and `reports`: what operators of the community see and do."""
+
+from pkgutil import resolve_name
+from typing import Any
+
+import click
+
+from deploy.cli.tables import clean, moment, output, show, table
+
+COLUMNS = ("ARTWORK", "REPORTED BY", "HIDDEN", "WHEN", "REASON")
+
+
+@click.group()
+def counters() -> None:
+    """Prove the counts of likes and favourites."""
+
+
+@counters.command()
+@click.option("--dry-run", is_flag=True, help="Look only.")
+@output
+def reconcile(output: str, *, dry_run: bool) -> None:
+    """Count every like and favourite anew, and mend what is wrong. Exit 0 also when something was."""
+    show(ask("ReconcileCounters", dry_run=dry_run), output, found)
+
+
+@click.group()
+def cache() -> None:
+    """Look after the read models in Redis."""
+
+
+@cache.command()
+@output
+def rebuild(output: str) -> None:
+    """Write the read models anew from the rows."""
+    show(ask("RebuildCache"), output, lambda answer: f"{answer['keyCount']} keys were written")
+
+
+@click.group()
+def artworks() -> None:
+    """Hide what should not be seen. ARTWORK is its id."""
+
+
+@artworks.command()
+@click.argument("artwork")
+@output
+def hide(artwork: str, output: str) -> None:
+    """Hide an artwork from everybody but its owner."""
+    show(ask("HideArtwork", name=named(artwork)), output, stands)
+
+
+@artworks.command()
+@click.argument("artwork")
+@output
+def unhide(artwork: str, output: str) -> None:
+    """Show an artwork again."""
+    show(ask("UnhideArtwork", name=named(artwork)), output, stands)
+
+
+@click.group()
+def reports() -> None:
+    """See what people reported."""
+
+
+@reports.command("list")
+@click.option("--page-token", default="", help="Where to go on.")
+@output
+def list_(page_token: str, output: str) -> None:
+    """Show the latest reports."""
+    show(ask("ListReports", page_size=100, page_token=page_token), output, told)
+
+
+def ask(verb: str, **fields: object) -> dict[str, Any]:
+    """Call an RPC; gRPC is loaded only now."""
+    answer: dict[str, Any] = resolve_name("deploy.cli.rpc:ask")(verb, **fields)
+    return answer
+
+
+def named(artwork: str) -> str:
+    """The resource name of an artwork's id."""
+    return f"artworks/{artwork.removeprefix('artworks/')}"
+
+
+def found(answer: dict[str, Any]) -> str:
+    """What the counting came to."""
+    lines = [f"{answer['artworkCount']} artworks, drift {answer['drift']}", *answer["artworks"]]
+    return "\n".join(lines)
+
+
+def stands(artwork: dict[str, Any]) -> str:
+    """How an artwork stands."""
+    mark = "hidden" if artwork["hidden"] else "shown"
+    return f"{artwork['name']}: {mark}, {clean(artwork['title'])}"
+
+
+def told(answer: dict[str, Any]) -> str:
+    """The reports, and where they go on."""
+    rows = (
+        (each["artwork"], each["userId"], "yes" if each["hidden"] else "", moment(each["createTime"]), each["reason"])
+        for each in answer["reports"]
+    )
+    token = answer["nextPageToken"]
+    return table(COLUMNS, rows) + (f"\nmore: --page-token {token}" if token else "")

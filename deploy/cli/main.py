@@ -1,0 +1,90 @@
+"""The `kawaii` command; each verb loads what it needs only when it runs, so that help is quick."""
+
+from collections.abc import Callable
+from importlib.metadata import version as installed
+from pkgutil import resolve_name
+from typing import Any
+
+import click
+
+from deploy.cli.community import artworks, cache, counters, reports
+from deploy.cli.export import export, import_
+from deploy.cli.keys import keys
+from deploy.cli.storage import storage
+from deploy.cli.tasks import tasks
+from deploy.launcher.errors import ConfigurationError
+
+CONFIGURATION_EXIT = 2
+
+
+@click.group()
+def main() -> None:
+    """Run and look after a kawaii stack."""
+
+
+main.add_command(tasks)
+main.add_command(keys)
+main.add_command(storage)
+main.add_command(export)
+main.add_command(import_)
+for group in (artworks, cache, counters, reports):
+    main.add_command(group)
+
+
+@main.command()
+def up() -> None:
+    """Start the whole stack on this machine and keep it running."""
+    run: Callable[[], int] = resolve_name("deploy.launcher.run:run")
+    raise SystemExit(run())
+
+
+@main.command()
+def migrate() -> None:
+    """Bring every service's database up to date."""
+    settings = _settings("services.chassis.settings:CommonSettings")
+    bring: Callable[[str, Any], None] = resolve_name("services.chassis.migrations:migrate")
+    for service in resolve_name("deploy.launcher.processes:DATABASES"):
+        bring(service, settings)
+        click.echo(f"{service}: up to date")
+
+
+@main.group()
+def config() -> None:
+    """Look at the configuration."""
+
+
+@config.command()
+def check() -> None:
+    """Name every problem of every process's settings; exit 2 if there is one."""
+    try:
+        resolve_name("deploy.launcher.configuration:settle")()
+    except ConfigurationError as error:
+        click.echo(str(error), err=True)
+        raise SystemExit(CONFIGURATION_EXIT) from None
+    click.echo("ok")
+
+
+@main.group()
+def envoy() -> None:
+    """Look at the front door."""
+
+
+@envoy.command()
+def render() -> None:
+    """Print Envoy's configuration for the present settings."""
+    rendered: str = resolve_name("deploy.envoy.render:render")(_settings("deploy.launcher.settings:LauncherSettings"))
+    click.echo(rendered, nl=False)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(installed("kawaii"))
+
+
+def _settings(kind: str) -> Any:
+    return resolve_name("services.chassis.settings:load")(resolve_name(kind))
+
+
+if __name__ == "__main__":
+    main()

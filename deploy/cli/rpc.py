@@ -1,0 +1,125 @@
+"""Asks the services of the stack at INTERNAL_PORT_BASE, for the operator's commands."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from grpc import aio
+from kawaii.community.v1 import admin_pb2 as communitypb
+from kawaii.community.v1 import admin_pb2_grpc as communityrpc
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
+from kawaii.storage.v1 import admin_pb2 as housekeepingpb
+from kawaii.storage.v1 import admin_pb2_grpc as housekeepingrpc
+from kawaii.storage.v1 import storage_pb2 as storagepb
+from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
+
+from deploy.launcher.configuration import complaint
+from services.chassis.channels import connect
+from services.chassis.listen_addresses import ListenPort
+from services.chassis.settings import CommonSettings
+from services.chassis.status import DETAILS_KEY, from_rpc
+
+MISCONFIGURED_EXIT = 2
+COMMUNITY_SECONDS = 3600.0  # counting every like of a large site takes its time, and the operator waits for it
+SLOW = {"RecopyGeneration": 300.0}  # some pictures, each with two fetches of half a minute
+
+Answer = dict[str, Any]
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ServiceClient:
+    """A service that answers: its messages, its stub, whose process it is in, and how long it may take."""
+
+    messages: Any
+    stub: Callable[[aio.Channel], Any]
+    listener: ListenPort
+    seconds: float | None = None
+
+
+DESKS = (
+    ServiceClient(communitypb, communityrpc.CommunityAdminServiceStub, ListenPort.COMMUNITY, COMMUNITY_SECONDS),
+    ServiceClient(adminpb, adminrpc.GenerationAdminServiceStub, ListenPort.GENERATION),
+    ServiceClient(generationpb, generationrpc.GenerationServiceStub, ListenPort.GENERATION),
+    ServiceClient(housekeepingpb, housekeepingrpc.StorageAdminServiceStub, ListenPort.STORAGE),
+    ServiceClient(storagepb, storagerpc.StorageServiceStub, ListenPort.STORAGE),
+)
+
+
+class MisconfiguredError(click.ClickException):
+    """The settings do not say where the stack is."""
+
+    exit_code = MISCONFIGURED_EXIT
+
+
+def ask(verb: str, **fields: Any) -> Answer:
+    """Call an RPC by its name; the answer as its JSON form.
+
+    Raises:
+        click.ClickException: the stack said no, or there is none; the message is one sentence or two.
+    """
+    return asyncio.run(_ask(verb, fields))
+
+
+def follow(verb: str, tell: Callable[[Answer], None], **fields: Any) -> None:
+    """The same for an RPC that answers again and again, until it ends."""
+    asyncio.run(_follow(verb, tell, fields))
+
+
+async def _ask(verb: str, fields: Fields) -> Answer:
+    address = where(verb)
+    async with connect(address) as channel:
+        try:
+            return as_json(await call(channel, verb, fields))
+        except aio.AioRpcError as failure:
+            raise click.ClickException(sentence(failure, address)) from None
+
+
+async def _follow(verb: str, tell: Callable[[Answer], None], fields: Fields) -> None:
+    address = where(verb)
+    async with connect(address) as channel:
+        try:
+            async for message in call(channel, verb, fields):
+                tell(as_json(message))
+        except aio.AioRpcError as failure:
+            raise click.ClickException(sentence(failure, address)) from None
+
+
+def where(verb: str) -> str:
+    """The address of the service that has an RPC. Raises MisconfiguredError."""
+    if problems := complaint(CommonSettings):
+        raise MisconfiguredError(problems)
+    return CommonSettings().address(service_client(verb).listener)
+
+
+def service_client(verb: str) -> ServiceClient:
+    """Who answers an RPC; no two of them have one of the same name."""
+    return next(each for each in DESKS if hasattr(each.messages, f"{verb}Request"))
+
+
+def call(channel: aio.Channel, verb: str, fields: Fields) -> Any:
+    """Begin a call."""
+    answering = service_client(verb)
+    request = getattr(answering.messages, f"{verb}Request")(**fields)
+    return getattr(answering.stub(channel), verb)(request, timeout=SLOW.get(verb, answering.seconds))
+
+
+def as_json(message: Message) -> Answer:
+    """A message in the JSON form of its proto, fields that are empty included."""
+    return MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+def sentence(failure: aio.AioRpcError, address: str) -> str:
+    """What went wrong, in words; where nobody answers, what helps."""
+    told = any(key == DETAILS_KEY for key, _ in failure.trailing_metadata() or ())
+    if failure.code() is grpc.StatusCode.UNAVAILABLE and not told:
+        return f"No stack answers at {address}. Start it with `make up`, or set INTERNAL_PORT_BASE to its own."
+    return from_rpc(failure).message

@@ -1,0 +1,1 @@
+"""The services as the gateway calls them: stubs, uploads, watches, batched reads."""

@@ -1,1 +1,0 @@
-"""The front doors, one module or package for each family of callers."""

@@ -1,0 +1,1 @@
+"""Keeps rendered answers to public reads in this process, and gives them again."""

@@ -1,0 +1,101 @@
+"""Keeps the sitemap's files compressed: each is rendered once, however many crawlers ask for it at the same time."""
+
+import asyncio
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.requests import Request
+
+from gateway.clients.batching import Batcher
+from gateway.clients.stubs import Clients
+from gateway.pages import gallery, sitemap
+from services.chassis import context
+from services.chassis.errors import DeadlineExceeded
+
+MAX_FILES = 8  # kept at a time: a full one has 50,000 entries, 1.5 MB as gzip
+GZIP = 16 + zlib.MAX_WBITS  # zlib's word for a gzip header and trailer
+NEVER = ("q=0", "q=0.0", "q=0.00", "q=0.000")
+PIECE_BYTES = 64 * 1024  # of a compressed file; some twenty times as much is sent at once to who takes no gzip
+
+
+@dataclass(frozen=True, slots=True)
+class SitemapFile:
+    """A file as gzip, how many files there were when it was made, and the monotonic second until which it is given."""
+
+    body: bytes
+    count: int
+    end: float
+
+
+class SitemapFiles:
+    """The files by their block of shares, each at most `seconds` old; one is made at a time."""
+
+    def __init__(
+        self, clients: Clients, origin: str, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clients, self._origin, self._seconds, self._clock = clients, origin, seconds, clock
+        self._kept: dict[int, SitemapFile] = {}
+        self._coalescer = Batcher(self._make, size=1, calls=1)
+
+    async def get(self, block: int) -> SitemapFile:
+        """A file; an empty one where there is no such block.
+
+        Raises:
+            DeadlineExceeded, Unavailable: the share service could not be asked in time.
+        """
+        if kept := self._fresh(block):
+            return kept
+        try:
+            async with asyncio.timeout(context.time_remaining()):
+                return cast("SitemapFile", await self._coalescer.get(block))
+        except TimeoutError as error:
+            raise DeadlineExceeded("The sitemap was not ready in time. Try again shortly.") from error
+
+    async def _make(self, blocks: Sequence[int]) -> Mapping[int, SitemapFile]:
+        (block,) = blocks
+        if kept := self._fresh(block):  # made while this call was waiting for its turn
+            return {block: kept}
+        found = await gallery.links(self._clients.share, block)
+        body = b"".join([piece async for piece in compressed(sitemap.file(self._origin, found.links))])
+        made = SitemapFile(body, found.block_count, self._clock() + self._seconds)
+        self._kept.pop(block, None)
+        if self._seconds and found.links:
+            self._kept[block] = made
+        while len(self._kept) > MAX_FILES:
+            del self._kept[next(iter(self._kept))]
+        return {block: made}
+
+    def _fresh(self, block: int) -> SitemapFile | None:
+        kept = self._kept.get(block)
+        return kept if kept and kept.end > self._clock() else None
+
+
+async def compressed(pieces: Iterable[str]) -> AsyncIterator[bytes]:
+    """The pieces as gzip; between two of them others have their turn."""
+    packer = zlib.compressobj(wbits=GZIP)
+    for piece in pieces:
+        yield packer.compress(piece.encode())
+        await asyncio.sleep(0)
+    yield packer.flush()
+
+
+async def plain(body: bytes) -> AsyncIterator[bytes]:
+    """A gzip body as it was before, in pieces."""
+    unpacker = zlib.decompressobj(wbits=GZIP)
+    for start in range(0, len(body), PIECE_BYTES):
+        yield unpacker.decompress(body[start : start + PIECE_BYTES])
+
+
+def takes_gzip(request: Request) -> bool:
+    """Whether the client says that it can read gzip (RFC 9110 12.5.3)."""
+    offers = request.headers.get("accept-encoding", "").replace(" ", "").lower().split(",")
+    weights = [weight for name, _, weight in (offer.partition(";") for offer in offers) if name == "gzip"]
+    return any(weight not in NEVER for weight in weights)
+
+
+def of(request: Request) -> SitemapFiles:
+    """The files of the application that answers a request."""
+    return cast("SitemapFiles", request.app.state.sitemap_files)

@@ -1,0 +1,71 @@
+"""Turns a client's Idempotency-Key into the id of a request, as docs/rest.md#idempotency has it.
+
+The services keep what was asked under an id, in the transaction of its effect; the gateway only says whose id it is and
+what a repetition must repeat.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+
+import orjson
+from grpc import aio
+from starlette.requests import Request
+
+from gateway.auth.authenticator import of
+from gateway.rest import client_address, request_fields
+from gateway.rest.routing import template
+from services.chassis import context
+from services.chassis.errors import PermissionDenied, Unauthenticated
+
+REPLAYED = {"Idempotent-Replayed": "true"}  # Stripe's word for it
+
+
+@dataclass(frozen=True)
+class RequestKey:
+    """A request as a service knows it; both are empty where the client gave no key."""
+
+    id: str = ""
+    digest: str = ""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The same for a service that keeps answers (services/chassis/idempotency.py)."""
+        return tuple((name, value) for name, value in ((context.KEY, self.id), (context.DIGEST, self.digest)) if value)
+
+
+async def request_key(request: Request, *, read_body: bool = True) -> RequestKey:
+    """The key within its caller, method and path: one key of two people, or on two routes, is two requests.
+
+    The caller is the person who is signed in, else the client's address. The digest is of the body, unless that
+    is a file, which the service that keeps it compares.
+
+    Raises:
+        InvalidArgument: the key is too long, or not printable.
+        Unavailable: who calls cannot be told now, and a guess could order twice.
+    """
+    if not (key := request_fields.idempotency_key(request)):
+        return RequestKey()
+    scope = "\0".join((await _caller(request), request.method, request.url.path, key))
+    digest = sha256(canonical(await request.body())).hexdigest() if read_body else ""
+    return RequestKey(f"{request.method} {template(request.scope)} {sha256(scope.encode()).hexdigest()}", digest)
+
+
+async def replayed(call: aio.Call) -> dict[str, str]:
+    """The header of an answer that was given before; empty for a new one."""
+    return REPLAYED if any(name == context.REPLAYED for name, _ in await call.trailing_metadata() or ()) else {}
+
+
+async def _caller(request: Request) -> str:
+    person = None
+    with suppress(Unauthenticated, PermissionDenied):
+        person = await of(request).person(request)
+    return f"person {person.id}" if person else f"address {client_address.address_of(request)}"
+
+
+def canonical(body: bytes) -> bytes:
+    """A body in one spelling: the order of fields and the blanks between them say nothing."""
+    try:
+        return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONDecodeError:
+        return body

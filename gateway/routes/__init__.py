@@ -1,0 +1,1 @@
+"""The front routes, one module or package for each family of callers."""

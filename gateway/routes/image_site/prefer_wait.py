@@ -1,0 +1,58 @@
+"""Reads `Prefer: wait=N` (RFC 7240) and waits for a picture so long, for clients that have nothing else to do."""
+
+import asyncio
+import re
+from typing import Any, NamedTuple
+
+from kawaii.generation.v1 import generation_pb2 as generationpb
+from starlette.requests import Request
+
+from gateway.clients import stubs, watches
+from gateway.rest import client_address
+from gateway.routes.image_site import outcomes, task_records
+
+MAX_WAIT_SECONDS = 55  # below the 60 s after which common middle boxes give up, and the 70 s of our own edge
+WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
+
+
+class Patience(NamedTuple):
+    """How many seconds a client is willing to wait, 0 when it did not say, and when they end by the loop's clock."""
+
+    seconds: int
+    end: float
+
+    @classmethod
+    def of(cls, request: Request) -> "Patience":
+        """Read it from the request, as of now."""
+        seconds = preferred(request)
+        return cls(seconds, asyncio.get_running_loop().time() + seconds)
+
+
+def preferred(request: Request) -> int:
+    """Seconds of the first `wait` preference, capped; other preferences, respond-async among them, are ignored."""
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    asked = next((found for text in preferences if (found := WAIT.fullmatch(text))), None)
+    return min(int(asked[1]), MAX_WAIT_SECONDS) if asked else 0
+
+
+async def waited(
+    request: Request, generation: generationpb.Generation, patience: Patience
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Wait as the client prefers; the header that says so, and what there is to tell beside the usual answer.
+
+    When too many are waiting already the preference is not applied: the order stands, and can be asked for.
+    """
+    watching, client = watches.of(request), client_address.address_of(request)
+    if not patience.seconds or watching.full(client):
+        return {}, {}
+    async with watching.open(stubs.of(request).generation, task_records.task_id_of(generation), client) as watch:
+        generation = await decided(watch, generation, patience.end)
+    return {"Preference-Applied": f"wait={patience.seconds}"}, outcomes.waited_for(generation)
+
+
+async def decided(watch: watches.Watch, generation: generationpb.Generation, end: float) -> generationpb.Generation:
+    """The generation once it has ended or shows its picture, or as it stands at the end."""
+    now = asyncio.get_running_loop().time
+    while outcomes.word_of(generation) == outcomes.PENDING and not watch.over and (left := end - now()) > 0:
+        generation = await watch.next(left) or generation
+    return generation

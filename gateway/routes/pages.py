@@ -1,0 +1,123 @@
+"""The route for people with a browser: the start page, the gallery, the page of each share, and what these load."""
+
+from http import HTTPStatus
+from typing import cast
+
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from gateway.clients import share_reads, stubs
+from gateway.pages import assets, gallery, languages, sitemap, studio, views
+from gateway.pages.templates import render
+from gateway.response_cache import sitemap_files
+from gateway.rest import errors, request_fields
+from gateway.rest.routing import Endpoint
+from services.chassis.errors import KawaiiError, NotFound
+
+ROBOTS = """User-agent: *
+Allow: {sitemap}
+Disallow: /api/
+
+Sitemap: {origin}{sitemap}
+"""
+XML = sitemap.MEDIA_TYPE
+MAX_PAGE = 50_000  # what an index may hold
+SITEMAP_CACHE = {"Cache-Control": "public, max-age=3600", "Vary": "Accept-Encoding"}  # crawlers come once a day
+
+
+async def start(request: Request) -> Response:
+    """The start page: make a picture, see the latest."""
+    found = await gallery.latest(stubs.of(request).share)
+    latest = None if found is None else views.cards(found)
+    files = request.app.state.settings.files_base_url
+    return render("start.html", origin=origin_of(request), files=files, studio=studio, latest=latest)
+
+
+def share_in(language: str) -> Endpoint:
+    """The page of one share in a language; in the default one when it is empty."""
+
+    async def share(request: Request) -> Response:
+        return await shown(request, request.path_params["id"], language)
+
+    return share
+
+
+async def shares(request: Request) -> Response:
+    """The gallery, from ?cursor= on; with ?id= the page of one share, as older links have it."""
+    if identifier := request.query_params.get("id"):
+        return await shown(request, identifier)
+    page = await gallery.page(stubs.of(request).share, request.query_params.get("cursor", ""))
+    return render(
+        "gallery.html", origin=origin_of(request), cards=views.cards(page.shares), cursor=page.next_page_token
+    )
+
+
+async def shown(request: Request, identifier: str, language: str = "") -> Response:
+    """A share, looked up and rendered."""
+    found = await gallery.find(share_reads.of(request), identifier)
+    return render("share.html", origin=origin_of(request), share=views.share_page(found, language))
+
+
+async def asset(request: Request) -> Response:
+    """A style sheet, script or icon."""
+    return assets.find(request.path_params["file"]).answer(request)
+
+
+async def favicon(request: Request) -> Response:
+    """The icon under the name browsers ask for unasked."""
+    return assets.find("icon.svg").answer(request)
+
+
+async def robots(request: Request) -> Response:
+    """What crawlers may read: pages and pictures, not the API; and where the list of the pages is."""
+    return PlainTextResponse(ROBOTS.format(sitemap=sitemap.PATH, origin=origin_of(request)))
+
+
+async def sitemap_share(request: Request) -> Response:
+    """GET /api/sitemap-share: the pages of all listed shares, by ?page= once there are too many.
+
+    See docs/rest.md#sitemap.
+    """
+    page = request_fields.query_integer(request, "page", 0)
+    if not 0 <= page <= MAX_PAGE:
+        raise request_fields.wrong("page", "page must be the number of a page of the sitemap.")
+    if not page and (count := await gallery.block_count(stubs.of(request).share)) > 1:
+        return Response(sitemap.index(origin_of(request), count), headers=SITEMAP_CACHE, media_type=XML)
+    file = await sitemap_files.of(request).get(max(0, page - 1))
+    if page > max(1, file.count):
+        raise NotFound("The sitemap has no such page.")
+    if sitemap_files.takes_gzip(request):
+        return Response(file.body, headers=SITEMAP_CACHE | {"Content-Encoding": "gzip"}, media_type=XML)
+    return StreamingResponse(sitemap_files.plain(file.body), headers=SITEMAP_CACHE, media_type=XML)
+
+
+async def in_words(_request: Request, failure: Exception) -> Response:
+    """A failure as a page: people get words where programs get JSON."""
+    error = cast("KawaiiError", failure)
+    status = errors.status_of(error)
+    ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    response = render("resting.html" if ours else "missing.html", status)
+    response.headers.update(errors.headers_of(error, status))
+    return response
+
+
+def origin_of(request: Request) -> str:
+    """The public origin of the site, without a trailing slash."""
+    return str(request.app.state.settings.origin)
+
+
+IN_WORDS = [Middleware(ExceptionMiddleware, handlers={KawaiiError: in_words})]
+
+ROUTES: list[BaseRoute] = [
+    Route("/", start, middleware=IN_WORDS),
+    Route("/share", shares, middleware=IN_WORDS),
+    Route("/share/{id}", share_in(""), middleware=IN_WORDS),
+    *(Route(f"/{each}/share/{{id}}", share_in(each), middleware=IN_WORDS) for each in languages.LOCALES),
+    Route(sitemap.PATH, sitemap_share),
+    Route("/assets/{file}", asset),
+    Route("/favicon.ico", favicon),
+    Route("/robots.txt", robots),
+]

@@ -1,0 +1,73 @@
+"""Serves a process's Prometheus metrics and its liveness, on a port of its own.
+
+Two paths, one method, no framework and no thread: `/livez` is answered by the event loop that does all work of the
+process and asks no dependency, so that a process which does not answer it hangs, and only a restart helps.
+"""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+MAX_REQUEST_BYTES = 8192  # a scrape's head has some 300
+REQUEST_SECONDS = 2.0  # a scraper has its request ready; a slow one must not delay the stop
+
+Refresh = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    """The default refresh, for a process without gauges that are looked up."""
+
+
+class MetricsServer:
+    """Answers GET /metrics and GET /livez. `refresh` runs before each /metrics, for gauges that are looked up."""
+
+    def __init__(self, address: str, refresh: Refresh = nothing) -> None:
+        self._host, _, self._port = address.rpartition(":")
+        self._refresh = refresh
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        server = await asyncio.start_server(self._serve, self._host, int(self._port), limit=MAX_REQUEST_BYTES)
+        await server.serve_forever()
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Answer one request; a client that sends none in time, or hangs up, gets no answer."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                line = await request_line(reader)
+                writer.write(await self._answer(line))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            return
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes | None) -> bytes:
+        if line is None:
+            return response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        asked = line.split(b"?")[0].split()[:2]
+        if asked == [b"GET", b"/livez"]:
+            return response(HTTPStatus.OK, b"alive\n")
+        if asked != [b"GET", b"/metrics"]:
+            return response(HTTPStatus.NOT_FOUND)
+        await self._refresh()
+        return response(HTTPStatus.OK, generate_latest())
+
+
+async def request_line(reader: StreamReader) -> bytes | None:
+    """The first line of a request, once its head has come; None when the head is too long."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError:
+        return None
+    return head.partition(b"\r\n")[0]
+
+
+def response(status: HTTPStatus, body: bytes = b"") -> bytes:
+    """An answer after which the connection ends; one without a body says its status in words."""
+    content = body or f"{status.phrase}\n".encode()
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {CONTENT_TYPE_PLAIN_0_0_4}\r\n"
+    return f"{head}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content

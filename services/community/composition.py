@@ -1,0 +1,100 @@
+"""Composes the service from its stores and its clients of generation and storage: RPC mounts and background loops."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+from kawaii.community.v1 import admin_pb2 as adminpb
+from kawaii.community.v1 import admin_pb2_grpc as adminrpc
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
+from kawaii.community.v1 import credits_pb2 as creditspb
+from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
+from kawaii.community.v1 import users_pb2 as userspb
+from kawaii.community.v1 import users_pb2_grpc as usersrpc
+
+from services.chassis.errors import Unavailable
+from services.chassis.public_files import PublicFiles
+from services.chassis.server import Mount
+from services.community.admin_servicer import CommunityAdminServicer
+from services.community.core.artworks import Artworks
+from services.community.core.credits import Credits
+from services.community.core.event_consumer import EventConsumer
+from services.community.core.feed import Feed
+from services.community.core.maintenance import AdminOperations, DeletionWorker, ScoreDecay
+from services.community.core.orders import Orders
+from services.community.core.parked_work import ParkedWork
+from services.community.core.reactions import Reactions
+from services.community.core.saving import Saving
+from services.community.core.users import Users
+from services.community.ports import Clock, Generations, Objects
+from services.community.servicer import ArtworkServicer
+from services.community.settings import CommunitySettings
+from services.community.stores import Stores
+from services.community.user_servicer import CreditServicer, UserServicer
+from services.community.wire import Wire
+
+
+class CommunityService:
+    """All parts of the community service, each constructed with its dependencies."""
+
+    def __init__(
+        self,
+        settings: CommunitySettings,
+        stores: Stores,
+        generations: Generations,
+        objects: Objects,
+        clock: Clock,
+    ) -> None:
+        self._replays = stores.replays
+        files, per_hour = PublicFiles(*settings.files_base_urls), settings.community_reactions_per_hour
+        self._wire, key = Wire(files, settings.origin, elsewhere=settings.has_files_host), files.key
+        self.artworks = Artworks(stores.artworks, stores.lists, clock)
+        allowed = settings.outbound_allow_private
+        self.saving = Saving(self.artworks, stores.artworks, objects, own_key=key, clock=clock, allowed=allowed)
+        self.orders = Orders(
+            self.artworks,
+            stores.orders,
+            generations,
+            stores.parking,
+            own_key=key,
+            cost=settings.cost,
+            clock=clock,
+        )
+        self.feed = Feed(stores.lists, stores.artworks, clock)
+        self.reactions = Reactions(self.artworks, stores.reactions, stores.lists, per_hour=per_hour, clock=clock)
+        self.users = Users(stores.users, stores.lists, allowed)
+        self.credits = Credits(stores.credits, enabled=settings.credits_enabled, clock=clock)
+        self.event_consumer = EventConsumer(stores.orders, generations)
+        self.score_decay = ScoreDecay(stores.artworks, stores.lists, clock)
+        self.deletion_worker = DeletionWorker(stores.deletion_queue, objects, generations, stores.parking)
+        self.parked = ParkedWork(stores.parking, stores.orders)
+        self.admin_operations = AdminOperations(stores.reactions, stores.users, stores.lists)
+
+    def mounts(self) -> Sequence[Mount]:
+        """The gRPC services to serve."""
+        artworks = ArtworkServicer(
+            artworks=self.artworks,
+            saving=self.saving,
+            orders=self.orders,
+            reactions=self.reactions,
+            feed=self.feed,
+            replays=self._replays,
+            rendering=self._wire,
+        )
+        users, accounts = UserServicer(self.users, self.feed, self._wire), CreditServicer(self.credits)
+        admin = CommunityAdminServicer(self.admin_operations, self.artworks, self.parked, self._wire)
+        return (
+            Mount(artworksrpc.add_ArtworkServiceServicer_to_server, artworks, artworkspb.DESCRIPTOR),
+            Mount(usersrpc.add_UserServiceServicer_to_server, users, userspb.DESCRIPTOR),
+            Mount(creditsrpc.add_CreditServiceServicer_to_server, accounts, creditspb.DESCRIPTOR),
+            Mount(adminrpc.add_CommunityAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
+        )
+
+    async def refresh(self) -> None:
+        """Set the gauge of parked work before a scrape; it stays as it was while the database is away."""
+        with suppress(Unavailable):
+            await self.parked.measure()
+
+    def loops(self) -> Sequence[Callable[[], Awaitable[None]]]:
+        """The background loops."""
+        return (self.orders.run, self.event_consumer.run, self.score_decay.run, self.deletion_worker.run)

@@ -1,0 +1,58 @@
+"""Consumes generation's events from the stored cursor on: read at least once, applied exactly once."""
+
+import asyncio
+
+import structlog
+
+from services.chassis import failpoints
+from services.chassis.parking import TRANSIENT, logged_failure
+from services.community import metrics
+from services.community.model import GenerationStatus, OrderState, UnreadableEvent
+from services.community.model.parking import EVENTS
+from services.community.ports import Generations, OrderStore
+
+PAUSE_SECONDS = 1.0  # before the stream is opened again after generation was unavailable
+
+logger = structlog.get_logger()
+
+
+class EventConsumer:
+    """Reads events and applies them; the cursor moves in the same transaction."""
+
+    def __init__(self, store: OrderStore, generations: Generations) -> None:
+        self._store, self._generations = store, generations
+
+    async def run(self) -> None:
+        """Consume events until cancelled."""
+        while True:
+            try:
+                await self.consume_stream()
+            except TRANSIENT as error:
+                logger.warning("events_away", cause=error.message)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def consume_stream(self) -> None:
+        """Read from the cursor on until the stream ends. Raises Unavailable."""
+        async for status in self._generations.events(await self._store.cursor()):
+            await self.consume(status)
+
+    async def consume(self, status: GenerationStatus | UnreadableEvent) -> None:
+        """Apply an event; one at which our own code fails is skipped.
+
+        Its order is due then: the loop of orders asks for its state, again and again, until it has ended or is parked.
+        """
+        try:
+            await self._consume(status)
+        except TRANSIENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - a supervisor: a poison event must not stop those behind it
+            logged_failure(EVENTS, str(status.event_sequence), error)
+            await self._store.pass_over(status)
+
+    async def _consume(self, status: GenerationStatus | UnreadableEvent) -> None:
+        """Apply an event; one that changes nothing need not move the cursor."""
+        if isinstance(status, UnreadableEvent):
+            raise status.error
+        if status.state is not OrderState.PENDING:
+            await failpoints.reach("event.read")
+            metrics.event_consumed(status.event_sequence, await self._store.apply(status))

@@ -1,0 +1,153 @@
+"""Erases a user: rows in one transaction; objects, and prompts in generation, through the deletion queue.
+
+Each step is one statement over all rows, however many there are: a driver takes only so many parameters. Rows are
+locked in the order that user_rows.py describes.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    Table,
+    cast,
+    delete,
+    insert,
+    literal,
+    select,
+    union,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import db_now, upsert
+from services.community.model import DeletionKind, DeletionState, Erasure, Hold, Request
+from services.community.model.orders import ENDED
+from services.community.stores.tables import (
+    account,
+    artwork,
+    artwork_favorite,
+    artwork_like,
+    artwork_order,
+    budget,
+    check_in,
+    discarded_object,
+    entry,
+    erasure,
+    owned_object,
+    person,
+    report,
+)
+from services.community.stores.user_rows import UserRows
+
+NOTHING = json.dumps(asdict(Request(prompt="", model="")))
+OF_A_PERSON = (report, budget, account, entry, check_in)
+# How long an order may still be on its way to generation: above the deadline of the call that places it, and a lease.
+PLACING_MS = 60_000
+NAMED = artwork_order.c.generation_id.is_not(None)
+
+
+async def erase(connection: AsyncConnection, users: UserRows, user_id: str, erasure_id: str, now_ms: int) -> Erasure:
+    """Delete all rows of a user and write the receipt; the user's row is locked first and deleted last.
+
+    The tombstone goes before even that: an erasure that finds no row holds none, and would wait in a ring with another
+    one of a person who has come back meanwhile. It is written again once nobody can check in any more.
+    """
+    await users.bury(connection, user_id, now_ms)
+    await connection.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
+    await users.bury(connection, user_id, now_ms)
+    await _lock(connection, user_id)
+    words = await _discard_words(connection, user_id, erasure_id)
+    await _forget_orders(connection, user_id)
+    likes = await _take_back(connection, artwork_like, user_id, now_ms)
+    favorites = await _take_back(connection, artwork_favorite, user_id, now_ms)
+    artworks = (await connection.execute(delete(artwork).where(artwork.c.user_id == user_id))).rowcount
+    for table in OF_A_PERSON:
+        await connection.execute(delete(table).where(table.c.user_id == user_id))
+    objects = await _discard_objects(connection, user_id, erasure_id)
+    await connection.execute(delete(person).where(person.c.id == user_id))
+    counts = {"artwork_count": artworks, "like_count": likes, "favorite_count": favorites, "object_count": objects}
+    await connection.execute(insert(erasure).values(id=erasure_id, **counts, create_ms=now_ms))
+    return Erasure(erasure_id, **counts, remaining_count=objects + words, create_ms=now_ms)
+
+
+async def _lock(connection: AsyncConnection, user_id: str) -> None:
+    """Lock the user's orders and all artworks that the erasure changes, each in the order of ids."""
+    orders = select(artwork_order.c.id).where(artwork_order.c.user_id == user_id).order_by(artwork_order.c.id)
+    await connection.execute(orders.with_for_update())
+    changed = union(
+        select(artwork.c.id).where(artwork.c.user_id == user_id),
+        *(select(table.c.artwork_id).where(table.c.user_id == user_id) for table in (artwork_like, artwork_favorite)),
+        select(report.c.artwork_id).where(report.c.user_id == user_id),
+    )
+    artworks = select(artwork.c.id).where(artwork.c.id.in_(changed)).order_by(artwork.c.id)
+    await connection.execute(artworks.with_for_update())
+
+
+async def _discard_words(connection: AsyncConnection, user_id: str, erasure_id: str) -> int:
+    """Queue the user's generations to be forgotten, those of orders whose answers were lost included."""
+    mine = artwork_order.c.user_id == user_id
+    generations = select(artwork_order.c.generation_id).where(mine, NAMED)
+    unknown = select(artwork_order.c.id).where(mine, ~NAMED)
+    return await _discard(connection, DeletionKind.GENERATION, generations, erasure_id) + await _discard(
+        connection, DeletionKind.ORDER, unknown, erasure_id, PLACING_MS
+    )
+
+
+async def _discard_objects(connection: AsyncConnection, user_id: str, erasure_id: str) -> int:
+    """Queue the user's objects for deletion; the owners' rows are locked before the queue."""
+    mine = owned_object.c.user_id == user_id
+    locked = select(owned_object.c.object_key).where(mine).order_by(owned_object.c.object_key).with_for_update()
+    await connection.execute(locked)
+    objects = await _discard(connection, DeletionKind.OBJECT, select(owned_object.c.object_key).where(mine), erasure_id)
+    await connection.execute(delete(owned_object).where(mine))
+    return objects
+
+
+async def _discard(
+    connection: AsyncConnection, kind: DeletionKind, keys: Select[tuple[str]], erasure_id: str, later_ms: int = 0
+) -> int:
+    """Put keys into the deletion queue; existing entries become part of this erasure."""
+    chosen = keys.subquery()
+    due = cast(db_now() + later_ms, BigInteger)
+    columns: Sequence[ColumnElement[Any]] = (
+        literal(kind, String), literal(DeletionState.WAITING, String), literal(erasure_id, String), due,
+        literal(0, Integer),
+    )  # fmt: skip
+    rows = select(chosen.c[0], *columns).where(literal(1) == 1).order_by(chosen.c[0])
+    names = ["object_key", "kind", "state", "erasure_id", "due_ms", "tries"]
+    statement = upsert(connection, discarded_object).from_select(names, rows)
+    same = {"erasure_id": statement.excluded.erasure_id}
+    put = await connection.execute(statement.on_conflict_do_update(index_elements=["object_key"], set_=same))
+    return put.rowcount
+
+
+async def _forget_orders(connection: AsyncConnection, user_id: str) -> None:
+    """Keep of an open order only what identifies its picture, so that a late one is deleted too."""
+    mine = artwork_order.c.user_id == user_id
+    await connection.execute(delete(artwork_order).where(mine, artwork_order.c.state.in_(ENDED)))
+    values = {
+        "user_id": "",
+        "request": NOTHING,
+        "hold": Hold.NONE,
+        "cost": 0,
+        "request_key": None,
+        "quota_subjects": None,
+    }
+    await connection.execute(update(artwork_order).where(mine).values(values))
+
+
+async def _take_back(connection: AsyncConnection, table: Table, user_id: str, now_ms: int) -> int:
+    """Delete the user's reactions and adjust counts and scores."""
+    mine = table.c.user_id == user_id
+    count = artwork.c.like_count if table is artwork_like else artwork.c.favorite_count
+    values = {count: count - 1, artwork.c.hot_due_ms: now_ms}
+    theirs = artwork.c.id.in_(select(table.c.artwork_id).where(mine))
+    await connection.execute(update(artwork).where(theirs).values(values))
+    return (await connection.execute(delete(table).where(mine))).rowcount

@@ -1,0 +1,247 @@
+"""Processes the inbox: a callback wakes its generation, lets an order adopt its task, or is of a late result."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import structlog
+
+from services.chassis import failpoints
+from services.chassis.errors import AlreadyExists, KawaiiError, Unavailable
+from services.chassis.parking import TRANSIENT, Parking
+from services.generation.callbacks.inbox import Inbox
+from services.generation.callbacks.late_results import LateResults
+from services.generation.model import INBOX, NOT_POLLED, UNANSWERED, Attempt, Callback, Generation, State
+from services.generation.notifier import Notifier, Subscription
+from services.generation.outcomes import Completed, NotVisible, PromptMismatch, TaskFailed, Unreadable
+from services.generation.ports import Change, FenceLost, GenerationStore
+from services.generation.timing import RECONCILE_SECONDS, reconcile_delay, retry_delay
+from services.generation.workers.lease_loop import EXPECTED, LOOK_SECONDS
+from services.generation.workers.poll import Poller, outputs_of
+
+AT_ONCE = 20  # callbacks in work at once; late results, the slow ones, are bounded further
+BEING_READ_SECONDS = 0.5  # reading a record takes less, as a rule
+RENEW_SECONDS = 3.0  # a third of the lease of a taken callback
+FREQUENT_TRIES = 12  # about ten minutes: longer than any reply that a callback may overtake
+SUCCESS = 200  # the code of a callback that announces a result
+
+logger = structlog.get_logger()
+
+
+class CallbackProcessor:
+    """Processes verified callbacks."""
+
+    def __init__(
+        self,
+        store: GenerationStore,
+        inbox: Inbox,
+        notifier: Notifier,
+        poller: Poller,
+        late_results: LateResults,
+        *,
+        parking: Parking,
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._parking = parking
+        self._notifier = notifier
+        self._poller = poller
+        self._late_results = late_results
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Process the inbox until the notifier closes or this is cancelled; running work is finished."""
+        try:
+            with self._notifier.subscribed("inbox") as subscription:
+                while not self._notifier.closing:
+                    await self._take(subscription)
+        finally:
+            while self._running:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait(self._running.values())
+
+    async def _take(self, subscription: Subscription) -> None:
+        """Take as many callbacks as may run. None waits for another: one may take minutes, to copy a late result."""
+        if len(self._running) >= AT_ONCE:
+            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
+        callbacks = await self._inbox.take(AT_ONCE - len(self._running))
+        failed = await self._parking.counts(INBOX, [callback.id for callback in callbacks])
+        for callback in callbacks:
+            if (
+                callback.id not in self._running
+            ):  # else it was repeated: its running task cannot close it, and leaves it due
+                task = asyncio.create_task(self._handled(callback, failed.get(callback.id, 0)))
+                self._running[callback.id] = task
+        if not callbacks:
+            await subscription.wait(LOOK_SECONDS)
+
+    async def _handled(self, callback: Callback, failed: int) -> None:
+        try:
+            await self._handle(callback, failed)
+        finally:
+            del self._running[callback.id]
+
+    async def _handle(self, callback: Callback, failed: int) -> None:
+        """Process one callback. Whatever fails, it is taken again unless it is parked, and the others go on."""
+        try:
+            async with renewing(self._inbox, callback):
+                work = partial(self._delivered, callback)
+                fault = await self._parking.attempt(INBOX, callback.id, work, failed=failed, expected=EXPECTED)
+            if fault:
+                await self._put_off(callback, 0.0 if fault.parked else fault.pause_seconds)
+        except FenceLost:  # another worker holds its generation
+            await self._put_off(callback, BEING_READ_SECONDS)
+        except TRANSIENT as error:
+            await self._retry_later(callback, error)
+        except Exception:  # a supervisor: one poisoned callback must not stop the others
+            logger.exception("callback_failed", callback=callback.id, tries=callback.tries)
+
+    async def _put_off(self, callback: Callback, seconds: float) -> None:
+        """Try again later without counting the try: another worker holds the generation, or our own code failed."""
+        with suppress(Unavailable):
+            await self._inbox.postpone(callback, seconds, counted=False)
+
+    async def _retry_later(self, callback: Callback, error: KawaiiError) -> None:
+        """Try again later without counting the try: a dependency is away. If that fails, the lease ends by itself."""
+        logger.warning("callback_postponed", callback=callback.id, cause=error.message)
+        with suppress(Unavailable):
+            await self._inbox.postpone(callback, LOOK_SECONDS, counted=False)
+
+    async def _delivered(self, callback: Callback) -> None:
+        try:
+            await self._deliver(callback)
+        except AlreadyExists:  # a callback with another attempt's token named the task at this moment
+            await self._inbox.finish(callback, "foreign")
+
+    async def _deliver(self, callback: Callback) -> None:
+        attempt = await self._attempt_of(callback)
+        if attempt is None:
+            await self._ask_again(callback)
+            return
+        generation = await self._store.get(attempt.generation_id)
+        awaited = (generation.attempt_id, generation.task_id) == (attempt.id, callback.task_id)
+        if awaited and generation.state not in NOT_POLLED:
+            await self._wake(callback, generation)
+        elif not callback.proves_attempt and await self._has_another_owner(callback, attempt):
+            await self._inbox.finish(callback, "foreign")
+        else:
+            await self._verify(callback, attempt, generation)
+
+    async def _wake(self, callback: Callback, generation: Generation) -> None:
+        """Make the generation due. The result of a canceled one is recorded, not copied and not shown."""
+        if generation.state is State.CANCELED:
+            record = await self._poller.read(generation.attempt_id, generation.family, generation.task_id)
+            if isinstance(record, Completed) and not generation.outputs:
+                await self._store.touch(generation, Change(outputs=outputs_of(record)))
+        if await self._store.wake(generation.id):
+            await self._inbox.finish(callback, "done")
+        else:
+            await self._inbox.postpone(callback, BEING_READ_SECONDS)
+
+    async def _attempt_of(self, callback: Callback) -> Attempt | None:
+        if callback.attempt_id:
+            return await self._store.attempt(callback.attempt_id)
+        return await self._store.attempt_of_task(callback.task_id)
+
+    async def _has_another_owner(self, callback: Callback, attempt: Attempt) -> bool:
+        if attempt.task_id == callback.task_id:  # ids are unique within an account only
+            return False
+        owner = await self._store.attempt_of_task(callback.task_id)
+        if owner is None or owner.id == attempt.id:
+            return False
+        return not callback.proves_attempt or await self._store.is_named_by_callback(owner.id, callback.task_id)
+
+    async def _is_assigned(self, callback: Callback, attempt: Attempt) -> bool:
+        """Trust the token and the record over a reply that gave the task's id to another order."""
+        after = self._poller.unknown_after
+        return not callback.proves_attempt or await self._store.assign(attempt.id, callback.task_id, after)
+
+    async def _verify(self, callback: Callback, attempt: Attempt, generation: Generation) -> None:
+        """Act on the provider's record, read with a key of the account that ordered; a callback proves nothing."""
+        match await self._poller.recognise(attempt, generation, callback.task_id):
+            case Unreadable():
+                await self._keep_asking(callback)
+            case NotVisible() if await self._has_another_owner(callback, attempt):
+                await self._inbox.finish(callback, "foreign")
+            case NotVisible():
+                await self._ask_again(callback)
+            case PromptMismatch():
+                logger.warning("task_quarantined", attempt=attempt.id, task=callback.task_id)
+                await self._inbox.finish(callback, "quarantined")
+            case _ if not await self._is_assigned(callback, attempt):
+                await self._inbox.finish(callback, "foreign")
+            case _ if is_lost(generation, attempt):
+                await self._adopt(callback, attempt)
+            case Completed() as record:
+                await self._handle_late_result(callback, attempt, generation, record)
+            case TaskFailed() if callback.code == SUCCESS:  # callback and record disagree, and either may lag
+                await self._ask_again(callback)
+            case TaskFailed():
+                await self._inbox.finish(callback, "failed")
+            case _:
+                await self._keep_asking(callback)
+
+    async def _adopt(self, callback: Callback, attempt: Attempt) -> None:
+        """Let the attempt whose answer was lost adopt its task."""
+        generation = await self._store.accept(attempt.id, callback.task_id, 0)
+        await failpoints.reach("adopt.after")
+        logger.info("task_adopted", generation=generation.id, attempt=attempt.id)
+        await self._wake(callback, generation)
+
+    async def _handle_late_result(
+        self, callback: Callback, attempt: Attempt, generation: Generation, record: Completed
+    ) -> None:
+        """Handle results that the generation no longer waits for: they were made and paid for.
+
+        Recording the task of an earlier attempt writes a reminder, so the callback is processed once more.
+        """
+        if not attempt.task_id and attempt.id != generation.attempt_id:
+            await self._store.accept(attempt.id, callback.task_id, 0)
+            return
+        if done := await self._late_results.handle(generation, attempt, callback.task_id, record):
+            await self._inbox.finish(callback, done)
+        else:
+            await self._keep_asking(callback)
+
+    async def _keep_asking(self, callback: Callback) -> None:
+        """Read the record again ever less often, for as long as the provider keeps results."""
+        if callback.age_seconds > RECONCILE_SECONDS:
+            await self._inbox.finish(callback, "unknown")
+        elif callback.tries < FREQUENT_TRIES:
+            await self._inbox.postpone(callback, retry_delay(callback.tries))
+        else:
+            await self._inbox.postpone(callback, reconcile_delay(callback.age_seconds))
+
+    async def _ask_again(self, callback: Callback) -> None:
+        """The task is unknown yet: with a token try for as long as results are kept, without one for some minutes."""
+        if callback.attempt_id:
+            await self._keep_asking(callback)
+        elif callback.tries >= FREQUENT_TRIES:
+            await self._inbox.finish(callback, "unknown")
+        else:
+            await self._inbox.postpone(callback, retry_delay(callback.tries))
+
+
+@asynccontextmanager
+async def renewing(inbox: Inbox, callback: Callback) -> AsyncIterator[None]:
+    """Renew the lease of a taken callback while inside."""
+    task = asyncio.create_task(_renew(inbox, callback))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _renew(inbox: Inbox, callback: Callback) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        with suppress(Unavailable):  # the next turn comes before the time ends
+            await inbox.renew(callback)
+
+
+def is_lost(generation: Generation, attempt: Attempt) -> bool:
+    """True when the generation still waits for the answer to this attempt."""
+    waits = generation.state in UNANSWERED or generation.state is State.CANCELED
+    return waits and generation.attempt_id == attempt.id and not generation.task_id and not attempt.task_id

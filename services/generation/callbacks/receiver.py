@@ -1,0 +1,66 @@
+"""Receives providers' callbacks: verified, stored in the inbox and answered at once; processed later (processor.py)."""
+
+import hmac
+from collections.abc import Collection, Mapping
+
+from services.chassis.errors import NotFound, PermissionDenied, ResourceExhausted
+from services.chassis.names import ID, new_id
+from services.generation.callbacks.inbox import Inbox
+from services.generation.model import Callback
+from services.generation.ports import CallbackVerifier, GenerationStore
+from services.generation.workers.submit import digest_of
+
+MAX_WITHOUT_TOKEN = 10_000  # each is a row that is read a dozen times in ten minutes
+MAX_TASKS = 100  # open callbacks of one attempt, which has one task, or two; each is tried for two weeks
+# Of all families (docs/provider.md#4o-callback and its neighbours). Any other counts as one code more, since each code
+# of a task is a row of its own.
+CODES = frozenset({0, 200, 400, 408, 451, 500, 501})
+OTHER_CODE = 0
+
+
+class CallbackReceiver:
+    """Verifies callbacks and stores them in the inbox."""
+
+    def __init__(
+        self, store: GenerationStore, inbox: Inbox, verifier: CallbackVerifier, kinds: Collection[str]
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._verifier = verifier
+        self._kinds = kinds
+
+    async def receive(self, kind: str, token: str, body: bytes, headers: Mapping[str, str]) -> bool:
+        """Verify and store a callback; False when it is stored already.
+
+        Raises:
+            NotFound: no provider calls back under this kind.
+            InvalidArgument: the body is of no known shape, or its ids disagree.
+            Unauthenticated: a signature is required and missing, wrong or stale.
+            ResourceExhausted: too many callbacks without a token, or with this one, are waiting.
+            PermissionDenied: the token is not an attempt's (reason INVALID_TOKEN).
+        """
+        if kind not in self._kinds:
+            raise NotFound("No provider calls back under this path.")
+        task_id, code_given = self._verifier.read(body, headers)
+        attempt_id = await self._attempt_of(token) if token else await self._without_token()
+        code = code_given if code_given in CODES else OTHER_CODE
+        return await self._inbox.add(Callback(new_id("cb"), kind, attempt_id, task_id, code))
+
+    async def _without_token(self) -> str:
+        """No attempt. Anybody can send these, so only MAX_WITHOUT_TOKEN of them may be open."""
+        if await self._inbox.open_without_token() >= MAX_WITHOUT_TOKEN:
+            raise ResourceExhausted(
+                "Too many callbacks without a token are waiting. Send it again later.", retry_after=60
+            )
+        return ""
+
+    async def _attempt_of(self, token: str) -> str:
+        attempt_id, _, secret = token.partition(".")
+        attempt = await self._store.attempt(attempt_id) if ID.fullmatch(attempt_id) else None
+        if attempt is None or not hmac.compare_digest(attempt.token_digest, digest_of(secret)):
+            raise PermissionDenied("This callback token is not ours.", "INVALID_TOKEN")
+        if await self._inbox.open_with_token_of(attempt.id) >= MAX_TASKS:
+            raise ResourceExhausted(
+                "Too many callbacks with this token are waiting. Send it again later.", retry_after=60
+            )
+        return attempt.id

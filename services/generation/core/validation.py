@@ -1,0 +1,91 @@
+"""Validation of orders: checks a draft against its model's catalogue row and fills in what the draft leaves out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from services.chassis.errors import InvalidArgument
+from services.chassis.names import host_of
+from services.generation.model import Draft, ModelSpec, Parameter
+
+MAX_URI_LENGTH = 2_048
+MAX_TEXT_LENGTH = 1_000  # of an extra text field
+
+
+def refuse(field: str, sentence: str) -> InvalidArgument:
+    """The error for a field of the order."""
+    return InvalidArgument(sentence, metadata={"field": field})
+
+
+def checked(draft: Draft, models: Mapping[str, ModelSpec]) -> tuple[Draft, ModelSpec]:
+    """The order with defaults filled in, and the row of its model.
+
+    Raises:
+        InvalidArgument: with the field and a sentence, for anything the model does not take.
+    """
+    spec = models.get(draft.model)
+    if spec is None:
+        raise refuse("model", f"There is no model of this name. Known models: {', '.join(models)}.")
+    check_prompt(draft.prompt, spec)
+    check_images(draft.image_uris, spec)
+    for name, value in draft.parameters.items():
+        check_parameter(name, value, spec.parameters)
+    ratio = choose("aspect_ratio", draft.aspect_ratio, spec.aspect_ratios)
+    format_ = choose("output_format", draft.output_format, spec.output_formats)
+    parameters = {**defaults_of(spec), **draft.parameters}
+    return replace(draft, aspect_ratio=ratio, output_format=format_, parameters=parameters), spec
+
+
+def defaults_of(spec: ModelSpec) -> dict[str, Any]:
+    """The parameters that a model is always sent, with their defaults."""
+    return {name: wanted.default for name, wanted in spec.parameters.items() if wanted.default is not None}
+
+
+def check_prompt(prompt: str, spec: ModelSpec) -> None:
+    """Refuse a prompt that is blank, no valid text, or too long."""
+    if not prompt.strip():
+        raise refuse("prompt", "The prompt is missing or blank. Say what to draw.")
+    if "\x00" in prompt or any("\ud800" <= character <= "\udfff" for character in prompt):
+        raise refuse("prompt", "The prompt holds characters that are not text.")
+    if len(prompt) > spec.max_prompt_length:
+        raise refuse("prompt", f"The prompt is longer than {spec.max_prompt_length} characters. Shorten it.")
+
+
+def check_images(uris: Sequence[str], spec: ModelSpec) -> None:
+    """Refuse input pictures that are too few or too many for the model, or not http(s) URLs."""
+    if not spec.min_images <= len(uris) <= spec.max_images:
+        wanted = f"between {spec.min_images} and {spec.max_images}"
+        raise refuse("image_uris", f"This model takes {wanted} pictures to start from.")
+    for uri in uris:
+        if len(uri) > MAX_URI_LENGTH or not uri.isprintable() or not host_of(uri):
+            raise refuse("image_uris", "A picture to start from must be a public http or https URL.")
+
+
+def check_parameter(name: str, value: Any, known: Mapping[str, Parameter]) -> None:
+    """Refuse a parameter that the model does not take, or of the wrong type or size."""
+    parameter = known.get(name)
+    if parameter is None:
+        raise refuse(f"parameters.{name}", f"This model takes no {name}. It takes: {', '.join(known)}.")
+    if type(value) is not parameter.kind:
+        raise refuse(f"parameters.{name}", f"{name} must be of type {parameter.kind.__name__}.")
+    if parameter.choices and value not in parameter.choices:
+        raise refuse(f"parameters.{name}", f"{name} must be one of {', '.join(map(str, parameter.choices))}.")
+    if not within(value, parameter):
+        raise refuse(f"parameters.{name}", f"{name} is out of range.")
+
+
+def within(value: Any, parameter: Parameter) -> bool:
+    """True when a value lies within the parameter's bounds."""
+    if isinstance(value, str):
+        return len(value) <= MAX_TEXT_LENGTH
+    low, high = parameter.least, parameter.most
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def choose(field: str, value: str, choices: Sequence[str]) -> str:
+    """The given value if it is among the choices, their first when none is given; without choices only none."""
+    if not value:
+        return choices[0] if choices else ""
+    if value not in choices:
+        raise refuse(field, f"{field} must be one of: {', '.join(choices) or 'nothing, leave it out'}.")
+    return value

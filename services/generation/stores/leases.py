@@ -1,0 +1,84 @@
+"""Statements on leases: which generations are due, and claiming, renewing and waking them."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Select, and_, case, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.chassis.database import db_now
+from services.chassis.parking import not_parked
+from services.generation.model import LOOP_OF, Generation, State
+from services.generation.ports import FenceLost
+from services.generation.stores.generations import with_outputs
+from services.generation.stores.tables import generation, work_fault
+
+READ_GAP_MS = 350  # KIE allows three reads of a task a second (docs/provider.md#limits)
+
+
+def due(states: Collection[State], limit: int) -> Select[tuple[str]]:
+    """Ids of unleased work that is due and not parked: orders as they came, all else newest first."""
+    order = generation.c.due_ms if State.READY in states else generation.c.create_ms.desc()
+    return (
+        select(generation.c.id)
+        .where(generation.c.state.in_(states), generation.c.due_ms <= db_now(), generation.c.lease_until_ms <= db_now())
+        .where(*(not_parked(work_fault, loop, generation.c.id) for loop in {LOOP_OF[state] for state in states}))
+        .order_by(order)
+        .limit(limit)
+    )
+
+
+async def claim(
+    connection: AsyncConnection, states: Collection[State], limit: int, lease_seconds: float
+) -> Sequence[Generation]:
+    """Claim due work in one statement, skipping rows that another transaction is claiming."""
+    statement = (
+        update(generation)
+        .where(generation.c.id.in_(due(states, limit).with_for_update(skip_locked=True)))
+        .values(
+            fence=generation.c.fence + 1,
+            tries=generation.c.tries + 1,
+            lease_until_ms=db_now() + int(lease_seconds * 1000),
+        )
+        .returning(generation, db_now().label("now_ms"))
+    )
+    return await with_outputs(connection, (await connection.execute(statement)).all())
+
+
+async def renew(connection: AsyncConnection, held: Generation, lease_seconds: float) -> None:
+    """Prolong a lease; one that was given back stays so. Raises FenceLost."""
+    ours = and_(generation.c.id == held.id, generation.c.fence == held.fence, generation.c.lease_until_ms > 0)
+    prolonged = update(generation).where(ours).values(lease_until_ms=db_now() + int(lease_seconds * 1000))
+    result = await connection.execute(prolonged)
+    if result.rowcount != 1:
+        raise FenceLost(held.id)
+
+
+async def hold(connection: AsyncConnection, wanted: Generation, lease_seconds: float) -> Generation:
+    """Lease a generation that is as it was read and not leased, whatever its state. Raises FenceLost."""
+    unchanged = and_(generation.c.state == wanted.state, generation.c.fence == wanted.fence)
+    statement = (
+        update(generation)
+        .where(generation.c.id == wanted.id, unchanged, generation.c.lease_until_ms <= db_now())
+        .values(fence=generation.c.fence + 1, lease_until_ms=db_now() + int(lease_seconds * 1000))
+        .returning(generation)
+    )
+    row = (await connection.execute(statement)).first()
+    if row is None:
+        raise FenceLost(wanted.id)
+    return (await with_outputs(connection, [row]))[0]
+
+
+async def wake(connection: AsyncConnection, generation_id: str) -> bool:
+    """Make a generation that waits for its provider due now, or as soon as its record may be read again.
+
+    False while a worker is reading the record: the change that the caller knows of may have been missed.
+    """
+    waiting = and_(generation.c.id == generation_id, generation.c.state.in_((State.RUNNING, State.UNKNOWN)))
+    being_read = select(generation.c.id).where(waiting, generation.c.lease_until_ms > db_now())
+    if await connection.scalar(being_read):
+        return False
+    statement = update(generation).where(waiting, generation.c.task_id != "", generation.c.due_ms > db_now())
+    soonest = generation.c.update_ms + READ_GAP_MS
+    too_soon = and_(generation.c.tries > 0, soonest > db_now())  # tries counts reads since the task was accepted
+    await connection.execute(statement.values(due_ms=case((too_soon, soonest), else_=db_now())))
+    return True

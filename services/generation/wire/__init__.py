@@ -1,0 +1,1 @@
+"""Between the model and kawaii.generation.v1, in both directions: generations, pages of them, operators' messages."""

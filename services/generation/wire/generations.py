@@ -1,0 +1,137 @@
+"""Generations, events, links and models in kawaii.generation.v1, to and from the model."""
+
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from kawaii.generation.v1 import generation_pb2 as generationpb
+
+from services.chassis.names import name, parse_id
+from services.chassis.public_files import PublicFiles
+from services.generation.core.download_links import DownloadLink
+from services.generation.model import Draft, Event, Failure, Generation, ModelSpec, Output, State
+from services.generation.quota import Quota
+
+COLLECTION = "generations"
+
+
+def identifier(resource_name: str) -> str:
+    """The id in generations/{id}, ours or the provider's. Raises InvalidArgument."""
+    return parse_id(COLLECTION, resource_name)
+
+
+def draft(message: generationpb.Generation) -> Draft:
+    """An order from the fields a caller may set."""
+    return Draft(
+        model=message.model,
+        prompt=message.prompt,
+        image_uris=tuple(message.image_uris),
+        aspect_ratio=message.aspect_ratio,
+        output_format=message.output_format,
+        parameters={key: scalar(value) for key, value in message.parameters.fields.items()},
+    )
+
+
+def scalar(value: Value) -> Any:
+    """A Struct's value in plain Python. Its numbers are all floating; those without a fraction count as integers."""
+    kind = value.WhichOneof("kind")
+    plain = None if kind is None else getattr(value, kind)
+    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
+
+
+def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation:
+    """A generation as callers see it. The pictures of a canceled one are recorded, not shown."""
+    shown = () if generation.state is State.CANCELED else generation.outputs
+    message = generationpb.Generation(
+        name=name(COLLECTION, generation.id),
+        state=generationpb.Generation.State.Value(f"STATE_{generation.state}"),
+        model=generation.draft.model,
+        prompt=generation.draft.prompt,
+        image_uris=generation.draft.image_uris,
+        aspect_ratio=generation.draft.aspect_ratio,
+        output_format=generation.draft.output_format,
+        outputs=[output_pb(output, files) for output in shown],
+        progress_percent=generation.progress,
+        error=failure_pb(generation.failure),
+        provider_task_id=generation.task_id,
+        create_time=timestamp(generation.create_ms),
+        update_time=timestamp(generation.update_ms),
+        complete_time=timestamp(generation.complete_ms),
+        joined=generation.joined,
+        quota=quota_pb(generation.quota),
+    )
+    message.parameters.update(dict(generation.draft.parameters))
+    return message
+
+
+def output_pb(output: Output, files: PublicFiles) -> generationpb.Generation.Output:
+    """An output's message, with its public URL as of now."""
+    return generationpb.Generation.Output(
+        index=output.index,
+        object=name("objects", output.key),
+        uri=files.uri(output.key),
+        source_uri=output.source_uri,
+        content_type=output.content_type,
+        size_bytes=output.size,
+        error_message=output.error,
+        file_stem=output.file_stem,
+    )
+
+
+def failure_pb(failure: Failure | None) -> generationpb.Generation.Error | None:
+    """The error of a failure; None leaves the field unset."""
+    if failure is None:
+        return None
+    return generationpb.Generation.Error(
+        reason=failure.reason, message=failure.message, provider_code=failure.provider_code
+    )
+
+
+def quota_pb(quota: Quota | None) -> generationpb.Generation.Quota | None:
+    """The message of a quota; None leaves the field unset."""
+    if quota is None:
+        return None
+    delay = Duration()
+    delay.FromMilliseconds(int(quota.reset_seconds * 1000))
+    return generationpb.Generation.Quota(limit=quota.limit, remaining=quota.remaining, reset_delay=delay)
+
+
+def timestamp(milliseconds: int) -> Timestamp | None:
+    """A time from milliseconds; None, for 0, leaves the field unset."""
+    if not milliseconds:
+        return None
+    moment = Timestamp()
+    moment.FromMilliseconds(milliseconds)
+    return moment
+
+
+def event_pb(event: Event, files: PublicFiles) -> generationpb.Event:
+    """The message of an outbox event."""
+    return generationpb.Event(
+        sequence=event.sequence,
+        event_id=event.id,
+        generation=to_pb(event.generation, files),
+        create_time=timestamp(event.create_ms),
+    )
+
+
+def link_pb(link: DownloadLink) -> generationpb.DownloadLink:
+    """The message of a download link; one that does not expire is the URL that was given."""
+    return generationpb.DownloadLink(uri=link.uri, direct=not link.expire_ms, expire_time=timestamp(link.expire_ms))
+
+
+def model_pb(spec: ModelSpec) -> generationpb.Model:
+    """The message of a catalogue row."""
+    return generationpb.Model(
+        name=name("models", spec.id),
+        family=spec.family,
+        display_name=spec.display_name,
+        max_prompt_length=spec.max_prompt_length,
+        aspect_ratios=spec.aspect_ratios,
+        output_formats=spec.output_formats,
+        min_images=spec.min_images,
+        max_images=spec.max_images,
+        parameters=list(spec.parameters),
+        credits=spec.credits,
+    )

@@ -1,0 +1,64 @@
+"""Restores objects that another installation exported, under the keys they had there."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+from services.chassis.errors import AlreadyExists, InvalidArgument
+from services.storage.core import keys
+from services.storage.core.inspection import Inspection, spool_all
+from services.storage.core.registration import put, register
+from services.storage.model import Lane, Stat, StoredObject
+from services.storage.ports import Backend, ObjectStore
+
+SKEW_MS = 5_000  # tolerated difference of two machines' clocks
+PREFIXES = tuple(
+    f"{prefix}/" for prefix in (keys.UPLOADS, keys.GENERATED, keys.ARTWORKS)
+)  # of originals; everything else can be made again
+
+
+class Restoration:
+    """Restores exported objects."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        store: ObjectStore,
+        inspection: Inspection,
+        max_bytes: int,
+        *,
+        on_restored: Callable[[StoredObject], None],
+        clock: keys.Clock,
+    ) -> None:
+        self._backend = backend
+        self._store = store
+        self._inspection = inspection
+        self._max_bytes = max_bytes
+        self._on_restored = on_restored
+        self._clock = clock
+
+    async def restore(self, record: StoredObject, chunks: AsyncIterator[bytes]) -> StoredObject:
+        """Store an exported object; repeating it returns the stored one.
+
+        Raises:
+            InvalidArgument: the key is not that of an original, its time lies in the future, its bytes are not those of
+                the record (HASH_DIFFERS), or no picture.
+            AlreadyExists: the key holds another file here, or the generation another picture.
+            Unavailable: STUDIO_BUSY.
+        """
+        if not record.key.startswith(PREFIXES):
+            raise InvalidArgument("Only originals can be taken in.", metadata={"field": "name"})
+        if record.create_ms > self._clock() + SKEW_MS:
+            raise InvalidArgument("create_time must not be in the future.", metadata={"field": "create_time"})
+        async with self._backend.spool() as spool:
+            await spool_all(chunks, spool, self._max_bytes)
+            if Stat(spool.size, spool.sha256) != Stat(record.size, record.sha256):
+                raise InvalidArgument("The bytes are not those of the record. Export it anew.", "HASH_DIFFERS")
+            picture = await self._inspection.inspected(spool, Lane.CLIENTS)
+            described = picture.described(replace(record, content_type=picture.kind.content_type))
+            if not await put(self._backend, self._store, described, spool, named=True):
+                raise AlreadyExists("Another file has this key here.")
+            kept = await register(self._backend, self._store, described, spool)
+        if kept.key != record.key:
+            raise AlreadyExists(f"This picture is here already, as {kept.key}.")
+        self._on_restored(kept)  # the loop for missing thumbnails looks at new objects only
+        return kept

@@ -1,0 +1,199 @@
+"""Erasing a user: nothing of theirs stays, however much there was, and a new account gains nothing by it."""
+
+import asyncio
+import time
+
+import pytest
+from sqlalchemy import delete, func, insert, select, text, update
+from structlog.testing import capture_logs
+
+from services.chassis.database import Database
+from services.chassis.errors import Unauthenticated
+from services.community.composition import CommunityService
+from services.community.core.feed import Ask
+from services.community.core.saving import Save
+from services.community.model import Balance, Claims, Reaction, Report
+from services.community.model.hotness import DAY_MS
+from services.community.stores.tables import artwork, artwork_like, artwork_order, discarded_object, person
+from services.community.stores.user_rows import UNDATED_TOKENS_MS
+from tests.community.erasure_load import LoadTest
+from tests.community.fakes import FakeGenerations, FakeObjects, lost
+from tests.community.steps import ANN, BOB, order_of, ordered, published
+from tests.community.stubs import Clock
+
+MANY = 33_000  # above the 32,767 parameters that PostgreSQL takes
+
+
+async def due(database: Database) -> None:
+    """Let every deletion be due now, and every order."""
+    async with database.write() as connection:
+        await connection.execute(update(discarded_object).values(due_ms=0))
+        await connection.execute(update(artwork_order).values(due_ms=0))
+
+
+async def test_an_order_whose_answer_was_lost_leaves_neither_words_nor_picture(
+    community: CommunityService, database: Database, fake_generations: FakeGenerations, fake_objects: FakeObjects
+) -> None:
+    fake_generations.answer = lost
+    await ordered(community)
+    receipt = await community.users.erase(ANN)
+    assert receipt.remaining_count == 1
+
+    await community.deletion_worker.delete_due()
+    assert fake_generations.forgotten == []  # it may still be on its way, and is being made
+    await due(database)
+    for order in await community.orders._store.claim(10, 30.0):
+        await community.orders.process(order)
+    await community.event_consumer.consume(fake_generations.end("gen_1"))
+    await due(database)
+    await community.deletion_worker.delete_due()
+
+    assert (fake_generations.forgotten, fake_objects.deleted) == (["gen_1"], ["generated/gen_1/0.png"])
+    assert (await community.users.erasure(receipt.id)).remaining_count == 0
+    assert len(fake_generations.placed) == 1
+
+
+async def test_an_order_that_generation_never_had_is_forgotten(
+    community: CommunityService, database: Database, fake_generations: FakeGenerations
+) -> None:
+    fake_generations.away = True
+    await ordered(community)
+    receipt = await community.users.erase(ANN)
+    fake_generations.away = False
+
+    await due(database)
+    await community.deletion_worker.delete_due()
+
+    assert (await community.users.erasure(receipt.id)).remaining_count == 0
+    assert (fake_generations.placed, fake_generations.forgotten) == ([], [])
+
+
+async def test_a_deleted_artwork_whose_order_was_taken_all_the_same_loses_its_picture_too(
+    community: CommunityService, fake_generations: FakeGenerations, fake_objects: FakeObjects
+) -> None:
+    fake_generations.answer = lost
+    card = await ordered(community)
+    await community.artworks.delete(ANN, card.artwork.id)
+
+    await community.orders.process(order_of(card))
+    await community.event_consumer.consume(fake_generations.end("gen_1"))
+    await community.deletion_worker.delete_due()
+
+    assert fake_objects.deleted == ["generated/gen_1/0.png"]
+    assert len(fake_generations.placed) == 1
+
+
+async def test_tens_of_thousands_of_likes_go_at_once(community: CommunityService, database: Database) -> None:
+    await published(community, BOB)
+    await community.users.ensure(ANN, Claims())
+    async with database.write() as connection:
+        row = dict((await connection.execute(select(artwork))).mappings().one())
+        copies = [row | {"id": f"art_{n}", "slug": f"s{n}", "request_key": None, "like_count": 1} for n in range(MANY)]
+        await connection.execute(insert(artwork), copies)
+        likes = [{"user_id": ANN, "artwork_id": f"art_{n}", "create_ms": n} for n in range(MANY)]
+        await connection.execute(insert(artwork_like), likes)
+
+    receipt = await community.users.erase(ANN)
+
+    assert receipt.like_count == MANY
+    async with database.read() as connection:
+        assert await connection.scalar(select(func.sum(artwork.c.like_count))) == 0
+        assert await connection.scalar(select(func.count()).select_from(artwork_like)) == 0
+
+
+async def test_erasing_oneself_mints_no_credits(community: CommunityService, clock: Clock) -> None:
+    await community.users.ensure(ANN, Claims("Ann"), clock.now - 1000)
+    assert (await community.credits.check_in(ANN))[1] == 12
+    assert await community.credits.balance(ANN) == Balance(19)
+
+    for _ in range(3):
+        await community.users.erase(ANN)
+        clock.now += 2000
+        await community.users.ensure(ANN, Claims("Ann"), clock.now)
+        assert (await community.credits.check_in(ANN))[1] == 0
+
+    assert await community.credits.balance(ANN) == Balance(0)
+    clock.now += DAY_MS
+    assert (await community.credits.check_in(ANN))[1] == 12
+    assert await community.credits.balance(ANN) == Balance(12)
+    assert await community.credits.balance(BOB) == Balance(7)
+
+
+async def test_a_token_from_before_the_erasure_is_refused_everywhere(
+    community: CommunityService, database: Database, clock: Clock
+) -> None:
+    shown = (await published(community, BOB)).artwork.id
+    await community.users.ensure(ANN, Claims("Ann"), clock.now - 1000)
+    await community.users.erase(ANN)
+
+    for call in (
+        community.users.ensure(ANN, Claims("Ann"), clock.now - 1000),
+        community.users.ensure(ANN, Claims("Ann")),
+        community.reactions.react(ANN, shown, Reaction.LIKE, wanted=True),
+        community.reactions.report(ANN, shown, "rude"),
+        community.credits.balance(ANN),
+        community.credits.check_in(ANN),
+        community.saving.save(ANN, Save("x", "https://a.example/x.png")),
+        community.saving.upload(ANN, "uploads/1-a.png", "", draft=False),
+        ordered(community),
+    ):
+        with pytest.raises(Unauthenticated) as caught:
+            await call
+        assert caught.value.reason == "ACCOUNT_ERASED"
+
+    assert (await community.feed.newest(Ask(ANN))).cards
+    async with database.read() as connection:
+        assert (await connection.execute(select(person.c.id))).scalars().all() == [BOB]
+
+
+async def test_a_new_token_begins_anew_and_an_old_one_stays_refused(community: CommunityService, clock: Clock) -> None:
+    await community.users.ensure(ANN, Claims("Ann"), clock.now - 1000)
+    await community.users.erase(ANN)
+    clock.now += 2000
+
+    assert (await community.users.ensure(ANN, Claims("Anna"), clock.now)).display_name == "Anna"
+    with pytest.raises(Unauthenticated):
+        await community.users.ensure(ANN, Claims("Ann"), clock.now - 3000)
+    with pytest.raises(Unauthenticated):
+        await community.users.ensure(ANN, Claims("Ann"))
+    clock.now += UNDATED_TOKENS_MS + 1
+    assert await community.users.ensure(ANN, Claims("Ann"))
+
+
+async def test_a_report_of_an_artwork_that_goes_at_this_moment_is_refused(community: CommunityService) -> None:
+    shown = (await published(community, BOB)).artwork.id
+    await community.artworks.delete(BOB, shown)
+
+    assert await community.reactions._store.report(Report(shown, ANN, "rude"), 0) is False
+
+
+async def test_a_load_test_with_erasures_fails_no_call(community: CommunityService) -> None:
+    """The short form of `python -m tests.community.erasure_load`."""
+    load_test = LoadTest(community, seed=11)
+
+    await asyncio.gather(*(load_test.client(number, turns=12) for number in range(16)))
+
+    assert load_test.failures == {}
+    assert (await community.admin_operations.reconcile(mend=False)).amount == 0
+
+
+async def test_two_erasures_of_one_person_who_comes_back_between_them_wait_in_no_ring(
+    community: CommunityService, database: Database
+) -> None:
+    """The first found no row to lock; the second one has the new row, and must not hold it while it waits."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer: nobody waits for anybody")
+    await community.users.ensure(ANN, Claims("Ann"), time.time_ns() // 1_000_000 + 1)
+    blocked = select(func.count()).select_from(text("pg_locks WHERE NOT granted"))
+    with capture_logs() as lines:
+        async with database.write() as first:
+            await community.users._store._users.bury(first, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
+            second = asyncio.create_task(community.users.erase(ANN))
+            async with asyncio.timeout(30):
+                while True:
+                    async with database.read() as connection:
+                        if await connection.scalar(blocked):
+                            break
+            await first.execute(delete(person).where(person.c.id == ANN))
+        assert (await second).remaining_count == 0
+    assert lines == []  # a collision would be logged, and tried once more

@@ -1,0 +1,113 @@
+"""The services that operators' commands talk to, as processes of their own, and the commands as they are typed."""
+
+import asyncio
+import json
+import os
+import random
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.chassis.listen_addresses import ListenPort
+from services.chassis.migrations import migrate
+from services.chassis.settings import CommonSettings
+
+REPOSITORY = Path(__file__).parents[2]
+SERVICES = ("generation", "storage", "share")
+PORTS = (ListenPort.GENERATION, ListenPort.STORAGE, ListenPort.SHARE, ListenPort.FILES)
+PATIENCE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command wrote, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> list[Any]:
+        """Its lines, each as JSON."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stack: its data, its ports, and what else its processes are told."""
+
+    folder: Path
+    base: int
+    more: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its processes and its operator's commands read."""
+        own = {"DATA_DIR": str(self.folder), "INTERNAL_PORT_BASE": str(self.base), "REDIS_URL": "none"}
+        return {"PATH": os.environ["PATH"], **own, "KIE_AI_API_KEY": "a-key", **dict(self.more)}
+
+    @property
+    def settings(self) -> CommonSettings:
+        """The same for our own process."""
+        url = dict(self.more).get("DATABASE_URL", "")
+        return CommonSettings(data_dir=self.folder, internal_port_base=self.base, database_url=url, _env_file=None)
+
+    @property
+    def files(self) -> str:
+        """Where its public files are served."""
+        return f"http://{self.settings.address(ListenPort.FILES)}/files"
+
+    async def kawaii(self, *words: str) -> Said:
+        """Run the command to its end."""
+        command = (sys.executable, "-m", "deploy.cli.main", *words)
+        process = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=PIPE, stderr=PIPE)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+        return Said(process.returncode or 0, out.decode(), err.decode())
+
+
+def free_base() -> int:
+    """A port base whose listeners are free, below the ports that connections take by themselves."""
+    while True:
+        base = random.randrange(20_000, 32_000, 20)
+        try:
+            for listener in PORTS:
+                socket.create_server(("127.0.0.1", base + listener)).close()
+        except OSError:
+            continue
+        return base
+
+
+@asynccontextmanager
+async def opened(folder: Path, services: tuple[str, ...] = SERVICES, **more: str) -> AsyncIterator[Place]:
+    """A stack with these services, serving."""
+    place = Place(folder, free_base(), tuple(more.items()))
+    async with AsyncExitStack() as exits:
+        for service in services:
+            await asyncio.to_thread(migrate, service, place.settings)
+        for starting in [await exits.enter_async_context(_started(place, service)) for service in services]:
+            await starting
+        yield place
+
+
+@asynccontextmanager
+async def _started(place: Place, service: str) -> AsyncIterator[Awaitable[None]]:
+    """A service that starts, and what waits until it serves: the others start meanwhile."""
+    command = (sys.executable, "-m", f"services.{service}")
+    process = await asyncio.create_subprocess_exec(*command, env=place.environment, stderr=PIPE, cwd=REPOSITORY)
+    try:
+        yield _serving(process)
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+async def _serving(process: Process) -> None:
+    assert process.stderr
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while b"serving" not in await process.stderr.readline():
+            assert not process.stderr.at_eof()

@@ -1,0 +1,215 @@
+"""Operators see and turn the pool over a real channel, and no answer, error, row or log line holds a key's value."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from grpc import aio
+from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+
+from services.chassis.channels import connect
+from services.chassis.database import Database
+from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
+from services.chassis.health import Health
+from services.chassis.server import Mount, build
+from services.chassis.settings import CommonSettings
+from services.chassis.status import from_rpc
+from services.generation.admin_servicer import GenerationAdminServicer
+from services.generation.core.restoration import Restoration
+from services.generation.core.timeline import Timeline
+from services.generation.model import State
+from services.generation.outcomes import Accepted, Ambiguous, InProgress, Later, Refused
+from services.generation.providers.catalogue import MODELS
+from services.generation.stores.key_pool_store import SqlKeyPool
+from tests.generation.harness import FILES, Harness, answering
+from tests.generation.key_pool.support import ONE, ONE_B, TWO, taken
+
+VALUES = [key.value for key in (ONE, ONE_B, TWO)]
+
+
+@dataclass
+class Operator:
+    """Calls the admin service, and keeps every byte that came back."""
+
+    stub: "adminrpc.GenerationAdminServiceAsyncStub"
+    harness: Harness
+    received: bytearray = field(default_factory=bytearray)
+
+    async def ask(self, method: str, request: object) -> object:
+        """One call. Raises our errors."""
+        try:
+            answer = await getattr(self.stub, method)(request)
+        except aio.AioRpcError as failure:
+            self.received += repr(failure).encode() + repr(failure.trailing_metadata()).encode()
+            raise from_rpc(failure) from None
+        self.received += answer.SerializeToString() + str(answer).encode()
+        return answer
+
+    async def listing(self) -> adminpb.ListProviderKeysResponse:
+        """The pool."""
+        answer = await self.ask("ListProviderKeys", adminpb.ListProviderKeysRequest())
+        assert isinstance(answer, adminpb.ListProviderKeysResponse)
+        return answer
+
+    async def key(self, method: str, name: str) -> adminpb.ProviderKey:
+        """Turn or probe a key."""
+        answer = await self.ask(method, getattr(adminpb, f"{method}Request")(name=name))
+        assert isinstance(answer, adminpb.ProviderKey)
+        return answer
+
+
+@pytest.fixture
+async def operator(harness: Harness, sqlite_database: Database) -> AsyncIterator[Operator]:
+    """An operator of a harness with three keys."""
+    harness.key_pool = SqlKeyPool(sqlite_database, harness.notifier, [ONE, ONE_B, TWO], 18)
+    await harness.key_pool.register()
+    restoration = Restoration(harness.store, harness.workers.copier, MODELS, harness.timing)
+    servicer = GenerationAdminServicer(
+        harness.workers.health_checks,
+        Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking),
+        restoration,
+        harness.workers.parked_work,
+        FILES,
+    )
+    async with served(servicer) as channel:
+        yield Operator(adminrpc.GenerationAdminServiceStub(channel), harness)
+
+
+@asynccontextmanager
+async def served(servicer: GenerationAdminServicer) -> AsyncIterator[aio.Channel]:
+    admin = Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, servicer, adminpb.DESCRIPTOR)
+    health = Health(admin.names, [])
+    server = build([admin], health)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    await health.check()
+    async with connect(f"127.0.0.1:{port}") as channel:
+        yield channel
+    await server.stop(None)
+
+
+def name(print_: str) -> str:
+    return f"providerKeys/{print_}"
+
+
+async def test_the_listing_shows_every_key_and_account_and_why_it_rests(operator: Operator) -> None:
+    pool = operator.harness.key_pool
+    await taken(pool, 2)
+    await pool.refused(ONE, 401, None)
+    await pool.refused(TWO, 402, None)
+    await pool.note_balance(ONE_B, 12.5)
+    await pool.disable(ONE_B.print)
+    shown = await operator.listing()
+
+    assert [(key.name, key.account, key.state, key.cause_code) for key in shown.provider_keys] == [
+        (name(ONE.print), "one", adminpb.ProviderKey.STATE_RESTING, 401),
+        (name(ONE_B.print), "one", adminpb.ProviderKey.STATE_DISABLED, 0),
+        (name(TWO.print), "two", adminpb.ProviderKey.STATE_ACTIVE, 0),
+    ]
+    assert shown.provider_keys[0].rest_end_time.seconds > 1_700_000_000
+    one, two = shown.accounts
+    assert (one.account, one.cause_code, one.recent_create_count, one.credits) == ("one", 0, 1, 12.5)
+    assert one.HasField("credits_time")
+    assert not one.HasField("rest_end_time")
+    assert (two.account, two.cause_code, two.credits, two.HasField("credits_time")) == ("two", 402, 0.0, False)
+    assert two.HasField("rest_end_time")
+
+
+async def test_a_key_is_taken_out_and_put_back_and_repeating_changes_nothing(operator: Operator) -> None:
+    out = [(await operator.key("DisableKey", name(TWO.print))).state for _ in range(2)]
+    without = {key.print for key in await taken(operator.harness.key_pool, 4)}
+    back = [(await operator.key("EnableKey", name(TWO.print))).state for _ in range(2)]
+
+    assert out == [adminpb.ProviderKey.STATE_DISABLED] * 2
+    assert TWO.print not in without
+    assert back == [adminpb.ProviderKey.STATE_ACTIVE] * 2
+    assert TWO in await taken(operator.harness.key_pool, 2)
+
+
+async def test_a_probe_tells_at_once_that_a_key_works_again(operator: Operator) -> None:
+    await operator.harness.key_pool.refused(TWO, 401, None)
+    operator.harness.provider.balances["two"] = Refused(401, "no access")
+    still = await operator.key("ProbeKey", name(TWO.print))
+    operator.harness.provider.balances["two"] = 33.0
+    works = await operator.key("ProbeKey", name(TWO.print))
+
+    assert (still.state, still.cause_code) == (adminpb.ProviderKey.STATE_RESTING, 401)
+    assert (works.state, works.cause_code) == (adminpb.ProviderKey.STATE_ACTIVE, 0)
+    assert (await operator.listing()).accounts[1].credits == 33.0
+    assert operator.harness.provider.submits == []
+
+
+async def test_a_probe_without_an_answer_says_so(operator: Operator) -> None:
+    operator.harness.provider.balances["two"] = Later("ReadTimeout")
+
+    with pytest.raises(Unavailable):
+        await operator.key("ProbeKey", name(TWO.print))
+
+
+@pytest.mark.parametrize("method", ["EnableKey", "DisableKey", "ProbeKey"])
+@pytest.mark.parametrize(
+    ("wrong", "error"), [("", InvalidArgument), ("keys/x", InvalidArgument), ("providerKeys/00000000", NotFound)]
+)
+async def test_a_key_that_is_not_there_is_an_error(
+    operator: Operator, method: str, wrong: str, error: type[KawaiiError]
+) -> None:
+    with pytest.raises(error):
+        await operator.key(method, wrong)
+
+
+async def test_the_timeline_of_a_generation_is_shown(operator: Operator) -> None:
+    order = await operator.harness.order()
+    await operator.harness.submit()
+    request = adminpb.ExplainGenerationRequest(name=f"generations/{order.id}")
+    timeline = await operator.ask("ExplainGeneration", request)
+
+    assert isinstance(timeline, adminpb.ExplainGenerationResponse)
+    assert {entry.kind for entry in timeline.entries} == {"state", "attempt", "answer"}
+    assert all(entry.HasField("time") for entry in timeline.entries)
+
+
+async def test_a_lost_order_adopts_its_task(operator: Operator) -> None:
+    harness = operator.harness
+    harness.provider.scripts.append(answering(Ambiguous("ReadTimeout")))
+    order = await harness.order()
+    await harness.submit()
+    lost = await harness.store.get(order.id)
+    harness.provider.records["lost-task"] = InProgress(10)
+    answer = await operator.ask("AdoptTask", adminpb.AdoptTaskRequest(attempt=lost.attempt_id, task="lost-task"))
+
+    assert isinstance(answer, adminpb.AdoptTaskResponse)
+    assert answer.generation == f"generations/{order.id}"
+    assert (await harness.store.get(order.id)).state is State.RUNNING
+
+
+@pytest.mark.parametrize(("attempt", "task"), [("", "t"), ("att_1", ""), ("a/b", "t"), ("att_1", "t\x00")])
+async def test_an_adoption_of_what_is_no_id_is_refused(operator: Operator, attempt: str, task: str) -> None:
+    with pytest.raises(InvalidArgument):
+        await operator.ask("AdoptTask", adminpb.AdoptTaskRequest(attempt=attempt, task=task))
+
+
+async def test_no_answer_error_row_or_log_line_holds_a_keys_value(
+    operator: Operator, sqlite: CommonSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness = operator.harness
+    harness.provider.scripts.append(answering(Refused(401, "no access")))
+    harness.provider.scripts.append(answering(Accepted("task1")))
+    order = await harness.order()
+    await harness.submit()
+    await harness.let_time_pass()
+    await harness.submit()
+    await operator.listing()
+    for method in ("DisableKey", "EnableKey", "ProbeKey"):
+        await operator.key(method, name(TWO.print))
+        for value in (name(TWO.value), "providerKeys/00000000"):
+            with pytest.raises(KawaiiError):
+                await operator.key(method, value)
+    await operator.ask("ExplainGeneration", adminpb.ExplainGenerationRequest(name=f"generations/{order.id}"))
+    rows = b"".join(path.read_bytes() for path in sqlite.data_dir.iterdir() if path.is_file())
+    told = capsys.readouterr()
+    evidence = bytes(operator.received) + rows + (told.out + told.err).encode()
+
+    assert ONE.print.encode() in evidence
+    assert [value for value in VALUES if value.encode() in evidence] == []

@@ -1,0 +1,264 @@
+"""A refusal rests its key, its account or its model; everything comes back by itself, over restarts, on any engine."""
+
+import pytest
+
+from services.chassis.database import Database
+from services.chassis.errors import NotFound
+from services.generation.key_pool.cooldowns import COOLDOWNS, Scope
+from services.generation.key_pool.pool import Key, Wait
+from services.generation.model import State
+from services.generation.notifier import Notifier
+from services.generation.ports import Change
+from services.generation.stores.generation_store import SqlGenerationStore
+from services.generation.stores.key_pool_store import SqlKeyPool, open_key_pool
+from tests.generation.builders import ordered
+from tests.generation.key_pool.support import CREATES, MODEL, ONE, ONE_B, TWO, PoolClock, taken
+
+KEY_CODES = [code for code, row in COOLDOWNS.items() if row.scope is Scope.KEY]
+ACCOUNT_CODES = [code for code, row in COOLDOWNS.items() if row.scope is Scope.ACCOUNT]
+TIMED = [429, 430, 433, 455, 505, 550]
+
+
+@pytest.mark.parametrize("code", KEY_CODES)
+async def test_a_refused_key_rests_alone(pool: SqlKeyPool, code: int) -> None:
+    await pool.refused(ONE, code, None)
+
+    assert set(await taken(pool, 8)) == {ONE_B, TWO}
+
+
+@pytest.mark.parametrize("code", ACCOUNT_CODES)
+async def test_a_refused_account_rests_with_all_its_keys(pool: SqlKeyPool, code: int) -> None:
+    await pool.refused(ONE, code, None)
+
+    assert set(await taken(pool, 8)) == {TWO}
+
+
+async def test_a_model_that_is_off_rests_at_every_account(pool: SqlKeyPool) -> None:
+    await pool.refused(ONE, 505, None, MODEL)
+    wait = await pool.acquire("att_1", MODEL)
+
+    assert isinstance(wait, Wait)
+    assert wait.code == 505
+    assert len(await taken(pool, 3, "flux-kontext-pro")) == 3
+
+
+@pytest.mark.parametrize("code", TIMED)
+async def test_a_rest_ends_by_itself(single: SqlKeyPool, pool_clock: PoolClock, code: int) -> None:
+    await single.refused(ONE, code, None, MODEL)
+    resting = await single.outlook(MODEL)
+    await pool_clock.rests_end()
+
+    assert resting.code == code
+    assert resting.seconds == pytest.approx(COOLDOWNS[code].seconds, rel=0.15)
+    assert await single.outlook(MODEL) == Wait(0.0)
+
+
+@pytest.mark.parametrize("code", [401, 402])
+async def test_a_rest_that_only_a_probe_or_balance_ends_is_not_ended_by_time(
+    single: SqlKeyPool, pool_clock: PoolClock, code: int
+) -> None:
+    await single.refused(ONE, code, None)
+    await pool_clock.rests_end()
+
+    assert (await single.outlook(MODEL)).code == code
+
+
+async def test_a_balance_ends_the_rests_of_key_and_account(single: SqlKeyPool) -> None:
+    await single.refused(ONE, 401, None)
+    await single.refused(ONE, 402, None)
+    await single.note_balance(ONE, 0.0)
+    dry = await single.outlook(MODEL)
+    await single.note_balance(ONE, 0.5)
+
+    assert dry.code == 402
+    assert await single.outlook(MODEL) == Wait(0.0)
+    assert (await single.listing()).accounts[0].credits == 0.5
+
+
+async def test_retry_after_is_obeyed(single: SqlKeyPool) -> None:
+    await single.refused(ONE, 429, 3.0)
+
+    assert (await single.outlook(MODEL)).seconds == pytest.approx(3.0, abs=1.0)
+
+
+async def test_a_rest_is_not_cut_short(single: SqlKeyPool) -> None:
+    await single.refused(ONE, 455, None)
+    await single.refused(ONE, 429, 1.0)
+
+    assert (await single.outlook(MODEL)).code == 455
+
+
+async def test_a_timed_rest_does_not_replace_a_probed_one(single: SqlKeyPool, pool_clock: PoolClock) -> None:
+    await single.refused(ONE, 402, None)
+    await single.refused(ONE, 429, 3000.0)
+    await pool_clock.rests_end()
+
+    assert (await single.outlook(MODEL)).code == 402
+
+
+async def test_when_all_rest_the_soonest_return_is_told(pool: SqlKeyPool) -> None:
+    await pool.refused(ONE, 402, None)
+    await pool.refused(TWO, 550, 20.0)
+    wait = await pool.outlook(MODEL)
+
+    assert wait.code == 550
+    assert wait.seconds == pytest.approx(20.0, abs=1.0)
+
+
+async def test_an_account_that_is_merely_busy_blames_no_code(pool: SqlKeyPool) -> None:
+    await pool.refused(TWO, 429, 2.0)
+    await taken(pool, CREATES)
+
+    assert (await pool.outlook(MODEL)).code == 0
+
+
+async def test_rests_survive_a_restart(pool: SqlKeyPool, database: Database) -> None:
+    await pool.refused(ONE, 401, None)
+    await pool.refused(TWO, 455, None)
+    await pool.disable(ONE_B.print)
+    before = await pool.listing()
+    restarted = await open_key_pool(database, Notifier(), [ONE, ONE_B, TWO], CREATES)
+
+    assert await restarted.listing() == before
+    assert {key.cause_code for key in before.keys} == {0, 401}
+
+
+async def test_another_replica_sees_a_rest_at_once(pool: SqlKeyPool, database: Database) -> None:
+    other = await open_key_pool(database, Notifier(), [ONE, ONE_B, TWO], CREATES)
+    await pool.refused(TWO, 402, None)
+
+    assert TWO not in await taken(other, 4)
+
+
+async def test_keys_that_left_the_settings_leave_the_pool(pool: SqlKeyPool, database: Database) -> None:
+    await pool.refused(ONE, 401, None)
+    smaller = await open_key_pool(database, Notifier(), [TWO, ONE], CREATES)
+    shown = await smaller.listing()
+
+    assert [key.print for key in shown.keys] == [TWO.print, ONE.print]
+    assert shown.keys[1].cause_code == 401
+    await open_key_pool(database, Notifier(), [TWO], CREATES)
+    assert [account.name for account in (await smaller.listing()).accounts] == ["two"]
+    assert set(await taken(pool, 4)) == {TWO}
+
+
+async def test_an_empty_pool_says_that_no_account_works(database: Database) -> None:
+    empty = await open_key_pool(database, Notifier(), [], CREATES)
+
+    assert (await empty.outlook(MODEL)).code == 401
+    assert await empty.reader() is None
+    assert await empty.due(60, 5) == ()
+
+
+async def test_an_operator_takes_a_key_out_and_puts_it_back(pool: SqlKeyPool) -> None:
+    out = await pool.disable(TWO.print)
+    without = set(await taken(pool, 3))
+    await pool.refused(TWO, 433, None)
+    back = await pool.enable(TWO.print)
+
+    assert out.disabled
+    assert TWO not in without
+    assert (back.disabled, back.cause_code) == (False, 0)
+    assert TWO in await taken(pool, 4)
+
+
+async def test_a_key_that_is_not_of_the_pool_is_not_found(pool: SqlKeyPool) -> None:
+    for ask in (pool.enable, pool.disable, pool.find, pool.status):
+        with pytest.raises(NotFound) as caught:
+            await ask("00000000")
+        assert caught.value.reason == "KEY_NOT_FOUND"
+
+
+async def test_a_reader_is_of_the_account_it_is_asked_for(pool: SqlKeyPool) -> None:
+    """Another account's key sees nothing of the task, and would make it look lost."""
+    assert await pool.reader("two") == TWO
+    assert await pool.reader("gone") is None
+    assert await pool.reader() == ONE
+
+
+async def test_a_resting_account_is_still_read(pool: SqlKeyPool) -> None:
+    await pool.refused(TWO, 402, None)
+
+    assert await pool.reader("two") == TWO
+
+
+async def test_a_key_that_is_not_accepted_does_not_read_but_its_sibling_does(
+    pool: SqlKeyPool, pool_clock: PoolClock
+) -> None:
+    await pool.refused(ONE, 401, None)
+    await pool_clock.rests_end()
+    sibling = await pool.reader("one")
+    await pool.refused(ONE_B, 401, None)
+
+    assert sibling == ONE_B
+    assert await pool.reader("one") is None
+
+
+async def test_a_key_that_is_taken_out_reads_only_if_its_account_has_no_better(pool: SqlKeyPool) -> None:
+    await pool.disable(ONE.print)
+    await pool.disable(TWO.print)
+
+    assert await pool.reader("one") == ONE_B
+    assert await pool.reader("two") == TWO
+
+
+async def test_each_balance_is_due_once_in_its_time(pool: SqlKeyPool, pool_clock: PoolClock) -> None:
+    first = await pool.due(60, 5)
+    again = await pool.due(60, 5)
+    await pool_clock.balances_age()
+
+    assert [key.account for key in first] == ["one", "two"]
+    assert again == ()
+    assert len(await pool.due(60, 5)) == 2
+
+
+async def test_a_dry_account_is_asked_more_often(pool: SqlKeyPool) -> None:
+    await pool.due(60, 0)
+    await pool.refused(TWO, 402, None)
+
+    assert await pool.due(60, 0) == [TWO]
+
+
+async def test_a_key_is_probed_when_its_rest_ends_and_then_later_each_time(
+    single: SqlKeyPool, pool_clock: PoolClock
+) -> None:
+    await single.due(60, 5)
+    await single.refused(ONE, 401, None)
+    resting = await single.due(60, 5)
+    lengths = []
+    for _ in range(3):
+        await pool_clock.rests_end()
+        assert await single.due(60, 5) == [ONE]
+        assert await single.due(60, 5) == ()
+        lengths.append((await single.outlook(MODEL)).seconds)
+
+    assert resting == ()
+    assert lengths[0] < lengths[1] < lengths[2]
+
+
+async def test_replicas_do_not_ask_the_same_twice(pool: SqlKeyPool, database: Database) -> None:
+    other = await open_key_pool(database, Notifier(), [ONE, ONE_B, TWO], CREATES)
+    asked = [*await pool.due(60, 5), *await other.due(60, 5)]
+
+    assert sorted(key.account for key in asked) == ["one", "two"]
+
+
+@pytest.mark.parametrize("code", [401, 402])
+async def test_the_end_of_a_rest_wakes_the_orders_that_wait(
+    single: SqlKeyPool, store: SqlGenerationStore, code: int
+) -> None:
+    await ordered(store)
+    (claimed,) = await store.claim([State.READY], 1, 60)
+    await store.touch(claimed, Change(due_in=3600))
+    await single.refused(ONE, code, None)
+    asleep = await store.claim([State.READY], 1, 60)
+    await single.note_balance(ONE, 5.0)
+
+    assert asleep == []
+    assert [row.id for row in await store.claim([State.READY], 1, 60)] == [claimed.id]
+
+
+def test_a_key_never_shows_its_value() -> None:
+    assert "secret" not in repr(ONE) + str(ONE) + f"{[ONE]}"
+    assert ONE.print in repr(ONE)
+    assert isinstance(ONE, Key)

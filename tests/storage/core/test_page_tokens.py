@@ -1,0 +1,41 @@
+"""Page tokens lead on within their own list and nowhere else."""
+
+import base64
+
+import pytest
+
+from services.chassis.errors import InvalidArgument
+from services.storage.core import page_tokens
+from services.storage.model import Cursor, Filter
+
+
+def test_a_token_comes_back_as_its_cursor() -> None:
+    cursor = Cursor(5, "uploads/a.png")
+
+    assert page_tokens.cursor_of(Filter("uploads/"), page_tokens.token_of(Filter("uploads/"), cursor)) == cursor
+    assert page_tokens.cursor_of(Filter(), "") is None
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "é",
+        "!!!!",
+        page_tokens.token_of(Filter("generated/"), Cursor(5, "a")),
+        base64.urlsafe_b64encode(b"00000000:5:a").decode(),
+        base64.urlsafe_b64encode(b"00000000:9999999999999999999:a").decode(),
+        base64.urlsafe_b64encode(b"00000000:5:a\x00").decode(),
+        base64.urlsafe_b64encode(b"\xff").decode(),
+        base64.urlsafe_b64encode(b"[" * 5000).decode(),
+    ],
+)
+def test_a_token_of_another_list_or_of_nobody_is_refused(token: str) -> None:
+    with pytest.raises(InvalidArgument):
+        page_tokens.cursor_of(Filter("uploads/"), token)
+
+
+def test_a_page_has_fifty_unless_asked_and_never_more_than_a_thousand() -> None:
+    assert [page_tokens.size_of(asked) for asked in (0, 7, 1000, 1001, 2**31 - 1)] == [50, 7, 1000, 1000, 1000]
+    with pytest.raises(InvalidArgument):
+        page_tokens.size_of(-1)
