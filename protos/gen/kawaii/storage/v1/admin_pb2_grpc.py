@@ -120,7 +120,7 @@ class StorageAdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreObject(self, request_iterator, context):
-        """RestoreObject takes in an original that another town exported, under the key and with the time it had there: first
+        """RestoreObject takes in an original that another stack exported, under the key and with the time it had there: first
         its record, then its bytes, then the word that it is complete. Repeating it returns the object that is here; ALREADY_EXISTS when
         that is another one. INVALID_ARGUMENT (reason HASH_DIFFERS) when the bytes are not those of the record.
         """

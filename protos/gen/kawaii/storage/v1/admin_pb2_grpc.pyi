@@ -57,7 +57,7 @@ class StorageAdminServiceStub:
     SignVariant: _grpc.UnaryUnaryMultiCallable[_admin_pb2.SignVariantRequest, _admin_pb2.SignVariantResponse]
     """SignVariant permits one variant of any size, for CreateVariant and the site's /api/img."""
     RestoreObject: _grpc.StreamUnaryMultiCallable[_admin_pb2.RestoreObjectRequest, _storage_pb2.Object]
-    """RestoreObject takes in an original that another town exported, under the key and with the time it had there: first
+    """RestoreObject takes in an original that another stack exported, under the key and with the time it had there: first
     its record, then its bytes, then the word that it is complete. Repeating it returns the object that is here; ALREADY_EXISTS when
     that is another one. INVALID_ARGUMENT (reason HASH_DIFFERS) when the bytes are not those of the record.
     """
@@ -90,7 +90,7 @@ class StorageAdminServiceAsyncStub(StorageAdminServiceStub):
     SignVariant: _aio.UnaryUnaryMultiCallable[_admin_pb2.SignVariantRequest, _admin_pb2.SignVariantResponse]  # type: ignore[assignment]
     """SignVariant permits one variant of any size, for CreateVariant and the site's /api/img."""
     RestoreObject: _aio.StreamUnaryMultiCallable[_admin_pb2.RestoreObjectRequest, _storage_pb2.Object]  # type: ignore[assignment]
-    """RestoreObject takes in an original that another town exported, under the key and with the time it had there: first
+    """RestoreObject takes in an original that another stack exported, under the key and with the time it had there: first
     its record, then its bytes, then the word that it is complete. Repeating it returns the object that is here; ALREADY_EXISTS when
     that is another one. INVALID_ARGUMENT (reason HASH_DIFFERS) when the bytes are not those of the record.
     """
@@ -156,7 +156,7 @@ class StorageAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_admin_pb2.RestoreObjectRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_storage_pb2.Object, _abc.Awaitable[_storage_pb2.Object]]:
-        """RestoreObject takes in an original that another town exported, under the key and with the time it had there: first
+        """RestoreObject takes in an original that another stack exported, under the key and with the time it had there: first
         its record, then its bytes, then the word that it is complete. Repeating it returns the object that is here; ALREADY_EXISTS when
         that is another one. INVALID_ARGUMENT (reason HASH_DIFFERS) when the bytes are not those of the record.
         """
