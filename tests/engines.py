@@ -71,6 +71,11 @@ class Postgres:
         subprocess.run([self.binaries / "createdb", *host, name], check=True)
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
 
+    def dump(self, url: str, file: Path) -> None:
+        """Write a database as SQL, which outlives the server."""
+        with file.open("wb") as out:
+            subprocess.run([self.binaries / "pg_dump", url], check=True, stdout=out)
+
 
 @contextmanager
 def postgres() -> Iterator[Postgres]:

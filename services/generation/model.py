@@ -44,7 +44,7 @@ MOVES: Mapping[State, frozenset[State]] = {
 UNSENT = frozenset({State.READY, State.DIALING})
 UNANSWERED = frozenset({State.SENDING, State.AMBIGUOUS, State.UNKNOWN})
 # Not moves: states in which a refusal of the attempt leads to READY or FAILED, however late it is recorded.
-DECLINABLE = frozenset({State.SENDING, State.AMBIGUOUS})
+DECLINABLE = frozenset({State.DIALING, State.SENDING, State.AMBIGUOUS, State.UNKNOWN})
 UNDECIDED = frozenset({State.READY, State.DIALING, State.SENDING})
 # Not moves: states from which an owner may order once more, as a new chain of attempts.
 RETRYABLE = frozenset({State.FAILED, State.EXPIRED, State.RESULT_LOST, State.UNKNOWN})

@@ -155,16 +155,17 @@ class GenerationStore(Protocol):
     async def is_named_by_callback(self, attempt_id: str, task_id: str) -> bool:
         """True when a callback with the attempt's token named the task."""
 
-    async def decline(self, attempt_id: str, state: State, change: Change) -> bool:
+    async def decline(self, attempt_id: str, outcome: Outcome, state: State, change: Change) -> bool:
         """Record that an attempt's order was provably not taken: its generation becomes READY or FAILED, leases end.
 
-        Never fenced, like accept: recovery may have taken the attempt for unanswered while its refusal waited for the
-        database. False, and nothing changes, unless the generation waits for this attempt's answer (DECLINABLE) and
-        knows of no task.
+        The outcome is noted in the same transaction: one that is noted is one that was followed. Never fenced, like
+        accept: recovery may have taken the attempt for unanswered while its refusal waited for the database. False,
+        and only the outcome is noted, unless the generation waits for this attempt's answer (DECLINABLE) and knows of
+        no task.
         """
 
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
-        """Record the outcome with its attempt, for the timeline."""
+        """Record an outcome other than a refusal with its attempt, for the timeline; see decline."""
 
     async def refusal(self, generation: Generation, codes: Collection[int]) -> Refusal | None:
         """How the attempts of an order, since it last became READY anew, were refused with a code, if any was."""

@@ -4,11 +4,11 @@ UNKNOWN is no end while the provider has a bill for it. The ledger stands in for
 an operator reads task ids.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import httpx
-from grpc import aio
+from grpc import StatusCode, aio
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 
@@ -22,6 +22,8 @@ from tests.chaos.verdict import Report, Rows
 from tests.chaos.witness import Witness
 
 CALL_SECONDS = 30.0
+ADOPT_TRIES = 5  # more than the reads that any script of the storm spoils
+ADOPT_PAUSE_SECONDS = 0.2
 
 
 async def bring_in(stack: ChaosStack) -> dict[str, int]:
@@ -34,7 +36,7 @@ async def bring_in(stack: ChaosStack) -> dict[str, int]:
     for bill in late:
         await call_back(stack, bill)
     for bill in by_hand:
-        await adopt(stack, bill)
+        await adopt(stack.generation, bill)
     return {"callbacks": len(late), "adopted": len(by_hand)}
 
 
@@ -44,13 +46,23 @@ async def call_back(stack: ChaosStack, bill: Bill) -> None:
         (await http.post(f"/sandbox/tasks/{bill.task_id}/callback", json={})).raise_for_status()
 
 
-async def adopt(stack: ChaosStack, bill: Bill) -> None:
-    """Do what `kawaii tasks adopt` does; a refusal leaves the bill for the check that follows."""
-    async with aio.insecure_channel(stack.generation) as channel:
+async def adopt(generation: str, bill: Bill) -> None:
+    """Do what an operator does with `kawaii tasks adopt`, who is told to try again while the record cannot be read.
+
+    Some scripts spoil the first reads of a record. Any other refusal leaves the bill for the check that follows.
+    """
+    async with aio.insecure_channel(generation) as channel:
         stub: adminrpc.GenerationAdminServiceAsyncStub = adminrpc.GenerationAdminServiceStub(channel)
         request = adminpb.AdoptTaskRequest(attempt=bill.attempt_id, task=bill.task_id)
-        with suppress(aio.AioRpcError):
-            await stub.AdoptTask(request, timeout=CALL_SECONDS)
+        for _ in range(ADOPT_TRIES):
+            try:
+                await stub.AdoptTask(request, timeout=CALL_SECONDS)
+            except aio.AioRpcError as refusal:
+                if refusal.code() is not StatusCode.UNAVAILABLE:
+                    return
+            else:
+                return
+            await asyncio.sleep(ADOPT_PAUSE_SECONDS)
 
 
 async def reconciled(stack: ChaosStack, book: Book, drain: Callable[[ChaosStack], Awaitable[float | None]]) -> Report:

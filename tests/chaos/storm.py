@@ -142,9 +142,13 @@ def main() -> int:
     asked = parser.parse_args()
     wish = Wish(asked.seed or secrets.token_hex(4), asked.generations, asked.kills, asked.seconds, asked.hits)
     with ExitStack() as exits:
-        folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-chaos-")))
-        url = exits.enter_context(postgres()).create_database() if asked.postgres else ""
-        report = asyncio.run(brew(asked.data or folder, wish, url))
+        folder = asked.data or Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-chaos-")))
+        url = ""
+        if asked.postgres:
+            server = exits.enter_context(postgres())
+            url = server.create_database()
+            exits.callback(server.dump, url, folder / "database.sql")
+        report = asyncio.run(brew(folder, wish, url))
     sys.stdout.write(f"{report}\n")
     return int(any(report.broken.values()))
 

@@ -201,17 +201,20 @@ class SqlGenerationStore:
         async with self._database.read() as connection:
             return await attempts.is_named_by_callback(connection, attempt_id, task_id)
 
-    async def decline(self, attempt_id: str, state: State, change: Change) -> bool:
+    async def decline(self, attempt_id: str, outcome: Outcome, state: State, change: Change) -> bool:
         async with self._database.write() as connection:
+            await attempts.note(connection, attempt_id, outcome)
             before = await self._of_attempt(connection, attempt_id, locked=True)
             waits = before.state in DECLINABLE and before.attempt_id == attempt_id and not before.task_id
-            if not waits:
-                return False
-            raised = before.fence + 1  # a recovery at this moment loses it
-            now = await generations.change(connection, before, state, change, fence=raised)
-            await outbox.append(connection, now)
-        self._notified(before, now)
-        return True
+            now = before
+            if waits:
+                raised = before.fence + 1  # a recovery at this moment loses it
+                now = await generations.change(connection, before, state, change, fence=raised)
+                await outbox.append(connection, now)
+        metrics.attempted(outcome)
+        if waits:
+            self._notified(before, now)
+        return waits
 
     async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
         async with self._database.write() as connection:

@@ -131,25 +131,25 @@ class Submitter:
     async def _settle(self, generation: Generation, attempt: Attempt, key: Key, outcome: Outcome) -> None:
         """Record the answer; repeating it changes nothing. Only proof that nothing was taken leads to READY.
 
-        Whatever is no acceptance is noted before the order moves: from its move on only the note says that the create
-        counts against its account's bucket.
+        Whatever is no acceptance is noted no later than the order moves: from its move on only the note says that the
+        create counts against its account's bucket. A refusal is noted no earlier either: a process that died in between
+        would leave a certain answer on which nobody acts.
         """
-        if isinstance(outcome, Accepted):
-            await self._accept(generation, attempt, key, outcome)
-            return
-        await self._store.note_outcome(attempt.id, outcome)
         match outcome:
+            case Accepted():
+                await self._accept(generation, attempt, key, outcome)
             case NotSent():
                 again = Change(due_in=retry_delay(generation.tries), tries=generation.tries)
-                await self._decline(generation, attempt, State.READY, again)
+                await self._decline(generation, outcome, State.READY, again)
             case Refused(code, _, retry_after):
                 await self._key_pool.refused(key, code, retry_after, generation.draft.model)
-                await self._decline(generation, attempt, State.READY, Change(tries=generation.tries))
+                await self._decline(generation, outcome, State.READY, Change(tries=generation.tries))
                 await failpoints.reach("refused.recorded")
             case Rejected(code, message):
                 failure = Failure("PROVIDER_REJECTED", message, code)
-                await self._decline(generation, attempt, State.FAILED, Change(failure=failure))
+                await self._decline(generation, outcome, State.FAILED, Change(failure=failure))
             case Ambiguous():
+                await self._store.note_outcome(attempt.id, outcome)
                 with suppress(FenceLost):  # recovery has moved it to the same state
                     await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._timing.unknown_after))
                 await failpoints.reach("ambiguous.recorded")
@@ -166,13 +166,10 @@ class Submitter:
         await failpoints.reach("submitted.recorded")
         await self._store.note_outcome(attempt.id, accepted)
 
-    async def _decline(self, generation: Generation, attempt: Attempt, state: State, change: Change) -> None:
+    async def _decline(self, generation: Generation, outcome: Outcome, state: State, change: Change) -> None:
         """Record that the order was not taken, also when recovery has meanwhile treated the attempt as unanswered."""
-        try:
-            await self._store.move(generation, state, change)
-        except FenceLost:
-            if not await self._store.decline(attempt.id, state, change):
-                logger.info("fence_lost", generation=generation.id, state=generation.state)
+        if not await self._store.decline(generation.attempt_id, outcome, state, change):
+            logger.info("fence_lost", generation=generation.id, state=generation.state)
 
 
 EXPIRED = Failure("EXPIRED", "No upstream account could take the order in time. Nothing was billed. Order again later.")

@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 
 from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists
-from services.generation.model import Failure, State
+from services.generation.model import DECLINABLE, Failure, State
 from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.ports import Change, GenerationStore
 from services.generation.stores import attempts, generations
@@ -210,6 +210,40 @@ async def test_the_outcome_of_an_attempt_is_kept(
         row = (await connection.execute(select(table).where(table.c.id == held.attempt_id))).one()
     assert (row.outcome, row.detail) == (word, detail)
     assert row.answer_ms >= row.create_ms
+
+
+REFUSALS = ((Refused(429, "Slow down"), State.READY), (Rejected(422, "No"), State.FAILED))
+
+
+@pytest.mark.parametrize(("outcome", "state"), REFUSALS)
+@pytest.mark.parametrize("before", sorted(DECLINABLE))
+async def test_a_refusal_is_noted_and_followed_in_one_transaction(
+    store: GenerationStore, before: State, outcome: Outcome, state: State
+) -> None:
+    held = await brought(store, before)
+    declined = await store.decline(held.attempt_id, outcome, state, Change())
+    now, attempt = await store.get(held.id), await store.attempt(held.attempt_id)
+
+    assert declined
+    assert attempt
+    assert (attempt.outcome, now.state, now.fence) == (type(outcome).__name__.upper(), state, held.fence + 1)
+    assert [event.generation.state for event in await store.events(0, 100)][-1] is state
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_refusal_is_noted_alone_once_its_order_waits_for_it_no_more(
+    store: GenerationStore, *, told: bool
+) -> None:
+    """Its task is known, or its owner has ended it."""
+    held = await brought(store, State.SENDING)
+    now = await store.accept(held.attempt_id, "task1", 0) if told else await store.cancel(held)
+    declined = await store.decline(held.attempt_id, Refused(429, "Slow down"), State.READY, Change())
+    attempt = await store.attempt(held.attempt_id)
+
+    assert not declined
+    assert attempt
+    assert attempt.outcome == "REFUSED"
+    assert await store.get(held.id) == now
 
 
 async def test_waking_makes_a_waiting_generation_due(store: GenerationStore) -> None:

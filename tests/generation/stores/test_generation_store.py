@@ -30,6 +30,7 @@ from services.generation.model import (
     State,
 )
 from services.generation.notifier import Notifier
+from services.generation.outcomes import Refused
 from services.generation.ports import Change, FenceLost
 from services.generation.stores.generation_store import SqlGenerationStore
 from services.generation.stores.inbox_store import SqlInbox
@@ -199,7 +200,7 @@ class Histories(RuleBasedStateMachine):
             return
         reference = self.known[generation_id]
         waits = reference.state in DECLINABLE and reference.attempt == attempt_id and not reference.task
-        assert self.run(self.store.decline(attempt_id, state, Change())) == waits
+        assert self.run(self.store.decline(attempt_id, Refused(429, "No"), state, Change())) == waits
         if waits:
             reference.state, reference.fence = state, reference.fence + 1
 

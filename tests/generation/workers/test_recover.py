@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 
 from services.chassis.supervisor import supervised
 from services.generation.model import FINAL, State
-from services.generation.outcomes import Accepted, Completed, Outcome
+from services.generation.outcomes import Accepted, Completed, NotSent, Outcome, Refused, Rejected
 from services.generation.workers.loops import make_loops
 from tests.generation.harness import CONCURRENCY, Connected, Harness, Script, Submit
 from tests.generation.waiting import eventually, reached
@@ -159,6 +160,53 @@ async def test_a_death_at_any_step_of_the_store_bills_once(harness: Harness, ste
 
     # After the SENDING mark and before the first byte nobody can tell whether it left: then nothing is sent at all.
     assert len(harness.provider.submits) == (0 if (step, when) == ("move", "after") else 1)
+
+
+REFUSALS = (Refused(429, "Too many."), NotSent("ConnectError"), Rejected(422, "The prompt is not allowed."))
+RECORDING = ("note_outcome", "move", "decline", "refused")
+
+
+@pytest.mark.parametrize("outcome", REFUSALS)
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", RECORDING)
+async def test_a_death_while_a_refusal_is_recorded_leaves_none_that_is_noted_and_not_followed(
+    harness: Harness, step: str, when: str, outcome: Outcome
+) -> None:
+    """A refusal is either lost whole, with the process that had it in hand, or its order moves on."""
+    cut = Cut()
+    owner: Any = harness.key_pool if step == "refused" else harness.store
+    honest = getattr(owner, step)
+
+    async def dying(*arguments: object) -> object:
+        if when == "before":
+            await cut.die()
+        await honest(*arguments)
+        return await cut.die()
+
+    async def refusing(_submit: Submit, connected: Connected) -> Outcome:
+        await connected()
+        setattr(owner, step, dying)
+        return outcome
+
+    harness.provider.scripts.append(refusing)
+    harness.provider.records["task2"] = Completed((URI,))
+    created = await harness.order()
+    await killed(harness, cut.reached.wait(), eventually(lambda: ended(harness, created.id)))
+    setattr(owner, step, honest)
+    left = await harness.store.get(created.id)
+    refused, *_ = (await harness.store.timeline_facts(left)).attempts
+    await harness.let_leases_end()
+
+    async def over() -> bool:
+        await harness.let_time_pass()
+        return (await harness.store.get(created.id)).state in FINAL
+
+    async with harness.running():
+        await eventually(over)
+
+    now = await harness.store.get(created.id)
+    lost = (now.state, now.attempt_id) == (State.UNKNOWN, refused.id)
+    assert lost is not bool(refused.outcome)
 
 
 async def ended(harness: Harness, identifier: str) -> bool:

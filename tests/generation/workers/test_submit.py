@@ -10,9 +10,8 @@ import pytest
 from services.chassis.errors import Unavailable
 from services.generation.model import State
 from services.generation.outcomes import Accepted, Completed, NotSent, Outcome, Refused, Rejected
-from services.generation.ports import Change
 from services.generation.stores.generation_store import SqlGenerationStore
-from tests.generation.harness import Connected, Harness, Script, Submit, answering
+from tests.generation.harness import Connected, Harness, Script, Submit
 from tests.generation.waiting import eventually, reached
 from tests.generation.workers.test_recover import URI, killed
 
@@ -131,14 +130,27 @@ async def test_a_refusal_is_believed_after_recovery_took_its_answer_for_lost(
     assert now.fence > meanwhile.fence
 
 
-async def test_a_refusal_changes_nothing_once_a_task_is_known(harness: Harness) -> None:
-    harness.provider.scripts.append(answering(Accepted("task-told")))
-    created = await harness.order()
-    await harness.submit()
-    running = await harness.store.get(created.id)
+@pytest.mark.parametrize(("outcome", "state"), REFUSALS)
+async def test_a_refusal_is_news_of_an_order_whose_answer_was_given_up_for_lost(
+    impatient: Harness, outage: Outage, outcome: Outcome, state: State
+) -> None:
+    elsewhere = replace(impatient, store=SqlGenerationStore(impatient.database, impatient.notifier))
+    impatient.provider.scripts.append(going_away_before(outage, outcome))
+    created = await impatient.order()
+    submitting = asyncio.create_task(impatient.submit())
+    await eventually(outage.long)
+    for _ in range(2):
+        await elsewhere.let_leases_end()
+        await elsewhere.recover()
+    meanwhile = await elsewhere.store.get(created.id)
+    outage.end()
+    await submitting
+    now = await impatient.store.get(created.id)
 
-    assert not await harness.store.decline(running.attempt_id, State.READY, Change())
-    assert await harness.store.get(created.id) == running
+    assert meanwhile.state is State.UNKNOWN
+    assert now.state is state
+    assert now.failure != meanwhile.failure
+    assert bool(now.complete_ms) is (state is State.FAILED)
 
 
 async def test_nothing_new_is_sent_while_an_answer_waits_to_be_recorded(impatient: Harness, outage: Outage) -> None:
