@@ -69,7 +69,7 @@ class Submitter:
         if self._unrecorded:
             raise Unavailable("An answer waits for the database, so no new order is sent.", retry_after=1)
         left = self._timing.submit_within - generation.since(generation.ready_ms)
-        if left < 0:
+        if left < 0 or not generation.draft.prompt:  # without one it was forgotten while its refusal waited
             await self._store.move(generation, State.EXPIRED, Change(failure=EXPIRED))
             return
         attempt_id = new_id("att")

@@ -9,9 +9,10 @@ import pytest
 
 from services.chassis.errors import Unavailable
 from services.generation.model import State
-from services.generation.outcomes import Accepted, Completed, NotSent, Outcome, Refused, Rejected
+from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected
+from services.generation.ports import Change
 from services.generation.stores.generation_store import SqlGenerationStore
-from tests.generation.harness import Connected, Harness, Script, Submit
+from tests.generation.harness import Connected, Harness, Script, Submit, answering
 from tests.generation.waiting import eventually, reached
 from tests.generation.workers.test_recover import URI, killed
 
@@ -151,6 +152,24 @@ async def test_a_refusal_is_news_of_an_order_whose_answer_was_given_up_for_lost(
     assert now.state is state
     assert now.failure != meanwhile.failure
     assert bool(now.complete_ms) is (state is State.FAILED)
+
+
+async def test_what_was_forgotten_while_its_refusal_waited_is_not_sent_again(harness: Harness) -> None:
+    """A refusal makes an UNKNOWN order READY, also a forgotten one; without its prompt there is nothing to send."""
+    harness.provider.scripts.append(answering(Ambiguous("ReadTimeout")))
+    created = await harness.order()
+    await harness.submit()
+    await harness.let_time_pass()
+    await harness.recover()
+    await harness.generations.forget(created.id)
+    forgotten = await harness.store.get(created.id)
+    declined = await harness.store.decline(forgotten.attempt_id, Refused(429, "Too many."), State.READY, Change())
+    await harness.submit()
+
+    assert forgotten.state is State.UNKNOWN
+    assert declined
+    assert (await harness.store.get(created.id)).state is State.EXPIRED
+    assert len(harness.provider.submits) == 1
 
 
 async def test_nothing_new_is_sent_while_an_answer_waits_to_be_recorded(impatient: Harness, outage: Outage) -> None:
