@@ -17,16 +17,16 @@ ASSERTING = {
 }
 # Tests whose only failure is an exception of what they call.
 ALLOWED = {
-    "chassis/test_database_turns.py::test_a_reader_is_served_while_writers_queue": "asyncio.timeout raises",
+    "chassis/test_database_write_queue.py::test_a_reader_is_served_while_writers_queue": "asyncio.timeout raises",
     "chassis/test_outbound.py::test_a_url_that_only_a_name_server_or_a_visit_could_tell_from_an_honest_one_passes": (
         "a refusal raises InvalidArgument; another test asserts that the function does refuse"
     ),
     "chassis/test_outbound.py::test_an_exempt_place_may_be_private": "as the one before",
     "e2e/community/test_site.py::test_an_uploaded_picture_is_changed": "generated(), of the same file, asserts",
-    "deploy/test_preflight.py::test_data_is_free_again_once_its_stack_has_ended": (
+    "deploy/launcher/test_preflight.py::test_data_is_free_again_once_its_stack_has_ended": (
         "a claim that is not given back raises LaunchError; another test asserts that a held claim is refused"
     ),
-    "gateway/doors/image_site/test_description.py::test_every_schema_is_one": "a schema that is none raises",
+    "gateway/routes/image_site/test_description.py::test_every_schema_is_one": "a schema that is none raises",
 }
 
 

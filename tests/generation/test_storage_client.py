@@ -101,4 +101,4 @@ async def test_all_else_passes_with_time(error: errors.KawaiiError) -> None:
 
 async def test_a_storage_that_is_down_passes_with_time() -> None:
     async with connect(f"127.0.0.1:{free_port()}") as channel:
-        assert isinstance(await StorageClient(channel).keep("gen_1", OUTPUT, ""), Later)
+        assert isinstance(await StorageClient(channel).copy("gen_1", OUTPUT, ""), Later)

@@ -35,9 +35,12 @@ async def put(backend: Backend, key: str, body: bytes = BODY) -> None:
 async def test_a_crowd_that_comes_at_once_is_not_turned_away(browser: httpx.AsyncClient) -> None:
     """As many as Envoy lets through, while the process is busy with something else: nothing is accepted here."""
     address = (browser.base_url.host, browser.base_url.port)
-    with ExitStack() as stack:
-        for _ in range(DOWNLOADS + UPLOADS):
-            stack.enter_context(socket.create_connection(address, timeout=CONNECT_SECONDS))
+    with ExitStack() as exits:
+        crowd = [socket.create_connection(address, timeout=CONNECT_SECONDS) for _ in range(DOWNLOADS + UPLOADS)]
+        for connection in crowd:
+            exits.enter_context(connection)
+
+        assert all(connection.getpeername() == address for connection in crowd)
 
 
 async def test_a_file_is_sent_with_its_type_and_may_be_cached_for_ever(

@@ -52,7 +52,7 @@ async def test_the_export_is_one_json_document_with_a_record_a_line(
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
     assert told["version"] == 1
-    assert {each["kind"] for each in told["records"]} == {"doubles", "generation", "object", "share"}
+    assert {each["kind"] for each in told["records"]} == {"town", "generation", "object", "share"}
     [generation] = [each for each in told["records"] if each["kind"] == "generation"]
     assert (generation["name"], generation["prompt"]) == (row.name, row.prompt)
     shares = [(each["name"], each["tokenDigest"]) for each in told["records"] if each["kind"] == "share"]

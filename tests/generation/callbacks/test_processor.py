@@ -544,7 +544,7 @@ async def test_one_slow_late_result_does_not_hold_up_the_inbox(harness: Harness)
         await release.wait()
         return await honest(*arguments)  # type: ignore[arg-type] # passed on as it came
 
-    harness.storage.keep = slow  # type: ignore[method-assign, assignment] # a source that takes minutes
+    harness.storage.copy = slow  # type: ignore[method-assign, assignment] # a source that takes minutes
     other, its_token = await lost(harness)
     harness.provider.records["task8"] = InProgress(1)
     async with harness.delivering():

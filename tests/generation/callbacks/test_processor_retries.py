@@ -72,7 +72,7 @@ async def test_a_long_copy_keeps_its_lease_and_a_short_one_gives_it_back(harness
         await release.wait()
         return Copy("generated/x/0.png", "image/png", 7)
 
-    harness.storage.keep = keep  # type: ignore[method-assign]
+    harness.storage.copy = keep  # type: ignore[method-assign]
     harness.provider.records["task1"] = Completed(("https://temporary.example/a.png",))
     created = await harness.order()
     await harness.submit()

@@ -16,7 +16,7 @@ LOST = Output(0, URI.format(0), error="gone", lost=True)
 
 
 @pytest.fixture
-def records(harness: Harness) -> Restoration:
+def restoration(harness: Harness) -> Restoration:
     return Restoration(harness.store, harness.workers.copier, MODELS, harness.timing)
 
 

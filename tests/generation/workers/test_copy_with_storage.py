@@ -146,7 +146,7 @@ async def test_a_storage_that_is_down_or_was_killed_after_the_bytes_were_whole_c
         return (await tried(harness, generation)).state is State.SUCCEEDED
 
     async def adopted() -> bool:
-        again = await harness.storage.keep(generation.id, generation.outputs[0], "")
+        again = await harness.storage.copy(generation.id, generation.outputs[0], "")
         return getattr(again, "key", "") == kept.outputs[0].key
 
     async with running(storage) as process:
