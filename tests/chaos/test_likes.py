@@ -16,7 +16,7 @@ KILLS = {"valkey": 2, "gateway": 1}
 async def test_counts_are_rows_are_what_people_were_told_however_often_valkey_and_the_gateway_die(
     tmp_path: Path,
 ) -> None:
-    report = await brew(tmp_path / "data", Wish(SEED, clients=16, operations=1500, artworks=50, kills=KILLS))
+    report = await brew(tmp_path / "data", Wish(SEED, clients=16, operations=900, artworks=50, kills=KILLS))
     told = dict(report.rows)
 
     assert not any(report.broken.values()), f"CHAOS_SEED={SEED}\n{report}"

@@ -29,20 +29,20 @@ async def judged(folder: Path, wish: Wish, database_url: str = "") -> None:
 
 
 async def test_a_storm_loses_nothing_and_bills_nothing_twice(tmp_path: Path) -> None:
-    await judged(tmp_path, Wish(SEED, generations=120, kills=30, seconds=SECONDS))
+    await judged(tmp_path, Wish(SEED, generations=80, kills=20, seconds=SECONDS))
 
 
 async def test_two_generations_on_postgresql_lose_nothing_and_bill_nothing_twice(tmp_path: Path) -> None:
     try:
         with postgres() as server:
-            await judged(tmp_path, Wish(SEED, generations=60, kills=15, seconds=SECONDS), server.create_database())
+            await judged(tmp_path, Wish(SEED, generations=40, kills=10, seconds=SECONDS), server.create_database())
     except EngineMissingError as missing:
         pytest.skip(str(missing))
 
 
 async def test_every_answer_that_is_thrown_away_on_purpose_is_named(tmp_path: Path) -> None:
     """A quarter of the provider's certain answers are dropped without a word, while processes are killed as ever."""
-    wish = Wish(SEED, generations=60, kills=15, seconds=SECONDS)
+    wish = Wish(SEED, generations=48, kills=12, seconds=SECONDS)
 
     report = await brew(tmp_path / "stack", wish, settings={sabotage.SHARE: "0.25"})
 

@@ -157,7 +157,7 @@ async def test_what_is_refused_says_what_to_do(place: Place) -> None:
     unknown = await place.kawaii("storage", "sign", "uploads/none.png", "-w", "3")
 
     assert (move.code, unknown.code) == (1, 1)
-    assert "Set STORAGE_MODE to the place to move to" in move.err
+    assert "Set STORAGE_MODE to the backend to move to" in move.err
     assert "There is no such object." in unknown.err
 
 
