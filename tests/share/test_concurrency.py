@@ -18,7 +18,7 @@ from tests.share.bulk_shares import grow
 
 Client: TypeAlias = "sharerpc.ShareServiceAsyncStub"
 Serve = Callable[..., AbstractAsyncContextManager["sharerpc.ShareServiceAsyncStub"]]
-MANY = 100_000
+MANY = 30_000
 
 
 async def create(client: Client, label: object) -> sharepb.CreateShareResponse:

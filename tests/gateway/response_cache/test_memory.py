@@ -23,7 +23,7 @@ from tests.gateway.test_main import answers
 __all__ = ["base"]
 
 KINDS = ("unknown parameter", "origin", "short parameter")
-READS = 1500  # of each kind: those of LENGTH would take 180 MB, were they kept
+READS = 1100  # of each kind: those of LENGTH would take 130 MB, were they kept
 LENGTH = 60_000  # Uvicorn takes 64 KB of headers
 AT_ONCE = 16
 MOST_GROWTH_KB = 96 * 1024  # READ_CACHE_BYTES (32 MiB), and as much again for what allocators do not give back

@@ -1,6 +1,6 @@
 """What strangers send: five hundred crafted and five thousand mutated files, and a service that outlives them all.
 
-`PICTURE_MUTATIONS=20000 PICTURE_SEED=… pytest tests/storage/pictures` makes more of them, or the same again.
+`PICTURE_MUTATIONS=20000 PICTURE_SEED=… pytest tests/storage/media` makes more of them, or the same again.
 """
 
 import os
@@ -21,7 +21,7 @@ from tests.storage.media.corpus import EITHER, Case, crafted, polyglots, seeds
 from tests.storage.media.mutations import mutated
 
 CRAFTED = list(crafted())
-MUTATIONS = int(os.environ.get("PICTURE_MUTATIONS", "5000"))
+MUTATIONS = int(os.environ.get("PICTURE_MUTATIONS", "1500"))
 MEMORY_BYTES = 1024 * 1024 * 1024  # PICTURE_MEMORY_BYTES; what kernel and codecs took, not what was reserved
 TINY = VariantSpec(16, 0, 70, WEBP)
 
