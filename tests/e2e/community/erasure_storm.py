@@ -8,8 +8,9 @@ the interleaving. tests/community/erasure_load.py is the same within one process
 
 Runs of 2026-11-30, 32 clients, 60 s. Seed 11, on two very busy cores: 795 answers, no 5xx, drift 0 and one deadlock:
 two erasures of a person who had come back between them. Its cause is mended
-(tests/community/stores/test_user_erasure.py, `..._wait_in_no_ring`). Seed 12, on the mended code, while `make check` ran
-beside it: 2,091 answers (200: 1498, 401: 118, 402: 90, 403: 67, 404: 279, 429: 39), no 5xx, no deadlock, drift 0.
+(tests/community/stores/test_user_erasure.py, `..._wait_in_no_ring`). Seed 12, on the mended code, while
+`make check` ran beside it: 2,091 answers (200: 1498, 401: 118, 402: 90, 403: 67, 404: 279, 429: 39), no 5xx, no
+deadlock, drift 0.
 """
 
 import argparse
