@@ -537,7 +537,7 @@ async def test_one_slow_late_result_does_not_hold_up_the_inbox(harness: Harness)
     await harness.poll()
     await harness.copy()
     harness.provider.records["late"] = Completed((f"{URI}?late",))
-    release, asked, honest = asyncio.Event(), asyncio.Event(), harness.storage.keep
+    release, asked, honest = asyncio.Event(), asyncio.Event(), harness.storage.copy
 
     async def slow(*arguments: object) -> object:
         asked.set()
