@@ -79,7 +79,7 @@ def settings(tmp_path: Path, remote: Remote) -> StorageSettings:
         max_upload_bytes=100_000,
         max_result_bytes=300_000,
         fetch_connect_seconds=2,
-        fetch_read_seconds=0.3,
+        fetch_read_seconds=1.0,
         fetch_total_seconds=2,
         _env_file=None,
     )
