@@ -1,1 +1,1 @@
-"""The gateway: takes browsers' JSON, forms and providers' webhooks in, calls services by gRPC, and decides nothing."""
+"""The gateway: takes browsers' JSON, forms and providers' callbacks in, calls services by gRPC, and decides nothing."""

@@ -1,4 +1,4 @@
-"""uvicorn's server, which also tells the open streams that we stop: they would hold it up until its patience ends."""
+"""uvicorn's server, which also ends open streams when it stops; else they would delay it until its time limit."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The gateway's knobs: who may call it from a browser, and how much it takes in."""
+"""The gateway's settings: origins, limits, caches and what it serves."""
 
 from pydantic import Field, SecretStr, field_validator
 

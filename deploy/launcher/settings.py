@@ -1,4 +1,4 @@
-"""The knobs of the launcher and of Envoy; decides on the sandbox, development identity and the public address."""
+"""The settings of the launcher and of Envoy; decides on the sandbox, development identity and the public address."""
 
 from ipaddress import IPv4Address, IPv6Address
 
@@ -16,7 +16,7 @@ KIE_KEY_NAMES = ("KIE_AI_API_KEY", "KIE_API_KEY", *(f"KIE_AI_API_KEY_{number}" f
 
 
 class LauncherSettings(CommonSettings):
-    """What `make up` reads besides the knobs that every process shares."""
+    """What `make up` reads besides the settings that every process shares."""
 
     bind_address: IPvAnyAddress | None = None
     """Where the public port listens. Unset: 127.0.0.1 while development identity is on, else all addresses (0.0.0.0).

@@ -1,1 +1,1 @@
-"""Tells who calls: verified tokens become people; nothing else in the gateway reads a token."""
+"""Authentication: verified tokens become users; nothing else in the gateway reads a token."""

@@ -1,4 +1,4 @@
-"""Says who sends a request, for stacks with sign-in, without, and under development."""
+"""Finds the user of a request: by sign-in, as the development identity, or nobody where sign-in is off."""
 
 import time
 from dataclasses import replace

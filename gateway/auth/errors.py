@@ -1,4 +1,4 @@
-"""Words the refusals of identity."""
+"""The errors of authentication, with their sentences."""
 
 from services.chassis.errors import PermissionDenied, Unauthenticated, Unavailable
 

@@ -1,4 +1,4 @@
-"""Reads the keys that a sign-in service publishes: a fixed URL of our configuration, nothing a token names."""
+"""Fetches a sign-in service's JWKS from the URL in our settings, never from one that a token names."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Judges which page sent a request: a browser adds its cookies, and reaches this machine, for any page."""
+"""Judges which page sent a request: browsers add cookies and reach this machine for any page (CSRF, rebinding)."""
 
 from collections.abc import Collection
 from ipaddress import ip_address

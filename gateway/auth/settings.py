@@ -1,4 +1,4 @@
-"""The knobs of identity: whose tokens count, and whether people may sign in here."""
+"""The settings of authentication: whose tokens are accepted, and whether users may sign in here."""
 
 from typing import Self
 

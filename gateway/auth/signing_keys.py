@@ -1,4 +1,4 @@
-"""Knows the keys that signed a token: a shared secret, or what a sign-in service publishes and rotates."""
+"""Keys by which tokens are verified: a shared secret, or the keys that a sign-in service publishes and rotates."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Believes the tokens of a shared secret and of a sign-in service, and turns away pages that borrow a cookie."""
+"""Authenticates tokens of a shared secret and of a sign-in service; refuses pages that borrow a cookie."""
 
 import time
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def bearer(request: Request) -> str:
 
 
 def token_authenticator(settings: IdentitySettings, origins: frozenset[str]) -> TokenAuthenticator:
-    """The token_authenticator of these settings; only pages of the named origins may write with the cookie."""
+    """The authenticator of these settings; only pages of the named origins may write with the cookie."""
     issuers = (settings.auth_issuer,) if settings.auth_issuer else ()
     trusts: dict[str, Trust] = {}
     if secret := settings.auth_hs256_secret.get_secret_value():

@@ -1,4 +1,4 @@
-"""Turns verified claims into the person they speak of."""
+"""Turns verified claims into the user whom they describe."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Makes one call of the keys that are asked for at the same time: a remote call costs far more than what it carries."""
+"""Batches reads: keys that are asked for at the same time go in one call, which costs far more than what it carries."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence

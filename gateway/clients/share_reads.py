@@ -1,4 +1,4 @@
-"""Finds shares for the routes: those that are wanted at the same time are asked for in one call."""
+"""Reads shares for the routes; reads at the same time become one BatchGetShares."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

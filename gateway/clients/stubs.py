@@ -1,4 +1,4 @@
-"""The services as the routes see them: typed stubs, one channel each, and the seams where an absence is an answer."""
+"""Typed stubs of the services, one channel each, and helpers that answer None where an absence is an answer."""
 
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager

@@ -1,1 +1,1 @@
-"""What happens around every request, one small ASGI layer a file; gateway/app.py lists them in order."""
+"""ASGI middleware around every request, one layer a module; gateway/app.py lists them in order."""

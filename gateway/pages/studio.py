@@ -1,4 +1,4 @@
-"""What the start page's form offers: the models of the two seed routes, and the ratios each of them takes."""
+"""What the start page's form offers: the models of the image site, and the ratios that each of them takes."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Keeps rendered answers in this process for a moment: reading them again costs nothing, and all can go at once."""
+"""A bounded cache of rendered responses in this process, each kept for a moment; all can be dropped at once."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Records a whole answer as it is sent, gives it its ETag, and gives it again: 304 to those who hold it already."""
+"""Captures a whole response as it is sent, adds an ETag, and sends it again: 304 to clients that hold it already."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Answers the most frequent read, that of one share, without the layers: they cost more than the share itself.
+"""Answers the most frequent read, one share, without the middleware, which costs more than the share itself.
 
 Only success is answered here. Whatever fails goes its usual way, where it is logged and told.
 """

@@ -1,4 +1,4 @@
-"""The headers that layers write on every answer, asked of them once: who skips the layers carries them all the same."""
+"""The headers that the middleware writes on every response, collected once for responses that skip the middleware."""
 
 from collections.abc import Mapping, Sequence
 

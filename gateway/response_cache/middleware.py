@@ -1,4 +1,4 @@
-"""Gives repeated reads of shares the bytes of a moment ago, before all other layers: what lies behind is the dear part.
+"""Answers repeated reads of shares from the cache, before all other middleware, which costs more than the lookup.
 
 An answer that is given again is counted, but not logged.
 """

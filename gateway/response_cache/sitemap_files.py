@@ -1,4 +1,4 @@
-"""Keeps the sitemap's files compressed: each is rendered once, however many crawlers ask for it at the same time."""
+"""Keeps the sitemap's files compressed; each is rendered once, however many crawlers ask for it at the same time."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Says whose request it is, by the address that the edge vouches for: what a client says of itself is not believed."""
+"""The address of a request's client, as Envoy sets it; headers that a client sends about itself are ignored."""
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope

@@ -1,4 +1,4 @@
-"""Server-sent events: the frames, and an answer that frees what it holds however it ends."""
+"""Server-sent events: the frames, and a response that frees its resources however it ends."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack

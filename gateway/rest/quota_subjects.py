@@ -1,4 +1,4 @@
-"""Says whom the daily quotas count an order for: the client's address, and the person who is signed in."""
+"""The subjects for which the daily quotas count an order: the client's address, and the user who is signed in."""
 
 from contextlib import suppress
 from hashlib import sha256

@@ -1,4 +1,4 @@
-"""Reads what clients send, field by field, and refuses in a sentence what is not of the promised shape.
+"""Reads request bodies and queries field by field; a field of the wrong shape is refused with a sentence.
 
 Unknown fields are ignored, null is the same as absent: front ends written for the seed systems send both.
 """

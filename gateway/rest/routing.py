@@ -1,4 +1,4 @@
-"""A path with its methods in one place, so that 405 can name them all and the first path that fits decides."""
+"""One route for a path with all of its methods, so that 405 can name them and the first path that fits decides."""
 
 from collections.abc import Awaitable, Callable
 
@@ -36,7 +36,7 @@ class Methods:
 
 
 def route(path: str, **endpoints: Endpoint) -> Route:
-    """Make one line of a route's table: the endpoints of a path by their methods, for example GET=read, POST=create."""
+    """Make one line of a route table: the endpoints of a path by their methods, for example GET=read, POST=create."""
     return Route(path, Methods(endpoints))
 
 

@@ -1,1 +1,1 @@
-"""The front routes, one module or package for each family of callers."""
+"""The routes, one module or package for each family of callers."""

@@ -1,4 +1,4 @@
-"""The route for providers' webhooks: bytes and headers go on untouched, because only their family can read them."""
+"""The route for providers' callbacks: bytes and headers go on untouched, because only their family can read them."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""The route through which an operator takes all records home (S4); it is shut unless a token is set."""
+"""The route by which an operator exports all records (S4); it is off unless EXPORT_TOKEN is set."""
 
 import hmac
 from collections.abc import AsyncIterator

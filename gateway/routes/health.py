@@ -1,4 +1,4 @@
-"""Tells people and their monitors how the stack is (docs/rest.md#health): quick, free of charge, and in yes and no.
+"""The health of the stack for people and their monitors (docs/rest.md#health): quick, and in yes and no.
 
 Unlike /readyz it answers 200 whatever it finds: what it finds is the answer. Nothing here asks the provider.
 """

@@ -1,4 +1,4 @@
-"""The route for pictures themselves: small versions for tiles, and the stored picture of a generation (S4)."""
+"""The routes of pictures' bytes: small variants for tiles, and the stored picture of a generation (S4)."""
 
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from starlette.requests import Request

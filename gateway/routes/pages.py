@@ -1,4 +1,4 @@
-"""The route for people with a browser: the start page, the gallery, the page of each share, and what these load."""
+"""The routes of the built-in pages: start page, gallery, the page of each share, and their assets."""
 
 from http import HTTPStatus
 from typing import cast

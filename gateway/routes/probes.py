@@ -1,4 +1,4 @@
-"""The routes for machines that watch over us: is the process alive, and does the whole stack serve."""
+"""The probes: `/healthz`, is this process alive, and `/readyz`, does the whole stack serve."""
 
 import asyncio
 from typing import Final

@@ -1,4 +1,4 @@
-"""The community route (S2, S3): artworks, likes, feed and people, for front ends of the second family."""
+"""The routes of the second family (S2, S3): artworks, likes, feed and users."""
 
 from functools import partial
 

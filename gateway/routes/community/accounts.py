@@ -1,4 +1,4 @@
-"""Lets people in, take everything with them, and leave for good."""
+"""Sign-in, export of all of a user's data, and erasure."""
 
 from typing import TYPE_CHECKING, Any, cast
 

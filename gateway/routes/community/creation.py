@@ -1,4 +1,4 @@
-"""Takes artworks in: ordered by prompt, uploaded, or saved from a finished picture."""
+"""Creates artworks: ordered by prompt, uploaded, or saved from a finished picture."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Lists what everybody may see: the feed, what is trending, and how hot one artwork is."""
+"""The public lists: the feed, trending artworks, and the hotness of one artwork."""
 
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from starlette.requests import Request

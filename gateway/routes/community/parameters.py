@@ -1,4 +1,4 @@
-"""Reads what the routes of this family have in common: ids in paths, limits, cursors."""
+"""Reads the parameters that this family's routes share: ids in paths, limits, cursors."""
 
 from starlette.requests import Request
 

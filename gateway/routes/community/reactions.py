@@ -1,4 +1,4 @@
-"""Likes, favourites, and how they stand."""
+"""Likes and favourites: set, unset, and read, singly and in batches."""
 
 from collections.abc import Awaitable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Answers those who wait for an artwork's picture, by any id they hold: ours, the generation's or the provider's."""
+"""The state of an artwork's task, by any of its ids: ours, the generation's or the provider's."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Writes down everything of a person: one JSON document, or a zip of it with their files."""
+"""Exports all of a user's data: one JSON document, or a zip of it with the user's files."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Spells people's ids so that they fit into a path: sign-in services may put a slash into a subject.
+"""Encodes user ids so that they fit into a path: sign-in services may put a slash into a subject.
 
 Envoy refuses %2F in paths, and a plain slash ends a segment. So what holds a slash is shown with "~2F" in its place.
 """

@@ -1,4 +1,4 @@
-"""Shows people, and what they made, like and collect (docs/rest.md#people)."""
+"""User profiles, and the artworks that a user made, likes and collects (docs/rest.md#people)."""
 
 import asyncio
 from typing import Any

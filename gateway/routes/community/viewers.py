@@ -1,4 +1,4 @@
-"""Says in whose name a request of this family acts, and sees to it that the community knows them."""
+"""The viewer in whose name a request of this family acts, made known to the community first."""
 
 import time
 from collections import OrderedDict

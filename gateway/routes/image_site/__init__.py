@@ -1,4 +1,4 @@
-"""The image-site route (S0): the routes that front ends of the first seed call, one module for each concern."""
+"""The routes of the first family, the image site (S0, S1), one module for each concern."""
 
 from gateway.rest.rate_limits import limited
 from gateway.rest.routing import route

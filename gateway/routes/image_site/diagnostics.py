@@ -1,4 +1,4 @@
-"""The routes by which an operator sees how the stack is set up; they say yes or no, and the names of settings."""
+"""The routes that show an operator the stack's configuration: yes or no, and the names of settings, no values."""
 
 from datetime import UTC, datetime
 

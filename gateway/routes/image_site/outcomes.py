@@ -1,4 +1,4 @@
-"""Says in one word how an order went, for those who ask for no more and for those who waited.
+"""The state of an order in one word, for task-status and for orders that waited.
 
 See docs/rest.md#task-status.
 """

@@ -1,4 +1,4 @@
-"""The routes that front ends poll: one row of ours per question, never a call to the provider."""
+"""The routes that front ends poll: each reads one row of ours, and never calls the provider."""
 
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request

@@ -1,4 +1,4 @@
-"""The route that tells how a picture comes along, instead of being asked every two seconds.
+"""The event stream of one task (`/api/poll-task`), instead of a poll every two seconds.
 
 See docs/rest.md#event-streams.
 """
