@@ -19,8 +19,13 @@ from typing import Any
 import psutil
 
 START_SECONDS = 30.0  # initdb on a slow disk
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
+LOG_SHOWN = 2000  # characters
 INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
+
+
+class EngineFailedError(Exception):
+    """The engine is installed, and does not start."""
 
 
 class EngineMissingError(Exception):
@@ -38,11 +43,21 @@ class Postgres:
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        """Run the server until it answers; nothing happens when it runs already."""
-        if self.process is None:
-            command = [self.binaries / "postgres", "-D", self.folder / "data", *_options(self.folder, self.port)]
-            self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **self.identity)
-            _await_ready(self.binaries, self.port)
+        """Run the server until it answers; nothing happens when it runs already.
+
+        Raises:
+            EngineFailedError: it ended, or did not answer in time; the message has the end of its log.
+        """
+        if self.process is not None and self.process.poll() is None:
+            return
+        command = [self.binaries / "postgres", "-D", self.folder / "data", *_options(self.folder, self.port)]
+        log = self.folder / "log"
+        with log.open("ab") as errors:
+            self.process = subprocess.Popen(command, stderr=errors, **self.identity)
+        try:
+            _await_ready(self.process, self.binaries, self.port)
+        except EngineFailedError as reason:
+            raise EngineFailedError(f"{reason}: {log.read_text()[-LOG_SHOWN:]}") from None
 
     def stop(self) -> None:
         """Ask the server to end, as quickly as PostgreSQL ends in good order."""
@@ -55,13 +70,14 @@ class Postgres:
     def _end(self, number: signal.Signals) -> None:
         if self.process is None:
             return
-        pids = [self.process.pid]
-        if number == signal.SIGKILL:
-            pids += [child.pid for child in psutil.Process(self.process.pid).children(recursive=True)]
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+        helpers = _helpers(self.process) if number == signal.SIGKILL else []
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+        for helper in helpers:
+            with suppress(psutil.NoSuchProcess):
+                helper.kill()
         self.process.wait()
+        _await_end(helpers)
         self.process = None
 
     def create_database(self) -> str:
@@ -75,6 +91,19 @@ class Postgres:
         """Write a database as SQL, which outlives the server."""
         with file.open("wb") as out:
             subprocess.run([self.binaries / "pg_dump", url], check=True, stdout=out)
+
+
+def _helpers(server: "subprocess.Popen[bytes]") -> list[psutil.Process]:
+    """Its child processes, with the server stopped so that it starts no other.
+
+    A single survivor would hold the shared memory, and the server would refuse to start again.
+    """
+    try:
+        process = psutil.Process(server.pid)
+        process.suspend()
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 @contextmanager
@@ -135,12 +164,28 @@ def _options(folder: Path, port: int) -> list[str]:
     return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
 
-def _await_ready(binaries: Path, port: int) -> None:
+def _await_end(processes: list[psutil.Process]) -> None:
+    """Until all have ended; they are not our children, so who has ended may still be a zombie."""
+    deadline = time.monotonic() + START_SECONDS
+    while any(map(_runs, processes)) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _await_ready(server: "subprocess.Popen[bytes]", binaries: Path, port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     question = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
     while subprocess.run(question, check=False).returncode:
+        if server.poll() is not None:
+            raise EngineFailedError(f"PostgreSQL ended with {server.returncode}")
         if time.monotonic() > deadline:
-            raise TimeoutError("PostgreSQL did not start")
+            raise EngineFailedError("PostgreSQL did not answer in time")
         time.sleep(POLL_SECONDS)
 
 

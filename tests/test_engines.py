@@ -1,15 +1,24 @@
 """The engines of the tests start wherever the repository lies."""
 
+import asyncio
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from tests.engines import postgres
+
 ROOT = Path(__file__).parents[1]
+CRASHES = 60  # one in twenty left a helper behind when the server could start it between our look and its end
+CLIENTS = 4
 START = "from tests.engines import postgres\nwith postgres() as server: print(server.create_database())\n"
 
 
@@ -28,3 +37,26 @@ def test_postgresql_starts_from_a_folder_that_only_its_owner_may_enter(tmp_path:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("postgresql://")
+
+
+def test_postgresql_starts_again_after_each_crash_while_clients_connect() -> None:
+    over = threading.Event()
+    with postgres() as server, ThreadPoolExecutor(CLIENTS) as clients:
+        url = server.create_database()
+        connecting = [clients.submit(asyncio.run, _connect_until(over, url)) for _ in range(CLIENTS)]
+        try:
+            for _ in range(CRASHES):
+                server.crash()
+                server.start()
+        finally:
+            over.set()
+        for client in connecting:
+            client.result()
+
+
+async def _connect_until(over: threading.Event, url: str) -> None:
+    """Make the server start a helper again and again."""
+    while not over.is_set():
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection = await asyncpg.connect(url)
+            await connection.close()

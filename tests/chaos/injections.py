@@ -11,7 +11,7 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,7 @@ ORDERS_AT_ONCE = 16
 WAVE = 8
 SETTLE_SECONDS = 180.0  # a ceiling; the longest honest wait is that of a copy which failed often
 CEILING_SECONDS = 240.0  # of the time in which a fault may take to fall as often as wanted
+STUCK_SECONDS = 600.0  # a ceiling that none has come near; then the harness says what it waits for
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,30 @@ async def inject(injection: Injection, seed: str, folder: Path, orders: int = 0)
     try:
         async with AsyncExitStack() as exits:
             server = exits.enter_context(postgres()) if injection.on_postgres else None
-            return await _injected(injection, seed, folder, orders or injection.orders, server)
+            return await _bounded(injection, _injected(injection, seed, folder, orders or injection.orders, server))
     except (NotHereError, EngineMissingError) as reason:
         return Result(injection, skipped=str(reason))
+
+
+async def _bounded(injection: Injection, judging: Coroutine[None, None, Result]) -> Result:
+    """The result, or one that says where every task of the harness stood when it was stuck."""
+    task = asyncio.create_task(judging)
+    done, _ = await asyncio.wait({task}, timeout=STUCK_SECONDS)
+    if done:
+        return task.result()
+    stuck = sorted(f"the harness waits: {where(each)}" for each in asyncio.all_tasks() - {asyncio.current_task()})
+    task.cancel()
+    await asyncio.wait({task}, timeout=SETTLE_SECONDS)
+    return Result(injection, broken=stuck)
+
+
+def where(task: asyncio.Task[object]) -> str:
+    """The calls a task is in, outermost first, of each coroutine that waits for the next."""
+    places, waiting = [], task.get_coro()
+    while (frame := getattr(waiting, "cr_frame", None) or getattr(waiting, "ag_frame", None)) is not None:
+        places.append(f"{frame.f_code.co_qualname}:{frame.f_lineno}")
+        waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+    return " > ".join(places)
 
 
 async def _injected(injection: Injection, seed: str, folder: Path, orders: int, server: Postgres | None) -> Result:

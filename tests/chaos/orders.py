@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from tests.chaos.stack import ChaosStack
 
 AGAIN_SECONDS = 0.2
 PATIENCE_SECONDS = 6.0  # of one request; a hung gateway is asked again
+PLACED_WITHIN_SECONDS = 300.0  # an order; far longer than any fault lasts
 AGAIN = "fail then {}"  # the provider fails, and the customer orders once more
 MOST_UNDER_WAY = 48  # customers wait while more have not ended, so that orders and kills keep pace
 # What the provider does to the order, and how often of a hundred. `{}` is where the callback's fate goes.
@@ -96,9 +98,10 @@ class Customers:
             await self._turn()
             self._book.orders[order.prompt] = order
             self.errands.begin(order)
-            while True:
-                answer = await self._ask(order)
-                if self._settled(order, answer):
+            end = time.monotonic() + PLACED_WITHIN_SECONDS
+            while not self._settled(order, answer := await self._ask(order)):
+                if time.monotonic() > end:
+                    self._book.odd.append(f"{order.key} had no yes or no: {answer and answer.text}")
                     return
                 await asyncio.sleep(AGAIN_SECONDS)
 

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.faults import INJECTIONS
 from tests.chaos.injections import inject
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]  # a ceiling for a busy machine
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]  # above STUCK_SECONDS
 SEED = os.environ.get("CHAOS_SEED") or secrets.token_hex(4)
 ORDERS = 6
 SHORT = (
