@@ -123,17 +123,19 @@ def is_free(port: int) -> bool:
 
 
 @contextmanager
-def running(data: Path, python: str = sys.executable, **settings: str) -> Iterator[Stack]:
-    """Start a stack, wait until it is ready, and stop it as Ctrl-C would."""
+def running(
+    data: Path, python: str = sys.executable, *, code: Path = ROOT, cli: str = "deploy.cli.main", **settings: str
+) -> Iterator[Stack]:
+    """Start a stack, wait until it is ready, and stop it as Ctrl-C would. code is a checkout, cli its command."""
     base = free_base()
     port = base + BLOCK - 1
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KIE_", "AUTH_"))}
     environment["RATE_LIMITS_ENABLED"] = "0"  # every test and every load comes from one address
     environment |= {"PORT": str(port), "INTERNAL_PORT_BASE": str(base), "DATA_DIR": str(data), "LOG_FORMAT": "json"}
-    command = [python, "-m", "deploy.cli.main", "up"]
+    command = [python, "-m", cli, "up"]
     log = data.parent / f"{data.name}.log"
     with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        launcher = subprocess.Popen(command, cwd=ROOT, env=environment | settings, stdout=output, stderr=output)
+        launcher = subprocess.Popen(command, cwd=code, env=environment | settings, stdout=output, stderr=output)
         try:
             until(lambda: ready(client, launcher, log), START_SECONDS)
             yield Stack(base, data, psutil.Process(launcher.pid), client)

@@ -1,0 +1,115 @@
+"""What the first version stored is served by this one: a data folder, and databases on PostgreSQL."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.community.callers import SECRET, caller
+from tests.e2e.stack import ROOT, Stack, running
+from tests.engines import EngineMissingError, postgres
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # two stacks one after the other on a busy machine
+FIRST_VERSION = "2dfb4dec3479877c49c7bffe96727310869709bb"
+SETTINGS = {"AUTH_HS256_SECRET": SECRET, "SANDBOX_GENERATION_SECONDS": "0.5", "SANDBOX_IMAGE_SIDE": "64"}
+PROMPT = "a heron that was here before"
+AUTHOR, FAN = "user_mei", "user_ren"
+
+
+@pytest.fixture(scope="module")
+def first_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first version's files, out of the history of this repository."""
+    folder = tmp_path_factory.mktemp("first-version")
+    archive = subprocess.run(["git", "archive", FIRST_VERSION], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        pytest.skip("this checkout has no history that reaches back to the first version")
+    subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+    return folder
+
+
+@pytest.fixture(params=["SQLite", "PostgreSQL"])
+def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """How both versions are configured."""
+    with ExitStack() as exits:
+        if request.param == "SQLite":
+            yield SETTINGS
+            return
+        try:
+            server = exits.enter_context(postgres())
+        except EngineMissingError as missing:
+            pytest.skip(str(missing))
+        yield SETTINGS | {"DATABASE_URL": server.create_database()}
+
+
+@dataclass(frozen=True)
+class Site:
+    """What people have made: a generation, its share, and an artwork that somebody likes."""
+
+    task: str
+    share: str
+    artwork: str
+
+
+def test_what_the_first_version_stored_is_served_and_can_be_changed(
+    first_version: Path, settings: dict[str, str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    old = {"PYTHONPATH": f"{first_version}:{first_version / 'protos' / 'gen'}"}
+    migrate(first_version, "deploy.cli", data, settings | old)
+    with running(data, code=first_version, cli="deploy.cli", **settings, **old) as stack:
+        site = made(stack)
+        before = shown(stack, site)
+
+    migrate(ROOT, "deploy.cli.main", data, settings)
+    with running(data, **settings) as stack:
+        after = shown(stack, site)
+        with caller(stack, FAN) as fan:
+            fan.ok("DELETE", f"/api/artworks/{site.artwork}/like")
+        new = stack.picture(stack.order("a heron that came later"))
+        picture = stack.http.get(urlsplit(new).path)
+
+    assert before["likes"] == 1
+    assert after == before
+    assert picture.is_success
+
+
+def migrate(code: Path, cli: str, data: Path, settings: dict[str, str]) -> None:
+    """Bring PostgreSQL to a version's schema; a data folder is brought there when its stack starts."""
+    if "DATABASE_URL" in settings:
+        environment = os.environ | settings | {"DATA_DIR": str(data)}
+        subprocess.run([sys.executable, "-m", cli, "migrate"], cwd=code, env=environment, check=True)
+
+
+def made(stack: Stack) -> Site:
+    """Use a stack as people do."""
+    task = stack.order(PROMPT)
+    share = stack.post("/api/share", {"generatedUrl": stack.picture(task), "prompt": PROMPT, "style": "ink"})
+    with caller(stack, AUTHOR) as author:
+        artwork = author.published(PROMPT)
+    with caller(stack, FAN) as fan:
+        fan.ok("POST", f"/api/artworks/{artwork}/like")
+    return Site(task, share.raise_for_status().json()["shareId"], artwork)
+
+
+def shown(stack: Stack, site: Site) -> dict[str, Any]:
+    """What people read of it; addresses without the host and port, which differ between two stacks."""
+    record = stack.record(site.task)
+    picture = urlsplit(record["response"]["resultUrls"][0]).path
+    share = stack.http.get(f"/api/share/{site.share}").raise_for_status().json()["data"]
+    with caller(stack, AUTHOR) as author:
+        artwork = author.ok("GET", f"/api/artworks/{site.artwork}")
+    return {
+        "status": record["status"],
+        "picture": picture,
+        "bytes": stack.http.get(picture).raise_for_status().content,
+        "share": {name: share[name] for name in ("id", "prompt", "style", "createdAt") if name in share},
+        "artwork": artwork["title"],
+        "likes": artwork["like_count"],
+    }
