@@ -31,18 +31,16 @@ from services.storage.core.object_migration import ObjectMigration
 from services.storage.core.objects import SizeLimits
 from services.storage.core.registration import is_kept, metadata_of
 from services.storage.core.restoration import Restoration
-from services.storage.core.upload_tokens import UploadTokens
-from services.storage.core.url_signatures import UrlSignatures
-from services.storage.core.variant_presets import VariantPresets
+from services.storage.core.uploads import UploadTokens
+from services.storage.core.variants import VariantPresets
 from services.storage.core.verification import Verification
 from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
-from services.storage.media import DECODER_POOLS
+from services.storage.media.decoder_pool import open_decoder_pool
 from services.storage.ports import Backend, DecoderPool, Fetchers, ObjectStore
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
-from services.storage.stores import STORES
-from services.storage.stores.sql import REQUEST_ANSWER
+from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
 
 BYTES = "bytes"  # the health part of the disk or the bucket
 
@@ -58,7 +56,7 @@ def build_core(
     """Build the core of the service on its adapters."""
     limits = SizeLimits(settings.max_upload_bytes, settings.max_result_bytes)
     inspection = Inspection(backend, decoder)
-    presets = VariantPresets(UrlSignatures(read_or_make_key(settings.data_dir / "storage-variant.key")))
+    presets = VariantPresets(read_or_make_key(settings.data_dir / "storage-variant.key"))
     most, budget = limits.result_bytes, settings.variant_bytes_per_picture
     variants = Variants(backend, store, decoder, presets, max_bytes=most, budget_bytes=budget, clock=clock)
     own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
@@ -102,9 +100,9 @@ async def main() -> None:
     async with (
         open_database(settings, "storage") as database,
         open_fetchers(settings) as fetchers,
-        DECODER_POOLS["pillow"](settings) as decoder,
+        open_decoder_pool(settings) as decoder,
     ):
-        store = STORES["sql"](database)
+        store = SqlObjects(database)
         async with open_backends(settings, partial(metadata_of, store), partial(is_kept, store)) as backends:
             backend = backends.backend
             objects, uploads, variants = build_core(settings, backend, store, fetchers, decoder)

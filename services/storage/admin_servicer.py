@@ -10,7 +10,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis.names import parse_key
 from services.chassis.public_files import PublicFiles
-from services.storage import admin_wire, wire
+from services.storage import wire
 from services.storage.core.adoption import Adoption
 from services.storage.core.garbage_collection import GarbageCollection
 from services.storage.core.object_migration import ObjectMigration
@@ -47,31 +47,31 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
         self, request: adminpb.VerifyObjectsRequest, context: Context
     ) -> AsyncIterator[adminpb.HousekeepingProgress]:
         async for progress in self._verification.run(read_bytes=request.read_bytes):
-            yield admin_wire.progress_pb(progress)
+            yield wire.progress_pb(progress)
 
     async def MigrateObjects(
         self, request: adminpb.MigrateObjectsRequest, context: Context
     ) -> AsyncIterator[adminpb.HousekeepingProgress]:
-        async for progress in self._migration.run(request.target_mode, admin_wire.step(request)):
-            yield admin_wire.progress_pb(progress)
+        async for progress in self._migration.run(request.target_mode, wire.step(request)):
+            yield wire.progress_pb(progress)
 
     async def CollectGarbage(
         self, request: adminpb.CollectGarbageRequest, context: Context
     ) -> AsyncIterator[adminpb.HousekeepingProgress]:
-        async for progress in self._garbage.run(admin_wire.age(request), delete=request.delete):
-            yield admin_wire.progress_pb(progress)
+        async for progress in self._garbage.run(wire.age(request), delete=request.delete):
+            yield wire.progress_pb(progress)
 
     async def AdoptObjects(
         self, request: adminpb.AdoptObjectsRequest, context: Context
     ) -> AsyncIterator[adminpb.HousekeepingProgress]:
         async for progress in self._adoption.run(request.prefix, adopt=request.adopt):
-            yield admin_wire.progress_pb(progress)
+            yield wire.progress_pb(progress)
 
     async def SignVariant(self, request: adminpb.SignVariantRequest, context: Context) -> adminpb.SignVariantResponse:
-        return admin_wire.signed_pb(await self._variants.sign(parse_key(request.object), admin_wire.wish(request)))
+        return wire.signed_pb(await self._variants.sign(parse_key(request.object), wire.wish_to_sign(request)))
 
     async def RestoreObject(
         self, request_iterator: AsyncIterator[adminpb.RestoreObjectRequest], context: Context
     ) -> storagepb.Object:
-        kept = await self._restoration.restore(*await admin_wire.restored(request_iterator))
+        kept = await self._restoration.restore(*await wire.restored(request_iterator))
         return wire.to_pb(kept, self._files.uri(kept.key))

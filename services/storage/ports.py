@@ -22,6 +22,7 @@ from services.storage.model import (
     VariantSpec,
 )
 
+HEAD_BYTES = 16  # what a spool keeps for detecting a type; the longest signature has twelve
 FAILOVER_PREFIX = "guests/"  # prefix of failover copies in the second backend; stored, so never renamed
 SPOOL_SECONDS = 3600.0  # a spool file untouched for so long is abandoned: no upload or fetch may pause so long
 
@@ -47,7 +48,7 @@ class Spool(Protocol):
 
     @property
     def head(self) -> bytes:
-        """The first bytes written, at least media_types.HEAD_BYTES of them once so many came."""
+        """The first bytes written, HEAD_BYTES of them once so many came."""
 
     async def write(self, chunk: bytes) -> None:
         """Append bytes, at most a few MiB at a time.

@@ -22,14 +22,12 @@ from services.storage.backends import BACKENDS
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.inspection import Inspection
 from services.storage.core.objects import SizeLimits
-from services.storage.core.upload_tokens import UploadTokens
-from services.storage.core.url_signatures import UrlSignatures
-from services.storage.core.variant_presets import VariantPresets
+from services.storage.core.uploads import UploadTokens
+from services.storage.core.variants import VariantPresets
 from services.storage.fetcher import HttpFetcher, open_fetcher, open_fetchers
 from services.storage.ports import Backend
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
-from services.storage.stores import STORES
 from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
 from tests.engines import EngineMissingError, Postgres, postgres
 from tests.s3_engine import S3Server, s3
@@ -107,7 +105,7 @@ async def database(migrated: StorageSettings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def store(database: Database) -> SqlObjects:
-    return STORES["sql"](database)
+    return SqlObjects(database)
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -142,18 +140,16 @@ def inspection(backend: Backend, decoder: InlineDecoder) -> Inspection:
 
 
 @pytest.fixture
-def signatures() -> UrlSignatures:
-    return UrlSignatures(b"another secret of thirty-two ...")
+def presets() -> VariantPresets:
+    return VariantPresets(b"another secret of thirty-two ...")
 
 
 @pytest.fixture
 def variants(
-    backend: Backend, store: SqlObjects, decoder: InlineDecoder, signatures: UrlSignatures, settings: StorageSettings
+    backend: Backend, store: SqlObjects, decoder: InlineDecoder, presets: VariantPresets, settings: StorageSettings
 ) -> Variants:
     most = settings.max_result_bytes
-    return Variants(
-        backend, store, decoder, VariantPresets(signatures), max_bytes=most, budget_bytes=BUDGET_BYTES, clock=clock
-    )
+    return Variants(backend, store, decoder, presets, max_bytes=most, budget_bytes=BUDGET_BYTES, clock=clock)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from services.chassis.migrations import migrate
 from services.storage.backends.local import LocalFiles
 from services.storage.model import StoredObject
 from services.storage.settings import StorageSettings
-from services.storage.stores import STORES
+from services.storage.stores.sql import SqlObjects
 from tests.engines import postgres
 from tests.s3_engine import S3Server, s3
 from tests.storage.buckets import in_bucket
@@ -60,7 +60,7 @@ async def fill(stack: StorageSettings, objects: int) -> list[str]:
     keys = [f"uploads/{number:06}.png" for number in range(objects)]
     local = LocalFiles(stack.objects_dir)
     async with open_database(stack, "storage") as database:
-        store = STORES["sql"](database)
+        store = SqlObjects(database)
         for key in keys:
             async with local.spool() as spool:
                 await spool.write(body_of(key))

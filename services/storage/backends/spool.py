@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from services.storage.backends.tree import translated
-from services.storage.media_types import HEAD_BYTES
+from services.storage.ports import HEAD_BYTES
 
 
 class SpoolFile:

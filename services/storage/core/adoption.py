@@ -8,8 +8,16 @@ from services.storage.core import keys
 from services.storage.core.garbage_collection import LEAST_AGE
 from services.storage.core.inspection import Inspection, spool_all
 from services.storage.core.restoration import PREFIXES
-from services.storage.core.scan import RowAndObject, rows, rows_and_objects, scanned
-from services.storage.core.scan_progress import Problem, Progress, ScanCounts, ScanResult
+from services.storage.core.scan import (
+    Problem,
+    Progress,
+    RowAndObject,
+    ScanCounts,
+    ScanResult,
+    rows,
+    rows_and_objects,
+    scanned,
+)
 from services.storage.core.verification import OLD_RESULTS
 from services.storage.model import Lane, ListedObject, Source, Stat, StoredObject
 from services.storage.ports import Backend, ObjectStore

@@ -9,8 +9,16 @@ from pathlib import PurePosixPath
 
 from services.chassis.errors import InvalidArgument
 from services.storage.core import keys
-from services.storage.core.scan import RowAndObject, rows, rows_and_objects, scanned
-from services.storage.core.scan_progress import Problem, Progress, ScanCounts, ScanResult
+from services.storage.core.scan import (
+    Problem,
+    Progress,
+    RowAndObject,
+    ScanCounts,
+    ScanResult,
+    rows,
+    rows_and_objects,
+    scanned,
+)
 from services.storage.core.verification import ROWLESS
 from services.storage.model import Filter, ListedObject, StoredObject
 from services.storage.ports import Backend, ObjectStore

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from services.chassis import failpoints
 from services.chassis.errors import InvalidArgument
-from services.storage.media_types import sniff
-from services.storage.model import JPEG, Edit, Lane, PictureFacts, PictureType, StoredObject
+from services.storage.model import GIF, JPEG, PNG, WEBP, Edit, Lane, PictureFacts, PictureType, StoredObject
 from services.storage.ports import Backend, DecoderPool, Spool
 
 CHUNK_BYTES = 256 * 1024  # docs/storage.md#chunks
@@ -123,3 +122,19 @@ def type_of(spool: Spool) -> PictureType:
     if kind := sniff(spool.head):
         return kind
     raise InvalidArgument("The file is not a PNG, JPEG, WebP or GIF picture.", "INVALID_IMAGE")
+
+
+def sniff(head: bytes) -> PictureType | None:
+    """The type of a file that begins with these bytes; None when it is no supported picture.
+
+    Names and declared types are not trusted.
+    """
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return PNG
+    if head.startswith(b"\xff\xd8\xff"):
+        return JPEG
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return GIF
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return WEBP
+    return None

@@ -10,8 +10,7 @@ from enum import Enum, auto
 from services.chassis.errors import DataLoss, FailedPrecondition
 from services.storage.core import keys
 from services.storage.core.registration import is_kept, metadata_of
-from services.storage.core.scan import scanned, stat_of_bytes
-from services.storage.core.scan_progress import Problem, Progress, ScanCounts, ScanResult
+from services.storage.core.scan import Problem, Progress, ScanCounts, ScanResult, scanned, stat_of_bytes
 from services.storage.model import ListedObject, Stat
 from services.storage.ports import FAILOVER_PREFIX, Backend, ObjectStore
 

@@ -1,22 +1,79 @@
-"""Upload links: a client PUTs a file to a signed URL, where it waits until it is confirmed and inspected."""
+"""Upload links: a client PUTs a file to a signed URL, where it waits until it is confirmed and inspected.
+
+The URL ends in a signed token, which the public listener verifies without asking the database.
+"""
 
 import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unavailable
+from services.chassis.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from services.storage.core import keys
 from services.storage.core.inspection import Inspection, Picture, spool_all, too_large
 from services.storage.core.registration import put, register
 from services.storage.core.single_flight import SingleFlight
-from services.storage.core.upload_tokens import UploadToken, UploadTokens
 from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
 from services.storage.ports import Backend, ObjectStore
 
+SIGNATURE_BYTES = 32  # HMAC-SHA256
 REAP_BATCH = 100  # links of one query
 REAP_SECONDS = 300.0  # how late abandoned bytes are deleted; each round costs one listing of a folder
+
+
+@dataclass(frozen=True)
+class UploadToken:
+    """Permission to upload `size` bytes for a key until a time, in milliseconds since 1970."""
+
+    key: str
+    size: int
+    expire_ms: int
+
+
+class UploadTokens:
+    """Signs and verifies the tokens of upload links by HMAC-SHA256; the secret stays on this machine."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def signed(self, token: UploadToken) -> str:
+        """The text of a token with its signature in front, safe in a URL."""
+        payload = json.dumps([token.key, token.size, token.expire_ms]).encode()
+        return base64.urlsafe_b64encode(self._sign(payload) + payload).rstrip(b"=").decode()
+
+    def verified(self, text: str, now_ms: int) -> UploadToken:
+        """The token of a text.
+
+        Raises:
+            PermissionDenied: the signature is not ours, or the token has expired.
+        """
+        try:
+            signed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        except (binascii.Error, ValueError):
+            signed = b""
+        signature, payload = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._sign(payload)):
+            raise PermissionDenied("This upload link is not one of ours. Ask for a new one.")
+        token = UploadToken(*json.loads(payload))
+        if token.expire_ms <= now_ms:
+            raise PermissionDenied("This upload link has expired. Ask for a new one.")
+        return token
+
+    def _sign(self, payload: bytes) -> bytes:
+        return hmac.digest(self._secret, payload, hashlib.sha256)
 
 
 class Uploads:
@@ -57,8 +114,9 @@ class Uploads:
         expire_ms = self._clock() + self._lifetime * 1000
         link = UploadLink(self._keys.upload(kind), kind.content_type, size, original_name, expire_ms)
         await self._store.add_link(link)
-        place = await self._backend.upload_uri(keys.pending(link.key), kind.content_type, size, self._lifetime)
-        return IssuedLink(link, self._upload_tokens.signed(UploadToken(link.key, link.size, link.expire_ms)), place)
+        token = self._upload_tokens.signed(UploadToken(link.key, link.size, link.expire_ms))
+        uri = await self._backend.upload_uri(keys.pending(link.key), kind.content_type, size, self._lifetime)
+        return IssuedLink(link, token, uri)
 
     async def receive(self, token: str, chunks: AsyncIterator[bytes]) -> None:
         """Store the bytes that the holder of a token sends, under a key that is not public.

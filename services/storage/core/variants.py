@@ -1,15 +1,29 @@
-"""Variants: smaller pictures of stored ones, each made once and kept; artworks get a thumbnail unasked."""
+"""Variants: smaller pictures of stored ones, each made once and kept; artworks get a thumbnail unasked.
+
+Everyone may ask for a few presets, so that a picture has a bounded number of variants. A signed URL permits any size.
+"""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from services.chassis.errors import FailedPrecondition, InvalidArgument, KawaiiError, NotFound, Unavailable
+from services.chassis.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    KawaiiError,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from services.chassis.names import is_key
 from services.storage.core import keys
 from services.storage.core.deletion import ObjectDeletion
@@ -17,9 +31,11 @@ from services.storage.core.inspection import CHUNK_BYTES, spool_all
 from services.storage.core.registration import put, register
 from services.storage.core.scan import rows
 from services.storage.core.single_flight import SingleFlight
-from services.storage.core.variant_presets import THUMBNAIL, VariantPresets
 from services.storage.model import (
+    JPEG,
     PICTURE_TYPES,
+    PNG,
+    WEBP,
     Derivative,
     PictureType,
     Source,
@@ -30,12 +46,82 @@ from services.storage.model import (
 )
 from services.storage.ports import Backend, DecoderPool, ObjectStore
 
-MISSING_SECONDS = 60.0  # how late a thumbnail may be whose making was interrupted
+WIDTHS = (64, 128, 256, 512, 1024, 2048)  # thumbnails, tiles and screens: 42 variants of a picture with what follows
+QUALITIES = (50, 70, 90)  # of JPEG and WebP; a PNG has none
+LEAST_QUALITY, MOST_QUALITY = 30, 100  # that may be signed
+DEFAULT_QUALITY = 70  # docs/rest.md#small-pictures
+MAX_SIGNED_SIDE = 4096  # sixteen megapixels are no longer a smaller picture
+KINDS = {kind.extension: kind for kind in (WEBP, JPEG, PNG)} | {"jpeg": JPEG}
+THUMBNAIL = VariantSpec(512, 512, 85, WEBP)  # docs/storage.md#keys
+MISSING_SECONDS = 60.0  # how late a thumbnail is made when its first making was interrupted
 MISSING_BACK_MS = 24 * 3600 * 1000  # how long it is tried; a picture that cannot be decoded now never will be
-MISSING_BATCH = 100
+MISSING_BATCH = 100  # thumbnails of one query
 MAX_QUEUED = 10_000  # older ones are dropped and found by the query for missing thumbnails
 
 logger = structlog.get_logger()
+
+
+class VariantPresets:
+    """Decides which variants may be made: a few presets for everyone, any size for the holder of a signed URL.
+
+    Signatures are HMAC-SHA256 with the secret, which stays on this machine.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def of(self, key: str, wish: VariantWish, original_width: int = 0) -> VariantSpec:
+        """The least preset that serves a wish, or exactly what was signed; never wider than needed for the original.
+
+        Raises:
+            InvalidArgument: a size is out of bounds, or the format is unknown.
+            PermissionDenied: the signature is not ours.
+        """
+        kind = _kind(wish.extension)
+        if not wish.signature:
+            width = _preset(WIDTHS, min(wish.width or WIDTHS[-1], original_width or WIDTHS[-1]))
+            return VariantSpec(width, 0, _encoded(kind, _preset(QUALITIES, _quality(wish))), kind)
+        if not hmac.compare_digest(self.signature(key, wish).encode(), wish.signature.encode()):
+            raise PermissionDenied("This picture's URL is not signed by us. Use it as it was given to you.")
+        if not 1 <= wish.width <= MAX_SIGNED_SIDE or wish.height > MAX_SIGNED_SIDE:
+            raise InvalidArgument(f"A variant has at most {MAX_SIGNED_SIDE} pixels on a side.")
+        return VariantSpec(wish.width, wish.height, _encoded(kind, _quality(wish)), kind)
+
+    def signed(self, key: str, wish: VariantWish) -> VariantWish:
+        """The wish with its defaults filled in, and the signature that permits it.
+
+        Raises:
+            InvalidArgument: a size is out of bounds, or the format is unknown.
+        """
+        exact = replace(wish, quality=_quality(wish), extension=wish.extension or WEBP.extension)
+        permitted = replace(exact, signature=self.signature(key, exact))
+        self.of(key, permitted)
+        return permitted
+
+    def signature(self, key: str, wish: VariantWish) -> str:
+        """The signature of a wish for a variant of an object, safe in a URL."""
+        text = "\0".join(map(str, ("variant", key, wish.width, wish.height, wish.quality, wish.extension)))
+        digest = hmac.digest(self._secret, text.encode(), hashlib.sha256)
+        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _quality(wish: VariantWish) -> int:
+    return min(max(wish.quality or DEFAULT_QUALITY, LEAST_QUALITY), MOST_QUALITY)
+
+
+def _encoded(kind: PictureType, quality: int) -> int:
+    return 0 if kind == PNG else quality
+
+
+def _kind(extension: str) -> PictureType:
+    if kind := KINDS.get(extension or WEBP.extension):
+        return kind
+    raise InvalidArgument("A variant is webp, jpeg or png.", metadata={"field": "format"})
+
+
+def _preset(presets: Sequence[int], wanted: int) -> int:
+    """The least preset that is large enough: browsers scale down well, and up badly."""
+    return next((preset for preset in presets if preset >= wanted), presets[-1])
 
 
 class Variants:

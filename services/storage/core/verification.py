@@ -3,8 +3,17 @@
 from collections.abc import AsyncIterator
 
 from services.storage.core import keys
-from services.storage.core.scan import RowAndObject, rows, rows_and_objects, scanned, stat_of_bytes
-from services.storage.core.scan_progress import Problem, Progress, ScanCounts, ScanResult
+from services.storage.core.scan import (
+    Problem,
+    Progress,
+    RowAndObject,
+    ScanCounts,
+    ScanResult,
+    rows,
+    rows_and_objects,
+    scanned,
+    stat_of_bytes,
+)
 from services.storage.model import ListedObject, Stat, StoredObject
 from services.storage.ports import Backend, ObjectStore
 

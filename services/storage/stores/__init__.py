@@ -1,5 +1,1 @@
-"""The object store by kind: SQL, on SQLite and PostgreSQL alike."""
-
-from services.storage.stores.sql import SqlObjects
-
-STORES = {"sql": SqlObjects}
+"""The stores of storage: the rows of objects and upload links in SQL."""

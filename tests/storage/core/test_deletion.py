@@ -12,8 +12,7 @@ from services.chassis.errors import KawaiiError, NotFound, Unavailable
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.deletion import TOMBSTONE_MS, ObjectDeletion
-from services.storage.core.url_signatures import UrlSignatures
-from services.storage.core.variant_presets import VariantPresets
+from services.storage.core.variants import VariantPresets
 from services.storage.model import StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
@@ -43,10 +42,8 @@ async def artwork(objects: Objects) -> StoredObject:
     return await objects.upload(UploadSpec("artworks/original"), stream([WIDE]))
 
 
-def made_by(backend: object, store: object, decoder: object, signatures: UrlSignatures) -> Variants:
-    return Variants(
-        backend, store, decoder, VariantPresets(signatures), max_bytes=300_000, budget_bytes=300_000, clock=clock
-    )  # type: ignore[arg-type] # counted
+def made_by(backend: object, store: object, decoder: object, presets: VariantPresets) -> Variants:
+    return Variants(backend, store, decoder, presets, max_bytes=300_000, budget_bytes=300_000, clock=clock)  # type: ignore[arg-type] # counted
 
 
 async def derived(variants: Variants, row: StoredObject) -> None:
@@ -86,13 +83,13 @@ async def test_a_deletion_at_each_await_of_deriving_leaves_nothing(
     backend: LocalFiles,
     store: SqlObjects,
     decoder: InlineDecoder,
-    signatures: UrlSignatures,
+    presets: VariantPresets,
 ) -> None:
     rows: list[StoredObject] = []
 
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
-        await derived(made_by(steps.around(backend), steps.around(store), steps.around(decoder), signatures), rows[-1])
+        await derived(made_by(steps.around(backend), steps.around(store), steps.around(decoder), presets), rows[-1])
 
     async def act() -> None:
         await objects.delete(rows[-1].key)
@@ -109,17 +106,17 @@ async def test_deriving_at_each_await_of_a_deletion_leaves_nothing(
     backend: LocalFiles,
     store: SqlObjects,
     decoder: InlineDecoder,
-    signatures: UrlSignatures,
+    presets: VariantPresets,
 ) -> None:
     rows: list[StoredObject] = []
 
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
-        await made_by(backend, store, decoder, signatures).make(rows[-1].key, VariantWish(width=128))
+        await made_by(backend, store, decoder, presets).make(rows[-1].key, VariantWish(width=128))
         await ObjectDeletion(steps.around(backend), steps.around(store), clock).delete(rows[-1].key)
 
     async def act() -> None:
-        await derived(made_by(backend, store, decoder, signatures), rows[-1])
+        await derived(made_by(backend, store, decoder, presets), rows[-1])
 
     async def check() -> None:
         assert await left(backend, store, uploads) == []
@@ -133,7 +130,7 @@ async def test_a_maker_that_dies_between_bytes_and_row_leaves_nothing_for_long(
     backend: LocalFiles,
     store: SqlObjects,
     decoder: InlineDecoder,
-    signatures: UrlSignatures,
+    presets: VariantPresets,
 ) -> None:
     """Killed at any await: a deletion sees what it left, or the look after old tombstones does."""
     rows: list[StoredObject] = []
@@ -142,7 +139,7 @@ async def test_a_maker_that_dies_between_bytes_and_row_leaves_nothing_for_long(
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
         with suppress(asyncio.CancelledError):
-            variants = made_by(steps.around(backend), steps.around(store), steps.around(decoder), signatures)
+            variants = made_by(steps.around(backend), steps.around(store), steps.around(decoder), presets)
             await variants.make(rows[-1].key, WISHES[0])
 
     async def act() -> None:

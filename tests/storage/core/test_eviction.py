@@ -9,8 +9,7 @@ import pytest
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Variants
 from services.storage.core.eviction import BATCH, SPARE, YOUNG_MS, Eviction
-from services.storage.core.url_signatures import UrlSignatures
-from services.storage.core.variant_presets import WIDTHS, VariantPresets
+from services.storage.core.variants import WIDTHS, VariantPresets
 from services.storage.model import Source, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
@@ -31,11 +30,9 @@ def backend_settings(settings: StorageSettings) -> StorageSettings:
 
 
 @pytest.fixture
-def make(decoder: InlineDecoder, signatures: UrlSignatures) -> Make:
+def make(decoder: InlineDecoder, presets: VariantPresets) -> Make:
     def made_by(backend: object, store: object) -> Variants:
-        return Variants(
-            backend, store, decoder, VariantPresets(signatures), max_bytes=300_000, budget_bytes=300_000, clock=clock
-        )  # type: ignore[arg-type] # counted
+        return Variants(backend, store, decoder, presets, max_bytes=300_000, budget_bytes=300_000, clock=clock)  # type: ignore[arg-type] # counted
 
     return made_by
 

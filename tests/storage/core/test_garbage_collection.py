@@ -12,7 +12,7 @@ from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Variants
 from services.storage.core.garbage_collection import DEFAULT_AGE, GarbageCollection
 from services.storage.core.registration import register
-from services.storage.core.scan_progress import Problem
+from services.storage.core.scan import Problem
 from services.storage.model import Stat, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects

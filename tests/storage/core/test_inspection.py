@@ -1,4 +1,7 @@
-"""Every upload, import and result is inspected: what does not decode is refused, GPS data is removed, results stay."""
+"""Every upload, import and result is inspected.
+
+Its type comes from its bytes, and what does not decode is refused. GPS data is removed from what clients send.
+"""
 
 import hashlib
 from typing import Any
@@ -7,10 +10,11 @@ import pytest
 
 from services.chassis.errors import KawaiiError
 from services.storage.core import Objects, Uploads
+from services.storage.core.inspection import sniff
 from services.storage.model import ImportOrder, StoredObject, UploadSpec
 from tests.storage.media.builders import EXIF_HEAD, gradient, png, saved, tiff, with_chunk, with_segment
 from tests.storage.media.corpus import FOREIGN
-from tests.storage.samples import Remote, ok, picture, stream
+from tests.storage.samples import FORMATS, Remote, ok, picture, stream
 
 HONEST = saved(gradient(30, 20), "png")
 PLACED = with_chunk(HONEST, b"eXIf", tiff(orientation=6))
@@ -111,3 +115,33 @@ async def test_bytes_that_a_crash_parted_from_their_row_are_looked_at_again(obje
 
     assert (kept.width, kept.height) == (4, 3)
     assert kept.thumb_hash
+
+
+@pytest.mark.parametrize("extension", sorted(FORMATS))
+def test_each_kind_of_picture_is_known_by_its_first_bytes(extension: str) -> None:
+    kind = sniff(picture(extension))
+
+    assert kind is not None
+    assert kind.extension == extension
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"<!doctype html>",
+        b"<svg xmlns='http://www.w3.org/2000/svg'>",
+        b"%PDF-1.7",
+        b"\x7fELF\x02\x01\x01",
+        b"PK\x03\x04",
+        b"<?php echo 1;",
+        b"\x89PNG\r\n",
+        b"\xff\xd8",
+        b"GIF88a",
+        b"RIFF\x10\x00\x00\x00WAVEfmt ",
+        b"\x00\x00\x00\x1cftypavif",
+        b" \x89PNG\r\n\x1a\n",
+    ],
+)
+def test_nothing_else_is_a_picture(head: bytes) -> None:
+    assert sniff(head) is None

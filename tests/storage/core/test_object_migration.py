@@ -13,7 +13,7 @@ from services.storage.backends.failover import FailoverBackend
 from services.storage.backends.local import LocalFiles
 from services.storage.core.object_migration import ObjectMigration, Step
 from services.storage.core.registration import is_kept, metadata_of
-from services.storage.core.scan_progress import Problem
+from services.storage.core.scan import Problem
 from services.storage.model import StoredObject
 from services.storage.ports import Backend
 from services.storage.settings import StorageSettings

@@ -8,8 +8,7 @@ from PIL import Image
 
 from services.chassis.errors import KawaiiError
 from services.storage.core import Objects, Variants
-from services.storage.core.url_signatures import UrlSignatures
-from services.storage.core.variant_presets import QUALITIES, WIDTHS, VariantPresets
+from services.storage.core.variants import QUALITIES, WIDTHS, VariantPresets
 from services.storage.model import Filter, StoredObject, UploadSpec, VariantWish
 from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
@@ -81,13 +80,11 @@ async def test_strangers_can_ask_for_presets_only(objects: Objects, variants: Va
 
 
 async def test_one_picture_becomes_few_variants_within_a_budget_of_bytes(
-    objects: Objects, backend: Backend, store: SqlObjects, decoder: InlineDecoder, signatures: UrlSignatures
+    objects: Objects, backend: Backend, store: SqlObjects, decoder: InlineDecoder, presets: VariantPresets
 ) -> None:
     """Whatever strangers ask for: the oldest go, what was just made stays, and each is made anew when wanted."""
     budget = 40_000
-    variants = Variants(
-        backend, store, decoder, VariantPresets(signatures), max_bytes=300_000, budget_bytes=budget, clock=clock
-    )
+    variants = Variants(backend, store, decoder, presets, max_bytes=300_000, budget_bytes=budget, clock=clock)
     original, other = [await kept(objects, saved(gradient(700, 500), "png")) for _ in range(2)]
     beside = await variants.make(other.key, VariantWish(width=64))
     wishes = [
@@ -110,11 +107,11 @@ async def test_one_picture_becomes_few_variants_within_a_budget_of_bytes(
 
 
 async def test_a_signed_wish_is_met_exactly_and_a_forged_one_refused(
-    objects: Objects, variants: Variants, signatures: UrlSignatures
+    objects: Objects, variants: Variants, presets: VariantPresets
 ) -> None:
     original = await kept(objects)
     wish = VariantWish(width=77, height=33, quality=42, extension="png")
-    signed = signatures.signature(original.key, wish)
+    signed = presets.signature(original.key, wish)
     made = await variants.make(original.key, VariantWish(77, 33, 42, "png", signed))
     assert (made.width, made.height) == (50, 33)
 
@@ -124,24 +121,21 @@ async def test_a_signed_wish_is_met_exactly_and_a_forged_one_refused(
         assert refusal.value.reason == "FORBIDDEN"
 
 
-async def test_a_signed_wish_has_its_limits_too(
-    objects: Objects, variants: Variants, signatures: UrlSignatures
-) -> None:
+async def test_a_signed_wish_has_its_limits_too(objects: Objects, variants: Variants, presets: VariantPresets) -> None:
     original = await kept(objects)
     for width, height in ((0, 0), (4097, 0), (1, 4097)):
         wish = VariantWish(width, height, 70, "webp")
         with pytest.raises(KawaiiError) as refusal:
             await variants.make(
-                original.key, VariantWish(width, height, 70, "webp", signatures.signature(original.key, wish))
+                original.key, VariantWish(width, height, 70, "webp", presets.signature(original.key, wish))
             )
         assert refusal.value.reason == "INVALID_INPUT"
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 0), (4096, 0), (1, 4096)])
 def test_a_signed_wish_may_be_as_small_and_as_large_as_its_limits(
-    signatures: UrlSignatures, width: int, height: int
+    presets: VariantPresets, width: int, height: int
 ) -> None:
-    presets = VariantPresets(signatures)
 
     spec = presets.of("uploads/a.png", presets.signed("uploads/a.png", VariantWish(width, height)))
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects
-from services.storage.core.scan_progress import Problem, Progress
+from services.storage.core.scan import Problem, Progress
 from services.storage.core.verification import Verification
 from services.storage.model import StoredObject, UploadSpec
 from services.storage.settings import StorageSettings

@@ -250,9 +250,9 @@ def test_the_service_itself_never_loads_pillow() -> None:
     program = (
         "import sys\n"
         "import services.storage.core, services.storage.servicer, services.storage.listener\n"
-        "from services.storage.media import DECODER_POOLS\n"
+        "from services.storage.media.decoder_pool import open_decoder_pool\n"
         "from services.storage.settings import StorageSettings\n"
-        "DECODER_POOLS['pillow'](StorageSettings(_env_file=None))\n"
+        "open_decoder_pool(StorageSettings(_env_file=None))\n"
         "sys.exit('PIL' in sys.modules)\n"
     )
 

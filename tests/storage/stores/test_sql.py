@@ -1,4 +1,4 @@
-"""Every store on every engine keeps the contract of ports.ObjectStore."""
+"""The SQL store keeps the contract of ports.ObjectStore on every engine."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from services.chassis.migrations import migrate
 from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink
 from services.storage.ports import ObjectStore
 from services.storage.settings import StorageSettings
-from services.storage.stores import STORES
+from services.storage.stores.sql import SqlObjects
 from tests.engines import Postgres
 
 
@@ -41,10 +41,10 @@ def engine_settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSe
     return settings
 
 
-@pytest.fixture(params=sorted(STORES))
-async def store(request: pytest.FixtureRequest, engine_settings: StorageSettings) -> AsyncIterator[ObjectStore]:
+@pytest.fixture
+async def store(engine_settings: StorageSettings) -> AsyncIterator[ObjectStore]:
     async with open_database(engine_settings, "storage") as database:
-        yield STORES[request.param](database)
+        yield SqlObjects(database)
 
 
 async def test_a_row_comes_back_as_it_was_added_with_the_time_of_the_database(store: ObjectStore) -> None:
