@@ -18,11 +18,11 @@ from services.chassis.database import Database, open_database
 from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
 from services.share.__main__ import now_ms
-from services.share.core import Shares
+from services.share.core.shares import Shares
 from services.share.model import NewShare, Policy, Query
 from services.share.settings import ShareSettings
-from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, CacheLifetimes
+from services.share.stores.shares import SqlShares
 from tests.engines import EngineMissingError, postgres
 from tests.share.bulk_shares import grow
 
@@ -78,7 +78,7 @@ async def filled(settings: ShareSettings, number: int) -> AsyncIterator[Database
 
 def service(database: Database, *, cached: bool) -> Shares:
     """The shares as the service builds them, or straight on the database."""
-    store = STORES["sql"](database)
+    store = SqlShares(database)
     kept = CachedShares(store, LocalCache(), FRESHNESS, now_ms, unheard) if cached else store
     return Shares(kept, Policy.TEXT_TO_IMAGE, own_key=PublicFiles("https://example.org").key, clock=now_ms)
 
@@ -90,7 +90,7 @@ async def unheard(_notice: str) -> None:
 async def reads(database: Database, number: int) -> dict[str, Read]:
     """What is measured."""
     shares, uncached = service(database, cached=True), service(database, cached=False)
-    store = STORES["sql"](database)
+    store = SqlShares(database)
     deep = await shares.list(Query(page_size=1, skip=number // 2))
     newest = deep.shares[0].id
     return {

@@ -22,12 +22,14 @@ from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.supervisor import Loop
 from services.share.admin_servicer import ShareAdminServicer
-from services.share.core import Expiry, Reconciliation, ShareRecords, Shares
+from services.share.core.maintenance import Expiry, Reconciliation
+from services.share.core.records import ShareRecords
+from services.share.core.shares import Shares
 from services.share.model import Policy
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
-from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, CacheLifetimes
+from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
 
 SERVICE = "share"
@@ -55,7 +57,7 @@ async def main() -> None:
         open_cache(settings.effective_redis_url) as cache,
         open_invalidations(settings.effective_redis_url, CHANNEL) as invalidations,
     ):
-        store = CachedShares(STORES["sql"](database), cache, lifetimes, now_ms, invalidations.announce)
+        store = CachedShares(SqlShares(database), cache, lifetimes, now_ms, invalidations.announce)
         expiry = Expiry(store, settings.share_expire_days, now_ms)
         reconciliation = Reconciliation(store, settings.share_reconcile_hours)
         policy, allowed = Policy(settings.share_list_policy), settings.outbound_allow_private

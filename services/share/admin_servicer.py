@@ -8,7 +8,7 @@ from kawaii.share.v1 import admin_pb2_grpc as adminrpc
 
 from services.chassis.public_files import PublicFiles
 from services.share import wire
-from services.share.core import ShareRecords
+from services.share.core.records import ShareRecords
 
 Context = ServicerContext[Any, Any]
 

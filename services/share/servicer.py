@@ -8,7 +8,7 @@ from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.public_files import PublicFiles
 from services.share import wire
-from services.share.core import Shares
+from services.share.core.shares import Shares
 
 
 class ShareServicer(sharerpc.ShareServiceServicer):

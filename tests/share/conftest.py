@@ -26,13 +26,13 @@ from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, build
 from services.chassis.status import from_rpc
 from services.share.__main__ import now_ms
-from services.share.core import Shares
+from services.share.core.shares import Shares
 from services.share.model import Policy, Seo, Share
 from services.share.ports import Clock, ShareStore
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
-from services.share.stores import STORES
 from services.share.stores.cached import CachedShares, CacheLifetimes
+from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
 from tests.engines import EngineMissingError, Postgres, postgres
 from tests.valkeys import Valkey, program
@@ -89,16 +89,16 @@ async def database(settings: ShareSettings) -> AsyncIterator[Database]:
         yield opened
 
 
-@pytest.fixture(params=[*STORES, "cached"])
+@pytest.fixture(params=["sql", "cached"])
 def store(request: pytest.FixtureRequest, database: Database) -> ShareStore:
-    """Every store of the registry on every engine, and the cache before one."""
-    return cached(database) if request.param == "cached" else STORES[request.param](database)
+    """The store in SQL on every engine, and the cache in front of it."""
+    return cached(database) if request.param == "cached" else SqlShares(database)
 
 
 def cached(database: Database, cache: Cache | None = None) -> ShareStore:
     """The cached store, as the service uses it."""
     lifetimes = CacheLifetimes(record=600, list=600, latest=600, stats=600)
-    return CachedShares(STORES["sql"](database), cache or LocalCache(), lifetimes, now_ms, announce_nothing)
+    return CachedShares(SqlShares(database), cache or LocalCache(), lifetimes, now_ms, announce_nothing)
 
 
 async def announce_nothing(_notice: str) -> None:

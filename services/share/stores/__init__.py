@@ -1,9 +1,1 @@
-"""The share stores by kind, one module each."""
-
-from collections.abc import Callable
-
-from services.chassis.database import Database
-from services.share.ports import ShareStore
-from services.share.stores.sql import SqlShares
-
-STORES: dict[str, Callable[[Database], ShareStore]] = {"sql": SqlShares}
+"""The share stores: shares and their counts in SQL, and a cache in front of them."""

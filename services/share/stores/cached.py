@@ -1,32 +1,32 @@
-"""A cache in front of another share store, for the reads whose cost grows with the number of shares."""
+"""A cache in front of another share store, for the reads whose cost grows with the number of shares.
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+A cached value carries the time at which it was read. One that was read before the last change of its source that this
+process knows of, or before the process started, is invalid: so a late writer, or a cache that missed a deletion, cannot
+bring a stale answer back.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.cache import Cache
 from services.chassis.invalidation import EVERYTHING
 from services.chassis.shielding import shielded_method
 from services.share.model import NEWEST, Facet, Share, ShareRecord, SitemapLink, Stats, View
 from services.share.ports import Clock, ShareStore
-from services.share.stores.cached_values import CachedValue, CachedValues
 
 # The names under which the original image site kept the same.
 RECORD_KEY = "share:"
-LIST_KEY, LIST_SIZE = (
-    "share:list",
-    101,
-)  # the longest first page, and one share more, which tells whether another page follows
+LIST_KEY = "share:list"
+LIST_SIZE = 101  # the longest first page, and one share more, which tells whether another page follows
 LATEST_KEY, LATEST_SIZE = "share:cache:latest:12", 12
 STATS_KEY = "share:stats"
 CREATED = "created "  # prefix of the notice of a new share, which invalidates lists but no record
-RECORD = TypeAdapter(CachedValue[Share])
-IDS = TypeAdapter(CachedValue[tuple[str, ...]])
-LATEST = TypeAdapter(CachedValue[tuple[Share, ...]])
-STATS = TypeAdapter(CachedValue[Stats])
-
+MAX_CHANGES = 10_000  # keys whose last change is known one by one; values read before the oldest of them are invalid
+T = TypeVar("T")
 Announce = Callable[[str], Awaitable[None]]
 
 
@@ -51,10 +51,10 @@ class CachedShares:
         self, store: ShareStore, cache: Cache, lifetimes: CacheLifetimes, clock: Clock, announce: Announce
     ) -> None:
         self._store, self._cache, self._clock, self._announce = store, cache, clock, announce
-        self._records = CachedValues(RECORD, cache, lifetimes.record, clock)
-        self._list = CachedValues(IDS, cache, lifetimes.list, clock)
-        self._latest = CachedValues(LATEST, cache, lifetimes.latest, clock)
-        self._stats = CachedValues(STATS, cache, lifetimes.stats, clock)
+        self._records = _CachedValues(TypeAdapter(_CachedValue[Share]), cache, lifetimes.record, clock)
+        self._list = _CachedValues(TypeAdapter(_CachedValue[tuple[str, ...]]), cache, lifetimes.list, clock)
+        self._latest = _CachedValues(TypeAdapter(_CachedValue[tuple[Share, ...]]), cache, lifetimes.latest, clock)
+        self._stats = _CachedValues(TypeAdapter(_CachedValue[Stats]), cache, lifetimes.stats, clock)
 
     def invalidate(self, notice: str) -> None:
         """Invalidate the values that a change by any process has made stale."""
@@ -173,3 +173,67 @@ class CachedShares:
         self.invalidate(notice)
         await self._cache.delete(RECORD_KEY + notice.removeprefix(CREATED), LIST_KEY, LATEST_KEY, STATS_KEY)
         await self._announce(notice)
+
+
+@dataclass(frozen=True)
+class _CachedValue(Generic[T]):
+    """A cached value, the time at which it was read, and its list where one key serves several."""
+
+    value: T
+    read_ms: int
+    of: str = ""
+
+
+class _CachedValues(Generic[T]):
+    """Cached values of one kind, stored as JSON for so many seconds."""
+
+    def __init__(self, kind: TypeAdapter[_CachedValue[T]], cache: Cache, seconds: float, clock: Clock) -> None:
+        self._kind, self._cache, self._seconds, self._clock = kind, cache, seconds, clock
+        self._all_changed_ms = clock()
+        self._changed_ms: dict[str, int] = {}
+
+    def invalidate_all(self) -> None:
+        """Invalidate all values."""
+        self._all_changed_ms = self._clock()
+        self._changed_ms.clear()
+
+    def invalidate_key(self, key: str) -> None:
+        """Invalidate the value of one key."""
+        self._changed_ms.pop(key, None)  # a key that changes again is the newest
+        self._changed_ms[key] = self._clock()
+        if len(self._changed_ms) > MAX_CHANGES:
+            oldest = self._changed_ms.pop(next(iter(self._changed_ms)))
+            self._all_changed_ms = max(self._all_changed_ms, oldest)
+
+    async def get(self, key: str, read: Callable[[], Awaitable[T]], of: str = "") -> T:
+        """The cached value, or the one that `read` returns, which is cached unless it is empty."""
+        if known := await self.get_valid([key], of):
+            return known[key]
+        read_ms = self._clock()
+        found = await read()
+        if found:
+            await self.put({key: found}, read_ms, of)
+        return found
+
+    async def get_valid(self, keys: Sequence[str], of: str = "") -> dict[str, T]:
+        """The valid cached values of these keys."""
+        values = map(self._decoded, await self._cache.get_many(keys))
+        return {
+            key: kept.value for key, kept in zip(keys, values, strict=True) if kept and self._is_valid(key, kept, of)
+        }
+
+    async def put(self, values: Mapping[str, T], read_ms: int, of: str = "") -> None:
+        """Cache values that were read at a time."""
+        written = {key: self._kind.dump_json(_CachedValue(value, read_ms, of)) for key, value in values.items()}
+        await self._cache.set_many(written, self._seconds)
+
+    def _is_valid(self, key: str, kept: _CachedValue[T], of: str) -> bool:
+        changed_ms = max(self._all_changed_ms, self._changed_ms.get(key, 0))
+        return kept.of == of and changed_ms < kept.read_ms <= self._clock()
+
+    def _decoded(self, data: bytes | None) -> _CachedValue[T] | None:
+        """The decoded value; None when another version or another program has written it."""
+        try:
+            return None if data is None else self._kind.validate_json(data)
+        except ValidationError:
+            return None

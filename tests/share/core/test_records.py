@@ -16,9 +16,9 @@ from services.chassis.errors import AlreadyExists, InvalidArgument, PermissionDe
 from services.chassis.health import Health
 from services.chassis.server import Mount, build
 from services.share.admin_servicer import ShareAdminServicer
-from services.share.core import ShareRecords
+from services.share.core.records import ShareRecords
 from services.share.core.shares import digest_of
-from services.share.stores.sql import SqlShares
+from services.share.stores.shares import SqlShares
 from tests.share.conftest import FILES, START_MS, Refused, Serve, cached
 
 if TYPE_CHECKING:

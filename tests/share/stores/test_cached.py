@@ -1,4 +1,4 @@
-"""The cache in front of a store: it saves work, and no answer depends on it."""
+"""The cache in front of a store: it saves work; flushed, filled with garbage or killed, it changes no answer."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,9 +12,8 @@ from services.chassis.database import Database
 from services.chassis.shielding import settled
 from services.share.model import Policy, Share, View
 from services.share.ports import Clock
-from services.share.stores.cached import LATEST_KEY, STATS_KEY, CachedShares, CacheLifetimes
-from services.share.stores.cached_values import MAX_CHANGES
-from services.share.stores.sql import SqlShares
+from services.share.stores.cached import LATEST_KEY, MAX_CHANGES, STATS_KEY, CachedShares, CacheLifetimes
+from services.share.stores.shares import SqlShares
 from tests.share.conftest import announce_nothing
 from tests.valkeys import Valkey
 
@@ -242,3 +241,82 @@ async def test_a_value_from_the_future_or_from_before_the_start_is_not_believed(
 
     assert await other.latest(ALL, 12) == ()
     assert await other.total(ALL) == (await other.stats(NOW_MS)).total == 0
+
+
+async def warm_all(store: CachedShares) -> None:
+    """Fill the cache."""
+    await store.latest(ALL, 12)
+    await store.page(ALL, limit=21)
+    await store.stats(NOW_MS)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"{}",
+        b'"x"',
+        b"[1]",
+        b'{"value":[1],"read_ms":1}',
+        b'{"value":[],"read_ms":1}',
+    ],
+)
+async def test_garbage_is_ignored_and_overwritten(
+    store: CachedShares, make: Make, valkey: Valkey, garbage: bytes
+) -> None:
+    kept = await store.insert(make(), "d")
+    await warm_all(store)
+    written = [(key, valkey.redis.get(key)) for key in valkey.redis.scan_iter()]
+    assert len(written) == 4
+    for key, _ in written:
+        valkey.redis.set(key, garbage)
+
+    assert await store.latest(ALL, 12) == await store.page(ALL, limit=21) == (kept,)
+    assert await store.find(kept.id) == kept
+    assert await store.total(ALL) == (await store.stats(NOW_MS)).total == 1
+    for key, value in written:
+        assert valkey.redis.get(key) not in (None, garbage), value
+
+
+async def test_a_key_of_another_type_is_healed(store: CachedShares, make: Make, valkey: Valkey) -> None:
+    kept = await store.insert(make(), "d")
+    await warm_all(store)
+    keys = list(valkey.redis.scan_iter())
+    for key in keys:
+        valkey.redis.delete(key)
+        valkey.redis.rpush(key, "somebody else's")
+
+    assert await store.page(ALL, limit=21) == (kept,)
+    await warm_all(store)
+
+    assert {valkey.redis.type(key) for key in keys} == {b"string"}
+
+
+async def test_flushing_and_killing_the_cache_changes_no_answer(
+    store: CachedShares, make: Make, valkey: Valkey
+) -> None:
+    shown: list[Share] = []
+
+    async def check() -> None:
+        assert await store.latest(ALL, 12) == await store.page(ALL, limit=12) == tuple(shown)
+        assert await store.total(ALL) == (await store.stats(NOW_MS)).total == len(shown)
+        assert await store.batch([each.id for each in shown]) == {each.id: each for each in shown}
+
+    harm: list[Callable[[], object]] = [valkey.redis.flushall, valkey.kill, valkey.start, valkey.redis.flushall]
+    for each in (*harm, *harm):
+        shown.insert(0, await store.insert(make(), "d"))
+        await warm_all(store)
+        each()
+        await check()
+        gone = shown.pop()
+        assert await store.delete(gone.id)
+        assert await store.find(gone.id) is None
+        await check()
+        shown.insert(0, await store.insert(make(), "d"))
+        published = await store.publish(shown[0].id, 5)
+        assert published
+        shown[0] = published
+        await check()

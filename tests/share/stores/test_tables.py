@@ -8,7 +8,7 @@ from sqlalchemy.dialects import sqlite
 
 from services.chassis.database import Database
 from services.share.model import NEWEST, Facet, Policy, View
-from services.share.stores import statements
+from services.share.stores.shares import select_latest, select_page
 from services.share.stores.tables import metadata
 
 on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # its plans do not depend on the data
@@ -38,7 +38,7 @@ async def plan(database: Database, statement: Select[*tuple[object, ...]]) -> st
 async def test_a_page_is_read_from_ranges_of_an_index(database: Database, policy: Policy, facet: Facet) -> None:
     view = View(policy, facet, "x" if facet else "")
 
-    steps = await plan(database, statements.page(view, limit=21, before=NEWEST, skip=0))
+    steps = await plan(database, select_page(view, limit=21, before=NEWEST, skip=0))
 
     assert "SCAN share" not in steps
     assert "USING COVERING INDEX" in steps
@@ -48,7 +48,7 @@ async def test_a_page_is_read_from_ranges_of_an_index(database: Database, policy
 @on_sqlite
 @pytest.mark.parametrize("policy", Policy)
 async def test_the_latest_are_read_from_ranges_of_an_index(database: Database, policy: Policy) -> None:
-    steps = await plan(database, statements.latest(View(policy), 12))
+    steps = await plan(database, select_latest(View(policy), 12))
 
     assert "SCAN share" not in steps
     assert "share_by_generate_ms" in steps

@@ -1,20 +1,49 @@
-"""The counts of lists agree with the shares again after an older version has counted by its own rules."""
+"""Shares stay unless SHARE_EXPIRE_DAYS is set, then all older ones are deleted; counts agree with the shares again."""
 
 import asyncio
 from collections.abc import Callable
 
+import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import delete, update
 
 from services.chassis.database import Database
-from services.share.core import Reconciliation
+from services.share.core.maintenance import BATCH, DAY_MS, Expiry, Reconciliation
 from services.share.model import Facet, Policy, Share, View
 from services.share.ports import ShareStore
-from services.share.stores.sql import SqlShares
+from services.share.stores.shares import SqlShares
 from services.share.stores.tables import share_count
 
 Make = Callable[..., Share]
+NOW_MS = 100 * DAY_MS
 VIEWS = [View(Policy.ALL), View(Policy.ALL, Facet.STYLE, "ink"), View(Policy.ALL, Facet.TAG, "cat")]
+
+
+async def stored(store: ShareStore, make: Make, days_old: int, number: int) -> list[str]:
+    made = [make(create_ms=NOW_MS - days_old * DAY_MS, seo_tags=()) for _ in range(number)]
+    return [(await store.insert(each, "d")).id for each in made]
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_what_is_older_than_its_days_goes_and_the_rest_stays(store: ShareStore, make: Make) -> None:
+    old = await stored(store, make, 31, 2 * BATCH + 1)
+    young = await stored(store, make, 29, 2)
+    published = await store.publish(old[0], NOW_MS - DAY_MS)
+
+    await Expiry(store, 30, lambda: NOW_MS).expire()
+
+    assert published
+    assert set(await store.batch([*old, *young])) == {old[0], *young}
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_by_default_nothing_goes(store: ShareStore, make: Make) -> None:
+    old = await stored(store, make, 99, 2)
+    loop = asyncio.create_task(Expiry(store, 0, lambda: NOW_MS).run())
+    assert await store.batch(old)
+    loop.cancel()
+
+    assert set(await store.batch(old)) == set(old)
 
 
 async def totals(store: ShareStore) -> list[int]:

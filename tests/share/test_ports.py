@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from services.chassis.database import Database
 from services.share.model import SHOWN, Facet, Policy, Share, SitemapLink, Stats, View
 from services.share.ports import ShareStore
-from services.share.stores.sql import SqlShares
+from services.share.stores.shares import SqlShares
 from services.share.stores.tables import share_tag
 from tests.share.bulk_shares import recount
 
