@@ -23,23 +23,18 @@ from services.generation.core.download_links import DownloadLinks
 from services.generation.core.generations import Generations
 from services.generation.core.restoration import Restoration
 from services.generation.core.timeline import Timeline
-from services.generation.core.url_policy import UrlPolicy
-from services.generation.gauges import Gauges
+from services.generation.core.validation import UrlPolicy
+from services.generation.metrics import Gauges
 from services.generation.notifier import Notifier
 from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
 from services.generation.providers.callback_verification import KieCallbackVerifier
 from services.generation.servicer import GenerationServicer
-from services.generation.settings import GenerationSettings
-from services.generation.startup_warnings import warn
+from services.generation.settings import GenerationSettings, warn
 from services.generation.storage_client import StorageClient
-from services.generation.stores import (
-    SqlBacklog,
-    SqlGenerationStore,
-    SqlInbox,
-    SqlRetention,
-    make_parking,
-    open_key_pool,
-)
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
+from services.generation.stores.key_pool import open_key_pool
+from services.generation.stores.leases import make_parking
 from services.generation.workers.loops import Workers, make_loops
 from services.generation.workers.prune import Pruner
 
@@ -83,9 +78,8 @@ async def main() -> None:
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
             Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
         ]
-        gauges = Gauges(SqlBacklog(database).take, key_pool.listing, parking.measure)
-        retention = SqlRetention(database)
-        pruner = Pruner(retention.prune_events, retention.prune_callbacks, timing)
+        gauges = Gauges(store.backlog, key_pool.listing, parking.measure)
+        pruner = Pruner(store.prune_events, inbox.prune, timing)
         metrics_server = MetricsServer(settings.address(ListenPort.GENERATION_METRICS), gauges.refresh)
         loops = [*make_loops(workers, settings.concurrency), pruner.run, metrics_server.run]
         await serve(

@@ -1,6 +1,13 @@
 """Outcomes of outgoing calls: a provider's answer to a submit, its record of a task, storage's answer to a copy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+CUT = "[prompt]"
+LEAST = 3  # a prompt of fewer letters is in every sentence
+LEAST_BEGINNING = 12  # the same for the beginning of one: a message that was cut off may end in the middle of it
+
+A = TypeVar("A")
 
 # What a provider may answer to a submit. Exactly one of these; only NotSent and Refused allow another submit.
 
@@ -121,3 +128,26 @@ class Later:
     """The copy is not possible now: the source, the provider or storage is away."""
 
     detail: str
+
+
+# Redaction: a provider may quote the prompt, which is its owner's, in a message that is stored, logged or shown.
+
+
+def redacted(answer: A, prompt: str) -> A:
+    """The answer with the prompt removed from its message."""
+    match answer:
+        case Refused() | Rejected() | TaskFailed():
+            return replace(answer, message=without_prompt(answer.message, prompt))
+        case Ambiguous():
+            return replace(answer, detail=without_prompt(answer.detail, prompt))
+    return answer
+
+
+def without_prompt(text: str, prompt: str) -> str:
+    """The text without the prompt, or without the prompt's beginning where the text ends in it."""
+    words = prompt.strip()
+    rest = text.replace(words, CUT) if len(words) >= LEAST else text
+    for length in range(min(len(words), len(rest)), LEAST_BEGINNING - 1, -1):
+        if rest.endswith(words[:length]):
+            return f"{rest[:-length]}{CUT}"
+    return rest

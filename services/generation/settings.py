@@ -1,18 +1,29 @@
-"""The settings of the generation service."""
+"""The settings of the generation service, and the warnings that a start logs about the operator's choices."""
 
 from typing import Annotated
 
+import structlog
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from services.chassis.outbound import Exempt, place_of
 from services.chassis.settings import CommonSettings
-from services.generation.key_pool.pool import Key, account_of, print_of
-from services.generation.quota import is_billed, site_orders
+from services.generation.key_pool.pool import Key, PoolStatus, account_of, print_of
+from services.generation.quota import is_billed, meaning, site_orders
 from services.generation.timing import DAY_SECONDS, Concurrency, Timing
 
 MAX_PORT = 65_535
 Seconds = Annotated[float, Field(gt=0)]
 NO_SECRET = SecretStr("")
+UNNAMED = (
+    "KIE_ACCOUNTS is not set: each key is an account of its own, named by its digest. Set it before you rotate a key, "
+    "with one name for each key; tasks of a key that is replaced can only be read by a key of the same named account."
+)
+MISSING = (
+    "Tasks wait for an account of which no key is configured. They go on when its key is configured again, or another "
+    "key under its name in KIE_ACCOUNTS."
+)
+
+logger = structlog.get_logger()
 
 
 def check_url(url: str) -> str:
@@ -174,3 +185,15 @@ class GenerationSettings(CommonSettings):
             self.kie_ai_api_key_5,
         )
         return [value for secret in secrets if (value := secret.get_secret_value())]
+
+
+def warn(settings: GenerationSettings, pool: PoolStatus) -> None:
+    """Warn where keys have no named accounts, of accounts that tasks wait for, and of orders without a bound."""
+    if not settings.accounts_named:
+        logger.warning("accounts_not_named", meaning=UNNAMED)
+    orders = settings.effective_site_orders
+    if settings.is_open:
+        logger.warning("orders_open_to_all", site_daily_orders=orders, meaning=meaning(orders))
+    for account in pool.accounts:
+        if account.missing:
+            logger.warning("account_missing", account=account.name, tasks=account.waiting_tasks, meaning=MISSING)

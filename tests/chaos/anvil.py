@@ -21,7 +21,7 @@ from services.chassis.health import Health
 from services.chassis.migrations import migrate
 from services.chassis.server import Mount, build
 from services.chassis.settings import CommonSettings
-from services.generation.callbacks.receiver import CallbackReceiver
+from services.generation.callbacks.receiver import CallbackReceiver, digest_of
 from services.generation.key_pool.pool import Key, account_of
 from services.generation.model import Draft, State
 from services.generation.notifier import Notifier
@@ -29,8 +29,9 @@ from services.generation.outcomes import InProgress, Record
 from services.generation.providers import CALLBACK_KINDS
 from services.generation.providers.callback_verification import KieCallbackVerifier
 from services.generation.servicer import GenerationServicer
-from services.generation.stores import SqlGenerationStore, SqlInbox, tables
-from services.generation.workers.submit import digest_of
+from services.generation.stores import tables
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
 from tests.chaos.hooks import SECRET, Hook, secret_of
 
 FAMILY = "gpt4o-image"

@@ -20,7 +20,8 @@ from services.chassis import logs
 from services.chassis.supervisor import supervised
 from services.generation.callbacks.late_results import LateResults
 from services.generation.callbacks.processor import CallbackProcessor
-from services.generation.stores import make_parking, tables
+from services.generation.stores import tables
+from services.generation.stores.leases import make_parking
 from services.generation.timing import Timing
 from services.generation.workers.poll import Poller
 from tests.chaos.anvil import FAMILY, Anvil, Pen, forged

@@ -29,7 +29,7 @@ WARM = (
     "services.community.stores.read_models",
     "services.generation.workers.loops",
     "services.generation.servicer",
-    "services.generation.stores.key_pool_store",
+    "services.generation.stores.key_pool",
     "services.sandbox.app",
     "services.sandbox.painter",
     "services.share.core.shares",

@@ -13,8 +13,8 @@ from services.chassis.engines import make_engine
 from services.chassis.migrations import migrate
 from services.chassis.settings import CommonSettings
 from services.generation.notifier import Notifier
-from services.generation.stores.generation_store import SqlGenerationStore
-from services.generation.stores.inbox_store import SqlInbox
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.tables import metadata
 from tests.engines import EngineMissingError, postgres
 from tests.generation.harness import Harness, make_harness

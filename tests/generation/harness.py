@@ -17,7 +17,7 @@ from services.generation.callbacks.receiver import CallbackReceiver
 from services.generation.core.admission import AdmissionControl
 from services.generation.core.download_links import DownloadLinks
 from services.generation.core.generations import Generations
-from services.generation.core.url_policy import UrlPolicy
+from services.generation.core.validation import UrlPolicy
 from services.generation.key_pool.pool import Key
 from services.generation.model import Draft, Generation, Output, State
 from services.generation.notifier import Notifier
@@ -35,18 +35,17 @@ from services.generation.outcomes import (
 from services.generation.ports import Provider, ResultStorage
 from services.generation.providers.callback_verification import KieCallbackVerifier
 from services.generation.providers.catalogue import MODELS
-from services.generation.stores import make_parking
-from services.generation.stores.generation_store import SqlGenerationStore
-from services.generation.stores.inbox_store import SqlInbox
-from services.generation.stores.key_pool_store import SqlKeyPool, open_key_pool
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
+from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
+from services.generation.stores.leases import make_parking
 from services.generation.stores.tables import generation as generation_table
 from services.generation.stores.tables import inbox as inbox_table
 from services.generation.timing import Concurrency, Timing
 from services.generation.workers.copy import Copier
 from services.generation.workers.loops import Workers, make_loops
 from services.generation.workers.poll import Poller
-from services.generation.workers.recover import Recovery
-from services.generation.workers.submit import Submitter
+from services.generation.workers.submit import Recovery, Submitter
 
 FAMILY = "gpt4o-image"
 KIND = "image-generated"

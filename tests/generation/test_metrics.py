@@ -8,13 +8,14 @@ from structlog.testing import capture_logs
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
 from services.chassis.parking import nothing
-from services.generation.gauges import OPEN, Backlog, Gauges
 from services.generation.key_pool.pool import AccountStatus, Key, KeyStatus, PoolStatus
+from services.generation.metrics import OPEN, Backlog, Gauges
 from services.generation.model import State
+from services.generation.notifier import Notifier
 from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected, TaskFailed
 from services.generation.providers import open_kie
 from services.generation.providers.kie import HttpClient, Kie, Timeouts
-from services.generation.stores import SqlBacklog, SqlGenerationStore
+from services.generation.stores.generations import SqlGenerationStore
 from tests.generation.builders import brought, ordered
 from tests.generation.harness import FAMILY, TEMPORARY, Harness, answering, unreachable
 from tests.generation.upstream import Behaviour, Upstream, page, reply
@@ -170,7 +171,7 @@ async def test_the_census_counts_what_is_open_and_how_long(store: SqlGenerationS
     await ordered(store)
     for state in (State.UNKNOWN, State.SUCCEEDED, State.FAILED):
         await brought(store, state)
-    backlog = await SqlBacklog(database).take()
+    backlog = await SqlGenerationStore(database, Notifier()).backlog()
 
     assert backlog.count == {State.READY: 2, State.UNKNOWN: 1}
     assert backlog.oldest_seconds.keys() == {State.READY, State.UNKNOWN}
@@ -182,12 +183,12 @@ async def test_the_oldest_callback_that_waits_is_the_inbox_lag(harness: Harness)
     await harness.callback("nobodys")
     await until_old(harness)
 
-    assert (await SqlBacklog(harness.database).take()).inbox_seconds > 0
+    assert (await harness.store.backlog()).inbox_seconds > 0
 
 
 async def until_old(harness: Harness) -> None:
     async def there() -> bool:
-        return (await SqlBacklog(harness.database).take()).inbox_seconds > 0
+        return (await harness.store.backlog()).inbox_seconds > 0
 
     await eventually(there)
 
@@ -217,7 +218,7 @@ async def test_while_the_database_is_away_gauges_show_nothing_rather_than_the_pa
         raise Unavailable("The database is not reachable.")
 
     await harness.order()
-    await Gauges(SqlBacklog(harness.database).take, harness.key_pool.listing, harness.parking.measure).refresh()
+    await Gauges(harness.store.backlog, harness.key_pool.listing, harness.parking.measure).refresh()
     shown = value("kawaii_generations_in_state", state="READY")
     await Gauges(away, harness.key_pool.listing, harness.parking.measure).refresh()
 

@@ -7,8 +7,7 @@ import structlog
 
 from services.chassis.settings import EXIT_CONFIGURATION, load
 from services.generation.key_pool.pool import PoolStatus
-from services.generation.settings import GenerationSettings
-from services.generation.startup_warnings import warn
+from services.generation.settings import GenerationSettings, warn
 
 CANARY = "sk-canary-"
 NAMES = ("KIE_AI_API_KEY", "KIE_API_KEY", *(f"KIE_AI_API_KEY_{number}" for number in range(2, 6)))

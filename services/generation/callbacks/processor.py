@@ -10,12 +10,11 @@ import structlog
 from services.chassis import failpoints
 from services.chassis.errors import AlreadyExists, KawaiiError, Unavailable
 from services.chassis.parking import TRANSIENT, Parking
-from services.generation.callbacks.inbox import Inbox
 from services.generation.callbacks.late_results import LateResults
 from services.generation.model import INBOX, NOT_POLLED, UNANSWERED, Attempt, Callback, Generation, State
 from services.generation.notifier import Notifier, Subscription
 from services.generation.outcomes import Completed, NotVisible, PromptMismatch, TaskFailed, Unreadable
-from services.generation.ports import Change, FenceLost, GenerationStore
+from services.generation.ports import Change, FenceLost, GenerationStore, Inbox
 from services.generation.timing import RECONCILE_SECONDS, reconcile_delay, retry_delay
 from services.generation.workers.lease_loop import EXPECTED, LOOK_SECONDS
 from services.generation.workers.poll import Poller, outputs_of

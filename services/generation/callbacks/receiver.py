@@ -1,14 +1,13 @@
 """Receives providers' callbacks: verified, stored in the inbox and answered at once; processed later (processor.py)."""
 
+import hashlib
 import hmac
 from collections.abc import Collection, Mapping
 
 from services.chassis.errors import NotFound, PermissionDenied, ResourceExhausted
 from services.chassis.names import ID, new_id
-from services.generation.callbacks.inbox import Inbox
 from services.generation.model import Callback
-from services.generation.ports import CallbackVerifier, GenerationStore
-from services.generation.workers.submit import digest_of
+from services.generation.ports import CallbackVerifier, GenerationStore, Inbox
 
 MAX_WITHOUT_TOKEN = 10_000  # each is a row that is read a dozen times in ten minutes
 MAX_TASKS = 100  # open callbacks of one attempt, which has one task, or two; each is tried for two weeks
@@ -64,3 +63,8 @@ class CallbackReceiver:
                 "Too many callbacks with this token are waiting. Send it again later.", retry_after=60
             )
         return attempt.id
+
+
+def digest_of(secret: str) -> str:
+    """The digest of a callback token's secret, which the attempt's row keeps."""
+    return hashlib.sha256(secret.encode()).hexdigest()

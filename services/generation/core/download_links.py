@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from services.chassis.errors import NotFound, Unavailable
 from services.chassis.names import ID
-from services.generation.core.url_policy import UrlPolicy
+from services.generation.core.validation import UrlPolicy
 from services.generation.key_pool.pool import Key, KeyPool
 from services.generation.model import Generation
 from services.generation.outcomes import Gone, Later

@@ -14,8 +14,7 @@ from services.chassis.errors import (
 )
 from services.chassis.names import new_id
 from services.generation.core.admission import AdmissionControl
-from services.generation.core.url_policy import UrlPolicy
-from services.generation.core.validation import checked
+from services.generation.core.validation import UrlPolicy, checked
 from services.generation.model import (
     FINAL,
     RETRYABLE,

@@ -1,12 +1,19 @@
-"""Validation of orders: checks a draft against its model's catalogue row and fills in what the draft leaves out."""
+"""Validation of orders: a draft is checked against its model's catalogue row, and its URLs by the URL policy.
 
+The provider fetches the pictures that an order starts from, so their URLs must lead to the public internet.
+"""
+
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.names import host_of
+from services.chassis.outbound import require_public
+from services.chassis.public_files import PublicFiles
 from services.generation.model import Draft, ModelSpec, Parameter
+from services.generation.ports import ResultStorage
 
 MAX_URI_LENGTH = 2_048
 MAX_TEXT_LENGTH = 1_000  # of an extra text field
@@ -89,3 +96,33 @@ def choose(field: str, value: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise refuse(field, f"{field} must be one of: {', '.join(choices) or 'nothing, leave it out'}.")
     return value
+
+
+class UrlPolicy:
+    """Checks URLs of pictures; our own files always pass, and so do the exempt host:port pairs in `allowed`."""
+
+    def __init__(self, files: PublicFiles, storage: ResultStorage, allowed: frozenset[str] = frozenset()) -> None:
+        self._files = files
+        self._storage = storage
+        self._allowed = allowed
+
+    def require_public(self, uri: str, field: str) -> None:
+        """Check a URL by its form alone.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED.
+        """
+        if not self._files.key(uri):
+            require_public(uri, self._allowed, field)
+
+    async def check(self, uris: Sequence[str]) -> None:
+        """Check input pictures, which the provider will fetch: by their URLs' form, then by their hosts' addresses.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED.
+            Unavailable: storage, which resolves the names, is away.
+        """
+        for uri in uris:
+            self.require_public(uri, "image_uris")
+        foreign = [uri for uri in uris if not self._files.key(uri)]
+        await asyncio.gather(*map(self._storage.check, foreign))

@@ -9,8 +9,7 @@ from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
 from services.generation.outcomes import Gone, Later, Outcome, PromptMismatch, Record
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
-from services.generation.providers.records import by_flag, is_foreign, record_in, uris_in
-from services.generation.providers.replies import NonJson, Reply
+from services.generation.providers.replies import NonJson, Reply, by_flag, is_foreign, record_in, uris_in
 
 BASE = "/api/v1/flux/kontext"
 

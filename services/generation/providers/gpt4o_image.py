@@ -6,8 +6,7 @@ from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
 from services.generation.outcomes import Gone, Later, Outcome, PromptMismatch, Record
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
-from services.generation.providers.records import by_flag, is_foreign, record_in, uris_in
-from services.generation.providers.replies import NonJson, Reply, sentence
+from services.generation.providers.replies import NonJson, Reply, by_flag, is_foreign, record_in, sentence, uris_in
 
 BASE = "/api/v1/gpt4o-image"
 FAILED_WORDS = frozenset({"CREATE_TASK_FAILED", "GENERATE_FAILED"})

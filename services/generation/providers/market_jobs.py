@@ -12,8 +12,18 @@ from services.generation.model import Draft
 from services.generation.outcomes import Completed, Gone, InProgress, Later, Outcome, PromptMismatch, Record, TaskFailed
 from services.generation.providers.catalogue import MODELS
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
-from services.generation.providers.records import NO_WORDS, is_foreign, percent, record_in, uris_in
-from services.generation.providers.replies import SERVER_ERROR, NonJson, Reply, number, sentence
+from services.generation.providers.replies import (
+    NO_WORDS,
+    SERVER_ERROR,
+    NonJson,
+    Reply,
+    is_foreign,
+    number,
+    percent,
+    record_in,
+    sentence,
+    uris_in,
+)
 
 BASE = "/api/v1/jobs"
 

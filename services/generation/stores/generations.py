@@ -1,17 +1,48 @@
-"""Statements on generations and their outputs."""
+"""The generation store on SQL: takes orders, leases work, moves generations, and records what providers answer.
+
+A change of a generation is fenced: it applies to the row only while state and fence are as the caller read them. The
+change, its outbox event, and what it means for attempts and for the inbox are committed together. The functions below
+the class are statements on the tables of generations and their outputs.
+"""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, or_, select, update
+import orjson
+from sqlalchemy import Row, and_, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import db_now, upsert
-from services.chassis.errors import AlreadyExists, NotFound
-from services.generation.model import AWAITING, FINAL, MOVES, Failure, Generation, Output, State
-from services.generation.ports import Change, FenceLost, Page, Sent
-from services.generation.stores import rows
+from services.chassis import failpoints
+from services.chassis.database import Database, db_now, upsert
+from services.chassis.errors import Aborted
+from services.chassis.shielding import shielded
+from services.generation import metrics
+from services.generation.model import (
+    AWAITING,
+    DECLINABLE,
+    FINAL,
+    MOVES,
+    Attempt,
+    Failure,
+    Generation,
+    Output,
+    State,
+)
+from services.generation.notifier import Notifier
+from services.generation.outcomes import Outcome
+from services.generation.ports import NOTHING, Change, FenceLost, Sent
+from services.generation.quota import Charge
+from services.generation.stores import attempts, inbox, key_pool, leases, outbox, quotas, rows
+from services.generation.stores.generation_queries import (
+    SqlGenerationQueries,
+    find,
+    of_attempt,
+    of_request,
+    with_outputs,
+)
+from services.generation.stores.tables import attempt as attempt_table
 from services.generation.stores.tables import generation, output, work_fault
 
 FILE_STEM_BYTES = 16  # 32 hex digits cannot be guessed
@@ -20,7 +51,216 @@ NO_FAILURE = Failure("", "")
 KEEPS_LEASE = frozenset({State.DIALING, State.SENDING})  # the same worker goes on
 
 
-async def add(
+@shielded
+class SqlGenerationStore(SqlGenerationQueries):
+    """The generation store on SQLite or PostgreSQL. Each method is one transaction; its commit wakes subscriptions."""
+
+    def __init__(self, database: Database, notifier: Notifier) -> None:
+        super().__init__(database)
+        self._notifier = notifier
+
+    async def insert(
+        self,
+        generation: Generation,
+        request_key: str,
+        request_hash: str,
+        charges: Sequence[Charge] = (),
+        *,
+        sent_hash: str = "",
+    ) -> Generation:
+        async with self._database.write() as connection:
+            if await _add(connection, generation, request_key, request_hash, sent_hash) is None:
+                first = await of_request(connection, request_key, Sent(sent_hash or request_hash))
+                if first is None:
+                    raise Aborted("The same order is being made elsewhere at this moment. Try again.")
+                return replace(first, joined=True)
+            quota = await quotas.count(connection, charges)
+            stored = await find(connection, generation.id)
+            await outbox.append(connection, stored)
+            await failpoints.reach("accept.before_commit")
+        await failpoints.reach("accept.after_commit")
+        metrics.created(stored)
+        return replace(self._notified(stored, stored), quota=quota)
+
+    async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
+        """Reads before it writes, so that an idle stack writes nothing."""
+        if limit < 1 or not await self._any_due(states):
+            return []
+        async with self._database.write() as connection:
+            taken = await leases.claim(connection, states, limit, lease_seconds)
+        await failpoints.reach("claim.after")
+        return taken
+
+    async def renew(self, generation: Generation, lease_seconds: float) -> None:
+        async with self._database.write() as connection:
+            await leases.renew(connection, generation, lease_seconds)
+        await failpoints.reach("lease.renewed")
+
+    async def hold(self, generation: Generation, lease_seconds: float) -> Generation:
+        async with self._database.write() as connection:
+            return await leases.hold(connection, generation, lease_seconds)
+
+    async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
+        async with self._database.write() as connection:
+            await attempts.add(connection, attempt)
+            await key_pool.count_create(connection, attempt.id, attempt.account)
+            change = Change(tries=generation.tries)
+            dialing = await _move(connection, generation, State.DIALING, change, attempt_id=attempt.id, task_id="")
+            await outbox.append(connection, dialing)
+        return self._notified(generation, dialing)
+
+    async def move(self, generation: Generation, state: State, change: Change = NOTHING) -> Generation:
+        async with self._database.write() as connection:
+            moved = await _move(connection, generation, state, change)
+            if state is State.FAILED and moved.task_id:
+                await inbox.contradict(connection, moved.attempt_id, moved.task_id)
+            await outbox.append(connection, moved)
+        return self._notified(generation, moved)
+
+    async def touch(self, generation: Generation, change: Change) -> Generation:
+        async with self._database.write() as connection:
+            touched = await _change(connection, generation, generation.state, change)
+            if touched.visible != generation.visible:
+                await outbox.append(connection, touched)
+        return self._notified(generation, touched) if touched.visible != generation.visible else touched
+
+    async def cancel(self, generation: Generation) -> Generation:
+        async with self._database.write() as connection:
+            raised = generation.fence + 1  # a worker that holds the lease loses it
+            canceled = await _move(connection, generation, State.CANCELED, NOTHING, fence=raised)
+            await _unpark(connection, generation.id)
+            await outbox.append(connection, canceled)
+        return self._notified(generation, canceled)
+
+    async def restart(
+        self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
+    ) -> Generation:
+        async with self._database.write() as connection:
+            ready = await _restart(connection, generation)
+            quota = await quotas.count(connection, charges, counted_ms)
+            if generation.task_id and generation.state is State.UNKNOWN:
+                await inbox.remind(connection, generation.attempt_id, generation.task_id)
+            await outbox.append(connection, ready)
+        return replace(self._notified(generation, ready), quota=quota)
+
+    async def deliver(
+        self, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
+    ) -> Generation:
+        with attempts.one_owner():
+            async with self._database.write() as connection:
+                await attempts.accept(connection, attempt_id, task_id, instead=True)
+                delivered = await _deliver(connection, generation, attempt_id, task_id, outputs)
+                if generation.task_id and generation.task_id != task_id:
+                    await inbox.remind(connection, generation.attempt_id, generation.task_id)
+                await outbox.append(connection, delivered)
+        return self._notified(generation, delivered)
+
+    async def restore(self, generation: Generation) -> bool:
+        async with self._database.write() as connection:
+            return await _restore(connection, generation)
+
+    async def complete(self, generation: Generation, outputs: Sequence[Output]) -> Generation:
+        async with self._database.write() as connection:
+            late = Change(outputs=tuple(outputs), progress=100)
+            unfailed = rows.failure_columns(NO_FAILURE)
+            mended = await _change(connection, generation, State.SUCCEEDED, late, **unfailed)
+            await outbox.append(connection, mended)
+        self._notifier.notify(mended.id, "outbox")  # not counted: how long it took says nothing about the provider
+        return mended
+
+    async def forget(self, generation_id: str) -> bool:
+        async with self._database.write() as connection:
+            return await _forget(connection, generation_id)
+
+    async def prune_events(self, older_than: float, limit: int) -> int:
+        """Delete at most `limit` events older than `older_than` seconds; how many. Of two at once one may find none.
+
+        It reads before it writes, so that an idle stack writes nothing.
+        """
+        async with self._database.read() as connection:
+            through, count = await outbox.old_events(connection, older_than, limit)
+        if count:
+            async with self._database.write() as connection:
+                await outbox.delete_through(connection, through)
+        return count
+
+    async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
+        with attempts.one_owner():
+            async with self._database.write() as connection:
+                before = await self._of_attempt(connection, attempt_id)
+                await attempts.accept(connection, attempt_id, task_id)
+                news = await _accept(connection, attempt_id, task_id, due_in)
+                now = await self._of_attempt(connection, attempt_id)
+                if now.task_id != task_id:
+                    await inbox.remind(connection, attempt_id, task_id)
+                if news:
+                    await outbox.append(connection, now)
+        self._notifier.notify("inbox")
+        return self._notified(before, now)
+
+    async def assign(self, attempt_id: str, task_id: str, due_in: float) -> bool:
+        async with self._database.write() as connection:
+            rightful = await attempts.find(connection, attempt_id)
+            holder = await attempts.of_task(connection, task_id, rightful.account) if rightful else None
+            if holder is None or holder.id == attempt_id:
+                return True
+            if await attempts.is_named_by_callback(connection, holder.id, task_id):
+                return False
+            if not await attempts.disown(connection, holder.id, task_id):
+                return True
+            before = await self._of_attempt(connection, holder.id, locked=True)
+            now = await disown(connection, before, holder.id, task_id, due_in)
+            await inbox.reopen(connection, holder.id)
+            if now:
+                await outbox.append(connection, now)
+        self._notifier.notify("inbox")
+        if now:
+            self._notified(before, now)
+        return True
+
+    async def decline(self, attempt_id: str, outcome: Outcome, state: State, change: Change) -> bool:
+        async with self._database.write() as connection:
+            await attempts.note(connection, attempt_id, outcome)
+            before = await self._of_attempt(connection, attempt_id, locked=True)
+            waits = before.state in DECLINABLE and before.attempt_id == attempt_id and not before.task_id
+            now = before
+            if waits:
+                raised = before.fence + 1  # a recovery at this moment loses it
+                now = await _change(connection, before, state, change, fence=raised)
+                await outbox.append(connection, now)
+        metrics.attempted(outcome)
+        if waits:
+            self._notified(before, now)
+        return waits
+
+    async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
+        async with self._database.write() as connection:
+            await attempts.note(connection, attempt_id, outcome)
+        metrics.attempted(outcome)
+
+    async def wake(self, generation_id: str) -> bool:
+        async with self._database.write() as connection:
+            woken = await leases.wake(connection, generation_id)
+        self._notifier.notify(State.RUNNING)
+        self._notifier.notify_later(State.RUNNING, leases.READ_GAP_MS / 1000)
+        return woken
+
+    async def _any_due(self, states: Collection[State]) -> bool:
+        async with self._database.read() as connection:
+            return bool(await connection.scalar(select(exists(leases.due(states, 1)))))
+
+    async def _of_attempt(self, connection: AsyncConnection, attempt_id: str, *, locked: bool = False) -> Generation:
+        column = attempt_table.c.generation_id
+        owner = await connection.scalar(select(column).where(attempt_table.c.id == attempt_id))
+        return await of_attempt(connection, str(owner), locked=locked)
+
+    def _notified(self, before: Generation, after: Generation) -> Generation:
+        metrics.moved(before, after)
+        self._notifier.notify(after.id, after.state, "outbox")
+        return after
+
+
+async def _add(
     connection: AsyncConnection, new: Generation, request_key: str, request_hash: str, sent_hash: str
 ) -> str | None:
     """Insert a new generation, due now; None when its request_key is taken."""
@@ -34,78 +274,16 @@ async def add(
     return inserted
 
 
-async def of_request(connection: AsyncConnection, request_key: str, sent: Sent) -> Generation | None:
-    """The generation that a request_key made. Raises AlreadyExists when something else was sent under it."""
-    row = (await connection.execute(select(generation).where(generation.c.request_key == request_key))).first()
-    if row is None:
-        return None
-    if not was_sent(row, sent):
-        sentence = "This idempotency key was used for a different request. Use a new key."
-        raise AlreadyExists(sentence, "IDEMPOTENCY_KEY_REUSED", metadata={"generation": row.id})
-    return (await with_outputs(connection, [row]))[0]
-
-
-def was_sent(row: Row[Any], sent: Sent) -> bool:
-    """True when a row's order is what a caller sent.
-
-    A row of an older version has no hash of what was sent, only of a digest or of the order with the defaults and our
-    own address as they were then. So what was left out may be anything there, and of pictures the number counts.
-    """
-    if row.sent_hash:
-        return bool(row.sent_hash == sent.hash)
-    if sent.draft is None:
-        return bool(row.request_hash == sent.hash)
-    kept, given = rows.draft_of(row.draft), sent.draft
-    named = {name: getattr(given, name) for name in ("model", "prompt", "aspect_ratio", "output_format")}
-    left_out = {name: value for name, value in named.items() if value and getattr(kept, name) not in {value, ""}}
-    parameters = {name: kept.parameters.get(name) for name in given.parameters}
-    return not left_out and parameters == dict(given.parameters) and len(kept.image_uris) in {len(given.image_uris), 0}
-
-
-async def find(connection: AsyncConnection, identifier: str) -> Generation:
-    """By our id or the provider's task id. Raises NotFound."""
-    of_task = and_(generation.c.task_id == identifier, generation.c.task_id != "")
-    match = or_(generation.c.id == identifier, of_task)
-    row = (await connection.execute(select(generation).where(match).limit(1))).first()
-    if row is None:
-        raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")
-    return (await with_outputs(connection, [row]))[0]
-
-
-async def made_by(connection: AsyncConnection, request_key: str) -> Generation:
-    """By the request's key. Raises NotFound."""
-    row = (await connection.execute(select(generation).where(generation.c.request_key == request_key))).first()
-    if row is None:
-        raise NotFound("There is no generation of this request.", "TASK_NOT_FOUND")
-    return (await with_outputs(connection, [row]))[0]
-
-
-async def newest(connection: AsyncConnection, page: Page) -> Sequence[Generation]:
-    """A page by (create_ms, id) descending."""
-    query = select(generation).order_by(generation.c.create_ms.desc(), generation.c.id.desc()).limit(page.size)
-    if page.after:
-        created, identifier = page.after
-        earlier = and_(generation.c.create_ms == created, generation.c.id < identifier)
-        query = query.where(or_(generation.c.create_ms < created, earlier))
-    if page.states:
-        query = query.where(generation.c.state.in_(page.states))
-    if page.start_ms:
-        query = query.where(generation.c.create_ms >= page.start_ms)
-    if page.end_ms:
-        query = query.where(generation.c.create_ms < page.end_ms)
-    return await with_outputs(connection, (await connection.execute(query)).all())
-
-
-async def move(
+async def _move(
     connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
 ) -> Generation:
     """Apply a fenced change of state. Raises FenceLost, and ValueError for a move that the model does not know."""
     if state not in MOVES[held.state]:
         raise ValueError(f"{held.state} may not become {state}")
-    return await change(connection, held, state, wanted, **columns)
+    return await _change(connection, held, state, wanted, **columns)
 
 
-async def change(
+async def _change(
     connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
 ) -> Generation:
     """Apply a fenced change; the generation as it is now. Raises FenceLost."""
@@ -114,7 +292,7 @@ async def change(
         "tries": wanted.tries,
         "due_ms": db_now() + int(wanted.due_in * 1000),
         "update_ms": db_now(),
-        **(rows.failure_columns(wanted.failure) or cleared(held, state)),
+        **(rows.failure_columns(wanted.failure) or _cleared(held, state)),
         **columns,
     }
     if wanted.progress is not None:
@@ -123,12 +301,12 @@ async def change(
         values["lease_until_ms"] = 0
     if state is not held.state and (milestone := MILESTONES.get(state)):
         values[milestone] = db_now()
-    row = await fenced(connection, held, values)
-    await put_outputs(connection, held.id, wanted.outputs)
+    row = await _fenced(connection, held, values)
+    await _put_outputs(connection, held.id, wanted.outputs)
     return (await with_outputs(connection, [row]))[0]
 
 
-async def fenced(connection: AsyncConnection, held: Generation, values: rows.Columns) -> Row[Any]:
+async def _fenced(connection: AsyncConnection, held: Generation, values: rows.Columns) -> Row[Any]:
     """Change the row if it is still as it was read; the row as it is now. Raises FenceLost."""
     unchanged = and_(generation.c.id == held.id, generation.c.state == held.state, generation.c.fence == held.fence)
     changed = update(generation).where(unchanged).values(values).returning(generation)
@@ -138,35 +316,35 @@ async def fenced(connection: AsyncConnection, held: Generation, values: rows.Col
     return row
 
 
-def cleared(held: Generation, state: State) -> rows.Columns:
+def _cleared(held: Generation, state: State) -> rows.Columns:
     """Columns that clear the end of an UNKNOWN that moves on: it has not ended, and has no failure."""
     news = held.state is State.UNKNOWN and state is not held.state
     return {**rows.failure_columns(NO_FAILURE), "complete_ms": 0} if news else {}
 
 
-async def restart(connection: AsyncConnection, held: Generation) -> Generation:
+async def _restart(connection: AsyncConnection, held: Generation) -> Generation:
     """READY anew, without the outputs of the attempts before. Raises FenceLost."""
     blank: dict[str, Any] = dict.fromkeys(("attempt_id", "task_id", "reason", "message"), "")
     zero = ("progress", "provider_code", "submit_ms", "store_ms", "complete_ms", "lease_until_ms", "tries")
     values = {**blank, **dict.fromkeys(zero, 0), "state": State.READY, "fence": held.fence + 1}
     times = dict.fromkeys(("ready_ms", "due_ms", "update_ms"), db_now())
-    row = await fenced(connection, held, {**values, **times})
-    await unpark(connection, held.id)
+    row = await _fenced(connection, held, {**values, **times})
+    await _unpark(connection, held.id)
     await connection.execute(delete(output).where(output.c.generation_id == held.id))
     return rows.generation_of(row, ())
 
 
-async def deliver(
+async def _deliver(
     connection: AsyncConnection, held: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
 ) -> Generation:
     """STORING with the results of a task that was no longer awaited. Raises FenceLost."""
     values = {**rows.failure_columns(NO_FAILURE), "attempt_id": attempt_id, "task_id": task_id, "progress": 100}
     zero = dict.fromkeys(("tries", "lease_until_ms", "complete_ms"), 0)
     times = dict.fromkeys(("store_ms", "due_ms", "update_ms"), db_now())
-    row = await fenced(connection, held, {**values, **zero, **times, "state": State.STORING, "fence": held.fence + 1})
-    await unpark(connection, held.id)
+    row = await _fenced(connection, held, {**values, **zero, **times, "state": State.STORING, "fence": held.fence + 1})
+    await _unpark(connection, held.id)
     await connection.execute(delete(output).where(output.c.generation_id == held.id))
-    await put_outputs(connection, held.id, outputs)
+    await _put_outputs(connection, held.id, outputs)
     return rows.generation_of(row, outputs)
 
 
@@ -180,38 +358,20 @@ async def disown(
     if (held.attempt_id, held.task_id) != (attempt_id, task_id):
         return None
     if held.state not in AWAITING:
-        row = await fenced(connection, held, {"task_id": "", "fence": held.fence + 1, "update_ms": db_now()})
+        row = await _fenced(connection, held, {"task_id": "", "fence": held.fence + 1, "update_ms": db_now()})
         return (await with_outputs(connection, [row]))[0]
     await connection.execute(delete(output).where(output.c.generation_id == held.id))
-    await unpark(connection, held.id)
+    await _unpark(connection, held.id)
     blank = {"task_id": "", "fence": held.fence + 1, **dict.fromkeys(("progress", "submit_ms", "store_ms"), 0)}
-    return await change(connection, held, State.AMBIGUOUS, Change(due_in=due_in), **blank)
+    return await _change(connection, held, State.AMBIGUOUS, Change(due_in=due_in), **blank)
 
 
-async def unpark(connection: AsyncConnection, generation_id: str) -> None:
+async def _unpark(connection: AsyncConnection, generation_id: str) -> None:
     """Forget the failures of earlier work: a new chain of attempts begins."""
     await connection.execute(delete(work_fault).where(work_fault.c.work_id == generation_id))
 
 
-async def restore(connection: AsyncConnection, old: Generation) -> bool:
-    """Insert a generation as it was elsewhere, with its times; False when its id is taken."""
-    times = {name: getattr(old, name) for name in ("create_ms", "update_ms", "complete_ms")}
-    marks = {"due_ms": old.update_ms, "ready_ms": old.create_ms, "task_id": old.task_id, "progress": old.progress}
-    values = {**rows.generation_columns(old), **rows.failure_columns(old.failure), **times, **marks, "request_hash": ""}
-    fresh = upsert(connection, generation).values(values).on_conflict_do_nothing(index_elements=["id"])
-    inserted = await connection.scalar(fresh.returning(generation.c.id))
-    if inserted:
-        await put_outputs(connection, old.id, old.outputs)
-    return bool(inserted)
-
-
-async def complete(connection: AsyncConnection, held: Generation, outputs: Sequence[Output]) -> Generation:
-    """SUCCEEDED with pictures that are stored after all. Raises FenceLost."""
-    late = Change(outputs=tuple(outputs), progress=100)
-    return await change(connection, held, State.SUCCEEDED, late, **rows.failure_columns(NO_FAILURE))
-
-
-async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:
+async def _accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:
     """Give the generation of an attempt its task id, RUNNING if it was unsure of its answer; False when it has one."""
     unsure = generation.c.state.in_((State.SENDING, State.AMBIGUOUS, State.UNKNOWN))
     statement = update(generation).where(generation.c.attempt_id == attempt_id, generation.c.task_id == "")
@@ -229,14 +389,7 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, due
     return bool(moved.rowcount or (await connection.execute(statement.values(learnt))).rowcount)
 
 
-async def of_attempt(connection: AsyncConnection, generation_id: str, *, locked: bool = False) -> Generation:
-    """The generation with this id, which must exist; locked, no other transaction changes it until this one ends."""
-    query = select(generation).where(generation.c.id == generation_id)
-    row = (await connection.execute(query.with_for_update() if locked else query)).one()
-    return (await with_outputs(connection, [row]))[0]
-
-
-async def put_outputs(connection: AsyncConnection, generation_id: str, outputs: Sequence[Output]) -> None:
+async def _put_outputs(connection: AsyncConnection, generation_id: str, outputs: Sequence[Output]) -> None:
     """Insert new outputs, each with the name of its file, and update known ones, whose files keep their names."""
     for changed in outputs:
         values = rows.output_columns(generation_id, changed)
@@ -246,13 +399,25 @@ async def put_outputs(connection: AsyncConnection, generation_id: str, outputs: 
         await connection.execute(statement.on_conflict_do_update(index_elements=["generation_id", "idx"], set_=values))
 
 
-async def with_outputs(connection: AsyncConnection, found: Sequence[Row[Any]]) -> list[Generation]:
-    """Generations from rows, their outputs read in one query."""
-    if not found:
-        return []
-    ids = [row.id for row in found]
-    query = select(output).where(output.c.generation_id.in_(ids)).order_by(output.c.generation_id, output.c.idx)
-    by_id: dict[str, list[Output]] = {identifier: [] for identifier in ids}
-    for row in await connection.execute(query):
-        by_id[row.generation_id].append(rows.output_of(row))
-    return [rows.generation_of(row, by_id[row.id]) for row in found]
+async def _restore(connection: AsyncConnection, old: Generation) -> bool:
+    """Insert a generation as it was elsewhere, with its times; False when its id is taken."""
+    times = {name: getattr(old, name) for name in ("create_ms", "update_ms", "complete_ms")}
+    marks = {"due_ms": old.update_ms, "ready_ms": old.create_ms, "task_id": old.task_id, "progress": old.progress}
+    values = {**rows.generation_columns(old), **rows.failure_columns(old.failure), **times, **marks, "request_hash": ""}
+    fresh = upsert(connection, generation).values(values).on_conflict_do_nothing(index_elements=["id"])
+    inserted = await connection.scalar(fresh.returning(generation.c.id))
+    if inserted:
+        await _put_outputs(connection, old.id, old.outputs)
+    return bool(inserted)
+
+
+async def _forget(connection: AsyncConnection, generation_id: str) -> bool:
+    """Empty prompt and input pictures of an ended generation; False otherwise. The new fence stops a retry."""
+    chosen = generation.c.id == generation_id
+    given = await connection.scalar(select(generation.c.draft).where(chosen, generation.c.state.in_(FINAL)))
+    if given is None:
+        return False
+    blank = orjson.dumps(asdict(replace(rows.draft_of(given), prompt="", image_uris=()))).decode()
+    emptied = update(generation).where(chosen, generation.c.state.in_(FINAL))
+    done = await connection.execute(emptied.values(draft=blank, fence=generation.c.fence + 1, update_ms=db_now()))
+    return bool(done.rowcount)

@@ -1,4 +1,8 @@
-"""Statements on the callback inbox."""
+"""The callback inbox on SQL: callbacks and our own reminders, each stored once and taken by one reader at a time.
+
+A callback is open while its verdict is empty. A repetition of an open one is counted in `news`, so that whoever took
+the callback before cannot close it. The functions below the class run in transactions of the generation store.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,10 +10,14 @@ from dataclasses import replace
 from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import db_now, upsert
+from services.chassis import failpoints
+from services.chassis.database import Database, db_now, upsert
 from services.chassis.names import new_id
 from services.chassis.parking import not_parked
+from services.chassis.shielding import shielded
+from services.generation import metrics
 from services.generation.model import INBOX, REMINDER, Attempt, Callback
+from services.generation.notifier import Notifier
 from services.generation.stores import rows
 from services.generation.stores.tables import inbox, work_fault
 
@@ -20,9 +28,88 @@ CONTRADICTED_MS = 5_000  # before the record is read again, when it shows a fail
 SUCCESS = 200  # the code of a callback that announces a result
 # Verdicts after which a repetition changes nothing: the generation was woken, or has the result.
 SETTLED = ("done", "delivered", "extra", "recorded")
+MAX_BARE = 10_000  # closed callbacks without a token; each is a row of under a kilobyte
 
 
-async def add(connection: AsyncConnection, new: Callback) -> bool:
+@shielded
+class SqlInbox:
+    """The callback inbox on SQLite or PostgreSQL; each method is one transaction."""
+
+    def __init__(self, database: Database, notifier: Notifier) -> None:
+        self._database = database
+        self._notifier = notifier
+
+    async def add(self, callback: Callback) -> bool:
+        async with self._database.write() as connection:
+            new = await _add(connection, callback)
+            await failpoints.reach("inbox.before_commit")
+        await failpoints.reach("inbox.after_commit")
+        if not new:
+            metrics.called_back("duplicate")
+        self._notifier.notify("inbox")
+        return new
+
+    async def open_without_token(self) -> int:
+        return await self._open_of("")
+
+    async def open_with_token_of(self, attempt_id: str) -> int:
+        return await self._open_of(attempt_id)
+
+    async def take(self, limit: int) -> Sequence[Callback]:
+        due = select(inbox.c.id).where(
+            inbox.c.verdict == "", inbox.c.due_ms <= db_now(), not_parked(work_fault, INBOX, inbox.c.id)
+        )
+        chosen = due.order_by(inbox.c.due_ms).limit(limit).with_for_update(skip_locked=True)
+        values = {"due_ms": db_now() + int(TAKEN_SECONDS * 1000), "tries": inbox.c.tries + 1}
+        age = (db_now() - inbox.c.create_ms).label("age_ms")
+        statement = update(inbox).where(inbox.c.id.in_(chosen)).values(values).returning(inbox, age)
+        async with self._database.write() as connection:
+            taken = (await connection.execute(statement)).all()
+        return [replace(rows.callback_of(row), age_seconds=max(row.age_ms, 0) / 1000) for row in taken]
+
+    async def finish(self, callback: Callback, verdict: str) -> None:
+        repeated = and_(inbox.c.id == callback.id, inbox.c.verdict == "")
+        async with self._database.write() as connection:
+            closed = await connection.execute(update(inbox).where(_unchanged(callback)).values(verdict=verdict))
+            if not closed.rowcount:
+                await connection.execute(update(inbox).where(repeated).values(due_ms=db_now()))
+        if closed.rowcount:
+            metrics.called_back(verdict)
+
+    async def renew(self, callback: Callback) -> None:
+        await self.postpone(callback, TAKEN_SECONDS)
+
+    async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
+        values = {
+            "due_ms": db_now() + int(due_in * 1000),
+            "tries": callback.tries if counted else callback.tries - 1,
+        }
+        async with self._database.write() as connection:
+            await connection.execute(update(inbox).where(_unchanged(callback)).values(values))
+
+    async def prune(self, older_than: float, limit: int) -> int:
+        """Delete closed callbacks older than `older_than` seconds, and all but the newest without a token; how many.
+
+        It reads before it writes, so that an idle stack writes nothing.
+        """
+        closed = select(inbox.c.id).where(inbox.c.verdict != "", inbox.c.create_ms < db_now() - int(older_than * 1000))
+        bare = select(inbox.c.id).where(inbox.c.verdict != "", inbox.c.attempt_id == "")
+        async with self._database.read() as connection:
+            old = list(await connection.scalars(closed.order_by(inbox.c.create_ms).limit(limit)))
+            beyond = bare.order_by(inbox.c.create_ms.desc()).offset(MAX_BARE).limit(limit)
+            old = old or list(await connection.scalars(beyond))
+        if old:
+            async with self._database.write() as connection:
+                await connection.execute(delete(inbox).where(inbox.c.id.in_(old), inbox.c.verdict != ""))
+        return len(old)
+
+    async def _open_of(self, attempt_id: str) -> int:
+        counted = select(func.count()).where(inbox.c.verdict == "", inbox.c.attempt_id == attempt_id)
+        async with self._database.read() as connection:
+            return int(await connection.scalar(counted) or 0)
+
+
+async def _add(connection: AsyncConnection, new: Callback) -> bool:
     """Store a callback; False when it is stored already, which opens it again unless its verdict is settled."""
     values = {"id": new.id, "kind": new.kind, "attempt_id": new.attempt_id, "task_id": new.task_id, "code": new.code}
     statement = upsert(connection, inbox).values(due_ms=db_now(), create_ms=db_now(), **values)
@@ -30,13 +117,13 @@ async def add(connection: AsyncConnection, new: Callback) -> bool:
     if (await connection.execute(statement.returning(inbox.c.id))).first() is not None:
         return True
     same = _named(new.attempt_id, new.task_id, inbox.c.code == new.code, inbox.c.verdict.not_in(SETTLED))
-    await _tell_again(connection, same)
+    await _repeat(connection, same)
     return False
 
 
 async def remind(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
     """Store a reminder of a task for which its generation does not wait; if one is open, it is repeated instead."""
-    if await _tell_again(connection, _named(attempt_id, task_id, inbox.c.verdict == "")):
+    if await _repeat(connection, _named(attempt_id, task_id, inbox.c.verdict == "")):
         return
     values = {"id": new_id("cb"), "kind": REMINDER, "attempt_id": attempt_id, "task_id": task_id, "code": 0}
     statement = upsert(connection, inbox).values(due_ms=db_now(), create_ms=db_now(), **values)
@@ -48,23 +135,23 @@ async def remind(connection: AsyncConnection, attempt_id: str, task_id: str) -> 
 
 async def contradict(connection: AsyncConnection, attempt_id: str, task_id: str) -> None:
     """Open again the callback that announced success of a task whose record shows a failure: either may be wrong."""
-    told = _named(attempt_id, task_id, inbox.c.code == SUCCESS, inbox.c.verdict == "done")
+    tokened = _named(attempt_id, task_id, inbox.c.code == SUCCESS, inbox.c.verdict == "done")
     bare = _named("", task_id, inbox.c.code == SUCCESS, inbox.c.verdict == "done")
     opened = {"verdict": "", "tries": 0, "news": inbox.c.news + 1, "due_ms": db_now() + CONTRADICTED_MS}
-    await connection.execute(update(inbox).where(or_(told, bare)).values(opened))
+    await connection.execute(update(inbox).where(or_(tokened, bare)).values(opened))
 
 
-async def ask_again(connection: AsyncConnection, attempt_id: str) -> None:
+async def reopen(connection: AsyncConnection, attempt_id: str) -> None:
     """Open again the callbacks with an attempt's token that came while it awaited another task."""
     chosen = and_(inbox.c.attempt_id == attempt_id, inbox.c.verdict.in_(("", "failed", "unknown")))
-    await _tell_again(connection, chosen)
+    await _repeat(connection, chosen)
 
 
 def _named(attempt_id: str, task_id: str, *more: ColumnElement[bool]) -> ColumnElement[bool]:
     return and_(inbox.c.attempt_id == attempt_id, inbox.c.task_id == task_id, *more)
 
 
-async def _tell_again(connection: AsyncConnection, chosen: ColumnElement[bool]) -> bool:
+async def _repeat(connection: AsyncConnection, chosen: ColumnElement[bool]) -> bool:
     """Count a repetition on rows, so that who reads one cannot close it, and make them due; False when there are none.
 
     A closed row begins anew. One that is open keeps its age and its tries. One that is parked is released, if it names
@@ -79,59 +166,15 @@ async def _tell_again(connection: AsyncConnection, chosen: ColumnElement[bool]) 
         "create_ms": case((was_open, inbox.c.create_ms), else_=db_now()),
         "due_ms": case((and_(was_open, inbox.c.due_ms < soon), inbox.c.due_ms), (was_open, soon), else_=db_now()),
     }
-    told = bool((await connection.execute(update(inbox).where(chosen).values(values))).rowcount)
+    repeated = bool((await connection.execute(update(inbox).where(chosen).values(values))).rowcount)
     named = select(inbox.c.id).where(chosen, inbox.c.attempt_id != "")
     parked = and_(work_fault.c.loop == INBOX, work_fault.c.park_ms > 0, work_fault.c.work_id.in_(named))
     await connection.execute(delete(work_fault).where(parked))
-    return told
-
-
-async def open_without_token(connection: AsyncConnection) -> int:
-    """How many open callbacks came without a token."""
-    return await _open_of(connection, "")
-
-
-async def _open_of(connection: AsyncConnection, attempt_id: str) -> int:
-    counted = select(func.count()).where(inbox.c.verdict == "", inbox.c.attempt_id == attempt_id)
-    return int(await connection.scalar(counted) or 0)
-
-
-async def open_with_token_of(connection: AsyncConnection, attempt_id: str) -> int:
-    """How many open callbacks name an attempt."""
-    return await _open_of(connection, attempt_id)
-
-
-async def take(connection: AsyncConnection, limit: int) -> Sequence[Callback]:
-    """Callbacks that are due and not parked, oldest first, leased for TAKEN_SECONDS."""
-    open_ = select(inbox.c.id).where(
-        inbox.c.verdict == "", inbox.c.due_ms <= db_now(), not_parked(work_fault, INBOX, inbox.c.id)
-    )
-    chosen = open_.order_by(inbox.c.due_ms).limit(limit).with_for_update(skip_locked=True)
-    statement = update(inbox).where(inbox.c.id.in_(chosen))
-    values = {"due_ms": db_now() + int(TAKEN_SECONDS * 1000), "tries": inbox.c.tries + 1}
-    age = (db_now() - inbox.c.create_ms).label("age_ms")
-    taken = await connection.execute(statement.values(values).returning(inbox, age))
-    return [replace(rows.callback_of(row), age_seconds=max(row.age_ms, 0) / 1000) for row in taken]
+    return repeated
 
 
 def _unchanged(callback: Callback) -> ColumnElement[bool]:
     return and_(inbox.c.id == callback.id, inbox.c.verdict == "", inbox.c.news == callback.news)
-
-
-async def finish(connection: AsyncConnection, callback: Callback, verdict: str) -> bool:
-    """Close a callback, unless it was repeated since it was taken."""
-    closed = await connection.execute(update(inbox).where(_unchanged(callback)).values(verdict=verdict))
-    if not closed.rowcount:
-        await connection.execute(
-            update(inbox).where(inbox.c.id == callback.id, inbox.c.verdict == "").values(due_ms=db_now())
-        )
-    return bool(closed.rowcount)
-
-
-async def postpone(connection: AsyncConnection, callback: Callback, due_in: float, tries: int) -> None:
-    """Make a callback due later, unless it was repeated since it was taken: then it is due already."""
-    statement = update(inbox).where(_unchanged(callback))
-    await connection.execute(statement.values(due_ms=db_now() + int(due_in * 1000), tries=tries))
 
 
 async def of_attempts(connection: AsyncConnection, chain: Sequence[Attempt]) -> Sequence[Callback]:

@@ -1,15 +1,15 @@
-"""Statements on leases: which generations are due, and claiming, renewing and waking them."""
+"""Statements on leases: which generations are due, and claiming, renewing and waking them; the parking of work."""
 
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import Select, and_, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import db_now
-from services.chassis.parking import not_parked
-from services.generation.model import LOOP_OF, Generation, State
+from services.chassis.database import Database, db_now
+from services.chassis.parking import FaultStore, Parking, not_parked
+from services.generation.model import INBOX, LOOP_OF, Generation, State
 from services.generation.ports import FenceLost
-from services.generation.stores.generations import with_outputs
+from services.generation.stores.generation_queries import with_outputs
 from services.generation.stores.tables import generation, work_fault
 
 READ_GAP_MS = 350  # KIE allows three reads of a task a second (docs/provider.md#limits)
@@ -82,3 +82,8 @@ async def wake(connection: AsyncConnection, generation_id: str) -> bool:
     too_soon = and_(generation.c.tries > 0, soonest > db_now())  # tries counts reads since the task was accepted
     await connection.execute(statement.values(due_ms=case((too_soon, soonest), else_=db_now())))
     return True
+
+
+def make_parking(database: Database) -> Parking:
+    """The parking of generation's lease loops: work that failed again and again, which `due` leaves out."""
+    return Parking(FaultStore(database, work_fault), [*LOOP_OF.values(), INBOX])

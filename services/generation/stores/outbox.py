@@ -1,13 +1,13 @@
-"""Statements on the outbox: each change of a generation is written in the transaction that makes it."""
+"""Statements on the outbox: an event of each change, written in the transaction that makes it, pruned by age."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, insert, select, text
+from sqlalchemy import Select, delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
-from services.chassis.database import db_now
+from services.chassis.database import db_now, upsert
 from services.chassis.errors import OutOfRange
 from services.chassis.names import new_id
 from services.generation.model import Event, Generation
@@ -59,3 +59,22 @@ async def _read(connection: AsyncConnection, query: Select[Any]) -> Sequence[Eve
     return [
         Event(row.sequence, row.event_id, rows.from_snapshot(row.snapshot, row.draft), row.create_ms) for row in found
     ]
+
+
+async def old_events(connection: AsyncConnection, older_than: float, limit: int) -> tuple[int, int]:
+    """The last of the oldest events that are older than `older_than` seconds, and how many; of `limit` rows at most."""
+    oldest = select(outbox.c.sequence, outbox.c.create_ms).order_by(outbox.c.sequence).limit(limit).subquery()
+    past = oldest.c.create_ms < db_now() - int(older_than * 1000)
+    query = select(func.max(oldest.c.sequence).label("through"), func.count().label("rows")).where(past)
+    found = (await connection.execute(query)).one()
+    return found.through or 0, found.rows
+
+
+async def delete_through(connection: AsyncConnection, through: int) -> None:
+    """Delete the events up to a sequence, and record that they are deleted: the record never falls back."""
+    statement = upsert(connection, pruned).values(stream=STREAM, through=through)
+    further = pruned.c.through < through
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["stream"], set_={"through": through}, where=further)
+    )
+    await connection.execute(delete(outbox).where(outbox.c.sequence <= through))

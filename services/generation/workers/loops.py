@@ -4,16 +4,15 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.chassis.parking import Parking
-from services.generation.callbacks.inbox import Inbox
 from services.generation.callbacks.late_results import LateResults
 from services.generation.callbacks.processor import CallbackProcessor
 from services.generation.key_pool.health_checks import KeyHealthChecks
 from services.generation.key_pool.pool import BalanceReader, KeyPool
 from services.generation.model import State
 from services.generation.notifier import Notifier
-from services.generation.ports import GenerationStore, Provider, ResultStorage
+from services.generation.ports import GenerationStore, Inbox, Provider, ResultStorage
 from services.generation.timing import Concurrency, Timing
-from services.generation.workers import copy, poll, recover, submit
+from services.generation.workers import copy, poll, submit
 from services.generation.workers.lease_loop import LeaseLoop, LoopSpec, Work, nothing_to_show
 from services.generation.workers.parked_work import ParkedWork
 
@@ -66,7 +65,7 @@ def make_loops(workers: Workers, concurrency: Concurrency) -> Sequence[Callable[
     """The loops, each ready to run under a supervisor."""
     reads = workers.poller
     sends = submit.Submitter(workers.store, workers.key_pool, workers.providers, workers.callback_uri, workers.timing)
-    recovery = recover.Recovery(workers.store, workers.timing)
+    recovery = submit.Recovery(workers.store, workers.timing)
 
     parked_work = workers.parked_work
 

@@ -7,7 +7,6 @@ from typing import TypeVar
 import structlog
 
 from services.chassis import failpoints
-from services.generation.core.redaction import redacted
 from services.generation.key_pool.cooldowns import UNACCEPTED
 from services.generation.key_pool.pool import Key, KeyPool
 from services.generation.model import Attempt, Failure, Generation, Output, State
@@ -20,6 +19,7 @@ from services.generation.outcomes import (
     Record,
     TaskFailed,
     Unreadable,
+    redacted,
 )
 from services.generation.ports import Change, GenerationStore, Provider
 from services.generation.timing import FOR_EVER_SECONDS, Timing, poll_delay, reconcile_delay

@@ -1,7 +1,11 @@
-"""The submit worker: sends each order once. DIALING is committed before connecting, SENDING before the first byte."""
+"""The submit worker sends each order once; recovery moves on the orders whose submit was cut short.
+
+DIALING is committed before connecting, SENDING before the first byte. So an order whose process died while DIALING was
+provably not sent, and one whose process died while SENDING is AMBIGUOUS: it waits for its callback, and is not sent
+again.
+"""
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,15 +17,25 @@ from services.chassis import failpoints
 from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.names import new_id
 from services.generation import metrics
-from services.generation.core.redaction import redacted
+from services.generation.callbacks.receiver import digest_of
 from services.generation.key_pool.cooldowns import OUT_OF_CREDITS
 from services.generation.key_pool.pool import Key, KeyPool, Wait
 from services.generation.model import Attempt, Failure, Generation, State
-from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
+from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected, redacted
 from services.generation.ports import Change, FenceLost, GenerationStore, Provider
-from services.generation.timing import Timing, jittered, retry_delay
+from services.generation.timing import FOR_EVER_SECONDS, Timing, jittered, retry_delay
 
 FIRST_PAUSE_SECONDS = 0.2  # before an answer that could not be recorded is recorded again; doubles up to `record_pause`
+
+EXPIRED = Failure("EXPIRED", "No upstream account could take the order in time. Nothing was billed. Order again later.")
+UNPAID = (
+    "The upstream refused this order for lack of credits, at every account: {} Nothing was billed. Order again later."
+)
+NO_ANSWER = Failure(
+    "ANSWER_LOST",
+    "The upstream's answer was lost and no news came. It may have been billed, so it was not sent again. "
+    "If the picture still arrives, it will be shown here.",
+)
 
 logger = structlog.get_logger()
 
@@ -172,13 +186,21 @@ class Submitter:
             logger.info("fence_lost", generation=generation.id, state=generation.state)
 
 
-EXPIRED = Failure("EXPIRED", "No upstream account could take the order in time. Nothing was billed. Order again later.")
+class Recovery:
+    """Moves generations whose lease, or whose wait for a callback, has ended."""
 
-UNPAID = (
-    "The upstream refused this order for lack of credits, at every account: {} Nothing was billed. Order again later."
-)
+    def __init__(self, store: GenerationStore, timing: Timing) -> None:
+        self._store = store
+        self._timing = timing
 
-
-def digest_of(secret: str) -> str:
-    """The digest of a callback token's secret, which the attempt's row keeps."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    async def recover(self, generation: Generation) -> None:
+        """Move a claimed generation whose lease, or whose wait for a callback, has ended."""
+        await failpoints.reach("recover.before")
+        match generation.state:
+            case State.DIALING:  # SENDING is committed before the first byte, so nothing was sent
+                await self._store.move(generation, State.READY, Change(tries=generation.tries))
+            case State.SENDING:
+                await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._timing.unknown_after))
+            case State.AMBIGUOUS:
+                change = Change(due_in=FOR_EVER_SECONDS, failure=NO_ANSWER)
+                await self._store.move(generation, State.UNKNOWN, change)

@@ -254,7 +254,7 @@ async def test_parked_work_of_the_community_is_listed_and_released_too(kawaii: K
 
 async def test_parked_work_is_listed_and_released(kawaii: Kawaii, office: Office) -> None:
     for work, loop in (("gen_1", "poll"), ("gen_2", "copy"), ("cb_1", "callbacks")):
-        cause = "RecursionError at services/generation/providers/records.py:78 _uris"
+        cause = "RecursionError at services/generation/providers/replies.py:78 _uris"
         office.parked[work] = ParkedWork(loop=loop, work=work, tries=5, cause=cause, park_time=NOON)
     listed = await kawaii("tasks", "parked")
     released = await kawaii("tasks", "release", "gen_1")

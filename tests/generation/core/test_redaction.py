@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import select
 
-from services.generation.core.redaction import CUT, redacted, without_prompt
 from services.generation.model import Draft, State
 from services.generation.outcomes import (
+    CUT,
     Accepted,
     Ambiguous,
     InProgress,
@@ -15,6 +15,8 @@ from services.generation.outcomes import (
     Refused,
     Rejected,
     TaskFailed,
+    redacted,
+    without_prompt,
 )
 from services.generation.stores.tables import attempt, generation, outbox
 from tests.generation.harness import Harness, answering

@@ -4,7 +4,7 @@ import pytest
 
 from services.chassis.errors import InvalidArgument
 from services.chassis.public_files import PublicFiles
-from services.generation.core.url_policy import UrlPolicy
+from services.generation.core.validation import UrlPolicy
 from tests.generation.harness import FakeStorage
 
 FILES = PublicFiles("http://localhost:8080/files")

@@ -14,17 +14,17 @@ from services.chassis.public_files import PublicFiles
 from services.chassis.supervisor import supervised
 from services.generation.core.admission import AdmissionControl
 from services.generation.core.generations import Generations
-from services.generation.core.url_policy import UrlPolicy
+from services.generation.core.validation import UrlPolicy
 from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
 from services.generation.notifier import Notifier
 from services.generation.providers import make_providers
 from services.generation.providers.catalogue import MODELS
 from services.generation.providers.kie import open_kie
-from services.generation.stores import make_parking
-from services.generation.stores.generation_store import SqlGenerationStore
-from services.generation.stores.inbox_store import SqlInbox
-from services.generation.stores.key_pool_store import SqlKeyPool, open_key_pool
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
+from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
+from services.generation.stores.leases import make_parking
 from services.generation.stores.tables import (
     attempt,
     create_mark,

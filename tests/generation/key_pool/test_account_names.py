@@ -9,14 +9,13 @@ from sqlalchemy import insert, select, update
 
 from services.chassis.database import Database
 from services.generation.core.timeline import Timeline
-from services.generation.gauges import MISSING, show_keys
 from services.generation.key_pool.pool import Key, account_of
+from services.generation.metrics import MISSING, show_keys
 from services.generation.model import State
 from services.generation.notifier import Notifier
 from services.generation.outcomes import Completed, InProgress
-from services.generation.settings import GenerationSettings
-from services.generation.startup_warnings import warn
-from services.generation.stores.key_pool_store import SqlKeyPool, open_key_pool
+from services.generation.settings import GenerationSettings, warn
+from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from services.generation.stores.tables import attempt, create_mark, provider_account, provider_key
 from tests.generation.harness import TEMPORARY, Harness
 from tests.generation.key_pool.support import CREATES, MODEL

@@ -22,7 +22,7 @@ from services.generation.core.timeline import Timeline
 from services.generation.model import State
 from services.generation.outcomes import Accepted, Ambiguous, InProgress, Later, Refused
 from services.generation.providers.catalogue import MODELS
-from services.generation.stores.key_pool_store import SqlKeyPool
+from services.generation.stores.key_pool import SqlKeyPool
 from tests.generation.harness import FILES, Harness, answering
 from tests.generation.key_pool.support import ONE, ONE_B, TWO, taken
 

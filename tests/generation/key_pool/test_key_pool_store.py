@@ -9,8 +9,8 @@ from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import State
 from services.generation.notifier import Notifier
 from services.generation.ports import Change
-from services.generation.stores.generation_store import SqlGenerationStore
-from services.generation.stores.key_pool_store import SqlKeyPool, open_key_pool
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from tests.generation.builders import ordered
 from tests.generation.key_pool.support import CREATES, MODEL, ONE, ONE_B, TWO, PoolClock, taken
 

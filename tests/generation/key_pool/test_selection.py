@@ -10,8 +10,8 @@ from services.chassis.settings import CommonSettings
 from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import Attempt, State
 from services.generation.notifier import Notifier
-from services.generation.stores.generation_store import SqlGenerationStore
-from services.generation.stores.key_pool_store import SqlKeyPool, open_key_pool
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from tests.generation.builders import ordered
 from tests.generation.key_pool.support import CREATES, MODEL, ONE, ONE_B, TWO, PoolClock, taken
 

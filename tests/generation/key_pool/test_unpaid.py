@@ -12,7 +12,7 @@ from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import Draft, State
 from services.generation.notifier import Notifier
 from services.generation.outcomes import Refused
-from services.generation.stores.key_pool_store import SqlKeyPool, open_key_pool
+from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from services.generation.stores.tables import attempt
 from services.generation.stores.tables import generation as generation_table
 from tests.generation.harness import DRAFT, Harness, answering

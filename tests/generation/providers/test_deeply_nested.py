@@ -11,8 +11,7 @@ from services.generation.providers.flux_kontext import FluxKontext
 from services.generation.providers.gpt4o_image import Gpt4oImage
 from services.generation.providers.kie import FIRST_BYTE, READ, SUBMIT, HttpClient, Kie
 from services.generation.providers.market_jobs import MarketJobs
-from services.generation.providers.records import is_foreign, uris_in
-from services.generation.providers.replies import decode
+from services.generation.providers.replies import decode, is_foreign, uris_in
 from services.generation.stores.tables import work_fault
 from services.generation.workers.loops import make_loops
 from tests.generation.harness import CONCURRENCY, KIND, Harness

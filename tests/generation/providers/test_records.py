@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from services.generation.outcomes import Completed, InProgress, Later, NotVisible, Record, TaskFailed, Unreadable
 from services.generation.providers import PROVIDERS, flux_kontext, gpt4o_image, market_jobs
-from services.generation.providers.records import by_flag, percent, record_in, uris_in
-from services.generation.providers.replies import decode
+from services.generation.providers.replies import by_flag, decode, percent, record_in, uris_in
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 READERS = {

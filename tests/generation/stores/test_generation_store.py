@@ -32,8 +32,8 @@ from services.generation.model import (
 from services.generation.notifier import Notifier
 from services.generation.outcomes import Refused
 from services.generation.ports import Change, FenceLost
-from services.generation.stores.generation_store import SqlGenerationStore
-from services.generation.stores.inbox_store import SqlInbox
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
 from tests.generation.builders import attempt_for, new
 from tests.generation.conftest import SERVICE, settings_of
 

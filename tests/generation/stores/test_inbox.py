@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from services.chassis.database import Database
-from services.generation.callbacks.inbox import Inbox
+from services.chassis.database import Database, db_now
 from services.generation.model import Callback
+from services.generation.ports import Inbox
 from services.generation.stores import inbox
 from services.generation.stores.tables import inbox as table
 
@@ -107,7 +107,7 @@ async def test_a_reminder_is_not_lost_on_a_callback_that_is_looked_at(
         await inbox_store.postpone(taken, 3600)
 
     async with database.read() as connection:
-        row = (await connection.execute(select(table.c.verdict, table.c.due_ms - inbox.db_now()))).one()
+        row = (await connection.execute(select(table.c.verdict, table.c.due_ms - db_now()))).one()
     assert row.verdict == ""
     assert row[1] <= inbox.REPEAT_GAP_MS
 

@@ -8,10 +8,10 @@ from sqlalchemy import update
 
 from services.chassis.database import Database
 from services.chassis.parking import MAX_FAULTS, Parking
-from services.generation.callbacks.inbox import Inbox
 from services.generation.model import INBOX, LOOP_OF, Callback, State
-from services.generation.ports import GenerationStore
-from services.generation.stores import inbox, make_parking
+from services.generation.ports import GenerationStore, Inbox
+from services.generation.stores import inbox
+from services.generation.stores.leases import make_parking
 from services.generation.stores.tables import inbox as table
 from tests.generation.builders import brought
 

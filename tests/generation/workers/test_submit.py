@@ -11,7 +11,7 @@ from services.chassis.errors import Unavailable
 from services.generation.model import State
 from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected
 from services.generation.ports import Change
-from services.generation.stores.generation_store import SqlGenerationStore
+from services.generation.stores.generations import SqlGenerationStore
 from tests.generation.harness import Connected, Harness, Script, Submit, answering
 from tests.generation.waiting import eventually, reached
 from tests.generation.workers.test_recover import URI, killed
