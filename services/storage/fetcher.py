@@ -1,16 +1,23 @@
-"""The outbound HTTP fetcher: each hop is vetted, pinned to the vetted addresses and bounded in time."""
+"""The outbound HTTP fetcher: each hop is vetted, pinned to the vetted addresses and bounded in time.
+
+The guard decides to which hosts the fetcher may connect, before a single packet is sent (SSRF protection):
+docs/security.md#addresses-that-are-fetched.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
 import httpx
 
+from services.chassis.addresses import is_public
 from services.chassis.errors import NotFound, Unavailable
-from services.chassis.outbound import Place, not_allowed
-from services.storage.guard import Guard, authorities_of
+from services.chassis.outbound import DEFAULT_PORTS, Place, not_allowed, place_of, require_form
 from services.storage.ports import Fetchers
 from services.storage.settings import StorageSettings
 
@@ -26,23 +33,85 @@ HEADERS = {
     "Accept": "image/png,image/jpeg,image/webp,image/gif,*/*;q=0.1",
     "Accept-Encoding": "identity",  # what is not compressed cannot be a decompression bomb
 }
+MAX_ADDRESSES = 4  # of a vetted host; trying more would only spend the time of the fetch
+RESOLVER_THREADS = 4  # threads of its own: a slow name server must not hold up the disk's
+
+Resolver = Callable[[str, int], Awaitable[list[str]]]
+"""Host in ASCII and port to at least one address; raises OSError when the name cannot be resolved now."""
 
 
-def unavailable(sentence: str) -> Unavailable:
+def authorities_of(origin: str) -> frozenset[str]:
+    """All host:port pairs of our own origin: behind an edge with TLS it answers without TLS too."""
+    place = place_of(origin)
+    if place is None:
+        return frozenset()
+    if place.effective_port != DEFAULT_PORTS[place.scheme]:
+        return frozenset({place.authority})
+    return frozenset(Place(scheme, place.host, None).authority for scheme in DEFAULT_PORTS)
+
+
+class Guard:
+    """Vets a URL's scheme, port, and every address to which its host resolves.
+
+    `allowed` are the exempt host:port pairs, `own` those of our own origin, from which nothing is ever fetched.
+    """
+
+    def __init__(
+        self, allowed: frozenset[str], resolve: Resolver | None = None, own: frozenset[str] = frozenset()
+    ) -> None:
+        self._allowed = allowed
+        self._own = own - allowed
+        self._threads = ThreadPoolExecutor(RESOLVER_THREADS, "resolve")
+        self._resolve = resolve or self._getaddrinfo
+
+    async def vet(self, place: Place) -> tuple[str, ...]:
+        """Vet a host for a fetch; connect only to the addresses that this returns, never to the name.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED.
+            OSError: the name cannot be resolved now.
+        """
+        if place.authority in self._own:
+            raise not_allowed("The URL leads back to this site, but names none of its stored pictures.")
+        return await self.look_up(place)
+
+    async def look_up(self, place: Place) -> tuple[str, ...]:
+        """Resolve the host once and vet every answer.
+
+        Raises:
+            InvalidArgument: URL_NOT_ALLOWED.
+            OSError: the name cannot be resolved now.
+        """
+        exempt = place.authority in self._allowed
+        require_form(place, exempt=exempt)
+        addresses = await self._resolve(place.host, place.effective_port)
+        if not exempt and not all(map(is_public, addresses)):
+            raise not_allowed("The URL leads to an address that is not public. Give a public http(s) URL.")
+        return tuple(addresses[:MAX_ADDRESSES])
+
+    async def _getaddrinfo(self, host: str, port: int) -> list[str]:
+        loop = asyncio.get_running_loop()
+        name = host.encode("ascii")  # as bytes, or Python would encode it a second time
+        look_up = partial(socket.getaddrinfo, name, port, type=socket.SOCK_STREAM)
+        found = await loop.run_in_executor(self._threads, look_up)
+        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _unavailable(sentence: str) -> Unavailable:
     """The error of a source that may answer later."""
     return Unavailable(sentence, "SOURCE_UNAVAILABLE", retry_after=5)
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def _translated() -> Iterator[None]:
     """Translate network errors into Unavailable, that of a body shorter than its Content-Length included."""
     try:
         yield
     except (httpx.TransportError, OSError) as error:
-        raise unavailable("The picture's server could not be reached or broke off. Try again shortly.") from error
+        raise _unavailable("The picture's server could not be reached or broke off. Try again shortly.") from error
 
 
-def parse(uri: str) -> httpx.URL:
+def _parse(uri: str) -> httpx.URL:
     """Read a URL.
 
     Raises:
@@ -54,7 +123,7 @@ def parse(uri: str) -> httpx.URL:
         raise not_allowed("The URL cannot be read. Give the full http(s) URL of a picture.") from None
 
 
-def place_of(url: httpx.URL) -> Place:
+def _place_of(url: httpx.URL) -> Place:
     """The scheme, host and port of a URL, for the guard."""
     return Place(url.scheme, url.raw_host.decode("ascii"), url.port, bool(url.userinfo))
 
@@ -72,9 +141,9 @@ class HttpFetcher:
     @asynccontextmanager
     async def fetch(self, uri: str) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open a URL, following a few redirects, and stream its body as it was sent."""
-        with translated():
+        with _translated():
             async with asyncio.timeout(self._total):
-                response = await self._open(parse(uri))
+                response = await self._open(_parse(uri))
                 try:
                     yield response.aiter_raw()
                 finally:
@@ -82,19 +151,19 @@ class HttpFetcher:
 
     async def check(self, uri: str) -> None:
         """Vet a URL as a fetch would, without sending anything; a name that cannot be resolved now passes."""
-        place = place_of(parse(uri))
+        place = _place_of(_parse(uri))
         with suppress(OSError):
             async with asyncio.timeout(CHECK_SECONDS):
                 await self._guard.look_up(place)
 
     async def _open(self, url: httpx.URL) -> httpx.Response:
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._send(url, await self._guard.vet(place_of(url)))
+            response = await self._send(url, await self._guard.vet(_place_of(url)))
             if response.status_code == OK and response.headers.get("Content-Encoding", "identity") == "identity":
                 return response
             await response.aclose()
             url = _next(url, response)
-        raise unavailable("The URL redirects too often. Give the picture's own URL.")
+        raise _unavailable("The URL redirects too often. Give the picture's own URL.")
 
     async def _send(self, url: httpx.URL, addresses: tuple[str, ...]) -> httpx.Response:
         """Ask one vetted address after the other until one accepts the connection."""
@@ -108,14 +177,14 @@ class HttpFetcher:
         """Connect to the address, but keep the name in Host and in TLS."""
         headers = HEADERS | {"Host": url.netloc.decode("ascii")}
         name = url.raw_host.decode("ascii").rstrip(".")  # TLS knows no dot at the end of a full name
-        extensions = {"timeout": self._timeout, "sni_hostname": name, "trace": Pin(address).trace}
+        extensions = {"timeout": self._timeout, "sni_hostname": name, "trace": _Pin(address).trace}
         request = httpx.Request("GET", url.copy_with(host=address), headers=headers, extensions=extensions)
         response = await self._transport.handle_async_request(request)
         response.request = request
         return response
 
 
-class Pin:
+class _Pin:
     """Pins a connection to the vetted address: one to any other address is closed before it carries a byte."""
 
     def __init__(self, address: str) -> None:
@@ -144,7 +213,7 @@ def _next(url: httpx.URL, response: httpx.Response) -> httpx.URL:
     if status in GONE:
         raise NotFound(f"The picture is gone: its server answered {status}.", "SOURCE_GONE")
     if status not in MOVED or not location:
-        raise unavailable(f"The picture's server answered {status} without a picture. Try again shortly.")
+        raise _unavailable(f"The picture's server answered {status} without a picture. Try again shortly.")
     following = _joined(url, location)
     if url.scheme == "https" and following.scheme != "https":
         raise not_allowed("The URL redirects from https to an unprotected address.")

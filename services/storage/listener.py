@@ -25,7 +25,7 @@ from services.chassis.errors import (
 )
 from services.chassis.names import is_key
 from services.storage.model import PICTURE_TYPES
-from services.storage.ports import Backend
+from services.storage.ports import CHUNK_BYTES, Backend
 
 FILES = "/files/"
 UPLOADS = "/files/-/uploads/"  # no key begins with a dash, so the two never collide
@@ -36,7 +36,6 @@ BEGUN = web.RequestKey("begun", bool)  # the response has begun
 CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
 # Connections that wait while this process is busy: all that Envoy opens at once. Beyond them the kernel drops attempts.
 BACKLOG = 1024
-CHUNK_BYTES = 256 * 1024  # docs/storage.md#chunks
 HEADER_BYTES = 64 * 1024  # above what Envoy lets through, so that Envoy is who refuses long headers, in JSON
 NO_CODING = ("", "identity")
 # Of the 512 downloads and 64 uploads that Envoy lets through; a page by HTTP/2 asks for a hundred files at once.

@@ -22,6 +22,7 @@ from services.storage.model import (
     VariantSpec,
 )
 
+CHUNK_BYTES = 256 * 1024  # of a piece of an object on its way (docs/storage.md#chunks)
 HEAD_BYTES = 16  # what a spool keeps for detecting a type; the longest signature has twelve
 FAILOVER_PREFIX = "guests/"  # prefix of failover copies in the second backend; stored, so never renamed
 SPOOL_SECONDS = 3600.0  # a spool file untouched for so long is abandoned: no upload or fetch may pause so long
@@ -81,7 +82,7 @@ class Backend(Protocol):
         """
 
     def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
-        """Stream the bytes from the offset, at most limit of them (0: to the end), in pieces of at most 256 KiB.
+        """Stream the bytes from the offset, at most limit of them (0: to the end), in pieces of at most CHUNK_BYTES.
 
         Raises:
             DataLoss: there is no object under the key.

@@ -1,4 +1,4 @@
-"""URLs that must never be fetched, and some that must; the names in them are those of test_guard."""
+"""URLs that must never be fetched, and some that must; the names in them are those of test_fetcher."""
 
 LITERALS = [
     "http://127.0.0.1/a.png",

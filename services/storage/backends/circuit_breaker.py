@@ -14,7 +14,7 @@ from typing import TypeVar
 import structlog
 
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
-from services.storage.backends.tree import down
+from services.storage.backends.disk import down
 from services.storage.ports import Backend
 
 T = TypeVar("T")

@@ -15,14 +15,12 @@ import structlog
 
 from services.chassis.errors import KawaiiError
 from services.storage.backends.circuit_breaker import DOWN, CircuitBreaker, TimeLimits
-from services.storage.backends.merge import merged
-from services.storage.backends.tree import translated
+from services.storage.backends.disk import translated
 from services.storage.model import NO_METADATA, ListedObject, ObjectMetadata, Stat
-from services.storage.ports import FAILOVER_PREFIX, Backend, Ours, Spool
+from services.storage.ports import CHUNK_BYTES, FAILOVER_PREFIX, Backend, Ours, Spool
 
 ROUND_SECONDS = 60.0  # a failover copy is copied back in one round and deleted in a later one: readers of it can finish
 MAX_FAILURES = 3  # in a row; then a backend is down, and the next round tries again
-CHUNK_BYTES = 256 * 1024  # docs/storage.md#chunks
 
 T = TypeVar("T")
 MetadataOf = Callable[[str], Awaitable[ObjectMetadata]]
@@ -95,7 +93,7 @@ class FailoverBackend:
 
     def keys(self, prefix: str, after: str = "") -> AsyncIterator[ListedObject]:
         """List both backends, each key once, failover copies under their own key."""
-        return merged(
+        return _merged(
             self._first.keys(prefix, after), self._own_keys(prefix, after), self._failover_copies(prefix, after)
         )
 
@@ -288,3 +286,14 @@ class _MovingSpool:
                 await moved.write(chunk)
                 rest -= len(chunk)
         self._spool = moved
+
+
+async def _merged(*sources: AsyncIterator[ListedObject]) -> AsyncIterator[ListedObject]:
+    """Each key once, in order; of equal keys the one of the earlier source."""
+    heads = [(source, await anext(source, None)) for source in sources]
+    while found := [head for _, head in heads if head]:
+        first = min(found, key=lambda listed: listed.key)
+        yield first
+        heads = [
+            (source, await anext(source, None) if head and head.key == first.key else head) for source, head in heads
+        ]

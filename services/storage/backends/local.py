@@ -11,13 +11,21 @@ from pathlib import Path
 
 from services.chassis import failpoints
 from services.chassis.errors import DataLoss
-from services.storage.backends.hash_cache import HashCache
-from services.storage.backends.spool import SpoolFile, open_spool
-from services.storage.backends.tree import full, link_file, open_file, remove_file, remove_old, translated, walk
+from services.storage.backends.disk import (
+    HashCache,
+    SpoolFile,
+    full,
+    link_file,
+    open_file,
+    open_spool,
+    remove_file,
+    remove_old,
+    translated,
+    walk,
+)
 from services.storage.model import NO_METADATA, ListedObject, ObjectMetadata, Stat
-from services.storage.ports import SPOOL_SECONDS, Ours, Spool
+from services.storage.ports import CHUNK_BYTES, SPOOL_SECONDS, Ours, Spool
 
-CHUNK_BYTES = 256 * 1024  # what gRPC carries best (docs/storage.md#chunks)
 SPOOL_FOLDER = ".drafts"  # a key never begins with a dot, so no reader can name a spool file
 LIST_BATCH = 500  # keys fetched in one visit to a thread
 

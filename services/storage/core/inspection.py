@@ -9,9 +9,7 @@ from pathlib import Path
 from services.chassis import failpoints
 from services.chassis.errors import InvalidArgument
 from services.storage.model import GIF, JPEG, PNG, WEBP, Edit, Lane, PictureFacts, PictureType, StoredObject
-from services.storage.ports import Backend, DecoderPool, Spool
-
-CHUNK_BYTES = 256 * 1024  # docs/storage.md#chunks
+from services.storage.ports import CHUNK_BYTES, Backend, DecoderPool, Spool
 
 
 @dataclass(frozen=True)

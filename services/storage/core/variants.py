@@ -27,7 +27,7 @@ from services.chassis.errors import (
 from services.chassis.names import is_key
 from services.storage.core import keys
 from services.storage.core.deletion import ObjectDeletion
-from services.storage.core.inspection import CHUNK_BYTES, spool_all
+from services.storage.core.inspection import spool_all
 from services.storage.core.registration import put, register
 from services.storage.core.scan import rows
 from services.storage.core.single_flight import SingleFlight
@@ -44,7 +44,7 @@ from services.storage.model import (
     VariantSpec,
     VariantWish,
 )
-from services.storage.ports import Backend, DecoderPool, ObjectStore
+from services.storage.ports import CHUNK_BYTES, Backend, DecoderPool, ObjectStore
 
 WIDTHS = (64, 128, 256, 512, 1024, 2048)  # thumbnails, tiles and screens: 42 variants of a picture with what follows
 QUALITIES = (50, 70, 90)  # of JPEG and WebP; a PNG has none

@@ -10,8 +10,8 @@ import pytest
 
 from services.chassis.errors import DataLoss, Unavailable
 from services.storage.backends import BACKENDS, open_backends
+from services.storage.backends.disk import open_spool
 from services.storage.backends.local import LocalFiles
-from services.storage.backends.spool import open_spool
 from services.storage.model import NO_METADATA, ObjectMetadata, Stat
 from services.storage.ports import Backend, Spool
 from services.storage.settings import StorageSettings

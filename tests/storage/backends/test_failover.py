@@ -12,10 +12,9 @@ import structlog
 
 from services.chassis.errors import KawaiiError, Unavailable
 from services.storage.backends.circuit_breaker import TimeLimits
+from services.storage.backends.disk import SpoolFile, full
 from services.storage.backends.failover import FAILOVER_PREFIX, FailoverBackend
 from services.storage.backends.local import LocalFiles
-from services.storage.backends.spool import SpoolFile
-from services.storage.backends.tree import full
 from services.storage.model import NO_METADATA, ObjectMetadata, Stat
 from services.storage.ports import Backend
 from tests.storage.interleaving import Steps

@@ -18,7 +18,7 @@ from botocore.awsrequest import AWSResponse
 from prometheus_client import REGISTRY
 
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
-from services.storage.backends import bucket as blocking
+from services.storage.backends import s3
 from services.storage.backends.s3 import S3Objects, open_bucket
 from services.storage.core.registration import register
 from services.storage.model import ObjectMetadata, Stat, StoredObject
@@ -191,7 +191,7 @@ async def test_an_answer_that_asks_for_patience_is_followed_by_another_try(
 async def test_an_answer_that_does_not_change_is_told(
     settings: StorageSettings, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, status: int, code: str, reason: str
 ) -> None:
-    monkeypatch.setattr(blocking, "CONFLICT_SECONDS", 0.001)
+    monkeypatch.setattr(s3, "CONFLICT_SECONDS", 0.001)
     async with bucket(settings, s3_server) as objects:
         answering(objects, status, code, times=20)
         with pytest.raises(KawaiiError) as failure:

@@ -1,16 +1,27 @@
-"""File access below a folder by directory descriptors, so that no symbolic link planted inside leads out of it."""
+"""The local disk, which both backends use: files of a folder, spool files, the hashes of files, and its errors.
 
+Folders are walked by directory descriptors, so that no symbolic link planted inside leads out of the folder.
+"""
+
+import asyncio
 import errno
+import hashlib
 import os
+import secrets
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
+from threading import Lock
 
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
-from services.storage.model import ListedObject
+from services.storage.model import ListedObject, Stat
+from services.storage.ports import HEAD_BYTES
 
+MAX_HASHES = 4096  # cached; about a megabyte
 FULL = (errno.ENOSPC, errno.EDQUOT)
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # ELOOP: a symbolic link, which we never follow
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -42,7 +53,7 @@ def down(retry_after: float = 1) -> Unavailable:
 
 
 @contextmanager
-def folders(root: Path, parts: Sequence[str], *, create: bool = False) -> Iterator[list[int]]:
+def _folders(root: Path, parts: Sequence[str], *, create: bool = False) -> Iterator[list[int]]:
     """Descriptors of the root and of each folder on the way down, created where missing if asked."""
     with ExitStack() as stack:
         chain = [_kept(stack, os.open(root, FOLDER_FLAGS))]
@@ -63,7 +74,7 @@ def open_file(root: Path, key: str) -> BufferedReader | None:
     """Open the regular file under a key; None when there is none, or a symbolic link is in the way."""
     *parts, name = key.split("/")
     try:
-        with folders(root, parts) as chain:
+        with _folders(root, parts) as chain:
             descriptor = os.open(name, FILE_FLAGS, dir_fd=chain[-1])
     except OSError as error:
         if error.errno in ABSENT:
@@ -78,7 +89,7 @@ def open_file(root: Path, key: str) -> BufferedReader | None:
 def link_file(root: Path, key: str, source: Path) -> bool:
     """Give a file its key if the key is free, durably; False when something holds it."""
     *parts, name = key.split("/")
-    with folders(root, parts, create=True) as chain:
+    with _folders(root, parts, create=True) as chain:
         try:
             os.link(source, name, dst_dir_fd=chain[-1], follow_symlinks=False)
         except FileExistsError:
@@ -92,14 +103,14 @@ def link_file(root: Path, key: str, source: Path) -> bool:
 def remove_file(root: Path, key: str) -> None:
     """Remove the file under a key, durably, if there is one."""
     *parts, name = key.split("/")
-    with suppress(FileNotFoundError), folders(root, parts) as chain:
+    with suppress(FileNotFoundError), _folders(root, parts) as chain:
         os.unlink(name, dir_fd=chain[-1])
         os.fsync(chain[-1])
 
 
 def remove_old(root: Path, parts: Sequence[str], before: float) -> None:
     """Remove the files of a folder that were last written before a time, in seconds since 1970."""
-    with suppress(FileNotFoundError), folders(root, parts) as chain, os.scandir(chain[-1]) as entries:
+    with suppress(FileNotFoundError), _folders(root, parts) as chain, os.scandir(chain[-1]) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):  # another process may reap at the same time
                 if entry.stat(follow_symlinks=False).st_mtime < before:
@@ -110,7 +121,7 @@ def walk(root: Path, prefix: str, after: str) -> Iterator[ListedObject]:
     """The regular files whose key begins with the prefix and comes after `after`, by the order of their keys."""
     parts = prefix.split("/")[:-1]  # open the prefix's folder directly: there may be many others
     try:
-        with folders(root, parts) as chain:
+        with _folders(root, parts) as chain:
             yield from _below(chain[-1], "".join(f"{part}/" for part in parts), prefix, after)
     except OSError as error:
         if error.errno not in ABSENT:
@@ -121,7 +132,7 @@ def _below(descriptor: int, folder: str, prefix: str, after: str) -> Iterator[Li
     for name in _names(descriptor):
         key = folder + name
         if name.endswith("/") and _may_hold(key, prefix, after):
-            with suppress(FileNotFoundError), folders_in(descriptor, name) as inner:
+            with suppress(FileNotFoundError), _folders_in(descriptor, name) as inner:
                 yield from _below(inner, key, prefix, after)
         elif not name.endswith("/") and key.startswith(prefix) and key > after:
             with suppress(FileNotFoundError):  # removed since we read its name
@@ -143,10 +154,90 @@ def _may_hold(folder: str, prefix: str, after: str) -> bool:
 
 
 @contextmanager
-def folders_in(descriptor: int, name: str) -> Iterator[int]:
+def _folders_in(descriptor: int, name: str) -> Iterator[int]:
     """A descriptor of a folder within a folder."""
     inner = os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=descriptor)
     try:
         yield inner
     finally:
         os.close(inner)
+
+
+class SpoolFile:
+    """A Spool on a file. The lock keeps a cancelled write, still running in its thread, apart from the close."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / secrets.token_hex(16)
+        self.size = 0
+        self.head = b""
+        self._hash = hashlib.sha256()
+        self._lock = Lock()
+        with translated():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("xb", buffering=0)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 in hex of the bytes written so far."""
+        return self._hash.hexdigest()
+
+    async def write(self, chunk: bytes) -> None:
+        """Append a chunk."""
+        await asyncio.to_thread(self._write, chunk)
+        self.size += len(chunk)
+        self.head += chunk[: HEAD_BYTES - len(self.head)]
+
+    def _write(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        with self._lock, translated():
+            while rest:  # an unbuffered write may take less than it was given
+                rest = rest[self._file.write(rest) :]
+        self._hash.update(chunk)
+
+    def discard(self) -> None:
+        """Close and remove the file."""
+        with self._lock, translated():
+            self._file.close()
+            self.path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def open_spool(folder: Path) -> AsyncIterator[SpoolFile]:
+    """Open a spool file in a folder; leaving the context removes it."""
+    spool = await asyncio.to_thread(SpoolFile, folder)
+    try:
+        yield spool
+    finally:
+        await asyncio.to_thread(spool.discard)
+
+
+class HashCache:
+    """Size and hash by an identity that changes with the bytes (inode and mtime, or an ETag)."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, Stat] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, file: BufferedReader) -> Stat:
+        """Size and hash of an open file."""
+        found = os.fstat(file.fileno())
+        identity = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+        return self.known(identity, partial(_read, file))
+
+    def known(self, identity: Hashable, read: Callable[[], Stat]) -> Stat:
+        """The cached size and hash of an identity; `read` computes them on a miss."""
+        with self._lock:
+            known = self._known.get(identity)
+        if known:
+            return known
+        stat = read()
+        with self._lock:
+            self._known[identity] = stat
+            if len(self._known) > MAX_HASHES:
+                self._known.popitem(last=False)
+        return stat
+
+
+def _read(file: BufferedReader) -> Stat:
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Stat(file.tell(), digest)
