@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from functools import partial
 
 import uvicorn
@@ -12,8 +13,7 @@ from starlette.types import ASGIApp
 from gateway.app import make_app
 from gateway.clients.stubs import open_clients
 from gateway.response_cache.byte_cache import ByteCache
-from gateway.rest.token_buckets import open_buckets
-from gateway.server import Server
+from gateway.rest.rate_limits import open_buckets
 from gateway.settings import GatewaySettings
 from services.chassis.invalidation import open_invalidations
 from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
@@ -28,6 +28,19 @@ SHARES = DESCRIPTOR.services_by_name["ShareService"].full_name  # its changes ar
 # for seconds on a busy machine: then we find a request and the end of this time at once, and the latter goes first.
 KEEP_ALIVE_SECONDS = 120
 BACKLOG = 4096  # connections that wait while we are busy; Linux allows no more unless it is told to
+
+
+class Server(uvicorn.Server):
+    """Sets `leaving` when it was asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, leaving: asyncio.Event) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the streams end, then stop as usual."""
+        self._leaving.set()
+        await super().shutdown(sockets)
 
 
 async def main() -> None:

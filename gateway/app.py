@@ -14,23 +14,17 @@ from gateway.clients.share_reads import ShareReads
 from gateway.clients.stubs import Clients
 from gateway.clients.watches import Watches
 from gateway.metrics import Metrics
-from gateway.middleware.access_log import AccessLog
-from gateway.middleware.body_limit import BodyLimit
-from gateway.middleware.client_limits import ClientLimits
-from gateway.middleware.cors import Cors
-from gateway.middleware.deadline import Deadline
-from gateway.middleware.large_orders import LargeOrders
-from gateway.middleware.request_id import RequestId
-from gateway.middleware.security_headers import SecurityHeaders
+from gateway.middleware.headers import Cors, SecurityHeaders
+from gateway.middleware.limits import BodyLimit, ClientLimits, Deadline, LargeOrders
+from gateway.middleware.observation import AccessLog, RequestId
+from gateway.pages.sitemap import SitemapFiles
 from gateway.response_cache.byte_cache import ByteCache
-from gateway.response_cache.fast_path import FastPath
-from gateway.response_cache.layer_headers import LayerHeaders
+from gateway.response_cache.fast_path import FastPath, LayerHeaders
 from gateway.response_cache.middleware import ResponseCacheLayer
-from gateway.response_cache.sitemap_files import SitemapFiles
 from gateway.rest import errors
+from gateway.rest.rate_limits import Buckets, LocalBuckets, RateLimits
 from gateway.rest.responses import Json
-from gateway.rest.token_buckets import Buckets, LocalBuckets, RateLimits
-from gateway.routes import callbacks, community, export, health, image_site, media, pages, probes
+from gateway.routes import callbacks, community, export, health, image_site, media, pages
 from gateway.routes.community.viewers import KnownUsers
 from gateway.routes.image_site import shares
 from gateway.settings import GatewaySettings
@@ -58,7 +52,6 @@ ROUTES: Sequence[BaseRoute] = (
     *callbacks.ROUTES,
     *export.ROUTES,
     *health.ROUTES,
-    *probes.ROUTES,
     *pages.ROUTES,
 )
 
@@ -166,7 +159,7 @@ def make_app(
     site.state.settings, site.state.clients = settings, clients
     site.state.authenticator, site.state.login = authenticator(settings, own_origins(settings)), sign_in(settings)
     site.state.known_users = KnownUsers()
-    site.state.rate_limits = RateLimits(settings.rate_limits, buckets or LocalBuckets())
+    site.state.rate_limits = RateLimits.of(settings.rate_limits, buckets or LocalBuckets())
     site.state.share_reads = ShareReads(clients)
     site.state.sitemap_files = SitemapFiles(clients, settings.origin, settings.sitemap_cache_seconds)
     site.state.watches = Watches(settings.max_watches, settings.max_watches_per_client, leaving or asyncio.Event())

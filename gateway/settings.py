@@ -3,7 +3,6 @@
 from pydantic import Field, SecretStr, field_validator
 
 from gateway.auth.settings import IdentitySettings
-from gateway.rest.token_buckets import Policy
 from services.chassis.origins import ANY_ORIGIN, Origins
 
 LEAST_TOKEN = 16  # characters; a random one of these cannot be found by trying
@@ -66,17 +65,16 @@ class GatewaySettings(IdentitySettings):
     """How long a stream of events may be silent; below the 60 s after which the edge takes it for dead."""
 
     @property
-    def rate_limits(self) -> dict[str, Policy]:
-        """The token buckets by the name of what they bound; none where they are off."""
+    def rate_limits(self) -> dict[str, tuple[int, int]]:
+        """What a minute brings and what a bucket holds, by the plural of what it bounds; empty where limits are off."""
         if not self.rate_limits_enabled:
             return {}
-        bounds = {
+        return {
             "orders": (self.rate_limit_orders_per_minute, self.rate_limit_orders_burst),
             "uploads": (self.rate_limit_uploads_per_minute, self.rate_limit_uploads_burst),
             "imports": (self.rate_limit_imports_per_minute, self.rate_limit_imports_burst),
             "shares": (self.rate_limit_shares_per_minute, self.rate_limit_shares_burst),
         }
-        return {what: Policy(what, *bound) for what, bound in bounds.items()}
 
     @field_validator("export_token")
     @classmethod

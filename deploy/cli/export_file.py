@@ -1,4 +1,4 @@
-"""Writes and reads the file of `kawaii export`: gateway/routes/export_records.py says what stands in it."""
+"""Writes and reads the file of `kawaii export`: gateway/routes/export.py describes it."""
 
 import asyncio
 import hashlib
@@ -22,7 +22,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from deploy.cli import rpc
 from gateway.clients.stubs import Clients, found, open_clients
-from gateway.routes.export_records import document
+from gateway.routes.export import document
 from services.chassis.channels import connect
 from services.chassis.errors import InvalidArgument, KawaiiError
 from services.chassis.listen_addresses import ListenPort

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.auth.jwks import JwksClient
+from gateway.auth.authenticator import User, user_of
+from gateway.auth.jwks import JwksClient, JwksKeys
 from gateway.auth.settings import IdentitySettings
-from gateway.auth.signing_keys import JwksKeys
 from gateway.auth.tokens import Trust, signed
-from gateway.auth.users import User, user_of
 
 # developers.google.com/identity/openid-connect: either spelling is Google's
 ISSUERS = ("https://accounts.google.com", "accounts.google.com")
@@ -20,7 +19,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Session:
-    """A token of ours and whom it is for."""
+    """A token of ours, how many seconds it is good, and its user."""
 
     token: str
     expires_in: int
@@ -28,7 +27,7 @@ class Session:
 
 
 class Login:
-    """Believes Google for one OAuth client and signs tokens that the stack believes."""
+    """Accepts Google's tokens for one OAuth client, and signs tokens that the stack accepts."""
 
     def __init__(self, google: Trust, settings: IdentitySettings, clock: Clock = time.time) -> None:
         self._google = google

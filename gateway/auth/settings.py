@@ -12,7 +12,7 @@ GOOGLE_KEYS = "https://www.googleapis.com/oauth2/v3/certs"  # developers.google.
 
 
 class IdentitySettings(CommonSettings):
-    """Which tokens are believed. Without any of them everybody is anonymous."""
+    """Which tokens are accepted. Without any everybody is anonymous."""
 
     auth_jwks_url: str = ""
     """Where the sign-in service publishes its keys; needs AUTH_ISSUER and AUTH_AUDIENCE."""
@@ -33,7 +33,7 @@ class IdentitySettings(CommonSettings):
 
     @property
     def has_identity(self) -> bool:
-        """Whether any real tokens are believed."""
+        """Whether any real tokens are accepted."""
         return bool(self.auth_jwks_url or self.auth_hs256_secret.get_secret_value())
 
     @model_validator(mode="after")

@@ -1,14 +1,20 @@
-"""Verifies tokens: the signature by a trusted key, then issuer, audience and time; and signs our own."""
+"""Verifies tokens (the signature by a trusted key, then issuer, audience and time), and signs our own.
+
+TokenAuthenticator is the Authenticator of a site with sign-in; it also refuses pages of others that borrow a cookie.
+"""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jwt
+from starlette.requests import Request
 
-from gateway.auth.errors import invalid_token
-from gateway.auth.signing_keys import Keys
+from gateway.auth.authenticator import SAFE_METHODS, User, foreign_page, invalid_token, own_page, user_of
+from gateway.auth.jwks import JwksClient, JwksKeys, Keys, SharedSecret
+from gateway.auth.settings import IdentitySettings
 
 MAX_TOKEN_LENGTH = 8192  # a header line; sign-in services stay below 4 KiB
 LEEWAY_SECONDS = 60  # clocks of two machines (docs/security.md#identity)
@@ -18,10 +24,13 @@ SENTENCES: dict[type[jwt.PyJWTError], str] = {
     jwt.ImmatureSignatureError: "The token is not valid yet.",
 }
 
+COOKIE = "__session"  # docs/security.md#identity
+SHARED, PUBLISHED = "HS256", ""
+
 
 @dataclass(frozen=True)
 class Trust:
-    """Tokens that are believed: whose keys, and which issuers and audience; empty means any."""
+    """Which tokens are accepted: whose keys, and which issuers and audience; empty means any."""
 
     keys: Keys
     issuers: Sequence[str] = ()
@@ -53,7 +62,7 @@ class Trust:
 
 
 def header_of(token: str) -> Mapping[str, Any]:
-    """The header of a token, nothing of it believed but the id of the key.
+    """The header of a token; nothing of it is trusted but the id of the key.
 
     Raises:
         Unauthenticated: INVALID_TOKEN, it is too long, unreadable, or asks for extensions.
@@ -87,3 +96,57 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def signed(claims: Mapping[str, Any], secret: str) -> str:
     """A token of ours."""
     return jwt.encode(dict(claims), secret, algorithm="HS256")
+
+
+class TokenAuthenticator:
+    """The Authenticator over trusts: one for the shared secret, one for published keys."""
+
+    def __init__(self, trusts: Mapping[str, Trust], origins: frozenset[str]) -> None:
+        self._trusts = trusts
+        self._origins = origins
+
+    async def person(self, request: Request) -> User | None:
+        """The user of the bearer token, else of the session cookie."""
+        token = bearer(request) or self._cookie(request)
+        return user_of(await self._trust(token).claims(token)) if token else None
+
+    def _trust(self, token: str) -> Trust:
+        """The trust of a token: the algorithm that it names chooses the trust, never the algorithm of a key."""
+        named = str(header_of(token).get("alg", ""))
+        trust = self._trusts.get(SHARED if named == SHARED else PUBLISHED)
+        if trust is None:
+            raise invalid_token("The token was not issued for this site.")
+        return trust
+
+    def _cookie(self, request: Request) -> str:
+        """The session's token; a browser sends it from every page, so writes must prove to come from ours."""
+        token = request.cookies.get(COOKIE, "")
+        if token and request.method not in SAFE_METHODS and not own_page(request, self._origins):
+            raise foreign_page()
+        return token
+
+
+def bearer(request: Request) -> str:
+    """The token of the Authorization header; empty when there is none, or one of another scheme, which is not for us.
+
+    Raises:
+        Unauthenticated: INVALID_TOKEN, it is Bearer without a token.
+    """
+    scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() != "bearer":
+        return ""
+    if not token.strip():
+        raise invalid_token("The Authorization header must be Bearer and a token.")
+    return token.strip()
+
+
+def token_authenticator(settings: IdentitySettings, origins: frozenset[str]) -> TokenAuthenticator:
+    """The authenticator of these settings; only pages of the named origins may write with the cookie."""
+    issuers = (settings.auth_issuer,) if settings.auth_issuer else ()
+    trusts: dict[str, Trust] = {}
+    if secret := settings.auth_hs256_secret.get_secret_value():
+        trusts[SHARED] = Trust(SharedSecret(secret), issuers, settings.auth_audience)
+    if settings.auth_jwks_url:
+        keys = JwksKeys(JwksClient(settings.auth_jwks_url).read, time.monotonic)
+        trusts[PUBLISHED] = Trust(keys, issuers, settings.auth_audience)
+    return TokenAuthenticator(trusts, origins)

@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.rest.stored_bytes import conditions
+from gateway.rest.responses import conditions
 from services.chassis import preconditions
 from services.chassis.errors import NotFound
 

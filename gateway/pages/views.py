@@ -1,20 +1,61 @@
-"""Turns share records into what the templates show; every string stays plain text, every link is http or https."""
+"""Renders the built-in pages: share records become what the templates show, and the templates HTML.
+
+Every string stays plain text, every link is http or https, and the pages' policy lets nothing run but our own scripts.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from kawaii.share.v1 import share_pb2 as sharepb
+from starlette.responses import HTMLResponse
 
-from gateway.pages import languages
 from services.chassis.names import parse_id
+
+LOCALES = {"ja": "ja_JP", "en": "en_US", "zh": "zh_CN"}
+"""Open Graph's name of each language."""
+DEFAULT_LANGUAGE = "en"
+
+# Pictures may lie on any host; everything else is our own.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src * data: blob:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'self'"
+)
+HTML_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cache-Control": "no-cache",  # lists change; going back still shows the page as it was
+}
 
 MAX_TITLE_LENGTH = 90  # search engines and link previews cut longer ones
 MAX_DESCRIPTION_LENGTH = 160  # the same
 MAX_SUBJECT_LENGTH = 60  # leaves room for the model in a title
 UNTITLED = "A shared picture"
+
+
+def alternates(share_id: str) -> dict[str, str]:
+    """The path of a share's page by the value of hreflang; /en/share/{id} is the seed's."""
+    places = {language: f"/{language}/share/{share_id}" for language in LOCALES}
+    return {**places, "x-default": f"/share/{share_id}"}
+
+
+_environment = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "html"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+
+
+def render(template: str, status: int = 200, **context: Any) -> HTMLResponse:
+    """Answer with a template of html/; context values are text, never markup."""
+    html = _environment.get_template(template).render(context)
+    return HTMLResponse(html, status, HTML_HEADERS)
 
 
 @dataclass(frozen=True)
@@ -55,12 +96,12 @@ class SharePage:
     @property
     def locale(self) -> str:
         """Open Graph's name of the page's language."""
-        return languages.LOCALES[self.language]
+        return LOCALES[self.language]
 
     @property
     def other_locales(self) -> list[str]:
         """Those of the other pages."""
-        return [locale for locale in languages.LOCALES.values() if locale != self.locale]
+        return [locale for locale in LOCALES.values() if locale != self.locale]
 
     def structured(self, origin: str) -> dict[str, object]:
         """What search engines read (schema.org, JSON-LD)."""
@@ -83,12 +124,12 @@ class SharePage:
         return f"{self.made.day} {self.made:%B %Y}"
 
 
-def web_url(uri: str) -> str:
+def _web_url(uri: str) -> str:
     """The URL, or an empty string when it is not one of the web: a page must not link to javascript: or data:."""
     return uri if uri.lower().startswith(("http://", "https://")) else ""
 
 
-def shortened(text: str, length: int) -> str:
+def _shortened(text: str, length: int) -> str:
     """The text on one line, cut to so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
@@ -96,8 +137,8 @@ def shortened(text: str, length: int) -> str:
 
 def card(share: sharepb.Share) -> Card:
     """Render a tile."""
-    text = shortened(share.prompt or share.seo.title_en, MAX_TITLE_LENGTH) or UNTITLED
-    return Card(path_of(share), web_url(share.generated_uri), text)
+    text = _shortened(share.prompt or share.seo.title_en, MAX_TITLE_LENGTH) or UNTITLED
+    return Card(path_of(share), _web_url(share.generated_uri), text)
 
 
 def cards(shares: Iterable[sharepb.Share]) -> list[Card]:
@@ -107,18 +148,18 @@ def cards(shares: Iterable[sharepb.Share]) -> list[Card]:
 
 def share_page(share: sharepb.Share, language: str = "") -> SharePage:
     """Render a share's own page, in the language that its path names, or by default."""
-    places = languages.alternates(parse_id("shares", share.name))
-    spoken = language or languages.DEFAULT
+    places = alternates(parse_id("shares", share.name))
+    spoken = language or DEFAULT_LANGUAGE
     words = WORDS[spoken](share)
     return SharePage(
         path=places[language or "x-default"],
         language=spoken,
         alternates=places,
-        title=shortened(words.title or share.prompt, MAX_TITLE_LENGTH) or UNTITLED,
-        description=shortened(words.description or share.prompt, MAX_DESCRIPTION_LENGTH) or UNTITLED,
+        title=_shortened(words.title or share.prompt, MAX_TITLE_LENGTH) or UNTITLED,
+        description=_shortened(words.description or share.prompt, MAX_DESCRIPTION_LENGTH) or UNTITLED,
         keywords=tuple(words.keywords),
-        picture=web_url(share.generated_uri),
-        original=web_url(share.original_uri),
+        picture=_web_url(share.generated_uri),
+        original=_web_url(share.original_uri),
         prompt=share.prompt,
         style="" if share.style == "default" else share.style,
         model=share.seo.model_label or share.model,
@@ -144,7 +185,7 @@ def japanese(share: sharepb.Share) -> Words:
 
 def chinese(share: sharepb.Share) -> Words:
     """The maker's own words: nobody wrote others, and the prompts of many are Chinese already."""
-    title = " | ".join(filter(None, (shortened(share.prompt, MAX_SUBJECT_LENGTH), share.seo.model_label)))
+    title = " | ".join(filter(None, (_shortened(share.prompt, MAX_SUBJECT_LENGTH), share.seo.model_label)))
     return Words(title, share.prompt, share.seo_tags)
 
 

@@ -1,29 +1,121 @@
 """Answers repeated reads of shares from the cache, before all other middleware, which costs more than the lookup.
 
-An answer that is given again is counted, but not logged.
+A 200 response is captured whole as it is sent, gets an ETag, and is given again: as 304 to clients that hold it
+already. A response that is given again is counted, but not logged.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Collection
+from hashlib import blake2b
+from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from prometheus_client import Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.response_cache.byte_cache import Answer, ByteCache
-from gateway.response_cache.capture import ResponseCapture, asked_by, give
+from gateway.metrics import REQUESTS
+from gateway.response_cache.byte_cache import Answer, ByteCache, Headers
+from gateway.rest.routing import template
+from services.chassis.names import ID, new_id
+from services.chassis.preconditions import matches
+
+START = "http.response.start"
+REQUEST_ID = b"x-request-id"  # the one header that belongs to one request alone
+OF_BODY = (b"content-type", b"content-length")  # what a 304 leaves out
+SAFE = re.compile(ID.pattern.encode()).fullmatch
+ETAG_BYTES = 16  # of 128 bits no two are the same by chance
 
 PREFIX = "/api/share"  # below it lie reads that are the same for everybody
 READS, WRITES = ("GET", "HEAD"), ("POST", "PUT", "DELETE")
 REFUSED = range(400, 500)  # nothing was written
 PARAMETERS = frozenset(
     {"id", "limit", "offset", "cursor", "style", "model", "tag"}
-)  # of the reads, routes/image_site/shares
+)  # of the reads in routes/image_site/shares.py
 MAX_KEY_BYTES = 512  # path and query of a read that is kept: an id has 128 characters, a cursor 20
 
 Key = tuple[str, bytes, bytes]
 """Path, query and origin."""
 Quick = Callable[[Scope, bytes], Awaitable[Answer | None]]
 """Answers a read of this origin without the layers, or does not."""
+
+
+class Asked(NamedTuple):
+    """What of a request's headers an answer depends on."""
+
+    origin: bytes
+    held: bytes
+    request_id: bytes
+
+
+def asked_by(scope: Scope) -> Asked:
+    """Look through the headers once; most reads end right after."""
+    origin = held = request_id = b""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID:
+            request_id = value
+        elif name == b"origin":
+            origin = value
+        elif name == b"if-none-match":
+            held = value
+    return Asked(origin, held, request_id)
+
+
+class ResponseCapture:
+    """A `send` that holds a 200 back until it is whole, tells `then` of it, and passes everything else on."""
+
+    def __init__(self, scope: Scope, send: Send, then: Callable[[Answer], None]) -> None:
+        self._scope, self._send, self._then = scope, send, then
+        self._start: Message | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """Take the next message of the answer."""
+        start, self._start = self._start, None
+        if start is None and message["type"] == START and message["status"] == HTTPStatus.OK:
+            self._start = message
+        elif start is None:
+            await self._send(message)
+        elif message.get("more_body"):  # a stream is not kept
+            await self._send(start)
+            await self._send(message)
+        else:
+            await self._end(start, message.get("body", b""))
+
+    async def _end(self, start: Message, body: bytes) -> None:
+        own_id = next((value for name, value in start["headers"] if name == REQUEST_ID), b"")
+        answer = _recorded(self._scope, start, body)
+        self._then(answer)
+        await give(answer, asked_by(self._scope)._replace(request_id=own_id), self._send)
+
+
+def _recorded(scope: Scope, start: Message, body: bytes) -> Answer:
+    """The answer with its ETag, ready to be given to others."""
+    headers = [(name, value) for name, value in start["headers"] if name != REQUEST_ID]
+    return with_etag(headers, body, REQUESTS.labels(template(scope), "GET", str(HTTPStatus.OK.value)))
+
+
+def with_etag(headers: Headers, body: bytes, served: Counter) -> Answer:
+    """An answer whose ETag says what its body is."""
+    etag = b'"%s"' % blake2b(body, digest_size=ETAG_BYTES).hexdigest().encode()
+    return Answer([*headers, (b"etag", etag)], body, etag, served)
+
+
+async def give(answer: Answer, asked: Asked, send: Send) -> None:
+    """Send an answer, or 304 when its ETag is held."""
+    request_id = (REQUEST_ID, _identified(asked.request_id))
+    if asked.held and matches(asked.held.decode("latin-1"), answer.etag.decode()):
+        headers = [header for header in answer.headers if header[0] not in OF_BODY]
+        await send({"type": START, "status": 304, "headers": [*headers, request_id]})
+        await send({"type": "http.response.body"})
+        return
+    await send({"type": START, "status": 200, "headers": [*answer.headers, request_id]})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _identified(given: bytes) -> bytes:
+    """The caller's request id when it is safe to log, else one of ours."""
+    return given if SAFE(given) else new_id("req").encode()
 
 
 class ResponseCacheLayer:
@@ -41,7 +133,7 @@ class ResponseCacheLayer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a read, or pass the request on."""
         ours = scope["path"].startswith(PREFIX)
-        if ours and scope["method"] in READS and is_sane(scope):
+        if ours and scope["method"] in READS and _is_sane(scope):
             await self._read(scope, receive, send)
         elif ours and scope["method"] in WRITES:
             await self._app(scope, receive, self._watched(send))
@@ -90,7 +182,7 @@ class ResponseCacheLayer:
         return watch
 
 
-def is_sane(scope: Scope) -> bool:
+def _is_sane(scope: Scope) -> bool:
     """Whether a read is one of those that we ask ourselves: short, and with known parameters, each once."""
     query = scope["query_string"]
     if len(scope["path"]) + len(query) > MAX_KEY_BYTES:

@@ -1,16 +1,64 @@
-"""The JSON response, rendered by orjson: three times faster than the standard library on our hot routes."""
+"""The kinds of response that the routes give: JSON, rendered by orjson, and server-sent events."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from hashlib import sha256
 
 import orjson
-from starlette.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from services.chassis import preconditions
 
 NO_STORE = {"Cache-Control": "no-store"}
 
+HEARTBEAT = b": heartbeat\n\n"  # a comment, which clients skip; it keeps proxies from taking silence for death
+RETRY = b"retry: 1000\n\n"  # milliseconds before a client that lost us comes back: the launcher restarts us in less
+ID_DIGITS = 16
+
 
 class Json(Response):
-    """A body of JSON."""
+    """A body of JSON; orjson renders it three times faster than the standard library."""
 
     media_type = "application/json"
 
     def render(self, content: object) -> bytes:
         """Encode the content."""
         return orjson.dumps(content)
+
+
+def conditions(request: Request) -> preconditions.Headers:
+    """The headers of a request; the lines of one header as one text."""
+    return lambda name: ", ".join(request.headers.getlist(name))
+
+
+class EventStream(StreamingResponse):
+    """Sends the frames as they come. `held` is closed at the end, also when the client leaves in the middle."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, frames: AsyncIterator[bytes], held: AsyncExitStack) -> None:
+        # The last header asks nginx, where one stands before us, not to collect the frames.
+        super().__init__(frames, headers={**NO_STORE, "X-Accel-Buffering": "no"})
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the frames."""
+        async with self._held:
+            await super().__call__(scope, receive, send)
+
+
+def event_data(content: Mapping[str, object]) -> bytes:
+    """The content of an event as one line of JSON."""
+    return orjson.dumps(content)
+
+
+def event_id(data: bytes) -> str:
+    """The id of an event, a digest of its data: it tells what a client that comes back has seen, after any restart."""
+    return sha256(data).hexdigest()[:ID_DIGITS]
+
+
+def event_frame(data: bytes) -> bytes:
+    """One event. It has no name, so that EventSource.onmessage gets it."""
+    return b"id: %s\ndata: %s\n\n" % (event_id(data).encode(), data)

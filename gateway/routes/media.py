@@ -1,14 +1,21 @@
-"""The routes of pictures' bytes: small variants for tiles, and the stored picture of a generation (S4)."""
+"""The routes of pictures' bytes: small variants for tiles, and the stored picture of a generation (S4).
+
+Bytes are streamed from storage with validators, and under a policy that lets a browser run nothing.
+"""
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from gateway.clients import stubs
-from gateway.rest import request_fields, stored_bytes
+from gateway.rest import request_fields
+from gateway.rest.responses import conditions
 from gateway.rest.routing import route
-from gateway.routes.image_site.task_details import named
-from services.chassis import names
+from gateway.routes.image_site.tasks import named
+from services.chassis import names, preconditions
 from services.chassis.errors import DataLoss, InvalidArgument, KawaiiError, NotFound, PermissionDenied
 from services.chassis.public_files import PublicFiles
 from services.chassis.status import translated
@@ -22,10 +29,12 @@ SOON = "public, max-age=60"  # the original in place of a variant that may be th
 FOR_EVER = "public, max-age=31536000, immutable"
 NO_VARIANT = ("INVALID_IMAGE", "IMAGE_TOO_LARGE")
 
+SAFE = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+
 
 async def img(request: Request) -> Response:
     """GET /api/img (docs/rest.md#small-pictures)."""
-    wanted = wish(request)
+    wanted = _variant_request(request)
     by_accept = {} if "fm" in request.query_params else {"Vary": "Accept"}
     try:
         with translated():
@@ -35,17 +44,17 @@ async def img(request: Request) -> Response:
     except KawaiiError as failure:
         if isinstance(failure, InvalidArgument) and failure.reason not in NO_VARIANT:
             raise
-        return await instead(request, wanted.object)
+        return await _instead(request, wanted.object)
     try:
         with translated():
-            return await stored_bytes.sent(request, made, {"Cache-Control": WEEK, **by_accept})
+            return await _sent(request, made, {"Cache-Control": WEEK, **by_accept})
     except (NotFound, DataLoss):  # an old variant may go at this moment, and is made anew when it is asked for again
-        return await instead(request, wanted.object)
+        return await _instead(request, wanted.object)
 
 
-async def instead(request: Request, name: str) -> Response:
+async def _instead(request: Request, name: str) -> Response:
     """The original in place of a variant that is not there, or no more; the variant may be there next time."""
-    return await stored_bytes.sent(request, await original(request, name), {"Cache-Control": SOON})
+    return await _sent(request, await _original(request, name), {"Cache-Control": SOON})
 
 
 async def image(request: Request) -> Response:
@@ -56,27 +65,27 @@ async def image(request: Request) -> Response:
     name = next((output.object for output in generation.outputs if output.index == index), "")
     if not name:
         raise NotFound("This picture is not stored, or not yet. Ask again shortly.", "RESULT_NOT_FOUND")
-    return await stored_bytes.sent(request, await original(request, name), {"Cache-Control": FOR_EVER})
+    return await _sent(request, await _original(request, name), {"Cache-Control": FOR_EVER})
 
 
-async def original(request: Request, name: str) -> storagepb.Object:
+async def _original(request: Request, name: str) -> storagepb.Object:
     """What is known of an object."""
     return await stubs.of(request).storage.GetObject(storagepb.GetObjectRequest(name=name))
 
 
-def wish(request: Request) -> storagepb.CreateVariantRequest:
+def _variant_request(request: Request) -> storagepb.CreateVariantRequest:
     """Which variant the query asks for."""
     return storagepb.CreateVariantRequest(
-        object=names.name("objects", key(request)),
-        width=side(request, "w"),
-        height=side(request, "h"),
+        object=names.name("objects", _key(request)),
+        width=_side(request, "w"),
+        height=_side(request, "h"),
         quality=min(max(request_fields.query_integer(request, "q", 70), 30), 100),
-        format=format_of(request),
+        format=_format(request),
         signature=request_fields.query_text(request, "s"),
     )
 
 
-def key(request: Request) -> str:
+def _key(request: Request) -> str:
     """The object that ?u= names: our URL, its path, or the key alone. Nothing else is ever fetched."""
     given = request.query_params.get("u", "").strip()
     if not given:
@@ -88,7 +97,7 @@ def key(request: Request) -> str:
     raise request_fields.wrong("u", "u is not the URL of a picture that is stored here. Others are not fetched.")
 
 
-def side(request: Request, name: str) -> int:
+def _side(request: Request, name: str) -> int:
     """Pixels; 0 when nothing is said."""
     value = request_fields.query_integer(request, name, 0)
     if value < 0:
@@ -96,13 +105,49 @@ def side(request: Request, name: str) -> int:
     return min(value, MAX_SIDE)
 
 
-def format_of(request: Request) -> str:
+def _format(request: Request) -> str:
     """What ?fm= says, else WebP for those who accept it, else JPEG."""
     given = request.query_params.get("fm", "").lower()
     if given and given not in FORMATS:
         raise request_fields.wrong("fm", "fm must be webp, jpeg or png.")
     accepts_webp = "image/webp" in request.headers.get("accept", "")
     return FORMATS.get(given) or ("webp" if accepts_webp else "jpeg")
+
+
+async def _sent(request: Request, stored: storagepb.Object, headers: dict[str, str]) -> Response:
+    """An object, or the part of it that the client wants, as the answer; 304 when the client holds it already.
+
+    Its first bytes are here before the answer begins.
+
+    Raises:
+        FailedPrecondition: the client wants another object.
+        OutOfRange: it wants a part that lies beyond the end.
+    """
+    given, etag = conditions(request), f'"{stored.sha256}"'
+    marked = {"ETag": etag, **SAFE, **headers}
+    if status := preconditions.check(request.method, given, etag):
+        return Response(status_code=status, headers=marked)
+    part = preconditions.part(request.method, given, etag, stored.size_bytes)
+    status, partial = HTTPStatus.OK, {}
+    if part:
+        status, partial = HTTPStatus.PARTIAL_CONTENT, preconditions.of_part(part, stored.size_bytes)
+    span = part or range(stored.size_bytes)
+    sized = {"Accept-Ranges": "bytes", "Content-Length": str(len(span)), **partial, **marked}
+    if request.method == "HEAD":
+        return Response(headers=sized, media_type=stored.content_type)
+    wanted = storagepb.ReadObjectRequest(name=stored.name, offset=span.start, limit=len(span))
+    pieces = aiter(stubs.of(request).storage.ReadObject(wanted))
+    first = await anext(pieces, storagepb.ReadObjectResponse())
+    return StreamingResponse(_chunks(first, pieces), status, headers=sized, media_type=stored.content_type)
+
+
+async def _chunks(
+    first: storagepb.ReadObjectResponse, rest: AsyncIterator[storagepb.ReadObjectResponse]
+) -> AsyncIterator[bytes]:
+    """The bytes of the messages."""
+    yield first.chunk
+    async for piece in rest:
+        yield piece.chunk
 
 
 ROUTES = [route("/api/img", GET=img), route("/api/images/{id}", GET=image)]

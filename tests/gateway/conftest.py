@@ -98,7 +98,7 @@ async def doubles() -> AsyncIterator[Doubles]:
     bucket = Bucket()
     async with AsyncExitStack() as stack:
         channels = []
-        for name in (*services, "community"):  # whose door is tested in tests/e2e: here it is only healthy
+        for name in (*services, "community"):  # whose routes are tested in tests/e2e: here it is only healthy
             health = Health([], [], {stubs.BYTES: bucket.ping})
             bucket.healths.append(health)
             servers[name] = build([*mounts(name, services), *([beside[name]] if name in beside else [])], health)

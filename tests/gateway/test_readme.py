@@ -1,4 +1,4 @@
-"""The README's table of routes is whole, and names tests that exist."""
+"""The README's table of routes is whole, and names modules and tests that exist."""
 
 import json
 import re
@@ -20,3 +20,11 @@ def test_every_test_that_the_readme_names_exists() -> None:
 
     assert named
     assert [name for name in named if not (ROOT / "tests/e2e/contract" / name).is_file()] == []
+
+
+def test_every_module_that_the_readme_names_exists() -> None:
+    rows = re.findall(r"^\| `(?:GET|POST).*?\| (.*?) \| .*\|$", README, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row)]
+
+    assert named
+    assert [name for name in named if not (ROOT / "gateway/routes" / name).is_file()] == []

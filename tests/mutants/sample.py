@@ -23,13 +23,7 @@ STRATA = {
     "share stores": ("services/share/stores/*.py",),
     "community core": ("services/community/core/*.py",),
     "community stores": ("services/community/stores/*.py",),
-    "response cache": (
-        "gateway/response_cache/byte_cache.py",
-        "gateway/response_cache/capture.py",
-        "gateway/response_cache/layer_headers.py",
-        "gateway/response_cache/fast_path.py",
-        "gateway/response_cache/middleware.py",
-    ),
+    "response cache": ("gateway/response_cache/*.py",),
 }
 
 

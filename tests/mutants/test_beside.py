@@ -47,8 +47,8 @@ def test_the_mirroring_file_comes_first_and_then_the_shortest_way_a_started_prog
         ("services/generation/stores/outbox.py", "tests/generation/stores/test_outbox.py"),
         ("gateway/response_cache/byte_cache.py", "tests/gateway/response_cache/test_byte_cache.py"),
         (
-            "gateway/response_cache/capture.py",
-            "tests/gateway/response_cache/test_middleware.py",
+            "gateway/routes/image_site/input_images.py",
+            "tests/gateway/routes/image_site/test_orders.py",
         ),  # bears the name of who imports it
     ],
 )

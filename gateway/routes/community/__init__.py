@@ -4,15 +4,15 @@ from functools import partial
 
 from gateway.rest.routing import route
 from gateway.routes import callbacks
-from gateway.routes.community import accounts, artworks, creation, credits_, feed, reactions, tasks, users
+from gateway.routes.community import artworks, credits_, feed, reactions, tasks, users
 
 # Static paths stand before those with an id: `generate`, `batch` and `me` are no ids.
 ROUTES = [
-    route("/api/auth/login", POST=accounts.login),
-    route("/api/artworks/generate", POST=creation.generate),
-    route("/api/artworks/upload", POST=creation.upload),
-    route("/api/artworks/save-draft", POST=creation.save_draft),
-    route("/api/artworks/publish", POST=creation.publish_picture),
+    route("/api/auth/login", POST=users.login),
+    route("/api/artworks/generate", POST=artworks.generate),
+    route("/api/artworks/upload", POST=artworks.upload),
+    route("/api/artworks/save-draft", POST=artworks.save_draft),
+    route("/api/artworks/publish", POST=artworks.publish_picture),
     route("/api/artworks/task-status/{id}", GET=tasks.task_status),
     route("/api/artworks/kie-status/{id}", GET=tasks.redirect_to_status),
     route("/api/artworks/kie-result/{id}", GET=tasks.result),
@@ -24,7 +24,7 @@ ROUTES = [
     route("/api/artworks/{id}/hot-data", GET=reactions.hot_data),
     route("/api/artworks/{id}/publish", POST=artworks.publish),
     route("/api/artworks/{id}/unpublish", POST=artworks.unpublish),
-    route("/api/artworks/{id}/regenerate", POST=creation.regenerate),
+    route("/api/artworks/{id}/regenerate", POST=artworks.regenerate),
     route("/api/artworks/{id}/like", POST=reactions.like, DELETE=reactions.unlike),
     route("/api/artworks/{id}/favorite", POST=reactions.favorite, DELETE=reactions.unfavorite),
     route("/api/artworks/{id}/report", POST=artworks.report),
@@ -32,15 +32,15 @@ ROUTES = [
     route("/api/hotness/trending", GET=feed.trending),
     route("/api/hotness/trending/{window}", GET=feed.trending_of_window),
     route("/api/hotness/{id}", GET=feed.hotness),
-    route("/api/users/me", GET=users.me, DELETE=accounts.erase),
+    route("/api/users/me", GET=users.me, DELETE=users.erase),
     route("/api/users/me/privacy", POST=users.privacy),
-    route("/api/users/me/export", GET=accounts.export),
+    route("/api/users/me/export", GET=users.export),
     route("/api/users/{id}/profile", GET=users.profile),
     route("/api/users/{id}/summary", GET=users.summary),
     route("/api/users/{id}/artworks", GET=users.artworks),
     route("/api/users/{id}/favorites", GET=users.favorites),
     route("/api/users/{id}/likes", GET=users.likes),
-    route("/api/erasures/{id}", GET=accounts.receipt),
+    route("/api/erasures/{id}", GET=users.receipt),
     route("/api/credits/me", GET=credits_.balance),
     route("/api/checkin/status", GET=credits_.check_in_status),
     route("/api/checkin/checkin", POST=credits_.check_in),

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway.clients import stubs
 from gateway.rest.responses import NO_STORE, Json
 from gateway.routes.community import viewers
-from gateway.routes.community.envelope import ok
+from gateway.routes.community.rendering import ok
 
 CHECKED_IN = "Checked in."
 ALREADY = "You have checked in today already. Come back tomorrow."

@@ -7,9 +7,8 @@ from starlette.responses import Response
 from gateway.clients import stubs
 from gateway.rest import request_fields
 from gateway.routes.community import viewers
-from gateway.routes.community.artwork_json import SCORE_DIGITS, card, cards, hot_card
-from gateway.routes.community.envelope import ok
 from gateway.routes.community.parameters import artwork_name, cursor, limit
+from gateway.routes.community.rendering import SCORE_DIGITS, card, cards, hot_card, ok
 
 ORDERS = {
     "newest": artworkspb.FEED_ORDER_NEWEST,

@@ -10,10 +10,9 @@ from starlette.responses import Response
 from gateway.clients import stubs
 from gateway.rest import request_fields
 from gateway.routes.community import viewers
-from gateway.routes.community.artwork_json import SCORE_DIGITS, id_of
-from gateway.routes.community.artwork_json import state as rendered
-from gateway.routes.community.envelope import ok
 from gateway.routes.community.parameters import artwork_name
+from gateway.routes.community.rendering import SCORE_DIGITS, id_of, ok
+from gateway.routes.community.rendering import state as rendered
 from services.chassis.errors import Unavailable
 from services.chassis.names import name, parse_id
 

@@ -8,9 +8,8 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.clients import stubs
 from gateway.routes.community import viewers
-from gateway.routes.community.artwork_json import card, id_of, milliseconds
-from gateway.routes.community.envelope import ok
 from gateway.routes.community.parameters import path_id
+from gateway.routes.community.rendering import card, id_of, milliseconds, ok
 from services.chassis.errors import NotFound
 
 Artwork = artworkspb.Artwork

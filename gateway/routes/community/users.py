@@ -1,25 +1,33 @@
-"""User profiles, and the artworks that a user made, likes and collects (docs/rest.md#people)."""
+"""The routes of users: sign-in, profiles, lists of their artworks, export of their data, erasure.
+
+See docs/rest.md#people.
+"""
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import users_pb2 as userspb
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from gateway.clients import stubs
 from gateway.rest import request_fields
-from gateway.routes.community import user_ids, viewers
-from gateway.routes.community.artwork_json import cards
-from gateway.routes.community.envelope import ok
-from gateway.routes.community.parameters import cursor, limit, user_id
+from gateway.rest.responses import NO_STORE
+from gateway.routes.community import viewers
+from gateway.routes.community.parameters import cursor, limit, path_id, shown_user_id, user_id
+from gateway.routes.community.rendering import cards, ok
+from gateway.routes.community.user_export import UserExport
+from services.chassis.errors import Unimplemented
+
+EXPORT_SECONDS = 300.0  # a person with many thousand artworks
+FORMS = {"json": "application/json", "zip": "application/zip"}
 
 
 async def me(request: Request) -> Response:
     """GET /api/users/me."""
     viewer_id = await viewers.required(request)
-    return ok(own(await _user(request, viewer_id, viewer_id)))
+    return ok(_own(await _user(request, viewer_id, viewer_id)))
 
 
 async def privacy(request: Request) -> Response:
@@ -28,20 +36,20 @@ async def privacy(request: Request) -> Response:
     wanted = userspb.UpdatePrivacyRequest(
         viewer_id=viewer_id, hide_name=_given(fields, "hideName"), hide_email=_given(fields, "hideEmail")
     )
-    return ok(own(await stubs.of(request).users.UpdatePrivacy(wanted)))
+    return ok(_own(await stubs.of(request).users.UpdatePrivacy(wanted)))
 
 
 async def profile(request: Request) -> Response:
     """GET /api/users/{id}/profile: for everybody, since FE-B's pages are made without a token."""
     viewer_id = await viewers.optional(request)
-    return ok(public(await _user(request, viewer_id, user_id(request))))
+    return ok(_public(await _user(request, viewer_id, user_id(request))))
 
 
 async def summary(request: Request) -> Response:
     """GET /api/users/{id}/summary: the profile and the first page of artworks."""
     viewer_id, whose = await viewers.optional(request), user_id(request)
     user, page = await asyncio.gather(_user(request, viewer_id, whose), _artworks(request, viewer_id, whose))
-    return ok({"profile": public(user), "artworks": cards(page.artworks)})
+    return ok({"profile": _public(user), "artworks": cards(page.artworks)})
 
 
 async def artworks(request: Request) -> Response:
@@ -74,13 +82,13 @@ async def likes(request: Request) -> Response:
     return ok(cards(page.artworks), nextCursor=page.next_page_token)
 
 
-def own(user: userspb.User) -> dict[str, Any]:
+def _own(user: userspb.User) -> dict[str, Any]:
     """A person as they see themselves; camelCase here, as FE-B has it (docs/rest.md#people).
 
     What they hide is empty here too: FE-B reads from an empty field that it is hidden.
     """
     return {
-        "id": user_ids.shown(user.user_id),
+        "id": shown_user_id(user.user_id),
         "name": "" if user.hide_name else user.display_name,
         "email": "" if user.hide_email else user.email,
         "profilePic": user.picture_uri,
@@ -91,10 +99,10 @@ def own(user: userspb.User) -> dict[str, Any]:
     }
 
 
-def public(user: userspb.User) -> dict[str, Any]:
+def _public(user: userspb.User) -> dict[str, Any]:
     """A person as others see them: what they hide is empty."""
     return {
-        "id": user_ids.shown(user.user_id),
+        "id": shown_user_id(user.user_id),
         "name": user.display_name,
         "email": user.email,
         "profilePic": user.picture_uri,
@@ -118,3 +126,65 @@ async def _artworks(request: Request, viewer_id: str, whose: str) -> artworkspb.
         viewer_id=viewer_id, user_id=whose, page_size=limit(request), page_token=cursor(request)
     )
     return await stubs.of(request).artworks.ListArtworks(wanted)
+
+
+if TYPE_CHECKING:  # it loads the cryptography that a stack without sign-in saves
+    from gateway.auth.login import Login
+
+
+async def login(request: Request) -> Response:
+    """POST /api/auth/login: a Google id token for a token of ours (S3)."""
+    fields = await request_fields.json_object(request)
+    given = next((token for field in ("token", "idToken", "credential") if (token := fields.text(field).strip())), "")
+    if not given:
+        raise request_fields.wrong("token", "token is missing. Send the id token that Google gave your page.")
+    if (exchange := cast("Login | None", request.app.state.login)) is None:
+        raise Unimplemented("This site does not sign people in by Google. Its operator has to name a client first.")
+    session = await exchange.exchange(given)
+    await viewers.known_users(request).tell(stubs.of(request).users, session.person)
+    person = session.person
+    user = {
+        "id": shown_user_id(person.id),
+        "name": person.name,
+        "email": person.email,
+        "profilePic": person.picture,
+    }
+    return ok({"token": session.token, "expiresIn": session.expires_in, "user": user})
+
+
+async def export(request: Request) -> Response:
+    """GET /api/users/me/export: everything that is kept of the viewer; ?format=zip brings the files along."""
+    form = request_fields.Fields(request.query_params).choice("format", tuple(FORMS), "json")
+    wanted = userspb.ExportUserRequest(viewer_id=await viewers.required(request))
+    records = stubs.of(request).users.ExportUser(wanted, timeout=EXPORT_SECONDS)
+    # A refusal comes with the first record, while it can still be an answer of its own.
+    taken = UserExport(cast("userspb.ExportUserResponse", await records.read()), records)
+    body = taken.archive(stubs.of(request).storage) if form == "zip" else taken.document()
+    headers = NO_STORE | {"Content-Disposition": f'attachment; filename="kawaii-export.{form}"'}
+    return StreamingResponse(body, media_type=FORMS[form], headers=headers)
+
+
+async def erase(request: Request) -> Response:
+    """DELETE /api/users/me: forget the viewer everywhere; answers a receipt."""
+    viewer_id = await viewers.required(request)
+    erasure = await stubs.of(request).users.EraseUser(userspb.EraseUserRequest(viewer_id=viewer_id))
+    viewers.known_users(request).forget(viewer_id)
+    return ok(_receipt(erasure))
+
+
+async def receipt(request: Request) -> Response:
+    """GET /api/erasures/{id}: how far an erasure has come; the receipt names nobody, so it needs no token."""
+    wanted = userspb.GetErasureRequest(name=f"erasures/{path_id(request)}")
+    return ok(_receipt(await stubs.of(request).users.GetErasure(wanted)))
+
+
+def _receipt(erasure: userspb.Erasure) -> dict[str, Any]:
+    return {
+        "receiptId": erasure.name.rpartition("/")[2],
+        "artworks": erasure.artwork_count,
+        "likes": erasure.like_count,
+        "favorites": erasure.favorite_count,
+        "files": erasure.object_count,
+        "filesRemaining": erasure.remaining_object_count,
+        "erasedAt": erasure.create_time.ToMilliseconds(),
+    }

@@ -11,8 +11,7 @@ from kawaii.community.v1 import users_pb2_grpc as usersrpc
 from starlette.requests import Request
 
 from gateway.auth import authenticator
-from gateway.auth.errors import auth_required
-from gateway.auth.users import User
+from gateway.auth.authenticator import User, auth_required
 from gateway.clients import stubs
 from services.chassis.errors import PermissionDenied, Unauthenticated, Unavailable
 from services.chassis.status import translated

@@ -2,18 +2,18 @@
 
 from gateway.rest.rate_limits import limited
 from gateway.rest.routing import route
-from gateway.routes.image_site import description, diagnostics, generate, shares, storage, task_details, task_stream
+from gateway.routes.image_site import openapi, orders, shares, storage, tasks
 
 # Static paths stand before those with an id: `list` and `latest` are no ids.
 ROUTES = [
-    route("/api/generate-image", POST=limited("orders", generate.gpt4o_image)),
-    route("/api/flux-kontext/generate", POST=limited("orders", generate.flux_kontext)),
-    route("/api/nano-banana/generate", POST=limited("orders", generate.nano_banana)),
-    route("/api/image-details", GET=task_details.gpt4o_image),
-    route("/api/flux-kontext/image-details", GET=task_details.flux_kontext),
-    route("/api/nano-banana/image-details", GET=task_details.nano_banana),
-    route("/api/task-status", GET=task_details.task_status),
-    route("/api/poll-task", GET=task_stream.poll_task),
+    route("/api/generate-image", POST=limited("orders", orders.gpt4o_image)),
+    route("/api/flux-kontext/generate", POST=limited("orders", orders.flux_kontext)),
+    route("/api/nano-banana/generate", POST=limited("orders", orders.nano_banana)),
+    route("/api/image-details", GET=tasks.gpt4o_image),
+    route("/api/flux-kontext/image-details", GET=tasks.flux_kontext),
+    route("/api/nano-banana/image-details", GET=tasks.nano_banana),
+    route("/api/task-status", GET=tasks.task_status),
+    route("/api/poll-task", GET=tasks.poll_task),
     route("/api/download-url", POST=limited("imports", storage.download_url)),
     route("/api/download-and-upload", POST=limited("imports", storage.download_and_upload)),
     route("/api/get-generated-url", GET=storage.get_generated_url),
@@ -22,7 +22,5 @@ ROUTES = [
     route("/api/share/list", GET=shares.list_),
     route("/api/share/latest", GET=shares.latest),
     route("/api/share/{id}", GET=shares.read, PUT=shares.update, DELETE=shares.delete),
-    route("/api/check-r2-config", GET=diagnostics.check_r2_config),
-    route("/api/debug-env", GET=diagnostics.debug_env),
-    route("/api/openapi.json", GET=description.openapi),
+    route("/api/openapi.json", GET=openapi.openapi),
 ]

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from gateway.clients import stubs, watches
 from gateway.rest import client_address
-from gateway.routes.image_site import outcomes, task_records
+from gateway.routes.image_site import task_records
 
 MAX_WAIT_SECONDS = 55  # below the 60 s after which common middle boxes give up, and the 70 s of our own edge
 WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
@@ -47,12 +47,12 @@ async def waited(
         return {}, {}
     async with watching.open(stubs.of(request).generation, task_records.task_id_of(generation), client) as watch:
         generation = await decided(watch, generation, patience.end)
-    return {"Preference-Applied": f"wait={patience.seconds}"}, outcomes.waited_for(generation)
+    return {"Preference-Applied": f"wait={patience.seconds}"}, task_records.waited_for(generation)
 
 
 async def decided(watch: watches.Watch, generation: generationpb.Generation, end: float) -> generationpb.Generation:
     """The generation once it has ended or shows its picture, or as it stands at the end."""
     now = asyncio.get_running_loop().time
-    while outcomes.word_of(generation) == outcomes.PENDING and not watch.over and (left := end - now()) > 0:
+    while task_records.outcome(generation) == task_records.PENDING and not watch.over and (left := end - now()) > 0:
         generation = await watch.next(left) or generation
     return generation

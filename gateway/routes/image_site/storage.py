@@ -1,37 +1,47 @@
-"""The routes that bring pictures in and find them again."""
+"""The routes that bring pictures in and find them again: uploads, permanent copies, direct links."""
 
+from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
+from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.clients import stubs, uploads
+from gateway.clients.stubs import Clients, found
 from gateway.rest import idempotency, multipart, request_fields
+from gateway.rest.request_fields import Fields, web_url, wrong
 from gateway.rest.responses import NO_STORE, Json
-from gateway.routes.image_site import object_json, permanent_copies
-from gateway.routes.image_site.task_details import named
+from gateway.routes.image_site.tasks import named
 from services.chassis import names
+from services.chassis.names import parse_key
 from services.chassis.public_files import PublicFiles
 
 # Where results lie, also those that older systems left (docs/rest.md#finding-results).
 RESULTS = ("generated/", "kie-downloads/")
+
+IMPORT_SECONDS = 35.0  # above one whole fetch (30 s); the edge waits 60 s, for the calls before it too
+
+LINK_LIFETIME = "20 minutes"  # the provider's own words (docs/rest.md#direct-links)
+NOT_FOUND = "文件尚未上传到R2"  # the words of S0 (docs/rest.md#finding-results)
 
 
 async def download_url(request: Request) -> Response:
     """POST /api/download-url (docs/rest.md#direct-links)."""
     fields = await request_fields.json_object(request)
     url, task_id = request_fields.web_url("url", fields.required("url").strip()), fields.identifier("taskId")
-    link = await stubs.of(request).generation.CreateDownloadLink(permanent_copies.link_request(url, task_id))
-    return Json(object_json.link(link, url, task_id), headers=NO_STORE)
+    link = await stubs.of(request).generation.CreateDownloadLink(_link_request(url, task_id))
+    return Json(_link_json(link, url, task_id), headers=NO_STORE)
 
 
 async def download_and_upload(request: Request) -> Response:
     """POST /api/download-and-upload (docs/rest.md#imports)."""
-    wish = permanent_copies.wish(await request_fields.json_object(request))
+    wish = _copy_request(await request_fields.json_object(request))
     files = PublicFiles(*request.app.state.settings.files_base_urls)
-    stored = await permanent_copies.kept(stubs.of(request), files, wish)
-    return Json(object_json.kept(stored, wish), headers=NO_STORE)
+    stored = await _permanent_copy(stubs.of(request), files, wish)
+    return Json(_copy_json(stored, wish), headers=NO_STORE)
 
 
 async def get_generated_url(request: Request) -> Response:
@@ -41,15 +51,15 @@ async def get_generated_url(request: Request) -> Response:
     """
     services = stubs.of(request)
     task_id = request_fields.query_id(request, "taskId")
-    stored = await first_of(services, task_id)
+    stored = await _first_of(services, task_id)
     if stored is None and not names.is_new_id("gen", task_id):
         generation = await stubs.found(services.generation.GetGeneration(named(task_id)))
         own = names.parse_id("generations", generation.name) if generation else task_id
-        stored = await first_of(services, own) if own != task_id else None
-    return Json(object_json.generated(stored), headers=NO_STORE)
+        stored = await _first_of(services, own) if own != task_id else None
+    return Json(_result_json(stored), headers=NO_STORE)
 
 
-async def first_of(services: stubs.Clients, task_id: str) -> storagepb.Object | None:
+async def _first_of(services: stubs.Clients, task_id: str) -> storagepb.Object | None:
     """The newest stored copy of a task's first picture."""
     page = await services.storage.ListObjects(storagepb.ListObjectsRequest(generation_id=task_id))
     results = [found for found in page.objects if names.parse_key(found.name).startswith(RESULTS)]
@@ -63,4 +73,122 @@ async def upload_image(request: Request) -> Response:
     file = await multipart.incoming_file(request, limit)
     storage = stubs.of(request).storage
     stored = await uploads.store(storage, file.name, file.chunks, limit, metadata=key.metadata, replays=replays)
-    return Json(object_json.uploaded(stored), headers=NO_STORE | replays)
+    return Json(_upload_json(stored), headers=NO_STORE | replays)
+
+
+@dataclass(frozen=True)
+class CopyRequest:
+    """What a client asks to keep: a URL, and perhaps the task it is of and a name for the file."""
+
+    url: str
+    task_id: str
+    file_name: str
+
+
+def _copy_request(fields: Fields) -> CopyRequest:
+    """Read the body; kieImageUrl wins over url."""
+    url = fields.text("kieImageUrl").strip() or fields.text("url").strip()
+    if not url:
+        raise wrong("url", "url is missing: give the picture's URL as url or kieImageUrl.")
+    return CopyRequest(web_url("url", url), fields.identifier("taskId"), fields.text("fileName"))
+
+
+async def _permanent_copy(services: Clients, files: PublicFiles, asked: CopyRequest) -> storagepb.Object:
+    """The stored object: ours already, the copy of a known generation's picture, or a new import."""
+    if key := files.key(asked.url):
+        return await _stored_object(services, names.name("objects", key))
+    task = await found(services.generation.GetGeneration(named(asked.task_id))) if asked.task_id else None
+    generation = task or generationpb.Generation()
+    output = next((output for output in generation.outputs if output.source_uri == asked.url), None)
+    if output:
+        return await _copied(services, generation, output)
+    return await _imported(services, asked, "" if task else asked.task_id)
+
+
+async def _copied(
+    services: Clients, generation: generationpb.Generation, output: generationpb.Generation.Output
+) -> storagepb.Object:
+    """The copy of a generation's picture, made now when the service has not made it yet; either way there is one."""
+    if output.object:
+        return await _stored_object(services, output.object)
+    request = storagepb.ImportObjectRequest(
+        source_uri=output.source_uri,
+        generation_id=names.parse_id("generations", generation.name),
+        index=output.index,
+        file_stem=output.file_stem,
+    )
+    return await services.storage.ImportObject(request, timeout=IMPORT_SECONDS)
+
+
+async def _imported(services: Clients, asked: CopyRequest, foreign_task: str) -> storagepb.Object:
+    """A copy of a picture that belongs to no generation of ours, by a direct link where the provider gives one.
+
+    It is found again by a task that is not ours; to a task of ours nobody may add pictures.
+    """
+    link = await services.generation.CreateDownloadLink(_link_request(asked.url, asked.task_id))
+    request = storagepb.ImportObjectRequest(
+        source_uri=asked.url,
+        download_uri="" if link.direct else link.uri,
+        file_name=asked.file_name,
+        task_id=foreign_task,
+    )
+    return await services.storage.ImportObject(request, timeout=IMPORT_SECONDS)
+
+
+async def _stored_object(services: Clients, name: str) -> storagepb.Object:
+    """An object that storage has."""
+    return await services.storage.GetObject(storagepb.GetObjectRequest(name=name))
+
+
+def _link_request(url: str, task_id: str) -> generationpb.CreateDownloadLinkRequest:
+    """The request for a direct link."""
+    return generationpb.CreateDownloadLinkRequest(uri=url, generation=task_id)
+
+
+def _link_json(found: generationpb.DownloadLink, url: str, task_id: str) -> dict[str, Any]:
+    """Where to download a picture now."""
+    if found.direct:
+        return {"success": True, "downloadUrl": found.uri, "isDirectUrl": True}
+    return {
+        "success": True,
+        "downloadUrl": found.uri,
+        "originalUrl": url,
+        "taskId": task_id or None,
+        "expiresIn": LINK_LIFETIME,
+    }
+
+
+def _copy_json(stored: storagepb.Object, asked: CopyRequest) -> dict[str, Any]:
+    """A picture that now has a permanent copy."""
+    key = parse_key(stored.name)
+    return {
+        "success": True,
+        "publicUrl": stored.uri,
+        "url": stored.uri,
+        "key": key,
+        "fileName": key.rpartition("/")[2],
+        "size": stored.size_bytes,
+        "contentType": stored.content_type,
+        "taskId": asked.task_id or stored.generation_id or None,
+        "originalUrl": asked.url,
+    }
+
+
+def _upload_json(stored: storagepb.Object) -> dict[str, Any]:
+    """A picture that a client uploaded."""
+    return {
+        "success": True,
+        "fileUrl": stored.uri,
+        "fileName": stored.original_name,
+        "fileType": stored.content_type,
+        "fileSize": stored.size_bytes,
+        "key": parse_key(stored.name),
+        "message": "The picture is uploaded.",
+    }
+
+
+def _result_json(stored: storagepb.Object | None) -> dict[str, Any]:
+    """Whether a task's picture is stored, and where."""
+    if stored is None:
+        return {"success": True, "found": False, "message": NOT_FOUND}
+    return {"success": True, "found": True, "url": stored.uri, "key": parse_key(stored.name)}

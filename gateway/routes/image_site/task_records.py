@@ -1,6 +1,8 @@
-"""Renders a generation as the task record that front ends of the seed know from the provider.
+"""Renders a generation as the task records that front ends of the seed know from the provider.
 
-See docs/rest.md#4o-details.
+There are three: the 4o record (docs/rest.md#4o-details), which Flux wraps in its own (docs/rest.md#flux-details), the
+Market's job record, which the Nano Banana pages poll (docs/rest.md#nano-banana), and one word for task-status and for
+orders that waited (docs/rest.md#task-status).
 """
 
 from typing import Any, NamedTuple
@@ -14,19 +16,6 @@ from services.chassis.names import parse_id
 Generation = generationpb.Generation
 ACCEPTED = "The order is accepted. Ask for the details of this taskId until the picture is done."
 DONE_PERCENT = 100
-
-
-class Outward(NamedTuple):
-    """How a state shows: the 4o word, the Flux word and the flag both share."""
-
-    status: str
-    flux_status: str
-    flag: int
-
-
-GENERATING = Outward("GENERATING", "GENERATING", 0)
-SUCCESS = Outward("SUCCESS", "SUCCESS", 1)
-FAILED = Outward("GENERATE_FAILED", "FAILED", 3)
 
 # Ends without a picture to show (docs/rest.md#states-outside), and what is said of them when the service says nothing.
 ENDINGS = {
@@ -43,6 +32,29 @@ ENDINGS = {
     ),
 }
 SHOWABLE = (Generation.STATE_STORING, Generation.STATE_SUCCEEDED)
+
+NANO_WAITING = {
+    Generation.STATE_READY: "waiting",
+    Generation.STATE_DIALING: "queuing",
+    Generation.STATE_SENDING: "queuing",
+}
+
+COMPLETED, NOT_MADE, PENDING = "completed", "failed", "pending"
+
+SENTENCES = {COMPLETED: "The picture is done.", PENDING: "The picture is being made."}
+
+
+class Outward(NamedTuple):
+    """How a state shows: the 4o word, the Flux word and the flag both share."""
+
+    status: str
+    flux_status: str
+    flag: int
+
+
+GENERATING = Outward("GENERATING", "GENERATING", 0)
+SUCCESS = Outward("SUCCESS", "SUCCESS", 1)
+FAILED = Outward("GENERATE_FAILED", "FAILED", 3)
 
 
 def accepted(generation: Generation) -> dict[str, Any]:
@@ -66,7 +78,7 @@ def flux_details(generation: Generation) -> dict[str, Any]:
     """The normalised Flux record, both below `data` and flat (docs/rest.md#flux-details)."""
     raw = record(generation)
     flat = {
-        "status": outward(generation).flux_status,
+        "status": _outward(generation).flux_status,
         "resultUrls": result_urls(generation),
         "errorMessage": raw["errorMessage"],
     }
@@ -75,8 +87,8 @@ def flux_details(generation: Generation) -> dict[str, Any]:
 
 def record(generation: Generation) -> dict[str, Any]:
     """The upstream's record of a task, with our id and our URLs; times are milliseconds."""
-    shown, urls = outward(generation), result_urls(generation)
-    code, message = error_of(generation) if shown is FAILED else (None, "")
+    shown, urls = _outward(generation), result_urls(generation)
+    code, message = _error_of(generation) if shown is FAILED else (None, "")
     return {
         "taskId": task_id_of(generation),
         "status": shown.status,
@@ -87,11 +99,11 @@ def record(generation: Generation) -> dict[str, Any]:
         "errorMessage": message,
         "createTime": milliseconds(generation.create_time),
         "completeTime": milliseconds(generation.complete_time),
-        "paramJson": orjson.dumps(settings_of(generation)).decode(),
+        "paramJson": orjson.dumps(_settings_of(generation)).decode(),
     }
 
 
-def outward(generation: Generation) -> Outward:
+def _outward(generation: Generation) -> Outward:
     """How the state shows: a picture only once there is a URL for it."""
     if generation.state in ENDINGS:
         return FAILED
@@ -100,11 +112,11 @@ def outward(generation: Generation) -> Outward:
 
 def result_urls(generation: Generation) -> list[str]:
     """URLs of all pictures, or none while one is missing."""
-    urls = [url_of(output) for output in generation.outputs]
+    urls = [_url_of(output) for output in generation.outputs]
     return urls if generation.state in SHOWABLE and all(urls) else []
 
 
-def url_of(output: Generation.Output) -> str:
+def _url_of(output: Generation.Output) -> str:
     """Our own URL; the provider's once copying has failed; empty while the first copy is being made.
 
     See docs/durable-core.md#copying.
@@ -112,13 +124,13 @@ def url_of(output: Generation.Output) -> str:
     return output.uri or (output.source_uri if output.error_message else "")
 
 
-def error_of(generation: Generation) -> tuple[str, str]:
+def _error_of(generation: Generation) -> tuple[str, str]:
     """Machine word and sentence of a failure."""
     reason, message = ENDINGS[generation.state]
     return generation.error.reason or reason, generation.error.message or message
 
 
-def settings_of(generation: Generation) -> dict[str, str]:
+def _settings_of(generation: Generation) -> dict[str, str]:
     """What the picture was ordered with, without the prompt and the input picture: whoever has the id may read this."""
     return {"model": generation.model, "size": generation.aspect_ratio, "outputFormat": generation.output_format}
 
@@ -131,3 +143,73 @@ def task_id_of(generation: Generation) -> str:
 def milliseconds(time: Timestamp) -> int | None:
     """Milliseconds since 1970; None when unset."""
     return time.ToMilliseconds() or None
+
+
+NANO_STATES = {SUCCESS: "success", FAILED: "fail"}
+
+
+def nano_details(generation: Generation) -> dict[str, Any]:
+    """The record, nested twice as the original proxy did."""
+    return {"success": True, "data": {"code": 200, "msg": "success", "data": _nano_record(generation)}}
+
+
+def _nano_record(generation: Generation) -> dict[str, Any]:
+    """The job record, with our id and our URLs; times are milliseconds. Words that do not apply are empty."""
+    known, urls = record(generation), result_urls(generation)
+    return {
+        "taskId": known["taskId"],
+        "model": generation.model,
+        "state": _nano_state(generation),
+        "progress": known["progress"],
+        "resultUrls": urls,
+        "resultJson": orjson.dumps({"resultUrls": urls}).decode() if urls else "",
+        "failCode": known["errorCode"] or "",
+        "failMsg": known["errorMessage"],
+        "param": known["paramJson"],
+        "createTime": known["createTime"],
+        "completeTime": known["completeTime"],
+    }
+
+
+def _nano_state(generation: Generation) -> str:
+    """One of waiting, queuing, generating, success, fail."""
+    shown = _outward(generation)
+    return NANO_STATES.get(shown) or NANO_WAITING.get(generation.state, "generating")
+
+
+OUTCOMES = {SUCCESS: COMPLETED, FAILED: NOT_MADE, GENERATING: PENDING}
+
+
+def outcome(generation: Generation) -> str:
+    """One of completed, failed, pending."""
+    return OUTCOMES[_outward(generation)]
+
+
+def _sentence(generation: Generation) -> str:
+    """The word for people; a failure says why."""
+    return SENTENCES.get(outcome(generation)) or _error_of(generation)[1]
+
+
+def status(generation: Generation) -> dict[str, Any]:
+    """The answer of /api/task-status; the original drew lots, this one reads the record.
+
+    It shows no prompt: whoever holds an id may ask, and older files carry theirs in their URL.
+    """
+    word = outcome(generation)
+    result = {"imageUrl": result_urls(generation)[0]} if word == COMPLETED else None
+    return {
+        "success": True,
+        "taskId": task_id_of(generation),
+        "status": word,
+        "message": _sentence(generation),
+        **({"result": result} if result else {}),
+    }
+
+
+def waited_for(generation: Generation) -> dict[str, Any]:
+    """What a waiting client learns beside the usual answer to an order; nothing while the picture is not done."""
+    word, urls = outcome(generation), result_urls(generation)
+    if word == PENDING:
+        return {}
+    shown = {"url": urls[0], "urls": urls} if urls else {}
+    return {"status": word, "message": _sentence(generation), **shown}

@@ -4,14 +4,15 @@ import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from gateway.auth.authenticator import authenticator
+from gateway.auth.authenticator import DEVELOPER, User, authenticator, user_of
 from gateway.auth.settings import IdentitySettings
-from gateway.auth.users import DEVELOPER, User
+from gateway.rest.multipart import display_name
 from services.chassis.errors import PermissionDenied, Unauthenticated
 from tests.gateway.auth.issuer import AUDIENCE, SECRET, SignIn, publishing
 from tests.gateway.auth.issuer import claims as good_claims
 from tests.gateway.auth.test_tokens import shared
 from tests.gateway.conftest import Connect
+from tests.scripts import NAMES
 
 OWN, EVIL = "https://site.example", "https://evil.example"
 DEVELOPMENT = authenticator(IdentitySettings(auth_dev_mode=True), frozenset({OWN}))
@@ -149,3 +150,17 @@ async def test_public_reads_are_anonymous_while_the_keys_cannot_be_read(connect_
     assert feed.json()["code"] == "UNIMPLEMENTED"  # it reached the community, which is no service here
     assert (own.status_code, own.json()["code"]) == (503, "AUTH_UNAVAILABLE")
     assert own.headers["retry-after"]
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_a_name_of_any_script_is_kept(name: str) -> None:
+    assert user_of({"sub": "ann", "name": name}).name == name
+    assert display_name(f"C:\\\\pictures\\\\{name}.png".encode()) == f"{name}.png"
+
+
+@pytest.mark.parametrize(
+    ("claim", "name"),
+    [("山田\u3000太郎", "山田 太郎"), ("a\u202eb\0c\n", "abc"), (7, ""), ("x" * 513, ""), (None, "")],
+)
+def test_what_is_no_name_is_left_out_and_spaces_become_one(claim: object, name: str) -> None:
+    assert user_of({"sub": "ann", "name": claim}) == User("ann", name)

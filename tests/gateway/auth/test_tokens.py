@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from gateway.auth.signing_keys import JwksKeys, SharedSecret, signing_keys
+from gateway.auth.jwks import JwksKeys, SharedSecret, signing_keys
 from gateway.auth.tokens import Trust
 from services.chassis.errors import Unauthenticated
 from tests.gateway.auth.issuer import AUDIENCE, ISSUER, SECRET, SignIn, claims, encoded, jwk

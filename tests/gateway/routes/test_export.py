@@ -1,4 +1,4 @@
-"""All records at one door (S4), which is shut unless the operator opens it."""
+"""All records by one route (S4), which is off unless the operator turns it on."""
 
 import json
 

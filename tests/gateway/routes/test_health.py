@@ -1,4 +1,4 @@
-"""How the doubles is, told to people and their monitors (docs/rest.md#health)."""
+"""How the stack is, as people, monitors and operators are told: yes, no, and nothing else (docs/rest.md#health)."""
 
 import time
 from typing import Any
@@ -10,6 +10,7 @@ from kawaii.generation.v1 import admin_pb2 as adminpb
 
 from services.chassis.errors import Unimplemented
 from tests.gateway.conftest import Connect, Doubles
+from tests.gateway.shapes import ORIGIN, failure
 
 WELL: dict[str, Any] = {
     "success": True,
@@ -125,3 +126,83 @@ async def test_what_is_missing_is_a_no(client: httpx.AsyncClient, doubles: Doubl
     body = (await client.get("/api/test-env")).json()
 
     assert (body["env"]["kieApiKey"], body["services"]["share"]) == (False, False)
+
+
+async def test_healthz_answers_whatever_the_services_do(client: httpx.AsyncClient, doubles: Doubles) -> None:
+    for service in doubles.servers:
+        await doubles.stop(service)
+    response = await client.get("/healthz")
+
+    assert (response.status_code, response.json()) == (200, {"success": True, "status": "ok"})
+
+
+async def test_readyz_is_200_once_every_service_serves(client: httpx.AsyncClient) -> None:
+    response = await client.get("/readyz")
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "success": True,
+        "status": "ready",
+        "services": {"generation": True, "storage": True, "share": True, "community": True},
+    }
+
+
+async def test_readyz_names_who_does_not_serve(client: httpx.AsyncClient, doubles: Doubles) -> None:
+    await doubles.stop("storage")
+    response = await client.get("/readyz")
+
+    assert (response.status_code, response.headers["retry-after"]) == (503, "2")
+    assert response.json() == {
+        **failure("UNAVAILABLE", "Not serving yet: storage."),
+        "services": {"generation": True, "storage": False, "share": True, "community": True},
+    }
+
+
+SECRET = "https://user:hush@files.test"
+
+
+@pytest.mark.parametrize("serving", [True, False])
+async def test_storage_is_a_yes_or_a_no(client: httpx.AsyncClient, doubles: Doubles, *, serving: bool) -> None:
+    if not serving:
+        await doubles.stop("storage")
+    response = await client.get("/api/check-r2-config")
+    body = response.json()
+
+    assert response.status_code == 200
+    assert body["r2Config"].pop("timestamp").endswith("Z")
+    assert body == {
+        "success": True,
+        "r2Config": {"uploadBucketConfigured": serving, "afterimageBucketConfigured": serving},
+        "message": "Storage is configured and serving." if serving else "Storage is not serving at the moment.",
+    }
+
+
+async def test_debug_env_is_off_unless_an_operator_turned_it_on(client: httpx.AsyncClient) -> None:
+    response = await client.get("/api/debug-env")
+
+    assert response.status_code == 404
+    assert response.json() == failure(
+        "NOT_FOUND", "This page is switched off. The operator can turn it on with DEBUG_ENV_ENABLED."
+    )
+
+
+async def test_debug_env_says_yes_or_no_and_the_names_of_settings(connect_with: Connect) -> None:
+    client = connect_with(debug_env_enabled=True, storage_public_base_url=SECRET, redis_url="redis://:hush@r.test")
+    response = await client.get("/api/debug-env")
+    body = response.json()
+
+    assert body["debug"].pop("timestamp").endswith("Z")
+    assert body == {
+        "success": True,
+        "debug": {
+            "envKeys": ["APP_URL", "DEBUG_ENV_ENABLED", "REDIS_URL", "STORAGE_PUBLIC_BASE_URL"],
+            "uploadBucketExists": True,
+            "afterimageBucketExists": True,
+            "nodeEnv": True,
+            "appUrl": True,
+            "kieApiKeyExists": True,
+            "r2Config": {"configured": True, "publicUrl": True},
+        },
+    }
+    assert response.headers["cache-control"] == "no-store"
+    assert not [word for word in ("hush", "files.test", "r.test", ORIGIN) if word in response.text]

@@ -1,4 +1,4 @@
-"""The start page as a person uses it: a wish, its progress, the picture, the share; and what happens on bad days."""
+"""The start page as a person uses it: a wish, its progress, the picture, the share; and what a failure shows."""
 
 import asyncio
 from pathlib import Path

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import uvicorn
 
+from gateway.__main__ import Server
 from gateway.app import make_app
-from gateway.server import Server
 from gateway.settings import GatewaySettings
 from tests.gateway.conftest import Doubles
 

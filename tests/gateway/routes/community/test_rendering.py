@@ -1,0 +1,25 @@
+"""The words of artworks' states, also of those that a newer release of the community tells of."""
+
+import pytest
+from kawaii.community.v1 import artworks_pb2 as artworkspb
+
+from gateway.routes.community import tasks
+from gateway.routes.community.rendering import card, status_of
+
+Artwork = artworkspb.Artwork
+FUTURE = 99
+
+
+@pytest.mark.parametrize("state", [*Artwork.State.values(), FUTURE])
+def test_every_state_of_an_artwork_can_be_shown(state: int) -> None:
+    artwork = Artwork(name="artworks/art_1", state=state)
+
+    assert card(artwork)["status"] == status_of(artwork)
+    assert status_of(artwork) in {"generating", "draft", "published", "failed"}
+
+
+@pytest.mark.parametrize("state", [*Artwork.Order.State.values(), FUTURE])
+def test_every_state_of_an_order_can_be_shown(state: int) -> None:
+    artwork = Artwork(name="artworks/art_1", order=Artwork.Order(state=state))
+
+    assert tasks.status_of(artwork) in {"pending", "generating", "completed", "failed", "timeout"}
