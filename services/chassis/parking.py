@@ -1,14 +1,14 @@
 """Parks poison work: a piece at which a lease loop fails with an unexpected exception, try after try, until released.
 
-Every lease loop follows the same rule, by the same four steps:
+Every lease loop (`services/chassis/lease_loop.py`) follows the same rule, by the same four steps:
 
 1. The service has the table of `work_fault_table` among its own, and a migration that creates it.
 2. The statement that claims work passes over parked work: `where(not_parked(work_fault, LOOP, work.c.id))`.
-3. Each claimed piece is done by `parking.attempt(...)`. The errors that the loop expects (a lost fence, a service that
-   is away) are named in `expected` and pass through to the loop; anything else is logged with its trace, counted, and
-   comes back as a Fault. The loop then makes the piece due again in `fault.pause_seconds`, which grows. At the last
-   try `before_parking` brings the piece into a state that its owner sees (it may be called again after a crash), and
-   then the piece is parked: no loop claims it any more, whatever its due time says.
+3. The loop does each claimed piece by `parking.attempt(...)`. The errors that the loop expects (a lost fence, a service
+   that is away) are named in `expected` and pass through to the loop; anything else is logged with its trace, counted,
+   and comes back as a WorkFault. The loop then makes the piece due again in `fault.pause_seconds`, which grows. At the
+   last try `before_parking` brings the piece into a state that its owner sees (it may be called again after a crash),
+   and then the piece is parked: no loop claims it any more, whatever its due time says.
 4. Operators see parked work by `parking.listed`, a metric and an alert, and `parking.release` has it tried again.
 
 Tries are counted in the database, over restarts and replicas, and forgotten when a try succeeds. Only exceptions count:
@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -64,8 +64,8 @@ class WorkFault:
 
     @property
     def pause_seconds(self) -> float:
-        """How long the work is left alone before it is tried again."""
-        return FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** (self.count - 1)
+        """How long the work is left alone before it is tried again; 0 when it is parked: due at once when released."""
+        return 0.0 if self.parked else FIRST_PAUSE_SECONDS * PAUSE_GROWTH ** (self.count - 1)
 
 
 def work_fault_table(metadata: MetaData) -> Table:
@@ -118,7 +118,7 @@ class FaultStore:
         async with self._database.write() as connection:
             statement = upsert(connection, self._table).values(loop=loop, work_id=work_id, **fresh, **parked)
             counted = statement.on_conflict_do_update(index_elements=["loop", "work_id"], set_={**again, **parked})
-            return fault_of((await connection.execute(counted.returning(self._table))).one())
+            return _fault_of((await connection.execute(counted.returning(self._table))).one())
 
     async def forget(self, loop: str, work_id: str) -> bool:
         """Remove the failures of a piece; False when there were none."""
@@ -131,13 +131,13 @@ class FaultStore:
         rows = select(self._table).where(self._table.c.park_ms > 0)
         latest = rows.order_by(self._table.c.park_ms.desc(), self._table.c.loop, self._table.c.work_id)
         async with self._database.read() as connection:
-            return [fault_of(row) for row in await connection.execute(latest.limit(MAX_LISTED))]
+            return [_fault_of(row) for row in await connection.execute(latest.limit(MAX_LISTED))]
 
     async def of(self, work_ids: Collection[str]) -> Sequence[WorkFault]:
         """The failures of pieces of work, in any loop, parked or not."""
         rows = select(self._table).where(self._table.c.work_id.in_(work_ids)).order_by(self._table.c.last_ms)
         async with self._database.read() as connection:
-            return [fault_of(row) for row in await connection.execute(rows)]
+            return [_fault_of(row) for row in await connection.execute(rows)]
 
     async def counts_by_loop(self) -> Mapping[str, int]:
         """How many pieces are parked in each loop."""
@@ -173,26 +173,17 @@ class Parking:
             an error named in `expected`: the work, or before_parking, raised it.
             Unavailable: the fault could not be counted; the work's lease will end.
         """
-        try:
-            await work()
-        except expected:
-            raise
-        except Exception as error:  # noqa: BLE001 - a supervisor: one poisoned piece must not stop the others
-            return await self._failed(loop, work_id, error, failed, before_parking)
-        if failed:
-            await self._store.forget(loop, work_id)
-        return None
-
-    async def _failed(
-        self, loop: str, work_id: str, error: Exception, failed: int, before_parking: Callable[[], Awaitable[object]]
-    ) -> WorkFault:
-        cause, trace = logged_failure(loop, work_id, error, failed + 1)
+        failure = await guarded(loop, work_id, work, tries=failed + 1, expected=expected)
+        if failure is None:
+            if failed:
+                await self._store.forget(loop, work_id)
+            return None
         park = failed + 1 >= MAX_FAULTS
         if park:
             await before_parking()
-        fault = await self._store.add(loop, work_id, cause, "\n".join(trace), park=park)
+        fault = await self._store.add(loop, work_id, failure.cause, "\n".join(failure.trace), park=park)
         if park:
-            logger.error("work_parked", loop=loop, work=work_id, cause=cause)
+            logger.error("work_parked", loop=loop, work=work_id, cause=failure.cause)
         return fault
 
     async def listed(self) -> Sequence[WorkFault]:
@@ -217,27 +208,49 @@ class Parking:
             PARKED.labels(loop).set(parked.get(loop, 0))
 
 
-def logged_failure(loop: str, work_id: str, error: Exception, tries: int = 1) -> tuple[str, list[str]]:
-    """Log and count a try that failed; its cause and trace."""
-    cause, trace = cause_of(error), frames_of(error)
-    logger.error("work_failed", loop=loop, work=work_id, tries=tries, cause=cause, trace=trace)
-    FAULTS.labels(loop).inc()
-    return cause, trace
+class LoggedFailure(NamedTuple):
+    """A try that ended in an unexpected exception."""
 
-
-def cause_of(error: Exception) -> str:
-    """The type of an exception and where it was raised."""
-    frames = frames_of(error)
-    return f"{type(error).__name__} at {frames[-1]}" if frames else type(error).__name__
-
-
-def frames_of(error: Exception) -> list[str]:
+    cause: str
+    """The exception's type and where it was raised, without its message."""
+    trace: list[str]
     """The innermost frames, outermost first, as file:line function."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [f"{shortened(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames[-MAX_FRAMES:]]
 
 
-def shortened(filename: str) -> str:
+async def guarded(
+    loop: str,
+    work_id: str,
+    work: Callable[[], Awaitable[object]],
+    *,
+    tries: int = 1,
+    expected: tuple[type[Exception], ...] = TRANSIENT,
+) -> LoggedFailure | None:
+    """Do a piece of work and log and count its unexpected exception, the `tries`-th in a row; None when it was done.
+
+    Raises:
+        an error named in `expected`: the work raised it.
+    """
+    try:
+        await work()
+    except expected:
+        raise
+    except Exception as error:  # noqa: BLE001 - a supervisor: one poisoned piece must not stop the others
+        failure = _failure_of(error)
+    else:
+        return None
+    logger.error("work_failed", loop=loop, work=work_id, tries=tries, cause=failure.cause, trace=failure.trace)
+    FAULTS.labels(loop).inc()
+    return failure
+
+
+def _failure_of(error: Exception) -> LoggedFailure:
+    found = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
+    frames = [f"{_shortened(frame.filename)}:{frame.lineno} {frame.name}" for frame in found]
+    kind = type(error).__name__
+    return LoggedFailure(f"{kind} at {frames[-1]}" if frames else kind, frames)
+
+
+def _shortened(filename: str) -> str:
     """A file of ours from the root of the sources, any other by its last two names."""
     path = Path(filename)
     return (
@@ -247,6 +260,6 @@ def shortened(filename: str) -> str:
     )
 
 
-def fault_of(row: Row[Any]) -> WorkFault:
+def _fault_of(row: Row[Any]) -> WorkFault:
     """A fault from its row."""
     return WorkFault(row.loop, row.work_id, row.faults, row.cause, row.trace, row.first_ms, row.last_ms, row.park_ms)

@@ -13,6 +13,7 @@ from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.metrics_server import MetricsServer
+from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
@@ -25,7 +26,6 @@ from services.generation.core.restoration import Restoration
 from services.generation.core.timeline import Timeline
 from services.generation.core.validation import UrlPolicy
 from services.generation.metrics import Gauges
-from services.generation.notifier import Notifier
 from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
 from services.generation.providers.callback_verification import KieCallbackVerifier
 from services.generation.servicer import GenerationServicer

@@ -19,12 +19,12 @@ from sqlalchemy import insert, select
 from services.chassis.database import Database, open_database
 from services.chassis.health import Health
 from services.chassis.migrations import migrate
+from services.chassis.notifier import Notifier
 from services.chassis.server import Mount, build
 from services.chassis.settings import CommonSettings
 from services.generation.callbacks.receiver import CallbackReceiver, digest_of
 from services.generation.key_pool.pool import Key, account_of
 from services.generation.model import Draft, State
-from services.generation.notifier import Notifier
 from services.generation.outcomes import InProgress, Record
 from services.generation.providers import CALLBACK_KINDS
 from services.generation.providers.callback_verification import KieCallbackVerifier

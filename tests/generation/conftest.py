@@ -11,8 +11,8 @@ from sqlalchemy import text
 from services.chassis.database import Database, open_database
 from services.chassis.engines import make_engine
 from services.chassis.migrations import migrate
+from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
-from services.generation.notifier import Notifier
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.tables import metadata

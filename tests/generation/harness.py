@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import update
 
 from services.chassis.database import Database
+from services.chassis.notifier import Notifier
 from services.chassis.outbound import not_allowed
 from services.chassis.parking import Parking
 from services.chassis.public_files import PublicFiles
@@ -20,7 +21,6 @@ from services.generation.core.generations import Generations
 from services.generation.core.validation import UrlPolicy
 from services.generation.key_pool.pool import Key
 from services.generation.model import Draft, Generation, Output, State
-from services.generation.notifier import Notifier
 from services.generation.outcomes import (
     Accepted,
     Copy,

@@ -7,11 +7,11 @@ from structlog.testing import capture_logs
 
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
+from services.chassis.notifier import Notifier
 from services.chassis.parking import nothing
 from services.generation.key_pool.pool import AccountStatus, Key, KeyStatus, PoolStatus
 from services.generation.metrics import OPEN, Backlog, Gauges
 from services.generation.model import State
-from services.generation.notifier import Notifier
 from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected, TaskFailed
 from services.generation.providers import open_kie
 from services.generation.providers.kie import HttpClient, Kie, Timeouts

@@ -1,11 +1,12 @@
 """Consumes generation's events from the stored cursor on: read at least once, applied exactly once."""
 
 import asyncio
+from functools import partial
 
 import structlog
 
 from services.chassis import failpoints
-from services.chassis.parking import TRANSIENT, logged_failure
+from services.chassis.parking import TRANSIENT, guarded
 from services.community import metrics
 from services.community.model import GenerationStatus, OrderState, UnreadableEvent
 from services.community.model.parking import EVENTS
@@ -41,12 +42,7 @@ class EventConsumer:
 
         Its order is due then: the loop of orders asks for its state, again and again, until it has ended or is parked.
         """
-        try:
-            await self._consume(status)
-        except TRANSIENT:
-            raise
-        except Exception as error:  # noqa: BLE001 - a supervisor: a poison event must not stop those behind it
-            logged_failure(EVENTS, str(status.event_sequence), error)
+        if await guarded(EVENTS, str(status.event_sequence), partial(self._consume, status)):
             await self._store.pass_over(status)
 
     async def _consume(self, status: GenerationStatus | UnreadableEvent) -> None:

@@ -1,15 +1,14 @@
 """Background work and admin operations: score decay, the deletion queue, reconciliation, read models, reports."""
 
 import asyncio
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 
 import structlog
 
 from services.chassis import failpoints
 from services.chassis.errors import Unavailable
-from services.chassis.parking import TRANSIENT, Parking
+from services.chassis.lease_loop import LeasedWork, LeaseLoop
+from services.chassis.parking import Parking, WorkFault
 from services.community import metrics
 from services.community.core import page_tokens, validation
 from services.community.model import DeletionKind, Drift, GenerationStatus, QueuedDeletion, Report, Unclear
@@ -28,7 +27,7 @@ from services.community.ports import (
 
 DECAY_SECONDS = 5.0  # how late decay may show in a score; its steps are hours or days
 DECAY_BATCH = 200  # rows of one transaction, so that reactions do not wait long
-DELETION_SECONDS, DELETION_BATCH, DELETION_LEASE_SECONDS = 2.0, 20, 60.0
+DELETION_SECONDS, DELETIONS_AT_ONCE, DELETION_LEASE_SECONDS = 2.0, 20, 60.0
 # The time that a lease must have left when a deletion begins: above the default deadline of its call.
 DELETION_CALL_SECONDS = 15.0
 AUDIT_BATCH = 200  # artworks that are counted, and locked, at once
@@ -60,40 +59,40 @@ class ScoreDecay:
 class DeletionWorker:
     """Processes the deletion queue: has objects deleted and generations forgotten; failed entries are retried."""
 
-    def __init__(
-        self,
-        queue: DeletionQueue,
-        objects: Objects,
-        generations: Generations,
-        parking: Parking,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._queue, self._objects, self._generations, self._parking = queue, objects, generations, parking
-        self._monotonic = monotonic
+    def __init__(self, queue: DeletionQueue, objects: Objects, generations: Generations, parking: Parking) -> None:
+        self._queue, self._objects, self._generations = queue, objects, generations
+        work = LeasedWork(
+            loop=DELETIONS,
+            claim=self._claim,
+            do=self._done,
+            failed=self._failed,
+            postponed=self._postponed,
+            at_once=DELETIONS_AT_ONCE,
+            lease_seconds=DELETION_LEASE_SECONDS,
+            begin_seconds=DELETION_CALL_SECONDS,
+        )
+        self._loop = LeaseLoop(work, parking)
 
     async def run(self) -> None:
         """Process the queue until cancelled."""
-        while True:
-            if not await self.delete_due():
-                await asyncio.sleep(DELETION_SECONDS)
+        await self._loop.run(DELETION_SECONDS)
 
     async def delete_due(self) -> int:
-        """Process one batch of due entries; returns its size. None is begun after the end of its lease."""
-        end = self._monotonic() + DELETION_LEASE_SECONDS - DELETION_CALL_SECONDS
-        deletions = await self._queue.claim(DELETION_BATCH, DELETION_LEASE_SECONDS)
-        failed = await self._parking.counts(DELETIONS, [deletion.key for deletion in deletions])
-        for deletion in deletions:
-            if self._monotonic() > end:
-                break
-            done = partial(self._done, deletion)
-            try:
-                fault = await self._parking.attempt(DELETIONS, deletion.key, done, failed=failed.get(deletion.key, 0))
-            except TRANSIENT as error:
-                logger.warning("object_not_removed", kind=deletion.kind, cause=error.message)
-                continue
-            if fault:
-                await self._queue.postpone(deletion, 0.0 if fault.parked else fault.pause_seconds)
-        return len(deletions) or await self._queue.purge()
+        """Process due entries once; returns their number. None is begun after the end of its lease."""
+        return await self._loop.do_due()
+
+    async def _claim(self, limit: int) -> Sequence[QueuedDeletion]:
+        """Lease due entries; when there are none, purge the queue of old ones."""
+        deletions = await self._queue.claim(limit, DELETION_LEASE_SECONDS)
+        while not deletions and await self._queue.purge():
+            pass
+        return deletions
+
+    async def _failed(self, deletion: QueuedDeletion, fault: WorkFault) -> None:
+        await self._queue.postpone(deletion, fault.pause_seconds)
+
+    async def _postponed(self, deletion: QueuedDeletion, error: Exception) -> None:
+        logger.warning("object_not_removed", kind=deletion.kind, cause=str(error))
 
     async def _done(self, deletion: QueuedDeletion) -> None:
         await self._delete(deletion)

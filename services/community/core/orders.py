@@ -1,6 +1,5 @@
 """Orders of pictures: artwork and order are stored first, then generation is asked until it has answered."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -9,8 +8,9 @@ from typing import Any
 import structlog
 
 from services.chassis.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from services.chassis.lease_loop import LeasedWork, LeaseLoop
 from services.chassis.names import new_id
-from services.chassis.parking import TRANSIENT, Parking, logged_failure
+from services.chassis.parking import Parking, WorkFault, guarded
 from services.community import metrics
 from services.community.core import validation
 from services.community.core.artworks import Artworks, made
@@ -22,7 +22,6 @@ from services.community.ports import Clock, CreditsShortError, Generations, Orde
 
 AT_ONCE = 20  # orders that are processed concurrently; each may wait for generation's answer
 LEASE_SECONDS = 30.0  # above what placing an order takes
-LOOK_SECONDS = 1.0  # between two queries for orders that are due
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5.0, 300.0  # between two attempts for an order that generation does not answer
 PATIENCE_MS = 900_000  # how long an order is tried that generation refuses for now
 GONE = NotFound("The artwork was deleted before its picture was ordered.", "WITHDRAWN")
@@ -71,8 +70,19 @@ class Orders:
         cost: int,
         clock: Clock,
     ) -> None:
-        self._artworks, self._store, self._generations, self._parking = artworks, store, generations, parking
+        self._artworks, self._store, self._generations = artworks, store, generations
         self._own_key, self._cost, self._clock = own_key, cost, clock
+        work = LeasedWork(
+            loop=ORDERS,
+            claim=lambda limit: store.claim(limit, LEASE_SECONDS),
+            do=self.process,
+            failed=self._failed,
+            postponed=self._postponed,
+            at_once=AT_ONCE,
+            lease_seconds=LEASE_SECONDS,
+            before_parking=self._give_up,
+        )
+        self._loop = LeaseLoop(work, parking)
 
     async def create(
         self, viewer_id: str, wish: Wish, request_id: str, digest: str = "", quota_subjects: Sequence[str] = ()
@@ -171,35 +181,24 @@ class Orders:
 
     async def run(self) -> None:
         """Process due orders until cancelled: unconfirmed ones, and those without news for long."""
-        while True:
-            if not await self.process_due():
-                await asyncio.sleep(LOOK_SECONDS)
+        await self._loop.run()
 
     async def process_due(self) -> int:
         """Process the due orders once; returns their number."""
-        taken = await self._store.claim(AT_ONCE, LEASE_SECONDS)
-        failed = await self._parking.counts(ORDERS, [order.id for order in taken])
-        await asyncio.gather(*(self._process_leased(order, failed.get(order.id, 0)) for order in taken))
-        return len(taken)
+        return await self._loop.do_due()
 
-    async def _process_leased(self, order: Order, failed: int) -> None:
-        """Process one order. After any failure its lease expires and it is taken again, unless it is parked."""
-        done, given_up = partial(self.process, order), partial(self._give_up, order)
-        try:
-            fault = await self._parking.attempt(ORDERS, order.id, done, failed=failed, before_parking=given_up)
-            if fault and not fault.parked:
-                await self._store.delay(order.id, fault.pause_seconds)
-        except TRANSIENT as error:
-            logger.warning("order_postponed", order=order.id, cause=error.message)
+    async def _failed(self, order: Order, fault: WorkFault) -> None:
+        """Make an order due again; one that is parked stays as giving it up left it."""
+        if not fault.parked:
+            await self._store.delay(order.id, fault.pause_seconds)
+
+    async def _postponed(self, order: Order, error: Exception) -> None:
+        """Leave an order until its lease expires: a dependency is away."""
+        logger.warning("order_postponed", order=order.id, cause=str(error))
 
     async def _give_up(self, order: Order) -> None:
         """Show the owner that the order is given up; if our own code fails at that too, it is parked all the same."""
-        try:
-            await self._store.give_up(order.id, SENTENCE)
-        except TRANSIENT:
-            raise
-        except Exception as error:  # noqa: BLE001 - a supervisor: the order must be parked in any case
-            logged_failure(ORDERS, order.id, error)
+        await guarded(ORDERS, order.id, partial(self._store.give_up, order.id, SENTENCE))
 
     async def process(self, order: Order) -> None:
         """Ask generation for the state of a due order, or send the order again. Raises Unavailable."""

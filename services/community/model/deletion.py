@@ -32,3 +32,8 @@ class QueuedDeletion:
 
     kind: DeletionKind
     key: str
+
+    @property
+    def id(self) -> str:
+        """The key, by which failures are counted."""
+        return self.key

@@ -2,16 +2,17 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 
 import structlog
 
+from services.chassis.lease_loop import renewing
 from services.generation import metrics
 from services.generation.model import RESULTLESS, Attempt, Generation, Output, State
 from services.generation.outcomes import Completed, Copy, Gone, Later
 from services.generation.ports import Change, GenerationStore, ResultStorage
 from services.generation.timing import Timing
-from services.generation.workers.lease_loop import renewing
 from services.generation.workers.poll import outputs_of
 
 COPIES_AT_ONCE = 4  # of extra results; far fewer than the callbacks in work, so that they never delay these
@@ -71,7 +72,7 @@ class LateResults:
 
     async def _copied_extra(self, generation: Generation, record: Completed) -> str:
         held = await self._store.hold(generation, self._timing.lease)
-        async with renewing(self._store, held, self._timing.lease):
+        async with renewing(partial(self._store.renew, held, self._timing.lease), self._timing.lease):
             copies = [await self._copied(held, output) for output in extras_of(held, record)]
         kept = tuple(output for output in copies if output)
         complete = len(kept) == len(copies)

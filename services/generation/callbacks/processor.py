@@ -1,27 +1,24 @@
 """Processes the inbox: a callback wakes its generation, lets an order adopt its task, or is of a late result."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from contextlib import suppress
 
 import structlog
 
 from services.chassis import failpoints
-from services.chassis.errors import AlreadyExists, KawaiiError, Unavailable
-from services.chassis.parking import TRANSIENT, Parking
+from services.chassis.errors import AlreadyExists, Unavailable
+from services.chassis.lease_loop import LOOK_SECONDS, LeasedWork, LeaseLoop
+from services.chassis.notifier import Notifier
+from services.chassis.parking import TRANSIENT, Parking, WorkFault
 from services.generation.callbacks.late_results import LateResults
 from services.generation.model import INBOX, NOT_POLLED, UNANSWERED, Attempt, Callback, Generation, State
-from services.generation.notifier import Notifier, Subscription
 from services.generation.outcomes import Completed, NotVisible, PromptMismatch, TaskFailed, Unreadable
 from services.generation.ports import Change, FenceLost, GenerationStore, Inbox
 from services.generation.timing import RECONCILE_SECONDS, reconcile_delay, retry_delay
-from services.generation.workers.lease_loop import EXPECTED, LOOK_SECONDS
 from services.generation.workers.poll import Poller, outputs_of
 
 AT_ONCE = 20  # callbacks in work at once; late results, the slow ones, are bounded further
 BEING_READ_SECONDS = 0.5  # reading a record takes less, as a rule
-RENEW_SECONDS = 3.0  # a third of the lease of a taken callback
+LEASE_SECONDS = 10.0  # for which the inbox leases a taken callback
 FREQUENT_TRIES = 12  # about ten minutes: longer than any reply that a callback may overtake
 SUCCESS = 200  # the code of a callback that announces a result
 
@@ -43,69 +40,42 @@ class CallbackProcessor:
     ) -> None:
         self._store = store
         self._inbox = inbox
-        self._parking = parking
-        self._notifier = notifier
         self._poller = poller
         self._late_results = late_results
-        self._running: dict[str, asyncio.Task[None]] = {}
+        work = LeasedWork(
+            loop=INBOX,
+            claim=inbox.take,
+            do=self._delivered,
+            failed=self._failed,
+            postponed=self._postponed,
+            at_once=AT_ONCE,
+            lease_seconds=LEASE_SECONDS,
+            renew=inbox.renew,
+            expected=(FenceLost, *TRANSIENT),
+            crash_event="callback_failed",
+        )
+        self._loop = LeaseLoop(work, parking, notifier, "inbox")
 
     async def run(self) -> None:
         """Process the inbox until the notifier closes or this is cancelled; running work is finished."""
-        try:
-            with self._notifier.subscribed("inbox") as subscription:
-                while not self._notifier.closing:
-                    await self._take(subscription)
-        finally:
-            while self._running:
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait(self._running.values())
+        await self._loop.run()
 
-    async def _take(self, subscription: Subscription) -> None:
-        """Take as many callbacks as may run. None waits for another: one may take minutes, to copy a late result."""
-        if len(self._running) >= AT_ONCE:
-            await asyncio.wait(self._running.values(), return_when=asyncio.FIRST_COMPLETED)
-        callbacks = await self._inbox.take(AT_ONCE - len(self._running))
-        failed = await self._parking.counts(INBOX, [callback.id for callback in callbacks])
-        for callback in callbacks:
-            if (
-                callback.id not in self._running
-            ):  # else it was repeated: its running task cannot close it, and leaves it due
-                task = asyncio.create_task(self._handled(callback, failed.get(callback.id, 0)))
-                self._running[callback.id] = task
-        if not callbacks:
-            await subscription.wait(LOOK_SECONDS)
+    async def _failed(self, callback: Callback, fault: WorkFault) -> None:
+        """Try again later without counting the try: our own code failed."""
+        await self._put_off(callback, fault.pause_seconds)
 
-    async def _handled(self, callback: Callback, failed: int) -> None:
-        try:
-            await self._handle(callback, failed)
-        finally:
-            del self._running[callback.id]
-
-    async def _handle(self, callback: Callback, failed: int) -> None:
-        """Process one callback. Whatever fails, it is taken again unless it is parked, and the others go on."""
-        try:
-            async with renewing(self._inbox, callback):
-                work = partial(self._delivered, callback)
-                fault = await self._parking.attempt(INBOX, callback.id, work, failed=failed, expected=EXPECTED)
-            if fault:
-                await self._put_off(callback, 0.0 if fault.parked else fault.pause_seconds)
-        except FenceLost:  # another worker holds its generation
+    async def _postponed(self, callback: Callback, error: Exception) -> None:
+        """Try again later without counting the try: another worker holds the generation, or a dependency is away."""
+        if isinstance(error, FenceLost):
             await self._put_off(callback, BEING_READ_SECONDS)
-        except TRANSIENT as error:
-            await self._retry_later(callback, error)
-        except Exception:  # a supervisor: one poisoned callback must not stop the others
-            logger.exception("callback_failed", callback=callback.id, tries=callback.tries)
+            return
+        logger.warning("callback_postponed", callback=callback.id, cause=str(error))
+        await self._put_off(callback, LOOK_SECONDS)
 
     async def _put_off(self, callback: Callback, seconds: float) -> None:
-        """Try again later without counting the try: another worker holds the generation, or our own code failed."""
+        """Make a callback due again without counting the try. If that fails, the lease ends by itself."""
         with suppress(Unavailable):
             await self._inbox.postpone(callback, seconds, counted=False)
-
-    async def _retry_later(self, callback: Callback, error: KawaiiError) -> None:
-        """Try again later without counting the try: a dependency is away. If that fails, the lease ends by itself."""
-        logger.warning("callback_postponed", callback=callback.id, cause=error.message)
-        with suppress(Unavailable):
-            await self._inbox.postpone(callback, LOOK_SECONDS, counted=False)
 
     async def _delivered(self, callback: Callback) -> None:
         try:
@@ -220,24 +190,6 @@ class CallbackProcessor:
             await self._inbox.finish(callback, "unknown")
         else:
             await self._inbox.postpone(callback, retry_delay(callback.tries))
-
-
-@asynccontextmanager
-async def renewing(inbox: Inbox, callback: Callback) -> AsyncIterator[None]:
-    """Renew the lease of a taken callback while inside."""
-    task = asyncio.create_task(_renew(inbox, callback))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _renew(inbox: Inbox, callback: Callback) -> None:
-    while True:
-        await asyncio.sleep(RENEW_SECONDS)
-        with suppress(Unavailable):  # the next turn comes before the time ends
-            await inbox.renew(callback)
 
 
 def is_lost(generation: Generation, attempt: Attempt) -> bool:

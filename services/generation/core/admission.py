@@ -5,14 +5,14 @@ from time import monotonic
 
 from services.chassis import context
 from services.chassis.errors import Aborted, KawaiiError, ResourceExhausted, Unavailable
+from services.chassis.lease_loop import LOOK_SECONDS
+from services.chassis.notifier import Notifier
 from services.generation.key_pool.cooldowns import OUT_OF_CREDITS, cooldown_of
 from services.generation.key_pool.pool import KeyPool, Wait
 from services.generation.model import UNDECIDED, Failure, Generation, State
-from services.generation.notifier import Notifier
 from services.generation.ports import Change, FenceLost, GenerationStore
 from services.generation.quota import Charge
 from services.generation.timing import Timing
-from services.generation.workers.lease_loop import LOOK_SECONDS
 
 ANSWER_SECONDS = 0.5  # of the caller's time, kept to look once more and to answer
 BUSY, AWAY = "NO_CAPACITY", "UPSTREAM_UNAVAILABLE"

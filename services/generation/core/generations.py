@@ -12,7 +12,9 @@ from services.chassis.errors import (
     InvalidArgument,
     Unavailable,
 )
+from services.chassis.lease_loop import LOOK_SECONDS
 from services.chassis.names import new_id
+from services.chassis.notifier import Notifier
 from services.generation.core.admission import AdmissionControl
 from services.generation.core.validation import UrlPolicy, checked
 from services.generation.model import (
@@ -24,10 +26,8 @@ from services.generation.model import (
     ModelSpec,
     State,
 )
-from services.generation.notifier import Notifier
 from services.generation.ports import FenceLost, GenerationStore, Page, Sent
 from services.generation.quota import SITE, Charge
-from services.generation.workers.lease_loop import LOOK_SECONDS
 
 MAX_NAME_LENGTH = 255  # of a request id, as AIP-155 and the Idempotency-Key draft have it, and of a quota's subject
 MAX_SUBJECTS = 4  # subjects that one order counts for: a person, an address, and one spare for a key

@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
+from services.chassis.lease_loop import renewing
 from services.generation.model import FINAL, Generation, ModelSpec, Output, State
 from services.generation.outcomes import Copy, Gone, Later
 from services.generation.ports import Change, FenceLost, GenerationStore
 from services.generation.timing import Timing
 from services.generation.workers.copy import Copier
-from services.generation.workers.lease_loop import renewing
 
 MENDABLE = frozenset({State.SUCCEEDED, State.RESULT_LOST})  # in STORING the copy worker is at it already
 
@@ -58,7 +59,7 @@ class Restoration:
             raise Aborted("The generation changed meanwhile. Try again.") from None
 
     async def _recopied(self, held: Generation) -> Generation:
-        async with renewing(self._store, held, self._timing.lease):
+        async with renewing(partial(self._store.renew, held, self._timing.lease), self._timing.lease):
             outputs = tuple([await self._copied(held, output) for output in held.outputs])
         if any(output.key for output in outputs):
             return await self._store.complete(held, outputs)

@@ -5,11 +5,11 @@ import asyncio
 import structlog
 
 from services.chassis.errors import Unavailable
+from services.chassis.lease_loop import LOOK_SECONDS
 from services.generation.key_pool.cooldowns import NOT_BY_TIME
 from services.generation.key_pool.pool import BalanceReader, Key, KeyPool, KeyStatus, PoolStatus
 from services.generation.outcomes import Later, Refused
 from services.generation.timing import Timing, jittered
-from services.generation.workers.lease_loop import LOOK_SECONDS
 
 logger = structlog.get_logger()
 

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.chassis import failpoints
 from services.chassis.database import Database, db_now, upsert
 from services.chassis.errors import Aborted
+from services.chassis.notifier import Notifier
 from services.chassis.shielding import shielded
 from services.generation import metrics
 from services.generation.model import (
@@ -30,7 +31,6 @@ from services.generation.model import (
     Output,
     State,
 )
-from services.generation.notifier import Notifier
 from services.generation.outcomes import Outcome
 from services.generation.ports import NOTHING, Change, FenceLost, Sent
 from services.generation.quota import Charge

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database, db_now, upsert
 from services.chassis.errors import NotFound
+from services.chassis.notifier import Notifier
 from services.chassis.shielding import shielded
 from services.generation import metrics
 from services.generation.key_pool import selection
@@ -30,7 +31,6 @@ from services.generation.key_pool.cooldowns import (
 from services.generation.key_pool.pool import Key, KeyStatus, PoolStatus, Wait
 from services.generation.key_pool.selection import Look
 from services.generation.model import State
-from services.generation.notifier import Notifier
 from services.generation.stores import account_names
 from services.generation.stores.tables import (
     attempt,

@@ -3,20 +3,27 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.chassis.parking import Parking
+import structlog
+
+from services.chassis import failpoints
+from services.chassis.lease_loop import LeasedWork, LeaseLoop, no_change
+from services.chassis.notifier import Notifier
+from services.chassis.parking import TRANSIENT, Parking, WorkFault
 from services.generation.callbacks.late_results import LateResults
 from services.generation.callbacks.processor import CallbackProcessor
 from services.generation.key_pool.health_checks import KeyHealthChecks
 from services.generation.key_pool.pool import BalanceReader, KeyPool
-from services.generation.model import State
-from services.generation.notifier import Notifier
-from services.generation.ports import GenerationStore, Inbox, Provider, ResultStorage
+from services.generation.model import LOOP_OF, Generation, State
+from services.generation.ports import Change, FenceLost, GenerationStore, Inbox, Provider, ResultStorage
 from services.generation.timing import Concurrency, Timing
 from services.generation.workers import copy, poll, submit
-from services.generation.workers.lease_loop import LeaseLoop, LoopSpec, Work, nothing_to_show
 from services.generation.workers.parked_work import ParkedWork
 
 RECOVERED_AT_ONCE = 50  # recovering one is one statement
+
+Work = Callable[[Generation], Awaitable[object]]
+
+logger = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,42 @@ class Workers:
         """Checks the health of the provider keys."""
         return KeyHealthChecks(self.key_pool, self.balances, self.timing)
 
+    def lease_loop(
+        self, states: Sequence[State], at_once: int, work: Work, before_parking: Work = no_change
+    ) -> LeaseLoop[Generation]:
+        """The loop that works on due generations in some states; without `before_parking` a state shows enough."""
+        store, lease = self.store, self.timing.lease
+
+        async def do(generation: Generation) -> None:
+            with failpoints.work_on(generation.id):
+                await work(generation)
+
+        async def failed(generation: Generation, fault: WorkFault) -> None:
+            await store.touch(generation, Change(due_in=fault.pause_seconds, tries=generation.tries))
+
+        leased = LeasedWork(
+            loop=LOOP_OF[states[0]],
+            claim=lambda limit: store.claim(states, limit, lease),
+            do=do,
+            failed=failed,
+            postponed=_log_postponed,
+            at_once=at_once,
+            lease_seconds=lease,
+            renew=lambda generation: store.renew(generation, lease),
+            fenced=True,
+            expected=(FenceLost, *TRANSIENT),
+            before_parking=before_parking,
+        )
+        return LeaseLoop(leased, self.parking, self.notifier, states[0])
+
+
+async def _log_postponed(generation: Generation, error: Exception) -> None:
+    match error:
+        case FenceLost():
+            logger.info("fence_lost", generation=generation.id, state=generation.state)
+        case _:
+            logger.warning("work_postponed", generation=generation.id, cause=str(error))
+
 
 def make_loops(workers: Workers, concurrency: Concurrency) -> Sequence[Callable[[], Awaitable[None]]]:
     """The loops, each ready to run under a supervisor."""
@@ -67,19 +110,12 @@ def make_loops(workers: Workers, concurrency: Concurrency) -> Sequence[Callable[
     sends = submit.Submitter(workers.store, workers.key_pool, workers.providers, workers.callback_uri, workers.timing)
     recovery = submit.Recovery(workers.store, workers.timing)
 
-    parked_work = workers.parked_work
-
-    def loop(
-        states: Sequence[State], at_once: int, work: Work, before_parking: Work = nothing_to_show
-    ) -> Callable[[], Awaitable[None]]:
-        spec = LoopSpec(states, states[0], at_once, workers.timing.lease, before_parking)
-        return LeaseLoop(workers.store, workers.parking, workers.notifier, spec, work).run
-
+    parked_work, loop = workers.parked_work, workers.lease_loop
     return (
-        loop((State.READY,), concurrency.submits, sends.submit, parked_work.unsent),
-        loop((State.RUNNING, State.UNKNOWN), concurrency.polls, reads.poll, parked_work.unread),
-        loop((State.STORING,), concurrency.copies, workers.copier.copy, parked_work.uncopied),
-        loop((State.DIALING, State.SENDING, State.AMBIGUOUS), RECOVERED_AT_ONCE, recovery.recover),
+        loop((State.READY,), concurrency.submits, sends.submit, parked_work.unsent).run,
+        loop((State.RUNNING, State.UNKNOWN), concurrency.polls, reads.poll, parked_work.unread).run,
+        loop((State.STORING,), concurrency.copies, workers.copier.copy, parked_work.uncopied).run,
+        loop((State.DIALING, State.SENDING, State.AMBIGUOUS), RECOVERED_AT_ONCE, recovery.recover).run,
         workers.processor.run,
         workers.health_checks.run,
     )

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from services.chassis.errors import NotFound
+from services.chassis.notifier import Notifier
 from services.chassis.parking import Parking, WorkFault
 from services.generation.model import Failure, Generation, State
-from services.generation.notifier import Notifier
 from services.generation.ports import Change, FenceLost, GenerationStore
 
 PARKED = "PARKED"  # the reason of a generation that ended because our own code fails at it

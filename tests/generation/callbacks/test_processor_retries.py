@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 from sqlalchemy import select, update
 
@@ -13,7 +14,6 @@ from services.generation.stores.tables import generation as table
 from services.generation.stores.tables import inbox
 from services.generation.timing import RECONCILE_SECONDS
 from services.generation.workers.copy import Copier
-from services.generation.workers.lease_loop import LeaseLoop, LoopSpec
 from tests.generation.harness import Harness, answering
 from tests.generation.waiting import eventually
 
@@ -78,10 +78,9 @@ async def test_a_long_copy_keeps_its_lease_and_a_short_one_gives_it_back(harness
     await harness.submit()
     await harness.let_time_pass()
     await harness.poll()
-    workers = harness.workers
+    workers = replace(harness.workers, timing=replace(harness.workers.timing, lease=LEASE_SECONDS))
     copier = Copier(workers.store, workers.storage, workers.key_pool, workers.providers, workers.timing)
-    work = LoopSpec((State.STORING,), State.STORING, 1, LEASE_SECONDS)
-    worker = asyncio.create_task(LeaseLoop(workers.store, workers.parking, workers.notifier, work, copier.copy).run())
+    worker = asyncio.create_task(workers.lease_loop((State.STORING,), 1, copier.copy).run())
     await entered.wait()
     first = await lease_of(harness)
     await eventually(lambda: prolonged(harness, first))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from services.chassis.database import Database, open_database
+from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
-from services.generation.notifier import Notifier
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from tests.generation.key_pool.support import CREATES, ONE, ONE_B, TWO, PoolClock
 from tests.sandbox.support import QUICK, Process, free_base

@@ -10,6 +10,7 @@ import httpx
 from sqlalchemy import update
 
 from services.chassis.database import Database
+from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
 from services.chassis.supervisor import supervised
 from services.generation.core.admission import AdmissionControl
@@ -17,7 +18,6 @@ from services.generation.core.generations import Generations
 from services.generation.core.validation import UrlPolicy
 from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
-from services.generation.notifier import Notifier
 from services.generation.providers import make_providers
 from services.generation.providers.catalogue import MODELS
 from services.generation.providers.kie import open_kie

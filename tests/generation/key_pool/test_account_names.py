@@ -8,11 +8,11 @@ import structlog
 from sqlalchemy import insert, select, update
 
 from services.chassis.database import Database
+from services.chassis.notifier import Notifier
 from services.generation.core.timeline import Timeline
 from services.generation.key_pool.pool import Key, account_of
 from services.generation.metrics import MISSING, show_keys
 from services.generation.model import State
-from services.generation.notifier import Notifier
 from services.generation.outcomes import Completed, InProgress
 from services.generation.settings import GenerationSettings, warn
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool

@@ -4,10 +4,10 @@ import pytest
 
 from services.chassis.database import Database
 from services.chassis.errors import NotFound
+from services.chassis.notifier import Notifier
 from services.generation.key_pool.cooldowns import COOLDOWNS, Scope
 from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import State
-from services.generation.notifier import Notifier
 from services.generation.ports import Change
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool

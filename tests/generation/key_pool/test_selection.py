@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from services.chassis.database import Database, open_database
+from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
 from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import Attempt, State
-from services.generation.notifier import Notifier
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from tests.generation.builders import ordered

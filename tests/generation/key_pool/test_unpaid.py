@@ -8,9 +8,9 @@ from sqlalchemy import update
 
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
+from services.chassis.notifier import Notifier
 from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import Draft, State
-from services.generation.notifier import Notifier
 from services.generation.outcomes import Refused
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from services.generation.stores.tables import attempt

@@ -17,6 +17,7 @@ from services.chassis.engines import make_engine
 from services.chassis.errors import AlreadyExists
 from services.chassis.migrations import migrate
 from services.chassis.names import new_id
+from services.chassis.notifier import Notifier
 from services.generation.model import (
     AWAITING,
     DECLINABLE,
@@ -29,7 +30,6 @@ from services.generation.model import (
     Generation,
     State,
 )
-from services.generation.notifier import Notifier
 from services.generation.outcomes import Refused
 from services.generation.ports import Change, FenceLost
 from services.generation.stores.generations import SqlGenerationStore

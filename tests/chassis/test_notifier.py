@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.generation.notifier import Notifier
+from services.chassis.notifier import Notifier
 
 LONG = 60.0
 
