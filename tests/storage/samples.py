@@ -98,7 +98,7 @@ class InlineDecoder:
     async def _done(self, job: str, path: Path, kind: PictureType, **more: Any) -> worker_protocol.Message:
         order = {"do": job, "path": str(path), "extension": kind.extension, **more}
         head, body = await asyncio.to_thread(worker.done, order)
-        if head.get("refused") == worker.NO_FILE:
+        if head.get("refused") == worker_protocol.NO_FILE:
             raise Unavailable("The picture went away.", "STUDIO_BUSY")
         if "refused" in head:
             raise InvalidArgument(head["sentence"], head["refused"])

@@ -1,13 +1,22 @@
-"""Decodes a picture with Pillow under our limits, and makes it upright, small and RGB or RGBA.
+"""Decodes a picture with Pillow under our limits: inspects it, or derives a smaller one, upright and in RGB or RGBA.
 
-Only workers import this: Pillow never enters a service's own process.
+Only workers import this module: Pillow never enters a service's own process.
 """
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import Any
 
 from PIL import GifImagePlugin, Image, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from services.storage.media import format_parser, gps_removal
+from services.storage.media.provenance import provenance_of
+from services.storage.media.thumbhash import thumb_hash
+from services.storage.media.worker_protocol import Message
 
 MAX_PIXELS = 50_000_000  # docs/storage.md#decoding; phones make 48 megapixels
 MAX_SIDE = 12_000
@@ -28,6 +37,8 @@ UPRIGHT = {
 }
 ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap the sides
+WHITE = (255, 255, 255)
+HASHED = (32, 32)  # a ThumbHash holds no more detail
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # for what Pillow finds inside; it raises at twice this
 
@@ -36,8 +47,60 @@ class TooLargeError(Exception):
     """The picture exceeds our limits; the text is shown to the client."""
 
 
+def inspect(path: str, extension: str, places: bool) -> Message:  # noqa: FBT001 - from a job in JSON
+    """Decode all frames; returns the picture's facts and, with `places`, the edits that remove GPS data."""
+    with Path(path).open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        parts = format_parser.parse(data, extension)
+        edits = gps_removal.edits(data, parts, extension) if places else []
+        rest = len(data) - parts.end
+    with _open_picture(Path(path), extension, parts.frames) as picture:
+        facts = _described(picture)
+        for number in range(1, min(parts.frames, getattr(picture, "n_frames", 1))):
+            picture.seek(number)
+            picture.load()
+    spots = [(start, stop, len(new)) for start, stop, new in edits]
+    return facts | {"frames": parts.frames, "rest": rest, "edits": spots}, b"".join(new for _, _, new in edits)
+
+
+def _described(picture: Image.Image) -> dict[str, Any]:
+    """Upright size and ThumbHash of the first frame."""
+    picture.load()
+    width, height = _upright_size(picture)
+    tiny = _small(picture, _size_within(picture, HASHED)).convert("RGBA")
+    pixels = list(zip(*[iter(tiny.tobytes())] * 4, strict=True))
+    return {
+        "width": width,
+        "height": height,
+        "thumb_hash": base64.b64encode(thumb_hash(tiny.width, tiny.height, pixels)).decode(),
+    }
+
+
+def derive(path: str, extension: str, box: tuple[int, int], target: str, quality: int) -> Message:
+    """The first frame, scaled down into a box (0: no bound), in another format; its width, height and bytes."""
+    box = box[0] or MAX_SIDE, box[1] or MAX_SIDE
+    with _open_picture(Path(path), extension) as picture:
+        size = _size_within(picture, box)
+        picture.draft("RGB", size)  # a JPEG decodes at a fraction of its size
+        picture.load()
+        provenance = provenance_of(picture)
+        made = _small(picture, size)
+    written = BytesIO()
+    options = provenance.options(target) | ({} if target == "png" else {"quality": quality})
+    (_on_white(made) if target == "jpg" else made).save(written, FORMATS[target], **options)
+    return {"width": made.width, "height": made.height}, written.getvalue()
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """A picture on a white background, for a format without transparency."""
+    if picture.mode != "RGBA":
+        return picture
+    ground = Image.new("RGB", picture.size, WHITE)
+    ground.paste(picture, mask=picture.getchannel("A"))
+    return ground
+
+
 @contextmanager
-def open_picture(path: Path, extension: str, frames: int = 1) -> Iterator[Image.Image]:
+def _open_picture(path: Path, extension: str, frames: int = 1) -> Iterator[Image.Image]:
     """Open a picture of a known type; only its header is read.
 
     Raises:
@@ -52,28 +115,28 @@ def open_picture(path: Path, extension: str, frames: int = 1) -> Iterator[Image.
         yield picture
 
 
-def orientation_of(picture: Image.Image) -> int:
+def _orientation_of(picture: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 when there is none."""
     said = picture.getexif().get(ORIENTATION, 1)
     return said if said in UPRIGHT else 1
 
 
-def upright_size(picture: Image.Image) -> Box:
+def _upright_size(picture: Image.Image) -> Box:
     """Width and height once the picture is upright."""
     width, height = picture.size
-    return (height, width) if orientation_of(picture) in SIDEWAYS else (width, height)
+    return (height, width) if _orientation_of(picture) in SIDEWAYS else (width, height)
 
 
-def size_within(picture: Image.Image, box: Box) -> Box:
+def _size_within(picture: Image.Image, box: Box) -> Box:
     """The size, before rotation, with which a picture fits a box; never enlarged."""
-    across, down = reversed(box) if orientation_of(picture) in SIDEWAYS else box
+    across, down = reversed(box) if _orientation_of(picture) in SIDEWAYS else box
     scale = min(1.0, across / picture.width, down / picture.height)
     return max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
 
 
-def small(picture: Image.Image, size: Box) -> Image.Image:
+def _small(picture: Image.Image, size: Box) -> Image.Image:
     """The picture resized, then rotated upright, in RGB or RGBA."""
-    orientation = orientation_of(picture)
+    orientation = _orientation_of(picture)
     reduced = _resizable(picture)
     if size != picture.size:
         gap = None if reduced.mode.startswith("I") else 2.0  # the shortcut does not know sixteen bits

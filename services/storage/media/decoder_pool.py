@@ -21,7 +21,6 @@ from services.storage.settings import StorageSettings
 PROGRAM = "services.storage.media.worker"
 ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE")  # no secret is among them
 CONFINEMENTS = {"seccomp", "landlock"}  # what the kernel can enforce
-NO_FILE = "NO_FILE"  # a worker's answer when it cannot open the file
 MAX_JOBS = 500  # of one worker, which bounds its leaks
 LAST_WORDS_SECONDS = 2.0  # within which a worker ends whose pipe broke
 
@@ -56,7 +55,7 @@ class Worker:
             raise busy("The picture could not be looked at in time. Try again shortly.") from None
         except (OSError, EOFError, ValueError):
             raise await self._verdict() from None
-        if head.get("refused") == NO_FILE:
+        if head.get("refused") == worker_protocol.NO_FILE:
             raise busy("The picture went away while it was looked at. Try again shortly.")
         if reason := head.get("refused"):
             raise InvalidArgument(str(head["sentence"]), str(reason))

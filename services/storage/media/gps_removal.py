@@ -9,11 +9,15 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
-from services.storage.media import iptc
-from services.storage.media.budget import Budget
-from services.storage.media.exif import without_gps
 from services.storage.media.format_parser import Data, ParsedFile, Part
-from services.storage.media.xmp import blanked, tells_place
+from services.storage.media.metadata_blocks import (
+    Budget,
+    clean_exif,
+    clean_iptc,
+    clean_photoshop,
+    clean_xmp,
+    names_place,
+)
 
 Found = tuple[int, int, bytes]
 """Start, stop and the new bytes of an edit."""
@@ -72,21 +76,17 @@ def _in_jpeg(data: Data, parts: Sequence[Part], budget: Budget) -> Iterator[Foun
         if any(part.kind == kind and head.startswith(private) for kind, private in PRIVATE):
             yield part.start, part.end, b""
         elif part.kind in (APP1, APP3) and head.startswith(EXIF_LIKE):
-            yield from _changed(data, part.body + EXIF_LIKE_BYTES, part.stop, without_gps, budget)
+            yield from _changed(data, part.body + EXIF_LIKE_BYTES, part.stop, clean_exif, budget)
         elif part.kind == APP1 and head.startswith(LONG_XMP_HEAD) and len(head) == LONG_XMP_BYTES:
             long_packets.setdefault(head[LONG_XMP_NAME], []).append((part.body + LONG_XMP_BYTES, part.stop))
         elif part.kind == APP1:
-            yield from _changed(data, part.body, part.stop, blanked, budget)
+            yield from _changed(data, part.body, part.stop, clean_xmp, budget)
         elif part.kind == APP13 and head.startswith(PHOTOSHOP_HEAD):
             resources.append((part.body + len(PHOTOSHOP_HEAD), part.stop))
     for spans in long_packets.values():
-        yield from _joined(data, spans, blanked, budget)
-    yield from _joined(data, resources, _resources, budget)
+        yield from _joined(data, spans, clean_xmp, budget)
+    yield from _joined(data, resources, clean_photoshop, budget)
     yield from _manifests(data, [part for part in parts if part.kind == APP11])
-
-
-def _resources(block: bytes, budget: Budget) -> bytes:
-    return iptc.cleaned_resources(block, without_gps, budget)
 
 
 def _manifests(data: Data, parts: Sequence[Part]) -> Iterator[Found]:
@@ -100,9 +100,9 @@ def _in_webp(data: Data, parts: Sequence[Part], budget: Budget) -> Iterator[Foun
     for part in parts:
         if part.kind == b"EXIF":
             skip = EXIF_LIKE_BYTES if data[part.body : part.body + 5] in EXIF_LIKE else 0
-            yield from _changed(data, part.body + skip, part.stop, without_gps, budget)
+            yield from _changed(data, part.body + skip, part.stop, clean_exif, budget)
         elif part.kind in (b"XMP ", b"XMP\0"):
-            yield from _changed(data, part.body, part.stop, blanked, budget)
+            yield from _changed(data, part.body, part.stop, clean_xmp, budget)
         elif part.kind == b"C2PA" and PLACE_IN_MANIFEST.search(data, part.body, part.stop):
             yield part.body, part.stop, bytes(part.stop - part.body)  # the lengths of the container stay as they are
 
@@ -112,7 +112,7 @@ def _in_gif(data: Data, parts: Sequence[Part], budget: Budget) -> Iterator[Found
         if part.kind == b"!" and data[part.body : part.body + len(GIF_XMP)] == GIF_XMP:
             start = part.body + len(GIF_XMP)
             trailer = data.find(GIF_XMP_END, start, part.end)  # lengths that lead any reader of blocks to the end
-            yield from _changed(data, start, part.stop if trailer < 0 else trailer, blanked, budget)
+            yield from _changed(data, start, part.stop if trailer < 0 else trailer, clean_xmp, budget)
 
 
 def _in_png(data: Data, parts: Sequence[Part], budget: Budget) -> Iterator[Found]:
@@ -132,7 +132,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 def _png_exif(body: bytes, budget: Budget) -> bytes:
     head = EXIF_HEAD if body.startswith(EXIF_HEAD) else b""
-    return head + without_gps(body.removeprefix(head), budget)
+    return head + clean_exif(body.removeprefix(head), budget)
 
 
 def _png_text(body: bytes, budget: Budget) -> bytes:
@@ -150,10 +150,10 @@ def _png_packed_text(body: bytes, budget: Budget) -> bytes:
 
 def _clean_text(keyword: bytes, body: bytes, text: Callable[[], bytes | None], budget: Budget) -> bytes:
     """A text chunk; empty when it holds a location, or is too long to be checked."""
-    if tells_place(keyword):
+    if names_place(keyword):
         return b""
     if keyword.lower() == XMP_KEYWORD.lower():
-        return body[: len(keyword) + 1] + blanked(body[len(keyword) + 1 :], budget)
+        return body[: len(keyword) + 1] + clean_xmp(body[len(keyword) + 1 :], budget)
     if not keyword.lower().startswith(RAW_PROFILE):
         return body
     shown = text()
@@ -161,14 +161,14 @@ def _clean_text(keyword: bytes, body: bytes, text: Callable[[], bytes | None], b
         return b""
     profile = _unhexed(shown, budget)
     block = profile.removeprefix(EXIF_HEAD).removeprefix(PHOTOSHOP_HEAD)
-    cleaners = (without_gps, blanked, _resources, iptc.without_places)  # each leaves what is not of its kind
+    cleaners = (clean_exif, clean_xmp, clean_photoshop, clean_iptc)  # each leaves what is not of its kind
     return body if all(clean(block, budget) == block for clean in cleaners) else b""
 
 
 def _png_international_text(body: bytes, budget: Budget) -> bytes:
     """An iTXt chunk, compressed or not; an XMP packet stays compressed as it was."""
     keyword, _, rest = _keyed(body)
-    if tells_place(keyword):
+    if names_place(keyword):
         return b""
     if keyword.lower() != XMP_KEYWORD.lower():
         return body
@@ -178,7 +178,7 @@ def _png_international_text(body: bytes, budget: Budget) -> bytes:
     start = len(keyword) + 1 + 2 + ends[1] + 1
     head, text = body[:start], body[start:]
     if rest[:1] != b"\1":
-        return head + blanked(text, budget)
+        return head + clean_xmp(text, budget)
     after = _repacked(text, budget)
     return b"" if after is None else head + after
 
@@ -193,7 +193,7 @@ def _repacked(packed: bytes, budget: Budget) -> bytes | None:
     before = inflated(packed, budget)
     if before is None:
         return None
-    after = blanked(before, budget)
+    after = clean_xmp(before, budget)
     return packed if after == before else zlib.compress(after)
 
 

@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 
 from PIL import Image, PngImagePlugin
 
-from services.storage.media.xmp import blanked
+from services.storage.media.metadata_blocks import clean_xmp
 
 MAX_METADATA_BYTES = 60_000  # what fits one segment of a JPEG
 EXIF_DIRECTORY, USER_COMMENT = 0x8769, 0x9286
@@ -59,7 +59,7 @@ def _xmp(picture: Image.Image) -> bytes:
     label = picture.info.get(AIGC)
     if not text and isinstance(label, str):
         text = PACKET.format(label=quoteattr(label)).encode()
-    return blanked(text) if len(text) <= MAX_METADATA_BYTES else b""
+    return clean_xmp(text) if len(text) <= MAX_METADATA_BYTES else b""
 
 
 def _exif(picture: Image.Image) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 LENGTHS = struct.Struct(">II")
 MAX_HEAD_BYTES = 1024 * 1024  # a worker that was taken over must not fill our memory
 MAX_BODY_BYTES = 64 * 1024 * 1024  # twice the largest object
+NO_FILE = "NO_FILE"  # the refusal of a file that was deleted, or that a worker may not read: no fault of the picture
 
 Message = tuple[dict[str, Any], bytes]
 

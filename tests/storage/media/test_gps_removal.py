@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from services.storage.media import format_parser, gps_removal
-from services.storage.media.exif import GPS_POINTER, without_gps
-from services.storage.media.xmp import blanked
+from services.storage.media.metadata_blocks import GPS_POINTER, clean_exif, clean_xmp
 from tests.storage.media.builders import (
     EXIF_HEAD,
     PLACES,
@@ -59,18 +58,18 @@ def test_the_numbers_of_the_place_are_wiped_and_not_only_unlinked(order: str) ->
     numbers = block[-48:]
 
     assert numbers in block
-    assert not any(without_gps(block)[-len(numbers) - 54 :])
+    assert not any(clean_exif(block)[-len(numbers) - 54 :])
 
 
 def test_a_block_without_a_place_or_without_sense_stays_as_it_is() -> None:
     for block in (tiff(gps=False), b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*" + bytes(40), b"junk" * 9):
-        assert without_gps(block) == block
+        assert clean_exif(block) == block
 
 
 def test_a_block_that_points_at_itself_ends() -> None:
     loop = b"II*\0\x08\0\0\0\0\0\x08\0\0\0"
 
-    assert without_gps(loop) == loop
+    assert clean_exif(loop) == loop
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "gif"])
@@ -129,7 +128,7 @@ def test_elements_and_attributes_of_any_prefix_are_blanked() -> None:
     text = b"<a:City/><b:City>Kyoto</b:City> <b:x c:GPSAltitude = '7' /> <d:Cityscape>kept</d:Cityscape> "
     text += b'<e:City f="1">Nara</e:City>'
 
-    assert blanked(text).split() == [b"<b:x", b"/>", b"<d:Cityscape>kept</d:Cityscape>"]
+    assert clean_xmp(text).split() == [b"<b:x", b"/>", b"<d:Cityscape>kept</d:Cityscape>"]
 
 
 def block(*entries: tuple[int, int, bytes], order: str = "<") -> bytes:
@@ -153,13 +152,13 @@ def test_places_in_what_an_exif_block_carries_are_found(order: str) -> None:
     iim = b"\x1c\x02\x5a\x00\x05Kyoto\x1c\x02\x19\x00\x04stay"
     resources = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iim)) + iim
     whole = block((0x02BC, 1, XMP), (0x83BB, 7, iim), (0x8649, 7, resources), (0x8482, 7, b"139.74,35.6"), order=order)
-    after = without_gps(whole)
+    after = clean_exif(whole)
 
     assert len(after) == len(whole)
     assert not any(place in after for place in (*PLACES, b"Kyoto", b"139.74"))
     assert after.count(b"stay") == 2
     assert b"trainedAlgorithmicMedia" in after
-    assert without_gps(after) == after
+    assert clean_exif(after) == after
 
 
 def test_a_travel_diary_in_a_makers_note_is_wiped() -> None:
@@ -169,16 +168,16 @@ def test_a_travel_diary_in_a_makers_note_is_wiped() -> None:
     whole = block((0x927C, 7, note))
 
     assert whole.index(b"Yokohama") == start + 30
-    assert b"Yokohama" not in without_gps(whole)
-    assert len(without_gps(whole)) == len(whole)
+    assert b"Yokohama" not in clean_exif(whole)
+    assert len(clean_exif(whole)) == len(whole)
 
 
 def test_what_is_broken_is_blanked_to_its_end() -> None:
-    assert blanked(b"<x:City>Kyoto, and nothing closes it").strip() == b""
-    assert blanked(b"<x a:City='Kyoto, and no quote closes it").split() == [b"<x"]
+    assert clean_xmp(b"<x:City>Kyoto, and nothing closes it").strip() == b""
+    assert clean_xmp(b"<x a:City='Kyoto, and no quote closes it").split() == [b"<x"]
 
 
 def test_names_that_only_look_like_places_stay() -> None:
     packet = b"<x><mwg-rs:Regions>face</mwg-rs:Regions><a:Capacity>9</a:Capacity><b:Statement c:Longevity='9'/></x>"
 
-    assert blanked(packet) == packet
+    assert clean_xmp(packet) == packet

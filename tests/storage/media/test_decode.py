@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from services.storage.media import jobs
-from services.storage.media.exif import GPS_POINTER
+from services.storage.media import decode
+from services.storage.media.metadata_blocks import GPS_POINTER
 from tests.storage.media.builders import (
     EXIF_HEAD,
     PLACES,
@@ -31,7 +31,7 @@ SOFTWARE, ORIENTATION = 0x0131, 0x0112
 
 def derived(path: Path, extension: str, target: str = "png", box: tuple[int, int] = (0, 0)) -> Image.Image:
     """What a worker makes of a file, decoded."""
-    head, content = jobs.derive(str(path), extension, box, target, 85)
+    head, content = decode.derive(str(path), extension, box, target, 85)
     picture = Image.open(BytesIO(content))
     picture.load()
     assert (head["width"], head["height"]) == picture.size
