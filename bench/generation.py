@@ -31,7 +31,7 @@ async def ours(stub: "generationrpc.GenerationServiceAsyncStub", prompt: str) ->
     order = generationpb.Generation(model="gpt4o-image", prompt=prompt)
     start = time.perf_counter()
     made = await stub.CreateGeneration(generationpb.CreateGenerationRequest(generation=order))
-    watched = stub.WatchGeneration(generationpb.WatchGenerationRequest(name=made.name))
+    watched = stub.WatchGeneration(generationpb.WatchGenerationRequest(name=made.generation.name))
     made = [seen async for seen in watched][-1]
     if made.state != generationpb.Generation.STATE_SUCCEEDED:
         raise SystemExit(f"the picture was not made: {made}")

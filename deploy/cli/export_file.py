@@ -198,7 +198,7 @@ class Import:
 
     async def _object(self, storage: Any, record: Told) -> bool | None:
         """Whether an object was taken in; None when its bytes are not at hand."""
-        message = ParseDict(fields(record), storagepb.Object(), ignore_unknown_fields=True)
+        message = ParseDict(object_fields(record), storagepb.Object(), ignore_unknown_fields=True)
         here = await self._here(message.name)
         if here and here.sha256 == message.sha256:
             return False
@@ -230,6 +230,12 @@ class Import:
 def fields(record: Told) -> Told:
     """A record as the message's JSON form has it."""
     return {name: value for name, value in record.items() if name != "kind"}
+
+
+def object_fields(record: Told) -> Told:
+    """An object's record as the message's JSON form has it, which names the source by its enum."""
+    word = str(record.get("source", ""))
+    return {**fields(record), "source": f"SOURCE_{word.upper().replace('-', '_')}"}
 
 
 async def parts(message: storagepb.Object, path: Path) -> AsyncIterator[Request]:

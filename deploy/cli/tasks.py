@@ -77,7 +77,8 @@ def cancel(task: str, output: str) -> None:
 @output
 def retry(task: str, output: str, *, accept_double_billing: bool) -> None:
     """Order a generation that ended without pictures once more; it may be billed."""
-    show(ask("RetryGeneration", name=named(task), accept_double_billing=accept_double_billing), output, details)
+    answer = ask("RetryGeneration", name=named(task), accept_double_billing=accept_double_billing)
+    show(answer["generation"], output, details)
 
 
 @tasks.command()
@@ -194,5 +195,10 @@ def parked_text(answer: dict[str, Any]) -> str:
 
 def timeline(story: dict[str, Any]) -> str:
     """What happened as a table, to the millisecond: much happens within a second."""
-    rows = [(entry.get("time", ""), entry["kind"], entry["text"]) for entry in story["entries"]]
+    rows = [(entry.get("time", ""), kind_word(entry["kind"]), entry["text"]) for entry in story["entries"]]
     return table(("TIME", "WHAT", "DETAIL"), rows)
+
+
+def kind_word(kind: str) -> str:
+    """The word for a timeline entry's kind, which the proto names by its enum."""
+    return kind.removeprefix("KIND_").lower()

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
 
 import structlog
 from kawaii.community.v1 import artworks_pb2 as artworkspb
@@ -29,6 +29,9 @@ from gateway.rest import client_address
 from gateway.rest.routing import Endpoint
 from services.chassis.errors import KawaiiError, ResourceExhausted
 
+Placed: TypeAlias = (
+    generationpb.CreateGenerationResponse | artworkspb.CreateArtworkResponse | artworkspb.RegenerateArtworkResponse
+)
 MICROSECONDS = 1_000_000
 MINUTE = 60 * MICROSECONDS
 BUDGET_SECONDS = 0.1  # an order waits no longer for Redis than a cached read does
@@ -215,7 +218,7 @@ def _quota_headers(limit: int, remaining: int, reset_seconds: float) -> dict[str
     }
 
 
-def of_order(placed: generationpb.Generation | artworkspb.Artwork) -> dict[str, str]:
+def of_order(placed: Placed) -> dict[str, str]:
     """The quota's headers for an order that was counted; none for any other."""
     if not placed.HasField("quota"):
         return {}

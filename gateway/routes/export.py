@@ -33,7 +33,7 @@ HEADERS = {**NO_STORE, "Content-Disposition": 'attachment; filename="kawaii-reco
 
 VERSION = 1
 PAGE, SHARE_PAGE = 200, 100  # records asked for at once: a page of long prompts stays within a message
-DERIVED = "variant"
+SOURCE_PREFIX = "SOURCE_"
 
 
 async def export(request: Request) -> Response:
@@ -89,6 +89,12 @@ def _line(kind: str, message: Message) -> bytes:
     return orjson.dumps({"kind": kind, **MessageToDict(message)})
 
 
+def _object_line(stored: storagepb.Object) -> bytes:
+    """An object's record; its source is a word, as exports have always had it."""
+    word = storagepb.Object.Source.Name(stored.source).removeprefix(SOURCE_PREFIX).lower().replace("_", "-")
+    return orjson.dumps({"kind": "object", **MessageToDict(stored), "source": word})
+
+
 def _share_line(record: adminpb.ShareRecord) -> bytes:
     """A share's record: the share's fields and those beside it, at one level."""
     told = MessageToDict(record)
@@ -120,7 +126,7 @@ async def _objects(clients: Clients) -> AsyncIterator[list[bytes]]:
     token: str | None = ""
     while token is not None:
         answer = await clients.storage.ListObjects(storagepb.ListObjectsRequest(page_size=PAGE, page_token=token))
-        yield [_line("object", each) for each in answer.objects if each.source != DERIVED]
+        yield [_object_line(each) for each in answer.objects if each.source != storagepb.Object.SOURCE_VARIANT]
         token = answer.next_page_token or None
 
 

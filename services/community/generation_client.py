@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 
 import structlog
@@ -78,7 +78,8 @@ class GenerationClient:
         )
         try:
             with translated():
-                return status_of(await self._generation.CreateGeneration(ordered, timeout=PLACE_SECONDS))
+                placed = await self._generation.CreateGeneration(ordered, timeout=PLACE_SECONDS)
+            return replace(status_of(placed.generation), quota=quota_of(placed))
         except AlreadyExists as taken:  # the order's id is nobody else's, so whatever it made is this order's
             first = taken.metadata.get("generation", "")
             return await self.look(first) if first else Unclear()
@@ -168,16 +169,14 @@ def status_of(generation: generationpb.Generation, sequence: int = 0) -> Generat
     reason, message = sentence(generation) if state in UNHAPPY else ("", "")
     if state is OrderState.SUCCEEDED and not key:
         state, (reason, message) = OrderState.FAILED, LOST
-    return GenerationStatus(
-        generation_id, state, generation.provider_task_id, key, reason, message, sequence, quota_of(generation)
-    )
+    return GenerationStatus(generation_id, state, generation.provider_task_id, key, reason, message, sequence)
 
 
-def quota_of(generation: generationpb.Generation) -> Quota | None:
+def quota_of(placed: generationpb.CreateGenerationResponse) -> Quota | None:
     """Where the daily quota stands after this order; None when it was not counted just now."""
-    quota = generation.quota
+    quota = placed.quota
     counted = Quota(quota.limit, quota.remaining, quota.reset_delay.ToMilliseconds())
-    return counted if generation.HasField("quota") else None
+    return counted if placed.HasField("quota") else None
 
 
 def state_of(generation: generationpb.Generation) -> OrderState:

@@ -39,7 +39,9 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         self._artworks, self._saving, self._orders = artworks, saving, orders
         self._reactions, self._feed, self._replays, self._wire = reactions, feed, replays, rendering
 
-    async def CreateArtwork(self, request: artworkspb.CreateArtworkRequest, context: Context) -> artworkspb.Artwork:
+    async def CreateArtwork(
+        self, request: artworkspb.CreateArtworkRequest, context: Context
+    ) -> artworkspb.CreateArtworkResponse:
         wish = Wish(
             prompt=request.prompt,
             model=request.model,
@@ -52,7 +54,7 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         card = await self._orders.create(
             request.viewer_id, wish, request.request_id, request.request_digest, request.quota_subjects
         )
-        return self._wire.artwork(card, request.viewer_id)
+        return self._wire.created(card, request.viewer_id)
 
     async def SaveArtwork(self, request: artworkspb.SaveArtworkRequest, context: Context) -> artworkspb.Artwork:
         save = Save(
@@ -109,12 +111,12 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
 
     async def RegenerateArtwork(
         self, request: artworkspb.RegenerateArtworkRequest, context: Context
-    ) -> artworkspb.Artwork:
+    ) -> artworkspb.RegenerateArtworkResponse:
         artwork_id = wire.artwork_id(request.name)
         card = await self._orders.regenerate(
             request.viewer_id, artwork_id, request.request_id, request.request_digest, request.quota_subjects
         )
-        return self._wire.artwork(card, request.viewer_id)
+        return self._wire.regenerated(card, request.viewer_id)
 
     async def DeleteArtwork(self, request: artworkspb.DeleteArtworkRequest, context: Context) -> Empty:
         await self._artworks.delete(request.viewer_id, wire.artwork_id(request.name))

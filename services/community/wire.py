@@ -106,13 +106,20 @@ class Wire:
         rendered.image_uris.extend(map(self.uri, shown.image_refs) if mine else ())
         rendered.author.CopyFrom(author(card.author, viewer_id))
         rendered.liked, rendered.favorited, rendered.owned = card.liked, card.favorited, mine
-        rendered.joined = card.joined
-        if card.quota:
-            rendered.quota.CopyFrom(quota(card.quota))
         rendered.hidden = mine and shown.hidden is HiddenMark.HIDDEN
         if mine and card.order:
             rendered.order.CopyFrom(order(card.order))
         return rendered
+
+    def created(self, card: Card, viewer_id: str) -> artworkspb.CreateArtworkResponse:
+        """The answer to an order."""
+        artwork, counted = self.artwork(card, viewer_id), quota(card.quota)
+        return artworkspb.CreateArtworkResponse(artwork=artwork, joined=card.joined, quota=counted)
+
+    def regenerated(self, card: Card, viewer_id: str) -> artworkspb.RegenerateArtworkResponse:
+        """The answer to an order of a new picture."""
+        artwork, counted = self.artwork(card, viewer_id), quota(card.quota)
+        return artworkspb.RegenerateArtworkResponse(artwork=artwork, joined=card.joined, quota=counted)
 
     def artworks(self, page: ArtworkPage, viewer_id: str) -> list[artworkspb.Artwork]:
         """The cards of a page."""
@@ -133,7 +140,7 @@ class Wire:
             like_count=shown.like_count,
             favorite_count=shown.favorite_count,
             hot_score=shown.hot_score,
-            hot_level=level(shown.hot_score),
+            hot_level=hot_level(shown.hot_score),
             create_time=timestamp(shown.create_ms),
             update_time=timestamp(shown.update_ms),
             publish_time=timestamp(shown.publish_ms),
@@ -175,16 +182,23 @@ def hotness(shown: Artwork, rank: int) -> artworkspb.ArtworkHotness:
     return artworkspb.ArtworkHotness(
         name=name(COLLECTION, shown.id),
         score=shown.hot_score,
-        level=level(shown.hot_score),
+        level=hot_level(shown.hot_score),
         rank=rank,
         like_count=shown.like_count,
         favorite_count=shown.favorite_count,
     )
 
 
-def quota(given: Quota) -> artworkspb.Artwork.Quota:
-    """Where a daily quota stands."""
-    rendered = artworkspb.Artwork.Quota(limit=given.limit, remaining=given.remaining)
+def hot_level(score: float) -> artworkspb.HotLevel.ValueType:
+    """The level of a score."""
+    return artworkspb.HotLevel.Value(f"HOT_LEVEL_{level(score).upper()}")
+
+
+def quota(given: Quota | None) -> artworkspb.Quota | None:
+    """Where a daily quota stands; None, which leaves a field unset, where nothing was counted."""
+    if given is None:
+        return None
+    rendered = artworkspb.Quota(limit=given.limit, remaining=given.remaining)
     rendered.reset_delay.FromMilliseconds(given.reset_ms)
     return rendered
 

@@ -30,12 +30,12 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
 
     async def CreateGeneration(
         self, request: generationpb.CreateGenerationRequest, context: Context
-    ) -> generationpb.Generation:
+    ) -> generationpb.CreateGenerationResponse:
         subjects = [subject for subject in (request.quota_subject, *request.quota_subjects) if subject]
         generation = await self._generations.create(
             generations.draft(request.generation), request.request_id, subjects, request.request_digest
         )
-        return generations.to_pb(generation, self._files)
+        return generations.created_pb(generation, self._files)
 
     async def GetGeneration(
         self, request: generationpb.GetGenerationRequest, context: Context
@@ -69,11 +69,11 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
 
     async def RetryGeneration(
         self, request: generationpb.RetryGenerationRequest, context: Context
-    ) -> generationpb.Generation:
+    ) -> generationpb.RetryGenerationResponse:
         identifier, accepted = generations.identifier(request.name), request.accept_double_billing
         subjects = [subject for subject in request.quota_subjects if subject]
         generation = await self._generations.retry(identifier, subjects, accept_double_billing=accepted)
-        return generations.to_pb(generation, self._files)
+        return generations.retried_pb(generation, self._files)
 
     async def WatchGeneration(
         self, request: generationpb.WatchGenerationRequest, context: Context
@@ -96,7 +96,8 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     async def CreateDownloadLink(
         self, request: generationpb.CreateDownloadLinkRequest, context: Context
     ) -> generationpb.DownloadLink:
-        return generations.link_pb(await self._links.create(request.uri, request.generation))
+        identifier = generations.identifier(request.generation) if request.generation else ""
+        return generations.link_pb(await self._links.create(request.uri, identifier))
 
     async def ListModels(
         self, request: generationpb.ListModelsRequest, context: Context

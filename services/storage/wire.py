@@ -20,6 +20,7 @@ MAX_URI_LENGTH = 8192  # what servers accept of a URL
 Payload = storagepb.UploadObjectRequest | adminpb.RestoreObjectRequest
 FILE_STEM = re.compile(r"[A-Za-z0-9]{1,64}")
 PREFIX = re.compile(r"[A-Za-z0-9_./-]{0,512}")
+SOURCES = {source: storagepb.Object.Source.Value(f"SOURCE_{source.name}") for source in Source}
 STEPS = {
     adminpb.MigrateObjectsRequest.STEP_COPY: Step.COPY,
     adminpb.MigrateObjectsRequest.STEP_DELETE_SOURCE: Step.DELETE_SOURCE,
@@ -137,7 +138,7 @@ def to_pb(found: StoredObject, public_uri: str) -> storagepb.Object:
         index=found.index or 0,
         original_name=found.original_name,
         source_uri=found.source_uri,
-        source=found.source,
+        source=SOURCES[Source(found.source)],
         create_time=timestamp(found.create_ms),
         width=found.width,
         height=found.height,
@@ -224,15 +225,16 @@ async def restored(
 
 def record(message: storagepb.Object) -> StoredObject:
     """The row of an exported object. Raises InvalidArgument."""
-    if message.source not in Source.__members__.values():
+    source = next((source for source, number in SOURCES.items() if number == message.source), None)
+    if source is None:
         raise InvalidArgument("source must be one of ours.", metadata={"field": "source"})
-    of_generation = message.source == Source.KIE_DOWNLOAD and message.generation_id
+    of_generation = source is Source.KIE_DOWNLOAD and message.generation_id
     return StoredObject(
         key=names.parse_key(message.name),
         content_type=message.content_type,
         size=not_negative("size_bytes", message.size_bytes),
         sha256=message.sha256,
-        source=message.source,
+        source=source,
         generation_id=generation_id(message.generation_id) or None,
         index=not_negative("index", message.index) if of_generation else None,
         original_name=shown(message.original_name),

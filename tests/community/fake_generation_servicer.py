@@ -17,15 +17,16 @@ class ScriptedGenerationServicer(generationrpc.GenerationServiceServicer):
 
     def __init__(self) -> None:
         self.answer: generationpb.Generation | Exception = generation(States.STATE_RUNNING)
+        self.quota: generationpb.Quota | None = None
         self.refusal: Exception | None = None
         self.asked: list[Any] = []
         self.pruned_through = 0
         self.news = [generation(States.STATE_RUNNING)]
 
-    async def CreateGeneration(self, request: Any, context: Any) -> generationpb.Generation:
+    async def CreateGeneration(self, request: Any, context: Any) -> generationpb.CreateGenerationResponse:
         if self.refusal:
             raise self.refusal
-        return self._answered(request)
+        return generationpb.CreateGenerationResponse(generation=self._answered(request), quota=self.quota)
 
     async def GetGeneration(self, request: Any, context: Any) -> generationpb.Generation:
         return self._answered(request)
@@ -66,16 +67,17 @@ class FakeGenerationServicer(generationrpc.GenerationServiceServicer):
         self.made: dict[str, generationpb.Generation] = {}
         self._news = asyncio.Event()
 
-    async def CreateGeneration(self, request: Any, context: Any) -> generationpb.Generation:
+    async def CreateGeneration(self, request: Any, context: Any) -> generationpb.CreateGenerationResponse:
         self.asked.append(request.request_id)
         if earlier := self.made.get(request.request_id):
-            return earlier
+            return generationpb.CreateGenerationResponse(generation=earlier, joined=True)
         name = f"gen_{len(self.made) + 1}"
         made = generation(States.STATE_SUCCEEDED, object_=f"objects/generated/{name}/0.png")
         made.name = f"generations/{name}"
         self.made[request.request_id] = made
         self._news.set()
-        return generationpb.Generation(name=made.name, state=States.STATE_RUNNING)
+        running = generationpb.Generation(name=made.name, state=States.STATE_RUNNING)
+        return generationpb.CreateGenerationResponse(generation=running)
 
     async def GetGeneration(self, request: Any, context: Any) -> generationpb.Generation:
         return next(made for made in self.made.values() if made.name == request.name)

@@ -211,13 +211,9 @@ async def test_an_order_names_whom_it_counts_for(
 async def test_what_is_left_of_the_day_is_told_of_an_order_that_was_counted(
     remote: GenerationClient, generation_servicer: ScriptedGenerationServicer
 ) -> None:
-    generation_servicer.answer = uncounted = generation(States.STATE_READY)
+    generation_servicer.answer = generation(States.STATE_READY)
     joined = await remote.place(REQUEST, "ord_1")
-    generation_servicer.answer = generationpb.Generation()
-    generation_servicer.answer.CopyFrom(uncounted)
-    generation_servicer.answer.quota.CopyFrom(
-        generationpb.Generation.Quota(limit=3, remaining=0, reset_delay=Duration(seconds=9))
-    )
+    generation_servicer.quota = generationpb.Quota(limit=3, remaining=0, reset_delay=Duration(seconds=9))
     placed = await remote.place(REQUEST, "ord_2")
 
     assert isinstance(joined, GenerationStatus)

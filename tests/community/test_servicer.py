@@ -41,7 +41,7 @@ async def test_an_artwork_from_wish_to_feed(
         viewer_id=ANN, prompt="a cat", model="flux-kontext-pro", aspect_ratio="16:9", parameters=parameters
     )
 
-    made = await client.artworks.CreateArtwork(wish)
+    made = (await client.artworks.CreateArtwork(wish)).artwork
     assert (made.state, made.order.state) == (States.STATE_GENERATING, States.Order.STATE_RUNNING)
     assert (made.order.generation_id, made.order.provider_task_id, made.uri) == ("gen_1", "task_gen_1", "")
     assert next(iter(fake_generations.requests.values())).parameters == {"promptUpsampling": True, "safetyTolerance": 2}
@@ -110,7 +110,7 @@ async def test_reactions_answer_how_things_stand(client: Client, community: Comm
     assert list(states.states) == [both, artworkspb.ArtworkState(name="artworks/art_none")]
 
     hotness = await stub.GetHotness(artworkspb.GetHotnessRequest(name=name))
-    assert (hotness.score, hotness.level, hotness.rank, hotness.decay) == (3, "new", 1, 1)
+    assert (hotness.score, hotness.level, hotness.rank, hotness.decay) == (3, PB.HOT_LEVEL_NEW, 1, 1)
     trending = await stub.ListTrending(
         artworkspb.ListTrendingRequest(viewer_id=BOB, window=artworkspb.TRENDING_WINDOW_WEEK)
     )
@@ -185,7 +185,7 @@ async def test_a_title_that_its_owner_wrote_is_shown_with_the_draft(
     client: Client, community: CommunityService, fake_generations: FakeGenerations
 ) -> None:
     wish = artworkspb.CreateArtworkRequest(viewer_id=ANN, prompt="a cat", model="flux-kontext-pro", title="My summer")
-    name = (await client.artworks.CreateArtwork(wish)).name
+    name = (await client.artworks.CreateArtwork(wish)).artwork.name
     await community.event_consumer.consume(fake_generations.end("gen_1"))
     other = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
 
@@ -324,7 +324,8 @@ async def test_bad_input_is_refused_with_a_word_and_a_field(
 async def test_each_state_refuses_what_it_cannot_do(
     client: Client, community: CommunityService, fake_generations: FakeGenerations, refused: Refused
 ) -> None:
-    made = await client.artworks.CreateArtwork(PB.CreateArtworkRequest(viewer_id=ANN, prompt="x", model="m"))
+    wish = PB.CreateArtworkRequest(viewer_id=ANN, prompt="x", model="m")
+    made = (await client.artworks.CreateArtwork(wish)).artwork
     shown = f"artworks/{(await published(community)).artwork.id}"
 
     with refused(FailedPrecondition, "NOT_PUBLISHABLE"):

@@ -103,21 +103,23 @@ class Office(
         row.state = State.STATE_CANCELED
         return row
 
-    async def RetryGeneration(self, request: generationpb.RetryGenerationRequest, context: Context) -> Generation:
+    async def RetryGeneration(
+        self, request: generationpb.RetryGenerationRequest, context: Context
+    ) -> generationpb.RetryGenerationResponse:
         row = self.find(request.name)
         if row.state == State.STATE_UNKNOWN and not request.accept_double_billing:
             raise FailedPrecondition("Its first order may have been taken.", "MAY_BILL_TWICE")
         row.state = State.STATE_READY
         row.ClearField("error")
-        return row
+        return generationpb.RetryGenerationResponse(generation=row)
 
     async def ExplainGeneration(
         self, request: adminpb.ExplainGenerationRequest, context: Context
     ) -> adminpb.ExplainGenerationResponse:
         self.find(request.name)
         entries = [
-            adminpb.TimelineEntry(time=NOON, kind="state", text="READY, 0 %, 0 pictures"),
-            adminpb.TimelineEntry(time=NOON, kind="answer", text="att_1 REFUSED \x1b[31mno"),
+            adminpb.TimelineEntry(time=NOON, kind="KIND_STATE", text="READY, 0 %, 0 pictures"),
+            adminpb.TimelineEntry(time=NOON, kind="KIND_ANSWER", text="att_1 REFUSED \x1b[31mno"),
         ]
         return adminpb.ExplainGenerationResponse(entries=entries)
 

@@ -32,7 +32,7 @@ def order(parameters: dict[str, Any] | None = None, **fields: Any) -> generation
 async def test_a_created_generation_shows_what_was_ordered(harness: Harness) -> None:
     request = order({"nVariants": 2, "isEnhance": True}, image_uris=["https://example.org/a.png"], aspect_ratio="3:2")
     async with served(harness) as stub:
-        created = await stub.CreateGeneration(request)
+        created = (await stub.CreateGeneration(request)).generation
 
     assert created.name.startswith("generations/gen_")
     assert (created.state, created.model, created.prompt) == (Pb.STATE_READY, "gpt4o-image", "a cat")
@@ -46,7 +46,7 @@ async def test_a_created_generation_shows_what_was_ordered(harness: Harness) -> 
 async def test_a_finished_generation_shows_its_picture(harness: Harness) -> None:
     harness.provider.records["task1"] = Completed((URI,))
     async with served(harness) as stub, harness.running():
-        created = await stub.CreateGeneration(order())
+        created = (await stub.CreateGeneration(order())).generation
         identifier = created.name.partition("/")[2]
         await reached(harness.store, identifier, State.SUCCEEDED)
         done = await stub.GetGeneration(generationpb.GetGenerationRequest(name=created.name))
@@ -96,8 +96,8 @@ async def test_a_request_id_belongs_to_its_order(harness: Harness) -> None:
     async with served(harness) as stub:
         request = order()
         request.request_id = "key"
-        first = await stub.CreateGeneration(request)
-        again = await stub.CreateGeneration(request)
+        first = (await stub.CreateGeneration(request)).generation
+        again = (await stub.CreateGeneration(request)).generation
         request.generation.prompt = "a dog"
         with refused(AlreadyExists, "IDEMPOTENCY_KEY_REUSED"):
             await stub.CreateGeneration(request)
@@ -109,7 +109,7 @@ async def test_a_generation_is_found_by_the_request_that_made_it(harness: Harnes
     request = order()
     request.request_id = "ord_1"
     async with served(harness) as stub:
-        created = await stub.CreateGeneration(request)
+        created = (await stub.CreateGeneration(request)).generation
         found = await stub.FindGeneration(generationpb.FindGenerationRequest(request_id="ord_1"))
         with refused(NotFound, "TASK_NOT_FOUND"):
             await stub.FindGeneration(generationpb.FindGenerationRequest(request_id="ord_2"))
@@ -217,7 +217,7 @@ async def test_a_list_is_of_what_came_before_or_after(harness: Harness, seconds:
 async def test_a_canceled_generation_does_not_show_its_pictures(harness: Harness) -> None:
     harness.provider.records["task1"] = Completed((URI,))
     async with served(harness) as stub:
-        created = await stub.CreateGeneration(order())
+        created = (await stub.CreateGeneration(order())).generation
         await harness.submit()
         await harness.poll()
         canceled = await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=created.name))
@@ -237,7 +237,9 @@ async def test_what_has_ended_cannot_be_canceled(harness: Harness) -> None:
 async def test_a_failed_generation_can_be_ordered_again(harness: Harness) -> None:
     ended = await brought(harness.store, State.FAILED)
     async with served(harness) as stub:
-        again = await stub.RetryGeneration(generationpb.RetryGenerationRequest(name=f"generations/{ended.id}"))
+        again = (
+            await stub.RetryGeneration(generationpb.RetryGenerationRequest(name=f"generations/{ended.id}"))
+        ).generation
         with refused(FailedPrecondition, "NOT_RETRYABLE"):
             await stub.RetryGeneration(generationpb.RetryGenerationRequest(name=f"generations/{ended.id}"))
 
@@ -251,14 +253,14 @@ async def test_an_unknown_is_ordered_again_only_by_who_accepts_two_bills(harness
         with refused(FailedPrecondition, "MAY_BILL_TWICE"):
             await stub.RetryGeneration(request)
         request.accept_double_billing = True
-        again = await stub.RetryGeneration(request)
+        again = (await stub.RetryGeneration(request)).generation
 
     assert again.state == Pb.STATE_READY
 
 
 async def test_a_watcher_sees_changes_until_the_end(harness: Harness) -> None:
     async with served(harness) as stub:
-        created = await stub.CreateGeneration(order())
+        created = (await stub.CreateGeneration(order())).generation
         call = stub.WatchGeneration(generationpb.WatchGenerationRequest(name=created.name))
         first = await call.read()
         await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=created.name))
@@ -322,8 +324,8 @@ async def test_a_temporary_url_becomes_a_direct_link(harness: Harness) -> None:
         with refused(NotFound, "RESULT_GONE"):
             await stub.CreateDownloadLink(generationpb.CreateDownloadLinkRequest(uri=f"{URI}?gone"))
 
-    assert (link.uri, link.direct, link.HasField("expire_time")) == (FRESH, False, True)
-    assert (foreign.uri, foreign.direct, foreign.HasField("expire_time")) == ("https://example.org/a", True, False)
+    assert (link.uri, link.direct, link.HasField("expire_time")) == (FRESH, True, True)
+    assert (foreign.uri, foreign.direct, foreign.HasField("expire_time")) == ("https://example.org/a", False, False)
 
 
 async def test_the_table_of_models_is_told(harness: Harness) -> None:

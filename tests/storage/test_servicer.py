@@ -12,6 +12,8 @@ from services.storage.ports import Backend
 from tests.storage.calls import Request, Stub, read, refused, uploaded
 from tests.storage.samples import Remote, answer, ok, picture
 
+Pb = storagepb.Object
+
 
 @pytest.mark.parametrize("kind", PICTURE_TYPES)
 async def test_an_upload_is_kept_under_a_key_and_type_from_its_bytes(stub: Stub, kind: Any) -> None:
@@ -22,7 +24,11 @@ async def test_an_upload_is_kept_under_a_key_and_type_from_its_bytes(stub: Stub,
     assert found.name.endswith(f".{kind.extension}")
     assert found.uri == f"https://site.example/files/{found.name.removeprefix('objects/')}"
     assert (found.content_type, found.size_bytes) == (kind.content_type, len(body))
-    assert (found.original_name, found.source, found.generation_id) == ("../evil .html", "upload", "gen_a")
+    assert (found.original_name, found.source, found.generation_id) == (
+        "../evil .html",
+        Pb.SOURCE_UPLOAD,
+        "gen_a",
+    )
     assert found.create_time.seconds > 1_700_000_000
     assert await stub.GetObject(storagepb.GetObjectRequest(name=found.name)) == found
     assert b"".join(await read(stub, found.name)) == body
@@ -93,7 +99,7 @@ async def test_an_import_comes_back_with_its_public_address(stub: Stub, remote: 
 
     assert found.name == "objects/generated/gen_a/2.png"
     assert found.uri == "https://site.example/files/generated/gen_a/2.png"
-    assert (found.index, found.source, found.source_uri) == (2, "kie-download", source)
+    assert (found.index, found.source, found.source_uri) == (2, Pb.SOURCE_KIE_DOWNLOAD, source)
     assert await stub.ImportObject(order) == found
 
 
@@ -189,7 +195,12 @@ async def test_a_variant_is_an_object_that_anyone_may_read(stub: Stub) -> None:
     made = await stub.CreateVariant(request)
 
     assert made.name == f"objects/variants/{original.name.removeprefix('objects/')}/64x0q70.jpg"
-    assert (made.content_type, made.source, made.width, made.height) == ("image/jpeg", "variant", 4, 3)
+    assert (made.content_type, made.source, made.width, made.height) == (
+        "image/jpeg",
+        Pb.SOURCE_VARIANT,
+        4,
+        3,
+    )
     assert len(b"".join(await read(stub, made.name))) == made.size_bytes
     assert await stub.CreateVariant(request) == made
 

@@ -33,10 +33,10 @@ async def generate(request: Request) -> Response:
     given = [picture] if (picture := fields.text("inputImage").strip()) else []
     async with input_images.provided(request, "inputImage", given) as ours:
         order.image_uris.extend(ours.uris)
-        artwork = await stubs.of(request).artworks.CreateArtwork(order)
-        if artwork.joined:  # the first order has pictures of its own
+        answer = await stubs.of(request).artworks.CreateArtwork(order)
+        if answer.joined:  # the first order has pictures of its own
             await ours.drop()
-    return _ordered(artwork)
+    return _ordered(answer)
 
 
 async def regenerate(request: Request) -> Response:
@@ -77,9 +77,9 @@ async def publish_picture(request: Request) -> Response:
     return _marked(saved(artwork) | {"slug": artwork.slug}, replays)
 
 
-def _ordered(artwork: artworkspb.Artwork) -> Response:
-    headers = rate_limits.of_order(artwork) | (idempotency.REPLAYED if artwork.joined else {})
-    return _marked(accepted(artwork), headers)
+def _ordered(answer: artworkspb.CreateArtworkResponse | artworkspb.RegenerateArtworkResponse) -> Response:
+    headers = rate_limits.of_order(answer) | (idempotency.REPLAYED if answer.joined else {})
+    return _marked(accepted(answer.artwork), headers)
 
 
 def _marked(data: dict[str, Any], headers: Mapping[str, str]) -> Response:

@@ -8,7 +8,7 @@ from gateway.clients import stubs
 from gateway.rest import request_fields
 from gateway.routes.community import viewers
 from gateway.routes.community.parameters import artwork_name, cursor, limit
-from gateway.routes.community.rendering import SCORE_DIGITS, card, cards, hot_card, ok
+from gateway.routes.community.rendering import SCORE_DIGITS, card, cards, hot_card, hot_level, ok
 
 ORDERS = {
     "newest": artworkspb.FEED_ORDER_NEWEST,
@@ -65,7 +65,7 @@ async def hotness(request: Request) -> Response:
         "decay": round(found.decay, SCORE_DIGITS),
     }
     score = round(found.score, SCORE_DIGITS)
-    hot = {"score": score, "level": found.level, "rank": found.rank, "details": details}
+    hot = {"score": score, "level": hot_level(found.level), "rank": found.rank, "details": details}
     return ok({"artwork": card(found.artwork), "hotness": hot})
 
 

@@ -11,7 +11,7 @@ from gateway.clients import stubs
 from gateway.rest import request_fields
 from gateway.routes.community import viewers
 from gateway.routes.community.parameters import artwork_name
-from gateway.routes.community.rendering import SCORE_DIGITS, id_of, ok
+from gateway.routes.community.rendering import SCORE_DIGITS, hot_level, id_of, ok
 from gateway.routes.community.rendering import state as rendered
 from services.chassis.errors import Unavailable
 from services.chassis.names import name, parse_id
@@ -95,12 +95,16 @@ async def _names(request: Request) -> list[str]:
 
 
 def _hot_data(
-    identifier: str, score: float, level: str, rank: int, counts: artworkspb.Artwork | artworkspb.ArtworkHotness
+    identifier: str,
+    score: float,
+    level: artworkspb.HotLevel.ValueType,
+    rank: int,
+    counts: artworkspb.Artwork | artworkspb.ArtworkHotness,
 ) -> dict[str, Any]:
     return {
         "id": identifier,
         "hot_score": round(score, SCORE_DIGITS),
-        "hot_level": level,
+        "hot_level": hot_level(level),
         "rank": rank,
         "like_count": counts.like_count,
         "favorite_count": counts.favorite_count,

@@ -69,13 +69,13 @@ def cards(artworks: Iterable[Artwork]) -> list[dict[str, Any]]:
 
 def detail(artwork: Artwork) -> dict[str, Any]:
     """An artwork on its own page."""
-    shown = card(artwork) | {"is_author": artwork.owned, "seo": _seo(artwork), "hot_level": artwork.hot_level}
+    shown = card(artwork) | {"is_author": artwork.owned, "seo": _seo(artwork), "hot_level": hot_level(artwork.hot_level)}
     return shown | ({"hidden": True} if artwork.hidden else {})
 
 
 def hot_card(artwork: Artwork) -> dict[str, Any]:
     """An artwork among the trending ones."""
-    return card(artwork) | {"hot_level": artwork.hot_level, "trend": "stable"}
+    return card(artwork) | {"hot_level": hot_level(artwork.hot_level), "trend": "stable"}
 
 
 def state(found: artworkspb.ArtworkState) -> dict[str, Any]:
@@ -115,3 +115,8 @@ def id_of(artwork: Artwork) -> str:
 def milliseconds(time: Timestamp) -> int | None:
     """Milliseconds since 1970; None when unset."""
     return time.ToMilliseconds() or None
+
+
+def hot_level(level: artworkspb.HotLevel.ValueType) -> str:
+    """The word for a level of hotness: viral, hot, rising, active, watch or new."""
+    return artworkspb.HotLevel.Name(level).removeprefix("HOT_LEVEL_").lower()

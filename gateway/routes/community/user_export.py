@@ -15,6 +15,7 @@ from kawaii.community.v1 import users_pb2 as userspb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
+from gateway.routes.community.rendering import hot_level
 from services.chassis.names import parse_key
 
 Record = userspb.ExportUserResponse
@@ -99,7 +100,10 @@ class UserExport:
     def _rendered(self, record: Record) -> bytes:
         if record.HasField("file"):
             self.files.append(record.file.object)
-        return orjson.dumps(MessageToDict(record))
+        shown = MessageToDict(record)
+        if record.HasField("artwork"):
+            shown["artwork"]["hotLevel"] = hot_level(record.artwork.hot_level)
+        return orjson.dumps(shown)
 
 
 async def _begun(storage: "storagerpc.StorageServiceAsyncStub", key: str) -> AsyncIterator[bytes] | None:

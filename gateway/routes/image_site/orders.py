@@ -200,6 +200,6 @@ async def _ordered(request: Request, order: generationpb.Generation, field: str,
         if placed.joined:  # the first order has pictures of its own
             await ours.drop()
     await failpoints.reach("accept.answered")
-    applied, news = await prefer_wait.waited(request, placed, patience)
+    applied, news = await prefer_wait.waited(request, placed.generation, patience)
     headers = NO_STORE | applied | rate_limits.of_order(placed) | (idempotency.REPLAYED if placed.joined else {})
-    return Json(task_records.accepted(placed) | extra | news, headers=headers)
+    return Json(task_records.accepted(placed.generation) | extra | news, headers=headers)

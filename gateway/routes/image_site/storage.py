@@ -16,6 +16,7 @@ from gateway.rest.request_fields import Fields, web_url, wrong
 from gateway.rest.responses import NO_STORE, Json
 from gateway.routes.image_site.tasks import named
 from services.chassis import names
+from services.chassis.errors import NotFound
 from services.chassis.names import parse_key
 from services.chassis.public_files import PublicFiles
 
@@ -128,7 +129,7 @@ async def _imported(services: Clients, asked: CopyRequest, foreign_task: str) ->
     link = await services.generation.CreateDownloadLink(_link_request(asked.url, asked.task_id))
     request = storagepb.ImportObjectRequest(
         source_uri=asked.url,
-        download_uri="" if link.direct else link.uri,
+        download_uri=link.uri if link.direct else "",
         file_name=asked.file_name,
         task_id=foreign_task,
     )
@@ -142,12 +143,15 @@ async def _stored_object(services: Clients, name: str) -> storagepb.Object:
 
 def _link_request(url: str, task_id: str) -> generationpb.CreateDownloadLinkRequest:
     """The request for a direct link."""
-    return generationpb.CreateDownloadLinkRequest(uri=url, generation=task_id)
+    if task_id and not names.ID.fullmatch(task_id):
+        raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")
+    generation = names.name("generations", task_id)
+    return generationpb.CreateDownloadLinkRequest(uri=url, generation=generation)
 
 
 def _link_json(found: generationpb.DownloadLink, url: str, task_id: str) -> dict[str, Any]:
     """Where to download a picture now."""
-    if found.direct:
+    if not found.direct:
         return {"success": True, "downloadUrl": found.uri, "isDirectUrl": True}
     return {
         "success": True,

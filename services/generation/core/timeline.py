@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum, auto
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from services.chassis.parking import Parking, WorkFault
@@ -18,12 +19,24 @@ AWAITED = (State.RUNNING, State.STORING, State.UNKNOWN)  # states that go on by 
 RESUMES = "it goes on when its key is configured again, or another under this name in KIE_ACCOUNTS"
 
 
+class EntryKind(StrEnum):
+    """What kind of thing a timeline entry tells of."""
+
+    STATE = auto()
+    ATTEMPT = auto()
+    ANSWER = auto()
+    WEBHOOK = auto()
+    REMINDER = auto()
+    WAITING = auto()
+    FAULT = auto()
+
+
 @dataclass(frozen=True)
 class TimelineEntry:
     """One event of the timeline, in words without prompts, keys or tokens."""
 
     time_ms: int
-    kind: str
+    kind: EntryKind
     text: str
 
 
@@ -53,7 +66,7 @@ class Timeline:
         mine = next((attempt for attempt in facts.attempts if attempt.id == generation.attempt_id), None)
         if mine and generation.state in AWAITED and not self._key_pool.configured(mine.account, mine.key_print):
             text = f"for account {mine.account}, of which no key is configured; {RESUMES}"
-            yield TimelineEntry(generation.update_ms, "waiting", text)
+            yield TimelineEntry(generation.update_ms, EntryKind.WAITING, text)
 
     async def adopt(self, attempt_id: str, task_id: str) -> Generation:
         """Give a task to an attempt whose answer was lost.
@@ -99,30 +112,30 @@ def state_entry(event: Event) -> TimelineEntry:
     words = [str(generation.state), f"{generation.progress} %", f"{len(generation.outputs)} pictures"]
     if generation.failure:
         words.append(f"{generation.failure.reason} ({generation.failure.provider_code})")
-    return TimelineEntry(event.create_ms, "state", ", ".join(words))
+    return TimelineEntry(event.create_ms, EntryKind.STATE, ", ".join(words))
 
 
 def attempt_entries(attempt: Attempt) -> Iterator[TimelineEntry]:
     """The entries of an attempt and its answer."""
-    yield TimelineEntry(attempt.create_ms, "attempt", f"{attempt.id} at {attempt.account} with key {attempt.key_print}")
+    text = f"{attempt.id} at {attempt.account} with key {attempt.key_print}"
+    yield TimelineEntry(attempt.create_ms, EntryKind.ATTEMPT, text)
     if attempt.outcome:
         words = [attempt.id, attempt.outcome, attempt.task_id, attempt.detail]
-        yield TimelineEntry(attempt.answer_ms, "answer", " ".join(word for word in words if word))
+        yield TimelineEntry(attempt.answer_ms, EntryKind.ANSWER, " ".join(word for word in words if word))
 
 
 def callback_entry(callback: Callback) -> TimelineEntry:
     """The entry of a callback, or of our own reminder, and its verdict."""
     made = callback.verdict or f"open after {callback.tries} looks"
     if callback.kind == REMINDER:
-        return TimelineEntry(callback.create_ms, REMINDER, f"of {callback.task_id}, which is not awaited: {made}")
-    return TimelineEntry(
-        callback.create_ms, "webhook", f"{callback.kind} for {callback.task_id}, code {callback.code}: {made}"
-    )
+        text = f"of {callback.task_id}, which is not awaited: {made}"
+        return TimelineEntry(callback.create_ms, EntryKind.REMINDER, text)
+    text = f"{callback.kind} for {callback.task_id}, code {callback.code}: {made}"
+    return TimelineEntry(callback.create_ms, EntryKind.WEBHOOK, text)
 
 
 def fault_entry(fault: WorkFault) -> TimelineEntry:
     """The entry of work at which our own code failed, and whether it is still tried."""
     now = "parked until it is released" if fault.parked else "tried again"
-    return TimelineEntry(
-        fault.last_ms, "fault", f"{fault.work_id} in {fault.loop}, {fault.count} tries: {fault.cause}; {now}"
-    )
+    text = f"{fault.work_id} in {fault.loop}, {fault.count} tries: {fault.cause}; {now}"
+    return TimelineEntry(fault.last_ms, EntryKind.FAULT, text)

@@ -66,8 +66,13 @@ def pool_pb(pool: PoolStatus) -> adminpb.ListProviderKeysResponse:
 
 def timeline_pb(entries: Sequence[TimelineEntry]) -> adminpb.ExplainGenerationResponse:
     """The message of a timeline."""
-    told = [adminpb.TimelineEntry(time=timestamp(entry.time_ms), kind=entry.kind, text=entry.text) for entry in entries]
-    return adminpb.ExplainGenerationResponse(entries=told)
+    return adminpb.ExplainGenerationResponse(entries=map(entry_pb, entries))
+
+
+def entry_pb(entry: TimelineEntry) -> adminpb.TimelineEntry:
+    """The message of a timeline entry."""
+    kind = adminpb.TimelineEntry.Kind.Value(f"KIND_{entry.kind.name}")
+    return adminpb.TimelineEntry(time=timestamp(entry.time_ms), kind=kind, text=entry.text)
 
 
 def adoption(request: adminpb.AdoptTaskRequest) -> tuple[str, str]:

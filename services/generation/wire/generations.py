@@ -58,11 +58,21 @@ def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation
         create_time=timestamp(generation.create_ms),
         update_time=timestamp(generation.update_ms),
         complete_time=timestamp(generation.complete_ms),
-        joined=generation.joined,
-        quota=quota_pb(generation.quota),
     )
     message.parameters.update(dict(generation.draft.parameters))
     return message
+
+
+def created_pb(generation: Generation, files: PublicFiles) -> generationpb.CreateGenerationResponse:
+    """The answer to an order."""
+    return generationpb.CreateGenerationResponse(
+        generation=to_pb(generation, files), joined=generation.joined, quota=quota_pb(generation.quota)
+    )
+
+
+def retried_pb(generation: Generation, files: PublicFiles) -> generationpb.RetryGenerationResponse:
+    """The answer to an order that is placed again."""
+    return generationpb.RetryGenerationResponse(generation=to_pb(generation, files), quota=quota_pb(generation.quota))
 
 
 def output_pb(output: Output, files: PublicFiles) -> generationpb.Generation.Output:
@@ -88,13 +98,13 @@ def failure_pb(failure: Failure | None) -> generationpb.Generation.Error | None:
     )
 
 
-def quota_pb(quota: Quota | None) -> generationpb.Generation.Quota | None:
+def quota_pb(quota: Quota | None) -> generationpb.Quota | None:
     """The message of a quota; None leaves the field unset."""
     if quota is None:
         return None
     delay = Duration()
     delay.FromMilliseconds(int(quota.reset_seconds * 1000))
-    return generationpb.Generation.Quota(limit=quota.limit, remaining=quota.remaining, reset_delay=delay)
+    return generationpb.Quota(limit=quota.limit, remaining=quota.remaining, reset_delay=delay)
 
 
 def timestamp(milliseconds: int) -> Timestamp | None:
@@ -118,7 +128,8 @@ def event_pb(event: Event, files: PublicFiles) -> generationpb.Event:
 
 def link_pb(link: DownloadLink) -> generationpb.DownloadLink:
     """The message of a download link; one that does not expire is the URL that was given."""
-    return generationpb.DownloadLink(uri=link.uri, direct=not link.expire_ms, expire_time=timestamp(link.expire_ms))
+    direct = link.expire_ms > 0
+    return generationpb.DownloadLink(uri=link.uri, direct=direct, expire_time=timestamp(link.expire_ms))
 
 
 def model_pb(spec: ModelSpec) -> generationpb.Model:

@@ -132,7 +132,7 @@ async def test_adopt_counts_asks_and_takes_pictures_in(place: Place) -> None:
     async with aio.insecure_channel(place.settings.address(ListenPort.STORAGE)) as channel:
         name = "objects/generated/generated_t1_0a1b2c3d.png"
         row = await storagerpc.StorageServiceStub(channel).GetObject(storagepb.GetObjectRequest(name=name))
-    assert (row.size_bytes, row.width, row.source) == (2000, 4, "import")
+    assert (row.size_bytes, row.width, row.source) == (2000, 4, storagepb.Object.SOURCE_IMPORT)
 
 
 async def test_sign_prints_a_url_that_permits_just_this_variant(place: Place) -> None:

@@ -73,7 +73,7 @@ async def test_an_order_says_what_is_left_of_the_day(
     client: httpx.AsyncClient, doubles: Doubles, path: str, order: dict[str, str]
 ) -> None:
     delay = Duration(seconds=51_839, nanos=500_000_000)
-    doubles.generation.quota = generationpb.Generation.Quota(limit=10, remaining=3, reset_delay=delay)
+    doubles.generation.quota = generationpb.Quota(limit=10, remaining=3, reset_delay=delay)
     response = await client.post(path, json=order)
 
     assert response.status_code == 200

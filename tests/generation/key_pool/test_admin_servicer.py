@@ -166,7 +166,8 @@ async def test_the_timeline_of_a_generation_is_shown(operator: Operator) -> None
     timeline = await operator.ask("ExplainGeneration", request)
 
     assert isinstance(timeline, adminpb.ExplainGenerationResponse)
-    assert {entry.kind for entry in timeline.entries} == {"state", "attempt", "answer"}
+    kinds = {adminpb.TimelineEntry.Kind.Name(entry.kind) for entry in timeline.entries}
+    assert kinds == {"KIND_STATE", "KIND_ATTEMPT", "KIND_ANSWER"}
     assert all(entry.HasField("time") for entry in timeline.entries)
 
 

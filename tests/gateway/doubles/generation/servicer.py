@@ -32,7 +32,7 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         self.rows: dict[str, generationpb.Generation] = {}
         self.request_ids: list[str] = []
         self.subjects: list[str] = []
-        self.quota: Generation.Quota | None = None
+        self.quota: generationpb.Quota | None = None
         self.callbacks: list[generationpb.ReceiveCallbackRequest] = []
         self.failure: KawaiiError | None = None
         self.seconds = 0.0
@@ -53,7 +53,7 @@ class GenerationService(generationrpc.GenerationServiceServicer):
 
     async def CreateGeneration(
         self, request: generationpb.CreateGenerationRequest, context: Context
-    ) -> generationpb.Generation:
+    ) -> generationpb.CreateGenerationResponse:
         if self.failure:
             raise self.failure
         self.request_ids.append(request.request_id)
@@ -69,14 +69,14 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         if request.request_id:
             order = request.request_digest or request.generation.SerializeToString(deterministic=True)
             self._orders[request.request_id] = (identifier, order)
-        return Generation.FromString(row.SerializeToString() + Generation(quota=self.quota).SerializeToString())
+        return generationpb.CreateGenerationResponse(generation=row, quota=self.quota)
 
-    def _joined(self, identifier: str, first: str | bytes, repeated: str | bytes) -> generationpb.Generation:
+    def _joined(
+        self, identifier: str, first: str | bytes, repeated: str | bytes
+    ) -> generationpb.CreateGenerationResponse:
         if first != repeated:
             raise AlreadyExists("This idempotency key was used for a different request.", "IDEMPOTENCY_KEY_REUSED")
-        joined = Generation(joined=True)
-        joined.MergeFrom(self.rows[identifier])
-        return joined
+        return generationpb.CreateGenerationResponse(generation=self.rows[identifier], joined=True)
 
     async def GetGeneration(
         self, request: generationpb.GetGenerationRequest, context: Context
@@ -100,8 +100,9 @@ class GenerationService(generationrpc.GenerationServiceServicer):
         self, request: generationpb.CreateDownloadLinkRequest, context: Context
     ) -> generationpb.DownloadLink:
         if not request.uri.startswith(TEMPORARY_HOST):
-            return generationpb.DownloadLink(uri=request.uri, direct=True)
-        return generationpb.DownloadLink(uri=f"https://direct.test/{request.generation}", expire_time=TIME)
+            return generationpb.DownloadLink(uri=request.uri)
+        task = request.generation.removeprefix("generations/")
+        return generationpb.DownloadLink(uri=f"https://direct.test/{task}", direct=True, expire_time=TIME)
 
     async def ListGenerations(
         self, request: generationpb.ListGenerationsRequest, context: Context

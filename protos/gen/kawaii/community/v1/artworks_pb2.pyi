@@ -22,6 +22,46 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _HotLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HotLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HotLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOT_LEVEL_UNSPECIFIED: _HotLevel.ValueType  # 0
+    """Not set."""
+    HOT_LEVEL_NEW: _HotLevel.ValueType  # 1
+    """5 and below."""
+    HOT_LEVEL_WATCH: _HotLevel.ValueType  # 2
+    """Above 5."""
+    HOT_LEVEL_ACTIVE: _HotLevel.ValueType  # 3
+    """Above 10."""
+    HOT_LEVEL_RISING: _HotLevel.ValueType  # 4
+    """Above 20."""
+    HOT_LEVEL_HOT: _HotLevel.ValueType  # 5
+    """Above 50."""
+    HOT_LEVEL_VIRAL: _HotLevel.ValueType  # 6
+    """Above 100."""
+
+class HotLevel(_HotLevel, metaclass=_HotLevelEnumTypeWrapper):
+    """HotLevel is a class of scores."""
+
+HOT_LEVEL_UNSPECIFIED: HotLevel.ValueType  # 0
+"""Not set."""
+HOT_LEVEL_NEW: HotLevel.ValueType  # 1
+"""5 and below."""
+HOT_LEVEL_WATCH: HotLevel.ValueType  # 2
+"""Above 5."""
+HOT_LEVEL_ACTIVE: HotLevel.ValueType  # 3
+"""Above 10."""
+HOT_LEVEL_RISING: HotLevel.ValueType  # 4
+"""Above 20."""
+HOT_LEVEL_HOT: HotLevel.ValueType  # 5
+"""Above 50."""
+HOT_LEVEL_VIRAL: HotLevel.ValueType  # 6
+"""Above 100."""
+Global___HotLevel: _TypeAlias = HotLevel  # noqa: Y015
+
 class _TrendingWindow:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -258,36 +298,6 @@ class Artwork(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-    @_typing.final
-    class Quota(_message.Message):
-        """Quota is where a caller stands with the orders it may place in a day, which begins at midnight in Japan."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        LIMIT_FIELD_NUMBER: _builtins.int
-        REMAINING_FIELD_NUMBER: _builtins.int
-        RESET_DELAY_FIELD_NUMBER: _builtins.int
-        limit: _builtins.int
-        """Orders a day."""
-        remaining: _builtins.int
-        """Orders that are left today."""
-        @_builtins.property
-        def reset_delay(self) -> _duration_pb2.Duration:
-            """How long until the next day begins."""
-
-        def __init__(
-            self,
-            *,
-            limit: _builtins.int = ...,
-            remaining: _builtins.int = ...,
-            reset_delay: _duration_pb2.Duration | None = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["reset_delay", b"reset_delay"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "remaining", b"remaining", "reset_delay", b"reset_delay"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
@@ -313,8 +323,6 @@ class Artwork(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     PUBLISH_TIME_FIELD_NUMBER: _builtins.int
-    JOINED_FIELD_NUMBER: _builtins.int
-    QUOTA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, artworks/{artwork_id}."""
     state: Global___Artwork.State.ValueType
@@ -345,8 +353,8 @@ class Artwork(_message.Message):
     """How many people have collected it."""
     hot_score: _builtins.float
     """Its score now: (likes + 2 favourites) x decay."""
-    hot_level: _builtins.str
-    """Word for the score: viral, hot, rising, active, watch or new."""
+    hot_level: Global___HotLevel.ValueType
+    """The level of the score."""
     liked: _builtins.bool
     """True when the viewer likes it."""
     favorited: _builtins.bool
@@ -355,10 +363,6 @@ class Artwork(_message.Message):
     """True when the viewer owns it."""
     hidden: _builtins.bool
     """True when an operator has hidden it; only its owner is told."""
-    joined: _builtins.bool
-    """True when the request_id had ordered it before, so that nothing new was ordered. CreateArtwork and
-    RegenerateArtwork only.
-    """
     @_builtins.property
     def author(self) -> Global___Artwork.Author:
         """Who made it."""
@@ -383,12 +387,6 @@ class Artwork(_message.Message):
     def publish_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first published; unset for one that never was."""
 
-    @_builtins.property
-    def quota(self) -> Global___Artwork.Quota:
-        """Where the caller's daily quota stands after this order; unset when nothing was counted. CreateArtwork and
-        RegenerateArtwork only.
-        """
-
     def __init__(
         self,
         *,
@@ -408,7 +406,7 @@ class Artwork(_message.Message):
         like_count: _builtins.int = ...,
         favorite_count: _builtins.int = ...,
         hot_score: _builtins.float = ...,
-        hot_level: _builtins.str = ...,
+        hot_level: Global___HotLevel.ValueType = ...,
         liked: _builtins.bool = ...,
         favorited: _builtins.bool = ...,
         owned: _builtins.bool = ...,
@@ -417,16 +415,46 @@ class Artwork(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         publish_time: _timestamp_pb2.Timestamp | None = ...,
-        joined: _builtins.bool = ...,
-        quota: Global___Artwork.Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create_time", b"create_time", "order", b"order", "publish_time", b"publish_time", "quota", b"quota", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "create_time", b"create_time", "order", b"order", "publish_time", b"publish_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "author", b"author", "create_time", b"create_time", "favorite_count", b"favorite_count", "favorited", b"favorited", "hidden", b"hidden", "hot_level", b"hot_level", "hot_score", b"hot_score", "image_uris", b"image_uris", "joined", b"joined", "like_count", b"like_count", "liked", b"liked", "model", b"model", "name", b"name", "object", b"object", "order", b"order", "output_format", b"output_format", "owned", b"owned", "prompt", b"prompt", "publish_time", b"publish_time", "quota", b"quota", "slug", b"slug", "state", b"state", "thumbnail_uri", b"thumbnail_uri", "title", b"title", "update_time", b"update_time", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "author", b"author", "create_time", b"create_time", "favorite_count", b"favorite_count", "favorited", b"favorited", "hidden", b"hidden", "hot_level", b"hot_level", "hot_score", b"hot_score", "image_uris", b"image_uris", "like_count", b"like_count", "liked", b"liked", "model", b"model", "name", b"name", "object", b"object", "order", b"order", "output_format", b"output_format", "owned", b"owned", "prompt", b"prompt", "publish_time", b"publish_time", "slug", b"slug", "state", b"state", "thumbnail_uri", b"thumbnail_uri", "title", b"title", "update_time", b"update_time", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Artwork: _TypeAlias = Artwork  # noqa: Y015
+
+@_typing.final
+class Quota(_message.Message):
+    """Quota is where a caller stands with the orders it may place in a day, which begins at midnight in Japan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    RESET_DELAY_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """Orders a day."""
+    remaining: _builtins.int
+    """Orders that are left today."""
+    @_builtins.property
+    def reset_delay(self) -> _duration_pb2.Duration:
+        """How long until the next day begins."""
+
+    def __init__(
+        self,
+        *,
+        limit: _builtins.int = ...,
+        remaining: _builtins.int = ...,
+        reset_delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reset_delay", b"reset_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "remaining", b"remaining", "reset_delay", b"reset_delay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quota: _TypeAlias = Quota  # noqa: Y015
 
 @_typing.final
 class ArtworkState(_message.Message):
@@ -479,8 +507,8 @@ class Hotness(_message.Message):
     DECAY_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """(likes + 2 favourites) x decay."""
-    level: _builtins.str
-    """viral, hot, rising, active, watch or new."""
+    level: Global___HotLevel.ValueType
+    """The level of the score."""
     rank: _builtins.int
     """Its place among all published artworks, from 1; 0 beyond the thousandth and for one without likes."""
     decay: _builtins.float
@@ -494,7 +522,7 @@ class Hotness(_message.Message):
         *,
         artwork: Global___Artwork | None = ...,
         score: _builtins.float = ...,
-        level: _builtins.str = ...,
+        level: Global___HotLevel.ValueType = ...,
         rank: _builtins.int = ...,
         decay: _builtins.float = ...,
     ) -> None: ...
@@ -522,8 +550,8 @@ class ArtworkHotness(_message.Message):
     """artworks/{artwork_id}."""
     score: _builtins.float
     """(likes + 2 favourites) x decay."""
-    level: _builtins.str
-    """viral, hot, rising, active, watch or new."""
+    level: Global___HotLevel.ValueType
+    """The level of the score."""
     rank: _builtins.int
     """Its place among all published artworks, from 1; 0 beyond the thousandth and for one without likes."""
     like_count: _builtins.int
@@ -535,7 +563,7 @@ class ArtworkHotness(_message.Message):
         *,
         name: _builtins.str = ...,
         score: _builtins.float = ...,
-        level: _builtins.str = ...,
+        level: Global___HotLevel.ValueType = ...,
         rank: _builtins.int = ...,
         like_count: _builtins.int = ...,
         favorite_count: _builtins.int = ...,
@@ -619,6 +647,40 @@ class CreateArtworkRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateArtworkRequest: _TypeAlias = CreateArtworkRequest  # noqa: Y015
+
+@_typing.final
+class CreateArtworkResponse(_message.Message):
+    """CreateArtworkResponse is the artwork, and how its order was counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTWORK_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    joined: _builtins.bool
+    """True when the request_id had ordered it before, so that nothing new was ordered."""
+    @_builtins.property
+    def artwork(self) -> Global___Artwork:
+        """The artwork."""
+
+    @_builtins.property
+    def quota(self) -> Global___Quota:
+        """Where the caller's daily quota stands after this order; unset when nothing was counted."""
+
+    def __init__(
+        self,
+        *,
+        artwork: Global___Artwork | None = ...,
+        joined: _builtins.bool = ...,
+        quota: Global___Quota | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artwork", b"artwork", "quota", b"quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artwork", b"artwork", "joined", b"joined", "quota", b"quota"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateArtworkResponse: _TypeAlias = CreateArtworkResponse  # noqa: Y015
 
 @_typing.final
 class SaveArtworkRequest(_message.Message):
@@ -1045,6 +1107,40 @@ class RegenerateArtworkRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegenerateArtworkRequest: _TypeAlias = RegenerateArtworkRequest  # noqa: Y015
+
+@_typing.final
+class RegenerateArtworkResponse(_message.Message):
+    """RegenerateArtworkResponse is the artwork, and how its new order was counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTWORK_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    joined: _builtins.bool
+    """True when the request_id had ordered this before, so that nothing new was ordered."""
+    @_builtins.property
+    def artwork(self) -> Global___Artwork:
+        """The artwork."""
+
+    @_builtins.property
+    def quota(self) -> Global___Quota:
+        """Where the caller's daily quota stands after this order; unset when nothing was counted."""
+
+    def __init__(
+        self,
+        *,
+        artwork: Global___Artwork | None = ...,
+        joined: _builtins.bool = ...,
+        quota: Global___Quota | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artwork", b"artwork", "quota", b"quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artwork", b"artwork", "joined", b"joined", "quota", b"quota"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegenerateArtworkResponse: _TypeAlias = RegenerateArtworkResponse  # noqa: Y015
 
 @_typing.final
 class DeleteArtworkRequest(_message.Message):

@@ -45,7 +45,7 @@ class ArtworkServiceStub:
         self.CreateArtwork = channel.unary_unary(
                 '/kawaii.community.v1.ArtworkService/CreateArtwork',
                 request_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.CreateArtworkRequest.SerializeToString,
-                response_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.Artwork.FromString,
+                response_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.CreateArtworkResponse.FromString,
                 _registered_method=True)
         self.SaveArtwork = channel.unary_unary(
                 '/kawaii.community.v1.ArtworkService/SaveArtwork',
@@ -90,7 +90,7 @@ class ArtworkServiceStub:
         self.RegenerateArtwork = channel.unary_unary(
                 '/kawaii.community.v1.ArtworkService/RegenerateArtwork',
                 request_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.RegenerateArtworkRequest.SerializeToString,
-                response_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.Artwork.FromString,
+                response_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.RegenerateArtworkResponse.FromString,
                 _registered_method=True)
         self.DeleteArtwork = channel.unary_unary(
                 '/kawaii.community.v1.ArtworkService/DeleteArtwork',
@@ -318,7 +318,7 @@ def add_ArtworkServiceServicer_to_server(servicer, server):
             'CreateArtwork': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateArtwork,
                     request_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.CreateArtworkRequest.FromString,
-                    response_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.Artwork.SerializeToString,
+                    response_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.CreateArtworkResponse.SerializeToString,
             ),
             'SaveArtwork': grpc.unary_unary_rpc_method_handler(
                     servicer.SaveArtwork,
@@ -363,7 +363,7 @@ def add_ArtworkServiceServicer_to_server(servicer, server):
             'RegenerateArtwork': grpc.unary_unary_rpc_method_handler(
                     servicer.RegenerateArtwork,
                     request_deserializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.RegenerateArtworkRequest.FromString,
-                    response_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.Artwork.SerializeToString,
+                    response_serializer=kawaii_dot_community_dot_v1_dot_artworks__pb2.RegenerateArtworkResponse.SerializeToString,
             ),
             'DeleteArtwork': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteArtwork,
@@ -449,7 +449,7 @@ class ArtworkService:
             target,
             '/kawaii.community.v1.ArtworkService/CreateArtwork',
             kawaii_dot_community_dot_v1_dot_artworks__pb2.CreateArtworkRequest.SerializeToString,
-            kawaii_dot_community_dot_v1_dot_artworks__pb2.Artwork.FromString,
+            kawaii_dot_community_dot_v1_dot_artworks__pb2.CreateArtworkResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -692,7 +692,7 @@ class ArtworkService:
             target,
             '/kawaii.community.v1.ArtworkService/RegenerateArtwork',
             kawaii_dot_community_dot_v1_dot_artworks__pb2.RegenerateArtworkRequest.SerializeToString,
-            kawaii_dot_community_dot_v1_dot_artworks__pb2.Artwork.FromString,
+            kawaii_dot_community_dot_v1_dot_artworks__pb2.RegenerateArtworkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,7 +41,7 @@ class ArtworkServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ArtworkServiceAsyncStub: ...
-    CreateArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.CreateArtworkRequest, _artworks_pb2.Artwork]
+    CreateArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.CreateArtworkRequest, _artworks_pb2.CreateArtworkResponse]
     """CreateArtwork orders a picture and keeps the artwork that will show it, in one step: the artwork is stored
     GENERATING, with a hold on the owner's credits where those are on, before generation is asked.
     The answer comes when generation has taken or refused the order, or did not say in time; then it is sent again
@@ -79,7 +79,7 @@ class ArtworkServiceStub:
     """
     UnpublishArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.UnpublishArtworkRequest, _artworks_pb2.Artwork]
     """UnpublishArtwork makes a draft of a published artwork; its likes stay. Repeating it changes nothing."""
-    RegenerateArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.RegenerateArtworkRequest, _artworks_pb2.Artwork]
+    RegenerateArtwork: _grpc.UnaryUnaryMultiCallable[_artworks_pb2.RegenerateArtworkRequest, _artworks_pb2.RegenerateArtworkResponse]
     """RegenerateArtwork orders the picture of a draft or a failed artwork anew; it costs what a new one costs.
     The old picture stays until the new one is there. The same request_id of the same viewer orders once, as with
     CreateArtwork.
@@ -120,7 +120,7 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.CreateArtworkRequest, _artworks_pb2.Artwork]  # type: ignore[assignment]
+    CreateArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.CreateArtworkRequest, _artworks_pb2.CreateArtworkResponse]  # type: ignore[assignment]
     """CreateArtwork orders a picture and keeps the artwork that will show it, in one step: the artwork is stored
     GENERATING, with a hold on the owner's credits where those are on, before generation is asked.
     The answer comes when generation has taken or refused the order, or did not say in time; then it is sent again
@@ -158,7 +158,7 @@ class ArtworkServiceAsyncStub(ArtworkServiceStub):
     """
     UnpublishArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.UnpublishArtworkRequest, _artworks_pb2.Artwork]  # type: ignore[assignment]
     """UnpublishArtwork makes a draft of a published artwork; its likes stay. Repeating it changes nothing."""
-    RegenerateArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.RegenerateArtworkRequest, _artworks_pb2.Artwork]  # type: ignore[assignment]
+    RegenerateArtwork: _aio.UnaryUnaryMultiCallable[_artworks_pb2.RegenerateArtworkRequest, _artworks_pb2.RegenerateArtworkResponse]  # type: ignore[assignment]
     """RegenerateArtwork orders the picture of a draft or a failed artwork anew; it costs what a new one costs.
     The old picture stays until the new one is there. The same request_id of the same viewer orders once, as with
     CreateArtwork.
@@ -202,7 +202,7 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _artworks_pb2.CreateArtworkRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_artworks_pb2.Artwork, _abc.Awaitable[_artworks_pb2.Artwork]]:
+    ) -> _typing.Union[_artworks_pb2.CreateArtworkResponse, _abc.Awaitable[_artworks_pb2.CreateArtworkResponse]]:
         """CreateArtwork orders a picture and keeps the artwork that will show it, in one step: the artwork is stored
         GENERATING, with a hold on the owner's credits where those are on, before generation is asked.
         The answer comes when generation has taken or refused the order, or did not say in time; then it is sent again
@@ -294,7 +294,7 @@ class ArtworkServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _artworks_pb2.RegenerateArtworkRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_artworks_pb2.Artwork, _abc.Awaitable[_artworks_pb2.Artwork]]:
+    ) -> _typing.Union[_artworks_pb2.RegenerateArtworkResponse, _abc.Awaitable[_artworks_pb2.RegenerateArtworkResponse]]:
         """RegenerateArtwork orders the picture of a draft or a failed artwork anew; it costs what a new one costs.
         The old picture stays until the new one is there. The same request_id of the same viewer orders once, as with
         CreateArtwork.

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from kawaii.generation.v1 import generation_pb2 as kawaii_dot_generation_dot_v1_dot_generation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n kawaii/generation/v1/admin.proto\x12\x14kawaii.generation.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%kawaii/generation/v1/generation.proto\"\xd8\x02\n\x0bProviderKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32\'.kawaii.generation.v1.ProviderKey.State\x12\x12\n\ncause_code\x18\x04 \x01(\x05\x12\x31\n\rrest_end_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x11\n\rSTATE_RESTING\x10\x02\x12\x12\n\x0eSTATE_DISABLED\x10\x03:L\xea\x41I\n\x16kawaii.dev/ProviderKey\x12\x14providerKeys/{print}*\x0cproviderKeys2\x0bproviderKey\"\xa6\x02\n\x0fProviderAccount\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x12\n\ncause_code\x18\x02 \x01(\x05\x12\x31\n\rrest_end_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recent_create_count\x18\x04 \x01(\x05\x12\x17\n\x0fin_flight_count\x18\x05 \x01(\x05\x12\x0f\n\x07\x63redits\x18\x06 \x01(\x01\x12\x30\n\x0c\x63redits_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07missing\x18\x08 \x01(\x08\x12\x1a\n\x12waiting_task_count\x18\t \x01(\x05\x12\x15\n\runpaid_models\x18\n \x03(\t\"U\n\rTimelineEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x19\n\x17ListProviderKeysRequest\"\x8d\x01\n\x18ListProviderKeysResponse\x12\x38\n\rprovider_keys\x18\x01 \x03(\x0b\x32!.kawaii.generation.v1.ProviderKey\x12\x37\n\x08\x61\x63\x63ounts\x18\x02 \x03(\x0b\x32%.kawaii.generation.v1.ProviderAccount\"A\n\x10\x45nableKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16kawaii.dev/ProviderKey\"B\n\x11\x44isableKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16kawaii.dev/ProviderKey\"@\n\x0fProbeKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16kawaii.dev/ProviderKey\".\n\x18\x45xplainGenerationRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"Q\n\x19\x45xplainGenerationResponse\x12\x34\n\x07\x65ntries\x18\x01 \x03(\x0b\x32#.kawaii.generation.v1.TimelineEntry\"=\n\x10\x41\x64optTaskRequest\x12\x15\n\x07\x61ttempt\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04task\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\'\n\x11\x41\x64optTaskResponse\x12\x12\n\ngeneration\x18\x01 \x01(\t\"-\n\x17RecopyGenerationRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"V\n\x18RestoreGenerationRequest\x12:\n\ngeneration\x18\x01 \x01(\x0b\x32 .kawaii.generation.v1.GenerationB\x04\xe2\x41\x01\x02\",\n\x19RestoreGenerationResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\"\xbc\x01\n\nParkedWork\x12\x0c\n\x04loop\x18\x01 \x01(\t\x12\x0c\n\x04work\x18\x02 \x01(\t\x12\r\n\x05tries\x18\x03 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\r\n\x05trace\x18\x05 \x01(\t\x12\x36\n\x12\x66irst_failure_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tpark_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x17\n\x15ListParkedWorkRequest\"P\n\x16ListParkedWorkResponse\x12\x36\n\x0cparked_works\x18\x01 \x03(\x0b\x32 .kawaii.generation.v1.ParkedWork\"B\n\x18ReleaseParkedWorkRequest\x12\x12\n\x04loop\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04work\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x1b\n\x19ReleaseParkedWorkResponse2\xb9\x08\n\x16GenerationAdminService\x12s\n\x10ListProviderKeys\x12-.kawaii.generation.v1.ListProviderKeysRequest\x1a..kawaii.generation.v1.ListProviderKeysResponse\"\x00\x12X\n\tEnableKey\x12&.kawaii.generation.v1.EnableKeyRequest\x1a!.kawaii.generation.v1.ProviderKey\"\x00\x12Z\n\nDisableKey\x12\'.kawaii.generation.v1.DisableKeyRequest\x1a!.kawaii.generation.v1.ProviderKey\"\x00\x12V\n\x08ProbeKey\x12%.kawaii.generation.v1.ProbeKeyRequest\x1a!.kawaii.generation.v1.ProviderKey\"\x00\x12v\n\x11\x45xplainGeneration\x12..kawaii.generation.v1.ExplainGenerationRequest\x1a/.kawaii.generation.v1.ExplainGenerationResponse\"\x00\x12^\n\tAdoptTask\x12&.kawaii.generation.v1.AdoptTaskRequest\x1a\'.kawaii.generation.v1.AdoptTaskResponse\"\x00\x12\x65\n\x10RecopyGeneration\x12-.kawaii.generation.v1.RecopyGenerationRequest\x1a .kawaii.generation.v1.Generation\"\x00\x12v\n\x11RestoreGeneration\x12..kawaii.generation.v1.RestoreGenerationRequest\x1a/.kawaii.generation.v1.RestoreGenerationResponse\"\x00\x12m\n\x0eListParkedWork\x12+.kawaii.generation.v1.ListParkedWorkRequest\x1a,.kawaii.generation.v1.ListParkedWorkResponse\"\x00\x12v\n\x11ReleaseParkedWork\x12..kawaii.generation.v1.ReleaseParkedWorkRequest\x1a/.kawaii.generation.v1.ReleaseParkedWorkResponse\"\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n kawaii/generation/v1/admin.proto\x12\x14kawaii.generation.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%kawaii/generation/v1/generation.proto\"\xd8\x02\n\x0bProviderKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x36\n\x05state\x18\x03 \x01(\x0e\x32\'.kawaii.generation.v1.ProviderKey.State\x12\x12\n\ncause_code\x18\x04 \x01(\x05\x12\x31\n\rrest_end_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x11\n\rSTATE_RESTING\x10\x02\x12\x12\n\x0eSTATE_DISABLED\x10\x03:L\xea\x41I\n\x16kawaii.dev/ProviderKey\x12\x14providerKeys/{print}*\x0cproviderKeys2\x0bproviderKey\"\xa6\x02\n\x0fProviderAccount\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x12\n\ncause_code\x18\x02 \x01(\x05\x12\x31\n\rrest_end_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13recent_create_count\x18\x04 \x01(\x05\x12\x17\n\x0fin_flight_count\x18\x05 \x01(\x05\x12\x0f\n\x07\x63redits\x18\x06 \x01(\x01\x12\x30\n\x0c\x63redits_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07missing\x18\x08 \x01(\x08\x12\x1a\n\x12waiting_task_count\x18\t \x01(\x05\x12\x15\n\runpaid_models\x18\n \x03(\t\"\x9e\x02\n\rTimelineEntry\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x04kind\x18\x04 \x01(\x0e\x32(.kawaii.generation.v1.TimelineEntry.Kind\x12\x0c\n\x04text\x18\x03 \x01(\t\"\x96\x01\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_STATE\x10\x01\x12\x10\n\x0cKIND_ATTEMPT\x10\x02\x12\x0f\n\x0bKIND_ANSWER\x10\x03\x12\x10\n\x0cKIND_WEBHOOK\x10\x04\x12\x11\n\rKIND_REMINDER\x10\x05\x12\x10\n\x0cKIND_WAITING\x10\x06\x12\x0e\n\nKIND_FAULT\x10\x07J\x04\x08\x02\x10\x03\"\x19\n\x17ListProviderKeysRequest\"\x8d\x01\n\x18ListProviderKeysResponse\x12\x38\n\rprovider_keys\x18\x01 \x03(\x0b\x32!.kawaii.generation.v1.ProviderKey\x12\x37\n\x08\x61\x63\x63ounts\x18\x02 \x03(\x0b\x32%.kawaii.generation.v1.ProviderAccount\"A\n\x10\x45nableKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16kawaii.dev/ProviderKey\"B\n\x11\x44isableKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16kawaii.dev/ProviderKey\"@\n\x0fProbeKeyRequest\x12-\n\x04name\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x02\xfa\x41\x18\n\x16kawaii.dev/ProviderKey\".\n\x18\x45xplainGenerationRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"Q\n\x19\x45xplainGenerationResponse\x12\x34\n\x07\x65ntries\x18\x01 \x03(\x0b\x32#.kawaii.generation.v1.TimelineEntry\"=\n\x10\x41\x64optTaskRequest\x12\x15\n\x07\x61ttempt\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04task\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\'\n\x11\x41\x64optTaskResponse\x12\x12\n\ngeneration\x18\x01 \x01(\t\"-\n\x17RecopyGenerationRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"V\n\x18RestoreGenerationRequest\x12:\n\ngeneration\x18\x01 \x01(\x0b\x32 .kawaii.generation.v1.GenerationB\x04\xe2\x41\x01\x02\",\n\x19RestoreGenerationResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x08\"\xbc\x01\n\nParkedWork\x12\x0c\n\x04loop\x18\x01 \x01(\t\x12\x0c\n\x04work\x18\x02 \x01(\t\x12\r\n\x05tries\x18\x03 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\r\n\x05trace\x18\x05 \x01(\t\x12\x36\n\x12\x66irst_failure_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tpark_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x17\n\x15ListParkedWorkRequest\"P\n\x16ListParkedWorkResponse\x12\x36\n\x0cparked_works\x18\x01 \x03(\x0b\x32 .kawaii.generation.v1.ParkedWork\"B\n\x18ReleaseParkedWorkRequest\x12\x12\n\x04loop\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x12\n\x04work\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"\x1b\n\x19ReleaseParkedWorkResponse2\xb9\x08\n\x16GenerationAdminService\x12s\n\x10ListProviderKeys\x12-.kawaii.generation.v1.ListProviderKeysRequest\x1a..kawaii.generation.v1.ListProviderKeysResponse\"\x00\x12X\n\tEnableKey\x12&.kawaii.generation.v1.EnableKeyRequest\x1a!.kawaii.generation.v1.ProviderKey\"\x00\x12Z\n\nDisableKey\x12\'.kawaii.generation.v1.DisableKeyRequest\x1a!.kawaii.generation.v1.ProviderKey\"\x00\x12V\n\x08ProbeKey\x12%.kawaii.generation.v1.ProbeKeyRequest\x1a!.kawaii.generation.v1.ProviderKey\"\x00\x12v\n\x11\x45xplainGeneration\x12..kawaii.generation.v1.ExplainGenerationRequest\x1a/.kawaii.generation.v1.ExplainGenerationResponse\"\x00\x12^\n\tAdoptTask\x12&.kawaii.generation.v1.AdoptTaskRequest\x1a\'.kawaii.generation.v1.AdoptTaskResponse\"\x00\x12\x65\n\x10RecopyGeneration\x12-.kawaii.generation.v1.RecopyGenerationRequest\x1a .kawaii.generation.v1.Generation\"\x00\x12v\n\x11RestoreGeneration\x12..kawaii.generation.v1.RestoreGenerationRequest\x1a/.kawaii.generation.v1.RestoreGenerationResponse\"\x00\x12m\n\x0eListParkedWork\x12+.kawaii.generation.v1.ListParkedWorkRequest\x1a,.kawaii.generation.v1.ListParkedWorkResponse\"\x00\x12v\n\x11ReleaseParkedWork\x12..kawaii.generation.v1.ReleaseParkedWorkRequest\x1a/.kawaii.generation.v1.ReleaseParkedWorkResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,42 +65,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROVIDERKEY_STATE']._serialized_end=457
   _globals['_PROVIDERACCOUNT']._serialized_start=538
   _globals['_PROVIDERACCOUNT']._serialized_end=832
-  _globals['_TIMELINEENTRY']._serialized_start=834
-  _globals['_TIMELINEENTRY']._serialized_end=919
-  _globals['_LISTPROVIDERKEYSREQUEST']._serialized_start=921
-  _globals['_LISTPROVIDERKEYSREQUEST']._serialized_end=946
-  _globals['_LISTPROVIDERKEYSRESPONSE']._serialized_start=949
-  _globals['_LISTPROVIDERKEYSRESPONSE']._serialized_end=1090
-  _globals['_ENABLEKEYREQUEST']._serialized_start=1092
-  _globals['_ENABLEKEYREQUEST']._serialized_end=1157
-  _globals['_DISABLEKEYREQUEST']._serialized_start=1159
-  _globals['_DISABLEKEYREQUEST']._serialized_end=1225
-  _globals['_PROBEKEYREQUEST']._serialized_start=1227
-  _globals['_PROBEKEYREQUEST']._serialized_end=1291
-  _globals['_EXPLAINGENERATIONREQUEST']._serialized_start=1293
-  _globals['_EXPLAINGENERATIONREQUEST']._serialized_end=1339
-  _globals['_EXPLAINGENERATIONRESPONSE']._serialized_start=1341
-  _globals['_EXPLAINGENERATIONRESPONSE']._serialized_end=1422
-  _globals['_ADOPTTASKREQUEST']._serialized_start=1424
-  _globals['_ADOPTTASKREQUEST']._serialized_end=1485
-  _globals['_ADOPTTASKRESPONSE']._serialized_start=1487
-  _globals['_ADOPTTASKRESPONSE']._serialized_end=1526
-  _globals['_RECOPYGENERATIONREQUEST']._serialized_start=1528
-  _globals['_RECOPYGENERATIONREQUEST']._serialized_end=1573
-  _globals['_RESTOREGENERATIONREQUEST']._serialized_start=1575
-  _globals['_RESTOREGENERATIONREQUEST']._serialized_end=1661
-  _globals['_RESTOREGENERATIONRESPONSE']._serialized_start=1663
-  _globals['_RESTOREGENERATIONRESPONSE']._serialized_end=1707
-  _globals['_PARKEDWORK']._serialized_start=1710
-  _globals['_PARKEDWORK']._serialized_end=1898
-  _globals['_LISTPARKEDWORKREQUEST']._serialized_start=1900
-  _globals['_LISTPARKEDWORKREQUEST']._serialized_end=1923
-  _globals['_LISTPARKEDWORKRESPONSE']._serialized_start=1925
-  _globals['_LISTPARKEDWORKRESPONSE']._serialized_end=2005
-  _globals['_RELEASEPARKEDWORKREQUEST']._serialized_start=2007
-  _globals['_RELEASEPARKEDWORKREQUEST']._serialized_end=2073
-  _globals['_RELEASEPARKEDWORKRESPONSE']._serialized_start=2075
-  _globals['_RELEASEPARKEDWORKRESPONSE']._serialized_end=2102
-  _globals['_GENERATIONADMINSERVICE']._serialized_start=2105
-  _globals['_GENERATIONADMINSERVICE']._serialized_end=3186
+  _globals['_TIMELINEENTRY']._serialized_start=835
+  _globals['_TIMELINEENTRY']._serialized_end=1121
+  _globals['_TIMELINEENTRY_KIND']._serialized_start=965
+  _globals['_TIMELINEENTRY_KIND']._serialized_end=1115
+  _globals['_LISTPROVIDERKEYSREQUEST']._serialized_start=1123
+  _globals['_LISTPROVIDERKEYSREQUEST']._serialized_end=1148
+  _globals['_LISTPROVIDERKEYSRESPONSE']._serialized_start=1151
+  _globals['_LISTPROVIDERKEYSRESPONSE']._serialized_end=1292
+  _globals['_ENABLEKEYREQUEST']._serialized_start=1294
+  _globals['_ENABLEKEYREQUEST']._serialized_end=1359
+  _globals['_DISABLEKEYREQUEST']._serialized_start=1361
+  _globals['_DISABLEKEYREQUEST']._serialized_end=1427
+  _globals['_PROBEKEYREQUEST']._serialized_start=1429
+  _globals['_PROBEKEYREQUEST']._serialized_end=1493
+  _globals['_EXPLAINGENERATIONREQUEST']._serialized_start=1495
+  _globals['_EXPLAINGENERATIONREQUEST']._serialized_end=1541
+  _globals['_EXPLAINGENERATIONRESPONSE']._serialized_start=1543
+  _globals['_EXPLAINGENERATIONRESPONSE']._serialized_end=1624
+  _globals['_ADOPTTASKREQUEST']._serialized_start=1626
+  _globals['_ADOPTTASKREQUEST']._serialized_end=1687
+  _globals['_ADOPTTASKRESPONSE']._serialized_start=1689
+  _globals['_ADOPTTASKRESPONSE']._serialized_end=1728
+  _globals['_RECOPYGENERATIONREQUEST']._serialized_start=1730
+  _globals['_RECOPYGENERATIONREQUEST']._serialized_end=1775
+  _globals['_RESTOREGENERATIONREQUEST']._serialized_start=1777
+  _globals['_RESTOREGENERATIONREQUEST']._serialized_end=1863
+  _globals['_RESTOREGENERATIONRESPONSE']._serialized_start=1865
+  _globals['_RESTOREGENERATIONRESPONSE']._serialized_end=1909
+  _globals['_PARKEDWORK']._serialized_start=1912
+  _globals['_PARKEDWORK']._serialized_end=2100
+  _globals['_LISTPARKEDWORKREQUEST']._serialized_start=2102
+  _globals['_LISTPARKEDWORKREQUEST']._serialized_end=2125
+  _globals['_LISTPARKEDWORKRESPONSE']._serialized_start=2127
+  _globals['_LISTPARKEDWORKRESPONSE']._serialized_end=2207
+  _globals['_RELEASEPARKEDWORKREQUEST']._serialized_start=2209
+  _globals['_RELEASEPARKEDWORKREQUEST']._serialized_end=2275
+  _globals['_RELEASEPARKEDWORKRESPONSE']._serialized_start=2277
+  _globals['_RELEASEPARKEDWORKRESPONSE']._serialized_end=2304
+  _globals['_GENERATIONADMINSERVICE']._serialized_start=2307
+  _globals['_GENERATIONADMINSERVICE']._serialized_end=3388
 # @@protoc_insertion_point(module_scope)

@@ -158,13 +158,54 @@ class TimelineEntry(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[TimelineEntry._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: TimelineEntry._Kind.ValueType  # 0
+        """Not set."""
+        KIND_STATE: TimelineEntry._Kind.ValueType  # 1
+        """The generation came to a state, or made progress in it."""
+        KIND_ATTEMPT: TimelineEntry._Kind.ValueType  # 2
+        """An attempt upstream began."""
+        KIND_ANSWER: TimelineEntry._Kind.ValueType  # 3
+        """The provider answered an attempt."""
+        KIND_WEBHOOK: TimelineEntry._Kind.ValueType  # 4
+        """The provider's webhook came."""
+        KIND_REMINDER: TimelineEntry._Kind.ValueType  # 5
+        """A reminder of ours to look at a task that is not awaited any more."""
+        KIND_WAITING: TimelineEntry._Kind.ValueType  # 6
+        """It waits for an account that is not configured."""
+        KIND_FAULT: TimelineEntry._Kind.ValueType  # 7
+        """A step of ours failed."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """Kind is what kind of thing happened."""
+
+    KIND_UNSPECIFIED: TimelineEntry.Kind.ValueType  # 0
+    """Not set."""
+    KIND_STATE: TimelineEntry.Kind.ValueType  # 1
+    """The generation came to a state, or made progress in it."""
+    KIND_ATTEMPT: TimelineEntry.Kind.ValueType  # 2
+    """An attempt upstream began."""
+    KIND_ANSWER: TimelineEntry.Kind.ValueType  # 3
+    """The provider answered an attempt."""
+    KIND_WEBHOOK: TimelineEntry.Kind.ValueType  # 4
+    """The provider's webhook came."""
+    KIND_REMINDER: TimelineEntry.Kind.ValueType  # 5
+    """A reminder of ours to look at a task that is not awaited any more."""
+    KIND_WAITING: TimelineEntry.Kind.ValueType  # 6
+    """It waits for an account that is not configured."""
+    KIND_FAULT: TimelineEntry.Kind.ValueType  # 7
+    """A step of ours failed."""
+
     TIME_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
-    """What kind of thing: state, attempt, answer, webhook, reminder (ours, of a task that is not awaited), or waiting (for an
-    account that is not configured).
-    """
+    kind: Global___TimelineEntry.Kind.ValueType
+    """What kind of thing."""
     text: _builtins.str
     """In words, without prompts, keys or tokens."""
     @_builtins.property
@@ -175,7 +216,7 @@ class TimelineEntry(_message.Message):
         self,
         *,
         time: _timestamp_pb2.Timestamp | None = ...,
-        kind: _builtins.str = ...,
+        kind: Global___TimelineEntry.Kind.ValueType = ...,
         text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015

@@ -169,36 +169,6 @@ class Generation(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-    @_typing.final
-    class Quota(_message.Message):
-        """Quota is where a caller stands with the orders it may place in a day, which begins at midnight in Japan."""
-
-        DESCRIPTOR: _descriptor.Descriptor
-
-        LIMIT_FIELD_NUMBER: _builtins.int
-        REMAINING_FIELD_NUMBER: _builtins.int
-        RESET_DELAY_FIELD_NUMBER: _builtins.int
-        limit: _builtins.int
-        """Orders a day."""
-        remaining: _builtins.int
-        """Orders that are left today."""
-        @_builtins.property
-        def reset_delay(self) -> _duration_pb2.Duration:
-            """How long until the next day begins."""
-
-        def __init__(
-            self,
-            *,
-            limit: _builtins.int = ...,
-            remaining: _builtins.int = ...,
-            reset_delay: _duration_pb2.Duration | None = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["reset_delay", b"reset_delay"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "remaining", b"remaining", "reset_delay", b"reset_delay"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
@@ -214,8 +184,6 @@ class Generation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
-    JOINED_FIELD_NUMBER: _builtins.int
-    QUOTA_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, generations/{generation_id}."""
     state: Global___Generation.State.ValueType
@@ -232,8 +200,6 @@ class Generation(_message.Message):
     """How far the provider is, 0 to 100."""
     provider_task_id: _builtins.str
     """The provider's own task id; empty until it is known."""
-    joined: _builtins.bool
-    """True when the request_id had made this generation before, so that nothing new was ordered. CreateGeneration only."""
     @_builtins.property
     def image_uris(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Public URLs of the pictures to start from."""
@@ -262,12 +228,6 @@ class Generation(_message.Message):
     def complete_time(self) -> _timestamp_pb2.Timestamp:
         """When it reached a final state."""
 
-    @_builtins.property
-    def quota(self) -> Global___Generation.Quota:
-        """Where the caller's daily quota stands after this order; unset when nothing was counted. CreateGeneration and
-        RetryGeneration only.
-        """
-
     def __init__(
         self,
         *,
@@ -286,16 +246,46 @@ class Generation(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
-        joined: _builtins.bool = ...,
-        quota: Global___Generation.Quota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "parameters", b"parameters", "quota", b"quota", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "parameters", b"parameters", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "image_uris", b"image_uris", "joined", b"joined", "model", b"model", "name", b"name", "output_format", b"output_format", "outputs", b"outputs", "parameters", b"parameters", "progress_percent", b"progress_percent", "prompt", b"prompt", "provider_task_id", b"provider_task_id", "quota", b"quota", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratio", b"aspect_ratio", "complete_time", b"complete_time", "create_time", b"create_time", "error", b"error", "image_uris", b"image_uris", "model", b"model", "name", b"name", "output_format", b"output_format", "outputs", b"outputs", "parameters", b"parameters", "progress_percent", b"progress_percent", "prompt", b"prompt", "provider_task_id", b"provider_task_id", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Generation: _TypeAlias = Generation  # noqa: Y015
+
+@_typing.final
+class Quota(_message.Message):
+    """Quota is where a caller stands with the orders it may place in a day, which begins at midnight in Japan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
+    RESET_DELAY_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    """Orders a day."""
+    remaining: _builtins.int
+    """Orders that are left today."""
+    @_builtins.property
+    def reset_delay(self) -> _duration_pb2.Duration:
+        """How long until the next day begins."""
+
+    def __init__(
+        self,
+        *,
+        limit: _builtins.int = ...,
+        remaining: _builtins.int = ...,
+        reset_delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reset_delay", b"reset_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "remaining", b"remaining", "reset_delay", b"reset_delay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quota: _TypeAlias = Quota  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
@@ -373,10 +363,12 @@ class DownloadLink(_message.Message):
     uri: _builtins.str
     """The link."""
     direct: _builtins.bool
-    """True when the URL was not a provider's temporary one and is returned as it came."""
+    """True when uri leads straight to the bytes: the provider made it for its own temporary URL. False when the URL that was
+    given is returned as it came.
+    """
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the link stops working; unset for a direct one."""
+        """When a direct link stops working; unset for any other."""
 
     def __init__(
         self,
@@ -478,6 +470,40 @@ class CreateGenerationRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateGenerationRequest: _TypeAlias = CreateGenerationRequest  # noqa: Y015
+
+@_typing.final
+class CreateGenerationResponse(_message.Message):
+    """CreateGenerationResponse is the generation, and how the order was counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    joined: _builtins.bool
+    """True when the request_id had made this generation before, so that nothing new was ordered."""
+    @_builtins.property
+    def generation(self) -> Global___Generation:
+        """The generation."""
+
+    @_builtins.property
+    def quota(self) -> Global___Quota:
+        """Where the caller's daily quota stands after this order; unset when nothing was counted."""
+
+    def __init__(
+        self,
+        *,
+        generation: Global___Generation | None = ...,
+        joined: _builtins.bool = ...,
+        quota: Global___Quota | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "quota", b"quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "joined", b"joined", "quota", b"quota"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateGenerationResponse: _TypeAlias = CreateGenerationResponse  # noqa: Y015
 
 @_typing.final
 class GetGenerationRequest(_message.Message):
@@ -674,6 +700,36 @@ class RetryGenerationRequest(_message.Message):
 Global___RetryGenerationRequest: _TypeAlias = RetryGenerationRequest  # noqa: Y015
 
 @_typing.final
+class RetryGenerationResponse(_message.Message):
+    """RetryGenerationResponse is the generation, and how the new order was counted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def generation(self) -> Global___Generation:
+        """The generation."""
+
+    @_builtins.property
+    def quota(self) -> Global___Quota:
+        """Where the caller's daily quota stands after this order; unset when nothing was counted."""
+
+    def __init__(
+        self,
+        *,
+        generation: Global___Generation | None = ...,
+        quota: Global___Quota | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "quota", b"quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "quota", b"quota"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryGenerationResponse: _TypeAlias = RetryGenerationResponse  # noqa: Y015
+
+@_typing.final
 class WatchGenerationRequest(_message.Message):
     """WatchGenerationRequest names the generation to follow."""
 
@@ -806,7 +862,7 @@ class CreateDownloadLinkRequest(_message.Message):
     uri: _builtins.str
     """The URL a result was announced with."""
     generation: _builtins.str
-    """Generation or provider task id it belongs to; optional."""
+    """The generation it belongs to, generations/{id}, with our id or the provider's; optional."""
     def __init__(
         self,
         *,

@@ -42,7 +42,7 @@ class GenerationServiceStub:
         self.CreateGeneration = channel.unary_unary(
                 '/kawaii.generation.v1.GenerationService/CreateGeneration',
                 request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.CreateGenerationRequest.SerializeToString,
-                response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+                response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.CreateGenerationResponse.FromString,
                 _registered_method=True)
         self.GetGeneration = channel.unary_unary(
                 '/kawaii.generation.v1.GenerationService/GetGeneration',
@@ -72,7 +72,7 @@ class GenerationServiceStub:
         self.RetryGeneration = channel.unary_unary(
                 '/kawaii.generation.v1.GenerationService/RetryGeneration',
                 request_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationRequest.SerializeToString,
-                response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+                response_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationResponse.FromString,
                 _registered_method=True)
         self.WatchGeneration = channel.unary_stream(
                 '/kawaii.generation.v1.GenerationService/WatchGeneration',
@@ -212,7 +212,7 @@ def add_GenerationServiceServicer_to_server(servicer, server):
             'CreateGeneration': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateGeneration,
                     request_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.CreateGenerationRequest.FromString,
-                    response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.SerializeToString,
+                    response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.CreateGenerationResponse.SerializeToString,
             ),
             'GetGeneration': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGeneration,
@@ -242,7 +242,7 @@ def add_GenerationServiceServicer_to_server(servicer, server):
             'RetryGeneration': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryGeneration,
                     request_deserializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationRequest.FromString,
-                    response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.SerializeToString,
+                    response_serializer=kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationResponse.SerializeToString,
             ),
             'WatchGeneration': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchGeneration,
@@ -300,7 +300,7 @@ class GenerationService:
             target,
             '/kawaii.generation.v1.GenerationService/CreateGeneration',
             kawaii_dot_generation_dot_v1_dot_generation__pb2.CreateGenerationRequest.SerializeToString,
-            kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+            kawaii_dot_generation_dot_v1_dot_generation__pb2.CreateGenerationResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -462,7 +462,7 @@ class GenerationService:
             target,
             '/kawaii.generation.v1.GenerationService/RetryGeneration',
             kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationRequest.SerializeToString,
-            kawaii_dot_generation_dot_v1_dot_generation__pb2.Generation.FromString,
+            kawaii_dot_generation_dot_v1_dot_generation__pb2.RetryGenerationResponse.FromString,
             options,
             channel_credentials,
             insecure,

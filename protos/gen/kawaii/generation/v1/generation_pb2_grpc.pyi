@@ -38,7 +38,7 @@ class GenerationServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GenerationServiceAsyncStub: ...
-    CreateGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.CreateGenerationRequest, _generation_pb2.Generation]
+    CreateGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.CreateGenerationRequest, _generation_pb2.CreateGenerationResponse]
     """CreateGeneration stores the order, then waits a short, configured time for the provider's definite answer.
     A definite refusal is returned as an error; anything slower is returned accepted and not yet done.
     The same request_id with the same order returns the first generation; with another order it is ALREADY_EXISTS.
@@ -61,7 +61,7 @@ class GenerationServiceStub:
     nothing. FAILED_PRECONDITION (reason NOT_ENDED) while it is under way.
     No REST mapping: it is the community's step when it erases a person.
     """
-    RetryGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.RetryGenerationRequest, _generation_pb2.Generation]
+    RetryGeneration: _grpc.UnaryUnaryMultiCallable[_generation_pb2.RetryGenerationRequest, _generation_pb2.RetryGenerationResponse]
     """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
     upstream and may be billed again, so one whose first order may still be billed needs accept_double_billing.
     """
@@ -94,7 +94,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.CreateGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
+    CreateGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.CreateGenerationRequest, _generation_pb2.CreateGenerationResponse]  # type: ignore[assignment]
     """CreateGeneration stores the order, then waits a short, configured time for the provider's definite answer.
     A definite refusal is returned as an error; anything slower is returned accepted and not yet done.
     The same request_id with the same order returns the first generation; with another order it is ALREADY_EXISTS.
@@ -117,7 +117,7 @@ class GenerationServiceAsyncStub(GenerationServiceStub):
     nothing. FAILED_PRECONDITION (reason NOT_ENDED) while it is under way.
     No REST mapping: it is the community's step when it erases a person.
     """
-    RetryGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.RetryGenerationRequest, _generation_pb2.Generation]  # type: ignore[assignment]
+    RetryGeneration: _aio.UnaryUnaryMultiCallable[_generation_pb2.RetryGenerationRequest, _generation_pb2.RetryGenerationResponse]  # type: ignore[assignment]
     """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
     upstream and may be billed again, so one whose first order may still be billed needs accept_double_billing.
     """
@@ -153,7 +153,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _generation_pb2.CreateGenerationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_generation_pb2.Generation, _abc.Awaitable[_generation_pb2.Generation]]:
+    ) -> _typing.Union[_generation_pb2.CreateGenerationResponse, _abc.Awaitable[_generation_pb2.CreateGenerationResponse]]:
         """CreateGeneration stores the order, then waits a short, configured time for the provider's definite answer.
         A definite refusal is returned as an error; anything slower is returned accepted and not yet done.
         The same request_id with the same order returns the first generation; with another order it is ALREADY_EXISTS.
@@ -212,7 +212,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _generation_pb2.RetryGenerationRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_generation_pb2.Generation, _abc.Awaitable[_generation_pb2.Generation]]:
+    ) -> _typing.Union[_generation_pb2.RetryGenerationResponse, _abc.Awaitable[_generation_pb2.RetryGenerationResponse]]:
         """RetryGeneration starts a new chain of attempts for a generation that ended without pictures. It is a new order
         upstream and may be billed again, so one whose first order may still be billed needs accept_double_billing.
         """

@@ -30,7 +30,7 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkawaii/storage/v1/storage.proto\x12\x11kawaii.storage.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x03\n\x06Object\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\x03uri\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\rgeneration_id\x18\x06 \x01(\t\x12\r\n\x05index\x18\x07 \x01(\x05\x12\x15\n\roriginal_name\x18\x08 \x01(\t\x12\x12\n\nsource_uri\x18\t \x01(\t\x12\x14\n\x06source\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05width\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06height\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nthumb_hash\x18\x0e \x01(\tB\x04\xe2\x41\x01\x03:6\xea\x41\x33\n\x11kawaii.dev/Object\x12\robjects/{key}*\x07objects2\x06object\"\xc7\x01\n\nUploadLink\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12;\n\x07headers\x18\x03 \x03(\x0b\x32*.kawaii.storage.v1.UploadLink.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xec\x01\n\x13UploadObjectRequest\x12\x41\n\x04spec\x18\x01 \x01(\x0b\x32\x31.kawaii.storage.v1.UploadObjectRequest.UploadSpecH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08\x63omplete\x18\x03 \x01(\x08H\x00\x1a\x62\n\nUploadSpec\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x15\n\roriginal_name\x18\x02 \x01(\t\x12\x16\n\x0emax_size_bytes\x18\x03 \x01(\x03\x12\x15\n\rgeneration_id\x18\x04 \x01(\tB\t\n\x07payload\"\xa2\x01\n\x13ImportObjectRequest\x12\x18\n\nsource_uri\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\rgeneration_id\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x11\n\tfile_name\x18\x04 \x01(\t\x12\x14\n\x0c\x64ownload_uri\x18\x05 \x01(\t\x12\x0f\n\x07task_id\x18\x06 \x01(\t\x12\x11\n\tfile_stem\x18\x08 \x01(\t\"\'\n\x12\x43heckSourceRequest\x12\x11\n\x03uri\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"<\n\x10GetObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\"\\\n\x11ReadObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"#\n\x12ReadObjectResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"b\n\x12ListObjectsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x15\n\rgeneration_id\x18\x04 \x01(\t\"Z\n\x13ListObjectsResponse\x12*\n\x07objects\x18\x01 \x03(\x0b\x32\x19.kawaii.storage.v1.Object\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x13\x44\x65leteObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\"\x95\x01\n\x14\x43reateVariantRequest\x12*\n\x06object\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x0f\n\x07quality\x18\x04 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x05 \x01(\t\x12\x11\n\tsignature\x18\x06 \x01(\t\"f\n\x17\x43reateUploadLinkRequest\x12\x15\n\roriginal_name\x18\x01 \x01(\t\x12\x1a\n\x0c\x63ontent_type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nsize_bytes\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x02\",\n\x14\x43onfirmUploadRequest\x12\x14\n\x06object\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x92\x08\n\x0eStorageService\x12U\n\x0cUploadObject\x12&.kawaii.storage.v1.UploadObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00(\x01\x12S\n\x0cImportObject\x12&.kawaii.storage.v1.ImportObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00\x12N\n\x0b\x43heckSource\x12%.kawaii.storage.v1.CheckSourceRequest\x1a\x16.google.protobuf.Empty\"\x00\x12q\n\tGetObject\x12#.kawaii.storage.v1.GetObjectRequest\x1a\x19.kawaii.storage.v1.Object\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=objects/**}\x12]\n\nReadObject\x12$.kawaii.storage.v1.ReadObjectRequest\x1a%.kawaii.storage.v1.ReadObjectResponse\"\x00\x30\x01\x12q\n\x0bListObjects\x12%.kawaii.storage.v1.ListObjectsRequest\x1a&.kawaii.storage.v1.ListObjectsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/objects\x12t\n\x0c\x44\x65leteObject\x12&.kawaii.storage.v1.DeleteObjectRequest\x1a\x16.google.protobuf.Empty\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=objects/**}\x12U\n\rCreateVariant\x12\'.kawaii.storage.v1.CreateVariantRequest\x1a\x19.kawaii.storage.v1.Object\"\x00\x12y\n\x10\x43reateUploadLink\x12*.kawaii.storage.v1.CreateUploadLinkRequest\x1a\x1d.kawaii.storage.v1.UploadLink\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/uploadLinks:\x01*\x12w\n\rConfirmUpload\x12\'.kawaii.storage.v1.ConfirmUploadRequest\x1a\x19.kawaii.storage.v1.Object\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/uploadLinks:confirm:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fkawaii/storage/v1/storage.proto\x12\x11kawaii.storage.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x04\n\x06Object\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x11\n\x03uri\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x63ontent_type\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\rgeneration_id\x18\x06 \x01(\t\x12\r\n\x05index\x18\x07 \x01(\x05\x12\x15\n\roriginal_name\x18\x08 \x01(\t\x12\x12\n\nsource_uri\x18\t \x01(\t\x12\x36\n\x06source\x18\x0f \x01(\x0e\x32 .kawaii.storage.v1.Object.SourceB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05width\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06height\x18\r \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x18\n\nthumb_hash\x18\x0e \x01(\tB\x04\xe2\x41\x01\x03\"s\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x11\n\rSOURCE_UPLOAD\x10\x01\x12\x17\n\x13SOURCE_KIE_DOWNLOAD\x10\x02\x12\x11\n\rSOURCE_IMPORT\x10\x03\x12\x12\n\x0eSOURCE_VARIANT\x10\x04:9\xea\x41\x36\n\x11kawaii.dev/Object\x12\x10objects/{key=**}*\x07objects2\x06objectJ\x04\x08\n\x10\x0b\"\xc7\x01\n\nUploadLink\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12;\n\x07headers\x18\x03 \x03(\x0b\x32*.kawaii.storage.v1.UploadLink.HeadersEntry\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xec\x01\n\x13UploadObjectRequest\x12\x41\n\x04spec\x18\x01 \x01(\x0b\x32\x31.kawaii.storage.v1.UploadObjectRequest.UploadSpecH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08\x63omplete\x18\x03 \x01(\x08H\x00\x1a\x62\n\nUploadSpec\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x15\n\roriginal_name\x18\x02 \x01(\t\x12\x16\n\x0emax_size_bytes\x18\x03 \x01(\x03\x12\x15\n\rgeneration_id\x18\x04 \x01(\tB\t\n\x07payload\"\xa2\x01\n\x13ImportObjectRequest\x12\x18\n\nsource_uri\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x15\n\rgeneration_id\x18\x02 \x01(\t\x12\r\n\x05index\x18\x03 \x01(\x05\x12\x11\n\tfile_name\x18\x04 \x01(\t\x12\x14\n\x0c\x64ownload_uri\x18\x05 \x01(\t\x12\x0f\n\x07task_id\x18\x06 \x01(\t\x12\x11\n\tfile_stem\x18\x08 \x01(\t\"\'\n\x12\x43heckSourceRequest\x12\x11\n\x03uri\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\"<\n\x10GetObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\"\\\n\x11ReadObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\r\n\x05limit\x18\x03 \x01(\x03\"#\n\x12ReadObjectResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"b\n\x12ListObjectsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x15\n\rgeneration_id\x18\x04 \x01(\t\"Z\n\x13ListObjectsResponse\x12*\n\x07objects\x18\x01 \x03(\x0b\x32\x19.kawaii.storage.v1.Object\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x13\x44\x65leteObjectRequest\x12(\n\x04name\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\"\x95\x01\n\x14\x43reateVariantRequest\x12*\n\x06object\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x02\xfa\x41\x13\n\x11kawaii.dev/Object\x12\r\n\x05width\x18\x02 \x01(\x05\x12\x0e\n\x06height\x18\x03 \x01(\x05\x12\x0f\n\x07quality\x18\x04 \x01(\x05\x12\x0e\n\x06\x66ormat\x18\x05 \x01(\t\x12\x11\n\tsignature\x18\x06 \x01(\t\"f\n\x17\x43reateUploadLinkRequest\x12\x15\n\roriginal_name\x18\x01 \x01(\t\x12\x1a\n\x0c\x63ontent_type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nsize_bytes\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x02\",\n\x14\x43onfirmUploadRequest\x12\x14\n\x06object\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x32\x92\x08\n\x0eStorageService\x12U\n\x0cUploadObject\x12&.kawaii.storage.v1.UploadObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00(\x01\x12S\n\x0cImportObject\x12&.kawaii.storage.v1.ImportObjectRequest\x1a\x19.kawaii.storage.v1.Object\"\x00\x12N\n\x0b\x43heckSource\x12%.kawaii.storage.v1.CheckSourceRequest\x1a\x16.google.protobuf.Empty\"\x00\x12q\n\tGetObject\x12#.kawaii.storage.v1.GetObjectRequest\x1a\x19.kawaii.storage.v1.Object\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=objects/**}\x12]\n\nReadObject\x12$.kawaii.storage.v1.ReadObjectRequest\x1a%.kawaii.storage.v1.ReadObjectResponse\"\x00\x30\x01\x12q\n\x0bListObjects\x12%.kawaii.storage.v1.ListObjectsRequest\x1a&.kawaii.storage.v1.ListObjectsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/objects\x12t\n\x0c\x44\x65leteObject\x12&.kawaii.storage.v1.DeleteObjectRequest\x1a\x16.google.protobuf.Empty\"$\xda\x41\x04name\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=objects/**}\x12U\n\rCreateVariant\x12\'.kawaii.storage.v1.CreateVariantRequest\x1a\x19.kawaii.storage.v1.Object\"\x00\x12y\n\x10\x43reateUploadLink\x12*.kawaii.storage.v1.CreateUploadLinkRequest\x1a\x1d.kawaii.storage.v1.UploadLink\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/uploadLinks:\x01*\x12w\n\rConfirmUpload\x12\'.kawaii.storage.v1.ConfirmUploadRequest\x1a\x19.kawaii.storage.v1.Object\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/uploadLinks:confirm:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,7 +58,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OBJECT'].fields_by_name['thumb_hash']._loaded_options = None
   _globals['_OBJECT'].fields_by_name['thumb_hash']._serialized_options = b'\342A\001\003'
   _globals['_OBJECT']._loaded_options = None
-  _globals['_OBJECT']._serialized_options = b'\352A3\n\021kawaii.dev/Object\022\robjects/{key}*\007objects2\006object'
+  _globals['_OBJECT']._serialized_options = b'\352A6\n\021kawaii.dev/Object\022\020objects/{key=**}*\007objects2\006object'
   _globals['_UPLOADLINK_HEADERSENTRY']._loaded_options = None
   _globals['_UPLOADLINK_HEADERSENTRY']._serialized_options = b'8\001'
   _globals['_IMPORTOBJECTREQUEST'].fields_by_name['source_uri']._loaded_options = None
@@ -90,37 +90,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORAGESERVICE'].methods_by_name['ConfirmUpload']._loaded_options = None
   _globals['_STORAGESERVICE'].methods_by_name['ConfirmUpload']._serialized_options = b'\202\323\344\223\002\034\"\027/v1/uploadLinks:confirm:\001*'
   _globals['_OBJECT']._serialized_start=232
-  _globals['_OBJECT']._serialized_end=638
-  _globals['_UPLOADLINK']._serialized_start=641
-  _globals['_UPLOADLINK']._serialized_end=840
-  _globals['_UPLOADLINK_HEADERSENTRY']._serialized_start=794
-  _globals['_UPLOADLINK_HEADERSENTRY']._serialized_end=840
-  _globals['_UPLOADOBJECTREQUEST']._serialized_start=843
-  _globals['_UPLOADOBJECTREQUEST']._serialized_end=1079
-  _globals['_UPLOADOBJECTREQUEST_UPLOADSPEC']._serialized_start=970
-  _globals['_UPLOADOBJECTREQUEST_UPLOADSPEC']._serialized_end=1068
-  _globals['_IMPORTOBJECTREQUEST']._serialized_start=1082
-  _globals['_IMPORTOBJECTREQUEST']._serialized_end=1244
-  _globals['_CHECKSOURCEREQUEST']._serialized_start=1246
-  _globals['_CHECKSOURCEREQUEST']._serialized_end=1285
-  _globals['_GETOBJECTREQUEST']._serialized_start=1287
-  _globals['_GETOBJECTREQUEST']._serialized_end=1347
-  _globals['_READOBJECTREQUEST']._serialized_start=1349
-  _globals['_READOBJECTREQUEST']._serialized_end=1441
-  _globals['_READOBJECTRESPONSE']._serialized_start=1443
-  _globals['_READOBJECTRESPONSE']._serialized_end=1478
-  _globals['_LISTOBJECTSREQUEST']._serialized_start=1480
-  _globals['_LISTOBJECTSREQUEST']._serialized_end=1578
-  _globals['_LISTOBJECTSRESPONSE']._serialized_start=1580
-  _globals['_LISTOBJECTSRESPONSE']._serialized_end=1670
-  _globals['_DELETEOBJECTREQUEST']._serialized_start=1672
-  _globals['_DELETEOBJECTREQUEST']._serialized_end=1735
-  _globals['_CREATEVARIANTREQUEST']._serialized_start=1738
-  _globals['_CREATEVARIANTREQUEST']._serialized_end=1887
-  _globals['_CREATEUPLOADLINKREQUEST']._serialized_start=1889
-  _globals['_CREATEUPLOADLINKREQUEST']._serialized_end=1991
-  _globals['_CONFIRMUPLOADREQUEST']._serialized_start=1993
-  _globals['_CONFIRMUPLOADREQUEST']._serialized_end=2037
-  _globals['_STORAGESERVICE']._serialized_start=2040
-  _globals['_STORAGESERVICE']._serialized_end=3082
+  _globals['_OBJECT']._serialized_end=798
+  _globals['_OBJECT_SOURCE']._serialized_start=618
+  _globals['_OBJECT_SOURCE']._serialized_end=733
+  _globals['_UPLOADLINK']._serialized_start=801
+  _globals['_UPLOADLINK']._serialized_end=1000
+  _globals['_UPLOADLINK_HEADERSENTRY']._serialized_start=954
+  _globals['_UPLOADLINK_HEADERSENTRY']._serialized_end=1000
+  _globals['_UPLOADOBJECTREQUEST']._serialized_start=1003
+  _globals['_UPLOADOBJECTREQUEST']._serialized_end=1239
+  _globals['_UPLOADOBJECTREQUEST_UPLOADSPEC']._serialized_start=1130
+  _globals['_UPLOADOBJECTREQUEST_UPLOADSPEC']._serialized_end=1228
+  _globals['_IMPORTOBJECTREQUEST']._serialized_start=1242
+  _globals['_IMPORTOBJECTREQUEST']._serialized_end=1404
+  _globals['_CHECKSOURCEREQUEST']._serialized_start=1406
+  _globals['_CHECKSOURCEREQUEST']._serialized_end=1445
+  _globals['_GETOBJECTREQUEST']._serialized_start=1447
+  _globals['_GETOBJECTREQUEST']._serialized_end=1507
+  _globals['_READOBJECTREQUEST']._serialized_start=1509
+  _globals['_READOBJECTREQUEST']._serialized_end=1601
+  _globals['_READOBJECTRESPONSE']._serialized_start=1603
+  _globals['_READOBJECTRESPONSE']._serialized_end=1638
+  _globals['_LISTOBJECTSREQUEST']._serialized_start=1640
+  _globals['_LISTOBJECTSREQUEST']._serialized_end=1738
+  _globals['_LISTOBJECTSRESPONSE']._serialized_start=1740
+  _globals['_LISTOBJECTSRESPONSE']._serialized_end=1830
+  _globals['_DELETEOBJECTREQUEST']._serialized_start=1832
+  _globals['_DELETEOBJECTREQUEST']._serialized_end=1895
+  _globals['_CREATEVARIANTREQUEST']._serialized_start=1898
+  _globals['_CREATEVARIANTREQUEST']._serialized_end=2047
+  _globals['_CREATEUPLOADLINKREQUEST']._serialized_start=2049
+  _globals['_CREATEUPLOADLINKREQUEST']._serialized_end=2151
+  _globals['_CONFIRMUPLOADREQUEST']._serialized_start=2153
+  _globals['_CONFIRMUPLOADREQUEST']._serialized_end=2197
+  _globals['_STORAGESERVICE']._serialized_start=2200
+  _globals['_STORAGESERVICE']._serialized_end=3242
 # @@protoc_insertion_point(module_scope)

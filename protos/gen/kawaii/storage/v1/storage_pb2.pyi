@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -24,6 +25,37 @@ class Object(_message.Message):
     """Object is one stored file."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    class _Source:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _SourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Object._Source.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        SOURCE_UNSPECIFIED: Object._Source.ValueType  # 0
+        """Not set."""
+        SOURCE_UPLOAD: Object._Source.ValueType  # 1
+        """A client uploaded it."""
+        SOURCE_KIE_DOWNLOAD: Object._Source.ValueType  # 2
+        """It is the provider's result of a generation."""
+        SOURCE_IMPORT: Object._Source.ValueType  # 3
+        """It was fetched from a URL that a client gave."""
+        SOURCE_VARIANT: Object._Source.ValueType  # 4
+        """It was derived from another object."""
+
+    class Source(_Source, metaclass=_SourceEnumTypeWrapper):
+        """Source is where an object came from."""
+
+    SOURCE_UNSPECIFIED: Object.Source.ValueType  # 0
+    """Not set."""
+    SOURCE_UPLOAD: Object.Source.ValueType  # 1
+    """A client uploaded it."""
+    SOURCE_KIE_DOWNLOAD: Object.Source.ValueType  # 2
+    """It is the provider's result of a generation."""
+    SOURCE_IMPORT: Object.Source.ValueType  # 3
+    """It was fetched from a URL that a client gave."""
+    SOURCE_VARIANT: Object.Source.ValueType  # 4
+    """It was derived from another object."""
 
     NAME_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
@@ -57,8 +89,8 @@ class Object(_message.Message):
     """The name the client gave; shown, never used as a key."""
     source_uri: _builtins.str
     """The URL it was copied from; empty for uploads."""
-    source: _builtins.str
-    """Where it came from: upload, kie-download, import or variant."""
+    source: Global___Object.Source.ValueType
+    """Where it came from."""
     width: _builtins.int
     """Width in pixels, as people see it; 0 for what was stored before pictures were measured."""
     height: _builtins.int
@@ -81,7 +113,7 @@ class Object(_message.Message):
         index: _builtins.int = ...,
         original_name: _builtins.str = ...,
         source_uri: _builtins.str = ...,
-        source: _builtins.str = ...,
+        source: Global___Object.Source.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         width: _builtins.int = ...,
         height: _builtins.int = ...,
