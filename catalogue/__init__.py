@@ -81,9 +81,9 @@ def read(text: str) -> tuple[Mapping[str, Model], Mapping[str, str]]:
 def _model(table: Mapping[str, Any], families: Mapping[str, str]) -> Model:
     identifier = table.get("id", "?")
     parameters = {name: _parameter(identifier, name, given) for name, given in table.get("parameters", {}).items()}
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
+    fields: dict[str, Any] = {name: tuple(given) if isinstance(given, list) else given for name, given in table.items()}
     try:
-        model = Model(**{**plain, "parameters": MappingProxyType(parameters)})
+        model = Model(**{**fields, "parameters": MappingProxyType(parameters)})
     except TypeError as error:
         raise CatalogueError(f"{identifier}: {error}.") from error
     if model.family not in families:
@@ -96,7 +96,7 @@ def _model(table: Mapping[str, Any], families: Mapping[str, str]) -> Model:
 
 
 def _parameter(model: str, name: str, given: Mapping[str, Any]) -> Parameter:
-    rest = {key: value for key, value in given.items() if key != "type"}
+    rest: dict[str, Any] = {key: value for key, value in given.items() if key != "type"}
     kind = KINDS.get(given.get("type", ""))
     if kind is None:
         raise CatalogueError(f"{model}: the type of {name} must be one of {sorted(KINDS)}.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOTS = (".ci", "bench", "deploy", "docs", "gateway", "protos/kawaii", "services", "tests")
+ROOTS = (".ci", "bench", "catalogue", "deploy", "docs", "gateway", "protos/kawaii", "services", "tests")
 SUFFIXES = {".css", ".html", ".j2", ".js", ".json", ".md", ".proto", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 BESIDE = ("Makefile", ".env.example", ".ci/run", ".gitattributes", ".pre-commit-config.yaml")
 URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s)>\"'`]+", re.IGNORECASE)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("bench", "deploy", "docs", "gateway", "protos/kawaii", "services", "tests")
+FOLDERS = ("bench", "catalogue", "deploy", "docs", "gateway", "protos/kawaii", "services", "tests")
 SUFFIXES = {".py", ".md", ".proto", ".toml", ".html", ".js", ".j2", ".json", ".css"}
 OLD = re.compile(
     r"(?<![A-Za-z])(town|postman|letterbox|mailbox|warden|janitor|keeper|latecomer|bell|bulletin|unbroken|letterhead"

@@ -7,6 +7,7 @@ from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
+from catalogue import CALLBACK_KINDS, MODELS
 from services.chassis import logs
 from services.chassis.channels import connect
 from services.chassis.clock_skew import CLOCK, ClockSkew
@@ -26,7 +27,7 @@ from services.generation.core.restoration import Restoration
 from services.generation.core.timeline import Timeline
 from services.generation.core.validation import UrlPolicy
 from services.generation.metrics import Gauges
-from services.generation.providers import CALLBACK_KINDS, MODELS, callback_uris, make_providers, open_kie
+from services.generation.providers import callback_uris, make_providers, open_kie
 from services.generation.providers.callback_verification import KieCallbackVerifier
 from services.generation.servicer import GenerationServicer
 from services.generation.settings import GenerationSettings, warn

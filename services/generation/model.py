@@ -81,41 +81,6 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """A row of the model table: what a model takes and which family serves it."""
-
-    id: str
-    family: str
-    display_name: str
-    max_prompt_length: int
-    aspect_ratios: tuple[str, ...]
-    output_formats: tuple[str, ...] = ()
-    min_images: int = 0
-    max_images: int = 0
-    parameters: Mapping[str, "Parameter"] = field(default_factory=dict)
-    names: Mapping[str, str] = field(default_factory=dict)
-    credits: float = 0.0
-
-    def name_of(self, field_name: str) -> str:
-        """What the provider calls a field of the draft for this model: no two models agree.
-
-        See docs/provider.md#market-models.
-        """
-        return self.names.get(field_name, field_name)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """What a model's extra field may hold, and what is sent when an order says nothing."""
-
-    kind: type
-    choices: tuple[Any, ...] = ()
-    least: int | None = None
-    most: int | None = None
-    default: Any = None
-
-
-@dataclass(frozen=True)
 class Failure:
     """Why a generation ended without pictures."""
 

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
+from catalogue import named
 from services.chassis.text import cut, one_line, words
 from services.share.model import Seo
 
@@ -15,14 +16,6 @@ MAX_LABEL_LENGTH = 40  # as above
 MAX_READ_LENGTH = 2000  # later words of a prompt are details
 MAX_TOKENS, MAX_TOKEN_LENGTH = 10, 30  # half of the key words; longer runs are Japanese sentences, cut to a phrase
 
-LABELS = {
-    "gpt4o-image": "GPT-4o Image",
-    "gpt-4o": "GPT-4o Image",
-    "flux-kontext-pro": "Flux Kontext Pro",
-    "flux-kontext-max": "Flux Kontext Max",
-    "nano-banana": "Nano Banana",
-    "nano-banana-edit": "Nano Banana Edit",
-}
 NO_LABEL = "AI"
 NO_STYLE = "default"
 WORDS_JA = ("AI画像生成", "AIイラスト", "画像生成AI", "かわいい画像")
@@ -34,10 +27,11 @@ INSIDE = "'-"  # between two letters they are part of a word
 
 
 def label(model: str) -> str:
-    """The model's name for people: known ones by the table, others by their last path segment."""
+    """The model's name for people: the catalogue's, or the last path segment of one that is not in it."""
     segment = model.rsplit("/", 1)[-1]
     words = " ".join(word[:1].upper() + word[1:] for word in re.split(r"[-_\s]+", segment))
-    return LABELS.get(segment) or clip(words, MAX_LABEL_LENGTH) or NO_LABEL
+    known = named(segment)
+    return known.display_name if known else clip(words, MAX_LABEL_LENGTH) or NO_LABEL
 
 
 def tags_ja(prompt: str, style: str, label: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import update
 
+from catalogue import MODELS
 from services.chassis.database import Database
 from services.chassis.notifier import Notifier
 from services.chassis.outbound import not_allowed
@@ -34,7 +35,6 @@ from services.generation.outcomes import (
 )
 from services.generation.ports import Provider, ResultStorage
 from services.generation.providers.callback_verification import KieCallbackVerifier
-from services.generation.providers.catalogue import MODELS
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool

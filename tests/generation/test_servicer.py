@@ -8,10 +8,10 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
+from catalogue import MODELS
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from services.generation.model import State
 from services.generation.outcomes import Completed, Rejected
-from services.generation.providers.catalogue import MODELS
 from tests.generation.builders import brought, ordered
 from tests.generation.harness import KIND, Harness, answering
 from tests.generation.rpc import refused, served

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from hashlib import sha256
 
+from catalogue import Model
 from services.chassis import failpoints
 from services.chassis.errors import (
     Aborted,
@@ -23,7 +24,6 @@ from services.generation.model import (
     Draft,
     Event,
     Generation,
-    ModelSpec,
     State,
 )
 from services.generation.ports import FenceLost, GenerationStore, Page, Sent
@@ -42,7 +42,7 @@ class Generations:
         store: GenerationStore,
         notifier: Notifier,
         admission: AdmissionControl,
-        models: Mapping[str, ModelSpec],
+        models: Mapping[str, Model],
         url_policy: UrlPolicy,
         *,
         daily_quota: int = 0,
@@ -197,7 +197,7 @@ class Generations:
         if self._notifier.closing:
             raise Unavailable("The service is restarting. Watch again.", retry_after=1)
 
-    def models(self) -> Sequence[ModelSpec]:
+    def models(self) -> Sequence[Model]:
         """The catalogue of models."""
         return tuple(self._models.values())
 

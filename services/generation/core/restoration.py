@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+from catalogue import Model
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
 from services.chassis.lease_loop import renewing
-from services.generation.model import FINAL, Generation, ModelSpec, Output, State
+from services.generation.model import FINAL, Generation, Output, State
 from services.generation.outcomes import Copy, Gone, Later
 from services.generation.ports import Change, FenceLost, GenerationStore
 from services.generation.timing import Timing
@@ -18,7 +19,7 @@ MENDABLE = frozenset({State.SUCCEEDED, State.RESULT_LOST})  # in STORING the cop
 class Restoration:
     """Restores and recopies generations that have ended."""
 
-    def __init__(self, store: GenerationStore, copier: Copier, models: Mapping[str, ModelSpec], timing: Timing) -> None:
+    def __init__(self, store: GenerationStore, copier: Copier, models: Mapping[str, Model], timing: Timing) -> None:
         self._store = store
         self._copier = copier
         self._models = models

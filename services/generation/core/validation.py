@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from catalogue import Model, Parameter
 from services.chassis.errors import InvalidArgument
 from services.chassis.names import host_of
 from services.chassis.outbound import require_public
 from services.chassis.public_files import PublicFiles
-from services.generation.model import Draft, ModelSpec, Parameter
+from services.generation.model import Draft
 from services.generation.ports import ResultStorage
 
 MAX_URI_LENGTH = 2_048
@@ -24,7 +25,7 @@ def refuse(field: str, sentence: str) -> InvalidArgument:
     return InvalidArgument(sentence, metadata={"field": field})
 
 
-def checked(draft: Draft, models: Mapping[str, ModelSpec]) -> tuple[Draft, ModelSpec]:
+def checked(draft: Draft, models: Mapping[str, Model]) -> tuple[Draft, Model]:
     """The order with defaults filled in, and the row of its model.
 
     Raises:
@@ -43,12 +44,12 @@ def checked(draft: Draft, models: Mapping[str, ModelSpec]) -> tuple[Draft, Model
     return replace(draft, aspect_ratio=ratio, output_format=format_, parameters=parameters), spec
 
 
-def defaults_of(spec: ModelSpec) -> dict[str, Any]:
+def defaults_of(spec: Model) -> dict[str, Any]:
     """The parameters that a model is always sent, with their defaults."""
     return {name: wanted.default for name, wanted in spec.parameters.items() if wanted.default is not None}
 
 
-def check_prompt(prompt: str, spec: ModelSpec) -> None:
+def check_prompt(prompt: str, spec: Model) -> None:
     """Refuse a prompt that is blank, no valid text, or too long."""
     if not prompt.strip():
         raise refuse("prompt", "The prompt is missing or blank. Say what to draw.")
@@ -58,7 +59,7 @@ def check_prompt(prompt: str, spec: ModelSpec) -> None:
         raise refuse("prompt", f"The prompt is longer than {spec.max_prompt_length} characters. Shorten it.")
 
 
-def check_images(uris: Sequence[str], spec: ModelSpec) -> None:
+def check_images(uris: Sequence[str], spec: Model) -> None:
     """Refuse input pictures that are too few or too many for the model, or not http(s) URLs."""
     if not spec.min_images <= len(uris) <= spec.max_images:
         wanted = f"between {spec.min_images} and {spec.max_images}"

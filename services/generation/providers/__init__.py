@@ -1,20 +1,17 @@
-"""KIE's families behind one port: a new family is a file here, a line in PROVIDERS and its golden payloads."""
+"""KIE's families behind one port: a new one is a file here, a line in PROVIDERS, its table and its golden payloads."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from catalogue import CALLBACK_KINDS
 from services.generation.ports import Provider
-from services.generation.providers.catalogue import MODELS
 from services.generation.providers.flux_kontext import FluxKontext
 from services.generation.providers.gpt4o_image import Gpt4oImage
 from services.generation.providers.kie import Kie, open_kie
 from services.generation.providers.market_jobs import MarketJobs
 
-__all__ = ["CALLBACK_KINDS", "MODELS", "PROVIDERS", "callback_uris", "make_providers", "open_kie"]
+__all__ = ["PROVIDERS", "callback_uris", "make_providers", "open_kie"]
 
 PROVIDERS = (Gpt4oImage, FluxKontext, MarketJobs)
-
-# By family, the last segment of its callback path, as the seed systems gave it to KIE.
-CALLBACK_KINDS: Mapping[str, str] = {provider.family: provider.callback_kind for provider in PROVIDERS}
 
 
 def make_providers(kie: Kie) -> dict[str, Provider]:

@@ -18,7 +18,6 @@ class FluxKontext:
     """The Flux Kontext family."""
 
     family = "flux-kontext"
-    callback_kind = "flux-kontext"
 
     def __init__(self, kie: Kie) -> None:
         self._kie = kie

@@ -18,7 +18,6 @@ class Gpt4oImage:
     """The 4o image family."""
 
     family = "gpt4o-image"
-    callback_kind = "image-generated"
 
     def __init__(self, kie: Kie) -> None:
         self._kie = kie

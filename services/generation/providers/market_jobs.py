@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
+from catalogue import MODELS
 from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
 from services.generation.outcomes import Completed, Gone, InProgress, Later, Outcome, PromptMismatch, Record, TaskFailed
-from services.generation.providers.catalogue import MODELS
 from services.generation.providers.kie import COMMON_LINK, Connected, Kie
 from services.generation.providers.replies import (
     NO_WORDS,
@@ -32,7 +32,6 @@ class MarketJobs:
     """The Market family: nano-banana and its siblings."""
 
     family = "market-jobs"
-    callback_kind = "nano-banana"
 
     def __init__(self, kie: Kie) -> None:
         self._kie = kie

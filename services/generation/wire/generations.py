@@ -7,10 +7,11 @@ from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
+from catalogue import Model
 from services.chassis.names import name, parse_id
 from services.chassis.public_files import PublicFiles
 from services.generation.core.download_links import DownloadLink
-from services.generation.model import Draft, Event, Failure, Generation, ModelSpec, Output, State
+from services.generation.model import Draft, Event, Failure, Generation, Output, State
 from services.generation.quota import Quota
 
 COLLECTION = "generations"
@@ -132,7 +133,7 @@ def link_pb(link: DownloadLink) -> generationpb.DownloadLink:
     return generationpb.DownloadLink(uri=link.uri, direct=direct, expire_time=timestamp(link.expire_ms))
 
 
-def model_pb(spec: ModelSpec) -> generationpb.Model:
+def model_pb(spec: Model) -> generationpb.Model:
     """The message of a catalogue row."""
     return generationpb.Model(
         name=name("models", spec.id),

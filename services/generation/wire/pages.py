@@ -8,9 +8,10 @@ from hashlib import sha256
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
+from catalogue import Model
 from services.chassis.errors import InvalidArgument
 from services.chassis.names import ID
-from services.generation.model import Generation, ModelSpec, State
+from services.generation.model import Generation, State
 from services.generation.ports import Page
 from services.generation.wire import generations
 
@@ -84,7 +85,7 @@ def token(request: generationpb.ListGenerationsRequest, last: Generation) -> str
     return base64.urlsafe_b64encode(f"{last.create_ms}|{last.id}|{fingerprint(request)}".encode()).decode()
 
 
-def models(request: generationpb.ListModelsRequest, specs: Sequence[ModelSpec]) -> generationpb.ListModelsResponse:
+def models(request: generationpb.ListModelsRequest, specs: Sequence[Model]) -> generationpb.ListModelsResponse:
     """A page of the model table. Raises InvalidArgument for a negative size or a token that is not of this list."""
     size = size_of(request) or len(specs)
     tokens = [base64.urlsafe_b64encode(spec.id.encode()).decode() for spec in specs]

@@ -7,14 +7,15 @@ import json
 from decimal import Decimal
 from typing import ClassVar
 
+from catalogue import MODELS, of_family
 from services.sandbox.families.family import choice, field_name, ratio, text, texts, time_field
 from services.sandbox.model import Json, Phase, TaskSpec, View
 from services.sandbox.refusals import RefusalError
 
 RATIOS = ("21:9", "16:9", "4:3", "1:1", "3:4", "9:16", "16:21")
-FORMATS = ("jpeg", "png")
-CREDITS = {"flux-kontext-pro": Decimal(5), "flux-kontext-max": Decimal(10)}
-MAX_PROMPT = 3000
+FORMATS = MODELS["flux-kontext-pro"].output_formats
+CREDITS = {model.id: Decimal(str(model.credits)) for model in of_family("flux-kontext")}
+MAX_PROMPT = MODELS["flux-kontext-pro"].max_prompt_length
 MOST_TOLERANCE, MOST_TOLERANCE_IN_EDIT = 6, 2
 DEFAULT_TOLERANCE = 2
 

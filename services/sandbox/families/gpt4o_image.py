@@ -7,13 +7,15 @@ import json
 from decimal import Decimal
 from typing import ClassVar
 
+from catalogue import MODELS
 from services.sandbox.families.family import choice, field_name, ratio, text, texts, time_field
 from services.sandbox.model import Json, Phase, TaskSpec, View
 from services.sandbox.refusals import RefusalError
 
-SIZES = ("1:1", "3:2", "2:3")
-MAX_FILES = 5
-CREDITS = Decimal(6)
+MODEL = MODELS["gpt4o-image"]
+SIZES = MODEL.aspect_ratios
+MAX_FILES = MODEL.max_images
+CREDITS = Decimal(str(MODEL.credits))
 
 # script word → successFlag, status, errorCode, errorMessage; a safety refusal may be flag 3 without a code
 FAILURES: dict[str, tuple[int, str, int | None, str]] = {

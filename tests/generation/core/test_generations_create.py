@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from catalogue import MODELS, Model
 from services.chassis import context
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from services.generation.core.admission import ANSWER_SECONDS, AdmissionControl
 from services.generation.core.generations import Generations
-from services.generation.model import Draft, Generation, ModelSpec, State
+from services.generation.model import Draft, Generation, State
 from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
 from services.generation.ports import Page
-from services.generation.providers.catalogue import MODELS
 from services.generation.stores.tables import generation as table
 from tests.generation.harness import DRAFT, Connected, Harness, Submit, answering, unreachable
 from tests.generation.waiting import reached
@@ -236,7 +236,7 @@ async def test_a_digest_stands_for_the_order_it_was_made_of(harness: Harness) ->
         await harness.generations.create(order, "key", request_digest="x" * 256)
 
 
-async def repeated(harness: Harness, draft: Draft, models: Mapping[str, ModelSpec] = MODELS) -> Generation:
+async def repeated(harness: Harness, draft: Draft, models: Mapping[str, Model] = MODELS) -> Generation:
     """The same request id again, at a process that may have another table of models."""
     admission = AdmissionControl(
         harness.store, harness.notifier, harness.key_pool, replace(harness.timing, create_wait=0.0)
@@ -253,7 +253,7 @@ NONE_OF_IT = {name: spec for name, spec in MODELS.items() if name != DRAFT.model
 
 @pytest.mark.parametrize("models", [OTHER_DEFAULTS, STRICTER, NONE_OF_IT], ids=["defaults", "stricter", "model gone"])
 async def test_a_repeated_request_finds_its_first_whatever_is_checked_today(
-    harness: Harness, models: Mapping[str, ModelSpec]
+    harness: Harness, models: Mapping[str, Model]
 ) -> None:
     first = await repeated(harness, DRAFT)
     again = await repeated(harness, DRAFT, models)

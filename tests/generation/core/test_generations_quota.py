@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
+from catalogue import MODELS
 from services.chassis.errors import FailedPrecondition, InvalidArgument, KawaiiError, ResourceExhausted
 from services.generation.core.admission import AdmissionControl
 from services.generation.core.generations import Generations
 from services.generation.key_pool.pool import Key
 from services.generation.model import State
-from services.generation.providers.catalogue import MODELS
 from services.generation.quota import DAY_MS, SITE
 from services.generation.stores.tables import generation, quota_use
 from tests.generation.builders import brought

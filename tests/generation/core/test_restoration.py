@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from catalogue import MODELS
 from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
 from services.generation.core.restoration import Restoration
 from services.generation.model import Draft, Failure, Generation, Output, State
 from services.generation.outcomes import Gone, Later
-from services.generation.providers.catalogue import MODELS
 from tests.generation.harness import DRAFT, Harness
 
 URI = "https://elsewhere.example/{}.png"

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from catalogue import MODELS
 from services.chassis.errors import InvalidArgument
 from services.generation.core.validation import checked
 from services.generation.model import Draft
-from services.generation.providers.catalogue import MODELS
 
 FOUR = Draft("gpt4o-image", "a cat")
 FLUX = Draft("flux-kontext-pro", "a cat")

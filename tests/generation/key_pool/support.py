@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from sqlalchemy import update
 
+from catalogue import MODELS
 from services.chassis.database import Database
 from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
@@ -19,7 +20,6 @@ from services.generation.core.validation import UrlPolicy
 from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
 from services.generation.providers import make_providers
-from services.generation.providers.catalogue import MODELS
 from services.generation.providers.kie import open_kie
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import SqlInbox

@@ -9,6 +9,7 @@ from grpc import aio
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 
+from catalogue import MODELS
 from services.chassis.channels import connect
 from services.chassis.database import Database
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
@@ -21,7 +22,6 @@ from services.generation.core.restoration import Restoration
 from services.generation.core.timeline import Timeline
 from services.generation.model import State
 from services.generation.outcomes import Accepted, Ambiguous, InProgress, Later, Refused
-from services.generation.providers.catalogue import MODELS
 from services.generation.stores.key_pool import SqlKeyPool
 from tests.generation.harness import FILES, Harness, answering
 from tests.generation.key_pool.support import ONE, ONE_B, TWO, taken

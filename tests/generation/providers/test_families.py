@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
+from catalogue import CALLBACK_KINDS, MODELS
 from services.generation.core.validation import checked
 from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
 from services.generation.outcomes import Accepted, Gone, Later, PromptMismatch
 from services.generation.providers import (
-    CALLBACK_KINDS,
     PROVIDERS,
     callback_uris,
     flux_kontext,
@@ -20,7 +20,6 @@ from services.generation.providers import (
     make_providers,
     market_jobs,
 )
-from services.generation.providers.catalogue import MODELS
 from services.generation.providers.kie import open_kie
 from tests.generation.upstream import Upstream, reply
 
