@@ -69,7 +69,11 @@ def cards(artworks: Iterable[Artwork]) -> list[dict[str, Any]]:
 
 def detail(artwork: Artwork) -> dict[str, Any]:
     """An artwork on its own page."""
-    shown = card(artwork) | {"is_author": artwork.owned, "seo": _seo(artwork), "hot_level": hot_level(artwork.hot_level)}
+    shown = card(artwork) | {
+        "is_author": artwork.owned,
+        "seo": _seo(artwork),
+        "hot_level": hot_level(artwork.hot_level),
+    }
     return shown | ({"hidden": True} if artwork.hidden else {})
 
 
