@@ -8,10 +8,9 @@ from kawaii.community.v1 import admin_pb2_grpc as adminrpc
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 
 from services.chassis.names import name
-from services.community import user_wire, wire
+from services.community import wire
+from services.community.core.admin import AdminOperations
 from services.community.core.artworks import Artworks
-from services.community.core.maintenance import AdminOperations
-from services.community.core.parked_work import ParkedWork
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -19,10 +18,8 @@ Context = aio.ServicerContext[Any, Any]
 class CommunityAdminServicer(adminrpc.CommunityAdminServiceServicer):
     """One method an RPC, in the proto's order. Operators see an artwork as its owner does."""
 
-    def __init__(
-        self, admin_operations: AdminOperations, artworks: Artworks, parked: ParkedWork, rendering: wire.Wire
-    ) -> None:
-        self._admin_operations, self._artworks, self._parked, self._wire = admin_operations, artworks, parked, rendering
+    def __init__(self, admin_operations: AdminOperations, artworks: Artworks, rendering: wire.Wire) -> None:
+        self._admin_operations, self._artworks, self._wire = admin_operations, artworks, rendering
 
     async def ReconcileCounters(
         self, request: adminpb.ReconcileCountersRequest, context: Context
@@ -46,16 +43,16 @@ class CommunityAdminServicer(adminrpc.CommunityAdminServiceServicer):
 
     async def ListReports(self, request: adminpb.ListReportsRequest, context: Context) -> adminpb.ListReportsResponse:
         reports, token = await self._admin_operations.reports(request.page_size, request.page_token)
-        return adminpb.ListReportsResponse(reports=map(user_wire.report, reports), next_page_token=token)
+        return adminpb.ListReportsResponse(reports=map(wire.report, reports), next_page_token=token)
 
     async def ListParkedCommunityWork(
         self, request: adminpb.ListParkedCommunityWorkRequest, context: Context
     ) -> adminpb.ListParkedCommunityWorkResponse:
-        work = map(user_wire.parked, await self._parked.listed())
+        work = map(wire.parked, await self._admin_operations.parked())
         return adminpb.ListParkedCommunityWorkResponse(parked_works=work)
 
     async def ReleaseParkedCommunityWork(
         self, request: adminpb.ReleaseParkedCommunityWorkRequest, context: Context
     ) -> adminpb.ReleaseParkedCommunityWorkResponse:
-        await self._parked.release(request.loop, request.work)
+        await self._admin_operations.release(request.loop, request.work)
         return adminpb.ReleaseParkedCommunityWorkResponse()

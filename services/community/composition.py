@@ -16,21 +16,20 @@ from services.chassis.errors import Unavailable
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount
 from services.community.admin_servicer import CommunityAdminServicer
+from services.community.core.admin import AdminOperations
 from services.community.core.artworks import Artworks
 from services.community.core.credits import Credits
+from services.community.core.deletion import DeletionWorker
 from services.community.core.event_consumer import EventConsumer
-from services.community.core.feed import Feed
-from services.community.core.maintenance import AdminOperations, DeletionWorker, ScoreDecay
+from services.community.core.feed import Feed, ScoreDecay
 from services.community.core.orders import Orders
-from services.community.core.parked_work import ParkedWork
 from services.community.core.reactions import Reactions
 from services.community.core.saving import Saving
 from services.community.core.users import Users
 from services.community.ports import Clock, Generations, Objects
-from services.community.servicer import ArtworkServicer
+from services.community.servicer import ArtworkServicer, CreditServicer, UserServicer
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores
-from services.community.user_servicer import CreditServicer, UserServicer
 from services.community.wire import Wire
 
 
@@ -45,7 +44,7 @@ class CommunityService:
         objects: Objects,
         clock: Clock,
     ) -> None:
-        self._replays = stores.replays
+        self._replays, self._parking = stores.replays, stores.parking
         files, per_hour = PublicFiles(*settings.files_base_urls), settings.community_reactions_per_hour
         self._wire, key = Wire(files, settings.origin, elsewhere=settings.has_files_host), files.key
         self.artworks = Artworks(stores.artworks, stores.lists, clock)
@@ -67,8 +66,9 @@ class CommunityService:
         self.event_consumer = EventConsumer(stores.orders, generations)
         self.score_decay = ScoreDecay(stores.artworks, stores.lists, clock)
         self.deletion_worker = DeletionWorker(stores.deletion_queue, objects, generations, stores.parking)
-        self.parked = ParkedWork(stores.parking, stores.orders)
-        self.admin_operations = AdminOperations(stores.reactions, stores.users, stores.lists)
+        self.admin_operations = AdminOperations(
+            stores.reactions, stores.users, stores.lists, stores.orders, stores.parking
+        )
 
     def mounts(self) -> Sequence[Mount]:
         """The gRPC services to serve."""
@@ -82,7 +82,7 @@ class CommunityService:
             rendering=self._wire,
         )
         users, accounts = UserServicer(self.users, self.feed, self._wire), CreditServicer(self.credits)
-        admin = CommunityAdminServicer(self.admin_operations, self.artworks, self.parked, self._wire)
+        admin = CommunityAdminServicer(self.admin_operations, self.artworks, self._wire)
         return (
             Mount(artworksrpc.add_ArtworkServiceServicer_to_server, artworks, artworkspb.DESCRIPTOR),
             Mount(usersrpc.add_UserServiceServicer_to_server, users, userspb.DESCRIPTOR),
@@ -93,7 +93,7 @@ class CommunityService:
     async def refresh(self) -> None:
         """Set the gauge of parked work before a scrape; it stays as it was while the database is away."""
         with suppress(Unavailable):
-            await self.parked.measure()
+            await self._parking.measure()
 
     def loops(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """The background loops."""

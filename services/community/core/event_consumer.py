@@ -9,9 +9,9 @@ from services.chassis import failpoints
 from services.chassis.parking import TRANSIENT, guarded
 from services.community import metrics
 from services.community.model import GenerationStatus, OrderState, UnreadableEvent
-from services.community.model.parking import EVENTS
 from services.community.ports import Generations, OrderStore
 
+EVENTS = "events"  # the loop's name in logs; a failed event is not parked, its order is due instead
 PAUSE_SECONDS = 1.0  # before the stream is opened again after generation was unavailable
 
 logger = structlog.get_logger()

@@ -1,5 +1,6 @@
-"""Lists of artworks: the feed, the trending list, and the lists of a user."""
+"""Lists of artworks: the feed, the trending list and the lists of a user; and the hotness that orders them."""
 
+import asyncio
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from services.community.model.hotness import Category, age_class, decay
 from services.community.ports import ArtworkStore, Clock, Lists
 
 RANKS = 1000  # ranks that are counted
+DECAY_SECONDS = 5.0  # how late decay may show in a score; its steps are hours or days
+DECAY_BATCH = 200  # rows of one transaction, so that reactions do not wait long
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,26 @@ class Feed:
         after = page_tokens.after_of(str(bound), ask.page_token)
         marks = await self._lists.page(listing, ask.viewer_id, size + 1, after, skip)
         return page_tokens.page_of(bound, marks, size)
+
+
+class ScoreDecay:
+    """Recomputes the hot scores that have decayed with age."""
+
+    def __init__(self, artwork_store: ArtworkStore, lists: Lists, clock: Clock) -> None:
+        self._artwork_store, self._lists, self._clock = artwork_store, lists, clock
+
+    async def run(self) -> None:
+        """Recompute decayed scores until cancelled."""
+        while True:
+            if await self.decay_due() < DECAY_BATCH:
+                await asyncio.sleep(DECAY_SECONDS)
+
+    async def decay_due(self) -> int:
+        """Recompute one batch; returns its size."""
+        changed = await self._artwork_store.decay_scores(self._clock(), DECAY_BATCH)
+        if changed:
+            await self._lists.scores_decayed()
+        return changed
 
 
 def _counted(artwork: Artwork) -> bool:

@@ -13,11 +13,10 @@ from services.chassis.names import new_id
 from services.chassis.parking import Parking, WorkFault, guarded
 from services.community import metrics
 from services.community.core import validation
-from services.community.core.artworks import Artworks, made
-from services.community.core.titles import title_of
+from services.community.core.artworks import Artworks, made, title_of
 from services.community.model import Card, GenerationStatus, NewArtwork, Order, Quota, Refused, Request, State, Unclear
 from services.community.model.artworks import MOVES
-from services.community.model.parking import ORDERS, SENTENCE
+from services.community.model.orders import ORDERS, PARKED_SENTENCE
 from services.community.ports import Clock, CreditsShortError, Generations, OrderStore
 
 AT_ONCE = 20  # orders that are processed concurrently; each may wait for generation's answer
@@ -198,7 +197,7 @@ class Orders:
 
     async def _give_up(self, order: Order) -> None:
         """Show the owner that the order is given up; if our own code fails at that too, it is parked all the same."""
-        await guarded(ORDERS, order.id, partial(self._store.give_up, order.id, SENTENCE))
+        await guarded(ORDERS, order.id, partial(self._store.give_up, order.id, PARKED_SENTENCE))
 
     async def process(self, order: Order) -> None:
         """Ask generation for the state of a due order, or send the order again. Raises Unavailable."""

@@ -9,8 +9,7 @@ from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied,
 from services.chassis.names import is_key
 from services.chassis.outbound import require_public
 from services.community.core import validation
-from services.community.core.artworks import Artworks, made
-from services.community.core.titles import slug_of, title_of
+from services.community.core.artworks import Artworks, made, slug_of, title_of
 from services.community.model import Artwork, Card, NewArtwork, State
 from services.community.ports import ArtworkStore, BeingDeletedError, Clock, Objects
 

@@ -1,9 +1,21 @@
 """The model of the community: frozen dataclasses and enums, without protobuf and SQL."""
 
-from services.community.model.artworks import Artwork, Card, HiddenMark, NewArtwork, State
-from services.community.model.credits import Balance, CheckIn, Entry, EntryKind
-from services.community.model.deletion import DeletionKind, DeletionState, QueuedDeletion
-from services.community.model.lists import After, ArtworkPage, Listing, Mark, Shelf
+from services.community.model.artworks import (
+    Action,
+    After,
+    Artwork,
+    ArtworkPage,
+    Card,
+    Drift,
+    HiddenMark,
+    Listing,
+    Mark,
+    NewArtwork,
+    Reacted,
+    Reaction,
+    Shelf,
+    State,
+)
 from services.community.model.orders import (
     GenerationStatus,
     Hold,
@@ -15,8 +27,19 @@ from services.community.model.orders import (
     Unclear,
     UnreadableEvent,
 )
-from services.community.model.reactions import Action, Drift, Reacted, Reaction
-from services.community.model.users import Claims, Erasure, Report, User
+from services.community.model.users import (
+    Balance,
+    CheckIn,
+    Claims,
+    DeletionKind,
+    DeletionState,
+    Entry,
+    EntryKind,
+    Erasure,
+    QueuedDeletion,
+    Report,
+    User,
+)
 
 __all__ = [
     "Action", "After", "Artwork", "ArtworkPage", "Balance", "Card", "CheckIn", "Claims", "DeletionKind",

@@ -1,4 +1,4 @@
-"""What an artwork is, its states, and the legal moves between them."""
+"""Artworks: their states and legal moves, the lists that hold them, and people's reactions to them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from services.community.model.orders import ENDED, Order, OrderState, Quota
 from services.community.model.users import User
+
+After = tuple[float, str]
+"""The sort value and the id of the last artwork of the page before."""
 
 
 class State(StrEnum):
@@ -126,3 +129,89 @@ class Card:
     """Whether the answer is that of an earlier, equal request."""
     quota: Quota | None = None
     """Where the daily quota of whoever ordered stands now, when the request that is answered was counted."""
+
+
+class Shelf(StrEnum):
+    """The kind of a list: which artworks it holds and by what they are ordered."""
+
+    NEWEST = "newest"
+    """Published, by time of publication."""
+    HOT = "hot"
+    """Published, by score."""
+    OWNER = "owner"
+    """All artworks of a user, by id, which is by time."""
+    FINISHED = "finished"
+    """A user's drafts and published artworks, by id: without those that failed or are being made."""
+    AUTHOR = "author"
+    """A user's published artworks, by id."""
+    FAVORITES = "favorites"
+    """A user's favourites, by time of reaction."""
+    LIKES = "likes"
+    """A user's likes, by time of reaction."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list: its kind, its user, and for HOT the least time and score.
+
+    With a time, `ages` says how many age classes (hotness.AGES) reach back to it; 0 stands for all time.
+    """
+
+    shelf: Shelf
+    user_id: str = ""
+    since_ms: int = 0
+    least_score: float = 0.0
+    ages: int = 0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A card with its sort value in the list."""
+
+    card: Card
+    value: float
+
+
+@dataclass(frozen=True)
+class ArtworkPage:
+    """A page of a list; the token is empty at the end."""
+
+    cards: tuple[Card, ...]
+    next_token: str
+
+
+class Reaction(StrEnum):
+    """A kind of reaction to an artwork."""
+
+    LIKE = "like"
+    FAVORITE = "favorite"
+
+
+class Action(StrEnum):
+    """An action that is limited per hour."""
+
+    LIKE = "like"
+    FAVORITE = "favorite"
+    REPORT = "report"
+
+
+@dataclass(frozen=True)
+class Reacted:
+    """The counts of an artwork and the reactions of a user after a change, or after none."""
+
+    artwork_id: str
+    like_count: int = 0
+    favorite_count: int = 0
+    liked: bool = False
+    favorited: bool = False
+    hot_score: float = 0.0
+    changed: bool = False
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The differences between counts and rows: their sum, and the artworks concerned."""
+
+    looked_at: int
+    amount: int
+    artwork_ids: tuple[str, ...]

@@ -25,6 +25,9 @@ class Hold(StrEnum):
     RELEASED = "RELEASED"
 
 
+ORDERS = "orders"  # the lease loop of orders, whose work may be parked
+PARKED = "PARKED"  # reason of an order whose work is parked
+PARKED_SENTENCE = "A fault of this site keeps your order from being carried on. It is tried again once that is mended."
 ENDED = frozenset({OrderState.SUCCEEDED, OrderState.FAILED, OrderState.TIMED_OUT})
 
 

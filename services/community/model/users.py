@@ -1,6 +1,9 @@
-"""Users, their reports, and the receipts of their erasures."""
+"""Users and what belongs to them: credits and check-ins, reports, receipts of erasures, and the deletion queue."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+DELETIONS = "deletions"  # the lease loop of the deletion queue, whose work may be parked
 
 
 @dataclass(frozen=True)
@@ -48,3 +51,74 @@ class Erasure:
     object_count: int = 0
     remaining_count: int = 0
     create_ms: int = 0
+
+
+class EntryKind(StrEnum):
+    """Why a balance changed."""
+
+    GRANT = "GRANT"
+    CHECKIN = "CHECKIN"
+    HOLD = "HOLD"
+    CAPTURE = "CAPTURE"
+    RELEASE = "RELEASE"
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Credits to spend, and those held for artworks that are being made."""
+
+    credits: int = 0
+    held: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of the ledger; the amount is the change of the spendable credits."""
+
+    kind: EntryKind
+    amount: int
+    create_ms: int = 0
+
+
+@dataclass(frozen=True)
+class CheckIn:
+    """A user's last check-in. Days count from 1970-01-01 in Japan; -1 when there was none."""
+
+    day: int = -1
+    streak: int = 0
+    total: int = 0
+
+
+class DeletionKind(StrEnum):
+    """What an entry names, and so which service deletes it."""
+
+    OBJECT = "OBJECT"
+    """The key of an object in storage."""
+    GENERATION = "GENERATION"
+    """The id of a generation whose prompt and input pictures are to be forgotten."""
+    ORDER = "ORDER"
+    """The id of an order whose generation is not known here: if it has made one, that is to be forgotten."""
+
+
+class DeletionState(StrEnum):
+    """How far a deletion has come."""
+
+    WAITING = "WAITING"
+    """Nobody has been asked yet: the object's owner may refer to it again, which takes it out of the queue."""
+    DELETING = "DELETING"
+    """The other service is being asked, or was asked and has not answered: the key is never referred to again."""
+    DELETED = "DELETED"
+    """The object is gone. The entry stays for a while, so that whoever was told of the key before finds that out."""
+
+
+@dataclass(frozen=True)
+class QueuedDeletion:
+    """An entry of the deletion queue that is due."""
+
+    kind: DeletionKind
+    key: str
+
+    @property
+    def id(self) -> str:
+        """The key, by which failures are counted."""
+        return self.key

@@ -5,20 +5,18 @@ from dataclasses import dataclass
 from services.chassis.database import Database
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.parking import FaultStore, Parking
-from services.community.model.parking import LOOPS
+from services.community.model.orders import ORDERS
+from services.community.model.users import DELETIONS
 from services.community.ports import Clock
 from services.community.stores.artworks import SqlArtworks
-from services.community.stores.cached import CachedLists
-from services.community.stores.credits import SqlCredits
+from services.community.stores.credits import Ledger, SqlCredits
 from services.community.stores.deletion_queue import SqlDeletionQueue
-from services.community.stores.ledger import Ledger
-from services.community.stores.lists import SqlLists
+from services.community.stores.lists import ArtworkLists
 from services.community.stores.orders import SqlOrders
 from services.community.stores.reactions import SqlReactions
 from services.community.stores.read_models import RedisModels
 from services.community.stores.tables import request_answer, work_fault
-from services.community.stores.user_rows import UserRows
-from services.community.stores.users import SqlUsers
+from services.community.stores.users import SqlUsers, UserRows
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Stores:
     users: SqlUsers
     credits: SqlCredits
     deletion_queue: SqlDeletionQueue
-    lists: CachedLists
+    lists: ArtworkLists
     replays: IdempotencyKeys
     parking: Parking
 
@@ -49,7 +47,7 @@ def make_stores(
         users=SqlUsers(database, users, clock),
         credits=SqlCredits(database, users, ledger, clock),
         deletion_queue=SqlDeletionQueue(database),
-        lists=CachedLists(SqlLists(database), artworks, models),
+        lists=ArtworkLists(database, artworks, models),
         replays=IdempotencyKeys(database, request_answer),
-        parking=Parking(FaultStore(database, work_fault), LOOPS),
+        parking=Parking(FaultStore(database, work_fault), (ORDERS, DELETIONS)),
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, case, delete, func, select, update
+from sqlalchemy import Select, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database, retried, upsert
@@ -11,10 +11,10 @@ from services.chassis.shielding import shielded
 from services.community.model import Artwork, Card, HiddenMark, State
 from services.community.model.hotness import decayed_score
 from services.community.ports import Clock
-from services.community.stores import object_references, statements
-from services.community.stores.rows import artwork_row, heat_columns, to_artwork, to_card
-from services.community.stores.tables import artwork
-from services.community.stores.user_rows import UserRows
+from services.community.stores import deletion_queue
+from services.community.stores.rows import LISTED, artwork_row, heat_columns, select_cards, to_artwork, to_card
+from services.community.stores.tables import artwork, artwork_order
+from services.community.stores.users import UserRows
 
 
 @shielded
@@ -27,28 +27,28 @@ class SqlArtworks:
 
     async def find(self, artwork_id: str, viewer_id: str) -> Card | None:
         """Select a card."""
-        return await self._one(statements.cards(viewer_id).where(artwork.c.id == artwork_id))
+        return await self._one(select_cards(viewer_id).where(artwork.c.id == artwork_id))
 
     async def find_any(self, identifier: str, viewer_id: str) -> Card | None:
         """Select a card by the artwork's id, then by an order's ids."""
-        return await self._one(statements.cards(viewer_id).where(artwork.c.id == identifier)) or await self._one(
-            statements.by_any_id(identifier, viewer_id)
+        return await self._one(select_cards(viewer_id).where(artwork.c.id == identifier)) or await self._one(
+            _by_any_id(identifier, viewer_id)
         )
 
     async def find_object(self, user_id: str, object_key: str) -> Card | None:
         """Select a card by its object."""
-        mine = statements.cards(user_id).where(artwork.c.object_key == object_key, artwork.c.user_id == user_id)
+        mine = select_cards(user_id).where(artwork.c.object_key == object_key, artwork.c.user_id == user_id)
         return await self._one(mine.order_by(artwork.c.id.desc()).limit(1))
 
     async def find_request(self, user_id: str, request_key: str) -> Card | None:
         """Select a card by its request_key."""
         mine = (artwork.c.user_id == user_id, artwork.c.request_key == request_key)
-        return await self._one(statements.cards(user_id).where(*mine))
+        return await self._one(select_cards(user_id).where(*mine))
 
     async def cards(self, artwork_ids: Sequence[str], viewer_id: str) -> dict[str, Card]:
         """Select cards."""
         async with self._database.read() as connection:
-            found = await connection.execute(statements.cards(viewer_id).where(artwork.c.id.in_(artwork_ids)))
+            found = await connection.execute(select_cards(viewer_id).where(artwork.c.id.in_(artwork_ids)))
             return {card.artwork.id: card for card in map(to_card, found.mappings())}
 
     async def insert(self, given: Artwork) -> Artwork:
@@ -56,7 +56,7 @@ class SqlArtworks:
         async with self._database.write() as connection:
             kept = await insert_or_find(connection, self._users, given)
             if kept.id == given.id:
-                await object_references.refer(connection, given.object_key, given.user_id)
+                await deletion_queue.refer(connection, given.object_key, given.user_id)
             elif kept.object_key != given.object_key:
                 await drop_picture(connection, given)
             return kept
@@ -100,13 +100,13 @@ class SqlArtworks:
 
     async def rank(self, score: float, most: int) -> int:
         """Count a bounded range of an index."""
-        higher = select(artwork.c.id).where(statements.LISTED, artwork.c.hot_score > score).limit(most).subquery()
+        higher = select(artwork.c.id).where(LISTED, artwork.c.hot_score > score).limit(most).subquery()
         async with self._database.read() as connection:
             return await connection.scalar(select(func.count()).select_from(higher)) or 0
 
     async def top_scores(self, most: int) -> tuple[float, ...]:
         """Select the end of an index."""
-        scores = select(artwork.c.hot_score).where(statements.LISTED).order_by(artwork.c.hot_score.desc()).limit(most)
+        scores = select(artwork.c.hot_score).where(LISTED).order_by(artwork.c.hot_score.desc()).limit(most)
         async with self._database.read() as connection:
             return tuple((await connection.execute(scores)).scalars())
 
@@ -126,21 +126,21 @@ class SqlArtworks:
         """Insert the owner, and take the object out of the deletion queue for its owner."""
         async with self._database.write() as connection:
             await self._users.known(connection, user_id, self._clock())
-            await object_references.own(connection, object_key, user_id)
-            owner = await object_references.owner(connection, object_key)
+            await deletion_queue.own(connection, object_key, user_id)
+            owner = await deletion_queue.owner(connection, object_key)
             if owner == user_id:
-                await object_references.refer(connection, object_key, user_id)
+                await deletion_queue.refer(connection, object_key, user_id)
             return owner
 
     async def owner(self, object_key: str) -> str:
         """Select the owner."""
         async with self._database.read() as connection:
-            return await object_references.owner(connection, object_key)
+            return await deletion_queue.owner(connection, object_key)
 
     async def deleted_again(self, object_key: str) -> None:
         """Make the entry of a deleted object due."""
         async with self._database.write() as connection:
-            await object_references.delete_again(connection, object_key)
+            await deletion_queue.delete_again(connection, object_key)
 
     async def _one(self, statement: Select[Any]) -> Card | None:
         async with self._database.read() as connection:
@@ -162,5 +162,12 @@ async def drop_picture(connection: AsyncConnection, gone: Artwork) -> None:
 
     It keeps its owner until its bytes are deleted, so that nobody else can save what its owner has deleted.
     """
-    if gone.object_key and await object_references.owner(connection, gone.object_key) == gone.user_id:
-        await object_references.discard_unshown(connection, gone.object_key)
+    if gone.object_key and await deletion_queue.owner(connection, gone.object_key) == gone.user_id:
+        await deletion_queue.discard_unshown(connection, gone.object_key)
+
+
+def _by_any_id(identifier: str, viewer_id: str) -> Select[Any]:
+    """The artwork that was ordered under a generation's or a provider's id, with that order."""
+    named = or_(artwork_order.c.generation_id == identifier, artwork_order.c.task_id == identifier)
+    ordered = artwork_order.c.artwork_id == artwork.c.id
+    return select_cards(viewer_id, ordered).where(named).order_by(artwork_order.c.create_ms.desc()).limit(1)

@@ -1,21 +1,95 @@
-"""The deletion queue in SQL; an entry stays until the other service has deleted its object or generation."""
+"""The deletion queue in SQL, and the owners of objects.
 
-from collections.abc import Sequence
+An entry stays until the other service has deleted its object or generation. A transaction that refers to an object and
+one that discards it both write its entry first and look at the other's rows afterwards, so that of two concurrent ones
+the second sees the first. Entries are locked last in a transaction, behind artworks and owners, in the order of their
+keys.
+"""
+
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database, db_now, retried
+from services.chassis.database import Database, db_now, retried, upsert
 from services.chassis.parking import not_parked
 from services.chassis.shielding import shielded
 from services.community.model import DeletionKind, DeletionState, QueuedDeletion
-from services.community.model.parking import DELETIONS
-from services.community.stores.tables import discarded_object, owned_object, work_fault
+from services.community.model.users import DELETIONS
+from services.community.ports import BeingDeletedError
+from services.community.stores.tables import artwork, discarded_object, owned_object, work_fault
 
+MINE = ""  # the state of an entry that this transaction has made, and removes before its end
 # How long the entry of a deleted object stays: above the time between storage naming a key and our row for it, and
 # above what a deletion request may spend under way when its process or its machine stands still.
 DELETED_KEPT_MS = 86_400_000
 PURGE_BATCH = 500  # entries of one transaction
 KEY = discarded_object.c.object_key
+
+
+async def own(connection: AsyncConnection, object_key: str, user_id: str) -> None:
+    """Make a user the owner of an object, unless it has one."""
+    values = {"object_key": object_key, "user_id": user_id}
+    await connection.execute(upsert(connection, owned_object).values(values).on_conflict_do_nothing())
+
+
+async def refer(connection: AsyncConnection, object_key: str, user_id: str) -> None:
+    """Take an object to which a row of this transaction refers out of the deletion queue.
+
+    Raises:
+        BeingDeletedError: its deletion has begun or is done; or it waits, and the user does not own the object.
+    """
+    statement = upsert(connection, discarded_object).values(_entry(object_key) | {"state": MINE})
+    same = {"kind": discarded_object.c.kind}
+    touched = statement.on_conflict_do_update(index_elements=["object_key"], set_=same)
+    state = await connection.scalar(touched.returning(discarded_object.c.state))
+    if state not in (MINE, DeletionState.WAITING):
+        raise BeingDeletedError(object_key)
+    if state == DeletionState.WAITING and await owner(connection, object_key) != user_id:
+        raise BeingDeletedError(object_key)
+    await _kept(connection, object_key)
+
+
+async def discard(
+    connection: AsyncConnection, keys: Iterable[str], kind: DeletionKind = DeletionKind.OBJECT, erasure_id: str = ""
+) -> None:
+    """Put keys into the deletion queue; existing entries keep their state."""
+    for key in sorted(set(keys)):
+        values = _entry(key) | {"kind": kind, "erasure_id": erasure_id}
+        statement = upsert(connection, discarded_object).values(values)
+        same = {"erasure_id": statement.excluded.erasure_id}
+        await connection.execute(statement.on_conflict_do_update(index_elements=["object_key"], set_=same))
+
+
+async def discard_unshown(connection: AsyncConnection, object_key: str) -> None:
+    """Put an object into the deletion queue, unless an artwork shows it."""
+    await discard(connection, [object_key])
+    if await connection.scalar(select(artwork.c.id).where(artwork.c.object_key == object_key).limit(1)):
+        await _kept(connection, object_key)
+
+
+async def delete_again(connection: AsyncConnection, object_key: str) -> None:
+    """Queue an object for deletion again that was stored under a deleted key, to which nobody refers."""
+    again = {"state": DeletionState.DELETING, "due_ms": db_now()}
+    gone = (discarded_object.c.object_key == object_key, discarded_object.c.state == DeletionState.DELETED)
+    await connection.execute(update(discarded_object).where(*gone).values(again))
+
+
+async def owner(connection: AsyncConnection, object_key: str) -> str:
+    """The owner of an object; empty when there is none."""
+    found = select(owned_object.c.user_id).where(owned_object.c.object_key == object_key)
+    return await connection.scalar(found) or ""
+
+
+async def _kept(connection: AsyncConnection, object_key: str) -> None:
+    """Remove an entry whose deletion has not begun."""
+    open_ = discarded_object.c.state.in_((MINE, DeletionState.WAITING))
+    await connection.execute(delete(discarded_object).where(discarded_object.c.object_key == object_key, open_))
+
+
+def _entry(object_key: str) -> dict[str, object]:
+    entry = {"object_key": object_key, "kind": DeletionKind.OBJECT, "state": DeletionState.WAITING}
+    return entry | {"erasure_id": "", "due_ms": db_now(), "tries": 0}
 
 
 @shielded

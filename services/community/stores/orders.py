@@ -1,4 +1,7 @@
-"""Orders in SQL; a status changes the order, its artwork, its credits and the cursor in one transaction."""
+"""Orders in SQL; a status changes the order, its artwork, its credits and the cursor in one transaction.
+
+An order, its artwork and its account are locked in this order.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,21 +13,21 @@ from services.chassis import failpoints
 from services.chassis.database import Database, db_now, retried, upsert
 from services.chassis.parking import not_parked
 from services.chassis.shielding import shielded
-from services.community.model import Artwork, GenerationStatus, Order, OrderState, State, UnreadableEvent
+from services.community.model import Artwork, GenerationStatus, Hold, Order, OrderState, State, UnreadableEvent
 from services.community.model.hotness import NEVER_MS
-from services.community.model.orders import ENDED
-from services.community.model.parking import ORDERS, PARKED
+from services.community.model.orders import ENDED, ORDERS, PARKED
 from services.community.ports import Clock
-from services.community.stores import order_outcomes
-from services.community.stores.artworks import insert_or_find
-from services.community.stores.ledger import Ledger
-from services.community.stores.rows import order_row, to_order
+from services.community.stores import deletion_queue
+from services.community.stores.artworks import drop_picture, insert_or_find
+from services.community.stores.credits import Ledger
+from services.community.stores.rows import order_row, to_artwork, to_order
 from services.community.stores.tables import artwork, artwork_order, event_cursor, work_fault
-from services.community.stores.user_rows import UserRows
+from services.community.stores.users import UserRows
 
 FIRST_LOOK_MS = 30_000  # the process that placed an order has recorded the answer by then, or died
 CURSOR = 1
 STRIDE = 100  # events of unknown generations move the cursor only so often: a read is cheaper than a write
+NEXT_LOOK_MS = 5_000  # an event may have come before we knew the generation's id; later attempts are ever rarer
 
 
 @shielded
@@ -71,10 +74,10 @@ class SqlOrders:
         async with self._database.write() as connection:
             if status.event_sequence and not await _advance(connection, status.event_sequence):
                 return None
-            order = await order_outcomes.locked(connection, named)
+            order = await _locked(connection, named)
             if order is None:
                 return None
-            applied = await order_outcomes.apply_status(connection, self._ledger, order, status, self._clock())
+            applied = await _apply_status(connection, self._ledger, order, status, self._clock())
             await failpoints.reach("order.heard")
         return applied
 
@@ -91,8 +94,8 @@ class SqlOrders:
         async with self._database.write() as connection:
             if order := await self._released(connection, order_id):
                 ended = replace(order, state=OrderState.FAILED, reason=reason, message=message)
-                await order_outcomes.write(connection, order, ended, self._clock())
-                await order_outcomes.update_artwork(connection, ended, self._clock())
+                await _write(connection, order, ended, self._clock())
+                await _update_artwork(connection, ended, self._clock())
                 mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
                 await connection.execute(update(artwork).where(*mine).values(request_key=None))
                 again = update(artwork_order).where(artwork_order.c.id == order.id).values(request_key=None)
@@ -136,13 +139,13 @@ class SqlOrders:
     async def give_up(self, order_id: str, message: str) -> None:
         """Release the hold and end order and artwork as timed out."""
         async with self._database.write() as connection:
-            order = await order_outcomes.locked(connection, artwork_order.c.id == order_id)
+            order = await _locked(connection, artwork_order.c.id == order_id)
             if order is None or order.state in ENDED:
                 return
             ended = replace(order, state=OrderState.TIMED_OUT, reason=PARKED, message=message)
-            await order_outcomes.update_artwork(connection, ended, self._clock())
+            await _update_artwork(connection, ended, self._clock())
             ended = await self._ledger.settle(connection, ended, paid=False, now_ms=self._clock())
-            await order_outcomes.write(connection, order, ended, self._clock())
+            await _write(connection, order, ended, self._clock())
 
     async def revive(self, order_id: str) -> None:
         """Make the order due, and reopen it if its artwork still waits for it."""
@@ -175,10 +178,10 @@ class SqlOrders:
     async def _released(self, connection: AsyncConnection, order_id: str) -> Order | None:
         """The order, with its hold released; None when it was taken after all, or has ended."""
         waiting = (artwork_order.c.state == OrderState.PENDING, artwork_order.c.generation_id.is_(None))
-        order = await order_outcomes.locked(connection, artwork_order.c.id == order_id, *waiting)
+        order = await _locked(connection, artwork_order.c.id == order_id, *waiting)
         if order is None:
             return None
-        await order_outcomes.artwork_of(connection, order)
+        await _artwork_of(connection, order)
         return await self._ledger.settle(connection, order, paid=False, now_ms=self._clock())
 
 
@@ -188,3 +191,78 @@ async def _advance(connection: AsyncConnection, sequence: int) -> bool:
     higher = event_cursor.c.sequence < sequence
     statement = statement.on_conflict_do_update(index_elements=["id"], set_={"sequence": sequence}, where=higher)
     return (await connection.execute(statement)).rowcount > 0
+
+
+async def _locked(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> Order | None:
+    """Select and lock an order."""
+    found = await connection.execute(select(artwork_order).where(*conditions).with_for_update())
+    row = found.mappings().one_or_none()
+    return to_order(row) if row else None
+
+
+async def _apply_status(
+    connection: AsyncConnection, ledger: Ledger, order: Order, status: GenerationStatus, now_ms: int
+) -> Order | None:
+    """Apply a status; the changed order, None when nothing changed."""
+    after = order.after(status)
+    if after.state is OrderState.SUCCEEDED and order.state is not OrderState.SUCCEEDED:
+        after = await _succeeded(connection, ledger, after, status.object_key, now_ms)
+    elif after.state in ENDED and order.state not in ENDED:
+        await _update_artwork(connection, after, now_ms)
+        after = await ledger.settle(connection, after, paid=False, now_ms=now_ms)
+    if after == order:
+        return None
+    await _write(connection, order, after, now_ms)
+    return after
+
+
+async def _write(connection: AsyncConnection, before: Order, after: Order, now_ms: int) -> None:
+    """Update an order; one that has ended is never due again."""
+    changes = {name: order_row(after)[name] for name in ("state", "generation_id", "task_id", "reason", "message")}
+    values = changes | {"hold": after.hold}
+    if after.generation_id or after.state in ENDED:  # it is never placed again
+        values |= {"quota_subjects": None}
+    if after.state in ENDED:
+        values |= {"due_ms": NEVER_MS, "complete_ms": now_ms if after.state is not before.state else before.complete_ms}
+    elif not before.generation_id:
+        values |= {"due_ms": db_now() + NEXT_LOOK_MS, "tries": 0}
+    await connection.execute(update(artwork_order).where(artwork_order.c.id == after.id).values(values))
+
+
+async def _update_artwork(connection: AsyncConnection, order: Order, now_ms: int) -> None:
+    """Update the artwork's state by its order's."""
+    shown = await _artwork_of(connection, order)
+    if shown and (state := shown.state_after(order)) is not shown.state:
+        values = {"state": state, "update_ms": now_ms}
+        await connection.execute(update(artwork).where(artwork.c.id == shown.id).values(values))
+
+
+async def _succeeded(connection: AsyncConnection, ledger: Ledger, order: Order, object_key: str, now_ms: int) -> Order:
+    """Attach a finished picture, or discard it when its artwork is gone; then only credits still held are charged."""
+    shown = await _artwork_of(connection, order)
+    taken = shown if shown and shown.takes(order) else None
+    if taken:
+        await _replace_picture(connection, taken, order, object_key, now_ms)
+    else:
+        await deletion_queue.discard_unshown(connection, object_key)
+    if not taken and order.hold is not Hold.HELD:
+        return order
+    return await ledger.settle(connection, order, paid=True, now_ms=now_ms)
+
+
+async def _replace_picture(
+    connection: AsyncConnection, shown: Artwork, order: Order, object_key: str, now_ms: int
+) -> None:
+    """Replace the artwork's picture."""
+    values = {"state": shown.state_after(order), "object_key": object_key, "update_ms": now_ms}
+    await connection.execute(update(artwork).where(artwork.c.id == shown.id).values(values))
+    await deletion_queue.own(connection, object_key, shown.user_id)
+    if shown.object_key != object_key:
+        await drop_picture(connection, shown)
+
+
+async def _artwork_of(connection: AsyncConnection, order: Order) -> Artwork | None:
+    """Select and lock the artwork of an order; always before the account."""
+    found = await connection.execute(select(artwork).where(artwork.c.id == order.artwork_id).with_for_update())
+    row = found.mappings().one_or_none()
+    return to_artwork(row) if row else None

@@ -13,7 +13,7 @@ from services.community.model.hotness import HOUR_MS, decayed_score
 from services.community.ports import BudgetSpentError, Clock
 from services.community.stores.rows import heat_columns
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, budget, report
-from services.community.stores.user_rows import UserRows
+from services.community.stores.users import UserRows
 
 TABLES: Mapping[Reaction, Table] = {Reaction.LIKE: artwork_like, Reaction.FAVORITE: artwork_favorite}
 MOST_NAMED = 100  # of the proto

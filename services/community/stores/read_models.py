@@ -8,6 +8,7 @@ is not ours: it is overwritten.
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -16,7 +17,6 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError, ResponseError
 
 from services.chassis.cache import CACHE_BUDGET_SECONDS
-from services.community.ports import CachedMembers
 
 FRESH_SECONDS = 60  # how late another replica's change may show if its invalidation was lost
 KEPT_SECONDS = 86_400  # Valkey evicts only what has an end
@@ -26,14 +26,31 @@ MAX_PENDING = (
 )
 EPOCH, READ_AT = ":epoch", ":read"
 NEW = b"0"  # the epoch of a list that never changed
-AWAY = CachedMembers(None, b"")
 Commands = Callable[[Pipeline], Any]
 
 logger = structlog.get_logger()
 
 
+@dataclass(frozen=True)
+class CachedMembers:
+    """The members of a read model, None when it is missing or stale, and the epoch with which to write it.
+
+    The epoch is empty while Redis is unavailable.
+    """
+
+    members: tuple[str, ...] | None
+    epoch: bytes
+
+
+AWAY = CachedMembers(None, b"")
+
+
 class RedisModels:
-    """Read models shared by the replicas; without Redis every read is a miss."""
+    """Lists, rankings, sets and numbers by key, shared by the replicas. Without Redis every read is a miss.
+
+    No method raises. `written` is the number of keys written until now; an epoch is what the read returned before the
+    rows were read.
+    """
 
     def __init__(self, redis: Redis | None, clock: Callable[[], float]) -> None:
         self._redis, self._clock = redis, clock

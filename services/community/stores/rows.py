@@ -1,22 +1,52 @@
-"""Converts between rows and the model."""
+"""Rows of artworks, orders and users, and how they become the model; a card is one row, joined from five tables."""
 
 import json
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    Table,
+    and_,
+    select,
+    true,
+)
 
-from services.community.model import Artwork, Card, HiddenMark, Hold, Order, OrderState, Request, State, User
+from services.community.model import (
+    Artwork,
+    Card,
+    HiddenMark,
+    Hold,
+    Order,
+    OrderState,
+    Request,
+    State,
+    User,
+)
 from services.community.model.hotness import AGES, NEVER_MS, DecayedScore
+from services.community.stores.tables import artwork, artwork_favorite, artwork_like, artwork_order, person
+
+LABELLED: tuple[tuple[Table, str, type[Artwork | User | Order]], ...] = (
+    (artwork, "artwork_", Artwork),
+    (person, "person_", User),
+    (artwork_order, "order_", Order),
+)
+COLUMNS = tuple(
+    table.c[name].label(prefix + name) for table, prefix, kind in LABELLED for name in kind.__dataclass_fields__
+)
+CURRENT = artwork_order.c.id == artwork.c.order_id
+LISTED = artwork.c.listed == true()
 
 
-def artwork_row(artwork: Artwork) -> dict[str, Any]:
-    """Every column of a new artwork."""
-    return asdict(artwork) | {
-        "image_refs": json.dumps(artwork.image_refs),
-        "listed": artwork.listed,
+def artwork_row(given: Artwork) -> dict[str, Any]:
+    """Every column of a new given."""
+    return asdict(given) | {
+        "image_refs": json.dumps(given.image_refs),
+        "listed": given.listed,
         **heat_columns(
-            DecayedScore(artwork.hot_score, 0, artwork.publish_ms + AGES[0] + 1 if artwork.publish_ms else NEVER_MS)
+            DecayedScore(given.hot_score, 0, given.publish_ms + AGES[0] + 1 if given.publish_ms else NEVER_MS)
         ),
     }
 
@@ -74,7 +104,7 @@ def to_user(row: RowMapping, prefix: str = "") -> User:
 
 
 def to_card(row: RowMapping) -> Card:
-    """The card of a row of statements.cards."""
+    """The card in a row of select_cards."""
     return Card(
         artwork=to_artwork(row, "artwork_"),
         author=to_user(row, "person_"),
@@ -82,3 +112,17 @@ def to_card(row: RowMapping) -> Card:
         liked=row["liked"] is not None,
         favorited=row["favorited"] is not None,
     )
+
+
+def select_cards(viewer_id: str, order: ColumnElement[bool] = CURRENT) -> Select[Any]:
+    """Artworks with their author, an order and the viewer's reactions."""
+    mine_liked = and_(artwork_like.c.artwork_id == artwork.c.id, artwork_like.c.user_id == viewer_id)
+    mine_kept = and_(artwork_favorite.c.artwork_id == artwork.c.id, artwork_favorite.c.user_id == viewer_id)
+    source = (
+        artwork.join(person, person.c.id == artwork.c.user_id)
+        .outerjoin(artwork_order, order)
+        .outerjoin(artwork_like, mine_liked)
+        .outerjoin(artwork_favorite, mine_kept)
+    )
+    liked, favorited = artwork_like.c.create_ms.label("liked"), artwork_favorite.c.create_ms.label("favorited")
+    return select(*COLUMNS, liked, favorited).select_from(source)

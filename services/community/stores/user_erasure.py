@@ -1,7 +1,7 @@
 """Erases a user: rows in one transaction; objects, and prompts in generation, through the deletion queue.
 
 Each step is one statement over all rows, however many there are: a driver takes only so many parameters. Rows are
-locked in the order that user_rows.py describes.
+locked in the order that users.py describes.
 """
 
 import json
@@ -44,7 +44,6 @@ from services.community.stores.tables import (
     person,
     report,
 )
-from services.community.stores.user_rows import UserRows
 
 NOTHING = json.dumps(asdict(Request(prompt="", model="")))
 OF_A_PERSON = (report, budget, account, entry, check_in)
@@ -53,15 +52,8 @@ PLACING_MS = 60_000
 NAMED = artwork_order.c.generation_id.is_not(None)
 
 
-async def erase(connection: AsyncConnection, users: UserRows, user_id: str, erasure_id: str, now_ms: int) -> Erasure:
-    """Delete all rows of a user and write the receipt; the user's row is locked first and deleted last.
-
-    The tombstone goes before even that: an erasure that finds no row holds none, and would wait in a ring with another
-    one of a person who has come back meanwhile. It is written again once nobody can check in any more.
-    """
-    await users.bury(connection, user_id, now_ms)
-    await connection.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
-    await users.bury(connection, user_id, now_ms)
+async def erase(connection: AsyncConnection, user_id: str, erasure_id: str, now_ms: int) -> Erasure:
+    """Delete all rows of a user and write the receipt. The user's row, which UserRows.close locked, is deleted last."""
     await _lock(connection, user_id)
     words = await _discard_words(connection, user_id, erasure_id)
     await _forget_orders(connection, user_id)

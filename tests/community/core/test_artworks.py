@@ -7,7 +7,9 @@ from sqlalchemy import Table, func, select, update
 
 from services.chassis.database import Database
 from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unauthenticated
+from services.chassis.names import new_id
 from services.community.composition import CommunityService
+from services.community.core.artworks import slug_of, title_of
 from services.community.core.feed import Ask
 from services.community.core.saving import Save
 from services.community.model import Card, OrderState, Reaction, Shelf, State
@@ -15,6 +17,8 @@ from services.community.stores.tables import artwork_like, discarded_object
 from tests.community.fakes import OURS, FakeGenerations, FakeObjects
 from tests.community.steps import ANN, BOB, all_artworks, finished_draft, order_of, ordered, published
 from tests.community.stubs import START_MS, Clock
+
+TAIL = "art_01jxv3k8q4abcdefghjkmnpqrs"
 
 
 async def test_publishing_again_keeps_the_first_time(
@@ -330,3 +334,36 @@ async def test_an_artwork_is_found_by_every_id_that_belongs_to_it(
 async def test_an_id_that_is_none_is_refused(community: CommunityService, user_id: str) -> None:
     with pytest.raises(InvalidArgument):
         await community.saving.save(user_id, Save("One", "https://a.example/x.png"))
+
+
+@pytest.mark.parametrize(
+    ("title", "slug"),
+    [
+        ("A Cat, in the rain!", "a-cat-in-the-rain"),
+        ("雨の中の猫", "雨の中の猫"),
+        ("Кот под дождём", "кот-под-дождём"),
+        ("हिन्दी में बिल्ली", "हिन्दी-में-बिल्ली"),
+        ("แมวน้อย น่ารัก", "แมวน้อย-น่ารัก"),
+        ("--x--", "x"),
+        ("\uff26\uff55\uff4c\uff4c width", "full-width"),
+        ("<script>alert(1)</script>/../", "script-alert-1-script"),
+    ],
+)
+def test_a_slug_keeps_letters_of_any_script(title: str, slug: str) -> None:
+    assert slug_of(title, TAIL) == f"{slug}-ghjkmnpqrs"
+
+
+@pytest.mark.parametrize("title", ["", "!!!", "💫", "___"])
+def test_a_title_of_signs_has_the_id_for_a_slug(title: str) -> None:
+    assert slug_of(title, TAIL) == TAIL
+
+
+def test_two_artworks_of_one_title_have_two_slugs() -> None:
+    assert slug_of("cat", new_id("art")) != slug_of("cat", new_id("art"))
+
+
+def test_a_title_is_one_line_and_never_empty() -> None:
+    assert title_of(" a \n b ", "") == "a b"
+    assert title_of("", "c" * 80) == "c" * 50
+    assert title_of(" ", "") == "Untitled"
+    assert title_of("cat\u202egnp", "") == "catgnp"

@@ -16,10 +16,10 @@ from services.chassis.migrations import migrate
 from services.community.composition import CommunityService
 from services.community.core.feed import Ask
 from services.community.model import Listing, Shelf
+from services.community.model.artworks import After
 from services.community.model.hotness import DAY_MS, HOUR_MS, NEVER_MS
-from services.community.model.lists import After
 from services.community.settings import CommunitySettings
-from services.community.stores import statements
+from services.community.stores.lists import select_page
 from services.community.stores.tables import metadata
 from tests.community.steps import ANN, BOB, published
 
@@ -57,7 +57,7 @@ async def plan(database: Database, statement: Select[*tuple[object, ...]]) -> st
 @pytest.mark.parametrize("shelf", Shelf)
 @pytest.mark.parametrize("after", [None, (1_700_000_000_000, "art_1")])
 async def test_a_page_is_one_range_of_an_index(database: Database, shelf: Shelf, after: After | None) -> None:
-    steps = await plan(database, statements.page(Listing(shelf, ANN), BOB, 21, after, 0))
+    steps = await plan(database, select_page(Listing(shelf, ANN), BOB, 21, after, 0))
 
     assert INDEXES[shelf] in steps
     assert "SCAN artwork" not in steps.replace("SCAN artwork USING", "")

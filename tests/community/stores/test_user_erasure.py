@@ -15,7 +15,7 @@ from services.community.core.saving import Save
 from services.community.model import Balance, Claims, Reaction, Report
 from services.community.model.hotness import DAY_MS
 from services.community.stores.tables import artwork, artwork_like, artwork_order, discarded_object, person
-from services.community.stores.user_rows import UNDATED_TOKENS_MS
+from services.community.stores.users import UNDATED_TOKENS_MS
 from tests.community.erasure_load import LoadTest
 from tests.community.fakes import FakeGenerations, FakeObjects, lost
 from tests.community.steps import ANN, BOB, order_of, ordered, published

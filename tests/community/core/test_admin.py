@@ -69,18 +69,18 @@ async def test_an_order_that_our_code_fails_at_is_parked_shown_and_carried_on_af
     )
     assert (await community.artworks.get(ANN, other_replica.artwork.id)).artwork.state is State.DRAFT
     assert await community.credits.balance(ANN) == Balance(4, 0)
-    (fault,) = await community.parked.listed()
+    (fault,) = await community.admin_operations.parked()
     assert (fault.loop, fault.work_id, fault.count) == ("orders", order.id, MAX_FAULTS)
     assert "RecursionError" in fault.cause
     assert "prompt" not in fault.cause + fault.trace
 
     bug.mend()
-    await community.parked.release("orders", order.id)
+    await community.admin_operations.release("orders", order.id)
     await community.orders.process_due()
 
     assert (await community.artworks.get(ANN, card.artwork.id)).artwork.state is State.DRAFT
     assert await community.credits.balance(ANN) == Balance(1, 0)
-    assert await community.parked.listed() == []
+    assert await community.admin_operations.parked() == []
 
 
 async def test_an_order_that_was_never_taken_is_placed_once_it_is_released(
@@ -100,7 +100,7 @@ async def test_an_order_that_was_never_taken_is_placed_once_it_is_released(
 
     bug.mend()
     fake_generations.answer = taken
-    await community.parked.release("orders", order.id)
+    await community.admin_operations.release("orders", order.id)
     await community.orders.process_due()
     await community.event_consumer.consume(fake_generations.end("gen_1"))
 
@@ -122,11 +122,11 @@ async def test_a_deletion_that_our_code_fails_at_is_parked_and_done_after_its_re
 
     assert bug.tries == MAX_FAULTS
     assert fake_objects.deleted == [second.artwork.object_key]
-    (fault,) = await community.parked.listed()
+    (fault,) = await community.admin_operations.parked()
     assert (fault.loop, fault.work_id) == ("deletions", first.artwork.object_key)
 
     bug.mend()
-    await community.parked.release("deletions", first.artwork.object_key)
+    await community.admin_operations.release("deletions", first.artwork.object_key)
     await community.deletion_worker.delete_due()
     assert set(fake_objects.deleted) == {first.artwork.object_key, second.artwork.object_key}
 
@@ -143,7 +143,7 @@ async def test_a_parked_deletion_is_due_at_once_when_it_is_released(
         await community.deletion_worker.delete_due()
 
     bug.mend()
-    await community.parked.release("deletions", card.artwork.object_key)
+    await community.admin_operations.release("deletions", card.artwork.object_key)
     await community.deletion_worker.delete_due()
 
     assert bug.tries == MAX_FAULTS
