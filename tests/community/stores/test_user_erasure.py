@@ -187,7 +187,7 @@ async def test_two_erasures_of_one_person_who_comes_back_between_them_wait_in_no
     blocked = select(func.count()).select_from(text("pg_locks WHERE NOT granted"))
     with capture_logs() as lines:
         async with database.write() as first:
-            await community.users._store._users.bury(first, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
+            await community.users._store._users._bury(first, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
             second = asyncio.create_task(community.users.erase(ANN))
             async with asyncio.timeout(30):
                 while True:
