@@ -50,12 +50,12 @@ check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
 	@$(BUF) format --diff --exit-code protos
 	@$(BUF) breaking $(FRESH_DESCRIPTORS) --against protos/released.binpb --config protos/buf.yaml
 
-chaos: $(VENV)/.dev ## Strike stacks for an hour: storms, injections, every failpoint, bad webhooks, likes (CHAOS_SEED replays).
-	@$(BIN)/python -m tests.chaos.storm --generations 2000 --kills 500 --hits 10 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
-	@$(BIN)/python -m tests.chaos.storm --postgres --generations 500 --kills 125 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+chaos: $(VENV)/.dev ## Run stacks under faults for an hour: random ones, injections, every failpoint, bad webhooks, likes (CHAOS_SEED replays).
+	@$(BIN)/python -m tests.chaos.generations --generations 2000 --kills 500 --hits 10 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.generations --postgres --generations 500 --kills 125 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.injections $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
-	@$(BIN)/python -m tests.chaos.matrix $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
-	@$(BIN)/python -m tests.chaos.hammer $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.failpoint_matrix $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.webhook_flood $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.artworks $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.likes $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 

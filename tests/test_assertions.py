@@ -12,7 +12,7 @@ ASSERTING = {
     "sees": "waits until a page shows these words, with a time limit",
     "until": "waits until a condition holds, with a time limit",
     "eventually": "waits until a condition holds, with a time limit",
-    "judged": "asserts every row of a storm's report",
+    "assert_promises_kept": "asserts every row of a chaos run's report",
     "wait_for": "asyncio's own time limit, shorter than what a lost signal would wait",
 }
 # Tests whose only failure is an exception of what they call.

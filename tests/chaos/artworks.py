@@ -1,6 +1,6 @@
-"""The storm over the community: patrons order artworks on credit while every service is killed, and nothing is lost.
+"""Artworks under random faults: clients order on credit while every service is killed; then the checkers compare.
 
-The stack, its weather and the checker of generations are those of `storm`; the curator judges what the community adds.
+Faults, stack and the checker of generations are those of `generations`; `ArtworkChecker` adds the community's promises.
 """
 
 import argparse
@@ -20,101 +20,100 @@ from services.community.core.orders import LONGEST_PAUSE_SECONDS
 from services.community.model import Hold, OrderState
 from services.community.model.orders import ENDED
 from services.community.stores.tables import artwork_order
-from tests.chaos.book import Book
+from tests.chaos.artwork_checker import ArtworkChecker, prompt_of
+from tests.chaos.artwork_clients import ArtworkClients, artwork_order_of
 from tests.chaos.checker import Checker
-from tests.chaos.curator import Curator, prompt_of
-from tests.chaos.facts import gather_facts, rows_of
-from tests.chaos.follower import Follower
-from tests.chaos.patrons import Patrons, commission_of
-from tests.chaos.points import BESIDE, POINTS
+from tests.chaos.event_consumer import EventConsumer
+from tests.chaos.evidence import Observations, gather_facts, rows_of
+from tests.chaos.failpoints import COMMUNITY_FAILPOINTS, FAILPOINTS
+from tests.chaos.generations import DRAIN_SECONDS, LOOK_SECONDS, background, drain
+from tests.chaos.order_clients import ClientLog
 from tests.chaos.process import OFFSETS
+from tests.chaos.random_faults import RandomFaults
 from tests.chaos.reconcile import reconciled
-from tests.chaos.stack import ChaosStack, dice_of, running
-from tests.chaos.storm import DRAIN_SECONDS, LOOK_SECONDS, background, drain
-from tests.chaos.verdict import Report
-from tests.chaos.weather import Storm
-from tests.chaos.witness import Witness
+from tests.chaos.report import Report
+from tests.chaos.stack import ChaosStack, random_of, running
 from tests.e2e.community.callers import SECRET
 
 AT_ONCE = 24
 WAVE = 12  # artworks ordered at a time while there are not enough kills
 INITIAL = 100_000
-HASTE_SECONDS = 2.0
-TOUR_SECONDS = (0.5, 2.0)  # between two kills of the tour
+SHORTEN_SECONDS = 2.0
+BETWEEN_KILLS_SECONDS = (0.5, 2.0)  # of kill_each_once
 SETTINGS = {
     "AUTH_DEV_MODE": "0",
     "AUTH_HS256_SECRET": SECRET,
     "CREDITS_ENABLED": "1",
     "CREDITS_INITIAL": str(INITIAL),
 }
-ALL_POINTS = {**POINTS, **BESIDE}
-STRUCK = ("gateway", "generation", "storage", "share", "community")
+ALL_FAILPOINTS = {**FAILPOINTS, **COMMUNITY_FAILPOINTS}
+KILLED = ("gateway", "generation", "storage", "share", "community")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """How long the storm is to last: until all numbers are reached, or the time is over."""
+class Goal:
+    """How long faults are injected: until all numbers are reached, or the time is over."""
 
     seed: str
     artworks: int
     kills: int
     seconds: float
 
-    def fulfilled(self, stack: ChaosStack) -> bool:
-        """Whether the stack was struck often enough, and each of its services at all."""
-        return stack.deaths >= self.kills and all(stack.processes[name].deaths for name in STRUCK)
+    def reached(self, stack: ChaosStack) -> bool:
+        """Whether processes were killed often enough, and each service at least once."""
+        return stack.ends >= self.kills and all(stack.processes[name].ends for name in KILLED)
 
 
-async def brew(data: Path, wish: Wish) -> Report:
-    """Run one storm from beginning to judgement."""
+async def run(data: Path, goal: Goal) -> Report:
+    """One run from the start of the stack to the report."""
     began = time.monotonic()
-    async with running(data, wish.seed, SETTINGS, tuple(OFFSETS)) as stack, AsyncExitStack() as exits:
-        follower = Follower(stack.generation)
-        patrons = Patrons(stack, follower, AT_ONCE)
-        exits.push_async_callback(patrons.http.aclose)
-        background(exits, follower.run())
-        background(exits, hasten(stack))
-        storm = Storm(stack, wish.kills, lambda: (follower.ended + 1) / wish.artworks, ALL_POINTS)
-        await storm.begin()
-        await rage(stack, storm, patrons, wish)
-        before = {name: process.deaths for name, process in stack.processes.items()}
-        await storm.end()
-        raged = time.monotonic() - began
-        ended, settled = await concluded(stack), await drain(stack)
-        times = {"storm, s": raged, "the community's drain, s": ended, "generation's drain, s": settled}
-        report = await judged(stack, patrons, {name: rounded(seconds) for name, seconds in times.items()}, before)
-        after = await reconciled(stack, Book(), drain)
+    async with running(data, goal.seed, SETTINGS, tuple(OFFSETS)) as stack, AsyncExitStack() as exits:
+        consumer = EventConsumer(stack.generation)
+        clients = ArtworkClients(stack, consumer, AT_ONCE)
+        exits.push_async_callback(clients.http.aclose)
+        background(exits, consumer.run())
+        background(exits, shorten_pauses(stack))
+        faults = RandomFaults(stack, goal.kills, lambda: (consumer.ended + 1) / goal.artworks, ALL_FAILPOINTS)
+        await faults.start()
+        await apply_load(stack, faults, clients, goal)
+        before = {name: process.ends for name, process in stack.processes.items()}
+        await faults.stop()
+        loaded = time.monotonic() - began
+        ended, drained = await orders_ended(stack), await drain(stack)
+        times = {"faults, s": loaded, "the community's drain, s": ended, "generation's drain, s": drained}
+        report = await checked(stack, clients, {name: rounded(seconds) for name, seconds in times.items()}, before)
+        after = await reconciled(stack, ClientLog(), drain)
         return Report([*report.rows, *after.rows], report.broken | after.broken)
 
 
-async def rage(stack: ChaosStack, storm: Storm, patrons: Patrons, wish: Wish) -> None:
-    """Take orders under faults until the wish is fulfilled."""
-    end = time.monotonic() + wish.seconds
+async def apply_load(stack: ChaosStack, faults: RandomFaults, clients: ArtworkClients, goal: Goal) -> None:
+    """Order artworks under faults until the goal is reached."""
+    end = time.monotonic() + goal.seconds
     async with AsyncExitStack() as exits:
-        for weather in (storm.kill(), storm.freeze(), storm.cut(), tour(stack)):
-            background(exits, weather)
-        numbers = range(wish.artworks)
-        await place(patrons, wish.seed, numbers)
-        while not wish.fulfilled(stack) and time.monotonic() < end:
+        for injecting in (faults.kill(), faults.freeze(), faults.disconnect(), kill_each_once(stack)):
+            background(exits, injecting)
+        numbers = range(goal.artworks)
+        await order_all(clients, goal.seed, numbers)
+        while not goal.reached(stack) and time.monotonic() < end:
             numbers = range(numbers.stop, numbers.stop + WAVE)
-            await place(patrons, wish.seed, numbers)
+            await order_all(clients, goal.seed, numbers)
 
 
-async def tour(stack: ChaosStack) -> None:
-    """Kill each service once, so that a short storm leaves none out."""
-    dice = dice_of(stack.seed, "tour")
-    for name in dice.sample(STRUCK, len(STRUCK)):
-        await asyncio.sleep(dice.uniform(*TOUR_SECONDS))
+async def kill_each_once(stack: ChaosStack) -> None:
+    """Kill each service once, so that a short run leaves none out."""
+    rng = random_of(stack.seed, "tour")
+    for name in rng.sample(KILLED, len(KILLED)):
+        await asyncio.sleep(rng.uniform(*BETWEEN_KILLS_SECONDS))
         stack.processes[name].kill()
 
 
-async def place(patrons: Patrons, seed: str, numbers: range) -> None:
-    """Order artworks, as many at once as there is room."""
-    await asyncio.gather(*(patrons.place(commission_of(seed, number)) for number in numbers))
+async def order_all(clients: ArtworkClients, seed: str, numbers: range) -> None:
+    """Order artworks and wait for their answers."""
+    await asyncio.gather(*(clients.order_until_answered(artwork_order_of(seed, number)) for number in numbers))
 
 
-async def concluded(stack: ChaosStack, seconds: float = DRAIN_SECONDS) -> float | None:
-    """Wait until every order of the community has ended; how long it took, None if one still had not."""
+async def orders_ended(stack: ChaosStack, seconds: float = DRAIN_SECONDS) -> float | None:
+    """Wait until every order of the community has ended; the seconds that took, None when one has not."""
     began = time.monotonic()
     while time.monotonic() < began + seconds:
         (orders,) = await rows_of(stack, "community", artwork_order)
@@ -124,53 +123,55 @@ async def concluded(stack: ChaosStack, seconds: float = DRAIN_SECONDS) -> float 
     return None
 
 
-async def hasten(stack: ChaosStack) -> None:
-    """Cut the pauses between looks at silent orders short: they last minutes, and nothing is promised by them.
+async def shorten_pauses(stack: ChaosStack) -> None:
+    """Make orders due that the community would poll within its longest pause, instead of minutes later.
 
-    Only an order that becomes due by itself within the longest pause is hastened: what the product would never look at
-    again stays untouched, and the storm does not settle.
+    An order that it would never poll again stays untouched, and the run does not settle.
     """
     soon = artwork_order.c.due_ms.between(db_now(), db_now() + int(LONGEST_PAUSE_SECONDS * 1000))
     due = update(artwork_order).where(artwork_order.c.state.not_in(ENDED), soon).values(due_ms=0)
     async with open_database(stack.settings, "community") as database:
         while True:
-            await asyncio.sleep(HASTE_SECONDS)
+            await asyncio.sleep(SHORTEN_SECONDS)
             async with database.write() as connection:
                 await connection.execute(due)
 
 
-async def judged(stack: ChaosStack, patrons: Patrons, times: dict[str, object], deaths: dict[str, int]) -> Report:
-    """Read everything; check generation as any storm does, then the community."""
-    facts, accounts = await gather_facts(stack), patrons.accounts
-    curator = await Curator.of(stack, facts, accounts, INITIAL)
-    ordered = {prompt_of(order): order.generation_id for order in curator.orders if order.generation_id}
-    checker = Checker(facts, Witness.of(stack, Book(accepted=ordered)))
-    broken = checker.broken() | curator.broken() | {"work that crashed": stack.diary.crashes()}
-    hits = stack.diary.counted("kill")
+async def checked(stack: ChaosStack, clients: ArtworkClients, times: dict[str, object], ends: dict[str, int]) -> Report:
+    """Check the generations as any run does, then the community."""
+    facts, log = await gather_facts(stack), clients.log
+    community = await ArtworkChecker.of(stack, facts, log, INITIAL)
+    ordered = {prompt_of(order): order.generation_id for order in community.orders if order.generation_id}
+    checker = Checker(facts, Observations.of(stack, ClientLog(accepted=ordered)))
+    broken = checker.broken() | community.broken() | {"work that crashed": stack.logs.crashes()}
+    hits = stack.logs.counted("kill")
     rows: list[tuple[str, object]] = [
         ("seed", stack.seed),
         *times.items(),
-        ("artworks ordered, accepted", (len(accounts.wanted), len(accounts.accepted))),
-        ("SIGKILLs", sum(deaths.values())),
-        ("  by process", ", ".join(f"{name} {count}" for name, count in deaths.items())),
+        ("artworks ordered, accepted", (len(log.ordered), len(log.accepted))),
+        ("SIGKILLs", sum(ends.values())),
+        ("  by process", ", ".join(f"{name} {count}" for name, count in ends.items())),
         ("  at failpoints", sum(hits.values())),
-        ("  at the community's own", ", ".join(f"{point} {hits[point]}" for point in BESIDE["community"])),
+        (
+            "  at the community's own",
+            ", ".join(f"{point} {hits[point]}" for point in COMMUNITY_FAILPOINTS["community"]),
+        ),
         ("SIGSTOPs of three leases", sum(process.freezes for process in stack.processes.values())),
         ("toxic connections", sum(bool(call.toxic) for call in stack.proxy.calls)),
         ("bills", len(facts.bills)),
-        *((f"orders {state}", curator.in_state(state)) for state in OrderState if state in ENDED),
-        ("credits captured, held", (credits_in(curator, Hold.CAPTURED), credits_in(curator, Hold.HELD))),
+        *((f"orders {state}", community.in_state(state)) for state in OrderState if state in ENDED),
+        ("credits captured, held", (credits_in(community, Hold.CAPTURED), credits_in(community, Hold.HELD))),
     ]
     return Report(rows, broken)
 
 
-def credits_in(curator: Curator, hold: Hold) -> int:
-    """The credits of orders whose hold stands so."""
-    return sum(order.cost for order in curator.orders if order.hold == hold)
+def credits_in(community: ArtworkChecker, hold: Hold) -> int:
+    """The credits of the orders whose hold is in a state."""
+    return sum(order.cost for order in community.orders if order.hold == hold)
 
 
 def rounded(seconds: float | None) -> object:
-    """Whole seconds, or that there was no end."""
+    """Whole seconds, or that the stack did not settle."""
     return round(seconds) if seconds is not None else "not settled"
 
 
@@ -182,10 +183,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="a ceiling for what has not been reached by then")
     parser.add_argument("--seed", default="")
     parser.add_argument("--data", type=Path)
-    asked = parser.parse_args()
-    wish = Wish(asked.seed or secrets.token_hex(4), asked.artworks, asked.kills, asked.seconds)
+    arguments = parser.parse_args()
+    goal = Goal(arguments.seed or secrets.token_hex(4), arguments.artworks, arguments.kills, arguments.seconds)
     with tempfile.TemporaryDirectory(prefix="kawaii-artworks-") as folder:
-        report = asyncio.run(brew(asked.data or Path(folder), wish))
+        report = asyncio.run(run(arguments.data or Path(folder), goal))
     sys.stdout.write(f"{report}\n")
     return int(any(report.broken.values()))
 

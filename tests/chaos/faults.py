@@ -1,11 +1,13 @@
-"""The faults of `injections`: each a context in which one thing goes wrong."""
+"""The faults of `injections`: each is a context in which one kind of fault is injected."""
 
 import asyncio
+import os
 import random
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,45 +22,64 @@ from sqlalchemy import ColumnElement, func, select, update
 from services.chassis.database import db_now, open_database
 from services.generation.model import FINAL, UNDECIDED, State
 from services.generation.stores import tables
-from tests.chaos.facts import AGENT, rows_of
-from tests.chaos.lost_commits import CommitProxy
-from tests.chaos.process import OFFSETS, calm
-from tests.chaos.stack import LEASE_SECONDS, dice_of
-from tests.chaos.stage import GOOD_DAYS, Fault, Injection, NotHereError, Stage, is_root
+from tests.chaos.evidence import AGENT, rows_of
+from tests.chaos.process import OFFSETS, no_faults
+from tests.chaos.proxy import CommitProxy
+from tests.chaos.stack import LEASE_SECONDS, ChaosStack, random_of
+from tests.engines import Postgres
 
 STOP_SECONDS = 150.0  # SIGTERM to exit: a submit may take 120 s
 FROZEN_SECONDS = 3 * LEASE_SECONDS
 SERVICES = ("gateway", "generation", "storage", "share")
 FAKETIME = "/usr/lib/*/faketime/libfaketime.so.1"
-MINUTES = 600  # that a clock is wrong by, in seconds
+WRONG_BY_SECONDS = 600
 CALL_SECONDS = 30.0
-LOOKED_SECONDS = 120.0  # a ceiling for some hundred orders on a busy machine
+POLLED_SECONDS = 120.0  # a ceiling for some hundred orders on a busy machine
 SCRIPTED = "sim:"  # in the draft of an order that was not forgotten
 AGING = frozenset({"due_ms", "lease_until_ms", "create_ms", "ready_ms", "submit_ms", "store_ms", "update_ms"})
 DISK_BYTES = 16 << 20
 EIO = "inject=fsync,fdatasync:error=EIO:when=3+7"  # strace(1): from the third call on, each seventh
 
 
+class CannotInjectError(Exception):
+    """This machine cannot inject the fault; the message says why, and is shown instead of a result."""
+
+
+@dataclass
+class FaultRun:
+    """A stack under a fault: how often it was injected so far, and what happened that must not happen."""
+
+    stack: ChaosStack
+    folder: Path
+    server: Postgres | None = None
+    hits: int = 0
+    unexpected: list[str] = field(default_factory=list)
+
+
+Fault = Callable[[FaultRun], AbstractAsyncContextManager[None]]
+"""The fault lasts inside of the context; it counts itself in `hits`, and leaves the stack as it was before."""
+
+
 @asynccontextmanager
-async def nothing(stage: Stage) -> AsyncIterator[None]:
-    """All that goes wrong lies in the provider's days."""
-    stage.hits = 1
+async def no_fault(run: FaultRun) -> AsyncIterator[None]:
+    """Injects nothing: the fault lies in the provider's scripts."""
+    run.hits = 1
     yield
 
 
 @asynccontextmanager
 async def repeated(
-    act: Callable[[random.Random], Any], stage: Stage, seconds: tuple[float, float]
+    inject: Callable[[random.Random], Any], run: FaultRun, seconds: tuple[float, float]
 ) -> AsyncIterator[None]:
-    """Do something again and again, with pauses between two bounds."""
-    dice = dice_of(stage.stack.seed, "fault")
+    """Call `inject` again and again, with pauses of a random length between two bounds."""
+    rng = random_of(run.stack.seed, "fault")
 
-    async def run() -> None:
+    async def repeat() -> None:
         while True:
-            await asyncio.sleep(dice.uniform(*seconds))
-            await act(dice)
+            await asyncio.sleep(rng.uniform(*seconds))
+            await inject(rng)
 
-    task = asyncio.create_task(run())
+    task = asyncio.create_task(repeat())
     try:
         yield
     finally:
@@ -66,62 +87,62 @@ async def repeated(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         if failed:
-            stage.odd.append(f"the fault itself failed: {failed!r}")
+            run.unexpected.append(f"the fault itself failed: {failed!r}")
 
 
 # --- Engines --------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def postgres_dies(stage: Stage) -> AsyncIterator[None]:
-    """PostgreSQL is killed as by a power cut, and starts again a moment later."""
-    server = stage.server
+async def postgres_dies(run: FaultRun) -> AsyncIterator[None]:
+    """PostgreSQL is killed with SIGKILL, and starts again seconds later."""
+    server = run.server
     assert server is not None
 
-    async def act(dice: random.Random) -> None:
+    async def inject(rng: random.Random) -> None:
         await asyncio.to_thread(server.crash)
-        stage.hits += 1
-        await asyncio.sleep(dice.uniform(0.2, 4.0))
+        run.hits += 1
+        await asyncio.sleep(rng.uniform(0.2, 4.0))
         await asyncio.to_thread(server.start)
 
-    async with repeated(act, stage, (1.0, 3.0)):
+    async with repeated(inject, run, (1.0, 3.0)):
         yield
     await asyncio.to_thread(server.start)
 
 
 @asynccontextmanager
-async def commits_lose_their_reply(stage: Stage) -> AsyncIterator[None]:
-    """A commit reaches PostgreSQL, its reply reaches nobody."""
-    server, stack = stage.server, stage.stack
+async def commits_lose_their_reply(run: FaultRun) -> AsyncIterator[None]:
+    """PostgreSQL commits, and the reply to COMMIT never reaches its client."""
+    server, stack = run.server, run.stack
     assert server is not None
     async with CommitProxy(server.port, stack.seed).open() as proxy:
         url = stack.environment["DATABASE_URL"].replace(f":{server.port}/", f":{proxy.port}/")
         stack.faults = lambda name, _life: {"DATABASE_URL": url} if name in OFFSETS else {}
         await stack.restart(*SERVICES)
         proxy.share = 0.1
-        counted = asyncio.create_task(count(stage, proxy))
+        counted = asyncio.create_task(count(run, proxy))
         try:
             yield
         finally:
             counted.cancel()
-            proxy.share, stage.hits = 0.0, proxy.lost
-            stack.faults = calm
+            proxy.share, run.hits = 0.0, proxy.lost
+            stack.faults = no_faults
             await stack.restart(*SERVICES)
 
 
-async def count(stage: Stage, proxy: CommitProxy) -> None:
-    """Tell how many replies were lost so far."""
+async def count(run: FaultRun, proxy: CommitProxy) -> None:
+    """Keep the number of lost replies up to date."""
     while True:
         await asyncio.sleep(0.1)
-        stage.hits = proxy.lost
+        run.hits = proxy.lost
 
 
 @asynccontextmanager
-async def redis_freezes(stage: Stage) -> AsyncIterator[None]:
+async def redis_freezes(run: FaultRun) -> AsyncIterator[None]:
     """Valkey accepts connections and answers nothing."""
-    valkey = stage.stack.processes["valkey"]
+    valkey = run.stack.processes["valkey"]
     valkey.stop()
-    stage.hits = 1
+    run.hits = 1
     try:
         yield
     finally:
@@ -132,35 +153,35 @@ async def redis_freezes(stage: Stage) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def processes_hang(stage: Stage) -> AsyncIterator[None]:
-    """Each process in turn stands still for three leases."""
+async def processes_hang(run: FaultRun) -> AsyncIterator[None]:
+    """One process after the other is stopped for three leases, by SIGSTOP and SIGCONT."""
 
-    async def act(dice: random.Random) -> None:
-        await stage.stack.processes[dice.choice(SERVICES)].freeze(FROZEN_SECONDS)
-        stage.hits += 1
+    async def inject(rng: random.Random) -> None:
+        await run.stack.processes[rng.choice(SERVICES)].freeze(FROZEN_SECONDS)
+        run.hits += 1
 
-    async with repeated(act, stage, (0.2, 1.0)):
+    async with repeated(inject, run, (0.2, 1.0)):
         yield
 
 
 @asynccontextmanager
-async def deployments(stage: Stage) -> AsyncIterator[None]:
-    """Processes are asked to end, as by whoever deploys a new version; each ends within its time by itself."""
+async def rolling_restarts(run: FaultRun) -> AsyncIterator[None]:
+    """Processes get SIGTERM, as in a deployment; each has to end by itself within STOP_SECONDS."""
 
-    async def act(dice: random.Random) -> None:
-        name = dice.choice(SERVICES)
-        process = stage.stack.processes[name]
-        life = process.lives
+    async def inject(rng: random.Random) -> None:
+        name = rng.choice(SERVICES)
+        process = run.stack.processes[name]
+        starts = process.starts
         if not process.terminate():
             return
-        stage.hits += 1
+        run.hits += 1
         try:
-            await process.reborn(life, STOP_SECONDS)
+            await process.wait_for_restart(starts, STOP_SECONDS)
         except TimeoutError:
-            stage.odd.append(f"{name} did not end within {STOP_SECONDS:.0f} s of SIGTERM")
-        stage.odd += [f"{name} ended with {code}" for code in process.codes[-1:] if code not in {0, -15}]
+            run.unexpected.append(f"{name} did not end within {STOP_SECONDS:.0f} s of SIGTERM")
+        run.unexpected += [f"{name} ended with {code}" for code in process.codes[-1:] if code not in {0, -15}]
 
-    async with repeated(act, stage, (0.5, 2.0)):
+    async with repeated(inject, run, (0.5, 2.0)):
         yield
 
 
@@ -168,12 +189,12 @@ async def deployments(stage: Stage) -> AsyncIterator[None]:
 
 
 def objects_on_small_disk(exits: ExitStack, folder: Path) -> None:
-    """Give the objects a file system of their own."""
+    """Put the objects on a small file system of their own."""
     exits.enter_context(mounted(folder / "objects"))
 
 
 def database_on_small_disk(exits: ExitStack, folder: Path) -> None:
-    """Give generation's database a file system of its own; SQLite follows the link, its log lies beside the file."""
+    """Put generation's database on a small file system; SQLite follows the link, and keeps its log beside the file."""
     small = exits.enter_context(mounted(folder / "small"))
     for path in folder.glob("generation.sqlite3*"):
         (small / path.name).write_bytes(path.read_bytes())
@@ -182,34 +203,34 @@ def database_on_small_disk(exits: ExitStack, folder: Path) -> None:
 
 
 @contextmanager
-def mounted(place: Path) -> Iterator[Path]:
-    """A small file system in memory at a place."""
-    if not is_root():
-        raise NotHereError("only root may mount a small disk")
-    place.mkdir(exist_ok=True)
-    command = ("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(place))
+def mounted(folder: Path) -> Iterator[Path]:
+    """A small tmpfs, mounted at a folder."""
+    if os.geteuid() != 0:
+        raise CannotInjectError("only root may mount a small disk")
+    folder.mkdir(exist_ok=True)
+    command = ("mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder))
     if subprocess.run(command, check=False, capture_output=True).returncode:
-        raise NotHereError("this machine does not let a disk be mounted")
+        raise CannotInjectError("this machine does not let root mount a tmpfs")
     try:
-        yield place
+        yield folder
     finally:
-        subprocess.run(("umount", "-l", str(place)), check=True)
+        subprocess.run(("umount", "-l", str(folder)), check=True)
 
 
 def disk_full(part: str) -> Fault:
-    """The file system at a part of the data folder is full for a while, again and again."""
+    """The file system at a part of the data folder is full for up to two seconds, again and again."""
 
     @asynccontextmanager
-    async def fault(stage: Stage) -> AsyncIterator[None]:
-        ballast = stage.folder / part / "ballast"
+    async def fault(run: FaultRun) -> AsyncIterator[None]:
+        ballast = run.folder / part / "ballast"
 
-        async def act(dice: random.Random) -> None:
+        async def inject(rng: random.Random) -> None:
             await asyncio.to_thread(fill, ballast)
-            stage.hits += 1
-            await asyncio.sleep(dice.uniform(0.5, 2.0))
+            run.hits += 1
+            await asyncio.sleep(rng.uniform(0.5, 2.0))
             ballast.unlink()
 
-        async with repeated(act, stage, (0.5, 1.5)):
+        async with repeated(inject, run, (0.5, 1.5)):
             yield
         ballast.unlink(missing_ok=True)
 
@@ -224,18 +245,18 @@ def fill(ballast: Path) -> None:
 
 
 def disk_errors(name: str) -> Fault:
-    """Every seventh fsync of a process fails with EIO, in each of its lives that is traced."""
+    """Every seventh fsync of a process fails with EIO, while strace is attached to it."""
 
     @asynccontextmanager
-    async def fault(stage: Stage) -> AsyncIterator[None]:
+    async def fault(run: FaultRun) -> AsyncIterator[None]:
         if not shutil.which("strace"):
-            raise NotHereError("strace is missing, which makes system calls fail")
+            raise CannotInjectError("strace is missing, which makes system calls fail")
 
-        async def act(_dice: random.Random) -> None:
-            process = stage.stack.processes[name].process
+        async def inject(_rng: random.Random) -> None:
+            process = run.stack.processes[name].process
             if process is None or not process.pid:
                 return
-            log = stage.folder / "strace.log"
+            log = run.folder / "strace.log"
             command = ("strace", "-f", "-qq", "-o", str(log), "-p", str(process.pid), "-e", "trace=fsync,fdatasync")
             tracer = await asyncio.create_subprocess_exec(*command, "-e", EIO, stderr=asyncio.subprocess.DEVNULL)
             try:
@@ -244,9 +265,9 @@ def disk_errors(name: str) -> Fault:
                 with suppress(ProcessLookupError):
                     tracer.terminate()
                 await tracer.wait()
-                stage.hits += log.read_text().count("EIO") if log.exists() else 0
+                run.hits += log.read_text().count("EIO") if log.exists() else 0
 
-        async with repeated(act, stage, (0.1, 0.5)):
+        async with repeated(inject, run, (0.1, 0.5)):
             yield
 
     return fault
@@ -256,144 +277,144 @@ def disk_errors(name: str) -> Fault:
 
 
 def clock_jumps(*names: str) -> Fault:
-    """The clocks of some processes jump ten minutes ahead, ten back, and home; their monotonic clocks go on.
+    """The clocks of some processes jump ten minutes ahead, ten back, and to the right time; monotonic clocks go on.
 
-    A row that was written ten minutes ahead is due that much later once the clock is home: this wait is cut short.
+    What was written by a clock that was ahead is due that much later in SQLite; in the end rows are aged by that much.
     """
 
     @asynccontextmanager
-    async def fault(stage: Stage) -> AsyncIterator[None]:
-        dial = stage.folder / "clock"
-        turn(dial, 0)
-        wrong = following(dial)
-        stage.stack.faults = lambda name, _life: wrong if name in names else {}
-        await stage.stack.restart(*names)
+    async def fault(run: FaultRun) -> AsyncIterator[None]:
+        offset_file = run.folder / "clock"
+        set_offset(offset_file, 0)
+        environment = clock_environment(offset_file)
+        run.stack.faults = lambda name, _life: environment if name in names else {}
+        await run.stack.restart(*names)
 
-        async def act(dice: random.Random) -> None:
-            turn(dial, dice.choice((MINUTES, -MINUTES, 0)))
-            stage.hits += 1
+        async def inject(rng: random.Random) -> None:
+            set_offset(offset_file, rng.choice((WRONG_BY_SECONDS, -WRONG_BY_SECONDS, 0)))
+            run.hits += 1
 
-        async with repeated(act, stage, (1.5, 4.0)):
+        async with repeated(inject, run, (1.5, 4.0)):
             yield
-        turn(dial, 0)
-        stage.stack.faults = calm
-        await stage.stack.restart(*names)
-        if "generation" in names and stage.server is None:  # SQLite's clock is its process's
-            await age(stage, 2 * MINUTES)
+        set_offset(offset_file, 0)
+        run.stack.faults = no_faults
+        await run.stack.restart(*names)
+        if "generation" in names and run.server is None:  # SQLite's clock is its process's
+            await age(run, 2 * WRONG_BY_SECONDS)
 
     return fault
 
 
-def following(dial: Path) -> Mapping[str, str]:
-    """The environment of a process whose clock follows a dial, but for its monotonic clock."""
+def clock_environment(offset_file: Path) -> Mapping[str, str]:
+    """The environment of a process whose wall clock is wrong by the seconds in a file."""
     library = next(iter(sorted(map(str, Path("/").glob(FAKETIME[1:])))), "")
     if not library:
-        raise NotHereError("libfaketime is missing, which turns clocks")
+        raise CannotInjectError("libfaketime is missing, which changes clocks")
     return {
         "LD_PRELOAD": library,
-        "FAKETIME_TIMESTAMP_FILE": str(dial),
-        "FAKETIME_CACHE_DURATION": "1",  # seconds; a dial read at each look at the clock slows a process tenfold
+        "FAKETIME_TIMESTAMP_FILE": str(offset_file),
+        "FAKETIME_CACHE_DURATION": "1",  # seconds; else reading the clock slows a process tenfold
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # else threads that wait with a timeout, as all of Python's do, spin
     }
 
 
-def turn(dial: Path, seconds: int) -> None:
-    """Set by how much the clocks that follow a dial are wrong, a second later at most.
+def set_offset(offset_file: Path, seconds: int) -> None:
+    """Set by how much the clocks are wrong, from at most a second later on.
 
-    In one step, since they read it at any moment.
+    The file is replaced in one step, since processes read it at any moment.
     """
-    fresh = dial.with_suffix(".new")
+    fresh = offset_file.with_suffix(".new")
     fresh.write_text(f"{seconds:+d}")
-    fresh.replace(dial)
+    fresh.replace(offset_file)
 
 
 # --- Operators ------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def erasure_during_writes(stage: Stage) -> AsyncIterator[None]:
-    """Whoever has ended is forgotten while others are made."""
-    async with aio.insecure_channel(stage.stack.generation) as channel:
+async def erasure_during_writes(run: FaultRun) -> AsyncIterator[None]:
+    """Generations that have ended are erased while others are made."""
+    async with aio.insecure_channel(run.stack.generation) as channel:
         stub: generationrpc.GenerationServiceAsyncStub = generationrpc.GenerationServiceStub(channel)
 
-        async def act(dice: random.Random) -> None:
-            (rows,) = await rows_of(stage.stack, "generation", tables.generation)
+        async def inject(rng: random.Random) -> None:
+            (rows,) = await rows_of(run.stack, "generation", tables.generation)
             ended = [row.id for row in rows if row.state in FINAL and SCRIPTED in row.draft]
-            for identifier in dice.sample(ended, min(2, len(ended))):
+            for identifier in rng.sample(ended, min(2, len(ended))):
                 request = generationpb.ForgetGenerationRequest(name=f"generations/{identifier}")
                 await stub.ForgetGeneration(request, timeout=CALL_SECONDS)
-                stage.hits += 1
+                run.hits += 1
 
-        async with repeated(act, stage, (0.2, 0.6)):
+        async with repeated(inject, run, (0.2, 0.6)):
             yield
 
 
 @asynccontextmanager
-async def garbage_during_writes(stage: Stage) -> AsyncIterator[None]:
-    """The collector of garbage runs all the time, by a clock at which whatever is on its way in looks old."""
-    dial, stack = stage.folder / "clock", stage.stack
-    turn(dial, 3 * 3600)
-    wrong = following(dial)
-    stack.faults = lambda name, _life: wrong if name == "storage" else {}
+async def garbage_during_writes(run: FaultRun) -> AsyncIterator[None]:
+    """Garbage is collected all the time, by a clock so far ahead that objects which are just being written look old."""
+    offset_file, stack = run.folder / "clock", run.stack
+    set_offset(offset_file, 3 * 3600)
+    environment = clock_environment(offset_file)
+    stack.faults = lambda name, _life: environment if name == "storage" else {}
     await stack.restart("storage")
     async with aio.insecure_channel(f"127.0.0.1:{stack.base + OFFSETS['storage']}") as channel:
         stub: adminrpc.StorageAdminServiceAsyncStub = adminrpc.StorageAdminServiceStub(channel)
 
-        async def act(_dice: random.Random) -> None:
+        async def inject(_rng: random.Random) -> None:
             request = adminpb.CollectGarbageRequest(delete=True)
             request.min_age.FromSeconds(3600)
             async for _ in stub.CollectGarbage(request, timeout=CALL_SECONDS):
                 pass
-            stage.hits += 1
+            run.hits += 1
 
-        async with repeated(act, stage, (0.05, 0.3)):
+        async with repeated(inject, run, (0.05, 0.3)):
             yield
-    stack.faults = calm
+    stack.faults = no_faults
     await stack.restart("storage")
 
 
 # --- The provider ---------------------------------------------------------------------------------------------------
 
 
-async def control(stage: Stage, path: str, body: Mapping[str, object]) -> None:
-    """Tell the provider how to behave."""
-    async with httpx.AsyncClient(base_url=stage.stack.sandbox, timeout=30, headers=AGENT, trust_env=False) as http:
+async def control(run: FaultRun, path: str, body: Mapping[str, object]) -> None:
+    """Change the provider's behaviour by a request to the sandbox's control routes."""
+    async with httpx.AsyncClient(base_url=run.stack.sandbox, timeout=30, headers=AGENT, trust_env=False) as http:
         (await http.post(path, json=dict(body))).raise_for_status()
 
 
-def account_trouble(trouble: Mapping[str, object], healed: Mapping[str, object]) -> Fault:
-    """One account of five is in trouble again and again, in the middle of the run."""
+def account_trouble(trouble: Mapping[str, object], restored: Mapping[str, object]) -> Fault:
+    """One account of five is in `trouble` for seconds, again and again."""
 
     @asynccontextmanager
-    async def fault(stage: Stage) -> AsyncIterator[None]:
-        async def act(dice: random.Random) -> None:
-            await control(stage, "/sandbox/accounts/sandbox-b", trouble)
-            stage.hits += 1
-            await asyncio.sleep(dice.uniform(1.0, 3.0))
-            await control(stage, "/sandbox/accounts/sandbox-b", healed)
+    async def fault(run: FaultRun) -> AsyncIterator[None]:
+        async def inject(rng: random.Random) -> None:
+            await control(run, "/sandbox/accounts/sandbox-b", trouble)
+            run.hits += 1
+            await asyncio.sleep(rng.uniform(1.0, 3.0))
+            await control(run, "/sandbox/accounts/sandbox-b", restored)
 
-        async with repeated(act, stage, (0.3, 1.0)):
+        async with repeated(inject, run, (0.3, 1.0)):
             yield
-        await control(stage, "/sandbox/accounts/sandbox-b", healed)
+        await control(run, "/sandbox/accounts/sandbox-b", restored)
 
     return fault
 
 
 def file_host(how: str) -> Fault:
-    """The host of results is away, or denies, for seconds at a time."""
+    """The provider's file host is `away`, or answers `denied`, for seconds at a time."""
 
     @asynccontextmanager
-    async def fault(stage: Stage) -> AsyncIterator[None]:
-        async def act(dice: random.Random) -> None:
-            await control(stage, "/sandbox/switches", {"files": how})
-            stage.hits += 1
-            await asyncio.sleep(dice.uniform(1.0, 3.0))
-            await control(stage, "/sandbox/switches", {"files": "up"})
+    async def fault(run: FaultRun) -> AsyncIterator[None]:
+        async def inject(rng: random.Random) -> None:
+            await control(run, "/sandbox/switches", {"files": how})
+            run.hits += 1
+            await asyncio.sleep(rng.uniform(1.0, 3.0))
+            await control(run, "/sandbox/switches", {"files": "up"})
 
-        async with repeated(act, stage, (0.3, 1.0)):
+        async with repeated(inject, run, (0.3, 1.0)):
             yield
-        await control(stage, "/sandbox/switches", {"files": "up"})
+        await control(run, "/sandbox/switches", {"files": "up"})
 
     return fault
 
@@ -401,30 +422,30 @@ def file_host(how: str) -> Fault:
 def time_passes(
     *steps: int, before: Mapping[str, object] | None = None, after: Mapping[str, object] | None = None
 ) -> Fault:
-    """Hours or minutes pass between the orders and their end: every time in generation's rows moves into the past."""
+    """Minutes pass between the orders and their ends: times in generation's rows and the provider's clock are moved."""
 
     @asynccontextmanager
-    async def fault(stage: Stage) -> AsyncIterator[None]:
+    async def fault(run: FaultRun) -> AsyncIterator[None]:
         if before:
-            await control(stage, "/sandbox/switches", before)
-        stage.hits += 1
+            await control(run, "/sandbox/switches", before)
+        run.hits += 1
         yield
-        await until_none(stage, tables.generation.c.state.in_(UNDECIDED))  # an order sent later would be younger
+        await until_none(run, tables.generation.c.state.in_(UNDECIDED))  # an order sent later would be younger
         for seconds in steps:
-            await asyncio.sleep(2.0)  # for whoever is at work
-            await age(stage, seconds)
-            await control(stage, "/sandbox/clock", {"advance_seconds": seconds})
-            stage.hits += 1
-        await looked_at(stage)
+            await asyncio.sleep(2.0)  # for work that has begun
+            await age(run, seconds)
+            await control(run, "/sandbox/clock", {"advance_seconds": seconds})
+            run.hits += 1
+        await until_polled(run)
         if after:
-            await control(stage, "/sandbox/switches", after)
+            await control(run, "/sandbox/switches", after)
 
     return fault
 
 
-async def age(stage: Stage, seconds: int) -> None:
-    """Move the times of what is still worked on into the past, as if so many seconds had passed."""
-    async with open_database(stage.stack.settings, "generation") as database, database.write() as connection:
+async def age(run: FaultRun, seconds: int) -> None:
+    """Move the times of generations that have not ended into the past, as if so many seconds had passed."""
+    async with open_database(run.stack.settings, "generation") as database, database.write() as connection:
         worked_on = tables.generation.c.state.not_in(FINAL - {State.UNKNOWN})
         for table, open_ in ((tables.generation, worked_on), (tables.inbox, None)):
             past = {column: column - seconds * 1000 for column in table.c if column.name in AGING}
@@ -434,80 +455,18 @@ async def age(stage: Stage, seconds: int) -> None:
         await connection.execute(update(tables.output).where(gone > 0).values(gone_ms=gone - seconds * 1000))
 
 
-async def looked_at(stage: Stage) -> None:
-    """Wait until no record is due: UNKNOWN counts as an end for whoever drains, and is still reconciled."""
+async def until_polled(run: FaultRun) -> None:
+    """Wait until no record is due to be polled; UNKNOWN is polled too, although `drain` counts it as an end."""
     polled = tables.generation.c.state.in_((State.RUNNING, State.UNKNOWN))
-    await until_none(stage, polled, tables.generation.c.task_id != "", tables.generation.c.due_ms <= db_now())
+    await until_none(run, polled, tables.generation.c.task_id != "", tables.generation.c.due_ms <= db_now())
 
 
-async def until_none(stage: Stage, *conditions: ColumnElement[bool]) -> None:
-    """Wait until no generation is so any more. Raises TimeoutError."""
+async def until_none(run: FaultRun, *conditions: ColumnElement[bool]) -> None:
+    """Wait until no generation meets the conditions. Raises TimeoutError."""
     left = select(func.count()).select_from(tables.generation).where(*conditions)
-    async with open_database(stage.stack.settings, "generation") as database, asyncio.timeout(LOOKED_SECONDS):
+    async with open_database(run.stack.settings, "generation") as database, asyncio.timeout(POLLED_SECONDS):
         while True:
             async with database.read() as connection:
                 if not await connection.scalar(left):
                     return
             await asyncio.sleep(0.1)
-
-
-BUCKETS = {
-    "GENERATION_CREATES_PER_WINDOW": "18",
-    "SANDBOX_CREATE_LIMIT": "20",
-    "GENERATION_SUBMIT_WITHIN_SECONDS": "300",
-    "GENERATION_DRY_AFTER_SECONDS": "60",
-}
-PATIENT = {"GENERATION_SUBMIT_WITHIN_SECONDS": "3600"}  # else a clock that is ten minutes ahead expires what is new
-INJECTIONS: Sequence[Injection] = (
-    Injection("PostgreSQL killed and started again", postgres_dies, least=4, on_postgres=True),
-    Injection("replies to COMMIT lost", commits_lose_their_reply, least=10, orders=48, on_postgres=True),
-    Injection("disk of the objects full", disk_full("objects"), least=4, prepare=objects_on_small_disk),
-    Injection("disk of generation's database full", disk_full("small"), least=4, prepare=database_on_small_disk),
-    Injection("EIO at fsync of storage", disk_errors("storage"), least=4, orders=48),
-    Injection("EIO at fsync of generation", disk_errors("generation"), least=4, orders=48),
-    Injection("clock of generation jumps ten minutes, SQLite", clock_jumps("generation"), least=4, settings=PATIENT),
-    Injection(
-        "clock of generation jumps ten minutes, PostgreSQL", clock_jumps("generation"), least=4, on_postgres=True
-    ),
-    Injection("clocks of gateway, storage and share jump", clock_jumps("gateway", "storage", "share"), least=4),
-    Injection("SIGTERM under load", deployments, least=8, orders=48),
-    Injection("processes hang for three leases", processes_hang, least=4),
-    Injection("Redis frozen", redis_freezes),
-    Injection("garbage collected during writes", garbage_during_writes, least=10, orders=48),
-    Injection("generations forgotten during writes", erasure_during_writes, least=8, orders=48),
-    Injection(
-        "first failed, then made after all",
-        nothing,
-        ("fail-then-ok:2", "fail-then-ok:1,nocallback", "failcb-then-ok,ok"),
-    ),
-    Injection(
-        "replies with another id than the webhook", nothing, ("reply-unknown-id,ok", "ok", "reply-foreign-id,ok")
-    ),
-    Injection("one id given to two orders", nothing, ("ok", "reply-earlier-id,ok")),
-    Injection(
-        "records invisible for longer than ten minutes",
-        time_passes(200, 200, 200, 200),
-        ("invisible:700,reset-after,ok", "invisible:700,ok"),
-    ),
-    Injection(
-        "an edge answers reads: 408, 500, 501, pages",
-        nothing,
-        (
-            "read-edge408:3,ok",
-            "read-edge500:3,nocallback",
-            "read-edge501:3,ok",
-            "read-html501:2,ok",
-            "read-html408:2,nocallback",
-        ),
-    ),
-    Injection(
-        "results denied (403) for longer than five minutes",
-        time_passes(100, 100, 100, 100, before={"files": "denied"}, after={"files": "up"}),
-    ),
-    Injection("file host of the provider away", file_host("away"), least=4),
-    Injection("a key revoked (401) in mid-run", account_trouble({"state": "revoked"}, {"state": "ok"}), least=4),
-    Injection(
-        "an account without credit (402) in mid-run", account_trouble({"credits": 0}, {"credits": 10_000_000}), least=4
-    ),
-    Injection("the provider's real limits", nothing, GOOD_DAYS, orders=120, settings=BUCKETS),
-)

@@ -1,6 +1,6 @@
-"""The storm of likes: people react through Envoy while Valkey and the gateway are killed; counts, rows and model agree.
+"""Likes under kills: clients react through Envoy while Valkey and the gateway are killed; then all counts are compared.
 
-The model is made of what people were told, and of what they read afterwards when they were told nothing.
+Columns, rows, answers and the clients' log have to agree, and `kawaii counters reconcile` has to find no drift.
 """
 
 import argparse
@@ -8,6 +8,7 @@ import asyncio
 import random
 import secrets
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,23 +17,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx
+import orjson
 from PIL import Image
+from sqlalchemy import func, select
 
-from tests.chaos.admirers import PATIENCE_SECONDS, Admirer, History, Outcome, acts
-from tests.chaos.tally import COUNTS, drifted, miscounted
-from tests.chaos.verdict import Report
+from services.chassis.database import open_database
+from services.chassis.settings import CommonSettings
+from services.community.stores.tables import artwork, artwork_favorite, artwork_like
+from tests.chaos.reaction_clients import REQUEST_SECONDS, Outcome, ReactionClient, ReactionLog, reactions
+from tests.chaos.report import Report
 from tests.e2e.community.callers import SECRET, Caller, caller
-from tests.e2e.stack import Stack, running
+from tests.e2e.stack import ROOT, Stack, running
 
-VICTIMS = {"valkey": "valkey-server", "gateway": "gateway"}  # and how their command lines are known
+COUNTS = {"like": ("like_count", artwork_like), "favorite": ("favorite_count", artwork_favorite)}
+SHOWN = {"like": "like_count", "favorite": "fav_count"}  # in an answer
+PAGE = 100
+Counts = Mapping[str, Mapping[str, int]]
+KILLED = {"valkey": "valkey-server", "gateway": "gateway"}  # and a word of their command lines
 SETTINGS = {"AUTH_HS256_SECRET": SECRET, "COMMUNITY_REACTIONS_PER_HOUR": "0"}  # nobody reacts so often in an hour
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a storm is to be; kills by victim."""
+class Plan:
+    """The size of a run; `kills` by process."""
 
     seed: str
     clients: int
@@ -42,74 +52,74 @@ class Wish:
 
 
 @dataclass
-class Storm:
-    """A storm over one stack."""
+class LikesRun:
+    """One run on one stack."""
 
     stack: Stack
-    wish: Wish
-    history: History = field(default_factory=History)
+    plan: Plan
+    log: ReactionLog = field(default_factory=ReactionLog)
     killed: Counter[str] = field(default_factory=Counter)
-    begun: int = 0
+    started: int = 0
 
-    async def rage(self, artworks: list[str]) -> None:
-        """React to artworks, and strike between two acts whenever it is time."""
-        limits = httpx.Limits(max_connections=self.wish.clients, max_keepalive_connections=self.wish.clients)
-        async with httpx.AsyncClient(base_url=self.stack.url, timeout=PATIENCE_SECONDS, limits=limits) as http:
-            people = [f"user_fan{number}" for number in range(self.wish.clients)]
-            strikes = asyncio.create_task(self.strike())
-            await asyncio.gather(*(self.live(http, person, artworks) for person in people))
-            await strikes
+    async def apply_load(self, artworks: list[str]) -> None:
+        """Let all clients react, and kill processes as planned."""
+        limits = httpx.Limits(max_connections=self.plan.clients, max_keepalive_connections=self.plan.clients)
+        async with httpx.AsyncClient(base_url=self.stack.url, timeout=REQUEST_SECONDS, limits=limits) as http:
+            people = [f"user_fan{number}" for number in range(self.plan.clients)]
+            kills = asyncio.create_task(self.kill_on_schedule())
+            await asyncio.gather(*(self.run_client(http, person, artworks) for person in people))
+            await kills
 
-    async def live(self, http: httpx.AsyncClient, person: str, artworks: list[str]) -> None:
-        """Act until all that is to be done is begun."""
-        admirer = Admirer(http, person, self.history)
-        for act in acts(self.wish.seed, person, artworks):
-            if self.begun == self.wish.operations:
+    async def run_client(self, http: httpx.AsyncClient, person: str, artworks: list[str]) -> None:
+        """React until all planned operations have been started."""
+        client = ReactionClient(http, person, self.log)
+        for reaction in reactions(self.plan.seed, person, artworks):
+            if self.started == self.plan.operations:
                 return
-            self.begun += 1
-            await admirer.act(act)
+            self.started += 1
+            await client.send(reaction)
 
-    async def strike(self) -> None:
-        """SIGKILL each victim at its time, which is counted in acts."""
-        for moment, victim in schedule(self.wish):
-            while len(self.history.lines) < moment:  # noqa: ASYNC110 - it is another's count, not an event
+    async def kill_on_schedule(self) -> None:
+        """SIGKILL each process after its number of reactions."""
+        for moment, name in schedule(self.plan):
+            while len(self.log.entries) < moment:  # noqa: ASYNC110 - a count that another task keeps
                 await asyncio.sleep(0.01)
-            await asyncio.to_thread(self.kill, victim)
+            await asyncio.to_thread(self.kill, name)
 
-    def kill(self, victim: str) -> None:
-        """Kill it as soon as it lives, and see it dead."""
-        process = self.stack.process(VICTIMS[victim])
+    def kill(self, name: str) -> None:
+        """Kill a process as soon as it runs, and wait for its end."""
+        process = self.stack.process(KILLED[name])
         process.kill()
-        process.wait(PATIENCE_SECONDS)
-        self.killed[victim] += 1
+        process.wait(REQUEST_SECONDS)
+        self.killed[name] += 1
 
 
-def schedule(wish: Wish) -> list[tuple[int, str]]:
-    """After how many acts who is killed, spread over the storm; the same for a seed."""
-    dice = random.Random(f"{wish.seed}/kills")
-    victims = [name for name, count in wish.kills.items() for _ in range(count)]
-    dice.shuffle(victims)
-    part = wish.operations // (len(victims) + 1)
-    return [(round(part * (number + dice.uniform(-0.3, 0.3))), name) for number, name in enumerate(victims, 1)]
+def schedule(plan: Plan) -> list[tuple[int, str]]:
+    """After how many reactions which process is killed, spread over the run; the same for a seed."""
+    rng = random.Random(f"{plan.seed}/kills")
+    names = [name for name, count in plan.kills.items() for _ in range(count)]
+    rng.shuffle(names)
+    part = plan.operations // (len(names) + 1)
+    return [(round(part * (number + rng.uniform(-0.3, 0.3))), name) for number, name in enumerate(names, 1)]
 
 
-async def brew(data: Path, wish: Wish) -> Report:
-    """Run one storm from beginning to judgement."""
-    with running(data, **SETTINGS) as stack, caller(stack, "user_painter") as painter:
-        artworks = list(hung(painter, wish.artworks))
-        storm, began = Storm(stack, wish), time.monotonic()
-        await storm.rage(artworks)
-        raged = time.monotonic() - began
+async def run_likes(data: Path, plan: Plan) -> Report:
+    """One run from the start of the stack to the report."""
+    with running(data, **SETTINGS) as stack, caller(stack, "user_painter") as artist:
+        artworks = list(published(artist, plan.artworks))
+        run, began = LikesRun(stack, plan), time.monotonic()
+        await run.apply_load(artworks)
+        loaded = time.monotonic() - began
         found = {
-            "counts that are not the model": await miscounted(stack, artworks, storm.history),
-            "drift that reconcile finds": drifted(stack),
-            "odd answers": storm.history.odd,
+            "counts unlike the clients' log": await wrong_counts(stack, artworks, run.log),
+            "drift that reconcile finds": drift(stack),
+            "unexpected answers": run.log.unexpected,
         }
-        return Report(table(storm, raged), found)
+        return Report(table(run, loaded), found)
 
 
-def hung(painter: Caller, count: int) -> Iterator[str]:
-    """Published artworks, each a small picture of its own; their ids."""
+def published(artist: Caller, count: int) -> Iterator[str]:
+    """Publish artworks, each with a small picture of its own; their ids."""
     for number in range(count):
         picture = BytesIO()
         Image.new("RGB", (8, 8), (number % 256, 90, 160)).save(picture, "PNG")
@@ -117,26 +127,75 @@ def hung(painter: Caller, count: int) -> Iterator[str]:
             {"file": ("a.png", picture.getvalue(), "image/png")},
             {"title": f"No. {number}", "as_artwork": "1"},
         )
-        identifier = painter.ok("POST", "/api/artworks/upload", files=files, data=fields)["id"]
-        painter.ok("POST", f"/api/artworks/{identifier}/publish")
+        identifier = artist.ok("POST", "/api/artworks/upload", files=files, data=fields)["id"]
+        artist.ok("POST", f"/api/artworks/{identifier}/publish")
         yield identifier
 
 
-def table(storm: Storm, seconds: float) -> list[tuple[str, object]]:
-    """What was done, and what befell the stack meanwhile."""
-    wish, lines, outcomes = storm.wish, storm.history.lines, storm.history.outcomes()
-    slowest = max(line.seconds for line in lines)
-    median = statistics.median(line.seconds for line in lines)
+def table(run: LikesRun, seconds: float) -> list[tuple[str, object]]:
+    """What the clients did, and what was killed."""
+    plan, entries, outcomes = run.plan, run.log.entries, run.log.outcomes()
+    slowest = max(entry.seconds for entry in entries)
+    median = statistics.median(entry.seconds for entry in entries)
     return [
-        ("seed", wish.seed),
-        ("clients, artworks", f"{wish.clients}, {wish.artworks}"),
-        ("operations", len(lines)),
+        ("seed", plan.seed),
+        ("clients, artworks", f"{plan.clients}, {plan.artworks}"),
+        ("operations", len(entries)),
         *((f"  {outcome}", outcomes[outcome]) for outcome in Outcome),
-        ("  a second", round(len(lines) / seconds)),
+        ("  a second", round(len(entries) / seconds)),
         ("  median, slowest ms", f"{median * 1000:.0f}, {slowest * 1000:.0f}"),
-        ("SIGKILLs", ", ".join(f"{name} {count}" for name, count in sorted(storm.killed.items()))),
-        ("likes, favourites at the end", tuple(storm.history.counted(word).total() for word in COUNTS)),
+        ("SIGKILLs", ", ".join(f"{name} {count}" for name, count in sorted(run.killed.items()))),
+        ("likes, favourites at the end", tuple(run.log.counted(kind).total() for kind in COUNTS)),
     ]
+
+
+async def wrong_counts(stack: Stack, artworks: list[str], log: ReactionLog) -> list[str]:
+    """Every count, in columns, of rows and in answers, that is another than by the clients' log."""
+    kept, answered = await stored_counts(stack), shown_counts(stack, artworks)
+    wrong = []
+    for kind in COUNTS:
+        expected = log.counted(kind)
+        for source, counts in {**kept, **answered}.items():
+            wrong += [
+                f"{identifier}: {source} say {counts[kind].get(identifier, 0)} {kind}, clients {expected[identifier]}"
+                for identifier in artworks
+                if counts[kind].get(identifier, 0) != expected[identifier]
+            ]
+    return wrong
+
+
+async def stored_counts(stack: Stack) -> dict[str, Counts]:
+    """The counts in the columns of artworks, and of the rows of reactions."""
+    settings = CommonSettings(data_dir=stack.data, database_url="", _env_file=None)
+    columns: dict[str, dict[str, int]] = {}
+    rows: dict[str, dict[str, int]] = {}
+    async with open_database(settings, "community") as database, database.read() as connection:
+        for kind, (column, relation) in COUNTS.items():
+            columns[kind] = dict(iter(await connection.execute(select(artwork.c.id, artwork.c[column]))))
+            counted = select(relation.c.artwork_id, func.count()).group_by(relation.c.artwork_id)
+            rows[kind] = dict(iter(await connection.execute(counted)))
+    return {"the columns": columns, "the rows": rows}
+
+
+def shown_counts(stack: Stack, artworks: list[str]) -> dict[str, Counts]:
+    """The counts that a stranger is shown in the feed, and in the state of all artworks."""
+    with caller(stack) as stranger:
+        cards = {card["id"]: card for card in stranger.ok("GET", "/api/feed", params={"limit": PAGE})}
+        states = stranger.ok("POST", "/api/artworks/batch/state", json={"artworkIds": artworks})
+    answered: dict[str, Mapping[str, Mapping[str, Any]]] = {"the feed's cards": cards, "the states": states}
+    return {
+        source: {kind: {key: each[name] for key, each in found.items()} for kind, name in SHOWN.items()}
+        for source, found in answered.items()
+    }
+
+
+def drift(stack: Stack) -> list[str]:
+    """What `kawaii counters reconcile --dry-run` finds."""
+    command = [sys.executable, "-m", "deploy.cli.main", "counters", "reconcile", "--dry-run", "-o", "json"]
+    environment = {"INTERNAL_PORT_BASE": str(stack.base), "PATH": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    answer = orjson.loads(done.stdout)
+    return [f"drift {answer['drift']}: {answer['artworks']}"] if answer["drift"] != "0" else []
 
 
 def main() -> int:
@@ -148,11 +207,13 @@ def main() -> int:
     parser.add_argument("--valkey", type=int, default=5, help="how often Valkey is killed")
     parser.add_argument("--gateway", type=int, default=3, help="how often the gateway is killed")
     parser.add_argument("--seed", default="")
-    asked = parser.parse_args()
-    kills = {"valkey": asked.valkey, "gateway": asked.gateway}
-    wish = Wish(asked.seed or secrets.token_hex(4), asked.clients, asked.operations, asked.artworks, kills)
+    arguments = parser.parse_args()
+    kills = {"valkey": arguments.valkey, "gateway": arguments.gateway}
+    plan = Plan(
+        arguments.seed or secrets.token_hex(4), arguments.clients, arguments.operations, arguments.artworks, kills
+    )
     with tempfile.TemporaryDirectory(prefix="kawaii-likes-") as folder:
-        report = asyncio.run(brew(Path(folder) / "data", wish))
+        report = asyncio.run(run_likes(Path(folder) / "data", plan))
     sys.stdout.write(f"{report}\n")
     return int(any(report.broken.values()))
 

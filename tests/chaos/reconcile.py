@@ -1,7 +1,6 @@
-"""What ends a storm: whatever the provider made and nobody heard of is brought in, by late callbacks and by operators.
+"""Reconciliation at the end of a run: what was billed and is UNKNOWN is recovered, by late callbacks or `AdoptTask`.
 
-UNKNOWN is no end while the provider has a bill for it. The ledger stands in for the page of KIE's own logs from which
-an operator reads task ids.
+The ledger takes the place of the page of KIE's own logs, from which an operator reads task ids.
 """
 
 import asyncio
@@ -14,24 +13,23 @@ from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 
 from services.generation.model import State
 from services.generation.stores.tables import attempt, generation
-from tests.chaos.book import Book
 from tests.chaos.checker import FAILING, Checker
-from tests.chaos.facts import AGENT, Bill, Facts, bills_of, gather_facts, rows_of
+from tests.chaos.evidence import AGENT, Bill, Facts, Observations, bills_of, gather_facts, rows_of
+from tests.chaos.order_clients import ClientLog
+from tests.chaos.report import Report, Rows
 from tests.chaos.stack import ChaosStack
-from tests.chaos.verdict import Report, Rows
-from tests.chaos.witness import Witness
 
 CALL_SECONDS = 30.0
-ADOPT_TRIES = 5  # more than the reads that any script of the storm spoils
+ADOPT_TRIES = 5  # more than the reads that any script answers with an error
 ADOPT_PAUSE_SECONDS = 0.2
 
 
-async def bring_in(stack: ChaosStack) -> dict[str, int]:
-    """Have every bill of an attempt that knows no task brought in, half by callback, half by `AdoptTask`."""
+async def recover_missing(stack: ChaosStack) -> dict[str, int]:
+    """Recover each billed attempt that knows no task, half of them by callback, half by `AdoptTask`."""
     generations, attempts = await rows_of(stack, "generation", generation, attempt)
     unknown = {row.id for row in generations if row.state == State.UNKNOWN}
-    asked = {row.id for row in attempts if row.generation_id in unknown and not row.task_id}
-    missing = [bill for bill in await bills_of(stack) if bill.attempt_id in asked]
+    unanswered = {row.id for row in attempts if row.generation_id in unknown and not row.task_id}
+    missing = [bill for bill in await bills_of(stack) if bill.attempt_id in unanswered]
     late, by_hand = missing[::2], missing[1::2]
     for bill in late:
         await call_back(stack, bill)
@@ -41,15 +39,15 @@ async def bring_in(stack: ChaosStack) -> dict[str, int]:
 
 
 async def call_back(stack: ChaosStack, bill: Bill) -> None:
-    """Let the provider's callback come after all."""
+    """Make the provider send the callback of a task."""
     async with httpx.AsyncClient(base_url=stack.sandbox, timeout=CALL_SECONDS, headers=AGENT, trust_env=False) as http:
         (await http.post(f"/sandbox/tasks/{bill.task_id}/callback", json={})).raise_for_status()
 
 
 async def adopt(generation: str, bill: Bill) -> None:
-    """Do what an operator does with `kawaii tasks adopt`, who is told to try again while the record cannot be read.
+    """Adopt a task as `kawaii tasks adopt` does, again while the record cannot be read (UNAVAILABLE).
 
-    Some scripts spoil the first reads of a record. Any other refusal leaves the bill for the check that follows.
+    Some scripts answer the first reads of a record with errors. After any other refusal the check that follows fails.
     """
     async with aio.insecure_channel(generation) as channel:
         stub: adminrpc.GenerationAdminServiceAsyncStub = adminrpc.GenerationAdminServiceStub(channel)
@@ -65,22 +63,24 @@ async def adopt(generation: str, bill: Bill) -> None:
             await asyncio.sleep(ADOPT_PAUSE_SECONDS)
 
 
-async def reconciled(stack: ChaosStack, book: Book, drain: Callable[[ChaosStack], Awaitable[float | None]]) -> Report:
-    """Bring in what is missing, wait until nothing moves any more, and look at everything again."""
-    brought = await bring_in(stack)
-    settled = await drain(stack)
+async def reconciled(
+    stack: ChaosStack, log: ClientLog, drain: Callable[[ChaosStack], Awaitable[float | None]]
+) -> Report:
+    """Recover what is missing, wait until the stack has settled, and check everything again."""
+    recovered = await recover_missing(stack)
+    drained = await drain(stack)
     facts = await gather_facts(stack)
-    checker = Checker(facts, Witness.of(stack, book))
+    checker = Checker(facts, Observations.of(stack, log))
     rows: Rows = [
-        ("reconciliation, s", round(settled) if settled is not None else "not settled"),
-        ("  by late callbacks, by hand", (brought["callbacks"], brought["adopted"])),
+        ("reconciliation, s", round(drained) if drained is not None else "not settled"),
+        ("  by late callbacks, by hand", (recovered["callbacks"], recovered["adopted"])),
         ("  UNKNOWN after that, never billed", len(checker.in_state(State.UNKNOWN))),
     ]
-    return Report(rows, {"billed and not brought in": not_brought_in(facts, checker)})
+    return Report(rows, {"billed and not recovered": not_recovered(facts, checker)})
 
 
-def not_brought_in(facts: Facts, checker: Checker) -> list[str]:
-    """After the reconciliation: UNKNOWN although the provider has a bill, or ended otherwise than the bill says."""
+def not_recovered(facts: Facts, checker: Checker) -> list[str]:
+    """Generations that are billed and still UNKNOWN, or ended otherwise than their script says; and broken objects."""
     broken = []
     owners = {row.id: row.generation_id for row in facts.attempts}
     for bill in facts.bills:
@@ -89,5 +89,5 @@ def not_brought_in(facts: Facts, checker: Checker) -> list[str]:
             continue
         wanted = State.SUCCEEDED if FAILING.isdisjoint(bill.script.split(",")) else State.FAILED
         if row.state != wanted:
-            broken.append(f"{row.id} is {row.state}, the provider's task {bill.task_id} of it is {bill.state}")
+            broken.append(f"{row.id} is {row.state}, its task {bill.task_id} is {bill.state}")
     return broken + list(checker.inexact()) + list(checker.out_of_step()) + list(checker.duplicates())

@@ -1,4 +1,4 @@
-"""A stack made to be killed, without the launcher and its patience: every service, Valkey, and the provider."""
+"""A stack whose processes are killed and restarted: every service, Valkey and the sandbox, without the launcher."""
 
 import asyncio
 import os
@@ -13,16 +13,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 from services.chassis.settings import CommonSettings
-from tests.chaos.diary import Diary
-from tests.chaos.process import OFFSETS, Faults, Life, StackProcess, calm, process
-from tests.chaos.proxy import Proxy
+from tests.chaos.process import OFFSETS, Faults, ProcessRun, StackProcess, no_faults, process
+from tests.chaos.process_logs import ProcessLogs
+from tests.chaos.proxy import ToxicProxy
 from tests.e2e.stack import BLOCK, ROOT, free_base
 
-KINDS = tuple(kind for kind in OFFSETS if kind != "community")  # what the way of a generation needs
+KINDS = tuple(kind for kind in OFFSETS if kind != "community")  # what a generation needs
 READY_SECONDS = 120.0  # a busy machine starts slowly
-TWIN = "generation-2"
+SECOND_GENERATION = "generation-2"
 LEASE_SECONDS = 1.5
-# Waits are short, so that minutes of storm hold years of bad days; the promises do not depend on them.
+# Waits are short, so that minutes hold as many faults as months would; the promises do not depend on them.
 SETTINGS = {
     "GENERATION_CREATE_WAIT_SECONDS": "0.5",
     "GENERATION_LEASE_SECONDS": str(LEASE_SECONDS),
@@ -51,15 +51,15 @@ SETTINGS = {
 
 @dataclass
 class ChaosStack:
-    """Its processes, the toxic proxy before the provider, and what befell them."""
+    """The processes of a stack, and the proxy before its provider."""
 
     base: int
     data: Path
     seed: str
-    proxy: Proxy
+    proxy: ToxicProxy
     processes: dict[str, StackProcess]
     environment: Mapping[str, str]
-    faults: Faults = calm
+    faults: Faults = no_faults
 
     @property
     def url(self) -> str:
@@ -75,31 +75,31 @@ class ChaosStack:
 
     @property
     def settings(self) -> CommonSettings:
-        """Where its databases are."""
+        """The settings by which its databases are opened."""
         return CommonSettings(data_dir=self.data, database_url=self.environment.get("DATABASE_URL", ""), _env_file=None)
 
     @property
-    def diary(self) -> Diary:
-        """What its processes wrote."""
-        return Diary(self.data)
+    def logs(self) -> ProcessLogs:
+        """The logs of its processes."""
+        return ProcessLogs(self.data)
 
     @property
-    def lives(self) -> list[Life]:
-        """Every life of each process so far."""
-        return [life for each in self.processes.values() for life in each.past]
+    def runs(self) -> list[ProcessRun]:
+        """Every run of each process so far."""
+        return [run for each in self.processes.values() for run in each.runs]
 
     def pids(self) -> list[int]:
-        """The generation processes that live now."""
+        """The pids of the generation processes that run now."""
         found = [each.process for name, each in self.processes.items() if name.startswith("generation")]
         return [process.pid for process in found if process is not None and process.pid]
 
-    def fault_of(self, name: str, life: int) -> Mapping[str, str]:
-        """What the next life of a process is given, as the weather is now."""
-        return self.faults(name, life)
+    def fault_of(self, name: str, start: int) -> Mapping[str, str]:
+        """The variables for the next run of a process, by the present faults."""
+        return self.faults(name, start)
 
     @property
-    def deaths(self) -> int:
-        return sum(process.deaths for process in self.processes.values())
+    def ends(self) -> int:
+        return sum(process.ends for process in self.processes.values())
 
     async def ready(self) -> None:
         """Wait until every process listens."""
@@ -107,16 +107,18 @@ class ChaosStack:
             await listening(each.port)
 
     async def restart(self, *names: str) -> None:
-        """Kill processes; they come back with the faults of now."""
-        before = {name: self.processes[name].lives for name in names or tuple(self.processes)}
+        """Kill processes (all without names), and wait until they run again, with the present faults."""
+        before = {name: self.processes[name].starts for name in names or tuple(self.processes)}
         for name in before:
             self.processes[name].kill()
-        await asyncio.gather(*(self.processes[name].reborn(life, READY_SECONDS) for name, life in before.items()))
+        await asyncio.gather(
+            *(self.processes[name].wait_for_restart(starts, READY_SECONDS) for name, starts in before.items())
+        )
         await self.ready()
 
 
 async def listening(port: int) -> None:
-    """Wait for a listener."""
+    """Wait until something listens on a port. Raises TimeoutError."""
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         with suppress(OSError):
@@ -124,7 +126,7 @@ async def listening(port: int) -> None:
             writer.close()
             return
         await asyncio.sleep(0.02)
-    raise TimeoutError(f"nobody listens on port {port}")
+    raise TimeoutError(f"nothing listens on port {port}")
 
 
 @asynccontextmanager
@@ -134,47 +136,47 @@ async def running(
     settings: Mapping[str, str] = MappingProxyType({}),
     kinds: Collection[str] = KINDS,
     *,
-    twins: bool = False,
+    two_generations: bool = False,
     prepare: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[ChaosStack]:
-    """Start a stack in calm weather, with one generation or two, and end it at the end without ceremony.
+    """Run a stack without faults, with one generation process or two; at the end its processes are killed.
 
-    prepare is called between the migration of the databases and the start of the first process.
+    `prepare` is called between the migration of the databases and the start of the first process.
     """
     base = free_base()
     async with AsyncExitStack() as exits:
-        proxy = await proxied(exits, Proxy(base + OFFSETS["sandbox"], seed, {}))
-        environment = {**surroundings(base, data, seed, proxy), **settings}
+        proxy = await proxied(exits, ToxicProxy(base + OFFSETS["sandbox"], seed, {}))
+        environment = {**environment_of(base, data, seed, proxy), **settings}
         await asyncio.to_thread(migrate, data, environment)
         prepare()
         processes = {name: process(name, name, base, environment) for name in kinds}
-        if twins:
-            processes[TWIN] = await twin(exits, base, environment)
+        if two_generations:
+            processes[SECOND_GENERATION] = await second_generation(exits, base, environment)
         stack = ChaosStack(base, data, seed, proxy, processes, environment)
-        proxy.callers = stack.pids
-        tasks = [asyncio.create_task(r.live(stack.fault_of)) for r in processes.values()]
-        exits.push_async_callback(end, tasks)
+        proxy.client_pids = stack.pids
+        tasks = [asyncio.create_task(each.run_forever(stack.fault_of)) for each in processes.values()]
+        exits.push_async_callback(kill_all, tasks)
         await stack.ready()
         yield stack
 
 
-async def proxied(exits: AsyncExitStack, proxy: Proxy) -> Proxy:
-    """Open a proxy until the stack is left."""
+async def proxied(exits: AsyncExitStack, proxy: ToxicProxy) -> ToxicProxy:
+    """Open a proxy until the context ends."""
     await proxy.up()
     exits.push_async_callback(proxy.close)
     return proxy
 
 
-async def twin(exits: AsyncExitStack, base: int, environment: Mapping[str, str]) -> StackProcess:
-    """A second generation, on a block of its own where it finds the same storage."""
+async def second_generation(exits: AsyncExitStack, base: int, environment: Mapping[str, str]) -> StackProcess:
+    """A second generation process, with ports of its own; a relay leads it to the same storage."""
     other = free_base()
-    relay = Proxy(base + OFFSETS["storage"], "relay", {})
+    relay = ToxicProxy(base + OFFSETS["storage"], "relay", {})
     relay.port = other + OFFSETS["storage"]
     await proxied(exits, relay)
-    return process(TWIN, "generation", other, {**environment, "INTERNAL_PORT_BASE": str(other)})
+    return process(SECOND_GENERATION, "generation", other, {**environment, "INTERNAL_PORT_BASE": str(other)})
 
 
-def surroundings(base: int, data: Path, seed: str, proxy: Proxy) -> dict[str, str]:
+def environment_of(base: int, data: Path, seed: str, proxy: ToxicProxy) -> dict[str, str]:
     """The environment of every process."""
     sandbox = f"127.0.0.1:{base + OFFSETS['sandbox']}"
     return SETTINGS | {
@@ -185,26 +187,26 @@ def surroundings(base: int, data: Path, seed: str, proxy: Proxy) -> dict[str, st
         "KIE_AI_BASE_URL": f"http://127.0.0.1:{proxy.port}",
         "REDIS_URL": f"redis://127.0.0.1:{base + OFFSETS['valkey']}",
         "OUTBOUND_ALLOW_PRIVATE": sandbox,
-        "FAILPOINT_LOG": str(Diary(data).hit_log),
+        "FAILPOINT_LOG": str(ProcessLogs(data).hit_log),
         "FAILPOINT_SEED": seed,
         "FAILPOINT_EPOCH": f"{time.time() - time.monotonic():.6f}",
     }
 
 
 def migrate(data: Path, environment: Mapping[str, str]) -> None:
-    """Make the databases."""
+    """Make the databases, as `kawaii migrate` does."""
     data.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "deploy.cli.main", "migrate"]
     subprocess.run(command, cwd=ROOT, env=os.environ | environment, check=True, capture_output=True)
 
 
-async def end(tasks: list[asyncio.Task[None]]) -> None:
-    """Kill what is left."""
+async def kill_all(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancel the tasks that keep processes running; each kills its process."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def dice_of(seed: str, purpose: str) -> random.Random:
-    """Chances of one kind, the same for the same seed."""
+def random_of(seed: str, purpose: str) -> random.Random:
+    """Random numbers for one purpose, the same for the same seed."""
     return random.Random(f"{seed}/{purpose}")

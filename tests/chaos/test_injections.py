@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.faults import INJECTIONS
-from tests.chaos.injections import inject
+from tests.chaos.injections import INJECTIONS, inject
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]  # above STUCK_SECONDS
 SEED = os.environ.get("CHAOS_SEED") or secrets.token_hex(4)
@@ -24,7 +23,7 @@ def test_each_injection_has_a_title_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("title", SHORT)
-async def test_what_goes_wrong_around_a_stack_breaks_no_promise(tmp_path: Path, title: str) -> None:
+async def test_an_injected_fault_breaks_no_promise(tmp_path: Path, title: str) -> None:
     (injection,) = (each for each in INJECTIONS if each.title == title)
 
     result = await inject(injection, SEED, tmp_path / "stack", ORDERS)

@@ -9,7 +9,7 @@ from grpc import StatusCode, aio
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 
-from tests.chaos.facts import Bill
+from tests.chaos.evidence import Bill
 from tests.chaos.reconcile import ADOPT_TRIES, adopt
 
 BILL = Bill("task1", "att_1", "read-html502:2,nocallback", "success", 0, ())

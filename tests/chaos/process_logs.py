@@ -1,4 +1,4 @@
-"""What the processes of a stack wrote while they lived: hits of failpoints, and the work they had in hand."""
+"""Reads what the processes of a stack wrote: the log of failpoints with the spans of work, and the services' logs."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from services.chassis.failpoints import BEGUN, WORK
 
-REFUSED = "fence_lost"  # a worker whose lease went to another wanted to write, and could not
-CRASHED = ("work_failed", "callback_failed")  # by an exception that its loop must not meet
+FENCE_LOST = "fence_lost"  # a write that was refused because the lease had gone to another worker
+CRASHED = ("work_failed", "callback_failed")  # by an exception that the loop does not expect
 
 
-class Hit(NamedTuple):
-    """A failpoint that did something; when is in seconds since 1970, subject the id of the work that it struck."""
+class FailpointHit(NamedTuple):
+    """A failpoint that did something; `when` is in seconds since 1970, `subject` the id of the work that was hit."""
 
     when: float
     point: str
@@ -25,8 +25,8 @@ class Hit(NamedTuple):
     subject: str = "-"
 
 
-class Piece(NamedTuple):
-    """One piece of work on a generation by one process; ended is infinite when the process never said that it ended."""
+class WorkSpan(NamedTuple):
+    """Work on one generation by one process; `ended` is infinite, `how` empty, if no end was written."""
 
     subject: str
     pid: int
@@ -36,54 +36,54 @@ class Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Diary:
-    """The log of failpoints and the logs of the processes, all in the stack's folder."""
+class ProcessLogs:
+    """The logs in a stack's folder."""
 
     folder: Path
 
     @property
     def hit_log(self) -> Path:
-        """Where failpoints write."""
+        """The file into which failpoints write."""
         return self.folder / "failpoints.log"
 
-    def hits(self) -> list[Hit]:
-        """When which failpoint did what, in which process, to which work."""
+    def hits(self) -> list[FailpointHit]:
+        """Every failpoint that did something, in the order of the log."""
         return [hit for hit in self._lines_of_hits() if hit.point != WORK]
 
-    def pieces(self) -> list[Piece]:
-        """Every piece of work that a process took in hand, in the order in which they began."""
-        found: list[Piece] = []
+    def spans(self) -> list[WorkSpan]:
+        """Every span of work, in the order in which they began."""
+        found: list[WorkSpan] = []
         open_: dict[tuple[int, str], int] = {}
-        for when, point, action, pid, piece in self._lines_of_hits():
+        for when, point, action, pid, key in self._lines_of_hits():
             if point == WORK and action == BEGUN:
-                open_[pid, piece] = len(found)
-                found.append(Piece(piece.partition("#")[0], pid, when))
-            elif point == WORK and (pid, piece) in open_:
-                place = open_.pop((pid, piece))
-                found[place] = found[place]._replace(ended=when, how=action)
+                open_[pid, key] = len(found)
+                found.append(WorkSpan(key.partition("#")[0], pid, when))
+            elif point == WORK and (pid, key) in open_:
+                index = open_.pop((pid, key))
+                found[index] = found[index]._replace(ended=when, how=action)
         return found
 
     def counted(self, action: str) -> Counter[str]:
-        """How often each failpoint did this."""
+        """How often each failpoint performed an action."""
         return Counter(hit.point for hit in self.hits() if hit.action == action)
 
-    def _lines_of_hits(self) -> Iterator[Hit]:
+    def _lines_of_hits(self) -> Iterator[FailpointHit]:
         lines = self.hit_log.read_text().splitlines() if self.hit_log.exists() else []
         for when, point, action, pid, subject in map(str.split, lines):
-            yield Hit(float(when), point, action, int(pid), subject)
+            yield FailpointHit(float(when), point, action, int(pid), subject)
 
-    def told(self, *events: str) -> list[dict[str, Any]]:
-        """The log lines of some events; a line torn by a death is none."""
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """The log lines of some events; a line that a kill cut off is left out."""
         return [
             line
-            for event in events
+            for event in names
             for text in self._lines(f'"{event}"')
             if (line := parsed(text)).get("event") == event
         ]
 
     def crashes(self) -> list[str]:
-        """Which work failed with an exception that its loop does not expect, and where."""
-        found = self.told(*CRASHED)
+        """Which work failed by an exception that its loop does not expect, and where."""
+        found = self.events(*CRASHED)
         return [
             f"{line.get('work') or line.get('callback') or line.get('generation')}: {cause_of(line)}" for line in found
         ]
@@ -95,7 +95,7 @@ class Diary:
 
 
 def cause_of(line: dict[str, Any]) -> str:
-    """Where a piece of work failed, as its log line says."""
+    """Where work failed, as its log line says."""
     return str(line.get("cause") or line.get("exception", "")[-300:])
 
 

@@ -1,4 +1,4 @@
-"""A consumer of generation's events, as the community service is one: it reads at least once and forgets nothing."""
+"""A consumer of generation's events, as the community service is one: each event is read at least once."""
 
 import asyncio
 from contextlib import suppress
@@ -7,7 +7,7 @@ from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
-AGAIN_SECONDS = 0.2
+RETRY_SECONDS = 0.2
 RECONNECT = (("grpc.max_reconnect_backoff_ms", 200), ("grpc.initial_reconnect_backoff_ms", 50))  # of a stack that dies
 State = generationpb.Generation.State
 UNSENT = frozenset({State.STATE_READY, State.STATE_DIALING})
@@ -16,8 +16,8 @@ SENT = frozenset(State.values()) - UNSENT
 ENDED = SENT - UNDER_WAY
 
 
-class Follower:
-    """Follows the stream for ever, from the last sequence it has seen, and knows each generation as it was last."""
+class EventConsumer:
+    """Reads the stream, anew from the last sequence seen whenever it breaks, and keeps the newest state by prompt."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -32,29 +32,29 @@ class Follower:
 
     @property
     def ended(self) -> int:
-        """How many have."""
+        """How many generations have ended."""
         return len(self._by_prompt) - len(self._open)
 
     def latest(self, prompt: str) -> generationpb.Generation | None:
-        """The generation of a prompt, as far as we have heard of it."""
+        """The generation of a prompt, as the newest event shows it."""
         return self._by_prompt.get(prompt)
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Read events until cancelled."""
         async with aio.insecure_channel(self._address, options=RECONNECT) as channel:
             stub: generationrpc.GenerationServiceAsyncStub = generationrpc.GenerationServiceStub(channel)
             while True:
                 with suppress(aio.AioRpcError):
-                    await self._follow(stub)
-                await asyncio.sleep(AGAIN_SECONDS)
+                    await self._consume(stub)
+                await asyncio.sleep(RETRY_SECONDS)
 
-    async def _follow(self, stub: "generationrpc.GenerationServiceAsyncStub") -> None:
+    async def _consume(self, stub: "generationrpc.GenerationServiceAsyncStub") -> None:
         after = self.seen[-1] if self.seen else 0
         async for event in stub.WatchEvents(generationpb.WatchEventsRequest(after_sequence=after)):
             self.seen.append(event.sequence)
-            self._learn(event.generation)
+            self._note(event.generation)
 
-    def _learn(self, generation: generationpb.Generation) -> None:
+    def _note(self, generation: generationpb.Generation) -> None:
         self._by_prompt[generation.prompt] = generation
         if generation.state in ENDED:
             self._open.discard(generation.name)

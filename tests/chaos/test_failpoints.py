@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from tests.chaos.points import BESIDE, POINTS
+from tests.chaos.failpoints import COMMUNITY_FAILPOINTS, FAILPOINTS
 
 ROOT = Path(__file__).parents[2]
 REACHED = re.compile(r'reach(?:_in_thread)?\(\s*"([^"]+)"')
@@ -22,9 +22,12 @@ def test_the_code_has_the_documented_failpoints_and_no_others() -> None:
         for point in REACHED.findall(path.read_text()):
             found[service_of(path)].add(point)
 
-    documented = {service: {*POINTS.get(service, ()), *BESIDE.get(service, ())} for service in {*POINTS, *BESIDE}}
+    documented = {
+        service: {*FAILPOINTS.get(service, ()), *COMMUNITY_FAILPOINTS.get(service, ())}
+        for service in {*FAILPOINTS, *COMMUNITY_FAILPOINTS}
+    }
     assert found == documented
 
 
-def test_there_are_more_than_twenty() -> None:
-    assert sum(len(points) for points in POINTS.values()) >= 20
+def test_there_are_more_than_twenty_failpoints() -> None:
+    assert sum(len(points) for points in FAILPOINTS.values()) >= 20

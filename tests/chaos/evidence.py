@@ -1,4 +1,8 @@
-"""What the provider, the databases and the disk say, read side by side after a storm."""
+"""What the checker compares: facts from provider, databases and disk, and observations from outside of the services.
+
+`Facts` is read once the stack has settled. `Observations` was written meanwhile by parts that do not know each other:
+the clients' log, the proxy before the provider, and the records of which process worked at what and when it ended.
+"""
 
 import asyncio
 import hashlib
@@ -21,6 +25,10 @@ from services.generation.model import State
 from services.generation.stores import tables
 from services.share.stores.tables import share
 from services.storage.stores.sql import OBJECTS
+from tests.chaos.order_clients import ClientLog
+from tests.chaos.process import ProcessRun
+from tests.chaos.process_logs import WorkSpan
+from tests.chaos.proxy import Call
 from tests.chaos.stack import ChaosStack
 
 READS_AT_ONCE = 16
@@ -29,11 +37,12 @@ TOKEN = re.compile(r"/(att_[0-9a-z]+)\.")
 AGENT = {"user-agent": "chaos", "authorization": "Bearer sandbox-a"}
 Rows = Sequence[Row[Any]]
 DELIVERED = 200
+CLOCK_SECONDS = 0.05  # rows round to milliseconds, and a line is written a little later than its event
 
 
 @dataclass(frozen=True)
 class Bill:
-    """One entry of the provider's ledger: the attempt that its callback names, and what became of its callbacks."""
+    """One entry of the provider's ledger: the attempt in its callback URL, and the status of each callback."""
 
     task_id: str
     attempt_id: str
@@ -44,13 +53,13 @@ class Bill:
     sha256: tuple[str, ...] = ()
 
     @property
-    def heard(self) -> bool:
-        """Whether we took a callback of it."""
+    def delivered(self) -> bool:
+        """Whether the gateway answered a callback of this task with 200."""
         return DELIVERED in self.tries
 
 
-class Moment(NamedTuple):
-    """What an event says: since when, in seconds since 1970, a generation was in a state, and under which attempt."""
+class StateChange(NamedTuple):
+    """One event: since when (seconds since 1970) a generation was in a state, and under which attempt."""
 
     when: float
     state: State
@@ -59,7 +68,7 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the checker needs to judge."""
+    """Rows of generation, storage and share, hashes of the stored files by key, and the provider's ledger."""
 
     generations: Mapping[str, Row[Any]]
     attempts: Rows
@@ -72,17 +81,19 @@ class Facts:
     shares: Rows = ()
 
     @cached_property
-    def histories(self) -> Mapping[str, Sequence[Moment]]:
-        """What every generation went through, in order."""
-        found: defaultdict[str, list[Moment]] = defaultdict(list)
+    def histories(self) -> Mapping[str, Sequence[StateChange]]:
+        """The states of each generation, in the order of its events."""
+        found: defaultdict[str, list[StateChange]] = defaultdict(list)
         for row in sorted(self.events, key=lambda row: row.sequence):
-            told = json.loads(row.snapshot)
-            found[row.generation_id].append(Moment(row.create_ms / 1000, State(told["state"]), told["attempt_id"]))
+            snapshot = json.loads(row.snapshot)
+            found[row.generation_id].append(
+                StateChange(row.create_ms / 1000, State(snapshot["state"]), snapshot["attempt_id"])
+            )
         return found
 
 
 async def rows_of(stack: ChaosStack, service: str, *wanted: Table) -> list[Rows]:
-    """All rows of some tables of a service; a database that answers too late, on a busy machine, is asked again."""
+    """All rows of some tables of a service; the read is repeated when the database answers too late."""
     for _ in range(READ_TRIES - 1):
         with suppress(OSError, Unavailable):
             return await _rows_of(stack, service, *wanted)
@@ -96,7 +107,7 @@ async def _rows_of(stack: ChaosStack, service: str, *wanted: Table) -> list[Rows
 
 
 async def gather_facts(stack: ChaosStack) -> Facts:
-    """Read everything."""
+    """Read all databases, files and the ledger of a stack that has settled."""
     names = (tables.generation, tables.attempt, tables.output, tables.inbox, tables.outbox)
     generations, attempts, outputs, inbox, events = await rows_of(stack, "generation", *names)
     (objects,) = await rows_of(stack, "storage", OBJECTS)
@@ -117,12 +128,12 @@ def files_of(folder: Path) -> dict[str, str]:
 
 async def bills_of(stack: ChaosStack, *, pictures: bool = False) -> list[Bill]:
     """The ledger, with each task's callbacks and, if wanted, the hashes of its pictures."""
-    room = asyncio.Semaphore(READS_AT_ONCE)
+    limit = asyncio.Semaphore(READS_AT_ONCE)
     async with httpx.AsyncClient(base_url=stack.sandbox, timeout=30, headers=AGENT, trust_env=False) as http:
         entries = (await http.get("/sandbox/ledger")).raise_for_status().json()["entries"]
 
         async def read(entry: dict[str, Any]) -> Bill:
-            async with room:
+            async with limit:
                 task = (await http.get(f"/sandbox/tasks/{entry['task_id']}")).raise_for_status().json()
                 bill = bill_of(task)
                 return replace(bill, sha256=await drawn(http, task)) if pictures else bill
@@ -131,7 +142,7 @@ async def bills_of(stack: ChaosStack, *, pictures: bool = False) -> list[Bill]:
 
 
 def bill_of(task: Mapping[str, Any]) -> Bill:
-    """A task of the provider."""
+    """The ledger entry of a task, as the sandbox shows it."""
     named = TOKEN.search(task["callback_url"])
     return Bill(
         task["task_id"],
@@ -144,7 +155,7 @@ def bill_of(task: Mapping[str, Any]) -> Bill:
 
 
 async def drawn(http: httpx.AsyncClient, task: Mapping[str, Any]) -> tuple[str, ...]:
-    """The hashes of a task's pictures, read by direct links, which no script spoils."""
+    """The hashes of a task's pictures, read by direct links, which no script changes."""
     hashes = []
     for result in task["results"]:
         if result["kind"] == "result":
@@ -153,3 +164,44 @@ async def drawn(http: httpx.AsyncClient, task: Mapping[str, Any]) -> tuple[str, 
             picture = (await http.get(link)).raise_for_status()
             hashes.append(hashlib.sha256(picture.content).hexdigest())
     return tuple(hashes)
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was recorded outside of the code under test; only the spans of work are written by its processes."""
+
+    log: ClientLog
+    calls: Sequence[Call]
+    spans: Sequence[WorkSpan] = ()
+    runs: Sequence[ProcessRun] = ()
+
+    @classmethod
+    def of(cls, stack: ChaosStack, log: ClientLog) -> "Observations":
+        """The observations of a stack so far."""
+        return cls(log, stack.proxy.calls, stack.logs.spans(), stack.runs)
+
+    def definite_answers(self) -> Mapping[str, Call]:
+        """By attempt, the call whose answer passed the proxy whole and left no doubt."""
+        return {call.attempt: call for call in self.calls if call.attempt and call.verdict}
+
+    def span_of(self, generation_id: str, call: Call) -> WorkSpan | None:
+        """The span of work that made a call: the generation's last before the call; None if another process made it."""
+        begun = [
+            each for each in self._of_generation.get(generation_id, ()) if each.began <= call.began + CLOCK_SECONDS
+        ]
+        last = max(begun, key=lambda span: span.began, default=None)
+        return last if last is not None and call.pid in {0, last.pid} else None
+
+    def process_end(self, span: WorkSpan) -> float | None:
+        """When the process ended that had not ended this span; None if it had. Pids are used again, hence the times."""
+        if span.how:
+            return None
+        runs = [run for run in self.runs if run.pid == span.pid and run.started <= span.began + CLOCK_SECONDS]
+        return max(runs, key=lambda run: run.started).ended if runs else None
+
+    @cached_property
+    def _of_generation(self) -> Mapping[str, Sequence[WorkSpan]]:
+        found: dict[str, list[WorkSpan]] = {}
+        for span in self.spans:
+            found.setdefault(span.subject, []).append(span)
+        return found
