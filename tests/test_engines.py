@@ -50,8 +50,9 @@ def test_postgresql_starts_again_after_each_crash_while_clients_connect() -> Non
                 server.start()
         finally:
             over.set()
-        for client in connecting:
-            client.result()
+        ends = [client.exception() for client in connecting]
+
+    assert ends == [None] * CLIENTS
 
 
 async def _connect_until(over: threading.Event, url: str) -> None:
