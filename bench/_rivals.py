@@ -17,7 +17,9 @@ import yaml
 from deploy.envoy import render
 from deploy.launcher import binaries
 from deploy.launcher.settings import LauncherSettings
-from tests.e2e.stack import BLOCK, ROOT, free_base, until
+from tests.e2e.stack import ROOT
+from tests.support.polling import until
+from tests.support.ports import BLOCK, free_base
 
 DESCRIPTORS = ROOT / "protos" / "released.binpb"  # committed: a fresh clone has built none
 FASTIFY = ROOT / "bench" / "fastify"

@@ -22,10 +22,13 @@ from urllib.parse import urlsplit
 import psutil
 from PIL import Image
 
+from tests.support.polling import until
+from tests.support.ports import free_base
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.stack import label
-from tests.e2e.stack import Stack, free_base, running, until
+from tests.e2e.stack import Stack, running
 
 SIDE = 1300  # of noise, which no compression makes smaller: 5.07 MB
 ROUNDS, TRANSFERS = 7, 6

@@ -21,9 +21,12 @@ import httpx
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
+from tests.support.polling import until
+from tests.support.ports import free_base
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.e2e.stack import Stack, free_base, running, until
+from tests.e2e.stack import Stack, running
 
 ROUNDS = 20
 CROWDS = (1, 50)  # watchers of one task; of many the last one counts

@@ -18,9 +18,11 @@ from aiohttp import web
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
+from tests.support.ports import free_base
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.e2e.stack import Stack, free_base, running
+from tests.e2e.stack import Stack, running
 
 ROUNDS = 8  # within the eighteen orders per ten seconds of one account, for both sides
 DRAW_SECONDS = "0.2"

@@ -6,7 +6,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.support.ports import free_port
 
 START_SECONDS = 30.0  # initdb on a slow disk
 POLL_SECONDS = 0.02
@@ -187,9 +188,3 @@ def _await_ready(server: "subprocess.Popen[bytes]", binaries: Path, port: int) -
         if time.monotonic() > deadline:
             raise EngineFailedError("PostgreSQL did not answer in time")
         time.sleep(POLL_SECONDS)
-
-
-def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

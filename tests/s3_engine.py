@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.engines import POLL_SECONDS, EngineMissingError, free_port
+from tests.engines import POLL_SECONDS, EngineMissingError
+from tests.support.ports import free_port
 
 START_SECONDS = 60.0  # a busy machine; Ceph takes a second and a half on an idle one
 STOP_SECONDS = 10.0

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,8 @@ from services.chassis.settings import CommonSettings
 from tests.chaos.process import OFFSETS, Faults, ProcessRun, StackProcess, no_faults, process
 from tests.chaos.process_logs import ProcessLogs
 from tests.chaos.proxy import ToxicProxy
-from tests.e2e.stack import BLOCK, ROOT, free_base
+from tests.e2e.stack import ROOT
+from tests.support.ports import BLOCK, free_base, listening
 
 KINDS = tuple(kind for kind in OFFSETS if kind != "community")  # what a generation needs
 READY_SECONDS = 120.0  # a busy machine starts slowly
@@ -115,18 +116,6 @@ class ChaosStack:
             *(self.processes[name].wait_for_restart(starts, READY_SECONDS) for name, starts in before.items())
         )
         await self.ready()
-
-
-async def listening(port: int) -> None:
-    """Wait until something listens on a port. Raises TimeoutError."""
-    end = time.monotonic() + READY_SECONDS
-    while time.monotonic() < end:
-        with suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
-            return
-        await asyncio.sleep(0.02)
-    raise TimeoutError(f"nothing listens on port {port}")
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.chassis.server import serve
 from tests.chassis.echo import mount
-from tests.chassis.waiting import eventually
+from tests.support.polling import eventually
 
 
 async def act(text: str) -> str:

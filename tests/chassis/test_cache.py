@@ -1,12 +1,10 @@
 """The cache never fails a caller: down, flushed, hung or full of somebody else's values, it only knows less."""
 
-import asyncio
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from services.chassis.cache import ENTRY_BYTES, MAX_LOCAL_BYTES, MAX_LOCAL_ENTRIES, Cache, LocalCache, open_cache
-from tests.chassis.waiting import DEADLINE_SECONDS, LOOK_SECONDS, at_last
-from tests.engines import free_port
+from tests.support.polling import DEADLINE_SECONDS, eventually, until
+from tests.support.ports import free_port
 
 
 class Valkey:
@@ -37,7 +35,7 @@ class Valkey:
 
     def start(self) -> None:
         self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        at_last(self._answers)
+        until(self._answers)
 
     def stop(self) -> None:
         self.process.kill()
@@ -83,13 +81,13 @@ async def fresh(server: Valkey) -> AsyncIterator[Cache]:
         yield opened
 
 
-async def until(cache: Cache, key: str, value: bytes | None) -> None:
+async def cached(cache: Cache, key: str, value: bytes | None) -> None:
     """Wait until the cache holds the value."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        for _ in count():
-            if await cache.get(key) == value:
-                return
-            await asyncio.sleep(LOOK_SECONDS)
+
+    async def holds() -> bool:
+        return await cache.get(key) == value
+
+    await eventually(holds)
 
 
 async def asked(cache: Cache) -> bytes | None:
@@ -117,7 +115,7 @@ async def test_a_value_goes_in_its_time(cache: Cache) -> None:
     assert await cache.get("brief") == b"1"
     await cache.set("brief", b"1", 0.02)
 
-    await until(cache, "brief", None)
+    await cached(cache, "brief", None)
 
 
 async def test_values_are_forgotten(cache: Cache) -> None:
@@ -207,7 +205,7 @@ async def test_redis_down_is_soft_and_its_return_is_noticed(server: Valkey) -> N
         server.start()
         with server.client() as client:
             client.set("a", b"3")
-        await until(cache, "a", b"3")
+        await cached(cache, "a", b"3")
 
     assert told is None
 

@@ -10,7 +10,7 @@ from services.chassis.channels import DEFAULT_SECONDS, HOP_SECONDS, LEAST_SECOND
 from services.chassis.errors import DeadlineExceeded, Unavailable
 from services.chassis.status import translated
 from tests.chassis.echo import SHAPES, STREAMED, Client, echoing
-from tests.engines import free_port
+from tests.support.ports import free_port
 
 BOUNDED = [shape for shape in SHAPES if shape not in STREAMED]
 

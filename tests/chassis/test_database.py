@@ -17,7 +17,7 @@ from services.chassis.engines import make_engine
 from services.chassis.errors import Unavailable
 from services.chassis.settings import EXIT_CONFIGURATION, CommonSettings
 from tests.chassis.conftest import SERVICE
-from tests.engines import free_port
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CLOCK_TOLERANCE_MS = 5000

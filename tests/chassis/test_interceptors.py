@@ -12,7 +12,7 @@ from services.chassis import context
 from services.chassis.errors import Internal, NotFound, Unavailable
 from services.chassis.status import from_rpc
 from tests.chassis.echo import SERVICE, SHAPES, STREAMED, Client, echoing
-from tests.chassis.waiting import eventually
+from tests.support.polling import eventually
 
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 

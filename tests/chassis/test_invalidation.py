@@ -12,7 +12,7 @@ import pytest
 
 from services.chassis.invalidation import EVERYTHING, Invalidations, open_invalidations
 from tests.chassis.test_cache import Valkey
-from tests.chassis.waiting import DEADLINE_SECONDS
+from tests.support.polling import DEADLINE_SECONDS
 
 channels = count()
 

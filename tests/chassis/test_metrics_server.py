@@ -14,8 +14,8 @@ from services.chassis.errors import NotFound
 from services.chassis.metrics_server import MAX_REQUEST_BYTES, MetricsServer
 from services.chassis.supervisor import supervised
 from tests.chassis.echo import SERVICE, SHAPES, echoing
-from tests.chassis.waiting import eventually
-from tests.engines import free_port
+from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 ASKED = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n"
 every_shape = pytest.mark.parametrize("shape", SHAPES)

@@ -13,7 +13,7 @@ from services.chassis.engines import make_engine
 from services.chassis.migrations import head_of, migrate
 from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
-from tests.chassis.waiting import DEADLINE_SECONDS
+from tests.support.polling import DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 MIGRATE = """

@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,8 @@ from services.chassis.interceptors import STREAMS_RETRY_SECONDS
 from services.chassis.server import build
 from services.chassis.status import translated
 from tests.chassis.echo import Client, mount
-from tests.chassis.waiting import DEADLINE_SECONDS, LOOK_SECONDS
-from tests.engines import free_port
+from tests.support.polling import DEADLINE_SECONDS, eventually
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,14 +36,14 @@ def process(address: str) -> Iterator["subprocess.Popen[bytes]"]:
         running.kill()
 
 
-async def until(channel: aio.Channel, wanted: int) -> None:
+async def healthy(channel: aio.Channel, wanted: int) -> None:
     """Wait until the process says of itself what is wanted."""
     stub = health_pb2_grpc.HealthStub(channel)
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        for _ in count():
-            if await said(stub) == wanted:
-                return
-            await asyncio.sleep(LOOK_SECONDS)
+
+    async def there() -> bool:
+        return await said(stub) == wanted
+
+    await eventually(there)
 
 
 async def said(stub: health_pb2_grpc.HealthStub) -> int:
@@ -59,11 +58,11 @@ async def test_a_running_call_outlives_the_signal_to_stop(
     process: "subprocess.Popen[bytes]", address: str, tmp_path: Path
 ) -> None:
     async with connect(address) as channel:
-        await until(channel, health_pb2.HealthCheckResponse.SERVING)
+        await healthy(channel, health_pb2.HealthCheckResponse.SERVING)
         call = Client(channel).start("unary_stream", str(tmp_path / "go"))
         await call.read()
         process.terminate()
-        await until(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
+        await healthy(channel, health_pb2.HealthCheckResponse.NOT_SERVING)
         (tmp_path / "go").touch()
         answer = await call.read()
 

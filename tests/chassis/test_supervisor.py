@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from services.chassis.errors import Unavailable
 from services.chassis.supervisor import supervised
-from tests.chassis.waiting import eventually
+from tests.support.polling import eventually
 
 
 async def test_a_crashed_loop_is_started_again() -> None:

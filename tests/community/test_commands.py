@@ -12,7 +12,7 @@ from services.chassis.listen_addresses import ListenPort, port_of
 from services.chassis.server import build
 from services.community.composition import CommunityService
 from tests.community.steps import ANN, BOB, published
-from tests.e2e.stack import free_base
+from tests.support.ports import free_base
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Kawaii = Callable[..., Awaitable[str]]

@@ -25,10 +25,10 @@ from services.chassis.listen_addresses import ListenPort, port_of
 from services.chassis.server import Mount, build
 from services.community.settings import CommunitySettings
 from tests.community.fake_generation_servicer import FakeGenerationServicer
-from tests.community.polling import eventually
 from tests.community.steps import ANN
 from tests.community.stubs import Client
-from tests.e2e.stack import free_base
+from tests.support.polling import eventually
+from tests.support.ports import free_base
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Start = Callable[..., Awaitable[Process]]

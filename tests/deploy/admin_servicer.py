@@ -18,7 +18,7 @@ from services.chassis.errors import FailedPrecondition, NotFound
 from services.chassis.health import Health
 from services.chassis.listen_addresses import ListenPort, address_of
 from services.chassis.server import Mount, build
-from tests.e2e.stack import free_base
+from tests.support.ports import free_base
 
 State = generationpb.Generation.State
 Generation = generationpb.Generation

@@ -1,66 +1,21 @@
 """What the launcher's tests share: free ports, stand-in processes, and a way to wait for something to come true."""
 
-import asyncio
 import os
-import random
-import socket
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from deploy.launcher.model import Plan, Process
-
-BLOCK = 16  # a stack's internal ports and its public one
-POLL_SECONDS = 0.02
-POLLS = 1000  # twenty seconds: a busy machine is no failure
-
-Until = Callable[[Callable[[], object]], Awaitable[None]]
+from tests.support.ports import free_base
 
 
 @pytest.fixture
 def base() -> int:
-    """The first of a block of free ports, below the range from which the kernel takes its own."""
-    starts = random.sample(range(20_000, 31_000, BLOCK), k=200)
-    return next(start for start in starts if all(is_free(port) for port in range(start, start + BLOCK)))
-
-
-def is_free(port: int) -> bool:
-    with suppress(OSError), socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-        return True
-    return False
-
-
-@pytest.fixture
-def until() -> Until:
-    """Wait until a condition holds, while the event loop goes on."""
-
-    async def wait(condition: Callable[[], object]) -> None:
-        for _ in range(POLLS):
-            if condition():
-                return
-            await asyncio.sleep(POLL_SECONDS)
-        pytest.fail("the condition never came true")
-
-    return wait
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], None]:
-    """Wait until a condition holds that another process brings about."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        for _ in range(POLLS):
-            if condition():
-                return
-            time.sleep(POLL_SECONDS)
-        pytest.fail("the condition never came true")
-
-    return wait
+    """The first of a block of free ports."""
+    return free_base()
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import os
-import random
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable
@@ -16,6 +14,7 @@ from typing import Any
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.chassis.settings import CommonSettings
+from tests.support.ports import free_base
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = ("generation", "storage", "share")
@@ -68,18 +67,6 @@ class Place:
         process = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=PIPE, stderr=PIPE)
         out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
         return Said(process.returncode or 0, out.decode(), err.decode())
-
-
-def free_base() -> int:
-    """A port base whose listeners are free, below the ports that connections take by themselves."""
-    while True:
-        base = random.randrange(20_000, 32_000, 20)
-        try:
-            for listener in PORTS:
-                socket.create_server(("127.0.0.1", base + listener)).close()
-        except OSError:
-            continue
-        return base
 
 
 @asynccontextmanager

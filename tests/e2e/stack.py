@@ -1,17 +1,14 @@
 """A running stack for the tests: the real launcher on free ports and a data folder of its own."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 import httpx
@@ -19,11 +16,10 @@ import psutil
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.generation.v1.generation_pb2 import ListGenerationsRequest
 
-T = TypeVar("T")
-BLOCK = 16  # a stack's internal ports and its public one
+from tests.support.polling import until
+from tests.support.ports import BLOCK, free_base
+
 START_SECONDS = 60.0
-PATIENCE_SECONDS = 45.0  # a generation with a restart in the middle, on a busy machine
-LOOK_SECONDS = 0.1
 ROOT = Path(__file__).parents[2]
 
 
@@ -97,29 +93,6 @@ class Stack:
             record = self.record(task)
             return record if record["status"] != "GENERATING" else None
         return None
-
-
-def until(look: Callable[[], T | None], seconds: float = PATIENCE_SECONDS) -> T:
-    """Look again and again until there is something."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if (found := look()) is not None:
-            return found
-        time.sleep(LOOK_SECONDS)
-    raise AssertionError("it never came true")
-
-
-def free_base() -> int:
-    """The first of a block of free ports, below the range from which the kernel takes its own."""
-    starts = random.sample(range(20_000, 31_000, BLOCK), k=200)
-    return next(start for start in starts if all(is_free(port) for port in range(start, start + BLOCK)))
-
-
-def is_free(port: int) -> bool:
-    with suppress(OSError), socket.socket() as listener:
-        listener.bind(("127.0.0.1", port))
-        return True
-    return False
 
 
 @contextmanager

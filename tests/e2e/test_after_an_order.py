@@ -9,7 +9,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack
+from tests.support.polling import until
 
 pytestmark = pytest.mark.e2e
 

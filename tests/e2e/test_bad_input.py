@@ -5,7 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack
+from tests.support.polling import until
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,8 @@ import pytest
 
 from deploy.launcher.settings import SANDBOX_KEY
 from services.chassis.listen_addresses import ListenPort
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack
+from tests.support.polling import until
 
 pytestmark = pytest.mark.e2e
 

@@ -3,22 +3,17 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e.stack import until
+from tests.support.polling import until
+from tests.support.ports import free_port
 from tests.valkeys import Valkey, program
 
 DEADLINE_SECONDS = 20.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 async def answers(url: str) -> None:

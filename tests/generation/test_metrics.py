@@ -19,7 +19,7 @@ from services.generation.stores.generations import SqlGenerationStore
 from tests.generation.builders import brought, ordered
 from tests.generation.harness import FAMILY, TEMPORARY, Harness, answering, unreachable
 from tests.generation.upstream import Behaviour, Upstream, page, reply
-from tests.generation.waiting import eventually
+from tests.support.polling import eventually
 
 KEY = Key.of("one", "key-of-one")
 

@@ -16,7 +16,7 @@ from services.chassis.server import Mount, build
 from services.generation.model import Output
 from services.generation.outcomes import Copy, Gone, Later
 from services.generation.storage_client import StorageClient
-from tests.engines import free_port
+from tests.support.ports import free_port
 
 OUTPUT = Output(1, "https://temporary.example/a.png")
 

@@ -1,24 +1,10 @@
-"""Waits for things to become true, with a deadline instead of a guess."""
+"""Waits until a generation is in a state, or the clock has passed a moment."""
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from itertools import count
 
 from services.generation.model import Generation, State
 from services.generation.ports import GenerationStore
-
-DEADLINE_SECONDS = 20.0  # far above what anything here takes, even on a busy machine
-LOOK_SECONDS = 0.01
-
-
-async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
-    """Return once the condition holds."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        for _ in count():
-            if await condition():
-                return
-            await asyncio.sleep(LOOK_SECONDS)
+from tests.support.polling import eventually
 
 
 async def after(moment_ms: int) -> None:

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from services.sandbox.store import open_store
-from tests.sandbox.support import QUICK, Customer, InProcess, Process, Receiver, free_base, handler_for
+from tests.sandbox.support import QUICK, Customer, InProcess, Process, Receiver, handler_for
+from tests.support.ports import free_base
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,9 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from email.message import Message
@@ -25,19 +22,11 @@ from services.sandbox.files import Files
 from services.sandbox.model import Rules, Task
 from services.sandbox.store import Clock, Store
 from services.sandbox.tasks import Tasks
+from tests.support.polling import until
 
 HMAC_KEY = "sim-webhook-key"
 DEADLINE_SECONDS = 60.0  # a process may start slowly on a machine that runs other tests
 Json = dict[str, Any]
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Asks until the answer is true, at most DEADLINE_SECONDS, and returns it."""
-    end = time.monotonic() + DEADLINE_SECONDS
-    while not (seen := condition()):
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
-    return seen
 
 
 @dataclass
@@ -104,14 +93,6 @@ class Process:
             return httpx.get(f"{self.url}/healthz", trust_env=False).status_code == 200
         except httpx.TransportError:
             return False
-
-
-def free_base() -> int:
-    """A port base whose sandbox port is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port - ListenPort.SANDBOX
 
 
 QUICK = {

@@ -11,7 +11,8 @@ import pytest
 from services.sandbox.callbacks import Sender, sign
 from services.sandbox.families import FAMILIES
 from services.sandbox.store import Clock
-from tests.sandbox.support import DEADLINE_SECONDS, HMAC_KEY, RULES, START_MS, Customer, InProcess, Receiver, until
+from tests.sandbox.support import DEADLINE_SECONDS, HMAC_KEY, RULES, START_MS, Customer, InProcess, Receiver
+from tests.support.polling import until
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.sandbox.support import QUICK, Process, Receiver, free_base, until
+from tests.sandbox.support import QUICK, Process, Receiver
+from tests.support.polling import until
+from tests.support.ports import free_base
 
 HEADERS = {"authorization": "Bearer sandbox-phoenix"}
 

@@ -19,7 +19,7 @@ from redis.client import PubSub
 from services.chassis.listen_addresses import ListenPort, port_of
 from services.share.__main__ import CHANNEL
 from services.share.settings import ShareSettings
-from tests.engines import free_port
+from tests.support.ports import free_port
 from tests.valkeys import Valkey
 
 Start = Callable[..., Awaitable[Process]]

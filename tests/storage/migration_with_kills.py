@@ -9,7 +9,7 @@ import random
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
 
 from deploy.launcher.console import say
 from services.chassis.database import open_database
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.listen_addresses import ListenPort, port_of
 from services.chassis.migrations import migrate
 from services.storage.backends.local import LocalFiles
 from services.storage.model import StoredObject
@@ -29,8 +29,9 @@ from services.storage.stores.sql import SqlObjects
 from tests.engines import postgres
 from tests.s3_engine import S3Server, s3
 from tests.storage.buckets import in_bucket
-from tests.storage.processes import free_base, running
-from tests.storage.samples import PATIENCE_SECONDS, picture
+from tests.storage.processes import running
+from tests.storage.samples import picture
+from tests.support.ports import free_base, listening
 
 SEEDS = 97  # different pictures; the keys take turns
 SIZE = 3000
@@ -76,18 +77,6 @@ async def admin_stub(stack: StorageSettings) -> AsyncIterator["adminrpc.StorageA
         yield adminrpc.StorageAdminServiceStub(channel)
 
 
-async def listening(stack: StorageSettings) -> None:
-    """Wait until the links of a process that just started can be read."""
-    host, _, port = stack.address(ListenPort.FILES).rpartition(":")
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            with suppress(ConnectionError):
-                _, writer = await asyncio.open_connection(host, int(port))
-                writer.close()
-                return
-            await asyncio.sleep(0.05)  # it knows no event of ours
-
-
 async def read_on(stack: StorageSettings, keys: list[str], outcome: Outcome, stopped: asyncio.Event) -> None:
     """Read one link after the other, at random, until told to stop."""
     async with httpx.AsyncClient(base_url=f"http://{stack.address(ListenPort.FILES)}", trust_env=False) as client:
@@ -131,7 +120,7 @@ async def move(stack: StorageSettings, objects: int, kills: int, database_url: s
     keys = await fill(stack, objects)
     more = {"DATABASE_URL": database_url, "STORAGE_DIR": str(stack.objects_dir)}
     async with running(replica, **more), asyncio.TaskGroup() as readers:
-        await listening(replica)
+        await listening(port_of(ListenPort.FILES, replica.internal_port_base))
         for _ in range(READERS):
             readers.create_task(read_on(replica, keys, outcome, stopped))
         for _ in range(kills):
@@ -150,7 +139,7 @@ async def left_behind(stack: StorageSettings, keys: Iterable[str]) -> list[str]:
     alone = stack.model_copy(update={"storage_second_mode": "", "internal_port_base": free_base()})
     client = httpx.AsyncClient(base_url=f"http://{alone.address(ListenPort.FILES)}", trust_env=False)
     async with running(alone, DATABASE_URL=stack.database_url), client:
-        await listening(alone)
+        await listening(port_of(ListenPort.FILES, alone.internal_port_base))
         answers = [(key, await client.get(f"/files/{key}")) for key in keys]
     torn = [f"{key}: not in the bucket" for key, answer in answers if answer.content != body_of(key)]
     return torn + [f"{path}: on disk" for path in stack.objects_dir.glob("uploads/*")]

@@ -1,8 +1,6 @@
 """The storage service as a process of its own, and how to talk to it."""
 
 import asyncio
-import random
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,18 +18,6 @@ from tests.storage.samples import PATIENCE_SECONDS
 
 Request = storagepb.UploadObjectRequest
 REPOSITORY = Path(__file__).parents[2]
-
-
-def free_base() -> int:
-    """A port base whose two listeners are free, below the ports that connections take by themselves."""
-    while True:
-        base = random.randrange(20_000, 32_000, 10)
-        try:
-            for listener in (ListenPort.STORAGE, ListenPort.FILES):
-                socket.create_server(("127.0.0.1", base + listener)).close()
-        except OSError:
-            continue
-        return base
 
 
 @asynccontextmanager

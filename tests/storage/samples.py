@@ -5,7 +5,7 @@ import hashlib
 import ssl
 import struct
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import cache
 from io import BytesIO
@@ -109,13 +109,6 @@ async def stream(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
     """The chunks, as a stream."""
     for chunk in chunks:
         yield chunk
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another task, thread or process does."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not condition():  # noqa: ASYNC110 - what is waited for knows no event of ours
-            await asyncio.sleep(0.01)
 
 
 def ok(body: bytes, *headers: str) -> bytes:

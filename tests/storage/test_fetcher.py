@@ -15,9 +15,10 @@ from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unav
 from services.storage.fetcher import Guard, HttpFetcher, authorities_of, open_fetcher, open_fetchers
 from services.storage.ports import Fetcher
 from services.storage.settings import StorageSettings
-from tests.engines import free_port
-from tests.storage.samples import Remote, answer, ok, open_remote, picture, until
+from tests.storage.samples import Remote, answer, ok, open_remote, picture
 from tests.storage.urls import FORMS, HONEST, LITERALS
+from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 
 async def fetched(fetcher: Fetcher, uri: str) -> bytes:
@@ -186,7 +187,7 @@ async def test_imports_that_hang_do_not_hold_up_a_copy(remote: Remote, settings:
     fast = remote.put("/fast.png", ok(picture()))
     async with open_fetchers(patient) as fetchers:
         hanging = [asyncio.create_task(fetched(fetchers.imports, slow)) for _ in range(8)]
-        await until(lambda: len(remote.visits) == 2)
+        await eventually(lambda: len(remote.visits) == 2)
         copied = await fetched(fetchers.copies, fast)
         for task in hanging:
             task.cancel()

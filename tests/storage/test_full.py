@@ -24,8 +24,9 @@ from services.chassis.channels import connect
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.storage.settings import StorageSettings
-from tests.storage.samples import until
-from tests.storage.test_process import free_base, running
+from tests.storage.test_process import running
+from tests.support.polling import eventually
+from tests.support.ports import free_base
 
 SIDE = 400  # of noise: about half a MiB that no compression makes smaller
 ROOMS = {"no space": "size=3m", "no inodes": "size=64m,nr_inodes=30"}
@@ -123,7 +124,7 @@ def refusal(answer: httpx.Response) -> tuple[int, Any, Any]:
 
 async def test_a_full_disk_is_507_keeps_what_it_had_and_heals_by_itself(stack: StorageSettings, room: Path) -> None:
     async with running(stack), browsing(stack) as browser:
-        await until(lambda: listens(stack.address(ListenPort.FILES)))
+        await eventually(lambda: listens(stack.address(ListenPort.FILES)))
         accepted, answer = await filled(browser)
         torn, kept = files_in(room, ".drafts"), files_in(room, "uploads")
         read = {key: await browser.bytes_of(key) for key in accepted}
@@ -151,7 +152,7 @@ async def test_a_dead_service_is_503_and_what_it_had_is_there_again(stack: Stora
                 await browser.gateway.get("/api/get-generated-url", params={"taskId": "gen_1"}),
             ]
         async with running(stack):
-            await until(lambda: listens(stack.address(ListenPort.FILES)))
+            await eventually(lambda: listens(stack.address(ListenPort.FILES)))
             read = await browser.bytes_of(key)
 
     for answer in answers:

@@ -19,8 +19,9 @@ from services.storage.settings import StorageSettings
 from tests.chaos.proxy import Proxy
 from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
-from tests.storage.processes import REPOSITORY, connected, free_base, parts, running
+from tests.storage.processes import REPOSITORY, connected, parts, running
 from tests.storage.samples import PATIENCE_SECONDS, picture
+from tests.support.ports import free_base
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 MIB = 1024 * 1024

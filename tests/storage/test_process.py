@@ -10,8 +10,10 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.storage.settings import StorageSettings
-from tests.storage.processes import connected, free_base, parts, running
-from tests.storage.samples import picture, until
+from tests.storage.processes import connected, parts, running
+from tests.storage.samples import picture
+from tests.support.polling import eventually
+from tests.support.ports import free_base
 
 Request = storagepb.UploadObjectRequest
 MIB = 1024 * 1024
@@ -50,7 +52,7 @@ async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_to_see_and_the_n
         call = stub.UploadObject()
         await call.write(Request(spec=Request.UploadSpec(prefix="generated")))
         await call.write(Request(chunk=body[:MIB]))
-        await until(lambda: any(path.stat().st_size for path in stack.objects_dir.glob(".drafts/*")))
+        await eventually(lambda: any(path.stat().st_size for path in stack.objects_dir.glob(".drafts/*")))
         process.kill()
         await process.wait()
         with pytest.raises(aio.AioRpcError):

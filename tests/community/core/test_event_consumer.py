@@ -10,8 +10,8 @@ from services.community.composition import CommunityService
 from services.community.model import Balance, OrderState, State
 from services.community.stores import Stores
 from tests.community.fakes import FakeGenerations
-from tests.community.polling import eventually
 from tests.community.steps import ANN, ordered
+from tests.support.polling import eventually
 
 
 async def state_of(community: CommunityService, artwork_id: str) -> State:

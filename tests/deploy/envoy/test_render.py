@@ -17,8 +17,8 @@ from deploy.envoy.render import ADMIN_SOCKET, render
 from deploy.launcher import binaries
 from deploy.launcher.settings import LauncherSettings
 from services.chassis.listen_addresses import ListenPort, port_of
+from tests.support.polling import eventually
 
-Until = Callable[[Callable[[], object]], Awaitable[None]]
 TOKEN = "att-0123456789-secret"
 DEADLINE = "x-envoy-expected-rq-timeout-ms"
 PATIENT, HASTY = 15.0, 0.3
@@ -94,7 +94,7 @@ def settings(
 
 
 @pytest.fixture
-async def edge(settings: LauncherSettings, tmp_path: Path, until: Until) -> AsyncIterator[httpx.AsyncClient]:
+async def edge(settings: LauncherSettings, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A real Envoy, and a client of it."""
     file = tmp_path / "envoy.yaml"
     file.write_text(render(settings), encoding="utf-8")
@@ -102,7 +102,7 @@ async def edge(settings: LauncherSettings, tmp_path: Path, until: Until) -> Asyn
     with (tmp_path / "envoy.log").open("wb") as log:
         envoy = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=log, stderr=log)
         try:
-            await until(lambda: _listens(settings))
+            await eventually(lambda: _listens(settings))
             url, limits = f"http://127.0.0.1:{settings.port}", httpx.Limits(max_connections=BURST)
             async with httpx.AsyncClient(base_url=url, trust_env=False, limits=limits) as client:
                 yield client
@@ -471,13 +471,11 @@ async def _raw(port: int, request: str) -> bytes:
 
 
 @pytest.mark.usefixtures("upstreams")
-async def test_the_access_log_holds_no_callback_and_no_query(
-    edge: httpx.AsyncClient, tmp_path: Path, until: Until
-) -> None:
+async def test_the_access_log_holds_no_callback_and_no_query(edge: httpx.AsyncClient, tmp_path: Path) -> None:
     await edge.post(f"/api/callback/image-generated/{TOKEN}", json={})
     await edge.get("/api/share/list?signature=hush")
     log = tmp_path / "envoy.log"
-    await until(lambda: "/api/share/list" in log.read_text(encoding="utf-8"))
+    await eventually(lambda: "/api/share/list" in log.read_text(encoding="utf-8"))
 
     assert TOKEN not in log.read_text(encoding="utf-8")
     assert "hush" not in log.read_text(encoding="utf-8")

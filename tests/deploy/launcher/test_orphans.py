@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.polling import until
+
 PARENT = """
 import asyncio, os, pathlib, sys
 from deploy.launcher.model import Process
@@ -24,11 +26,9 @@ def pid() -> int:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process that its parent died")
-def test_a_child_dies_with_a_killed_launcher(
-    eventually: Callable[[Callable[[], object]], None], alive: Callable[[int], bool]
-) -> None:
+def test_a_child_dies_with_a_killed_launcher(alive: Callable[[int], bool]) -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT]) as parent:
-        eventually(pid)
+        until(pid)
         parent.send_signal(signal.SIGKILL)
 
-    eventually(lambda: not alive(pid()))
+    until(lambda: not alive(pid()))

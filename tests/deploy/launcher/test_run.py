@@ -12,8 +12,8 @@ from typing import IO
 import pytest
 
 from deploy.launcher.model import Plan, Port, Process, to_json
+from tests.support.polling import until
 
-Eventually = Callable[[Callable[[], object]], None]
 Python = Callable[..., Process]
 Launch = Callable[[Plan], "Launched"]
 
@@ -97,11 +97,9 @@ def diary() -> list[str]:
     return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
-def test_a_ready_stack_says_where_it_is_and_stops_backwards(
-    launch: Launch, stack: Plan, eventually: Eventually
-) -> None:
+def test_a_ready_stack_says_where_it_is_and_stops_backwards(launch: Launch, stack: Plan) -> None:
     launched = launch(stack)
-    eventually(lambda: "kawaii is ready" in launched.said and len(diary()) == 3)
+    until(lambda: "kawaii is ready" in launched.said and len(diary()) == 3)
 
     launched.process.send_signal(signal.SIGTERM)
 
@@ -113,12 +111,10 @@ def test_a_ready_stack_says_where_it_is_and_stops_backwards(
     )
 
 
-def test_the_databases_come_before_their_services(
-    launch: Launch, stack: Plan, python: Python, eventually: Eventually
-) -> None:
+def test_the_databases_come_before_their_services(launch: Launch, stack: Plan, python: Python) -> None:
     migration = python("migrate", DIARY.format(name="migration") + "time.sleep(0.2); note('migrated')").command
     launched = launch(replace(stack, migration=migration))
-    eventually(lambda: "kawaii is ready" in launched.said and len(diary()) == 5)
+    until(lambda: "kawaii is ready" in launched.said and len(diary()) == 5)
 
     assert diary().index("migrated") < diary().index("storage starts")
     assert diary().index("migrated") < diary().index("generation starts")
@@ -142,23 +138,21 @@ def test_a_process_that_cannot_start_stops_the_stack(launch: Launch, stack: Plan
     assert "share does not accept its configuration" in launched.said
 
 
-def test_a_second_signal_kills_at_once(
-    launch: Launch, python: Python, plan: Callable[..., Plan], base: int, eventually: Eventually
-) -> None:
+def test_a_second_signal_kills_at_once(launch: Launch, python: Python, plan: Callable[..., Plan], base: int) -> None:
     stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER.format(port=base)
     launched = launch(plan(python("gateway", stubborn, stop_seconds=600)))
-    eventually(lambda: "kawaii is ready" in launched.said)
+    until(lambda: "kawaii is ready" in launched.said)
 
     launched.process.send_signal(signal.SIGINT)
-    eventually(lambda: "Stopping." in launched.said)
+    until(lambda: "Stopping." in launched.said)
     launched.process.send_signal(signal.SIGINT)
 
     assert launched.ends() == 130
 
 
-def test_a_second_stack_on_the_same_data_is_refused(launch: Launch, stack: Plan, eventually: Eventually) -> None:
+def test_a_second_stack_on_the_same_data_is_refused(launch: Launch, stack: Plan) -> None:
     first = launch(stack)
-    eventually(lambda: "kawaii is ready" in first.said)
+    until(lambda: "kawaii is ready" in first.said)
 
     assert launch(stack).ends() == 1
     assert f"Another stack (process {first.process.pid}) already runs on the data in {stack.data_dir}" in first.said

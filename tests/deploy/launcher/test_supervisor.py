@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,8 +18,8 @@ from deploy.launcher.model import Probe, Process, get
 from deploy.launcher.preflight import prepare
 from deploy.launcher.readiness import lives
 from deploy.launcher.supervisor import MISSES, Backoff, Child, Pauses
+from tests.support.polling import eventually
 
-Until = Callable[[Callable[[], object]], Awaitable[None]]
 Python = Callable[..., Process]
 
 DIARY = "import os, pathlib; diary = pathlib.Path('diary').open('a'); print(os.getpid(), file=diary, flush=True)\n"
@@ -76,31 +76,31 @@ async def start() -> AsyncIterator[Start]:
         await child.stop()
 
 
-async def test_a_killed_process_is_started_again(start: Start, python: Python, until: Until) -> None:
+async def test_a_killed_process_is_started_again(start: Start, python: Python) -> None:
     start(python("share", DIARY + SLEEP))
-    await until(lambda: len(diary()) == 1)
+    await eventually(lambda: len(diary()) == 1)
 
     os.kill(int(diary()[0]), signal.SIGKILL)
-    await until(lambda: len(diary()) == 2)
+    await eventually(lambda: len(diary()) == 2)
 
     assert diary()[0] != diary()[1]
 
 
 async def test_what_a_crashed_process_left_behind_is_ended(
-    start: Start, python: Python, until: Until, alive: Callable[[int], bool]
+    start: Start, python: Python, alive: Callable[[int], bool]
 ) -> None:
     start(python("storage", DIARY + WORKER + SLEEP))
-    await until(lambda: len(diary()) == 2)
+    await eventually(lambda: len(diary()) == 2)
     leader, worker = map(int, diary())
 
     os.kill(leader, signal.SIGKILL)
 
-    await until(lambda: not alive(worker))
+    await eventually(lambda: not alive(worker))
 
 
-async def test_a_process_that_ends_on_sigterm_is_left_to_do_so(start: Start, python: Python, until: Until) -> None:
+async def test_a_process_that_ends_on_sigterm_is_left_to_do_so(start: Start, python: Python) -> None:
     child, task = start(python("share", DIARY + POLITE + "print('ready', file=diary, flush=True)\n" + SLEEP))
-    await until(lambda: "ready" in diary())
+    await eventually(lambda: "ready" in diary())
 
     task.cancel()
     await child.stop()
@@ -109,10 +109,10 @@ async def test_a_process_that_ends_on_sigterm_is_left_to_do_so(start: Start, pyt
 
 
 async def test_a_process_that_ignores_sigterm_is_killed_after_its_bound(
-    start: Start, python: Python, until: Until, alive: Callable[[int], bool], capfd: pytest.CaptureFixture[str]
+    start: Start, python: Python, alive: Callable[[int], bool], capfd: pytest.CaptureFixture[str]
 ) -> None:
     child, task = start(python("share", STUBBORN + DIARY + SLEEP, stop_seconds=0.2))
-    await until(diary)
+    await eventually(diary)
 
     task.cancel()
     await child.stop()
@@ -136,20 +136,16 @@ async def test_a_process_that_keeps_failing_ends_the_start(start: Start, python:
     assert len(diary()) == 5
 
 
-async def test_a_process_that_refuses_its_configuration_later_is_tried_again(
-    start: Start, python: Python, until: Until
-) -> None:
+async def test_a_process_that_refuses_its_configuration_later_is_tried_again(start: Start, python: Python) -> None:
     """The rest of the stack serves on; mending the configuration mends the process."""
     start(python("generation", DIARY + "raise SystemExit(78)"))
 
-    await until(lambda: len(diary()) > 1)
+    await eventually(lambda: len(diary()) > 1)
 
 
-async def test_each_restart_is_recorded(
-    start: Start, python: Python, until: Until, capfd: pytest.CaptureFixture[str]
-) -> None:
+async def test_each_restart_is_recorded(start: Start, python: Python, capfd: pytest.CaptureFixture[str]) -> None:
     start(python("share", DIARY + "raise SystemExit(1)"))
-    await until(lambda: len(diary()) > 1)
+    await eventually(lambda: len(diary()) > 1)
 
     assert '"event": "process_restarts"' in (line := capfd.readouterr().err)
     assert '"process": "share", "exit_code": 1, "seconds": 0.1' in line
@@ -174,12 +170,12 @@ def test_the_wait_doubles_up_to_a_bound_and_a_steady_life_resets_it() -> None:
     assert backoff.after(10.0) == 0.1
 
 
-async def test_a_process_sees_its_own_secrets_and_no_others(start: Start, until: Until, python: Python) -> None:
+async def test_a_process_sees_its_own_secrets_and_no_others(start: Start, python: Python) -> None:
     mine = replace(python("mine", DIARY + SLEEP), secrets={"EXPORT_TOKEN": "a-canary"})
     start(mine)
-    await until(lambda: len(diary()) == 1)
+    await eventually(lambda: len(diary()) == 1)
     start(python("other", DIARY + SLEEP))
-    await until(lambda: len(diary()) == 2)
+    await eventually(lambda: len(diary()) == 2)
 
     seen = ["a-canary" in psutil.Process(int(pid)).environ().values() for pid in diary()]
 
@@ -187,7 +183,7 @@ async def test_a_process_sees_its_own_secrets_and_no_others(start: Start, until:
 
 
 async def test_a_process_that_hangs_is_started_again(
-    start: Start, python: Python, until: Until, base: int, capfd: pytest.CaptureFixture[str]
+    start: Start, python: Python, base: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """SIGSTOP: the process lives and holds its port, but nothing of it moves, so SIGTERM does not end it either."""
     probe = get("/livez", base)
@@ -196,7 +192,7 @@ async def test_a_process_that_hangs_is_started_again(
     first = diary()
 
     os.kill(int(first[0]), signal.SIGSTOP)
-    await until(lambda: len(diary()) > 1)
+    await eventually(lambda: len(diary()) > 1)
     await answering(probe)
 
     err = capfd.readouterr().err
@@ -206,19 +202,19 @@ async def test_a_process_that_hangs_is_started_again(
 
 
 async def test_a_process_that_hangs_before_it_ever_answered_is_started_again(
-    start: Start, python: Python, until: Until, base: int
+    start: Start, python: Python, base: int
 ) -> None:
     start(replace(python("share", DIARY + SLEEP), probe=get("/livez", base)), pauses=replace(QUICK, start=3.0))
 
-    await until(lambda: len(diary()) > 1)
+    await eventually(lambda: len(diary()) > 1)
 
 
-async def test_a_process_that_is_starting_is_left_alone(start: Start, python: Python, until: Until, base: int) -> None:
+async def test_a_process_that_is_starting_is_left_alone(start: Start, python: Python, base: int) -> None:
     """It is looked at as often as would end one that had answered before."""
     asked: list[object] = []
     server = await asyncio.start_server(lambda _, writer: (asked.append(writer), writer.close()), "127.0.0.1", base)
     start(replace(python("share", DIARY + SLEEP), probe=get("/livez", base)))
-    await until(lambda: len(asked) > 3 * MISSES)
+    await eventually(lambda: len(asked) > 3 * MISSES)
     server.close()
 
     assert len(diary()) == 1
@@ -226,7 +222,7 @@ async def test_a_process_that_is_starting_is_left_alone(start: Start, python: Py
 
 @pytest.mark.parametrize("name", ["envoy", "valkey", "sandbox"])
 async def test_a_server_that_hangs_is_started_again(
-    start: Start, until: Until, monkeypatch: pytest.MonkeyPatch, base: int, tmp_path: Path, name: str
+    start: Start, monkeypatch: pytest.MonkeyPatch, base: int, tmp_path: Path, name: str
 ) -> None:
     """In a folder whose name leaves no room for a socket's."""
     settings = {"INTERNAL_PORT_BASE": base, "PORT": base + 15, "DATA_DIR": tmp_path / ("long" * 30)}
@@ -242,7 +238,7 @@ async def test_a_server_that_hangs_is_started_again(
     first = number(child)
 
     os.kill(first, signal.SIGSTOP)
-    await until(lambda: number(child) not in {0, first})
+    await eventually(lambda: number(child) not in {0, first})
     await answering(process.probe, process.folder)
 
 

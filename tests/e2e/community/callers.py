@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import jwt
 
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack
+from tests.support.polling import until
 
 SECRET = "an-end-to-end-secret-that-is-long-enough"
 SITE = "https://site.example"

@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from tests.e2e.community.callers import Caller
-from tests.e2e.stack import until
 from tests.storage.samples import picture
+from tests.support.polling import until
 
 pytestmark = pytest.mark.e2e
 PNG = picture()

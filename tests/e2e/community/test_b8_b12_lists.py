@@ -16,7 +16,8 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.generation.v1.generation_pb2 import ListGenerationsRequest
 
 from tests.e2e.community.callers import SECRET, Caller, caller
-from tests.e2e.stack import Stack, running, until
+from tests.e2e.stack import Stack, running
+from tests.support.polling import until
 
 pytestmark = pytest.mark.e2e
 CARD = {"id", "title", "url", "thumb_url", "slug", "status", "created_at", "author", "like_count", "fav_count"}

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.e2e.contract.described import Description
-from tests.e2e.stack import Stack, running, until
+from tests.e2e.stack import Stack, running
+from tests.support.polling import until
 
 Told = Callable[[httpx.Response], Any]
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.contract.conftest import Told
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack
+from tests.support.polling import until
 
 pytestmark = pytest.mark.e2e
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.e2e.contract.conftest import Told
 from tests.e2e.contract.described import Description
-from tests.e2e.stack import Stack, until
+from tests.e2e.stack import Stack
+from tests.support.polling import until
 
 pytestmark = pytest.mark.e2e
 

@@ -17,7 +17,8 @@ from services.generation.model import Draft, Generation, Output, State
 from services.generation.outcomes import Accepted, Ambiguous, Completed, InProgress, Later, Refused, TaskFailed
 from services.generation.stores.tables import attempt, inbox
 from tests.generation.harness import Connected, Harness, Submit, answering
-from tests.generation.waiting import eventually, reached
+from tests.generation.waiting import reached
+from tests.support.polling import eventually
 
 FIRST, SECOND, THIRD = (f"https://temporary.example/{number}.png" for number in (1, 2, 3))
 

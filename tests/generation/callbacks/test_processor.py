@@ -18,7 +18,8 @@ from services.generation.ports import Page
 from services.generation.stores.tables import generation as table
 from services.generation.stores.tables import inbox
 from tests.generation.harness import KIND, Connected, Harness, Submit, answering
-from tests.generation.waiting import eventually, reached
+from tests.generation.waiting import reached
+from tests.support.polling import eventually
 
 URI = "https://temporary.example/a.png"
 

@@ -15,7 +15,7 @@ from services.generation.stores.tables import inbox
 from services.generation.timing import RECONCILE_SECONDS
 from services.generation.workers.copy import Copier
 from tests.generation.harness import Harness, answering
-from tests.generation.waiting import eventually
+from tests.support.polling import eventually
 
 TASK = "task-lost"
 LEASE_SECONDS = 0.3

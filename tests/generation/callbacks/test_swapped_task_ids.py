@@ -12,7 +12,7 @@ from services.generation.model import Draft, Generation, State
 from services.generation.outcomes import Accepted, Ambiguous, Completed, InProgress, TaskFailed
 from services.generation.stores.tables import attempt, inbox
 from tests.generation.harness import FAMILY, Harness, answering, make_harness
-from tests.generation.waiting import eventually
+from tests.support.polling import eventually
 
 CAT, DOG = (f"https://temporary.example/{name}.png" for name in ("cat", "dog"))
 STEPS = ("webhook of the cat", "webhook of the dog", "poll and copy")

@@ -9,7 +9,8 @@ from services.generation.model import FINAL, State
 from services.generation.outcomes import Accepted, Ambiguous, Completed, Outcome, Refused, Rejected
 from tests.generation.builders import brought
 from tests.generation.harness import Connected, Harness, Submit
-from tests.generation.waiting import eventually, reached
+from tests.generation.waiting import reached
+from tests.support.polling import eventually
 
 URI = "https://temporary.example/a.png"
 

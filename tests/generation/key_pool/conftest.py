@@ -10,7 +10,8 @@ from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from tests.generation.key_pool.support import CREATES, ONE, ONE_B, TWO, PoolClock
-from tests.sandbox.support import QUICK, Process, free_base
+from tests.sandbox.support import QUICK, Process
+from tests.support.ports import free_base
 
 SERVICE = "generation"
 

@@ -12,8 +12,8 @@ from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import FINAL, Generation, State
 from services.generation.timing import Timing
 from tests.generation.key_pool.support import MODEL, WINDOW_MS, RunningCore, draft, seen, turn, working
-from tests.generation.waiting import eventually
 from tests.sandbox.support import Process
+from tests.support.polling import eventually
 
 TIMING = Timing(create_wait=5.0, first_poll=0.1, dry_balance=0.1)
 

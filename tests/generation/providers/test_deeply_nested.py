@@ -15,7 +15,7 @@ from services.generation.providers.replies import decode, is_foreign, uris_in
 from services.generation.stores.tables import work_fault
 from services.generation.workers.loops import make_loops
 from tests.generation.harness import CONCURRENCY, KIND, Harness
-from tests.generation.waiting import eventually
+from tests.support.polling import eventually
 
 DEPTH = 1_010  # a parser takes 1,024, and Python's own stack a few less than 1,000
 URI = "https://tempfile.aiquickdraw.com/s/a.png"

@@ -21,8 +21,8 @@ from services.generation.outcomes import Accepted, Ambiguous, Later, NotSent, Ou
 from services.generation.ports import FenceLost
 from services.generation.providers.kie import Kie, Timeouts, open_kie
 from services.generation.providers.replies import NonJson, Reply
-from tests.engines import free_port
 from tests.generation.upstream import Behaviour, Upstream, page, raw, reply
+from tests.support.ports import free_port
 
 KEY = Key.of("one", "secret-key")
 OK = {"code": 200, "msg": "success", "data": {"taskId": "task1"}}

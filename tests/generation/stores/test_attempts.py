@@ -14,7 +14,7 @@ from services.generation.ports import Change, GenerationStore
 from services.generation.stores import attempts, generations
 from services.generation.stores.tables import attempt as table
 from tests.generation.builders import attempt_for, brought, dialed, ordered
-from tests.generation.waiting import eventually
+from tests.support.polling import eventually
 
 UNSURE = (State.SENDING, State.AMBIGUOUS, State.UNKNOWN)
 DIALED = sorted(set(State) - {State.READY, State.EXPIRED, State.CANCELED})

@@ -8,7 +8,7 @@ import pytest
 from services.generation.model import Output, State
 from services.generation.ports import Change, FenceLost, GenerationStore
 from tests.generation.builders import attempt_for, brought, ordered
-from tests.generation.waiting import eventually
+from tests.support.polling import eventually
 
 READY = [State.READY]
 

@@ -9,7 +9,7 @@ from services.generation.model import Event, Generation, State
 from services.generation.ports import Change, GenerationStore
 from services.generation.stores import outbox
 from tests.generation.builders import brought, ordered
-from tests.generation.waiting import eventually
+from tests.support.polling import eventually
 
 WRITERS, ORDERS = 10, 8
 

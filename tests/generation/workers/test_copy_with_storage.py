@@ -21,9 +21,11 @@ from services.generation.storage_client import StorageClient
 from services.generation.timing import Timing
 from services.storage.settings import StorageSettings
 from tests.generation.harness import Harness, make_harness
-from tests.generation.waiting import after, eventually
+from tests.generation.waiting import after
 from tests.storage.samples import Remote, answer, ok, open_remote
-from tests.storage.test_process import free_base, running
+from tests.storage.test_process import running
+from tests.support.polling import eventually
+from tests.support.ports import free_base
 
 EXPIRED = {
     "403": answer(403, "Content-Length: 0"),

@@ -15,8 +15,9 @@ from services.generation.outcomes import Ambiguous, Completed
 from services.generation.stores.tables import inbox
 from services.generation.workers.parked_work import PARKED
 from tests.generation.harness import Harness, answering
-from tests.generation.waiting import eventually, reached
+from tests.generation.waiting import reached
 from tests.generation.workers.test_recover import URI
+from tests.support.polling import eventually
 
 
 class Bug:

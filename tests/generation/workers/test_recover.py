@@ -11,7 +11,8 @@ from services.generation.model import FINAL, State
 from services.generation.outcomes import Accepted, Completed, NotSent, Outcome, Refused, Rejected
 from services.generation.workers.loops import make_loops
 from tests.generation.harness import CONCURRENCY, Connected, Harness, Script, Submit
-from tests.generation.waiting import eventually, reached
+from tests.generation.waiting import reached
+from tests.support.polling import eventually
 
 URI = "https://temporary.example/a.png"
 

@@ -13,8 +13,9 @@ from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent
 from services.generation.ports import Change
 from services.generation.stores.generations import SqlGenerationStore
 from tests.generation.harness import Connected, Harness, Script, Submit, answering
-from tests.generation.waiting import eventually, reached
+from tests.generation.waiting import reached
 from tests.generation.workers.test_recover import URI, killed
+from tests.support.polling import eventually
 
 WRITES = ("accept", "move", "touch", "dial", "decline", "note_outcome", "renew", "claim")
 MANY = 50  # tries: the code that gave up after 39 s made seven

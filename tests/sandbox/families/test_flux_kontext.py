@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.sandbox.support import Customer, Receiver, until
+from tests.sandbox.support import Customer, Receiver
+from tests.support.polling import until
 
 Json = dict[str, Any]
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from services.sandbox.families.market_jobs import MODELS
-from tests.sandbox.support import Customer, Receiver, until
+from tests.sandbox.support import Customer, Receiver
+from tests.support.polling import until
 
 Json = dict[str, Any]
 

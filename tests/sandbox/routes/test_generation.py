@@ -5,7 +5,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from tests.sandbox.support import Customer, Receiver, until
+from tests.sandbox.support import Customer, Receiver
+from tests.support.polling import until
 
 
 def test_every_business_refusal_comes_in_the_body_and_bills_nothing(customer: Customer) -> None:

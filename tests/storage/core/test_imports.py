@@ -11,7 +11,8 @@ from services.storage.core import Objects
 from services.storage.model import Filter, ImportOrder, StoredObject
 from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
-from tests.storage.samples import Remote, answer, ok, picture, until
+from tests.storage.samples import Remote, answer, ok, picture
+from tests.support.polling import eventually
 
 
 async def content(objects: Objects, found: StoredObject) -> bytes:
@@ -64,7 +65,7 @@ async def test_many_who_want_it_at_once_share_one_fetch(objects: Objects, remote
     orders = [objects.import_(ImportOrder(source, "gen_a")) for _ in range(8)]
     orders += [objects.import_(ImportOrder(source, file_name="x.png")) for _ in range(8)]
     running = asyncio.gather(*orders)
-    await until(lambda: len(remote.visits) == 2)
+    await eventually(lambda: len(remote.visits) == 2)
     remote.held.set()
 
     assert len({found.key for found in await running}) == 2
@@ -172,9 +173,9 @@ async def test_a_fresher_link_does_not_share_the_end_of_a_stale_one(objects: Obj
     stale = ImportOrder(remote.url("/gone"), "gen_a")
     remote.held.clear()
     first = asyncio.create_task(objects.import_(stale))
-    await until(lambda: remote.visits == ["/gone"])
+    await eventually(lambda: remote.visits == ["/gone"])
     second = asyncio.create_task(objects.import_(replace(stale, download_uri=remote.url("/fresh"))))
-    await until(lambda: len(remote.visits) == 2)
+    await eventually(lambda: len(remote.visits) == 2)
     remote.held.set()
 
     with pytest.raises(NotFound):
@@ -226,7 +227,7 @@ async def test_the_first_copy_stays_when_another_process_was_faster(
     source = remote.put("/r", ok(picture(seed="ours")))
     remote.held.clear()
     running = asyncio.create_task(objects.import_(ImportOrder(source, "gen_a")))
-    await until(lambda: bool(remote.visits))
+    await eventually(lambda: bool(remote.visits))
     await put(backend, "generated/gen_a/0.png", picture(seed="theirs"))
     remote.held.set()
 

@@ -14,7 +14,8 @@ from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
 from tests.storage.media.builders import gradient, saved
-from tests.storage.samples import InlineDecoder, picture, stream, until
+from tests.storage.samples import InlineDecoder, picture, stream
+from tests.support.polling import eventually
 
 WIDE = saved(gradient(300, 200), "png")
 
@@ -44,7 +45,7 @@ async def test_sixteen_who_want_the_same_at_once_cost_one_decoding_and_get_one_o
     original = await kept(objects)
     decoder.open.clear()
     wanting = [asyncio.create_task(variants.make(original.key, VariantWish(width=64))) for _ in range(16)]
-    await until(lambda: bool(decoder.derived))
+    await eventually(lambda: bool(decoder.derived))
     decoder.open.set()
     made = set(await asyncio.gather(*wanting))
 

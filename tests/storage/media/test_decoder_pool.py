@@ -17,7 +17,7 @@ from services.storage.settings import StorageSettings
 from tests.storage.media.builders import gradient, saved, tiff, webp, with_chunk
 from tests.storage.media.conftest import KINDS, WriteFile, inspected, workers
 from tests.storage.media.costly import COSTLY, ENDLESS
-from tests.storage.samples import until
+from tests.support.polling import eventually
 
 PICTURE = saved(gradient(30, 20), "png")
 STUCK, BUSY, INVALID, LARGE = signal.SIGSTOP, "STUDIO_BUSY", "INVALID_IMAGE", "IMAGE_TOO_LARGE"
@@ -49,7 +49,7 @@ async def test_no_worker_runs_before_the_first_picture_and_one_serves_many(
 async def test_an_idle_worker_ends(decoder_pool: ProcessDecoderPool, write_file: WriteFile) -> None:
     worker = await started(decoder_pool, write_file(PICTURE))
 
-    await until(lambda: not worker.is_running())
+    await eventually(lambda: not worker.is_running())
     assert not workers(decoder_pool)
 
 
@@ -73,7 +73,7 @@ async def test_a_worker_that_hangs_is_replaced_and_the_client_told_to_come_back(
     assert (await inspected(decoder_pool, path, "png"))[0] == BUSY
     decoder_pool._settings = decoder_pool._settings.model_copy(update={"picture_seconds": 20.0})
     assert await started(decoder_pool, path) != worker
-    await until(lambda: not worker.is_running())
+    await eventually(lambda: not worker.is_running())
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ async def test_how_a_worker_dies_tells_whether_the_picture_is_at_fault(
     worker = await started(decoder_pool, path)
     worker.send_signal(STUCK)
     running = asyncio.create_task(inspected(decoder_pool, path, "png"))
-    await until(lambda: not workers(decoder_pool))
+    await eventually(lambda: not workers(decoder_pool))
     worker.send_signal(number)
     worker.send_signal(signal.SIGCONT)
 
@@ -137,7 +137,7 @@ async def test_a_result_does_not_wait_for_what_clients_sent(
     worker = await started(decoder_pool, path)
     worker.send_signal(STUCK)
     running = [asyncio.create_task(inspected(decoder_pool, path, "png")) for _ in range(3)]
-    await until(lambda: not workers(decoder_pool))
+    await eventually(lambda: not workers(decoder_pool))
 
     assert (await decoder_pool.inspect(path, PNG, Lane.RESULTS)).width == 30
     assert sum(task.done() for task in running) <= 1  # refused: it was the second that would have waited
@@ -197,10 +197,10 @@ async def test_a_caller_that_leaves_frees_the_place(decoder_pool: ProcessDecoder
     worker = await started(decoder_pool, path)
     worker.send_signal(STUCK)
     leaving = asyncio.create_task(inspected(decoder_pool, path, "png"))
-    await until(lambda: not workers(decoder_pool))
+    await eventually(lambda: not workers(decoder_pool))
     leaving.cancel()
 
-    await until(lambda: not worker.is_running())
+    await eventually(lambda: not worker.is_running())
     assert (await inspected(decoder_pool, path, "png"))[0] == "ok"
 
 
@@ -238,7 +238,7 @@ async def test_a_worker_whose_service_was_killed_ends(tmp_path: Path) -> None:
     killed = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
 
     assert killed.returncode == -signal.SIGKILL
-    await until(lambda: not psutil.pid_exists(int(killed.stdout)) or is_ended(int(killed.stdout)))
+    await eventually(lambda: not psutil.pid_exists(int(killed.stdout)) or is_ended(int(killed.stdout)))
 
 
 def is_ended(pid: int) -> bool:

@@ -11,8 +11,9 @@ from services.storage.settings import StorageSettings
 from tests.storage.calls import refused, uploaded
 from tests.storage.media.builders import gradient, png, saved
 from tests.storage.media.corpus import truncated
-from tests.storage.processes import connected, free_base, running
-from tests.storage.samples import until
+from tests.storage.processes import connected, running
+from tests.support.polling import eventually
+from tests.support.ports import free_base
 
 MIB = 1024 * 1024
 MAX_GROWTH_BYTES = 12 * MIB  # of the service itself; a worker may take 1 GiB for a moment
@@ -36,7 +37,7 @@ async def test_hostile_pictures_leave_the_service_alive_and_small(stack: Storage
         assert (await refused(uploaded(stub, bomb)))[1] == "IMAGE_TOO_LARGE"
         for worker in service.children():
             worker.kill()
-        await until(lambda: not any(worker.is_running() for worker in service.children()))
+        await eventually(lambda: not any(worker.is_running() for worker in service.children()))
         found = await uploaded(stub, honest)
         made = await stub.CreateVariant(storagepb.CreateVariantRequest(object=found.name, width=64))
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -17,7 +17,6 @@ from tests.gateway.conftest import Doubles
 
 DEADLINE_SECONDS = 10.0
 LOOK_SECONDS, LOOKS = 0.01, 1000
-Until = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -35,20 +34,6 @@ class Live:
 
 
 Serve = Callable[..., Live]
-
-
-@pytest.fixture
-def until() -> Until:
-    """Look until something is true."""
-
-    async def look(condition: Callable[[], object]) -> None:
-        for _ in range(LOOKS):
-            if condition():
-                return
-            await asyncio.sleep(LOOK_SECONDS)
-        raise AssertionError("it never came true")
-
-    return look
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from tests.gateway.conftest import Connect, Doubles
-from tests.gateway.routes.image_site.conftest import Until
 from tests.gateway.shapes import FILES
+from tests.support.polling import eventually
 
 Generation = generationpb.Generation
 ROUTES: dict[str, dict[str, Any]] = {
@@ -31,10 +31,10 @@ STORED: dict[str, Any] = {"state": Generation.STATE_SUCCEEDED, "outputs": [Gener
 
 @pytest.mark.parametrize("path", ROUTES)
 async def test_a_picture_that_is_done_in_time_is_in_the_answer(
-    client: httpx.AsyncClient, doubles: Doubles, until: Until, path: str
+    client: httpx.AsyncClient, doubles: Doubles, path: str
 ) -> None:
     asked = asyncio.create_task(client.post(path, json=ROUTES[path], headers={"Prefer": "wait=30"}))
-    await until(lambda: doubles.generation.watchers)
+    await eventually(lambda: doubles.generation.watchers)
     doubles.generation.change("gen_1", state=Generation.STATE_RUNNING, progress_percent=50)
     doubles.generation.change("gen_1", **STORED)
     response = await asked
@@ -45,20 +45,18 @@ async def test_a_picture_that_is_done_in_time_is_in_the_answer(
     assert response.json() == {**ACCEPTED, **model, **done}
 
 
-async def test_a_picture_that_shows_is_not_kept_back_for_its_copy(
-    client: httpx.AsyncClient, doubles: Doubles, until: Until
-) -> None:
+async def test_a_picture_that_shows_is_not_kept_back_for_its_copy(client: httpx.AsyncClient, doubles: Doubles) -> None:
     asked = asyncio.create_task(client.post(GPT4O, json=ORDER, headers={"Prefer": "wait=30"}))
-    await until(lambda: doubles.generation.watchers)
+    await eventually(lambda: doubles.generation.watchers)
     failed = Generation.Output(source_uri=TEMPORARY, error_message="It timed out.")
     doubles.generation.change("gen_1", state=Generation.STATE_STORING, outputs=[failed])
 
     assert (await asked).json()["urls"] == [TEMPORARY]
 
 
-async def test_a_failure_in_time_says_why(client: httpx.AsyncClient, doubles: Doubles, until: Until) -> None:
+async def test_a_failure_in_time_says_why(client: httpx.AsyncClient, doubles: Doubles) -> None:
     asked = asyncio.create_task(client.post(GPT4O, json=ORDER, headers={"Prefer": "wait=30"}))
-    await until(lambda: doubles.generation.watchers)
+    await eventually(lambda: doubles.generation.watchers)
     error = Generation.Error(reason="PROVIDER_FAILED", message="The provider could not draw it.")
     doubles.generation.change("gen_1", state=Generation.STATE_FAILED, error=error)
 
@@ -105,10 +103,10 @@ async def test_only_what_is_understood_is_applied_and_never_for_longer_than_55_s
 
 
 async def test_an_order_whose_service_leaves_while_we_wait_is_still_told(
-    client: httpx.AsyncClient, doubles: Doubles, until: Until
+    client: httpx.AsyncClient, doubles: Doubles
 ) -> None:
     asked = asyncio.create_task(client.post(GPT4O, json=ORDER, headers={"Prefer": "wait=30"}))
-    await until(lambda: doubles.generation.watchers)
+    await eventually(lambda: doubles.generation.watchers)
     await doubles.stop("generation")
     response = await asked
 
@@ -116,15 +114,15 @@ async def test_an_order_whose_service_leaves_while_we_wait_is_still_told(
 
 
 async def test_when_too_many_wait_already_the_order_is_placed_all_the_same(
-    connect_with: Connect, doubles: Doubles, until: Until
+    connect_with: Connect, doubles: Doubles
 ) -> None:
     client = connect_with(max_watches=1)
     first = asyncio.create_task(client.post(GPT4O, json=ORDER, headers={"Prefer": "wait=30"}))
-    await until(lambda: doubles.generation.watchers)
+    await eventually(lambda: doubles.generation.watchers)
     second = await client.post(GPT4O, json=ORDER, headers={"Prefer": "wait=30"})
     doubles.generation.change("gen_1", **STORED)
 
     assert (second.json()["taskId"], second.json()["status"]) == ("gen_2", "pending")
     assert "preference-applied" not in second.headers
     assert (await first).json()["status"] == "completed"
-    await until(lambda: not doubles.generation.watchers)
+    await eventually(lambda: not doubles.generation.watchers)

@@ -7,8 +7,9 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from tests.gateway.conftest import Doubles
 from tests.gateway.events import HEARTBEAT, Stream
-from tests.gateway.routes.image_site.conftest import Serve, Until
+from tests.gateway.routes.image_site.conftest import Serve
 from tests.gateway.shapes import FILES, MILLISECONDS, TIME
+from tests.support.polling import eventually
 
 Generation = generationpb.Generation
 WATCH = "/api/poll-task?taskId=gen_1"
@@ -42,9 +43,7 @@ def running(doubles: Doubles) -> None:
     doubles.generation.add("gen_1", state=Generation.STATE_READY, model="gpt4o-image", provider_task_id="kie-77")
 
 
-async def test_each_visible_change_is_an_event_and_the_end_ends_the_stream(
-    serve_with: Serve, doubles: Doubles, until: Until
-) -> None:
+async def test_each_visible_change_is_an_event_and_the_end_ends_the_stream(serve_with: Serve, doubles: Doubles) -> None:
     async with serve_with().http.stream("GET", WATCH) as response:
         stream = Stream(response)
         assert (response.status_code, response.headers["cache-control"]) == (200, "no-store")
@@ -60,7 +59,7 @@ async def test_each_visible_change_is_an_event_and_the_end_ends_the_stream(
         assert (await stream.event())[1] == DONE
         assert [frame async for frame in stream.rest()] == []
 
-    await until(lambda: not doubles.generation.watchers)
+    await eventually(lambda: not doubles.generation.watchers)
 
 
 async def test_a_picture_that_shows_before_its_copy_is_kept_is_progress_still(
@@ -140,9 +139,7 @@ async def test_the_providers_id_is_followed_too(serve_with: Serve) -> None:
         assert (await Stream(response).event())[1]["taskId"] == "gen_1"
 
 
-async def test_a_client_that_leaves_ends_its_watch_and_frees_its_place(
-    serve_with: Serve, doubles: Doubles, until: Until
-) -> None:
+async def test_a_client_that_leaves_ends_its_watch_and_frees_its_place(serve_with: Serve, doubles: Doubles) -> None:
     live = serve_with(max_watches=1)
     async with live.http.stream("GET", WATCH) as response:
         await Stream(response).event()
@@ -151,7 +148,7 @@ async def test_a_client_that_leaves_ends_its_watch_and_frees_its_place(
         assert refused.json()["code"] == "TOO_MANY_STREAMS"
         assert len(doubles.generation.watchers) == 1
 
-    await until(lambda: not doubles.generation.watchers)
+    await eventually(lambda: not doubles.generation.watchers)
     async with live.http.stream("GET", WATCH) as response:
         assert (await Stream(response).event())[1] == RUNNING
 
@@ -188,7 +185,7 @@ async def test_when_the_service_goes_the_stream_ends_and_the_client_may_come_bac
         assert [frame async for frame in stream.rest()] == []
 
 
-async def test_our_own_stop_ends_the_streams_at_once(serve_with: Serve, doubles: Doubles, until: Until) -> None:
+async def test_our_own_stop_ends_the_streams_at_once(serve_with: Serve, doubles: Doubles) -> None:
     live = serve_with()
     async with live.http.stream("GET", WATCH) as response:
         stream = Stream(response)
@@ -197,4 +194,4 @@ async def test_our_own_stop_ends_the_streams_at_once(serve_with: Serve, doubles:
         assert [frame async for frame in stream.rest()] == []
 
     await live.serving
-    await until(lambda: not doubles.generation.watchers)
+    await eventually(lambda: not doubles.generation.watchers)
