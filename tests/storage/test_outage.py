@@ -16,7 +16,7 @@ from services.chassis import status
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.storage.settings import StorageSettings
-from tests.chaos.proxy import Proxy
+from tests.chaos.proxy import ToxicProxy
 from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.processes import REPOSITORY, connected, parts, running
@@ -28,15 +28,15 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture
-async def proxy(s3_server: S3Server) -> AsyncIterator[Proxy]:
-    proxy = Proxy(s3_server.port, "", {})
+async def proxy(s3_server: S3Server) -> AsyncIterator[ToxicProxy]:
+    proxy = ToxicProxy(s3_server.port, "", {})
     await proxy.up()
     yield proxy
     await proxy.close()
 
 
 @pytest.fixture
-def stack(settings: StorageSettings, s3_server: S3Server, proxy: Proxy) -> StorageSettings:
+def stack(settings: StorageSettings, s3_server: S3Server, proxy: ToxicProxy) -> StorageSettings:
     more = {"storage_s3_endpoint": f"http://127.0.0.1:{proxy.port}", "internal_port_base": free_base()}
     stack = in_bucket(settings, s3_server, storage_s3_attempts=1, **more)
     migrate("storage", stack)
@@ -68,7 +68,7 @@ async def refused(stub: Any) -> tuple[grpc.StatusCode, str]:
 
 
 async def test_a_bucket_that_is_away_is_told_and_what_was_accepted_comes_back_with_it(
-    stack: StorageSettings, proxy: Proxy
+    stack: StorageSettings, proxy: ToxicProxy
 ) -> None:
     async with running(stack), connected(stack) as stub:
         found = await stub.UploadObject(parts(picture()))
@@ -86,7 +86,7 @@ async def test_a_bucket_that_is_away_is_told_and_what_was_accepted_comes_back_wi
         assert await stub.UploadObject(parts(picture(seed="after")))
 
 
-async def test_health_tells_of_the_bucket_and_the_service_goes_on(stack: StorageSettings, proxy: Proxy) -> None:
+async def test_health_tells_of_the_bucket_and_the_service_goes_on(stack: StorageSettings, proxy: ToxicProxy) -> None:
     await proxy.close()
     async with running(stack):
         assert await is_serving(stack, "", wanted=True)
@@ -95,7 +95,7 @@ async def test_health_tells_of_the_bucket_and_the_service_goes_on(stack: Storage
         assert await is_serving(stack, "bytes", wanted=True)
 
 
-async def test_a_second_place_takes_uploads_while_the_bucket_is_away(stack: StorageSettings, proxy: Proxy) -> None:
+async def test_a_second_place_takes_uploads_while_the_bucket_is_away(stack: StorageSettings, proxy: ToxicProxy) -> None:
     stack = stack.model_copy(update={"storage_second_mode": "local"})
     await proxy.close()
     async with running(stack), connected(stack) as stub:

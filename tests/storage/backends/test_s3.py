@@ -25,7 +25,7 @@ from services.storage.model import ObjectMetadata, Stat, StoredObject
 from services.storage.ports import SPOOL_SECONDS
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
-from tests.chaos.proxy import CHUNK_BYTES, Call, Proxy
+from tests.chaos.proxy import CHUNK_BYTES, Call, ToxicProxy
 from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.samples import picture
@@ -37,12 +37,12 @@ KEY = "generated/gen_a/0.png"
 class LossyCall(Call):
     """A connection that loses the first reply to a PUT: the server has done it, nobody is told."""
 
-    def room(self, *, back: bool) -> int:
+    def allowance(self, *, back: bool) -> int:
         """Nothing passes back once the PUT has gone through."""
-        return 0 if back and self.asked.count(b"PUT /") else CHUNK_BYTES
+        return 0 if back and self.request.count(b"PUT /") else CHUNK_BYTES
 
 
-class LossyProxy(Proxy):
+class LossyProxy(ToxicProxy):
     """Loses one reply to a PUT, then none."""
 
     def _draw(self) -> Call:
@@ -51,7 +51,7 @@ class LossyProxy(Proxy):
 
 
 @asynccontextmanager
-async def behind(proxy: Proxy) -> AsyncIterator[Proxy]:
+async def behind(proxy: ToxicProxy) -> AsyncIterator[ToxicProxy]:
     await proxy.up()
     try:
         yield proxy
@@ -126,7 +126,7 @@ async def test_a_lost_reply_is_recognised_as_success(settings: StorageSettings, 
 
 
 async def test_a_server_that_is_down_is_told_and_found_again(settings: StorageSettings, s3_server: S3Server) -> None:
-    async with behind(Proxy(s3_server.port, "", {})) as proxy:
+    async with behind(ToxicProxy(s3_server.port, "", {})) as proxy:
         through = replace(s3_server, port=proxy.port)
         async with bucket(settings, s3_server, storage_s3_endpoint=through.endpoint) as objects:
             assert await put(objects, picture(), "uploads/a.png")
@@ -202,7 +202,7 @@ async def test_an_answer_that_does_not_change_is_told(
 
 
 async def test_a_reply_that_is_cut_is_no_whole_object(settings: StorageSettings, s3_server: S3Server) -> None:
-    async with behind(Proxy(s3_server.port, "", {})) as proxy:
+    async with behind(ToxicProxy(s3_server.port, "", {})) as proxy:
         through = replace(s3_server, port=proxy.port)
         async with bucket(settings, s3_server, storage_s3_endpoint=through.endpoint) as objects:
             await put(objects, picture(size=4 * MIB))
