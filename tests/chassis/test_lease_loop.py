@@ -14,7 +14,7 @@ from services.chassis.errors import Unavailable
 from services.chassis.lease_loop import LeasedWork, LeaseLoop, renewing
 from services.chassis.notifier import Notifier
 from services.chassis.parking import MAX_FAULTS, FaultStore, Parking, WorkFault
-from tests.chassis.waiting import eventually
+from tests.support.polling import eventually
 
 LOOP, AT_ONCE, LEASE_SECONDS = "copy", 2, 60.0
 
