@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import catalogue
+
 ICON_SIZE = 20  # the longer side of a ratio's icon, in units of its drawing
 
 
@@ -37,16 +39,22 @@ class Model:
     ratios: tuple[str, ...]
 
 
-# The first ratio of each is what its route takes when none is given (docs/rest.md#4o-orders).
-GPT4O_RATIOS = ("1:1", "3:2", "2:3")
-FLUX_RATIOS = ("16:9", "1:1", "4:3", "3:4", "9:16")
+OFFERED = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # a longer row would not fit a telephone's screen
+
+
+def offered(identifier: str, hint: str, family: str) -> Model:
+    """A model of the catalogue; its first ratio is what its route takes when none is given (docs/rest.md#4o-orders)."""
+    model = catalogue.MODELS[identifier]
+    ratios = tuple(ratio for ratio in model.aspect_ratios if ratio in OFFERED)
+    return Model(identifier, model.display_name, hint, family, ratios)
+
 
 MODELS = (
-    Model("gpt4o-image", "4o image", "Follows long wishes closely", "gpt4o", GPT4O_RATIOS),
-    Model("flux-kontext-pro", "Flux Kontext Pro", "Quick, and good at changing a picture", "flux", FLUX_RATIOS),
-    Model("flux-kontext-max", "Flux Kontext Max", "Finer detail, takes a little longer", "flux", FLUX_RATIOS),
+    offered("gpt4o-image", "Follows long wishes closely", "gpt4o"),
+    offered("flux-kontext-pro", "Quick, and good at changing a picture", "flux"),
+    offered("flux-kontext-max", "Finer detail, takes a little longer", "flux"),
 )
-RATIOS = tuple(Ratio(value) for value in ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16"))
+RATIOS = tuple(Ratio(value) for value in OFFERED)
 IDEAS = (
     "A sleepy kitten in a teacup, soft watercolour",
     "A tiny bakery on a cloud at sunrise",

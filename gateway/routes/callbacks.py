@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from catalogue import CALLBACK_KINDS
 from gateway.clients import stubs
 from gateway.rest import request_fields
 from gateway.rest.responses import Json
 from gateway.rest.routing import route
 from services.chassis import failpoints
 
-KINDS = ("image-generated", "flux-kontext", "nano-banana")
 MESSAGE = "回调处理成功"  # the words of S0 (docs/rest.md#sources)
 
 
@@ -44,4 +44,4 @@ def routes(kind: str) -> list[Route]:
     return [route(path, POST=endpoint), route(f"{path}/{{token}}", POST=endpoint)]
 
 
-ROUTES = [found for kind in KINDS for found in routes(kind)]
+ROUTES = [found for kind in CALLBACK_KINDS.values() for found in routes(kind)]

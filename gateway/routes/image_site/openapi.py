@@ -1,16 +1,38 @@
-"""Serves the description of the image site's routes (OpenAPI 3.1); a test compares it with the route table."""
+"""Serves the description of the image site's routes (OpenAPI 3.1); a test compares it with the route table.
 
+openapi.json holds all of it but what the catalogue says of models, which is filled in when this is imported.
+"""
+
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.rest.responses import conditions
+from gateway.routes.image_site.orders import FLUX_FORMATS, FLUX_MODELS, FLUX_RATIOS, NANO_MODELS
 from services.chassis import preconditions
 
-DOCUMENT: Final = (Path(__file__).parent / "openapi.json").read_bytes()
+
+def _described(document: bytes) -> bytes:
+    """The document with the models, ratios and formats of today."""
+    filled: dict[str, Any] = orjson.loads(document)
+    schemas = filled["components"]["schemas"]
+    flux = schemas["FluxOrder"]["properties"]
+    flux["model"], flux["aspectRatio"], flux["outputFormat"] = map(_choice, (FLUX_MODELS, FLUX_RATIOS, FLUX_FORMATS))
+    schemas["NanoModel"] = {"enum": list(NANO_MODELS)}
+    return orjson.dumps(filled, option=orjson.OPT_INDENT_2)
+
+
+def _choice(values: Sequence[str]) -> dict[str, Any]:
+    """A field that takes one of these or null; the first is the default."""
+    return {"enum": [*values, None], "default": values[0]}
+
+
+DOCUMENT: Final = _described((Path(__file__).parent / "openapi.json").read_bytes())
 HEADERS = {"Cache-Control": "public, max-age=300", "ETag": f'"{sha256(DOCUMENT).hexdigest()[:16]}"'}
 
 

@@ -10,6 +10,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 from starlette.responses import Response
 
+from catalogue import MODELS, of_family
 from gateway.clients import stubs
 from gateway.rest import client_address, errors, idempotency, rate_limits, request_fields
 from gateway.rest.request_fields import Fields, wrong
@@ -17,29 +18,20 @@ from gateway.rest.responses import NO_STORE, Json
 from gateway.routes.image_site import input_images, prefer_wait, task_records
 from services.chassis import failpoints
 
-GPT4O_MODEL = "gpt4o-image"
-GPT4O_RATIOS = {
-    "1:1": "1:1",
-    "3:2": "3:2",
-    "2:3": "2:3",
-    "1024x1024": "1:1",
-    "1024x683": "3:2",
-    "683x1024": "2:3",
-}
-GPT4O_DEFAULT_RATIO = "1:1"  # also for any size that is not in the table (docs/rest.md#4o-orders)
+GPT4O = MODELS["gpt4o-image"]
+GPT4O_PIXELS = {"1024x1024": "1:1", "1024x683": "3:2", "683x1024": "2:3"}
+GPT4O_RATIOS = {ratio: ratio for ratio in GPT4O.aspect_ratios} | GPT4O_PIXELS
+GPT4O_DEFAULT_RATIO = GPT4O.aspect_ratios[0]  # also for any size that is not in the table (docs/rest.md#4o-orders)
 TEXT_TO_IMAGE = "text-to-image"  # the one mode that leaves the picture out
 
-FLUX_MODELS = ("flux-kontext-pro", "flux-kontext-max")
-FLUX_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16", "21:9")
-FLUX_DEFAULT_RATIO = "16:9"
-FLUX_FORMATS = ("jpeg", "png")  # the default first (docs/rest.md#flux-orders)
+# The family's models are alike, and their first one, ratio and format are the defaults (docs/rest.md#flux-orders).
+FLUX_MODELS = tuple(model.id for model in of_family("flux-kontext"))
+FLUX_RATIOS = MODELS[FLUX_MODELS[0]].aspect_ratios
+FLUX_FORMATS = MODELS[FLUX_MODELS[0]].output_formats
 
-NANO_EDIT_MODEL = "google/nano-banana-edit"
-NANO_MODELS = {
-    "google/nano-banana": "google/nano-banana",
-    "google/nano-banana-edit": NANO_EDIT_MODEL,
-    "nano-banana": "google/nano-banana",
-    "nano-banana-edit": NANO_EDIT_MODEL,
+NANO, NANO_EDIT = MODELS["google/nano-banana"], MODELS["google/nano-banana-edit"]
+NANO_MODELS = {model.id: model.id for model in (NANO, NANO_EDIT)} | {
+    alias: model.id for model in (NANO, NANO_EDIT) for alias in model.aliases
 }
 NANO_SECTION = "input"  # where the front end nests what the original backend took flat
 NANO_SPELLINGS = {
@@ -52,7 +44,7 @@ NANO_SPELLINGS = {
 NANO_PICTURES = "imageUrls"
 # Checked here because pictures given as data: URIs are stored before the order is placed
 # (docs/provider.md#market-models).
-MAX_NANO_PICTURES = 10
+MAX_NANO_PICTURES = NANO_EDIT.max_images
 
 # Names of sizes that the provider's older models had (docs/provider.md#market-models), and the site's pixel sizes.
 # Others pass as they are:
@@ -73,7 +65,7 @@ NANO_RATIOS = {
     "1024x683": "3:2",
     "683x1024": "2:3",
 }
-NANO_FORMATS = {"": "png", "jpg": "jpeg"}
+NANO_FORMATS = {"": NANO.output_formats[0], "jpg": "jpeg"}
 
 CREATE_SECONDS = 14.5  # above the longest wait for a definite answer (14 s), also where the edge waits longer
 
@@ -82,7 +74,7 @@ def _gpt4o_order(fields: Fields) -> generationpb.Generation:
     """The order of docs/rest.md#4o-orders, without its picture."""
     size = fields.text("size", GPT4O_DEFAULT_RATIO)
     return generationpb.Generation(
-        model=GPT4O_MODEL,
+        model=GPT4O.id,
         prompt=fields.required("prompt"),
         aspect_ratio=GPT4O_RATIOS.get(size, GPT4O_DEFAULT_RATIO),
         parameters=model_parameters(isEnhance=fields.flag("enhancePrompt", default=False) or None),
@@ -99,7 +91,7 @@ def _flux_order(fields: Fields) -> generationpb.Generation:
     return generationpb.Generation(
         model=fields.choice("model", FLUX_MODELS, FLUX_MODELS[0]),
         prompt=fields.required("prompt"),
-        aspect_ratio=fields.choice("aspectRatio", FLUX_RATIOS, FLUX_DEFAULT_RATIO),
+        aspect_ratio=fields.choice("aspectRatio", FLUX_RATIOS, FLUX_RATIOS[0]),
         output_format=fields.choice("outputFormat", FLUX_FORMATS, FLUX_FORMATS[0]),
         parameters=model_parameters(
             enableTranslation=fields.flag("enableTranslation", default=True),
@@ -148,7 +140,7 @@ def _nano_ratio(size: str) -> str:
 
 def _nano_pictures(fields: Fields) -> list[str]:
     """The pictures to edit, as the client gave them; none for the model that only draws, as the original had it."""
-    if NANO_MODELS[fields.choice("model", NANO_MODELS, "")] != NANO_EDIT_MODEL:
+    if NANO_MODELS[fields.choice("model", NANO_MODELS, "")] != NANO_EDIT.id:
         return []
     given = [text.strip() for text in fields.texts(NANO_PICTURES)]
     if len(given) > MAX_NANO_PICTURES:

@@ -24,8 +24,8 @@ async def test_start_page_offers_each_model_its_own_ratios(browse: Browse) -> No
     ratios = {box["value"]: box["data-ratios"] for box in page.all("input") if box.get("name") == "model"}
     assert ratios == {
         "gpt4o-image": "1:1 3:2 2:3",
-        "flux-kontext-pro": "16:9 1:1 4:3 3:4 9:16",
-        "flux-kontext-max": "16:9 1:1 4:3 3:4 9:16",
+        "flux-kontext-pro": "16:9 4:3 1:1 3:4 9:16",
+        "flux-kontext-max": "16:9 4:3 1:1 3:4 9:16",
     }
     assert page.text("title") == "kawaii · draw what you dream"
 

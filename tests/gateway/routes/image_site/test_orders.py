@@ -177,7 +177,7 @@ async def test_an_order_needs_a_prompt(
         (GPT4O, {"fileUrl": {}}, "fileUrl must be a string."),
         (GPT4O, {"enhancePrompt": "yes"}, "enhancePrompt must be true or false."),
         (FLUX, {"prompt": ["a"]}, "prompt must be a string."),
-        (FLUX, {"aspectRatio": "5:4"}, "aspectRatio must be one of: 1:1, 4:3, 3:4, 16:9, 9:16, 21:9."),
+        (FLUX, {"aspectRatio": "5:4"}, "aspectRatio must be one of: 16:9, 21:9, 4:3, 1:1, 3:4, 9:16."),
         (FLUX, {"model": "flux"}, "model must be one of: flux-kontext-pro, flux-kontext-max."),
         (FLUX, {"outputFormat": "gif"}, "outputFormat must be one of: jpeg, png."),
         (FLUX, {"enableTranslation": 1}, "enableTranslation must be true or false."),
