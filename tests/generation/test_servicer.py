@@ -174,7 +174,7 @@ async def test_a_page_token_belongs_to_its_filters(harness: Harness) -> None:
         request = generationpb.ListGenerationsRequest(page_size=2, page_token=page.next_page_token)
         following = await stub.ListGenerations(request)
         request.states.append(Pb.STATE_READY)
-        with refused(InvalidArgument, "INVALID_PAGE_TOKEN"):
+        with refused(InvalidArgument, "INVALID_PAGE_TOKEN", "page_token"):
             await stub.ListGenerations(request)
 
     assert len(following.generations) == 2
@@ -183,7 +183,7 @@ async def test_a_page_token_belongs_to_its_filters(harness: Harness) -> None:
 @pytest.mark.parametrize("token", ["x", "é", "AAAA", "fHx8", "MXxhfDI=", "=" * 9, "MTIzfGdlbl8xfDAwMDAwMDAw", "\x00"])
 async def test_a_page_token_of_nobody_is_refused(harness: Harness, token: str) -> None:
     async with served(harness) as stub:
-        with refused(InvalidArgument, "INVALID_PAGE_TOKEN"):
+        with refused(InvalidArgument, "INVALID_PAGE_TOKEN", "page_token"):
             await stub.ListGenerations(generationpb.ListGenerationsRequest(page_token=token))
 
 
@@ -357,5 +357,5 @@ async def test_a_page_of_models_that_cannot_be_is_refused(harness: Harness) -> N
         with refused(InvalidArgument, "INVALID_INPUT", "page_size"):
             await stub.ListModels(generationpb.ListModelsRequest(page_size=-1))
         for token in ("x", "Z3B0LTRv", "猫"):
-            with refused(InvalidArgument, "INVALID_PAGE_TOKEN"):
+            with refused(InvalidArgument, "INVALID_PAGE_TOKEN", "page_token"):
                 await stub.ListModels(generationpb.ListModelsRequest(page_token=token))

@@ -5,6 +5,7 @@ Work is parked when our own code failed at it again and again (services/chassis/
 
 from collections.abc import Sequence
 
+from services.chassis import paging
 from services.chassis.errors import NotFound
 from services.chassis.parking import Parking, WorkFault
 from services.community import metrics
@@ -49,7 +50,8 @@ class AdminOperations:
 
     async def reports(self, page_size: int, page_token: str) -> tuple[tuple[Report, ...], str]:
         """A page of users' reports, the latest first, and the token of the next page. Raises InvalidArgument."""
-        size, after = validation.page_size(page_size), page_tokens.after_of(REPORTS, page_token)
+        size = paging.page_size(page_size, validation.DEFAULT_PAGE_SIZE, validation.MAX_PAGE_SIZE)
+        after = page_tokens.after_of(REPORTS, page_token)
         found = await self._reactions.reports(size + 1, after)
         if len(found) <= size:
             return found, ""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.chassis.errors import NotFound
+from services.chassis.paging import page_size
 from services.community.core import page_tokens, validation
 from services.community.model import Artwork, ArtworkPage, Card, Listing, Reacted, Shelf
 from services.community.model.hotness import Category, age_class, decay
@@ -110,7 +111,10 @@ class Feed:
 
     async def _page(self, listing: Listing, ask: Ask, binding: Listing | None = None) -> ArtworkPage:
         bound = binding or listing
-        size, skip = validation.page_size(ask.page_size), validation.skip(ask.skip)
+        size, skip = (
+            page_size(ask.page_size, validation.DEFAULT_PAGE_SIZE, validation.MAX_PAGE_SIZE),
+            validation.skip(ask.skip),
+        )
         after = page_tokens.after_of(str(bound), ask.page_token)
         marks = await self._lists.page(listing, ask.viewer_id, size + 1, after, skip)
         return page_tokens.page_of(bound, marks, size)

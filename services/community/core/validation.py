@@ -66,13 +66,6 @@ def uri(field: str, value: str) -> str:
     return value
 
 
-def page_size(value: int) -> int:
-    """The page size to use; too large ones are coerced (AIP-158)."""
-    if value < 0:
-        raise invalid("page_size", "page_size must not be negative.")
-    return min(value, MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
-
-
 def skip(value: int) -> int:
     """The number of artworks to skip."""
     if not 0 <= value <= MAX_SKIP:

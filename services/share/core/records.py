@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from services.chassis.errors import AlreadyExists, InvalidArgument, Unavailable
+from services.chassis import paging
+from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.outbound import require_public
-from services.share.core import page_tokens, validation
+from services.share.core import validation
 from services.share.model import Share, ShareRecord, ShareRecordPage
 from services.share.ports import Clock, ShareStore
 
@@ -28,13 +29,11 @@ class ShareRecords:
             InvalidArgument: page_size is negative, or the token is not ours.
         """
         if page_token and not TOKEN.fullmatch(page_token):
-            raise InvalidArgument(
-                "page_token is not one of ours.", "INVALID_PAGE_TOKEN", metadata={"field": "page_token"}
-            )
-        size = validation.page_size(page_size, validation.MAX_PAGE_SIZE)
+            raise paging.foreign_token()
+        size = paging.page_size(page_size, validation.MAX_PAGE_SIZE, validation.MAX_PAGE_SIZE)
         found = await self._store.records(int(page_token or 0), size + 1)
-        shown = found[: len(page_tokens.fitting([each.share for each in found[:size]]))]
-        return ShareRecordPage(shown, str(shown[-1].share.sequence) if len(found) > len(shown) else "")
+        shown, last = paging.page_of(found, size, lambda record: record.share.weight)
+        return ShareRecordPage(shown, str(last.share.sequence) if last else "")
 
     async def restore(self, given: ShareRecord) -> bool:
         """Restore an exported share; False when it is stored already, which leaves it unchanged.

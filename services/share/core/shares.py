@@ -4,19 +4,22 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TypeVar
 
+from services.chassis import paging
 from services.chassis.errors import NotFound, PermissionDenied
 from services.chassis.names import new_id
 from services.chassis.outbound import require_public
 from services.share import seo
-from services.share.core import page_tokens, validation
-from services.share.model import NewShare, Policy, Query, Share, SharePage, SitemapLinks, Stats, View
+from services.share.core import validation
+from services.share.model import NEWEST, NewShare, Policy, Query, Share, SharePage, SitemapLinks, Stats, View
 from services.share.ports import Clock, ShareStore
 
 DEFAULT_PAGE_SIZE = 20  # docs/rest.md#share-lists
 LATEST_SIZE = 12  # docs/rest.md#latest-shares
 BLOCK_SIZE = 50_000  # what a sitemap file may hold; sequences only grow, so a full block changes no more
+weight_of = attrgetter("weight")  # a share's bytes in a message
 TOKEN_BYTES = 16  # as many random bits as a random UUID has; nobody guesses it
 T = TypeVar("T")
 
@@ -77,7 +80,7 @@ class Shares:
         validation.batch(len(share_ids))
         found = await self._store.batch(share_ids)
         asked = tuple(found[share_id] for share_id in share_ids if share_id in found)
-        validation.weight(len(page_tokens.fitting(asked)), len(asked))
+        validation.weight(len(paging.fitting(asked, weight_of)), len(asked))
         return asked
 
     async def list(self, query: Query) -> SharePage:
@@ -87,11 +90,11 @@ class Shares:
             InvalidArgument: a field of the query is invalid.
         """
         view = View(self._policy, *validation.facet(query))
-        size = validation.page_size(query.page_size, DEFAULT_PAGE_SIZE)
-        before, skip = page_tokens.sequence_of(view, query.page_token), validation.skip(query.skip)
-        found = await self._store.page(view, limit=size + 1, before=before, skip=skip)
-        shown = page_tokens.fitting(found[:size])
-        next_token = page_tokens.token(view, shown[-1].sequence) if len(found) > len(shown) else ""
+        size = paging.page_size(query.page_size, DEFAULT_PAGE_SIZE, validation.MAX_PAGE_SIZE)
+        before, skip = paging.sequence_of(str(view), query.page_token), validation.skip(query.skip)
+        found = await self._store.page(view, limit=size + 1, before=NEWEST if before is None else before, skip=skip)
+        shown, last = paging.page_of(found, size, weight_of)
+        next_token = paging.number_token(str(view), last.sequence) if last else ""
         return SharePage(shown, next_token, await self._store.total(view))
 
     async def links(self, block: int) -> SitemapLinks:
@@ -111,8 +114,8 @@ class Shares:
         Raises:
             InvalidArgument: page_size is negative.
         """
-        size = validation.page_size(page_size, LATEST_SIZE)
-        return page_tokens.fitting(await self._store.latest(View(self._policy), size))
+        size = paging.page_size(page_size, LATEST_SIZE, validation.MAX_PAGE_SIZE)
+        return paging.fitting(await self._store.latest(View(self._policy), size), weight_of)
 
     async def publish(self, share_id: str, token: str) -> Share:
         """Publish a share; the time of the first publication stays.

@@ -138,13 +138,6 @@ def tags(field: str, values: Iterable[str]) -> tuple[str, ...]:
     return tuple(text(field, tag, MAX_TAG_LENGTH) for tag in kept)
 
 
-def page_size(value: int, default: int) -> int:
-    """The page size to use; too large ones are coerced (AIP-158)."""
-    if value < 0:
-        raise invalid("page_size", "page_size must not be negative.")
-    return min(value, MAX_PAGE_SIZE) or default
-
-
 def skip(value: int) -> int:
     """The number of shares to skip."""
     if not 0 <= value <= MAX_SKIP:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from services.chassis import failpoints
+from services.chassis import failpoints, paging
 from services.chassis.errors import Aborted, InvalidArgument, NotFound
 from services.storage.core import keys, page_tokens
 from services.storage.core.deletion import ObjectDeletion
@@ -12,6 +12,8 @@ from services.storage.core.inspection import Inspection, Picture, spool_all
 from services.storage.core.registration import put, register
 from services.storage.model import Cursor, Filter, ImportOrder, ObjectPage, Source, StoredObject, UploadSpec
 from services.storage.ports import Backend, Fetchers, ObjectStore
+
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,8 @@ class Objects:
         Raises:
             InvalidArgument: the size or the token is wrong.
         """
-        size, before = page_tokens.size_of(page_size), page_tokens.cursor_of(wanted, page_token)
+        size = paging.page_size(page_size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+        before = page_tokens.cursor_of(wanted, page_token)
         found = await self._store.list(wanted, before, size + 1)
         shown = found[:size]
         more = len(found) > size

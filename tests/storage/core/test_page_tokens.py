@@ -35,7 +35,17 @@ def test_a_token_of_another_list_or_of_nobody_is_refused(token: str) -> None:
         page_tokens.cursor_of(Filter("uploads/"), token)
 
 
-def test_a_page_has_fifty_unless_asked_and_never_more_than_a_thousand() -> None:
-    assert [page_tokens.size_of(asked) for asked in (0, 7, 1000, 1001, 2**31 - 1)] == [50, 7, 1000, 1000, 1000]
-    with pytest.raises(InvalidArgument):
-        page_tokens.size_of(-1)
+@pytest.mark.parametrize(
+    ("wanted", "cursor", "token"),
+    [
+        (
+            Filter("uploads/", "gen_1"),
+            Cursor(1700000000123, "uploads/a.png"),
+            "ZDRjYjFiNTU6MTcwMDAwMDAwMDEyMzp1cGxvYWRzL2EucG5n",
+        ),
+        (Filter(), Cursor(5, "a"), "NmUzNDBiOWM6NTph"),
+    ],
+)
+def test_a_token_of_an_earlier_release_still_leads_on(wanted: Filter, cursor: Cursor, token: str) -> None:
+    assert page_tokens.token_of(wanted, cursor) == token
+    assert page_tokens.cursor_of(wanted, token) == cursor
