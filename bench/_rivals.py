@@ -15,7 +15,7 @@ import psutil
 import yaml
 
 from deploy.envoy import render
-from deploy.launcher import binaries
+from deploy.launcher import processes
 from deploy.launcher.settings import LauncherSettings
 from tests.e2e.stack import ROOT
 from tests.support.polling import until
@@ -68,7 +68,7 @@ def edge(base: int, change: Change = lambda _configuration: None) -> Iterator[tu
         yaml.safe_dump(configuration, file)
         file.flush()
         options = ["--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
-        with started([binaries.envoy(), "-c", file.name, *options]) as process:
+        with started([processes.envoy_binary(), "-c", file.name, *options]) as process:
             yield f"http://127.0.0.1:{settings.port}", process
 
 

@@ -1,11 +1,10 @@
 """`kawaii counters`, `cache`, `artworks` and `reports`: what operators of the community see and do."""
 
-from pkgutil import resolve_name
 from typing import Any
 
 import click
 
-from deploy.cli.tables import clean, moment, output, show, table
+from deploy.cli.output import ask, clean, moment, output, show, table
 
 COLUMNS = ("ARTWORK", "REPORTED BY", "HIDDEN", "WHEN", "REASON")
 
@@ -67,12 +66,6 @@ def reports() -> None:
 def list_(page_token: str, output: str) -> None:
     """Show the latest reports."""
     show(ask("ListReports", page_size=100, page_token=page_token), output, told)
-
-
-def ask(verb: str, **fields: object) -> dict[str, Any]:
-    """Call an RPC; gRPC is loaded only now."""
-    answer: dict[str, Any] = resolve_name("deploy.cli.rpc:ask")(verb, **fields)
-    return answer
 
 
 def named(artwork: str) -> str:

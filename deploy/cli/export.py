@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from deploy.cli.tables import output, show
+from deploy.cli.output import output, show
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 THERE = click.Path(exists=True, file_okay=False, path_type=Path)

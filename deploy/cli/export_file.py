@@ -16,8 +16,8 @@ from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.share.v1 import admin_pb2 as shareadminpb
 from kawaii.share.v1 import share_pb2 as sharepb
-from kawaii.storage.v1 import admin_pb2 as housekeepingpb
-from kawaii.storage.v1 import admin_pb2_grpc as housekeepingrpc
+from kawaii.storage.v1 import admin_pb2 as storageadminpb
+from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from deploy.cli import rpc
@@ -38,7 +38,7 @@ END = "]}"
 KINDS = ("objects", "generations", "shares")
 BESIDE = ("generatedObject", "originalObject", "tokenDigest")  # fields of ShareRecord that are no share's
 Told = dict[str, Any]
-Request = housekeepingpb.RestoreObjectRequest
+Request = storageadminpb.RestoreObjectRequest
 
 
 def exported(file: Path, folder: Path | None) -> Told:
@@ -170,7 +170,7 @@ class Import:
     async def run(self, file: Path) -> Told:
         """Take in the objects first, so that generations can name them."""
         async with connect(CommonSettings().address(ListenPort.STORAGE)) as channel:
-            storage = housekeepingrpc.StorageAdminServiceStub(channel)
+            storage = storageadminrpc.StorageAdminServiceStub(channel)
             for where, record in records(file, "object"):
                 await self._counted("objects", where, record, self._object(storage, record))
         for where, record in records(file, "generation"):

@@ -1,11 +1,10 @@
 """`kawaii keys`: the provider keys of a running stack, each by its print, never by its value."""
 
-from pkgutil import resolve_name
 from typing import Any
 
 import click
 
-from deploy.cli.tables import moment, output, show, table
+from deploy.cli.output import ask, moment, output, show, table
 
 KEY_COLUMNS = ("KEY", "ACCOUNT", "STATE", "CAUSE", "RESTS UNTIL")
 ACCOUNT_COLUMNS = ("ACCOUNT", "CREDITS", "ASKED", "LAST 10 S", "IN FLIGHT", "CAUSE", "RESTS UNTIL", "UNPAID")
@@ -45,12 +44,6 @@ def disable(key: str, output: str) -> None:
 def probe(key: str, output: str) -> None:
     """Ask the provider now whether a key works; this spends nothing."""
     show(ask("ProbeKey", name=named(key)), output, one)
-
-
-def ask(verb: str, **fields: object) -> dict[str, Any]:
-    """Call an RPC; gRPC is loaded only now."""
-    answer: dict[str, Any] = resolve_name("deploy.cli.rpc:ask")(verb, **fields)
-    return answer
 
 
 def named(key: str) -> str:

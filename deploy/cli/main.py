@@ -12,7 +12,7 @@ from deploy.cli.export import export, import_
 from deploy.cli.keys import keys
 from deploy.cli.storage import storage
 from deploy.cli.tasks import tasks
-from deploy.launcher.errors import ConfigurationError
+from deploy.launcher.model import ConfigurationError
 
 CONFIGURATION_EXIT = 2
 
@@ -57,7 +57,7 @@ def config() -> None:
 def check() -> None:
     """Name every problem of every process's settings; exit 2 if there is one."""
     try:
-        resolve_name("deploy.launcher.configuration:settle")()
+        resolve_name("deploy.launcher.plan:settle")()
     except ConfigurationError as error:
         click.echo(str(error), err=True)
         raise SystemExit(CONFIGURATION_EXIT) from None
@@ -66,7 +66,7 @@ def check() -> None:
 
 @main.group()
 def envoy() -> None:
-    """Look at the front door."""
+    """Look at Envoy, which listens on the public port."""
 
 
 @envoy.command()

@@ -1,4 +1,4 @@
-"""Asks the services of the stack at INTERNAL_PORT_BASE, for the operator's commands."""
+"""Calls the services of the stack at INTERNAL_PORT_BASE by gRPC, for the operator's commands."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,8 +16,8 @@ from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
-from kawaii.storage.v1 import admin_pb2 as housekeepingpb
-from kawaii.storage.v1 import admin_pb2_grpc as housekeepingrpc
+from kawaii.storage.v1 import admin_pb2 as storageadminpb
+from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
@@ -37,7 +37,7 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ServiceClient:
-    """A service that answers: its messages, its stub, whose process it is in, and how long it may take."""
+    """A service that the commands call: its messages, its stub, where it listens, the seconds that a call may take."""
 
     messages: Any
     stub: Callable[[aio.Channel], Any]
@@ -45,11 +45,11 @@ class ServiceClient:
     seconds: float | None = None
 
 
-DESKS = (
+SERVICES = (
     ServiceClient(communitypb, communityrpc.CommunityAdminServiceStub, ListenPort.COMMUNITY, COMMUNITY_SECONDS),
     ServiceClient(adminpb, adminrpc.GenerationAdminServiceStub, ListenPort.GENERATION),
     ServiceClient(generationpb, generationrpc.GenerationServiceStub, ListenPort.GENERATION),
-    ServiceClient(housekeepingpb, housekeepingrpc.StorageAdminServiceStub, ListenPort.STORAGE),
+    ServiceClient(storageadminpb, storageadminrpc.StorageAdminServiceStub, ListenPort.STORAGE),
     ServiceClient(storagepb, storagerpc.StorageServiceStub, ListenPort.STORAGE),
 )
 
@@ -70,7 +70,7 @@ def ask(verb: str, **fields: Any) -> Answer:
 
 
 def follow(verb: str, tell: Callable[[Answer], None], **fields: Any) -> None:
-    """The same for an RPC that answers again and again, until it ends."""
+    """Call a streaming RPC by its name, and pass each answer to `tell`, until the stream ends. Raises as `ask` does."""
     asyncio.run(_follow(verb, tell, fields))
 
 
@@ -101,8 +101,8 @@ def where(verb: str) -> str:
 
 
 def service_client(verb: str) -> ServiceClient:
-    """Who answers an RPC; no two of them have one of the same name."""
-    return next(each for each in DESKS if hasattr(each.messages, f"{verb}Request"))
+    """The service that has an RPC; no two services have one of the same name."""
+    return next(each for each in SERVICES if hasattr(each.messages, f"{verb}Request"))
 
 
 def call(channel: aio.Channel, verb: str, fields: Fields) -> Any:
@@ -118,7 +118,7 @@ def as_json(message: Message) -> Answer:
 
 
 def sentence(failure: aio.AioRpcError, address: str) -> str:
-    """What went wrong, in words; where nobody answers, what helps."""
+    """The message of a failed call; where no stack answers, what helps."""
     told = any(key == DETAILS_KEY for key, _ in failure.trailing_metadata() or ())
     if failure.code() is grpc.StatusCode.UNAVAILABLE and not told:
         return f"No stack answers at {address}. Start it with `make up`, or set INTERNAL_PORT_BASE to its own."

@@ -1,15 +1,19 @@
 """`kawaii storage`: what an operator may do with the bytes of a running stack: prove, move, sweep up, sign."""
 
+import sys
+import time
 from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
-from deploy.cli.progress import walked
-from deploy.cli.tables import output, show
+from deploy.cli.output import ask, clean, output, show, show_line, walked
 
 IMG = "/api/img"
+COPIED_STATES = ("STATE_SUCCEEDED", "STATE_RESULT_LOST")  # STORING is at it already
+PAGE = 200
+MINUTE = 60.0
 FORMATS = ("webp", "jpeg", "png")
 HOUR_SECONDS = 3600
 listed = click.option("--list", "each", is_flag=True, help="Name every finding; else five of each kind, and counts.")
@@ -121,12 +125,12 @@ def adopt(prefix: str, output: str, *, yes: bool, dry_run: bool, each: bool) -> 
 @output
 def backfill(per_minute: int, limit: int, output: str, *, dry_run: bool) -> None:
     """Copy the pictures of old generations that were never copied, newest first; exit 1 if some cannot be."""
-    lacking: list[str] = resolve_name("deploy.cli.backfill:lacking")()
+    lacking = _lacking()
     chosen = lacking[: limit or None]
     if dry_run:
         show({"lackingCount": len(lacking)}, output, lambda _: f"{len(lacking)} generations lack a copy.")
         return
-    copied, failed = resolve_name("deploy.cli.backfill:copied")(chosen, per_minute, output)
+    copied, failed = _copied(chosen, per_minute, output)
     told = {"copiedCount": copied, "failedCount": failed}
     show(told, output, lambda _: f"{copied} generations have all their copies now, {failed} still lack some.")
     raise SystemExit(bool(failed))
@@ -142,9 +146,46 @@ def backfill(per_minute: int, limit: int, output: str, *, dry_run: bool) -> None
 def sign(key: str, output: str, **wish: Any) -> None:
     """Print the URL of a variant of KEY in any size: only signed ones may leave the presets."""
     name = f"objects/{key.removeprefix('objects/')}"
-    signed: dict[str, Any] = resolve_name("deploy.cli.rpc:ask")("SignVariant", object=name, **wish)
+    signed = ask("SignVariant", object=name, **wish)
     origin = resolve_name("services.chassis.settings:CommonSettings")().origin
     names = {"width": "w", "height": "h", "quality": "q", "format": "fm"}
     query = {"u": name.removeprefix("objects/"), **{names[word]: value for word, value in wish.items()}}
     uri = f"{origin}{IMG}?{urlencode({**query, 's': signed['signature']})}"
     show({"uri": uri}, output, lambda answer: answer["uri"])
+
+
+def _lacking() -> list[str]:
+    """Names of the generations that lack a copy of a picture, newest first."""
+    found: list[str] = []
+    token: str | None = ""
+    while token is not None:
+        page = ask("ListGenerations", states=COPIED_STATES, page_size=PAGE, page_token=token)
+        found += [each["name"] for each in page["generations"] if _lacks(each)]
+        token = page["nextPageToken"] or None
+    return found
+
+
+def _lacks(generation: dict[str, Any]) -> bool:
+    """Whether some picture of it has no copy."""
+    return any(not picture["object"] for picture in generation["outputs"])
+
+
+def _copied(names: list[str], per_minute: int, output: str) -> tuple[int, int]:
+    """Try each once, at most so many a minute; how many have all their copies now, and how many do not."""
+    done = 0
+    with click.progressbar(names, label="Copying", file=sys.stderr) as bar:
+        for name in bar:
+            began = time.monotonic()
+            done += _tried(name, output)
+            if name != names[-1]:
+                time.sleep(max(0.0, MINUTE / per_minute - (time.monotonic() - began)))
+    return done, len(names) - done
+
+
+def _tried(name: str, output: str) -> bool:
+    """Whether one has all its copies now; if not, say why."""
+    generation = ask("RecopyGeneration", name=name)
+    why = [picture["errorMessage"] for picture in generation["outputs"] if not picture["object"]]
+    if why:
+        show_line({"name": name, "reasons": why}, output, lambda _: f"{name}: {clean(', '.join(why))}")
+    return not why

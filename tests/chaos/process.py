@@ -15,7 +15,7 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from deploy.launcher import binaries
+from deploy.launcher import processes
 from services.chassis import failpoints
 from services.chassis.listen_addresses import LOOPBACK
 from tests.chaos import dropped_answers
@@ -176,5 +176,5 @@ def command_of(kind: str, base: int, folder: Path) -> Sequence[str]:
     """The module of ours, or Valkey's program; it keeps an append-only file, as in a real stack."""
     if kind == "valkey":
         arguments = ("--bind", LOOPBACK, "--port", str(base + OFFSETS[kind]), "--dir", str(folder))
-        return (binaries.valkey(), *arguments, "--appendonly", "yes", "--save", "")
+        return (processes.valkey_binary(), *arguments, "--appendonly", "yes", "--save", "")
     return ("gateway" if kind == "gateway" else f"services.{kind}",)

@@ -45,7 +45,7 @@ def generation(task: str, state: "State.ValueType", prompt: str = "a cat") -> Ge
 
 
 @dataclass
-class Office(
+class AdminServicer(
     generationrpc.GenerationServiceServicer,
     adminrpc.GenerationAdminServiceServicer,
     communityrpc.CommunityAdminServiceServicer,
@@ -178,19 +178,19 @@ class Office(
         return key
 
 
-def staffed() -> Office:
-    """An office that does what operators ask; it has no other RPC, which is more than a type checker believes."""
-    kind: Any = Office
-    made: Office = kind()
+def admin_servicer() -> AdminServicer:
+    """A servicer that does what operators ask; it has no other RPC, which is more than a type checker believes."""
+    kind: Any = AdminServicer
+    made: AdminServicer = kind()
     return made
 
 
 @asynccontextmanager
-async def opened(office: Office) -> AsyncIterator[int]:
+async def opened(servicer: AdminServicer) -> AsyncIterator[int]:
     """Serve; yields the stack's port base, above which the services listen."""
-    public = Mount(generationrpc.add_GenerationServiceServicer_to_server, office, generationpb.DESCRIPTOR)
-    admin = Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, office, adminpb.DESCRIPTOR)
-    community = Mount(communityrpc.add_CommunityAdminServiceServicer_to_server, office, communitypb.DESCRIPTOR)
+    public = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
+    admin = Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, servicer, adminpb.DESCRIPTOR)
+    community = Mount(communityrpc.add_CommunityAdminServiceServicer_to_server, servicer, communitypb.DESCRIPTOR)
     server: aio.Server = build([public, admin, community], Health([], []))
     base = free_base()
     for listener in (ListenPort.GENERATION, ListenPort.COMMUNITY):

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from deploy.descriptors import allow_files, most_files
+from deploy.launcher.preflight import allow_files, most_files
 from tests.e2e.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

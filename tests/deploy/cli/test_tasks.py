@@ -12,14 +12,14 @@ import pytest
 from deploy.cli.tasks import STATES
 from tests.deploy.admin_servicer import (
     NOON,
-    Office,
+    AdminServicer,
     ParkedWork,
     ProviderAccount,
     ProviderKey,
     State,
+    admin_servicer,
     generation,
     opened,
-    staffed,
 )
 
 PRINT = "0123abcd"
@@ -46,9 +46,9 @@ Kawaii = Callable[..., Awaitable[Said]]
 
 
 @pytest.fixture
-def office() -> Office:
+def servicer() -> AdminServicer:
     """Three generations and a key."""
-    filled = staffed()
+    filled = admin_servicer()
     filled.add(
         generation("gen_3", State.STATE_FAILED),
         generation("gen_2", State.STATE_RUNNING),
@@ -60,9 +60,9 @@ def office() -> Office:
 
 
 @pytest.fixture
-async def kawaii(office: Office) -> AsyncIterator[Kawaii]:
+async def kawaii(servicer: AdminServicer) -> AsyncIterator[Kawaii]:
     """Run the command to its end, beside the service."""
-    async with opened(office) as base:
+    async with opened(servicer) as base:
 
         async def run(*words: str, base: int = base) -> Said:
             command = (sys.executable, "-m", "deploy.cli.main", *words)
@@ -74,8 +74,8 @@ async def kawaii(office: Office) -> AsyncIterator[Kawaii]:
         yield run
 
 
-def state_of(office: Office, task: str) -> str:
-    return State.Name(office.rows[f"generations/{task}"].state)
+def state_of(servicer: AdminServicer, task: str) -> str:
+    return State.Name(servicer.rows[f"generations/{task}"].state)
 
 
 def test_every_state_can_be_asked_for() -> None:
@@ -121,37 +121,37 @@ async def test_json_holds_every_field_by_its_proto_name(kawaii: Kawaii) -> None:
     assert (shown["state"], shown["progressPercent"], shown["outputs"]) == ("STATE_RUNNING", 0, [])
 
 
-async def test_watch_prints_each_change_on_a_line_until_the_end(kawaii: Kawaii, office: Office) -> None:
+async def test_watch_prints_each_change_on_a_line_until_the_end(kawaii: Kawaii, servicer: AdminServicer) -> None:
     said = await kawaii("tasks", "watch", "gen_2")
-    office.add(generation("gen_2", State.STATE_RUNNING))
+    servicer.add(generation("gen_2", State.STATE_RUNNING))
     shown = [json.loads(line) for line in (await kawaii("tasks", "watch", "gen_2", "-o", "json")).lines]
 
     assert [line.split()[1:4] for line in said.lines] == [["RUNNING", "0", "%"], ["SUCCEEDED", "100", "%"]]
     assert [news["state"] for news in shown] == ["STATE_RUNNING", "STATE_SUCCEEDED"]
 
 
-async def test_cancel_ends_a_generation(kawaii: Kawaii, office: Office) -> None:
+async def test_cancel_ends_a_generation(kawaii: Kawaii, servicer: AdminServicer) -> None:
     said = await kawaii("tasks", "cancel", "gen_2")
 
     assert "state:     CANCELED" in said.lines
-    assert state_of(office, "gen_2") == "STATE_CANCELED"
+    assert state_of(servicer, "gen_2") == "STATE_CANCELED"
 
 
-async def test_retry_of_an_unknown_needs_consent(kawaii: Kawaii, office: Office) -> None:
+async def test_retry_of_an_unknown_needs_consent(kawaii: Kawaii, servicer: AdminServicer) -> None:
     refused = await kawaii("tasks", "retry", "gen_1")
-    untouched = state_of(office, "gen_1")
+    untouched = state_of(servicer, "gen_1")
     accepted = await kawaii("tasks", "retry", "gen_1", "--accept-double-billing")
 
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == "Error: Its first order may have been taken.\n"
     assert untouched == "STATE_UNKNOWN"
-    assert (accepted.code, state_of(office, "gen_1")) == (0, "STATE_READY")
+    assert (accepted.code, state_of(servicer, "gen_1")) == (0, "STATE_READY")
 
 
-async def test_adopt_joins_a_task_to_an_attempt(kawaii: Kawaii, office: Office) -> None:
+async def test_adopt_joins_a_task_to_an_attempt(kawaii: Kawaii, servicer: AdminServicer) -> None:
     said = await kawaii("tasks", "adopt", "att_1", "task9")
 
-    assert (said.code, said.out, office.adopted) == (0, "gen_1\n", {"att_1": "task9"})
+    assert (said.code, said.out, servicer.adopted) == (0, "gen_1\n", {"att_1": "task9"})
 
 
 async def test_explain_tells_the_story_and_no_stranger_steers_the_terminal(kawaii: Kawaii) -> None:
@@ -176,8 +176,10 @@ async def test_keys_list_shows_keys_and_accounts(kawaii: Kawaii) -> None:
     ]
 
 
-async def test_keys_list_says_what_to_do_about_an_account_without_a_key(kawaii: Kawaii, office: Office) -> None:
-    office.missing.append(ProviderAccount(account="key-4567cdef", missing=True, waiting_task_count=2))
+async def test_keys_list_says_what_to_do_about_an_account_without_a_key(
+    kawaii: Kawaii, servicer: AdminServicer
+) -> None:
+    servicer.missing.append(ProviderAccount(account="key-4567cdef", missing=True, waiting_task_count=2))
     said = await kawaii("keys", "list")
 
     (row,) = [line for line in said.lines if line.startswith("key-4567cdef")]
@@ -188,11 +190,11 @@ async def test_keys_list_says_what_to_do_about_an_account_without_a_key(kawaii: 
 @pytest.mark.parametrize(
     ("verb", "state"), [("disable", "STATE_DISABLED"), ("enable", "STATE_ACTIVE"), ("probe", "STATE_RESTING")]
 )
-async def test_a_key_is_turned_by_its_print(kawaii: Kawaii, office: Office, verb: str, state: str) -> None:
+async def test_a_key_is_turned_by_its_print(kawaii: Kawaii, servicer: AdminServicer, verb: str, state: str) -> None:
     shown = (await kawaii("keys", verb, PRINT, "-o", "json")).json
 
     assert shown["state"] == state
-    assert ProviderKey.State.Name(office.keys[f"providerKeys/{PRINT}"].state) == state
+    assert ProviderKey.State.Name(servicer.keys[f"providerKeys/{PRINT}"].state) == state
 
 
 async def test_a_probe_tells_the_cause_and_the_end_of_the_rest(kawaii: Kawaii) -> None:
@@ -237,9 +239,9 @@ async def test_a_base_that_is_none_is_exit_2(kawaii: Kawaii) -> None:
     assert "INTERNAL_PORT_BASE" in said.err
 
 
-async def test_parked_work_of_the_community_is_listed_and_released_too(kawaii: Kawaii, office: Office) -> None:
-    office.parked["gen_1"] = ParkedWork(loop="poll", work="gen_1", tries=5, park_time=NOON)
-    office.parked_orders += ["ord_1", "ord_2"]
+async def test_parked_work_of_the_community_is_listed_and_released_too(kawaii: Kawaii, servicer: AdminServicer) -> None:
+    servicer.parked["gen_1"] = ParkedWork(loop="poll", work="gen_1", tries=5, park_time=NOON)
+    servicer.parked_orders += ["ord_1", "ord_2"]
     listed = await kawaii("tasks", "parked")
     released = await kawaii("tasks", "release", "ord_1")
 
@@ -249,18 +251,18 @@ async def test_parked_work_of_the_community_is_listed_and_released_too(kawaii: K
         ["ord_2", "orders", "5"],
     ]
     assert (released.code, released.out) == (0, "Released: 1.\n")
-    assert (list(office.parked), office.parked_orders) == (["gen_1"], ["ord_2"])
+    assert (list(servicer.parked), servicer.parked_orders) == (["gen_1"], ["ord_2"])
 
 
-async def test_parked_work_is_listed_and_released(kawaii: Kawaii, office: Office) -> None:
+async def test_parked_work_is_listed_and_released(kawaii: Kawaii, servicer: AdminServicer) -> None:
     for work, loop in (("gen_1", "poll"), ("gen_2", "copy"), ("cb_1", "callbacks")):
         cause = "RecursionError at services/generation/providers/replies.py:78 _uris"
-        office.parked[work] = ParkedWork(loop=loop, work=work, tries=5, cause=cause, park_time=NOON)
+        servicer.parked[work] = ParkedWork(loop=loop, work=work, tries=5, cause=cause, park_time=NOON)
     listed = await kawaii("tasks", "parked")
     released = await kawaii("tasks", "release", "gen_1")
     unknown = await kawaii("tasks", "release", "gen_1")
     neither = await kawaii("tasks", "release")
-    left = list(office.parked)
+    left = list(servicer.parked)
     rest = await kawaii("tasks", "release", "--all")
 
     assert [line.split()[:3] for line in listed.lines] == [
@@ -275,4 +277,4 @@ async def test_parked_work_is_listed_and_released(kawaii: Kawaii, office: Office
     assert "Not parked: gen_1." in unknown.err
     assert neither.code == 2
     assert left == ["gen_2", "cb_1"]
-    assert (rest.out, office.parked) == ("Released: 2.\n", {})
+    assert (rest.out, servicer.parked) == ("Released: 2.\n", {})

@@ -11,11 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.descriptors import allow_files, most_files
 from deploy.envoy.render import openable
 from deploy.launcher import plan
-from deploy.launcher.configuration import settle
-from deploy.launcher.preflight import prepare
+from deploy.launcher.plan import settle
+from deploy.launcher.preflight import allow_files, most_files, prepare
 
 EACH = 999
 DESCRIPTORS = 3 * EACH + 500

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 
 from deploy.envoy.render import ADMIN_SOCKET, render
-from deploy.launcher import binaries
+from deploy.launcher.processes import envoy_binary
 from deploy.launcher.settings import LauncherSettings
 from services.chassis.listen_addresses import ListenPort, port_of
 from tests.support.polling import eventually
@@ -51,7 +51,7 @@ def test_envoy_accepts_what_is_rendered(settings: LauncherSettings, tmp_path: Pa
     file = tmp_path / "envoy.yaml"
     file.write_text(render(settings), encoding="utf-8")
 
-    done = subprocess.run([binaries.envoy(), "--mode", "validate", "-c", str(file)], capture_output=True, check=False)
+    done = subprocess.run([envoy_binary(), "--mode", "validate", "-c", str(file)], capture_output=True, check=False)
 
     assert done.returncode == 0, done.stderr.decode()
 
@@ -98,7 +98,16 @@ async def edge(settings: LauncherSettings, tmp_path: Path) -> AsyncIterator[http
     """A real Envoy, and a client of it."""
     file = tmp_path / "envoy.yaml"
     file.write_text(render(settings), encoding="utf-8")
-    command = (binaries.envoy(), "-c", str(file), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn")
+    command = (
+        envoy_binary(),
+        "-c",
+        str(file),
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "warn",
+    )
     with (tmp_path / "envoy.log").open("wb") as log:
         envoy = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=log, stderr=log)
         try:

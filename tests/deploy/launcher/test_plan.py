@@ -1,14 +1,31 @@
-"""The plan holds what the settings ask for, and nothing else."""
+"""What the launcher is told to run: settings of all processes, migrations that wait, and the password of Valkey."""
 
+import asyncio
 import os
+import pickle
+import sqlite3
+import stat
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import AuthenticationError
 
 from deploy.launcher import plan
-from deploy.launcher.configuration import settle
-from deploy.launcher.model import Plan, from_json, to_json
+from deploy.launcher.model import ConfigurationError, Plan
+from deploy.launcher.plan import (
+    PASSWORD_FILE,
+    current_revision,
+    newest_revision,
+    pending_migrations,
+    settle,
+    valkey_password,
+)
+from deploy.launcher.preflight import prepare
 from services.chassis.server import DRAIN_SECONDS, GRACE_SECONDS
 from services.generation.providers.kie import SUBMIT
 
@@ -151,10 +168,10 @@ def test_an_override_is_not_undone_by_a_secret_file(monkeypatch: pytest.MonkeyPa
     assert "OUTBOUND_ALLOW_PRIVATE_FILE" not in environment
 
 
-def test_a_plan_survives_its_journey() -> None:
+def test_a_plan_survives_the_way_to_the_launcher() -> None:
     stack = made()
 
-    assert from_json(to_json(stack)) == stack
+    assert pickle.loads(pickle.dumps(stack)) == stack  # noqa: S301 - written here
 
 
 def test_the_programs_are_there() -> None:
@@ -162,3 +179,127 @@ def test_the_programs_are_there() -> None:
 
     assert sys.executable in programs
     assert all(os.access(program, os.X_OK) for program in programs)
+
+
+SHARED = ("deploy.launcher.settings:LauncherSettings", "services.chassis.settings:CommonSettings")
+SECRET = "not-a-number-but-maybe-a-secret"
+
+
+def test_a_good_configuration_has_no_problems() -> None:
+    assert settle().port == 8080
+
+
+def test_every_problem_of_every_process_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT", "TRUSTED_HOPS", "SHARE_LIST_POLICY", "CORS_ALLOWED_ORIGINS"):
+        monkeypatch.setenv(name, SECRET)
+
+    with pytest.raises(ConfigurationError) as refusal:
+        settle()
+
+    lines = str(refusal.value).splitlines()
+    assert lines[0] == "These settings are missing or wrong:"
+    named = sorted(line.split(":")[0].strip() for line in lines[1:])
+    assert named == ["CORS_ALLOWED_ORIGINS", "PORT", "SHARE_LIST_POLICY", "TRUSTED_HOPS"]
+    assert SECRET not in str(refusal.value)
+
+
+def test_an_unreadable_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KIE_API_KEY_FILE", str(tmp_path / "absent"))
+
+    with pytest.raises(ConfigurationError) as refusal:
+        settle(SHARED)
+
+    assert str(refusal.value) == f"A secret file cannot be read: {tmp_path / 'absent'}: No such file or directory"
+
+
+def at_revision(database: Path, revision: str) -> None:
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+
+
+def test_a_database_that_is_not_there_has_no_revision(tmp_path: Path) -> None:
+    assert current_revision(tmp_path / "share.sqlite3") == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_tells_its_revision(tmp_path: Path) -> None:
+    at_revision(tmp_path / "share.sqlite3", "0001")
+
+    assert current_revision(tmp_path / "share.sqlite3") == "0001"
+
+
+def test_a_file_that_is_no_database_is_left_to_the_migration(tmp_path: Path) -> None:
+    (tmp_path / "share.sqlite3").write_bytes(b"not a database at all")
+
+    assert current_revision(tmp_path / "share.sqlite3") == ""
+
+
+def test_the_newest_revision_is_the_highest_number(tmp_path: Path) -> None:
+    versions = tmp_path / "share" / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    for name in ("0001_initial.py", "0002_titles.py", "helpers.py"):
+        (versions / name).touch()
+
+    assert newest_revision("share", tmp_path) == "0002"
+    assert newest_revision("storage", tmp_path) == ""
+
+
+def test_only_databases_behind_their_code_are_pending(tmp_path: Path) -> None:
+    at_revision(tmp_path / "share.sqlite3", newest_revision("share"))
+
+    assert pending_migrations(["share"], tmp_path) == []
+    assert pending_migrations(["share"], tmp_path / "elsewhere") == (["share"] if newest_revision("share") else [])
+
+
+def test_the_password_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
+    first = valkey_password(tmp_path / "data")
+
+    assert len(first) >= 40
+    assert valkey_password(tmp_path / "data") == first
+    assert valkey_password(tmp_path / "other") != first
+    assert stat.S_IMODE((tmp_path / "data" / PASSWORD_FILE).stat().st_mode) == 0o600
+    assert [path.name for path in (tmp_path / "data").iterdir()] == [PASSWORD_FILE]
+
+
+async def test_those_who_make_it_at_the_same_time_get_the_same_one(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; from deploy.launcher.plan import valkey_password;"
+        " print(valkey_password(pathlib.Path(sys.argv[1])))"
+    )
+    command = (sys.executable, "-c", program, str(tmp_path / "data"))
+    made = await asyncio.gather(
+        *(asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE) for _ in range(4))
+    )
+
+    assert len({(await process.communicate())[0] for process in made}) == 1
+
+
+async def test_valkey_asks_for_the_password_and_its_arguments_do_not_show_it(
+    monkeypatch: pytest.MonkeyPatch, base: int, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("INTERNAL_PORT_BASE", str(base))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    made = plan.make(settle())
+    prepare(made)
+    valkey = next(process for process in made.processes if process.name == "valkey")
+    gateway = next(process for process in made.processes if process.name == "gateway")
+    running = await asyncio.create_subprocess_exec(*valkey.command, cwd=valkey.folder, env=made.environment)
+    try:
+        retry = Retry(ConstantBackoff(0.05), 400)  # for as long as it starts, on a busy machine
+        async with Redis.from_url(gateway.secrets["REDIS_URL"], retry=retry) as known:
+            assert await known.ping()
+        async with Redis(port=base + 7) as stranger:
+            with pytest.raises(AuthenticationError):
+                await stranger.ping()
+    finally:
+        running.kill()
+        await running.wait()
+    secret = valkey_password(tmp_path / "data")
+
+    assert secret in gateway.secrets["REDIS_URL"]
+    assert secret not in str([process.command for process in made.processes])
+    assert secret not in str(made.environment)
+    assert secret not in (Path(valkey.folder) / "valkey.log").read_text(encoding="utf-8")
+    assert stat.S_IMODE((Path(valkey.folder) / "secret.conf").stat().st_mode) == 0o600

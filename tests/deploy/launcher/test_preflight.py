@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.launcher.errors import LaunchError
-from deploy.launcher.model import Port
+from deploy.launcher.model import LaunchError, Port
 from deploy.launcher.preflight import claimed, require_free
 
 

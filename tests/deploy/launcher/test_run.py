@@ -1,5 +1,6 @@
-"""The whole choreography with stand-in processes: start, tell, stop, and every way it can be refused."""
+"""A whole run with stand-in processes: start, message, stop, and every way in which a start is refused."""
 
+import pickle
 import signal
 import socket
 import subprocess
@@ -11,20 +12,19 @@ from typing import IO
 
 import pytest
 
-from deploy.launcher.model import Plan, Port, Process, to_json
+from deploy.launcher.model import Plan, Port, Process
 from tests.support.polling import until
 
 Python = Callable[..., Process]
 Launch = Callable[[Plan], "Launched"]
 
 RUN = """
-import asyncio, pathlib, sys, time
-from deploy.launcher.errors import LaunchError
+import asyncio, pathlib, pickle, sys, time
+from deploy.launcher.model import LaunchError
 from deploy.launcher.run import live
-from deploy.launcher.model import from_json
 
 async def main():
-    return await live(from_json(pathlib.Path("plan.json").read_bytes()), asyncio.Event(), time.monotonic())
+    return await live(pickle.loads(pathlib.Path("plan").read_bytes()), asyncio.Event(), time.monotonic())
 
 try:
     sys.exit(asyncio.run(main()))
@@ -52,7 +52,7 @@ class Launched:
     """A launcher in a process of its own."""
 
     def __init__(self, plan: Plan, output: IO[bytes]) -> None:
-        Path("plan.json").write_text(to_json(plan), encoding="utf-8")
+        Path("plan").write_bytes(pickle.dumps(plan))
         self.process = subprocess.Popen([sys.executable, "-c", RUN], stdout=output, stderr=output)
 
     @property

@@ -7,9 +7,9 @@ from pkgutil import resolve_name
 
 import pytest
 
-from deploy.launcher.configuration import SETTINGS
-from deploy.launcher.environment import adopt
-from deploy.launcher.plan import facts
+from deploy.launcher.configuration import adopt
+from deploy.launcher.plan import _facts
+from deploy.launcher.processes import SETTINGS
 from deploy.launcher.settings import KIE_KEY_NAMES, LauncherSettings
 from gateway.settings import GatewaySettings
 from services.chassis.settings import CommonSettings, names_of
@@ -144,7 +144,7 @@ def test_the_start_says_that_strangers_order_at_the_operators_expense(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    sentence = facts(LauncherSettings())["orders"]
+    sentence = _facts(LauncherSettings())["orders"]
     assert "at your expense" in sentence
     assert told in sentence
     assert "GENERATION_DAILY_QUOTA" in sentence
@@ -166,5 +166,5 @@ def test_a_site_that_is_bounded_otherwise_starts_without_a_word_of_it(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
-    assert "orders" not in facts(LauncherSettings())
+    assert "orders" not in _facts(LauncherSettings())
     assert LauncherSettings().overrides()["SIGN_IN_CONFIGURED"] == ("1" if "AUTH_HS256_SECRET" in variables else "0")

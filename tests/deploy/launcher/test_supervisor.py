@@ -1,8 +1,10 @@
-"""A child is kept alive, and stopped within its bound."""
+"""Processes are kept alive, stopped within their bound, and end with a killed launcher."""
 
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +14,12 @@ import psutil
 import pytest
 
 from deploy.launcher import plan
-from deploy.launcher.configuration import settle
-from deploy.launcher.errors import LaunchError
-from deploy.launcher.model import Probe, Process, get
+from deploy.launcher.model import LaunchError, Probe, Process, get
+from deploy.launcher.plan import settle
 from deploy.launcher.preflight import prepare
 from deploy.launcher.readiness import lives
 from deploy.launcher.supervisor import MISSES, Backoff, Child, Pauses
-from tests.support.polling import eventually
+from tests.support.polling import eventually, until
 
 Python = Callable[..., Process]
 
@@ -254,3 +255,27 @@ async def answering(probe: Probe, folder: str = "") -> None:
             return
         await asyncio.sleep(0.05)
     pytest.fail("the process never answered")
+
+
+LAUNCHER = """
+import asyncio, os, pathlib, sys
+from deploy.launcher.model import Process
+from deploy.launcher.supervisor import Child
+
+CHILD = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(600)"
+asyncio.run(Child(Process("share", (sys.executable, "-c", CHILD)), dict(os.environ), text=False).run())
+"""
+
+
+def child_pid() -> int:
+    file = Path("pid")
+    return int(file.read_text(encoding="utf-8") or 0) if file.exists() else 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a process that its parent died")
+def test_a_child_dies_with_a_killed_launcher(alive: Callable[[int], bool]) -> None:
+    with subprocess.Popen([sys.executable, "-c", LAUNCHER]) as parent:
+        until(child_pid)
+        parent.send_signal(signal.SIGKILL)
+
+    until(lambda: not alive(child_pid()))

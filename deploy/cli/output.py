@@ -1,24 +1,73 @@
-"""Shows operators how far a walk over all objects is: a bar on the terminal, and what was found.
+"""Asks the stack for an operator's command, and shows what it answers: columns for people, JSON for programs.
 
-A bucket may hold millions of others' files: of each problem only a few examples are shown and the rest is counted,
-unless each is asked for. Nothing is kept of a finding that was shown or counted.
+A walk over all objects shows a bar on the terminal. A bucket may hold millions of others' files: of each problem only a
+few examples are shown and the rest is counted, unless each is asked for. Nothing is kept of a finding that was shown or
+counted.
 """
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
 from typing import Any
 
 import click
 
-from deploy.cli.tables import clean, line, show_line
+GAP = "  "
+
+output = click.option(
+    "-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print it."
+)
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 STEP = 1024
 WIDTHS = (16, 10, 1)  # of a finding's line, which cannot know what is still to come
 COUNTS = ("total", "done", "changed")
 EXAMPLES = 5  # of each problem: enough to see what they are
+
+
+def ask(verb: str, **fields: Any) -> dict[str, Any]:
+    """The answer of an RPC, by its name, as rpc.ask gives it; gRPC is loaded only now, so that help is quick."""
+    answer: dict[str, Any] = resolve_name("deploy.cli.rpc:ask")(verb, **fields)
+    return answer
+
+
+def follow(verb: str, tell: Callable[[dict[str, Any]], None], **fields: Any) -> None:
+    """Pass each answer of a streaming RPC to `tell`, as rpc.follow does."""
+    resolve_name("deploy.cli.rpc:follow")(verb, tell, **fields)
+
+
+def show(answer: Any, output: str, text: Callable[[Any], str]) -> None:
+    """Print an answer as JSON, or as what `text` makes of it."""
+    click.echo(json.dumps(answer, indent=2) if output == "json" else text(answer))
+
+
+def show_line(answer: Any, output: str, text: Callable[[Any], str]) -> None:
+    """The same for one of many answers: each is one line, JSON too."""
+    click.echo(json.dumps(answer) if output == "json" else text(answer))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns under their heads, each as wide as its widest cell."""
+    cells = [list(map(clean, row)) for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(line(row, widths) for row in cells)
+
+
+def line(cells: Iterable[object], widths: Iterable[int]) -> str:
+    """One row of a table."""
+    return GAP.join(f"{clean(cell):<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def clean(value: object) -> str:
+    """A cell that cannot steer the terminal: part of it may be a stranger's words."""
+    return "".join(letter if letter.isprintable() else "�" for letter in str(value)) or "-"
+
+
+def moment(time: str | None) -> str:
+    """A time to the second; empty when there is none."""
+    return f"{time[:19]}Z" if time else ""
 
 
 @dataclass
@@ -51,7 +100,7 @@ class Walk:
             found = self.found.setdefault(finding["problem"], Found())
             found.add(int(finding["sizeBytes"]))
             if self.each or found.count <= EXAMPLES:
-                show_line(finding, self.output, finding_text)
+                show_line(finding, self.output, _finding_text)
         before = self.counts.get("doneCount", 0)
         self.complete = news.pop("complete")
         self.counts = {name: int(value) for name, value in news.items()}
@@ -71,9 +120,8 @@ class Walk:
         if self.output == "text":
             for problem, found in sorted(self.found.items()):
                 if rest := 0 if self.each else max(0, found.count - EXAMPLES):
-                    click.echo(
-                        f"{named(problem)}: {found.count} ({amount(found.bytes)}), {rest} of them not shown: --list"
-                    )
+                    count = f"{found.count} ({amount(found.bytes)})"
+                    click.echo(f"{_problem_name(problem)}: {count}, {rest} of them not shown: --list")
         show_line({**self.counts, "problems": told}, self.output, lambda _: self.summary(sentence))
 
     def finish(self, sentence: str) -> None:
@@ -95,7 +143,6 @@ def walked(verb: str, output: str, label: str, *, each: bool = False, **fields: 
     Raises:
         click.ClickException: it said no, or went away in the middle.
     """
-    follow: Callable[..., None] = resolve_name("deploy.cli.rpc:follow")
     with click.progressbar(length=0, label=label, file=sys.stderr) as bar:
         walk = Walk(output, bar, each)
         follow(verb, walk.hear, **fields)
@@ -104,14 +151,14 @@ def walked(verb: str, output: str, label: str, *, each: bool = False, **fields: 
     return walk
 
 
-def finding_text(finding: dict[str, Any]) -> str:
+def _finding_text(finding: dict[str, Any]) -> str:
     """A finding as a line."""
-    problem = named(finding["problem"])
+    problem = _problem_name(finding["problem"])
     key = finding["name"].removeprefix("objects/")
     return line((problem, amount(int(finding["sizeBytes"])), clean(key)), WIDTHS)
 
 
-def named(problem: str) -> str:
+def _problem_name(problem: str) -> str:
     """A problem as people read it."""
     return problem.removeprefix("PROBLEM_")
 
