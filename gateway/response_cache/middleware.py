@@ -4,7 +4,6 @@ A 200 response is captured whole as it is sent, gets an ETag, and is given again
 already. A response that is given again is counted, but not logged.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection
 from hashlib import blake2b
@@ -20,6 +19,7 @@ from gateway.response_cache.byte_cache import Answer, ByteCache, Headers
 from gateway.rest.routing import template
 from services.chassis.names import ID, new_id
 from services.chassis.preconditions import matches
+from services.chassis.single_flight import SingleFlight
 
 START = "http.response.start"
 REQUEST_ID = b"x-request-id"  # the one header that belongs to one request alone
@@ -128,7 +128,7 @@ class ResponseCacheLayer:
     def __init__(self, app: ASGIApp, kept: ByteCache, quick: Quick, listed: Collection[str] = ()) -> None:
         self._app, self._kept, self._quick = app, kept, quick
         self._listed = frozenset(origin.encode() for origin in listed)
-        self._flights: dict[object, asyncio.Future[Answer | None]] = {}
+        self._flights = SingleFlight[Answer | None]()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a read, or pass the request on."""
@@ -144,8 +144,8 @@ class ResponseCacheLayer:
         asked = asked_by(scope)
         key = (scope["path"], scope["query_string"], asked.origin if asked.origin in self._listed else b"")
         answer = self._kept.get(key)
-        if answer is None and (flight := self._flights.get((self._kept.epoch, key))):
-            answer = await asyncio.shield(flight)
+        if answer is None and (flight := self._flights.running((self._kept.epoch, key))):
+            answer = await flight
         if answer is None:  # also where a flight brought nothing that could be shared
             answer = await self._lead(key, scope, receive, send)
         if answer:
@@ -155,23 +155,18 @@ class ResponseCacheLayer:
     async def _lead(self, key: Key, scope: Scope, receive: Receive, send: Send) -> Answer | None:
         """Answer for all who ask the same until the answer is there; None when the layers have answered."""
         epoch = self._kept.epoch
-        flight = self._flights.setdefault((epoch, key), asyncio.get_running_loop().create_future())
+        with self._flights.leading((epoch, key), None) as land:
 
-        def land(answer: Answer | None) -> None:
-            if answer:
-                self._kept.put(key, answer, epoch)
-            if not flight.done():
-                flight.set_result(answer)
-                del self._flights[epoch, key]
-
-        try:
-            if answer := await self._quick(scope, key[-1]):
+            def keep(answer: Answer | None) -> None:
+                if answer:
+                    self._kept.put(key, answer, epoch)
                 land(answer)
+
+            if answer := await self._quick(scope, key[-1]):
+                keep(answer)
             else:
-                await self._app(scope, receive, ResponseCapture(scope, send, land))
+                await self._app(scope, receive, ResponseCapture(scope, send, keep))
             return answer
-        finally:
-            land(None)
 
     def _watched(self, send: Send) -> Send:
         async def watch(message: Message) -> None:

@@ -6,10 +6,10 @@ from functools import partial
 
 from services.chassis import failpoints
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
+from services.chassis.single_flight import SingleFlight
 from services.storage.core import keys
 from services.storage.core.inspection import Inspection, Picture, spool_all
-from services.storage.core.registration import put, register
-from services.storage.core.single_flight import SingleFlight
+from services.storage.core.registration import CROWDED, put, register
 from services.storage.model import PICTURE_TYPES, ImportOrder, PictureType, Source, StoredObject
 from services.storage.ports import Backend, Fetcher, ObjectStore, Spool
 
@@ -33,7 +33,7 @@ class Imports:
         self._inspection = inspection
         self._keys = make_keys
         self._max_bytes = max_bytes
-        self._single_flight = SingleFlight[StoredObject]()
+        self._single_flight = SingleFlight[StoredObject](CROWDED)
 
     async def run(self, order: ImportOrder) -> StoredObject:
         """Import a picture; equal orders share one fetch. An order with a fresher link is another order."""

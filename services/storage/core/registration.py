@@ -3,6 +3,7 @@
 from services.storage.model import NO_METADATA, PICTURE_TYPES, ObjectMetadata, Stat, StoredObject
 from services.storage.ports import Backend, ObjectStore, Spool
 
+CROWDED = "Too many files are on their way in. Try again shortly."
 MAX_LOOKS = 16  # each means that another writer interfered, whose own checks then settle it
 
 

@@ -22,10 +22,10 @@ from services.chassis.errors import (
     PermissionDenied,
     Unavailable,
 )
+from services.chassis.single_flight import SingleFlight
 from services.storage.core import keys
 from services.storage.core.inspection import Inspection, Picture, spool_all, too_large
-from services.storage.core.registration import put, register
-from services.storage.core.single_flight import SingleFlight
+from services.storage.core.registration import CROWDED, put, register
 from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
 from services.storage.ports import Backend, ObjectStore
 
@@ -98,7 +98,7 @@ class Uploads:
         self._lifetime = lifetime_seconds
         self._clock = clock
         self._keys = keys.ObjectKeys(clock)
-        self._single_flight = SingleFlight[StoredObject]()
+        self._single_flight = SingleFlight[StoredObject](CROWDED)
 
     async def create(self, original_name: str, content_type: str, size: int) -> IssuedLink:
         """Issue a link for one file of a declared type and size.

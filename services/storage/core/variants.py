@@ -25,12 +25,12 @@ from services.chassis.errors import (
     Unavailable,
 )
 from services.chassis.names import is_key
+from services.chassis.single_flight import SingleFlight
 from services.storage.core import keys
 from services.storage.core.deletion import ObjectDeletion
 from services.storage.core.inspection import spool_all
-from services.storage.core.registration import put, register
+from services.storage.core.registration import CROWDED, put, register
 from services.storage.core.scan import rows
-from services.storage.core.single_flight import SingleFlight
 from services.storage.model import (
     JPEG,
     PICTURE_TYPES,
@@ -146,7 +146,7 @@ class Variants:
         self._budget_bytes = budget_bytes
         self._clock = clock
         self._deletion = ObjectDeletion(backend, store, clock)
-        self._single_flight = SingleFlight[StoredObject]()
+        self._single_flight = SingleFlight[StoredObject](CROWDED)
         self._missing = deque[str](maxlen=MAX_QUEUED)
         self._wakeup = asyncio.Event()
 

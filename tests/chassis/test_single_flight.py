@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from services.chassis.errors import ResourceExhausted
-from services.storage.core.single_flight import MAX_RUNNING, SingleFlight
+from services.chassis.single_flight import MAX_RUNNING, SingleFlight
 
 
 async def test_joiners_share_one_run_and_its_result_and_a_later_caller_starts_anew() -> None:
@@ -99,3 +99,47 @@ async def test_the_number_of_running_calls_is_bounded_and_joining_one_stays_poss
 
     assert set(await asyncio.gather(*flying)) == {7}
     assert await single_flight.join("one more", work) == 7
+
+
+async def test_waiters_get_what_a_leading_caller_brings_before_its_block_ends() -> None:
+    single_flight = SingleFlight[int]()
+    with single_flight.leading("a", 0) as land:
+        waiting = [single_flight.running("a") for _ in range(2)]
+        land(7)
+        land(8)
+        later = single_flight.running("a")
+
+        assert [await each for each in waiting if each] == [7, 7]
+        assert later is None
+
+
+async def test_waiters_do_not_wait_for_a_leading_caller_who_left() -> None:
+    single_flight = SingleFlight[int]()
+    found = []
+    for end in (asyncio.CancelledError, LookupError):
+        with suppress(end), single_flight.leading("a", 0):
+            waiting = single_flight.running("a")
+            raise end
+        assert waiting
+        found.append(await waiting)
+
+    assert found == [0, 0]
+    assert single_flight.running("a") is None
+
+
+async def test_a_waiter_who_leaves_takes_nothing_from_the_others() -> None:
+    single_flight = SingleFlight[int]()
+
+    async def wait() -> int:
+        running = single_flight.running("a")
+        assert running
+        return await running
+
+    with single_flight.leading("a", 0) as land:
+        leaving, staying = asyncio.create_task(wait()), asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.sleep(0)
+        land(7)
+
+        assert await staying == 7
