@@ -94,7 +94,7 @@ def admin_servicer(
 
 
 async def main() -> None:
-    """Run until told to stop."""
+    """Run until the process is stopped."""
     settings = load(StorageSettings)
     configure(settings.log_level, settings.log_format, "storage")
     async with (

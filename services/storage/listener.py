@@ -38,7 +38,7 @@ CLOSE_SECONDS = 5.0  # how long downloads may go on when the service stops
 BACKLOG = 1024
 HEADER_BYTES = 64 * 1024  # above what Envoy lets through, so that Envoy is who refuses long headers, in JSON
 NO_CODING = ("", "identity")
-# Of the 512 downloads and 64 uploads that Envoy lets through; a page by HTTP/2 asks for a hundred files at once.
+# Of the 512 downloads and 64 uploads that Envoy lets through; a page by HTTP/2 requests a hundred files at once.
 READS_PER_CLIENT, UPLOADS_PER_CLIENT = 128, 16
 
 CORS = {
@@ -105,7 +105,7 @@ def cut_off(request: web.Request) -> ConnectionResetError:
 
 
 async def no_expectation(request: web.Request) -> web.Response | None:
-    """Ask for the body of a client that waits to be asked; refuse any other Expect (RFC 9110, 10.1.1)."""
+    """Answer `Expect: 100-continue` by requesting the body; refuse any other Expect (RFC 9110, 10.1.1)."""
     if request.headers.get("Expect", "").strip().lower() != "100-continue":
         sentence = "The Expect header asks for something that the server does not do. Send the request without it."
         return failure(HTTPStatus.EXPECTATION_FAILED, InvalidArgument(sentence, "EXPECTATION_FAILED"))

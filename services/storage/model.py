@@ -21,7 +21,7 @@ PICTURE_TYPES = (PNG, JPEG, WEBP, GIF)
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit of a file: new bytes for those from start to stop."""
+    """An edit of a file: `new` replaces the bytes from `start` to `stop`."""
 
     start: int
     stop: int
@@ -53,7 +53,7 @@ class Lane(Enum):
 
 @dataclass(frozen=True)
 class VariantSpec:
-    """What a variant is made to: the first frame within width x height (0: no bound), at a quality from 1 to 100.
+    """The form of a variant: the first frame within width x height (0: no bound), at a quality from 1 to 100.
 
     The quality is 0 where the format has none. Nothing is ever enlarged.
     """
@@ -75,7 +75,7 @@ class Derivative:
 
 @dataclass(frozen=True)
 class VariantWish:
-    """The variant that a client asks for; 0 and empty mean the default. Our signature permits exactly this one."""
+    """The variant that a client wants; 0 and empty mean the default. A signature permits exactly this variant."""
 
     width: int = 0
     height: int = 0
@@ -85,7 +85,7 @@ class VariantWish:
 
 
 class Source(StrEnum):
-    """Where an object came from, in the seeds' words."""
+    """Where an object came from; stored in its row, and shown to clients."""
 
     UPLOAD = "upload"
     KIE_DOWNLOAD = "kie-download"
@@ -165,7 +165,7 @@ class UploadSpec:
 
 
 def import_alias(file_name: str, task_id: str) -> str:
-    """What identifies an import beside its URL: the task, or without one the wished name. No file name holds a NUL."""
+    """What identifies an import beside its URL: the task, or without one the wanted name. No file name holds a NUL."""
     return f"\0{task_id}" if task_id else file_name
 
 
@@ -174,7 +174,7 @@ class ImportOrder:
     """An order to import a URL; without a generation_id the index is ignored.
 
     task_id is the task that the client names, when that is no generation of ours. file_stem is the file name of a
-    generation's picture; empty for those of older versions, whose key holds the generation's id.
+    generation's picture; empty for pictures of older versions, whose key holds the generation's id.
     """
 
     source_uri: str

@@ -1,4 +1,4 @@
-"""The ports of storage: a backend for bytes, a store for rows, a fetcher and a decoder pool."""
+"""The ports of storage: backends for bytes, a store for rows, a fetcher and a decoder pool."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -137,28 +137,28 @@ class ObjectStore(Protocol):
         """
 
     async def get(self, key: str) -> StoredObject | None:
-        """The row of a key."""
+        """The row of a key; None when there is none."""
 
     async def of_generation(self, generation_id: str, index: int) -> StoredObject | None:
-        """The row of a generation's picture."""
+        """The row of a generation's picture; None when there is none."""
 
     async def of_source(self, source_uri: str, alias: str) -> StoredObject | None:
-        """The row of an import, by its URL and import_alias, without a generation."""
+        """The row of an import without a generation, by its URL and import_alias; None when there is none."""
 
     async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
         """At most limit rows, newest first, by (create_ms, key) descending, strictly below the cursor."""
 
     async def without_thumb(self, since_ms: int, limit: int) -> tuple[str, ...]:
-        """Keys of at most `limit` artworks stored since a time that have no thumbnail, newest first."""
+        """The keys of at most `limit` artworks without a thumbnail that were stored since a time, newest first."""
 
     async def by_key(self, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
         """At most limit rows whose key begins with the prefix and comes after `after`, by the order of its bytes."""
 
     async def variant_bytes(self) -> int:
-        """The bytes that the rows of all variants speak of."""
+        """The sum of the sizes in the rows of all variants."""
 
     async def oldest_variants(self, before_ms: int, limit: int) -> tuple[StoredObject, ...]:
-        """At most limit variants made before, the oldest first."""
+        """The rows of at most limit variants that were made before a time, the oldest first."""
 
     async def totals(self) -> tuple[int, int]:
         """The number of rows and the sum of their sizes."""
@@ -176,46 +176,49 @@ class ObjectStore(Protocol):
         """
 
     async def announced(self, key: str) -> Stat | None:
-        """The announced size and hash of a key that has no row yet."""
+        """The announced size and hash of a key that has no row yet; None when nothing is announced."""
 
     async def withdraw(self, key: str) -> None:
         """End an announcement without a row."""
 
-    async def bury(self, key: str) -> bool:
+    async def begin_deletion(self, key: str) -> bool:
         """Replace a row by a tombstone, atomically: the object is gone at once, its bytes are deleted afterwards.
 
         Returns False when there is neither a row nor an unfinished deletion. Until the deletion is finished no row of
         the key can be added: add raises Unavailable, OBJECT_BEING_DELETED.
         """
 
-    async def swept(self, key: str) -> None:
-        """Note that the bytes of a deleted object are gone; its tombstone stays for a while."""
+    async def end_deletion(self, key: str) -> None:
+        """Note that the bytes of a deleted object are gone; the tombstone stays until it is removed."""
 
-    async def tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
-        """Keys with a tombstone older than a time, or with an unfinished deletion; none can be added meanwhile."""
+    async def due_tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
+        """At most limit keys with a tombstone older than a time or with an unfinished deletion.
 
-    async def forget(self, key: str) -> None:
+        From then on no row of these keys can be added until their tombstone is removed.
+        """
+
+    async def remove_tombstone(self, key: str) -> None:
         """Remove a tombstone."""
 
     async def add_link(self, link: UploadLink) -> None:
         """Insert an upload link; its key is new."""
 
     async def get_link(self, key: str) -> UploadLink | None:
-        """The upload link of a key."""
+        """The upload link of a key; None when there is none."""
 
     async def expired_links(self, before_ms: int, limit: int) -> tuple[str, ...]:
-        """Keys of at most `limit` links that expired before a time, the oldest first."""
+        """The keys of at most `limit` links that expired before a time, the oldest first."""
 
     async def delete_link(self, key: str) -> None:
         """Delete a link, if there is one."""
 
 
 class DecoderPool(Protocol):
-    """Decodes pictures outside of this process: nothing that a file holds can harm or stop the service.
+    """Decodes pictures outside of this process, so that no file can harm or stop the service.
 
-    Every method raises InvalidArgument with reason INVALID_IMAGE for what is damaged or no picture of that type, and
-    IMAGE_TOO_LARGE for what needs more pixels, frames, memory or time than we give; Unavailable with reason
-    STUDIO_BUSY when too many others wait, or when decoding was interrupted by no fault of the picture.
+    Every method raises InvalidArgument with reason INVALID_IMAGE for a file that is damaged or no picture of that type,
+    and with IMAGE_TOO_LARGE for a picture that needs more pixels, frames, memory or time than are allowed; Unavailable
+    with reason STUDIO_BUSY when too many other files wait, or when decoding was interrupted by no fault of the picture.
     """
 
     async def inspect(self, path: Path, kind: PictureType, lane: Lane = Lane.CLIENTS) -> PictureFacts:
@@ -232,7 +235,7 @@ class DecoderPool(Protocol):
 
 
 class Fetcher(Protocol):
-    """Fetches URLs that are not of our own configuration."""
+    """Fetches URLs that clients and providers name, which may be hostile."""
 
     def fetch(self, uri: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open a URL and stream its body, every hop guarded; the context ends the connection.

@@ -19,9 +19,9 @@ class StorageSettings(CommonSettings):
     """Backends, limits, the fetcher and the decoder pool."""
 
     storage_mode: Literal["local", "s3"] = "local"
-    """Where the bytes are kept: a folder of this machine, or a bucket of S3, R2 or any server that speaks S3."""
+    """Where the bytes are kept: a folder of this machine, or a bucket of S3, R2 or any server with S3's API."""
     storage_second_mode: Literal["", "local", "s3"] = ""
-    """A second backend: it takes uploads while the first is down, and is read for what the first does not have."""
+    """A second backend: it stores new files while the first is down, and is read for files that the first lacks."""
     storage_dir: Path | None = None
     """Folder of the local backend; DATA_DIR/objects when empty. It must allow hard links."""
     cloudflare_r2_account_id: str = ""
@@ -87,13 +87,13 @@ class StorageSettings(CommonSettings):
     picture_result_workers: int = Field(1, ge=1, le=32)
     """Processes more that decode results only, so that pictures which clients send never hold up a permanent copy."""
     picture_queue: int = Field(64, ge=1)
-    """Pictures that may wait for a worker, of clients and of results each; further ones are told to come back."""
+    """Pictures that may wait for a worker, of clients and of results each; further ones are refused for the moment."""
     picture_memory_bytes: int = Field(1024 * MIB, ge=256 * MIB)
     """Address space of a worker; a picture that needs more is refused. 50 megapixels of WebP need 900 MiB."""
     picture_cpu_seconds: int = Field(5, ge=1)
     """Processor time of decoding one picture; one that needs more is refused."""
     picture_seconds: float = Field(10.0, gt=0)
-    """How long decoding a picture may take on a busy machine; then the client is told to come back."""
+    """How long decoding a picture may take on a busy machine; then it is refused for the moment."""
     picture_idle_seconds: float = Field(15.0, gt=0)
     """How long a worker without work is kept."""
 

@@ -107,7 +107,7 @@ def written(folder: Path, extension: str, tags: list[str]) -> bytes:
     return path.read_bytes()
 
 
-def told(folder: Path, pictures: dict[str, bytes]) -> dict[str, dict[str, str]]:
+def locations_in(folder: Path, pictures: dict[str, bytes]) -> dict[str, dict[str, str]]:
     """The locations in pictures by file name, as exiftool reads them and as found in their bytes."""
     for name, content in pictures.items():
         (folder / name).write_bytes(content)

@@ -78,7 +78,7 @@ async def admin_stub(stack: StorageSettings) -> AsyncIterator["adminrpc.StorageA
 
 
 async def read_on(stack: StorageSettings, keys: list[str], outcome: Outcome, stopped: asyncio.Event) -> None:
-    """Read one link after the other, at random, until told to stop."""
+    """Read one link after the other, at random, until stopped."""
     async with httpx.AsyncClient(base_url=f"http://{stack.address(ListenPort.FILES)}", trust_env=False) as client:
         while not stopped.is_set():
             key = random.choice(keys)

@@ -74,7 +74,7 @@ class Browser:
 
 @asynccontextmanager
 async def browsing(stack: StorageSettings) -> AsyncIterator[Browser]:
-    """The real gateway before the real storage service; the other services are not asked."""
+    """The real gateway before the real storage service; the other services are not called."""
     async with AsyncExitStack() as exits:
         channel = await exits.enter_async_context(connect(stack.address(ListenPort.STORAGE)))
         services = stubs.over(**dict.fromkeys(stubs.over.__annotations__.keys() - {"return"}, channel))

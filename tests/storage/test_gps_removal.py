@@ -8,7 +8,7 @@ from PIL import Image
 
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.model import ImportOrder, StoredObject, UploadSpec, VariantWish
-from tests.storage.gps_samples import EXIFTOOL, corpus, told
+from tests.storage.gps_samples import EXIFTOOL, corpus, locations_in
 from tests.storage.samples import Remote, ok, stream
 
 pytestmark = pytest.mark.skipif(not EXIFTOOL, reason="exiftool is not installed (Debian: libimage-exiftool-perl)")
@@ -46,7 +46,7 @@ async def imported(objects: Objects, _: Uploads, remote: Remote, sample: Sample)
 
 
 @pytest.mark.parametrize("way_in", [uploaded, linked, imported])
-async def test_what_clients_bring_tells_no_place(
+async def test_files_of_clients_lose_their_location(
     objects: Objects, uploads: Uploads, remote: Remote, samples: list[Sample], tmp_path: Path, way_in: object
 ) -> None:
     assert callable(way_in)
@@ -57,16 +57,16 @@ async def test_what_clients_bring_tells_no_place(
         pixels = Image.open(BytesIO(kept[f"{name}.{extension}"])).tobytes()
         assert pixels == Image.open(BytesIO(content)).tobytes()
 
-    assert told(tmp_path, kept) == {}
+    assert locations_in(tmp_path, kept) == {}
 
 
-def test_every_sample_tells_a_place(samples: list[Sample], tmp_path: Path) -> None:
+def test_every_sample_holds_a_location(samples: list[Sample], tmp_path: Path) -> None:
     pictures = {f"{name}.{extension}": content for name, extension, content in samples}
 
-    assert told(tmp_path, pictures).keys() == pictures.keys()
+    assert locations_in(tmp_path, pictures).keys() == pictures.keys()
 
 
-async def test_variants_of_a_result_that_tells_a_place_do_not(
+async def test_variants_of_a_result_with_a_location_have_none(
     objects: Objects, variants: Variants, remote: Remote, samples: list[Sample], tmp_path: Path
 ) -> None:
     """The result itself stays byte for byte as it was made."""
@@ -79,10 +79,10 @@ async def test_variants_of_a_result_that_tells_a_place_do_not(
             variant = await variants.make(result.key, VariantWish(64, extension=target))
             made[f"{name}-{extension}.{target}"] = await content_of(objects, variant)
 
-    assert told(tmp_path, made) == {}
+    assert locations_in(tmp_path, made) == {}
 
 
-async def test_words_that_tell_no_place_stay(objects: Objects, samples: list[Sample]) -> None:
+async def test_texts_without_a_location_stay(objects: Objects, samples: list[Sample]) -> None:
     content = next(content for name, extension, content in samples if (name, extension) == ("iim", "jpg"))
     kept = await content_of(objects, await objects.upload(UploadSpec(), stream([content])))
 

@@ -85,7 +85,7 @@ async def test_the_type_comes_from_our_own_table(
     assert (await browser.get(f"/files/{key}")).headers["content-type"] == content_type
 
 
-async def test_head_tells_all_but_the_bytes(browser: httpx.AsyncClient, backend: Backend) -> None:
+async def test_head_answers_with_all_headers_and_no_bytes(browser: httpx.AsyncClient, backend: Backend) -> None:
     await put(backend, KEY)
     answer = await browser.head(f"/files/{KEY}")
 
@@ -165,12 +165,12 @@ class Torn(LocalFiles):
     async def read(self, key: str, offset: int, limit: int) -> AsyncIterator[bytes]:
         async for chunk in super().read(key, offset, limit):
             if offset:
-                raise Unavailable("The place is down.", "STORAGE_DOWN", retry_after=1)
+                raise Unavailable("The backend is down.", "STORAGE_DOWN", retry_after=1)
             yield chunk
-            raise Unavailable("The place is down.", "STORAGE_DOWN", retry_after=1)
+            raise Unavailable("The backend is down.", "STORAGE_DOWN", retry_after=1)
 
 
-async def test_bytes_that_break_off_are_no_whole_answer_and_a_place_that_is_down_is_told(
+async def test_bytes_that_break_off_are_no_whole_answer_and_a_backend_that_is_down_is_an_error(
     uploads: Uploads, tmp_path: Path
 ) -> None:
     torn = Torn(tmp_path / "torn")

@@ -67,7 +67,7 @@ async def refused(stub: Any) -> tuple[grpc.StatusCode, str]:
     return failure.value.code(), status.from_rpc(failure.value).reason
 
 
-async def test_a_bucket_that_is_away_is_told_and_what_was_accepted_comes_back_with_it(
+async def test_a_bucket_that_is_away_is_an_error_and_accepted_files_come_back_with_it(
     stack: StorageSettings, proxy: ToxicProxy
 ) -> None:
     async with running(stack), connected(stack) as stub:
@@ -86,7 +86,7 @@ async def test_a_bucket_that_is_away_is_told_and_what_was_accepted_comes_back_wi
         assert await stub.UploadObject(parts(picture(seed="after")))
 
 
-async def test_health_tells_of_the_bucket_and_the_service_goes_on(stack: StorageSettings, proxy: ToxicProxy) -> None:
+async def test_health_reports_the_bucket_and_the_service_goes_on(stack: StorageSettings, proxy: ToxicProxy) -> None:
     await proxy.close()
     async with running(stack):
         assert await is_serving(stack, "", wanted=True)
@@ -95,7 +95,9 @@ async def test_health_tells_of_the_bucket_and_the_service_goes_on(stack: Storage
         assert await is_serving(stack, "bytes", wanted=True)
 
 
-async def test_a_second_place_takes_uploads_while_the_bucket_is_away(stack: StorageSettings, proxy: ToxicProxy) -> None:
+async def test_a_second_backend_takes_uploads_while_the_bucket_is_away(
+    stack: StorageSettings, proxy: ToxicProxy
+) -> None:
     stack = stack.model_copy(update={"storage_second_mode": "local"})
     await proxy.close()
     async with running(stack), connected(stack) as stub:

@@ -171,7 +171,7 @@ async def test_a_deleted_object_is_gone_with_its_bytes(stub: Stub, backend: Back
     assert (await refused(stub.GetObject(storagepb.GetObjectRequest(name=found.name))))[0] is grpc.StatusCode.NOT_FOUND
 
 
-async def test_an_object_whose_bytes_are_gone_is_told_from_one_that_never_was(stub: Stub, backend: Backend) -> None:
+async def test_an_object_whose_bytes_are_gone_is_not_an_object_that_never_was(stub: Stub, backend: Backend) -> None:
     found = await uploaded(stub, picture())
     await backend.delete(found.name.removeprefix("objects/"))
 

@@ -13,13 +13,13 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_private_places_are_given_as_a_comma_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_private_addresses_are_given_as_a_comma_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OUTBOUND_ALLOW_PRIVATE", "127.0.0.1:50056, Sandbox.Example:80,")
 
     assert load(StorageSettings).outbound_allow_private == {"127.0.0.1:50056", "sandbox.example:80"}
 
 
-def test_a_private_place_without_a_port_is_named_as_a_mistake(
+def test_a_private_address_without_a_port_is_named_as_a_mistake(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OUTBOUND_ALLOW_PRIVATE", "127.0.0.1")
@@ -29,7 +29,7 @@ def test_a_private_place_without_a_port_is_named_as_a_mistake(
     assert "OUTBOUND_ALLOW_PRIVATE" in capsys.readouterr().err
 
 
-def test_objects_lie_under_the_data_folder_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_lie_under_the_data_folder_unless_set_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_DIR", "stack")
     assert load(StorageSettings).objects_dir == Path("stack/objects")
 
@@ -53,7 +53,7 @@ def test_what_a_bucket_needs_is_named_all_at_once(
     assert "FETCH_CONNECTIONS" in told
 
 
-def test_a_second_place_must_be_another(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_backend_must_be_another(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("STORAGE_SECOND_MODE", "local")
 
     with pytest.raises(SystemExit):

@@ -54,7 +54,7 @@ def down(retry_after: float = 1) -> Unavailable:
 
 @contextmanager
 def _folders(root: Path, parts: Sequence[str], *, create: bool = False) -> Iterator[list[int]]:
-    """Descriptors of the root and of each folder on the way down, created where missing if asked."""
+    """Descriptors of the root and of each folder on the way down, created where missing if `create`."""
     with ExitStack() as stack:
         chain = [_kept(stack, os.open(root, FOLDER_FLAGS))]
         for part in parts:
@@ -141,7 +141,7 @@ def _below(descriptor: int, folder: str, prefix: str, after: str) -> Iterator[Li
 
 
 def _names(descriptor: int) -> list[str]:
-    """Files, and folders with the slash that decides their place in the order of keys; none that begin with a dot."""
+    """The names in a folder in the order of keys: folders end in a slash; names that begin with a dot are left out."""
     with os.scandir(descriptor) as entries:
         shown = [entry for entry in entries if not entry.name.startswith(".")]
         files = [entry.name for entry in shown if entry.is_file(follow_symlinks=False)]

@@ -30,7 +30,7 @@ logger = structlog.get_logger()
 
 
 class FailoverBackend:
-    """The Backend over a first and a second one. `is_kept` tells whether a key has a row."""
+    """The Backend over a first and a second one. `is_kept` returns whether a key has a row."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class FailoverBackend:
         self._metadata_of = metadata_of
         self._is_kept = is_kept
         self._limits = limits = limits or TimeLimits()
-        self._asked = set[asyncio.Task[Any]]()
+        self._calls = set[asyncio.Task[Any]]()
         self._breakers = CircuitBreaker("first", first, limits), CircuitBreaker("second", second, limits)
 
     @asynccontextmanager
@@ -99,16 +99,16 @@ class FailoverBackend:
 
     async def upload_uri(self, key: str, content_type: str, size: int, seconds: int) -> str:
         """The upload URL of the first backend; empty while that one is down."""
-        if not self._breakers[0].takes:
+        if not self._breakers[0].takes_puts:
             return ""
         return await self._first.upload_uri(key, content_type, size, seconds)
 
     async def delete(self, key: str) -> None:
         """Delete from both: the failover copy first, the first backend last, so that a concurrent fail-back sees it."""
         first, second = self._breakers
-        await second.ask(lambda: self._second.delete(FAILOVER_PREFIX + key))
-        await second.ask(lambda: self._second.delete(key))
-        await first.ask(lambda: self._first.delete(key))
+        await second.call(lambda: self._second.delete(FAILOVER_PREFIX + key))
+        await second.call(lambda: self._second.delete(key))
+        await first.call(lambda: self._first.delete(key))
 
     async def reap(self, ours: Ours) -> None:
         """Reap both backends."""
@@ -170,12 +170,12 @@ class FailoverBackend:
     async def _where(self, key: str) -> tuple[Backend, str, int] | None:
         """The backend that has a key, its name there and its size; None when neither has it.
 
-        A slow first backend does not delay an object of the second: after `hedge` seconds both are asked.
+        A slow first backend does not delay an object of the second: after `hedge` seconds both are called.
 
         Raises:
             KawaiiError: one backend did not answer, and the other does not have the key.
         """
-        first = self._start(self._breakers[0].ask(partial(self._first.size, key)))
+        first = self._start(self._breakers[0].call(partial(self._first.size, key)))
         await asyncio.wait([first], timeout=self._limits.hedge)
         if first.done() and (size := _answer(first)) is not None:
             return self._first, key, size
@@ -194,12 +194,12 @@ class FailoverBackend:
     def _start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Start a call that goes on when nobody waits for it: the breaker learns of a time-out all the same."""
         task = asyncio.create_task(work)
-        self._asked.add(task)
+        self._calls.add(task)
         task.add_done_callback(self._forget_task)
         return task
 
     def _forget_task(self, task: "asyncio.Task[Any]") -> None:
-        self._asked.discard(task)
+        self._calls.discard(task)
         if not task.cancelled():
             task.exception()  # marks the exception as retrieved
 
@@ -207,7 +207,7 @@ class FailoverBackend:
         """The name of a key in the second backend, its own or that of a failover copy, and its size."""
         second, names = self._breakers[1], (key, FAILOVER_PREFIX + key)
         answers = await asyncio.gather(
-            *(second.ask(partial(self._second.size, name)) for name in names), return_exceptions=True
+            *(second.call(partial(self._second.size, name)) for name in names), return_exceptions=True
         )
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, int):
@@ -234,11 +234,11 @@ class FailoverBackend:
             yield ListedObject(listed.key.removeprefix(FAILOVER_PREFIX), listed.size, listed.modified)
 
 
-def _answer(asked: "asyncio.Task[T]") -> T | None:
+def _answer(call: "asyncio.Task[T]") -> T | None:
     """The result of a call; None when its backend is down. Raises any other error."""
-    failure = asked.exception()
+    failure = call.exception()
     if failure is None:
-        return asked.result()
+        return call.result()
     if isinstance(failure, DOWN):
         return None
     raise failure

@@ -1,7 +1,7 @@
 """Keeps objects in a bucket of S3 or R2.
 
 boto3 blocks, so that its calls run in threads of their own. Files are spooled to the local disk on their way. Create if
-absent is best effort on some servers (docs/storage.md#places): a key is looked up before and after each put.
+absent is best effort on some servers (docs/storage.md#backends): a key is looked up before and after each put.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ CACHE_CONTROL = "public, max-age=31536000, immutable"  # objects never change
 SHA256 = "sha256"  # the name of our hash in the metadata of an object
 CONFLICTS = 6  # tries while another writer holds the key: S3 answers 409 until that one is done
 CONFLICT_SECONDS = 0.2  # the longest first pause between two tries; it doubles each time
-ABSENT = frozenset({"NoSuchKey", "NotFound", "404"})  # NoSuchBucket is a mistake, which a HEAD cannot tell
+ABSENT = frozenset({"NoSuchKey", "NotFound", "404"})  # NoSuchBucket is a mistake, which a HEAD does not show
 COMPLETED = "NoSuchUpload"  # of parts that we have just sent: the first reply to their completion was lost
 FULL = frozenset({"InsufficientStorage", "QuotaExceeded", "StorageFull", "XMinioStorageFull"})
 REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
@@ -91,7 +91,7 @@ class S3Objects:
             body.close()
 
     async def size(self, key: str) -> int | None:
-        """The size that a HEAD tells."""
+        """The size in the reply to a HEAD."""
         head = await self._run(self._bucket.head, key)
         return None if head is None else int(head["ContentLength"])
 
@@ -172,7 +172,7 @@ async def open_bucket(settings: StorageSettings) -> AsyncIterator[S3Objects]:
 
 
 def _open_client(settings: StorageSettings) -> Any:
-    """A client with the options that behaved everywhere (docs/storage.md#places), and one layer of retries: its own."""
+    """A client whose options work on all servers (docs/storage.md#backends), with one layer of retries: its own."""
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path", "payload_signing_enabled": True},  # the server checks our SHA-256

@@ -26,7 +26,7 @@ ADOPTED = (*PREFIXES, OLD_RESULTS)  # prefixes under which the seed systems keep
 
 
 class Adoption:
-    """Writes the missing rows of pictures."""
+    """Writes the missing rows of pictures that were stored by another system."""
 
     def __init__(
         self, backend: Backend, store: ObjectStore, inspection: Inspection, max_bytes: int, clock: keys.Clock
@@ -38,7 +38,7 @@ class Adoption:
         self._clock = clock
 
     async def run(self, prefix: str, *, adopt: bool) -> AsyncIterator[Progress]:
-        """Scan the keys below a prefix; without `adopt` only count those without a row.
+        """Scan the keys below a prefix; without `adopt` only count the objects without a row.
 
         Raises:
             InvalidArgument: the prefix is none of ADOPTED.

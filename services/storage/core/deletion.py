@@ -2,7 +2,8 @@
 
 Making a variant ends with a second look at the original, and removes the variant when that is gone (core/variants.py);
 deleting lists the variants after the tombstone is written. So one of the two sees the other. A process that dies
-between bytes and row leaves bytes that neither saw: they are deleted when the tombstone is old.
+between putting a variant's bytes and writing its row leaves bytes that neither saw: they are deleted when the tombstone
+is old.
 """
 
 import asyncio
@@ -32,13 +33,13 @@ class ObjectDeletion:
         Raises:
             NotFound: there is no such object.
         """
-        if not await self._store.bury(key):
+        if not await self._store.begin_deletion(key):
             raise NotFound("There is no such object.", metadata={"key": key})
         await self._delete_bytes(key)
-        await self._store.swept(key)
+        await self._store.end_deletion(key)
 
     async def run(self) -> None:
-        """Complete interrupted deletions and those of old tombstones, once a minute, until cancelled."""
+        """Complete interrupted deletions, and repeat those of old tombstones, once a minute, until cancelled."""
         while True:
             with suppress(Unavailable):  # a later round tries again
                 await self.run_once()
@@ -46,17 +47,17 @@ class ObjectDeletion:
 
     async def run_once(self) -> None:
         """Process the tombstones that are due."""
-        for key in await self._store.tombstones(self._clock() - TOMBSTONE_MS, BATCH):
+        for key in await self._store.due_tombstones(self._clock() - TOMBSTONE_MS, BATCH):
             await self._delete_bytes(key)
-            await self._store.forget(key)
+            await self._store.remove_tombstone(key)
 
     async def _delete_bytes(self, key: str) -> None:
         """Delete the bytes of an object and its derivatives, with and without rows."""
         prefix = keys.variants_of(key)
-        doomed = [row.key async for row in rows(self._store, prefix)]
-        doomed += [listed.key async for listed in self._backend.keys(prefix)]
-        for derived in dict.fromkeys([*doomed, *keys.thumbs_of(key)]):
-            await self.remove(derived)
+        derived = [row.key async for row in rows(self._store, prefix)]
+        derived += [listed.key async for listed in self._backend.keys(prefix)]
+        for each in dict.fromkeys([*derived, *keys.thumbs_of(key)]):
+            await self.remove(each)
         await self._backend.delete(key)
         await self._store.withdraw(key)
 

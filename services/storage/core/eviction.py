@@ -1,6 +1,6 @@
 """Evicts the oldest variants beyond a budget of bytes for all; any can be made again from its original.
 
-A variant that is still asked for is made anew. A concurrent maker of the same variant wins: bytes are deleted first,
+A variant that a client still wants is made anew. A concurrent maker of the same variant wins: bytes are deleted first,
 then the row, and bytes that are there again without a row are deleted once more, since only rows are counted.
 """
 

@@ -1,7 +1,7 @@
-"""Garbage collection: finds bytes without a row and orphaned variants, and deletes them if asked to.
+"""Garbage collection: finds bytes without a row and orphaned variants, and deletes them on request.
 
-A bucket may hold files of others, an older site's and anybody's backups. Bytes without a row are ours only if exactly
-these bytes were announced before the put (core/registration.py); all others are reported and left as they are.
+A bucket may hold files of other programs, of an older site or backups. Bytes without a row are ours only if exactly
+these bytes were announced before the put (core/registration.py); all other bytes are reported and left as they are.
 """
 
 from collections.abc import AsyncIterator

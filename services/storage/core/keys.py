@@ -25,7 +25,7 @@ Clock = Callable[[], int]
 
 
 class ObjectKeys:
-    """Makes new keys; the clock is for those that hold the time."""
+    """Makes new keys; some hold the time, from the clock."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -105,7 +105,7 @@ def thumbs_of(key: str) -> tuple[str, ...]:
 def stem_of(file_name: str, task_id: str = "") -> str:
     """The part of a client's file name that may be used in a key; empty when nothing is left, or it holds a task id.
 
-    Keys are public, and whoever knows a task's id may ask for the task: no id can be read off a URL.
+    Keys are public, and whoever knows a task's id may read the task: no id can be read off a URL.
     """
     name = PurePosixPath(file_name.replace("\\", "/")).name
     stem, dot, extension = name.rpartition(".")

@@ -83,12 +83,12 @@ class ObjectMigration:
         return ScanResult(listed.key, listed.size, changed=problem is None, problem=problem)
 
     async def _wanted(self, source: Backend, key: str) -> Stat | None:
-        """The expected size and hash: those of the row; without a row, those of the source's bytes."""
+        """The expected size and hash, from the row; without a row, from the source's bytes."""
         row = await self._store.get(key)
         return Stat(row.size, row.sha256) if row else await source.stat(key)
 
     async def _copy(self, source: Backend, target: Backend, key: str, wanted: Stat) -> Problem | None:
-        """Copy an object whose bytes have the expected hash; damaged ones are not copied."""
+        """Copy an object whose bytes have the expected hash; a damaged object is not copied."""
         had_row = await is_kept(self._store, key)
         async with target.spool() as spool:
             with suppress(DataLoss):  # deleted since it was listed

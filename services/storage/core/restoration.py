@@ -40,8 +40,8 @@ class Restoration:
         """Store an exported object; repeating it returns the stored one.
 
         Raises:
-            InvalidArgument: the key is not that of an original, its time lies in the future, its bytes are not those of
-                the record (HASH_DIFFERS), or no picture.
+            InvalidArgument: the key is not that of an original, its time lies in the future, its hash is not that
+                of the record (HASH_DIFFERS), or the bytes are no picture.
             AlreadyExists: the key holds another file here, or the generation another picture.
             Unavailable: STUDIO_BUSY.
         """

@@ -91,7 +91,7 @@ class ScanCounts:
 async def scanned(
     items: AsyncIterator[T], check: Callable[[T], Awaitable[ScanResult | None]], counts: ScanCounts
 ) -> AsyncIterator[Progress]:
-    """Check all items, several at a time, and count the results; None is not counted."""
+    """Check all items, several at a time; yields the counts of their results. A result of None is not counted."""
     async for batch in _batches(items):
         for found in await asyncio.gather(*map(check, batch)):
             if found:
@@ -120,17 +120,17 @@ async def rows(store: ObjectStore, prefix: str = "") -> AsyncIterator[StoredObje
 
 
 async def rows_and_objects(
-    known: AsyncIterator[StoredObject], lying: AsyncIterator[ListedObject]
+    known: AsyncIterator[StoredObject], stored: AsyncIterator[ListedObject]
 ) -> AsyncIterator[RowAndObject]:
     """Join rows and listed objects by key; both sources must be in the order of their keys."""
-    row, listed = await anext(known, None), await anext(lying, None)
+    row, listed = await anext(known, None), await anext(stored, None)
     while row or listed:
         first = min(each.key for each in (row, listed) if each)
         yield (row if row and row.key == first else None, listed if listed and listed.key == first else None)
         if row and row.key == first:
             row = await anext(known, None)
         if listed and listed.key == first:
-            listed = await anext(lying, None)
+            listed = await anext(stored, None)
 
 
 async def stat_of_bytes(backend: Backend, key: str) -> Stat | None:

@@ -1,6 +1,6 @@
 """Variants: smaller pictures of stored ones, each made once and kept; artworks get a thumbnail unasked.
 
-Everyone may ask for a few presets, so that a picture has a bounded number of variants. A signed URL permits any size.
+Everyone may have a few presets made, so that a picture has a bounded number of variants. A signed URL permits any size.
 """
 
 import asyncio
@@ -171,7 +171,7 @@ class Variants:
         return await self._made(original, spec, target)
 
     async def _keep_budget(self, made: StoredObject) -> None:
-        """Delete the oldest variants of a picture beyond its budget of bytes; each is made anew when asked for."""
+        """Delete the oldest variants of a picture beyond its budget of bytes; each can be made anew."""
         of_picture = [row async for row in rows(self._store, f"{made.key.rpartition('/')[0]}/")]
         left = self._budget_bytes - made.size
         for row in sorted(of_picture, key=lambda row: (row.create_ms, row.key), reverse=True):

@@ -1,4 +1,4 @@
-"""Verifies that every row has its bytes and all bytes have a row, and reports those that do not."""
+"""Verifies that every row has its bytes and all bytes have a row, and reports each object where that is not so."""
 
 from collections.abc import AsyncIterator
 

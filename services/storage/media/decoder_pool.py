@@ -22,7 +22,7 @@ PROGRAM = "services.storage.media.worker"
 ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONOPTIMIZE", "PYTHONDONTWRITEBYTECODE")  # no secret is among them
 CONFINEMENTS = {"seccomp", "landlock"}  # what the kernel can enforce
 MAX_JOBS = 500  # of one worker, which bounds its leaks
-LAST_WORDS_SECONDS = 2.0  # within which a worker ends whose pipe broke
+EXIT_SECONDS = 2.0  # within which a worker ends whose pipe broke
 
 logger = structlog.get_logger()
 
@@ -33,18 +33,18 @@ def busy(sentence: str) -> Unavailable:
 
 
 class Worker:
-    """One worker process; after anything but an answer it is not used again."""
+    """One worker process. After a time-out or a broken pipe it is not used again."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.jobs = 0
         self._hello_read = False
 
-    async def ask(self, job: dict[str, Any], seconds: float) -> worker_protocol.Message:
+    async def do(self, job: dict[str, Any], seconds: float) -> worker_protocol.Message:
         """Send a job and wait for the answer.
 
         Raises:
-            InvalidArgument: the picture is at fault; if it crashed the process, that has ended.
+            InvalidArgument: the picture is at fault; if it crashed the process, the process has ended.
             Unavailable: the time was up, or the process was killed from outside.
         """
         self.jobs += 1
@@ -77,7 +77,7 @@ class Worker:
     async def _verdict(self) -> KawaiiError:
         """The error for the exit status of the process; one that was killed from outside does not blame the picture."""
         try:
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
+            async with asyncio.timeout(EXIT_SECONDS):
                 status = await self.process.wait()
         except TimeoutError:
             status = -signal.SIGKILL
@@ -104,7 +104,7 @@ class ProcessDecoderPool:
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
-        self._turns = {
+        self._slots = {
             Lane.CLIENTS: asyncio.Semaphore(settings.picture_workers),
             Lane.RESULTS: asyncio.Semaphore(settings.picture_result_workers),
         }
@@ -141,19 +141,19 @@ class ProcessDecoderPool:
             raise busy("Too many pictures wait to be looked at. Try again shortly.")
         self._waiting[lane] += 1
         try:
-            await self._turns[lane].acquire()
+            await self._slots[lane].acquire()
         finally:
             self._waiting[lane] -= 1
         try:
             return await self._by_worker(job)
         finally:
-            self._turns[lane].release()
+            self._slots[lane].release()
 
     async def _by_worker(self, job: dict[str, Any]) -> worker_protocol.Message:
         worker = self._take_idle() or await self._start()
         useful = False
         try:
-            answer = await worker.ask(job, self._settings.picture_seconds)
+            answer = await worker.do(job, self._settings.picture_seconds)
             useful = True
         except InvalidArgument:
             useful = worker.process.returncode is None

@@ -26,7 +26,7 @@ class DamagedError(Exception):
 
 
 class TooManyError(Exception):
-    """The file has more parts than any honest picture."""
+    """The file has more parts than that of any honest picture."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _webp_frames(_data: Data, parts: list[Part]) -> int:
 
 
 def _jpeg(data: Data) -> Iterator[Part]:
-    """The segments of a JPEG, and of those behind it: cameras append previews and gain maps."""
+    """The segments of a JPEG and of the JPEGs behind it: cameras append previews and gain maps."""
     at = 0
     while True:
         at = yield from _one_jpeg(data, at)

@@ -73,7 +73,7 @@ def clean_xmp(packet: bytes, budget: Budget | None = None) -> bytes:
     A broken element is blanked to the end of the packet.
 
     Raises:
-        TooManyError: the packet has more tags than any honest one.
+        TooManyError: the packet has more tags than that of any honest picture.
     """
     width, offset = _units(packet)
     text = _narrowed(packet, width, offset) if width > 1 else packet
@@ -227,7 +227,7 @@ def clean_exif(block: bytes, budget: Budget | None = None) -> bytes:
     """An EXIF block without GPS data; a block that cannot be read is left as it is.
 
     Raises:
-        TooManyError: the block has more entries than any honest one.
+        TooManyError: the block has more entries than that of any honest picture.
     """
     if block[:4] not in (b"II*\0", b"MM\0*") or len(block) < 8:  # noqa: PLR2004 - the head
         return block
@@ -256,15 +256,15 @@ class _ExifBlock:
         """Remove the location entries of one directory and their values; returns offsets of further directories."""
         entries = list(self._entries(at))
         end = at + 2 + len(entries) * ENTRY_BYTES
-        doomed = [entry for entry in entries if entry.tag == GPS_POINTER or entry.tag in GEOTIFF]
+        removed = [entry for entry in entries if entry.tag == GPS_POINTER or entry.tag in GEOTIFF]
         following = bytes(self._bytes[end : end + 4]).ljust(4, b"\0")
-        below = [place for entry in entries if entry not in doomed for place in self._below(entry)]
-        for entry in doomed:
+        below = [offset for entry in entries if entry not in removed for offset in self._below(entry)]
+        for entry in removed:
             if entry.tag == GPS_POINTER:
                 self._wipe(self._number(entry.raw[8:]))
             self._fill(entry.start, entry.stop)
-        if doomed:
-            kept = [entry.raw for entry in entries if entry not in doomed]
+        if removed:
+            kept = [entry.raw for entry in entries if entry not in removed]
             new = struct.pack(self._order + "H", len(kept)) + b"".join(kept) + following
             size = min(end + 4, len(self._bytes)) - at
             self._bytes[at : at + size] = new.ljust(size, b"\0")[:size]
@@ -302,16 +302,16 @@ class _ExifBlock:
             self._fill(at, at + 2 + len(entries) * ENTRY_BYTES)
 
     def _entries(self, at: int) -> Iterator[_Entry]:
-        """The entries of a directory, as many of those announced as there are."""
+        """The entries of a directory: as many as it announces, or fewer where the block ends."""
         if not 0 < at <= len(self._bytes) - 2:
             return
         (count,) = struct.unpack_from(self._order + "H", self._bytes, at)
         fitting = min(count, (len(self._bytes) - at - 2) // ENTRY_BYTES)
         self._budget.step(fitting)
         for start in range(at + 2, at + 2 + fitting * ENTRY_BYTES, ENTRY_BYTES):
-            tag, kind, length, place = struct.unpack_from(self._order + "HHII", self._bytes, start)
+            tag, kind, length, offset = struct.unpack_from(self._order + "HHII", self._bytes, start)
             size = TYPE_BYTES.get(kind, 1) * length
-            here = start + 8 if size <= INLINE_BYTES else min(place, len(self._bytes))
+            here = start + 8 if size <= INLINE_BYTES else min(offset, len(self._bytes))
             raw = bytes(self._bytes[start : start + ENTRY_BYTES])
             yield _Entry(raw, tag, here, min(here + size, len(self._bytes)))
 

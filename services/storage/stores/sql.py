@@ -84,12 +84,12 @@ FIELDS = [column for column in OBJECTS.c if column.name != "import_digest"]  # i
 
 
 def import_digest(source_uri: str, alias: str) -> str:
-    """A short identity for what was imported from where under what alias: URLs outgrow an index."""
+    """A short identity of an import, by its URL and alias: URLs outgrow an index."""
     return sha256(f"{source_uri}\0{alias}".encode()).hexdigest()
 
 
 def being_deleted() -> Unavailable:
-    """The error of a key whose last object is still being deleted."""
+    """The error of a key whose former object is still being deleted."""
     sentence = "The object that had this key is being deleted at this moment. Try again shortly."
     return Unavailable(sentence, "OBJECT_BEING_DELETED", retry_after=1)
 
@@ -124,7 +124,7 @@ def _matches(wanted: Filter, key: ColumnElement[str] = OBJECTS.c.key) -> list[Co
     return clauses
 
 
-# Thumbnails are variants that lie elsewhere: nobody makes them again when they are asked for.
+# Without thumbnails, which are not made again when a client wants them.
 VARIANT = (OBJECTS.c.source == Source.VARIANT, *_matches(Filter("variants/"), OBJECTS.c.key + ""))
 
 
@@ -193,12 +193,12 @@ class SqlObjects:
             return tuple(StoredObject(*row) for row in rows)
 
     async def variant_bytes(self) -> int:
-        """Add up in an index that holds the sizes."""
+        """Add up the sizes, which an index holds."""
         async with self._database.read() as connection:
             return int(await connection.scalar(select(func.sum(OBJECTS.c.size)).where(*VARIANT)) or 0)
 
     async def oldest_variants(self, before_ms: int, limit: int) -> tuple[StoredObject, ...]:
-        """Read by age."""
+        """Select variants by their age."""
         wanted = select(*FIELDS).where(*VARIANT, OBJECTS.c.create_ms < before_ms)
         async with self._database.read() as connection:
             rows = await connection.execute(wanted.order_by(OBJECTS.c.create_ms, OBJECTS.c.key).limit(limit))
@@ -240,7 +240,7 @@ class SqlObjects:
         """Delete an announcement."""
         await self._delete(delete(ANNOUNCED).where(ANNOUNCED.c.key == key))
 
-    async def bury(self, key: str) -> bool:
+    async def begin_deletion(self, key: str) -> bool:
         """Replace the row by a tombstone, or find that of an unfinished deletion."""
         values = {"key": key, "create_ms": db_now(), "swept": False}
         removed = delete(OBJECTS).where(OBJECTS.c.key == key).returning(OBJECTS.c.key)
@@ -253,12 +253,12 @@ class SqlObjects:
             await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fields))
         return True
 
-    async def swept(self, key: str) -> None:
+    async def end_deletion(self, key: str) -> None:
         """Mark the tombstone as swept."""
         async with self._database.write() as connection:
             await connection.execute(update(TOMBSTONES).where(TOMBSTONES.c.key == key).values(swept=True))
 
-    async def tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
+    async def due_tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
         """Select the oldest and mark them as unswept, which locks their keys."""
         old = select(TOMBSTONES.c.key).where(or_(TOMBSTONES.c.create_ms < before_ms, ~TOMBSTONES.c.swept))
         oldest = old.order_by(TOMBSTONES.c.create_ms).limit(limit)
@@ -267,7 +267,7 @@ class SqlObjects:
             await connection.execute(update(TOMBSTONES).where(TOMBSTONES.c.key.in_(keys)).values(swept=False))
         return keys
 
-    async def forget(self, key: str) -> None:
+    async def remove_tombstone(self, key: str) -> None:
         """Delete a tombstone."""
         await self._delete(delete(TOMBSTONES).where(TOMBSTONES.c.key == key))
 

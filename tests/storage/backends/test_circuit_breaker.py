@@ -17,4 +17,4 @@ async def test_a_larger_object_may_take_longer(tmp_path: Path) -> None:
         return "stored"
 
     assert await breaker.put(work, size=3600) == "stored"
-    assert breaker.takes
+    assert breaker.takes_puts

@@ -63,8 +63,8 @@ async def test_what_was_put_comes_back(backend: Backend) -> None:
 async def test_a_spool_knows_its_size_its_hash_and_its_first_bytes(backend: Backend) -> None:
     body = picture()
     async with backend.spool() as spool:
-        for place in range(len(body)):
-            await spool.write(body[place : place + 1])
+        for start in range(len(body)):
+            await spool.write(body[start : start + 1])
         await backend.put("uploads/a.png", spool)
 
         assert spool.size == len(body)
@@ -163,7 +163,7 @@ async def test_reaping_takes_no_object_and_no_spool_in_use(backend: Backend) -> 
     ]
 
 
-async def test_the_size_is_told_without_reading(backend: Backend) -> None:
+async def test_the_size_is_known_without_reading(backend: Backend) -> None:
     await put(backend, "uploads/a.png", picture(size=300))
 
     assert await backend.size("uploads/a.png") == 300
@@ -214,7 +214,7 @@ async def test_a_path_is_a_file_with_the_bytes(backend: Backend) -> None:
     assert await backend.path("uploads/b.png") is None
 
 
-async def test_a_place_answers_pings_while_it_works_and_not_when_it_is_gone(
+async def test_a_backend_answers_pings_while_it_works_and_not_when_it_is_gone(
     backend: Backend, settings: StorageSettings
 ) -> None:
     await backend.ping()
@@ -226,7 +226,7 @@ async def test_a_place_answers_pings_while_it_works_and_not_when_it_is_gone(
             await backend.ping()
 
 
-async def test_an_upload_link_of_the_place_takes_what_was_declared(backend: Backend) -> None:
+async def test_an_upload_link_of_the_backend_takes_what_was_declared(backend: Backend) -> None:
     uri = await backend.upload_uri("pending/a.png", "image/png", 2000, 60)
     if not uri:
         return  # our own listener takes uploads; tests/storage/core/test_uploads.py

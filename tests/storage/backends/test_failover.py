@@ -28,7 +28,7 @@ class Breakable(LocalFiles):
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
-        self.asked: list[tuple[str, ObjectMetadata]] = []
+        self.puts: list[tuple[str, ObjectMetadata]] = []
 
     def break_(self) -> None:
         """Put a link that leads nowhere where the folder was: nothing can be opened below it."""
@@ -44,7 +44,7 @@ class Breakable(LocalFiles):
         return self._root.with_name("away")
 
     async def put(self, key: str, spool: object, metadata: ObjectMetadata = NO_METADATA) -> bool:
-        self.asked.append((key, metadata))
+        self.puts.append((key, metadata))
         return await super().put(key, spool, metadata)  # type: ignore[arg-type] # as it came
 
     async def size(self, key: str) -> int | None:
@@ -70,7 +70,7 @@ def failover(first: Breakable, second: LocalFiles) -> FailoverBackend:
     async def metadata_of(key: str) -> ObjectMetadata:
         return ObjectMetadata("image/png", source=key)
 
-    return FailoverBackend(first, second, metadata_of, rowless, TimeLimits(rest=0.0))
+    return FailoverBackend(first, second, metadata_of, rowless, TimeLimits(pause=0.0))
 
 
 async def rowless(key: str) -> bool:
@@ -92,7 +92,7 @@ async def keys(found: AsyncIterator[object]) -> list[str]:
     return [listed.key async for listed in found]  # type: ignore[attr-defined] # Listed
 
 
-async def test_new_objects_go_to_the_first_place_only(
+async def test_new_objects_go_to_the_first_backend_only(
     failover: FailoverBackend, first: Breakable, second: LocalFiles
 ) -> None:
     await put(failover, picture())
@@ -111,7 +111,7 @@ async def test_what_only_the_second_has_is_read_from_there(failover: FailoverBac
     assert await keys(failover.keys("")) == [KEY]
 
 
-async def test_a_key_of_the_second_place_cannot_be_taken_in_the_first(
+async def test_a_key_of_the_second_backend_cannot_be_taken_in_the_first(
     failover: FailoverBackend, second: LocalFiles
 ) -> None:
     await put(second, picture(seed="old"))
@@ -136,7 +136,7 @@ async def test_while_the_first_is_down_the_second_takes_writes_and_everything_st
     assert failure.value.reason == "STORAGE_DOWN"
 
 
-async def test_a_first_backend_that_failed_is_asked_again_after_a_pause(
+async def test_a_first_backend_that_failed_is_called_again_after_a_pause(
     failover: FailoverBackend, first: Breakable, second: LocalFiles
 ) -> None:
     now = [100.0]
@@ -144,10 +144,10 @@ async def test_a_first_backend_that_failed_is_asked_again_after_a_pause(
     first.break_()
     await put(failover, picture(), "uploads/1.png")
     await put(failover, picture(), "uploads/2.png")
-    assert [key for key, _ in first.asked] == ["uploads/1.png"]
+    assert [key for key, _ in first.puts] == ["uploads/1.png"]
 
     first.mend()
-    now[0] += TimeLimits().rest
+    now[0] += TimeLimits().pause
     await put(failover, picture(), "uploads/3.png")
     assert await first.size("uploads/3.png")
 
@@ -160,11 +160,11 @@ async def test_failover_copies_return_with_their_metadata_and_are_deleted_only_w
     for key, body in bodies.items():
         assert await put(failover, body, key)
     first.mend()
-    first.asked.clear()
+    first.puts.clear()
 
     restarted = FailoverBackend(first, second, failover._metadata_of, rowless)
     await restarted.fail_back()
-    assert sorted(first.asked) == sorted((key, ObjectMetadata("image/png", source=key)) for key in bodies)
+    assert sorted(first.puts) == sorted((key, ObjectMetadata("image/png", source=key)) for key in bodies)
     assert len(await keys(second.keys(FAILOVER_PREFIX))) == 20
     assert await keys(failover.keys("uploads/")) == sorted(bodies)
     await failover.fail_back()
@@ -177,7 +177,7 @@ async def test_failover_copies_return_with_their_metadata_and_are_deleted_only_w
 async def test_a_failover_copy_whose_key_was_taken_stays_and_is_logged(
     failover: FailoverBackend, first: Breakable, second: LocalFiles
 ) -> None:
-    await put(second, picture(seed="guest"), FAILOVER_PREFIX + KEY)
+    await put(second, picture(seed="copy"), FAILOVER_PREFIX + KEY)
     await put(first, picture(seed="home"))
     with structlog.testing.capture_logs() as lines:
         await failover.fail_back()
@@ -203,7 +203,7 @@ async def test_it_is_well_while_both_are(failover: FailoverBackend, first: Break
         await failover.ping()
 
 
-async def test_each_key_is_listed_once_with_the_first_places_word(
+async def test_each_key_is_listed_once_as_the_first_backend_has_it(
     failover: FailoverBackend, first: Breakable, second: LocalFiles
 ) -> None:
     for number, backend in enumerate((first, second, first, second)):
@@ -217,40 +217,40 @@ async def test_each_key_is_listed_once_with_the_first_places_word(
 
 
 class Odd(LocalFiles):
-    """A folder that is silent, slow or full when told to, and counts how often it is asked."""
+    """A folder that is silent, slow or full on demand, and counts how often it is called."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.mood = "well"
-        self.asks = 0
+        self.calls = 0
 
-    async def _asked(self) -> None:
-        self.asks += 1
+    async def _called(self) -> None:
+        self.calls += 1
         if self.mood == "silent":
             await asyncio.Event().wait()
         if self.mood == "slow":
             await asyncio.sleep(0.01)
 
     async def put(self, key: str, spool: object, metadata: ObjectMetadata = NO_METADATA) -> bool:
-        await self._asked()
+        await self._called()
         if self.mood == "full":
             raise full()
         return await super().put(key, spool, metadata)  # type: ignore[arg-type] # as it came
 
     async def size(self, key: str) -> int | None:
-        await self._asked()
+        await self._called()
         return await super().size(key)
 
     async def stat(self, key: str) -> Stat | None:
-        await self._asked()
+        await self._called()
         return await super().stat(key)
 
     async def delete(self, key: str) -> None:
-        await self._asked()
+        await self._called()
         await super().delete(key)
 
 
-SHORT = {"ask": 2.0, "put": 2.0}  # paid once for a silent place; what works answers sooner even on a busy machine
+SHORT = {"call": 2.0, "put": 2.0}  # for a silent backend; one that works answers sooner even on a busy machine
 
 
 def odd_failover(tmp_path: Path, now: list[float]) -> tuple[FailoverBackend, Odd, Odd]:
@@ -268,7 +268,7 @@ def odd_failover(tmp_path: Path, now: list[float]) -> tuple[FailoverBackend, Odd
 
 @pytest.mark.parametrize("mood", ["silent", "slow", "full"])
 @pytest.mark.parametrize("number", [0, 1])
-async def test_uploads_and_reads_go_on_while_a_place_is_silent_slow_or_full(
+async def test_uploads_and_reads_go_on_while_a_backend_is_silent_slow_or_full(
     tmp_path: Path, number: int, mood: str
 ) -> None:
     now = [100.0]
@@ -281,12 +281,12 @@ async def test_uploads_and_reads_go_on_while_a_place_is_silent_slow_or_full(
         assert await content(failover, key) == body
 
     if mood == "silent":
-        assert odd.asks <= 2  # at first, both of its names at once; then it rests
+        assert odd.calls <= 2  # at first, both of its names at once; then it rests
         assert await keys(other.keys("")) == sorted(f"{FAILOVER_PREFIX if number == 0 else ''}{key}" for key in bodies)
     if mood == "full" and number == 0:
         assert await keys(odd.keys("")) == []
     odd.mood = "well"
-    now[0] += TimeLimits().rest * 2
+    now[0] += TimeLimits().pause * 2
     await put(failover, picture(seed="later"), "uploads/later.png")
     await failover.fail_back()
     await failover.fail_back()
@@ -294,26 +294,26 @@ async def test_uploads_and_reads_go_on_while_a_place_is_silent_slow_or_full(
     assert await keys(both[1].keys("")) == []
 
 
-ENDLESS = 1e6  # seconds: whatever waits for a silent place for its own sake does not come to an end
+ENDLESS = 1e6  # seconds: whatever waits for a silent backend for its own sake does not come to an end
 HANGS_SECONDS = 60.0
 
 
-async def test_what_the_second_place_has_is_read_without_waiting_for_a_silent_first(tmp_path: Path) -> None:
+async def test_an_object_of_the_second_backend_is_read_without_waiting_for_a_silent_first(tmp_path: Path) -> None:
     _, first, second = odd_failover(tmp_path, [100.0])
-    failover = FailoverBackend(first, second, metadata, rowless, TimeLimits(hedge=0.01, ask=ENDLESS))
+    failover = FailoverBackend(first, second, metadata, rowless, TimeLimits(hedge=0.01, call=ENDLESS))
     await put(second, picture(), "uploads/own.png")
-    await put(second, picture(), f"{FAILOVER_PREFIX}uploads/guest.png")
+    await put(second, picture(), f"{FAILOVER_PREFIX}uploads/copy.png")
     first.mood = "silent"
     async with asyncio.timeout(HANGS_SECONDS):
-        for key in ("uploads/own.png", "uploads/guest.png"):
+        for key in ("uploads/own.png", "uploads/copy.png"):
             assert await failover.size(key) == 2000
             assert await failover.stat(key) == Stat(2000, hashlib.sha256(picture()).hexdigest())
             assert await content(failover, key) == picture()
 
 
-async def test_a_first_place_that_answers_late_still_counts_before_the_second(tmp_path: Path) -> None:
+async def test_a_first_backend_that_answers_late_still_counts_before_the_second(tmp_path: Path) -> None:
     failover, first, second = odd_failover(tmp_path, [100.0])
-    failover = FailoverBackend(first, second, metadata, rowless, TimeLimits(hedge=0.0, ask=ENDLESS))
+    failover = FailoverBackend(first, second, metadata, rowless, TimeLimits(hedge=0.0, call=ENDLESS))
     first.mood = "slow"
     await put(first, picture())
     second.mood = "silent"
@@ -321,82 +321,82 @@ async def test_a_first_place_that_answers_late_still_counts_before_the_second(tm
         assert await content(failover) == picture()
 
 
-async def test_an_upload_learns_of_a_silent_first_place_before_it_puts_there(tmp_path: Path) -> None:
+async def test_a_silent_first_backend_is_found_before_an_upload_is_put_there(tmp_path: Path) -> None:
     """A put may take as long as its bytes; a question may not."""
     _, first, second = odd_failover(tmp_path, [100.0])
-    failover = FailoverBackend(first, second, metadata, rowless, TimeLimits(ask=0.05, put=ENDLESS))
+    failover = FailoverBackend(first, second, metadata, rowless, TimeLimits(call=0.05, put=ENDLESS))
     first.mood = "silent"
     async with asyncio.timeout(HANGS_SECONDS):
         assert await put(failover, picture())
         assert await put(failover, picture(seed="b"), "uploads/b.png")
 
     assert await keys(second.keys("")) == [f"{FAILOVER_PREFIX}uploads/a.png", f"{FAILOVER_PREFIX}uploads/b.png"]
-    assert first.asks == 1
+    assert first.calls == 1
 
 
-async def test_a_place_that_answers_is_not_probed_before_each_upload(tmp_path: Path) -> None:
+async def test_a_backend_that_answers_is_not_probed_before_each_upload(tmp_path: Path) -> None:
     failover, first, _ = odd_failover(tmp_path, [100.0])
     for number in range(3):
         await put(failover, picture(seed=str(number)), f"uploads/{number}.png")
 
-    assert first.asks == 4  # one question, three puts
+    assert first.calls == 4  # one question, three puts
 
 
-async def test_both_silent_places_are_waited_for_at_once(tmp_path: Path) -> None:
+async def test_both_silent_backends_are_waited_for_at_once(tmp_path: Path) -> None:
     _, first, second = odd_failover(tmp_path, [100.0])
-    failover = FailoverBackend(first, second, metadata, rowless, TimeLimits(hedge=0.01, ask=0.2))
+    failover = FailoverBackend(first, second, metadata, rowless, TimeLimits(hedge=0.01, call=0.2))
     first.mood = second.mood = "silent"
     async with asyncio.timeout(HANGS_SECONDS):
         with pytest.raises(Unavailable):
             await failover.size(KEY)
 
-    assert (first.asks, second.asks) == (1, 2)
+    assert (first.calls, second.calls) == (1, 2)
     for backend in failover._breakers:
-        assert not backend.takes
+        assert not backend.takes_puts
 
 
 @pytest.mark.parametrize("mood", ["silent", "slow", "full"])
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize("held", [0, 1])
-async def test_each_question_ends_while_a_place_is_silent_slow_or_full(
+async def test_each_read_ends_while_a_backend_is_silent_slow_or_full(
     tmp_path: Path, number: int, held: int, mood: str
 ) -> None:
-    """What the other place holds is answered; what only the silent one holds is away, never said to be missing."""
+    """An object of the other backend is answered; one that only the silent backend holds is away, never missing."""
     _, *both = odd_failover(tmp_path, [100.0])
-    failover = FailoverBackend(both[0], both[1], metadata, rowless, TimeLimits(hedge=0.01, ask=1.0, put=1.0))
+    failover = FailoverBackend(both[0], both[1], metadata, rowless, TimeLimits(hedge=0.01, call=1.0, put=1.0))
     await put(both[held], picture())
     both[number].mood = mood
     away = mood == "silent" and held == number
     async with asyncio.timeout(HANGS_SECONDS):
-        for ask in (failover.size, failover.stat, lambda key: content(failover, key)):
+        for read in (failover.size, failover.stat, lambda key: content(failover, key)):
             if away:
                 with pytest.raises(Unavailable):
-                    await ask(KEY)
+                    await read(KEY)
             else:
-                assert await ask(KEY)
+                assert await read(KEY)
         if mood == "silent":
-            with pytest.raises(Unavailable):  # nobody may be told that it is gone while a place may still hold it
+            with pytest.raises(Unavailable):  # the object is not missing while a backend may still hold it
                 await failover.delete(KEY)
         else:
             await failover.delete(KEY)
             assert await failover.size(KEY) is None
 
 
-async def test_a_caller_that_leaves_does_not_make_a_silent_place_asked_by_all(tmp_path: Path) -> None:
+async def test_after_a_caller_left_a_silent_backend_is_not_called_by_all(tmp_path: Path) -> None:
     now = [100.0]
     failover, first, _ = odd_failover(tmp_path, now)
     first.mood = "silent"
     with pytest.raises(Unavailable):
         await failover.size(KEY)
-    now[0] += TimeLimits().rest * 2
-    trying = asyncio.create_task(failover._breakers[0].ask(lambda: first.size(KEY)))
+    now[0] += TimeLimits().pause * 2
+    trying = asyncio.create_task(failover._breakers[0].call(lambda: first.size(KEY)))
     await asyncio.sleep(0)
     trying.cancel()
     await asyncio.gather(trying, return_exceptions=True)
-    asked = first.asks
+    calls = first.calls
     await asyncio.gather(*(failover.size(f"uploads/{each}.png") for each in range(20)), return_exceptions=True)
 
-    assert first.asks == asked + 1
+    assert first.calls == calls + 1
 
 
 async def test_a_backend_that_timed_out_is_probed_by_one_call_at_a_time(tmp_path: Path) -> None:
@@ -406,17 +406,17 @@ async def test_a_backend_that_timed_out_is_probed_by_one_call_at_a_time(tmp_path
     first.mood = "silent"
     with pytest.raises(Unavailable):
         await failover.size("uploads/none.png")
-    asked = first.asks
-    now[0] += TimeLimits().rest
+    calls = first.calls
+    now[0] += TimeLimits().pause
     await asyncio.gather(*(failover.size(f"uploads/{each}.png") for each in range(50)), return_exceptions=True)
 
-    assert first.asks == asked + 1
+    assert first.calls == calls + 1
     first.mood = "well"
-    now[0] += TimeLimits().rest * 2
+    now[0] += TimeLimits().pause * 2
     assert await failover.size(KEY) == 2000
 
 
-async def test_a_first_place_that_fills_up_in_the_middle_of_an_upload_moves_it(tmp_path: Path) -> None:
+async def test_an_upload_moves_when_the_first_backend_fills_up_in_its_middle(tmp_path: Path) -> None:
     class Filling(LocalFiles):
         @asynccontextmanager
         async def spool(self) -> AsyncIterator[SpoolFile]:  # type: ignore[override] # the same, by another way

@@ -91,14 +91,14 @@ async def watched(process: Process, log: Path) -> AsyncIterator[None]:
         await tracer.communicate()  # it ends with the process
 
 
-async def told(process: Process, word: bytes = b"put\n") -> str:
+async def commanded(process: Process, word: bytes = b"put\n") -> str:
     """What came of a put or a deletion; empty when the process died of it."""
     return (await process.communicate(word))[0].decode().strip()
 
 
 async def struck(process: Process, dice: random.Random) -> str:
     """The same, but the process may be killed at any moment."""
-    work = asyncio.create_task(told(process))
+    work = asyncio.create_task(commanded(process))
     if dice.random() < 0.8:
         await asyncio.sleep(dice.uniform(0, MAX_LIFE_SECONDS))
         if process.returncode is None:
@@ -119,7 +119,7 @@ async def test_of_sixteen_writers_killed_at_random_one_whole_object_remains(
             processes = [await stack.enter_async_context(writer(backend_settings, seed)) for seed in range(WRITERS)]
             outcomes = await asyncio.gather(*(struck(process, dice) for process in processes))
         async with writer(backend_settings, WRITERS) as process:  # finds the key free, if all of them died too early
-            outcomes.append(await told(process))
+            outcomes.append(await commanded(process))
     found = await content(backend)
     winners = [seed for seed in range(WRITERS + 1) if found == picture(seed=str(seed), size=SIZE)]
 
@@ -139,7 +139,7 @@ async def test_a_disk_that_fails_at_the_nth_call_tears_nothing_and_heals_without
     async with BACKENDS["local"](settings) as backend:
         for nth in range(1, FAILURES):
             async with writer(settings, nth) as process, failing(process, error, nth):
-                outcome = await told(process)
+                outcome = await commanded(process)
             told_of |= {" ".join(dict.fromkeys(outcome.split()))}
 
             assert await content(backend) == picture(seed=str(nth), size=SIZE)
@@ -148,7 +148,7 @@ async def test_a_disk_that_fails_at_the_nth_call_tears_nothing_and_heals_without
     assert f"{reason} stored" in told_of
 
 
-async def test_bytes_are_durable_before_their_name_is_and_the_name_before_anybody_is_told(
+async def test_bytes_are_durable_before_their_name_is_and_the_name_before_the_put_returns(
     settings: StorageSettings, tmp_path: Path
 ) -> None:
     """The file is synced, then linked, then all folders on the way: a power cut at any call loses and tears nothing."""
@@ -156,7 +156,7 @@ async def test_bytes_are_durable_before_their_name_is_and_the_name_before_anybod
         pytest.skip("strace is missing, which shows the order of system calls")
     log, root = tmp_path / "calls", settings.objects_dir.absolute()
     async with writer(settings, 1) as process, watched(process, log):
-        assert await told(process) == "stored"
+        assert await commanded(process) == "stored"
     lines = log.read_text().splitlines()
     [linked] = [number for number, line in enumerate(lines) if " linkat(" in line]
     source = lines[linked].split('"')[1]
@@ -168,7 +168,7 @@ async def test_bytes_are_durable_before_their_name_is_and_the_name_before_anybod
     assert after >= {str(root), str(root / "generated"), str(root / "generated/gen_a")}
 
 
-async def test_a_name_that_was_taken_is_durable_too_before_anybody_is_told(
+async def test_a_name_that_was_taken_is_durable_too_before_the_put_returns(
     settings: StorageSettings, tmp_path: Path
 ) -> None:
     """Whoever made it may have died before the folders were synced."""
@@ -176,23 +176,23 @@ async def test_a_name_that_was_taken_is_durable_too_before_anybody_is_told(
         pytest.skip("strace is missing, which shows the order of system calls")
     log, root = tmp_path / "calls", settings.objects_dir.absolute()
     async with writer(settings, 1) as process:
-        assert await told(process) == "stored"
+        assert await commanded(process) == "stored"
     async with writer(settings, 1) as process, watched(process, log):
-        assert await told(process) == "stored"
+        assert await commanded(process) == "stored"
     synced = {found[1] for line in log.read_text().splitlines() if (found := SYNCED.search(line))}
 
     assert synced >= {str(root), str(root / "generated"), str(root / "generated/gen_a")}
 
 
-async def test_a_deletion_is_durable_before_anybody_is_told(settings: StorageSettings, tmp_path: Path) -> None:
-    """A power cut must not bring back what its owner was told is gone."""
+async def test_a_deletion_is_durable_before_it_returns(settings: StorageSettings, tmp_path: Path) -> None:
+    """A power cut must not bring back an object whose deletion has returned."""
     if not shutil.which("strace"):
         pytest.skip("strace is missing, which shows the order of system calls")
     log, folder = tmp_path / "calls", settings.objects_dir.absolute() / "generated/gen_a"
     async with writer(settings, 1) as process:
-        assert await told(process) == "stored"
+        assert await commanded(process) == "stored"
     async with writer(settings, 1) as process, watched(process, log):
-        assert await told(process, b"delete\n") == "deleted"
+        assert await commanded(process, b"delete\n") == "deleted"
     lines = log.read_text().splitlines()
     [removed] = [number for number, line in enumerate(lines) if " unlinkat(" in line and '"0.png"' in line]
     after = {found[1] for line in lines[removed:] if (found := SYNCED.search(line))}

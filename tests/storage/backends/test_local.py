@@ -86,7 +86,7 @@ async def fill(local: LocalFiles) -> None:
         await put(local, f"uploads/{number}.png", *[picture(size=100_000)] * 3)
 
 
-async def test_a_full_disk_is_told_leaves_nothing_and_heals(small_disk: Path) -> None:
+async def test_a_full_disk_is_an_error_leaves_nothing_and_works_again_with_room(small_disk: Path) -> None:
     local = LocalFiles(small_disk)
     assert await put(local, "uploads/kept.png", picture())
     with pytest.raises(ResourceExhausted) as failure:
@@ -101,7 +101,7 @@ async def test_a_full_disk_is_told_leaves_nothing_and_heals(small_disk: Path) ->
     assert await put(local, "uploads/again.png", picture())
 
 
-async def test_a_storage_that_does_not_work_is_told(tmp_path: Path) -> None:
+async def test_a_disk_that_does_not_work_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "objects").write_text("a file where the folder should be")
 
     with pytest.raises(KawaiiError) as failure:
@@ -109,7 +109,7 @@ async def test_a_storage_that_does_not_work_is_told(tmp_path: Path) -> None:
     assert failure.value.reason == "STORAGE_DOWN"
 
 
-async def test_a_disk_that_fails_while_reading_is_told() -> None:
+async def test_a_disk_that_fails_while_reading_is_an_error() -> None:
     """The first page of a process's memory is a regular file that answers EIO."""
     memory = Path("/proc/self")
     if not (memory / "mem").is_file():

@@ -35,7 +35,7 @@ KEY = "generated/gen_a/0.png"
 
 
 class LossyCall(Call):
-    """A connection that loses the first reply to a PUT: the server has done it, nobody is told."""
+    """A connection that loses the first reply to a PUT: the server has done it, and no client knows."""
 
     def allowance(self, *, back: bool) -> int:
         """Nothing passes back once the PUT has gone through."""
@@ -68,8 +68,8 @@ async def bucket(settings: StorageSettings, server: S3Server, **more: Any) -> As
 
 async def put(objects: S3Objects, body: bytes, key: str = KEY, metadata: ObjectMetadata | None = None) -> bool:
     async with objects.spool() as spool:
-        for place in range(0, len(body), MIB):
-            await spool.write(body[place : place + MIB])
+        for start in range(0, len(body), MIB):
+            await spool.write(body[start : start + MIB])
         return await objects.put(key, spool, metadata or ObjectMetadata("image/png"))
 
 
@@ -82,14 +82,14 @@ def needs_ceph(server: S3Server) -> None:
         pytest.skip("Debian's Ceph is missing; its stand-in checks no rights and no times")
 
 
-def told(objects: S3Objects, key: str = KEY) -> dict[str, Any]:
-    """What the server itself says of an object."""
+def head_of(objects: S3Objects, key: str = KEY) -> dict[str, Any]:
+    """The HEAD of an object, from the server itself."""
     head = objects._bucket.head(key)
     assert head is not None
     return head
 
 
-async def test_an_object_tells_whoever_may_read_it_nothing_of_people(
+async def test_the_metadata_of_an_object_holds_nothing_of_people(
     settings: StorageSettings, s3_server: S3Server
 ) -> None:
     stored = StoredObject(
@@ -105,7 +105,7 @@ async def test_an_object_tells_whoever_may_read_it_nothing_of_people(
     )
     async with bucket(settings, s3_server) as objects:
         await put(objects, picture(), metadata=stored.metadata)
-        head = told(objects)
+        head = head_of(objects)
 
     metadata = {name.lower(): value for name, value in head["Metadata"].items()}
     assert head["ContentType"] == "image/png"
@@ -125,7 +125,7 @@ async def test_a_lost_reply_is_recognised_as_success(settings: StorageSettings, 
             assert await content(objects) == picture()
 
 
-async def test_a_server_that_is_down_is_told_and_found_again(settings: StorageSettings, s3_server: S3Server) -> None:
+async def test_a_server_that_is_down_is_an_error_until_it_works(settings: StorageSettings, s3_server: S3Server) -> None:
     async with behind(ToxicProxy(s3_server.port, "", {})) as proxy:
         through = replace(s3_server, port=proxy.port)
         async with bucket(settings, s3_server, storage_s3_endpoint=through.endpoint) as objects:
@@ -169,7 +169,7 @@ def answering(objects: S3Objects, status: int, code: str, times: int) -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(409, "ConditionalRequestConflict"), (503, "SlowDown"), (500, "Oops")])
-async def test_an_answer_that_asks_for_patience_is_followed_by_another_try(
+async def test_an_answer_to_try_later_is_followed_by_another_try(
     settings: StorageSettings, s3_server: S3Server, status: int, code: str
 ) -> None:
     async with bucket(settings, s3_server) as objects:
@@ -188,7 +188,7 @@ async def test_an_answer_that_asks_for_patience_is_followed_by_another_try(
         (507, "InsufficientStorage", "STORAGE_FULL"),
     ],
 )
-async def test_an_answer_that_does_not_change_is_told(
+async def test_an_error_that_stays_is_raised(
     settings: StorageSettings, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, status: int, code: str, reason: str
 ) -> None:
     monkeypatch.setattr(s3, "CONFLICT_SECONDS", 0.001)
@@ -279,7 +279,7 @@ async def test_a_large_file_goes_in_parts_and_is_as_safe(settings: StorageSettin
         assert await put(objects, body)
         assert not await put(objects, picture("gif", size=6 * MIB))
         assert await content(objects) == body
-        assert told(objects)["ContentType"] == "image/png"
+        assert head_of(objects)["ContentType"] == "image/png"
         assert unfinished(objects) == []
 
 
@@ -350,7 +350,7 @@ async def test_what_another_program_brought_without_a_hash_is_read(
 async def test_on_a_server_that_ignores_the_condition_one_whole_object_and_its_row_remain(
     settings: StorageSettings, s3_server: S3Server, store: SqlObjects
 ) -> None:
-    """Its racers may all be told that they won; the row then follows the bytes."""
+    """All its racers may get success; the row then follows the bytes."""
     async with bucket(settings, s3_server) as objects:
 
         def forget(request: Any, **_: Any) -> None:
@@ -375,7 +375,7 @@ async def test_on_a_server_that_ignores_the_condition_one_whole_object_and_its_r
         assert not await put(objects, picture(seed="late"))
 
 
-async def test_a_spool_without_room_is_told_and_leaves_nothing(
+async def test_a_spool_without_room_is_an_error_and_leaves_nothing(
     settings: StorageSettings, s3_server: S3Server, small_disk: Path
 ) -> None:
     async with bucket(settings, s3_server, data_dir=small_disk) as objects:

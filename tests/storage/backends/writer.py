@@ -1,4 +1,4 @@
-"""A process that puts or deletes one object when it is told to, so that tests can strike it in the middle."""
+"""A process that puts or deletes one object for each line of its input, so that tests can kill it in the middle."""
 
 import asyncio
 import sys
@@ -17,8 +17,8 @@ async def put(backend: Backend, key: str, body: bytes) -> str:
     """Put once; what came of it."""
     try:
         async with backend.spool() as spool:
-            for place in range(0, len(body), CHUNK_BYTES):
-                await spool.write(body[place : place + CHUNK_BYTES])
+            for start in range(0, len(body), CHUNK_BYTES):
+                await spool.write(body[start : start + CHUNK_BYTES])
             return "stored" if await backend.put(key, spool) else "taken"
     except KawaiiError as error:
         return error.reason

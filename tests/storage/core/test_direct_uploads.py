@@ -42,7 +42,7 @@ async def test_a_file_goes_straight_to_the_bucket_and_is_public_once_confirmed(
     assert (await browser.get(public)).content == BODY
 
 
-async def test_a_lie_about_the_type_is_found_at_the_confirmation(uploads: Uploads) -> None:
+async def test_a_wrong_type_is_found_at_the_confirmation(uploads: Uploads) -> None:
     issued = await uploads.create("cat.png", "image/png", 5000)
     assert await put(issued.bucket_uri, b"<html>".ljust(5000)) == 200
 

@@ -1,4 +1,4 @@
-"""What nobody needs is named and, if told to, removed; what a row references never is."""
+"""Garbage is named and, with `delete`, removed; an object of a row never is."""
 
 import asyncio
 import hashlib
@@ -55,7 +55,7 @@ async def announced(
     return lay(backend_settings, key, body)
 
 
-async def test_a_look_names_everything_and_removes_nothing(
+async def test_a_dry_run_names_everything_and_removes_nothing(
     garbage: GarbageCollection, backend_settings: StorageSettings, objects: Objects, store: SqlObjects
 ) -> None:
     row = await kept(objects)

@@ -25,7 +25,7 @@ async def put(backend: Backend, key: str, body: bytes) -> None:
         await backend.put(key, spool)
 
 
-async def test_a_generation_s_picture_is_copied_to_its_place(objects: Objects, remote: Remote) -> None:
+async def test_a_generation_s_picture_is_copied_to_its_key(objects: Objects, remote: Remote) -> None:
     source = remote.put("/r.jpg", ok(picture("webp"), "Content-Type: image/png"))
     found = await objects.import_(ImportOrder(source, "gen_a", 1))
 

@@ -80,14 +80,14 @@ async def test_uploads_lose_their_gps_data_and_keep_every_other_byte(objects: Ob
         assert content != PLACED
 
 
-async def test_a_film_behind_a_photograph_goes_with_its_place(objects: Objects) -> None:
+async def test_a_film_behind_a_photograph_is_removed_with_its_location(objects: Objects) -> None:
     content = await bytes_of(objects, await uploaded(objects, FILM))
 
     assert content.endswith(b"\xff\xd9")
     assert len(content) == len(FILM) - 102
 
 
-async def test_results_and_uploads_without_a_place_stay_byte_for_byte(objects: Objects, remote: Remote) -> None:
+async def test_results_and_uploads_without_a_location_stay_byte_for_byte(objects: Objects, remote: Remote) -> None:
     assert await bytes_of(objects, await uploaded(objects, HONEST)) == HONEST
     for generation, content in (("", HONEST), ("gen_a", PLACED), ("gen_b", FILM), ("gen_c", TWOFOLD)):
         remote.put("/p", ok(content))
@@ -107,7 +107,7 @@ async def test_a_result_that_does_not_decode_can_be_fetched_again(objects: Objec
     assert await bytes_of(objects, await objects.import_(order)) == HONEST
 
 
-async def test_bytes_that_a_crash_parted_from_their_row_are_looked_at_again(objects: Objects, remote: Remote) -> None:
+async def test_bytes_that_a_crash_parted_from_their_row_are_inspected_again(objects: Objects, remote: Remote) -> None:
     async with objects._backend.spool() as spool:
         await spool.write(picture())
         await objects._backend.put("generated/gen_a/0.png", spool)

@@ -75,7 +75,7 @@ def test_what_is_readable_of_a_name_is_kept(name: str, stem: str) -> None:
         "task 1",
     ],
 )
-def test_a_name_that_tells_a_task_is_not_kept(name: str) -> None:
+def test_a_name_that_holds_a_task_id_is_not_kept(name: str) -> None:
     assert keys.stem_of(name, "task 1" if name == "task 1" else "task-1") == ""
 
 
@@ -92,5 +92,5 @@ def test_a_fresh_key_has_the_form_of_the_seeds(prefix: str, form: str) -> None:
     assert MAKER.new(prefix, JPEG) != MAKER.new(prefix, JPEG)
 
 
-def test_a_generation_s_picture_has_one_place() -> None:
+def test_a_generation_s_picture_has_one_key() -> None:
     assert keys.of_generation("gen_a", 2, PNG) == "generated/gen_a/2.png"

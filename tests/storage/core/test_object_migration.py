@@ -154,9 +154,9 @@ async def test_a_deletion_at_each_await_of_a_copy_leaves_nothing(tmp_path: Path,
             failover = FailoverBackend(target, source, partial(metadata_of, store), partial(is_kept, store))
 
             async def act(failover: FailoverBackend = failover, key: str = key) -> None:
-                await store.bury(key)
+                await store.begin_deletion(key)
                 await failover.delete(key)
-                await store.swept(key)
+                await store.end_deletion(key)
 
             steps = Steps(at, act)
             by_mode = {"s3": steps.around(target), "local": steps.around(source)}

@@ -174,7 +174,7 @@ async def test_variants_go_with_their_original(objects: Objects, variants: Varia
     assert {found.key for found in page.objects} == {other.key, beside.key}
 
 
-async def test_an_artwork_gets_its_thumbnail_unasked(objects: Objects, variants: Variants) -> None:
+async def test_an_artwork_gets_its_thumbnail_by_itself(objects: Objects, variants: Variants) -> None:
     original = await kept(objects, saved(gradient(900, 600), "png"), "artworks/original")
     await kept(objects)
     await variants.make_thumbs_once()

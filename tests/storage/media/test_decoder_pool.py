@@ -61,7 +61,7 @@ async def test_workers_end_with_the_pool(write_file: WriteFile, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("settings", [StorageSettings(picture_seconds=0.6, _env_file=None)])
-async def test_a_worker_that_hangs_is_replaced_and_the_client_told_to_come_back(
+async def test_a_worker_that_hangs_is_replaced_and_the_client_may_try_again(
     decoder_pool: ProcessDecoderPool, write_file: WriteFile
 ) -> None:
     path = write_file(PICTURE)
@@ -80,7 +80,7 @@ async def test_a_worker_that_hangs_is_replaced_and_the_client_told_to_come_back(
     ("number", "reason"),
     [(signal.SIGKILL, BUSY), (signal.SIGSEGV, INVALID), (signal.SIGABRT, INVALID), (signal.SIGXCPU, LARGE)],
 )
-async def test_how_a_worker_dies_tells_whether_the_picture_is_at_fault(
+async def test_the_exit_status_of_a_worker_decides_whether_the_picture_is_at_fault(
     decoder_pool: ProcessDecoderPool, write_file: WriteFile, number: signal.Signals, reason: str
 ) -> None:
     path = write_file(PICTURE)
@@ -95,9 +95,7 @@ async def test_how_a_worker_dies_tells_whether_the_picture_is_at_fault(
     assert (await inspected(decoder_pool, path, "png"))[0] == "ok"
 
 
-async def test_a_worker_that_died_while_it_rested_is_not_asked(
-    decoder_pool: ProcessDecoderPool, write_file: WriteFile
-) -> None:
+async def test_an_idle_worker_that_died_is_not_used(decoder_pool: ProcessDecoderPool, write_file: WriteFile) -> None:
     worker = await started(decoder_pool, write_file(PICTURE))
     [resting] = workers(decoder_pool)
     worker.kill()
@@ -118,7 +116,7 @@ async def test_a_picture_that_takes_too_much_time_of_the_processor_is_refused(
 
 
 @pytest.mark.parametrize("settings", [StorageSettings(picture_workers=1, picture_queue=2, _env_file=None)])
-async def test_few_work_few_wait_and_the_others_are_told_to_come_back(
+async def test_few_pictures_are_decoded_few_wait_and_the_others_are_refused(
     decoder_pool: ProcessDecoderPool, write_file: WriteFile
 ) -> None:
     path = write_file(PICTURE)
@@ -145,7 +143,7 @@ async def test_a_result_does_not_wait_for_what_clients_sent(
     assert sorted(fate for fate, _ in await asyncio.gather(*running)) == [BUSY, "ok", "ok"]
 
 
-async def test_places_are_looked_for_in_what_clients_bring_only(
+async def test_locations_are_searched_in_files_of_clients_only(
     decoder_pool: ProcessDecoderPool, write_file: WriteFile
 ) -> None:
     path = write_file(with_chunk(PICTURE, b"eXIf", tiff()))
@@ -192,7 +190,7 @@ async def test_a_file_that_went_away_is_no_fault_of_the_picture(
     assert (await inspected(decoder_pool, tmp_path / "gone", "png"))[0] == BUSY
 
 
-async def test_a_caller_that_leaves_frees_the_place(decoder_pool: ProcessDecoderPool, write_file: WriteFile) -> None:
+async def test_a_caller_that_leaves_frees_its_slot(decoder_pool: ProcessDecoderPool, write_file: WriteFile) -> None:
     path = write_file(PICTURE)
     worker = await started(decoder_pool, path)
     worker.send_signal(STUCK)

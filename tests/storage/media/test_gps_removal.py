@@ -53,7 +53,7 @@ def test_gps_leaves_the_exif_block_and_all_else_stays(extension: str, order: str
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_the_numbers_of_the_place_are_wiped_and_not_only_unlinked(order: str) -> None:
+def test_the_coordinates_are_overwritten_and_not_only_unlinked(order: str) -> None:
     block = tiff(order)
     numbers = block[-48:]
 
@@ -61,7 +61,7 @@ def test_the_numbers_of_the_place_are_wiped_and_not_only_unlinked(order: str) ->
     assert not any(clean_exif(block)[-len(numbers) - 54 :])
 
 
-def test_a_block_without_a_place_or_without_sense_stays_as_it_is() -> None:
+def test_a_block_without_a_location_or_without_sense_stays_as_it_is() -> None:
     for block in (tiff(gps=False), b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*" + bytes(40), b"junk" * 9):
         assert clean_exif(block) == block
 
@@ -73,7 +73,7 @@ def test_a_block_that_points_at_itself_ends() -> None:
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "gif"])
-def test_places_in_xmp_become_blanks_and_marks_stay(extension: str) -> None:
+def test_locations_in_xmp_become_blanks_and_provenance_stays(extension: str) -> None:
     content = xmp_carriers(XMP)[extension]
     after = cleaned(content, extension)
 
@@ -95,7 +95,7 @@ def test_packed_xmp_of_a_png_is_read_too() -> None:
     assert b"trainedAlgorithmicMedia" in xmp
 
 
-def test_a_raw_profile_with_a_place_goes_as_a_whole() -> None:
+def test_a_raw_profile_with_a_location_goes_as_a_whole() -> None:
     """ImageMagick writes EXIF as hexadecimal text."""
     whole, block = saved(gradient(30, 20), "png"), EXIF_HEAD + tiff()
     text = f"\nexif\n    {len(block)}\n{block.hex()}\n".encode()
@@ -107,7 +107,7 @@ def test_a_raw_profile_with_a_place_goes_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "gif"])
-def test_a_picture_without_a_place_needs_no_edit(extension: str) -> None:
+def test_a_picture_without_a_location_needs_no_edit(extension: str) -> None:
     content = saved(gradient(30, 20), extension)
 
     assert cleaned(content, extension) == content
@@ -147,7 +147,7 @@ def block(*entries: tuple[int, int, bytes], order: str = "<") -> bytes:
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_places_in_what_an_exif_block_carries_are_found(order: str) -> None:
+def test_locations_in_blocks_within_an_exif_block_are_found(order: str) -> None:
     """XMP, IIM, Photoshop's resources and GeoTIFF, in a directory below the first."""
     iim = b"\x1c\x02\x5a\x00\x05Kyoto\x1c\x02\x19\x00\x04stay"
     resources = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iim)) + iim
@@ -177,7 +177,7 @@ def test_what_is_broken_is_blanked_to_its_end() -> None:
     assert clean_xmp(b"<x a:City='Kyoto, and no quote closes it").split() == [b"<x"]
 
 
-def test_names_that_only_look_like_places_stay() -> None:
+def test_names_that_only_look_like_locations_stay() -> None:
     packet = b"<x><mwg-rs:Regions>face</mwg-rs:Regions><a:Capacity>9</a:Capacity><b:Statement c:Longevity='9'/></x>"
 
     assert clean_xmp(packet) == packet

@@ -125,32 +125,32 @@ async def test_a_deleted_object_is_gone_at_once_and_its_key_is_free_again_when_i
     store: ObjectStore,
 ) -> None:
     new = an_object("uploads/a.png")
-    assert not await store.bury(new.key)
+    assert not await store.begin_deletion(new.key)
     await store.add(new)
-    assert await store.bury(new.key)
+    assert await store.begin_deletion(new.key)
     assert await store.get(new.key) is None
     with pytest.raises(Unavailable) as refusal:
         await store.add(new)
     assert refusal.value.reason == "OBJECT_BEING_DELETED"
-    assert await store.bury(new.key)  # as a deletion that is repeated
-    await store.swept(new.key)
+    assert await store.begin_deletion(new.key)  # as a deletion that is repeated
+    await store.end_deletion(new.key)
 
-    assert not await store.bury(new.key)
+    assert not await store.begin_deletion(new.key)
     assert (await store.add(new)).key == new.key
-    assert await store.tombstones(2**60, 9) == ()
+    assert await store.due_tombstones(2**60, 9) == ()
 
 
 async def test_tombstones_are_found_when_they_are_old_or_their_deletion_was_cut_short(store: ObjectStore) -> None:
     for key in ("uploads/a.png", "uploads/b.png"):
         await store.add(an_object(key))
-        await store.bury(key)
-    await store.swept("uploads/a.png")
+        await store.begin_deletion(key)
+    await store.end_deletion("uploads/a.png")
 
-    assert await store.tombstones(0, 9) == ("uploads/b.png",)
-    assert set(await store.tombstones(2**60, 9)) == {"uploads/a.png", "uploads/b.png"}
+    assert await store.due_tombstones(0, 9) == ("uploads/b.png",)
+    assert set(await store.due_tombstones(2**60, 9)) == {"uploads/a.png", "uploads/b.png"}
     with pytest.raises(Unavailable):
         await store.add(an_object("uploads/a.png"))
-    await store.forget("uploads/a.png")
+    await store.remove_tombstone("uploads/a.png")
     assert (await store.add(an_object("uploads/a.png"))).key == "uploads/a.png"
 
 
