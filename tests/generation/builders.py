@@ -1,10 +1,16 @@
-"""Makes generations and brings them into a state by legal moves."""
+"""Makes generations and brings them into a state by legal moves; parks work, and lets stored rows grow old."""
 
 from collections.abc import Iterator
 from itertools import count
 
+from sqlalchemy import func, select, update
+
+from services.chassis.database import Database
+from services.chassis.parking import MAX_FAULTS, Parking
 from services.generation.model import MOVES, Attempt, Draft, Generation, State
 from services.generation.ports import NOTHING, GenerationStore
+from services.generation.stores.tables import inbox, outbox
+from services.generation.timing import DAY_SECONDS
 
 numbers: Iterator[int] = count(1)
 
@@ -55,3 +61,32 @@ def way_to(state: State) -> list[State]:
             return way[1:]
         ways += [[*way, step] for step in sorted(MOVES[way[-1]]) if step not in way]
     raise AssertionError(f"no way to {state}")
+
+
+async def stumble() -> None:
+    """Work at which our own code fails."""
+    raise RecursionError("1,010 nested objects, and a prompt")
+
+
+async def park(parking: Parking, loop: str, work_id: str) -> None:
+    """Fail as often as it takes."""
+    for _ in range(MAX_FAULTS):
+        failed = (await parking.counts(loop, [work_id])).get(work_id, 0)
+        await parking.attempt(loop, work_id, stumble, failed=failed)
+
+
+OLD = 31 * DAY_SECONDS
+
+
+async def aged(database: Database, through: int, seconds: float = OLD) -> None:
+    """The events up to a sequence, and every callback, are older by so much."""
+    async with database.write() as connection:
+        older = update(outbox).where(outbox.c.sequence <= through)
+        await connection.execute(older.values(create_ms=outbox.c.create_ms - int(seconds * 1000)))
+        await connection.execute(update(inbox).values(create_ms=inbox.c.create_ms - int(seconds * 1000)))
+
+
+async def row_count(database: Database, table: object) -> int:
+    """How many rows a table has."""
+    async with database.read() as connection:
+        return int(await connection.scalar(select(func.count()).select_from(table)) or 0)  # type: ignore[arg-type]

@@ -12,12 +12,18 @@ from services.chassis.database import Database, open_database
 from services.chassis.engines import make_engine
 from services.chassis.migrations import migrate
 from services.chassis.notifier import Notifier
+from services.chassis.parking import Parking
 from services.chassis.settings import CommonSettings
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import SqlInbox
+from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
+from services.generation.stores.leases import make_parking
 from services.generation.stores.tables import metadata
 from tests.engines import EngineMissingError, postgres
 from tests.generation.harness import Harness, make_harness
+from tests.generation.key_pool.support import CREATES, ONE, ONE_B, TWO, PoolClock
+from tests.sandbox.support import QUICK, Process
+from tests.support.ports import free_base
 
 SERVICE = "generation"
 
@@ -106,3 +112,51 @@ async def sqlite_store(sqlite: CommonSettings) -> AsyncIterator[SqlGenerationSto
     """The store on one engine, for what does not depend on it."""
     async with open_database(sqlite, SERVICE) as opened:
         yield SqlGenerationStore(opened, Notifier())
+
+
+@pytest.fixture
+def parking(database: Database) -> Parking:
+    return make_parking(database)
+
+
+@pytest.fixture
+async def pool(database: Database) -> SqlKeyPool:
+    """Two accounts, the first with two keys."""
+    return await open_key_pool(database, Notifier(), [ONE, ONE_B, TWO], CREATES)
+
+
+@pytest.fixture
+async def single(database: Database) -> SqlKeyPool:
+    """One account with one key."""
+    return await open_key_pool(database, Notifier(), [ONE], CREATES)
+
+
+@pytest.fixture
+def pool_clock(database: Database) -> PoolClock:
+    """Moves the pool's clock."""
+    return PoolClock(database)
+
+
+@pytest.fixture
+async def sqlite_database(sqlite: CommonSettings) -> AsyncIterator[Database]:
+    """One engine, for what does not depend on it."""
+    async with open_database(sqlite, SERVICE) as opened:
+        yield opened
+
+
+@pytest.fixture
+def hasty_upstream(tmp_path: Path) -> Iterator[Process]:
+    """The same, counting creates in windows of a second instead of ten."""
+    process = Process(tmp_path / "hasty", free_base(), QUICK | {"SANDBOX_CREATE_WINDOW_SECONDS": "1"})
+    process.start()
+    yield process
+    assert process.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """The real stand-in, as a process of its own."""
+    process = Process(tmp_path_factory.mktemp("upstream"), free_base(), QUICK)
+    process.start()
+    yield process
+    assert process.stop() == 0

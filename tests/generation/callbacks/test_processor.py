@@ -1,23 +1,49 @@
-"""A callback is a hint: it wakes its generation or lets an order adopt its task, and never moves anything itself."""
+"""A callback is a hint: it wakes its generation or lets an order adopt its task, and never moves anything itself.
+
+Token and record say whose a task is when replies swap the ids of two orders. A callback of a lost order outlasts an
+absence of the provider.
+"""
 
 import asyncio
+import time
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from services.chassis.database import db_now
-from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated, Unavailable
+from services.chassis.database import Database, db_now
+from services.chassis.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
 from services.chassis.supervisor import supervised
 from services.generation.callbacks.late_results import LateResults
 from services.generation.callbacks.processor import FREQUENT_TRIES, CallbackProcessor
-from services.generation.model import Attempt, Generation, State
-from services.generation.outcomes import Accepted, Ambiguous, Completed, InProgress, Outcome, TaskFailed, Unreadable
+from services.generation.core.timeline import Timeline
+from services.generation.model import Attempt, Draft, Generation, State
+from services.generation.outcomes import (
+    Accepted,
+    Ambiguous,
+    Completed,
+    Copy,
+    InProgress,
+    Outcome,
+    TaskFailed,
+    Unreadable,
+)
 from services.generation.ports import Page
+from services.generation.stores.inbox import TAKEN_SECONDS
+from services.generation.stores.tables import attempt, inbox
 from services.generation.stores.tables import generation as table
-from services.generation.stores.tables import inbox
-from tests.generation.harness import KIND, Connected, Harness, Submit, answering
+from services.generation.timing import RECONCILE_SECONDS
+from services.generation.workers.copy import Copier
+from tests.generation.harness import FAMILY, KIND, Connected, Harness, Submit, answering, make_harness
 from tests.generation.waiting import reached
 from tests.support.polling import eventually
 
@@ -604,3 +630,263 @@ async def test_a_reply_with_an_id_that_its_account_does_not_show_loses_nothing(h
     assert (done.task_id, [output.source_uri for output in done.outputs]) == ("own", [URI])
     assert (await harness.store.get(other.id)).state is State.RUNNING
     assert len(harness.provider.submits) == 2
+
+
+TASK = "task-lost"
+
+LEASE_SECONDS = 0.3
+
+
+async def called_back_while_the_provider_is_away(harness: Harness) -> Generation:
+    """An order whose answer was lost, and whose callback has come; its record cannot be read."""
+    harness.provider.scripts.append(answering(Ambiguous("ReadTimeout")))
+    harness.provider.records[TASK] = Unreadable("HTTP 502 without JSON")
+    created = await harness.order()
+    await harness.submit()
+    await harness.callback(TASK, harness.provider.submits[-1].token)
+    return await harness.store.get(created.id)
+
+
+async def asked(harness: Harness, **columns: int) -> str:
+    """What becomes of the callback when it is read as if it had been tried, or kept, for that long."""
+    async with harness.database.write() as connection:
+        await connection.execute(update(inbox).values(due_ms=0, **columns))
+    async with harness.delivering():
+        await eventually(lambda: put_down(harness))
+    async with harness.database.read() as connection:
+        return str(await connection.scalar(select(inbox.c.verdict)))
+
+
+async def put_down(harness: Harness) -> bool:
+    """Whether the callback is closed, or left for longer than a reader holds it."""
+    async with harness.database.read() as connection:
+        row = (await connection.execute(select(inbox.c.verdict, inbox.c.due_ms))).one()
+    return bool(row.verdict) or row.due_ms > (time.time() + TAKEN_SECONDS + 5) * 1000
+
+
+async def test_a_lost_order_adopts_its_task_although_the_provider_was_away_for_hours(harness: Harness) -> None:
+    generation = await called_back_while_the_provider_is_away(harness)
+    assert await asked(harness, tries=FREQUENT_TRIES + 20) == ""
+
+    harness.provider.records[TASK] = InProgress(5)
+    assert await asked(harness, tries=FREQUENT_TRIES + 20) == "done"
+    assert (await harness.store.get(generation.id)).task_id == TASK
+
+
+async def test_nobody_asks_for_longer_than_the_provider_keeps_results(harness: Harness) -> None:
+    await called_back_while_the_provider_is_away(harness)
+
+    assert await asked(harness, tries=FREQUENT_TRIES + 20, create_ms=int(-RECONCILE_SECONDS * 1000)) == "unknown"
+
+
+async def test_a_long_copy_keeps_its_lease_and_a_short_one_gives_it_back(harness: Harness) -> None:
+    """A dead process's work waits one lease, so the lease is shorter than the work it protects."""
+    release, entered = asyncio.Event(), asyncio.Event()
+
+    async def keep(*_: object) -> Copy:
+        entered.set()
+        await release.wait()
+        return Copy("generated/x/0.png", "image/png", 7)
+
+    harness.storage.copy = keep  # type: ignore[method-assign]
+    harness.provider.records["task1"] = Completed(("https://temporary.example/a.png",))
+    created = await harness.order()
+    await harness.submit()
+    await harness.let_time_pass()
+    await harness.poll()
+    workers = replace(harness.workers, timing=replace(harness.workers.timing, lease=LEASE_SECONDS))
+    copier = Copier(workers.store, workers.storage, workers.key_pool, workers.providers, workers.timing)
+    worker = asyncio.create_task(workers.lease_loop((State.STORING,), 1, copier.copy).run())
+    await entered.wait()
+    first = await lease_of(harness)
+    await eventually(lambda: prolonged(harness, first))
+    release.set()
+    await eventually(lambda: ended(harness, created.id))
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+
+    assert await lease_of(harness) == 0
+
+
+async def lease_of(harness: Harness) -> int:
+    async with harness.database.read() as connection:
+        return int(await connection.scalar(select(table.c.lease_until_ms)) or 0)
+
+
+async def prolonged(harness: Harness, first: int) -> bool:
+    return await lease_of(harness) > first
+
+
+async def ended(harness: Harness, identifier: str) -> bool:
+    return (await harness.store.get(identifier)).state is State.SUCCEEDED
+
+
+CAT, DOG = (f"https://temporary.example/{name}.png" for name in ("cat", "dog"))
+
+STEPS = ("webhook of the cat", "webhook of the dog", "poll and copy")
+
+
+@pytest.fixture
+async def core(database: Database) -> Harness:
+    """The core with one account, on each engine."""
+    return await make_harness(database, ("one",))
+
+
+class Pair:
+    """Two orders of one account, and what the provider drew for each."""
+
+    def __init__(self, harness: Harness, cat: Generation, dog: Generation) -> None:
+        self.harness, self.cat, self.dog = harness, cat, dog
+        harness.provider.records.update(cat=Completed((CAT,)), dog=Completed((DOG,)))
+        harness.provider.prompts.update(cat="a cat", dog="a dog")
+
+    async def webhook(self, task: str, code: int = 200) -> None:
+        mine = self.cat if task == "cat" else self.dog
+        now = await self.harness.store.get(mine.id)
+        token = next(s.token for s in self.harness.provider.submits if s.draft.prompt == now.draft.prompt)
+        await self.harness.callback(task, token, code)
+
+    async def do(self, step: str) -> None:
+        harness = self.harness
+        match step:
+            case "webhook of the cat" | "webhook of the dog":
+                await self.webhook(step.rpartition(" ")[2])
+                async with harness.delivering():
+                    await eventually(self._read)
+            case _:
+                await harness.let_time_pass()
+                await harness.poll()
+                await harness.copy()
+
+    async def _read(self) -> bool:
+        """Of every callback, and reminder, something was made."""
+        await self.harness.let_time_pass()
+        async with self.harness.database.read() as connection:
+            return await connection.scalar(select(inbox.c.id).where(inbox.c.verdict == "")) is None
+
+    async def ended(self) -> tuple[Generation, Generation]:
+        """Both with their own pictures, with all loops at work."""
+
+        async def both() -> bool:
+            await self.harness.let_time_pass()
+            cat, dog = await self.harness.store.get(self.cat.id), await self.harness.store.get(self.dog.id)
+            return CAT in uris(cat) and DOG in uris(dog) and all(o.key for o in (*cat.outputs, *dog.outputs))
+
+        async with self.harness.running():
+            await eventually(both)
+        return await self.harness.store.get(self.cat.id), await self.harness.store.get(self.dog.id)
+
+
+def uris(generation: Generation) -> list[str]:
+    return [output.source_uri for output in generation.outputs]
+
+
+async def ordered(core: Harness, *answers: Accepted | Ambiguous) -> Pair:
+    """Orders of a cat and a dog, answered so."""
+    core.provider.scripts.extend(map(answering, answers))
+    cat = await core.order(draft=Draft(FAMILY, "a cat"))
+    await core.submit()
+    dog = await core.order(draft=Draft(FAMILY, "a dog"))
+    await core.submit()
+    return Pair(core, await core.store.get(cat.id), await core.store.get(dog.id))
+
+
+async def tasks(core: Harness) -> list[str]:
+    async with core.database.read() as connection:
+        return sorted(filter(None, await connection.scalars(select(attempt.c.task_id))))
+
+
+REPLIES = {
+    "swapped": (Accepted("dog"), Accepted("cat")),
+    "the other's to both": (Accepted("dog"), Accepted("dog")),
+    "the other's, and none": (Accepted("dog"), Ambiguous("ReadTimeout")),
+}
+
+
+@pytest.mark.parametrize("replies", REPLIES)
+@pytest.mark.parametrize("steps", list(permutations(STEPS)), ids=", ".join)
+async def test_each_order_gets_its_own_picture_once(core: Harness, replies: str, steps: tuple[str, ...]) -> None:
+    pair = await ordered(core, *REPLIES[replies])
+    for step in steps:
+        await pair.do(step)
+    cat, dog = await pair.ended()
+
+    assert (cat.state, dog.state) == (State.SUCCEEDED, State.SUCCEEDED)
+    assert (uris(cat).count(CAT), uris(dog).count(DOG)) == (1, 1)
+    assert len(core.provider.submits) == 2
+    assert await core.parking.listed() == []
+    webhooks_first = steps[-1] == "poll and copy"
+    if webhooks_first:
+        assert (uris(cat), uris(dog)) == ([CAT], [DOG])
+        assert await tasks(core) == ["cat", "dog"]
+
+
+async def test_an_order_that_loses_a_wrong_task_is_one_whose_answer_was_lost(core: Harness) -> None:
+    pair = await ordered(core, *REPLIES["the other's, and none"])
+    await pair.do("webhook of the dog")
+    cat, dog = await core.store.get(pair.cat.id), await core.store.get(pair.dog.id)
+
+    assert (cat.state, cat.task_id, dog.state, dog.task_id) == (State.AMBIGUOUS, "", State.RUNNING, "dog")
+    await core.let_time_pass()
+    await core.recover()
+    assert (await core.store.get(cat.id)).state is State.UNKNOWN
+
+
+async def test_a_failure_that_was_told_of_early_is_heard_when_the_wrong_task_is_gone(core: Harness) -> None:
+    pair = await ordered(core, *REPLIES["swapped"])
+    core.provider.records.update(cat=TaskFailed(501, "It failed."), dog=InProgress(10))
+    await pair.webhook("cat", 501)
+    await pair.webhook("dog")
+
+    async def told() -> bool:
+        await core.let_time_pass()
+        return (await core.store.get(pair.cat.id)).state is State.FAILED
+
+    async with core.running():
+        await eventually(told)
+        core.provider.records["dog"] = Completed((DOG,))
+
+        async def drawn() -> bool:
+            await core.let_time_pass()
+            return (await core.store.get(pair.dog.id)).state is State.SUCCEEDED
+
+        await eventually(drawn)
+    assert uris(await core.store.get(pair.dog.id)) == [DOG]
+
+
+async def test_a_task_that_its_own_token_named_is_taken_by_no_other(core: Harness) -> None:
+    pair = await ordered(core, Accepted("cat"), Ambiguous("ReadTimeout"))
+    del core.provider.prompts["cat"]  # the record quotes none, and so proves nothing against the other token
+    await pair.do("webhook of the cat")
+    (token,) = [s.token for s in core.provider.submits if s.draft.prompt == "a dog"]
+    await core.callback("cat", token)
+    async with core.delivering():
+        await eventually(lambda: foreign(core))
+
+    assert (await core.store.get(pair.cat.id)).task_id == "cat"
+    assert (await core.store.get(pair.dog.id)).task_id == ""
+
+
+async def foreign(core: Harness) -> bool:
+    async with core.database.read() as connection:
+        return await connection.scalar(select(inbox.c.id).where(inbox.c.verdict == "foreign")) is not None
+
+
+async def test_an_operator_may_adopt_a_task_that_a_reply_gave_to_another_order(core: Harness) -> None:
+    pair = await ordered(core, *REPLIES["the other's, and none"])
+    timeline = Timeline(core.store, core.workers.poller, core.key_pool, core.parking)
+    await timeline.adopt(pair.dog.attempt_id, "dog")
+
+    assert (await core.store.get(pair.dog.id)).task_id == "dog"
+    assert (await core.store.get(pair.cat.id)).state is State.AMBIGUOUS
+
+
+async def test_an_operator_may_not_adopt_a_task_whose_record_fits_its_holder(core: Harness) -> None:
+    pair = await ordered(core, Accepted("cat"), Ambiguous("ReadTimeout"))
+    del core.provider.prompts["cat"]
+    timeline = Timeline(core.store, core.workers.poller, core.key_pool, core.parking)
+
+    with pytest.raises(AlreadyExists):
+        await timeline.adopt(pair.dog.attempt_id, "cat")
+
+    assert (await core.store.get(pair.cat.id)).task_id == "cat"

@@ -1,15 +1,59 @@
-"""What a reply to a create means: one table of codes, one of bad replies, and whatever a fuzzer finds."""
+"""What KIE's replies mean, to a create and for a record of each family: tables, real payloads in golden/, fuzzers.
+
+Records nested a thousand deep go as bytes through the real adapters, poller and inbox: their orders end or wait.
+"""
 
 import gzip
 import json
+from pathlib import Path
 from typing import Any
 
+import httpx
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 
-from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
-from services.generation.providers.replies import MAX_REPLY_BYTES, MAX_TASK_ID_LENGTH, classify, decode, number, seconds
+from services.chassis.supervisor import supervised
+from services.generation.model import State
+from services.generation.outcomes import (
+    Accepted,
+    Ambiguous,
+    Completed,
+    InProgress,
+    Later,
+    NotSent,
+    NotVisible,
+    Outcome,
+    Record,
+    Refused,
+    Rejected,
+    TaskFailed,
+    Unreadable,
+)
+from services.generation.providers import PROVIDERS, flux_kontext, gpt4o_image, market_jobs
+from services.generation.providers.flux_kontext import FluxKontext
+from services.generation.providers.gpt4o_image import Gpt4oImage
+from services.generation.providers.kie import FIRST_BYTE, READ, SUBMIT, HttpClient, Kie
+from services.generation.providers.market_jobs import MarketJobs
+from services.generation.providers.replies import (
+    MAX_REPLY_BYTES,
+    MAX_TASK_ID_LENGTH,
+    by_flag,
+    classify,
+    decode,
+    is_foreign,
+    number,
+    percent,
+    record_in,
+    seconds,
+    uris_in,
+)
+from services.generation.stores.tables import work_fault
+from services.generation.workers.loops import make_loops
+from tests.generation.harness import CONCURRENCY, KIND, Harness
+from tests.support.polling import eventually
 
 TASK = "62eb3f00112233445566778899aabbcc"
 
@@ -239,6 +283,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=8,
 )
+
 ENVELOPE = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(("code", "msg", "message", "data", "taskId", "success"), JSON)
 )
@@ -274,3 +319,270 @@ def test_a_delay_is_never_negative(text: str) -> None:
 
 def test_the_bound_of_a_reply_is_a_quarter_megabyte() -> None:
     assert MAX_REPLY_BYTES == 256 * 1024
+
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+READERS = {
+    "gpt4o-image": gpt4o_image.record_of,
+    "flux-kontext": flux_kontext.record_of,
+    "market-jobs": market_jobs.record_of,
+}
+
+CASES = [
+    pytest.param(family, case["reply"], case["means"], id=f"{family}: {case['case']}")
+    for family in READERS
+    for case in json.loads((GOLDEN / f"{family}.json").read_text(encoding="utf-8"))
+]
+
+URI = "https://tempfile.aiquickdraw.com/s/a.png"
+
+every_family = pytest.mark.parametrize("family", READERS)
+
+
+def read(family: str, reply: Any, status: int = 200) -> Record:
+    return record_in(decode(status, json.dumps(reply).encode()), READERS[family])
+
+
+def meaning(record: Record) -> dict[str, Any]:
+    """A record as the golden files write it."""
+    match record:
+        case Completed(uris):
+            return {"drawn": list(uris)}
+        case InProgress(progress):
+            return {"drawing": progress}
+        case TaskFailed(code, message):
+            return {"broken": [code, message]}
+        case NotVisible():
+            return {"invisible": True}
+        case Unreadable(detail):
+            return {"unreadable": detail}
+
+
+@pytest.mark.parametrize(("family", "reply", "means"), CASES)
+def test_a_real_payload_is_understood(family: str, reply: Any, means: dict[str, Any]) -> None:
+    assert meaning(read(family, reply)) == means
+
+
+def test_every_family_has_its_golden_payloads() -> None:
+    assert {provider.family for provider in PROVIDERS} == set(READERS)
+
+
+@every_family
+@pytest.mark.parametrize("code", [400, 401, 402, 403, 405, 429, 430, 433, 455, 500, 502, 505, 524, 999])
+def test_a_code_that_tells_nothing_of_the_task_is_read_again_later(family: str, code: int) -> None:
+    """A record that cannot be read now is never a failure of the task (docs/provider.md#http-statuses)."""
+    for status in (200, code):
+        assert isinstance(read(family, {"code": code, "msg": "no", "data": None}, status), Unreadable)
+
+
+@every_family
+@pytest.mark.parametrize("page", [b"", b"<html>524</html>", b"[]", b"null", b'{"code":200,"data":{"successFlag":1'])
+def test_a_page_is_read_again_later(family: str, page: bytes) -> None:
+    for status in (200, 404, 422, 501, 502):
+        assert isinstance(record_in(decode(status, page), READERS[family]), Unreadable)
+
+
+@every_family
+@pytest.mark.parametrize("status", [200, 401, 404, 408, 422, 500, 501, 502])
+@pytest.mark.parametrize("document", [{}, {"message": "Not Implemented"}, {"code": None, "msg": "x", "data": None}])
+def test_an_edges_own_json_never_ends_a_task(family: str, document: dict[str, Any], status: int) -> None:
+    """Without a code of the provider's the HTTP status proves nothing: neither an end nor that there is no task."""
+    assert isinstance(read(family, document, status), Unreadable)
+
+
+@every_family
+@pytest.mark.parametrize("code", [408, 501])
+def test_a_code_that_kie_names_as_terminal_ends_a_task(family: str, code: int) -> None:
+    assert read(family, {"code": code, "msg": "It failed.", "data": None}) == TaskFailed(code, "It failed.")
+
+
+def test_a_network_failure_is_read_again_later() -> None:
+    assert record_in(Later("ReadTimeout"), gpt4o_image.record_of) == Unreadable("ReadTimeout")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("0.00", 0),
+        ("0.48", 48),
+        ("1.00", 100),
+        (0.5, 50),
+        (1, 1),
+        (1.0, 100),
+        (0, 0),
+        (57, 57),
+        ("57", 57),
+        (250, 100),
+        (-3, 0),
+        (None, 0),
+        ("", 0),
+        ("half", 0),
+        ("nan", 0),
+        ("inf", 0),
+        ([], 0),
+    ],
+)
+def test_progress_is_a_percentage(value: Any, shown: int) -> None:
+    assert percent(value) == shown
+
+
+def test_what_the_provider_says_is_cut_and_clean() -> None:
+    record = by_flag({"successFlag": 3, "errorMessage": "a\x00b" + "x" * 10_000}, ())
+
+    assert isinstance(record, TaskFailed)
+    assert record.message.startswith("abx")
+    assert len(record.message) == 300
+
+
+@pytest.mark.parametrize("code", [10**30, 1e300, "9" * 4000, "words", [], True])
+def test_an_odd_error_code_is_a_server_error(code: Any) -> None:
+    assert by_flag({"successFlag": 3, "errorCode": code, "errorMessage": "no"}, ()) == TaskFailed(500, "no")
+
+
+def test_urls_that_no_row_can_hold_are_left_out() -> None:
+    assert uris_in([URI, "https://a.example/\x00", "https://a.example/a b", f"https://a.example/{'x' * 5000}"]) == (
+        URI,
+    )
+
+
+def test_a_flood_of_urls_is_bounded() -> None:
+    assert len(uris_in([f"https://a.example/{number}" for number in range(10_000)])) == 16
+
+
+RECORD_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10) | st.just(URI),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=8,
+)
+
+NAMES = ("successFlag", "status", "response", "resultUrls", "resultImageUrl", "errorCode", "errorMessage", "progress")
+
+MORE = ("taskId", "url", "imageUrl", "state", "resultJson", "failCode", "failMsg")
+
+DATA = st.fixed_dictionaries({}, optional=dict.fromkeys((*NAMES, *MORE), RECORD_JSON))
+
+
+@every_family
+@given(data=DATA | RECORD_JSON, code=st.sampled_from([200, "200", None, 404, 422, 501]))
+def test_no_record_is_too_odd(family: str, data: Any, code: Any) -> None:
+    record = read(family, {"code": code, "msg": "x", "data": data})
+
+    match record:
+        case Completed(uris):
+            assert uris
+            assert all(uri.startswith(("http://", "https://")) for uri in uris)
+        case InProgress(progress):
+            assert 0 <= progress <= 100
+        case TaskFailed(code, message):
+            assert abs(code) < 2**31
+            assert message
+
+
+DEPTH = 1_010  # a parser takes 1,024, and Python's own stack a few less than 1,000
+
+
+def nested(name: str, inner: str = "1") -> str:
+    """Objects within objects, all under one name."""
+    return f'{{"{name}":' * DEPTH + inner + "}" * DEPTH
+
+
+PLACES = {
+    "paramJson": nested("input"),
+    "paramJson as text": orjson.dumps(nested("input")).decode(),
+    "response": nested("url"),
+    "resultJson": orjson.dumps(nested("resultUrls")).decode(),
+    "param": nested("input"),
+    "progress": nested("a"),
+    "status": nested("a"),
+    "errorMessage": nested("a"),
+    "failMsg": nested("a"),
+}
+
+FAMILIES = (Gpt4oImage, FluxKontext, MarketJobs)
+
+FAILS = {"errorMessage": '"successFlag":3', "failMsg": '"state":"fail"'}
+
+
+def record(place: str) -> bytes:
+    """A record that is poisoned in one place, and says that the picture is there."""
+    name = place.partition(" ")[0]
+    verdict = FAILS.get(place, '"successFlag":1,"state":"success"')
+    body = f'{{"code":200,"data":{{{verdict},"{name}":{PLACES[place]}}}}}'
+    return body.encode()
+
+
+class Poisoner:
+    """A provider whose records are deeply nested, behind the real adapters."""
+
+    def __init__(self, place: str, *, answers: bool) -> None:
+        self.reads = 0
+        self.token = ""
+        self._record = record(place)
+        self._answers = answers
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        self.kie = Kie("http://provider.example", HttpClient(client, SUBMIT), HttpClient(client, READ))
+
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            await request.extensions["trace"](FIRST_BYTE, {})  # as the real transport does
+            self.token = orjson.loads(request.content)["callBackUrl"].rpartition("/")[2]
+            taken = b'{"code":200,"data":{"taskId":"task1"}}'
+            return httpx.Response(200, content=taken) if self._answers else httpx.Response(502, content=b"<html>")
+        self.reads += 1
+        return httpx.Response(200, content=self._record)
+
+
+@pytest.mark.parametrize(
+    ("family", "place", "way"),
+    [(family, place, "polled") for family in FAMILIES for place in PLACES]
+    + [(family, place, "told of by webhook") for family in FAMILIES for place in ("paramJson", "param")],
+)
+async def test_a_record_nested_a_thousand_deep_never_makes_our_code_fail(
+    harness: Harness, family: type[Gpt4oImage | FluxKontext | MarketJobs], place: str, way: str
+) -> None:
+    """It says nothing, or that the task failed. Its order waits, is overdue, or ends; nothing of it is parked."""
+    polled = way == "polled"
+    poisoner = Poisoner(place, answers=polled)
+    workers = harness.workers
+    workers.providers["gpt4o-image"] = family(poisoner.kie)  # type: ignore[index] # the harness's own dictionary
+    created = await harness.order()
+
+    async def read_often() -> bool:
+        await harness.let_time_pass()
+        return poisoner.reads > 2 or (await harness.store.get(created.id)).state is State.FAILED
+
+    async with supervised(make_loops(workers, CONCURRENCY)):
+        await eventually(lambda: sent(harness, created.id))
+        if not polled:
+            await harness.receiver.receive(KIND, poisoner.token, b'{"code":200,"data":{"taskId":"task1"}}', {})
+        await eventually(read_often)
+
+    assert await harness.parking.listed() == []
+    async with harness.database.read() as connection:
+        assert (await connection.execute(select(work_fault))).all() == []
+    assert (await harness.store.get(created.id)).state in {State.RUNNING, State.FAILED, State.UNKNOWN}
+
+
+async def sent(harness: Harness, identifier: str) -> bool:
+    return (await harness.store.get(identifier)).state in {State.RUNNING, State.FAILED, State.AMBIGUOUS, State.UNKNOWN}
+
+
+@pytest.mark.parametrize("place", ["paramJson", "paramJson as text", "param"])
+async def test_an_order_nested_a_thousand_deep_quotes_no_prompt(place: str) -> None:
+    reply = decode(200, record(place))
+
+    assert not is_foreign(reply, place.partition(" ")[0], "a cat")
+
+
+async def test_a_callback_nested_a_thousand_deep_names_its_task_all_the_same(harness: Harness) -> None:
+    body = f'{{"code":200,"data":{{"taskId":"task1","info":{nested("info")}}}}}'.encode()
+
+    assert await harness.receiver.receive(KIND, "", body, {})
+
+
+def test_urls_are_found_as_deep_as_any_known_record_holds_them() -> None:
+    inner = orjson.dumps({"resultUrls": [URI]}).decode()
+
+    assert uris_in(orjson.dumps({"resultUrls": [inner]}).decode()) == (URI,)
+    assert uris_in(orjson.loads(nested("url", f'"{URI}"'))) == ()

@@ -1,19 +1,59 @@
-"""Only its holder moves a generation, by legal moves; each move and its event are one transaction, on every engine."""
+"""Orders are stored once, and only the holder moves a generation, by legal moves, on every engine.
+
+Each move and its event are one transaction. Any history of orders, claims, moves, facts and cancellations ends where a
+small reference says it must.
+"""
 
 import asyncio
 import re
-from dataclasses import replace
-from typing import Any
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings, strategies
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from sqlalchemy import func, select
 
-from services.generation.model import FINAL, MOVES, Failure, Generation, Output, State
+from services.chassis.database import Database
+from services.chassis.engines import make_engine
+from services.chassis.errors import AlreadyExists
+from services.chassis.migrations import migrate
+from services.chassis.names import new_id
+from services.chassis.notifier import Notifier
+from services.generation.model import (
+    AWAITING,
+    DECLINABLE,
+    FINAL,
+    MOVES,
+    RESULTLESS,
+    RETRYABLE,
+    UNANSWERED,
+    Callback,
+    Draft,
+    Failure,
+    Generation,
+    Output,
+    State,
+)
+from services.generation.outcomes import Refused
 from services.generation.ports import Change, FenceLost, GenerationStore
-from tests.generation.builders import attempt_for, brought, dialed, ordered
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
+from services.generation.stores.tables import generation as table
+from tests.generation.builders import DRAFT, attempt_for, brought, dialed, new, ordered
+from tests.generation.conftest import SERVICE, settings_of
 
 LEGAL = [(state, step) for state, steps in MOVES.items() for step in sorted(steps)]
+
 ILLEGAL = [(state, step) for state in MOVES for step in State if step is not state and step not in MOVES[state]]
+
 BROKEN = Failure("PROVIDER_FAILED", "It broke.", 501)
+
 OUTPUTS = (Output(0, "https://temporary.example/a.png"), Output(1, "https://temporary.example/b.png"))
 
 
@@ -166,3 +206,316 @@ async def test_a_sender_keeps_its_lease(store: GenerationStore) -> None:
 
     assert await store.claim([State.DIALING, State.SENDING], 10, 60) == []
     assert sending.fence == ready.fence
+
+
+async def rows(database: Database) -> int:
+    async with database.read() as connection:
+        return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+
+
+async def test_an_order_is_ready_and_due_at_once(store: GenerationStore) -> None:
+    stored = await store.insert(new(), "", "hash")
+    (claimed,) = await store.claim([State.READY], 10, 60)
+
+    assert (stored.state, stored.draft, stored.fence, stored.outputs) == (State.READY, DRAFT, 0, ())
+    assert stored.create_ms == stored.update_ms > 1_600_000_000_000
+    assert claimed.id == stored.id
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        Draft("m", "'; DROP TABLE generation; --"),
+        Draft("m", 'quotes " \\ and\nlines\u2028'),
+        Draft(
+            "m",
+            "👩‍👩‍👧 \u202ertl é ﷽",
+            ("https://example.org/?a=b&c=%20",),
+            "16:9",
+            "png",
+            {"a": [1, {"b": None}], "c": 1.5},
+        ),
+    ],
+)
+async def test_a_draft_is_kept_exactly(store: GenerationStore, draft: Draft) -> None:
+    stored = await store.insert(new(draft), "", "hash")
+
+    assert (await store.get(stored.id)).draft == draft
+
+
+async def test_a_repeated_request_joins_the_first(store: GenerationStore, database: Database) -> None:
+    first = await store.insert(new(), "key", "hash")
+    again = await store.insert(new(), "key", "hash")
+
+    assert again == replace(first, joined=True)
+    assert await rows(database) == 1
+    assert len(await store.events(0, 10)) == 1
+
+
+async def test_a_request_key_belongs_to_its_request(store: GenerationStore, database: Database) -> None:
+    await store.insert(new(), "key", "hash")
+
+    with pytest.raises(AlreadyExists) as caught:
+        await store.insert(new(), "key", "another hash")
+
+    assert caught.value.reason == "IDEMPOTENCY_KEY_REUSED"
+    assert await rows(database) == 1
+
+
+async def test_orders_without_a_key_are_all_new(store: GenerationStore, database: Database) -> None:
+    await store.insert(new(), "", "hash")
+    await store.insert(new(), "", "hash")
+
+    assert await rows(database) == 2
+
+
+async def test_twenty_requests_at_once_make_one_order(store: GenerationStore, database: Database) -> None:
+    stored = await asyncio.gather(*(store.insert(new(), "key", "hash") for _ in range(20)))
+
+    assert len({generation.id for generation in stored}) == 1
+    assert await rows(database) == 1
+    assert len(await store.events(0, 100)) == 1
+
+
+async def test_twenty_orders_at_once_are_all_stored(store: GenerationStore, database: Database) -> None:
+    await asyncio.gather(*(store.insert(new(), f"key {number}", "hash") for number in range(20)))
+
+    assert await rows(database) == 20
+
+
+T = TypeVar("T")
+
+WORK = tuple(set(State) - FINAL)
+
+NUMBERS = strategies.integers(0, 2)
+
+NO_LEASE = 0.0  # everything claimed may be claimed again at once, as after a crash
+
+
+@cache
+def template() -> Path:
+    """A migrated SQLite file."""
+    folder = Path(tempfile.mkdtemp(prefix="kawaii-histories-"))
+    migrate(SERVICE, settings_of(folder))
+    return folder / f"{SERVICE}.sqlite3"
+
+
+@dataclass
+class Reference:
+    """What must be true of one generation: a state, a fence, a task, and the attempt that may name the task."""
+
+    state: State = State.READY
+    fence: int = 0
+    task: str = ""
+    attempt: str = ""
+    past: dict[str, str] = field(default_factory=dict)
+
+    def holds(self, held: Generation) -> bool:
+        return (self.state, self.fence) == (held.state, held.fence)
+
+    def accept(self, attempt: str, task: str) -> None:
+        """A fact: the first id stays, and only the attempt of now speaks for the generation."""
+        self.past.setdefault(attempt, task)
+        if attempt != self.attempt or self.task:
+            return
+        self.task = task
+        if self.state in UNANSWERED:
+            self.state, self.fence = State.RUNNING, self.fence + 1
+
+    def disown(self, attempt: str) -> None:
+        """A fact that was wrong: the attempt's answer was lost, and whoever awaited the task waits for another."""
+        task = self.past.pop(attempt)
+        if (attempt, task) != (self.attempt, self.task):
+            return
+        self.task, self.fence = "", self.fence + 1
+        if self.state in AWAITING:
+            self.state = State.AMBIGUOUS
+
+
+def task_of(named: tuple[str, str], number: int) -> str:
+    """A task that the provider made for an attempt; empty when nobody was asked yet."""
+    return f"task-{named[1]}-{number}" if named[1] else ""
+
+
+class Histories(RuleBasedStateMachine):
+    """Rules are what processes do, dead and alive; a held generation may be stale at any time."""
+
+    held: Bundle[Generation] = Bundle("held")
+    attempts: Bundle[tuple[str, str]] = Bundle("attempts")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        shutil.copy(template(), self.folder.name)
+        self.runner = asyncio.Runner()
+        self.engine = make_engine(settings_of(Path(self.folder.name)), SERVICE)
+        database = Database(self.engine)
+        self.store, self.inbox = SqlGenerationStore(database, Notifier()), SqlInbox(database, Notifier())
+        self.known: dict[str, Reference] = {}
+        self.told: set[tuple[str, str]] = set()
+
+    def teardown(self) -> None:
+        self.events_tell_a_legal_story()
+        self.run(self.engine.dispose())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    @rule(target=held)
+    def order(self) -> Generation:
+        generation = self.run(self.store.insert(new(), "", "hash"))
+        self.known[generation.id] = Reference()
+        return generation
+
+    @rule(target=held, pick=strategies.randoms(use_true_random=False))
+    def claim(self, pick: Any) -> Generation:
+        """Takes all that is under way, whoever held it; fences rise."""
+        claimed = self.run(self.store.claim(WORK, 100, NO_LEASE))
+        for generation in claimed:
+            self.known[generation.id].fence += 1
+        assert {g.id for g in claimed} == {i for i, r in self.known.items() if r.state in WORK}
+        return pick.choice(claimed) if claimed else self.order()
+
+    @rule(target=attempts, held=held)
+    def dial(self, held: Generation) -> tuple[str, str]:
+        attempt, reference = attempt_for(held), self.known[held.id]
+        fresh = reference.holds(held) and held.state is State.READY
+        if self.succeeds(self.store.dial(held, attempt), fresh=fresh):
+            reference.state, reference.attempt, reference.task = State.DIALING, attempt.id, ""
+        return held.id, attempt.id if fresh else reference.attempt
+
+    @rule(target=held, held=held, state=strategies.sampled_from(sorted(State)))
+    def move(self, held: Generation, state: State) -> Generation:
+        """Any state but those that have a way of their own."""
+        reference = self.known[held.id]
+        fresh = reference.holds(held) and state in MOVES[held.state]
+        own_way = {State.DIALING, State.CANCELED}
+        if state not in own_way and self.succeeds(self.store.move(held, state), fresh=fresh):
+            reference.state = state
+        return self.run(self.store.get(held.id))
+
+    @rule(named=attempts, of=attempts, number=NUMBERS)
+    def accept(self, named: tuple[str, str], of: tuple[str, str], number: int) -> None:
+        """A reply or a callback, from anybody at any time; the task that it names may be another order's."""
+        (generation_id, attempt_id), task = named, task_of(of, number)
+        if not attempt_id or not task:
+            return
+        reference = self.known[generation_id]
+        try:
+            self.run(self.store.accept(attempt_id, task, 0))
+        except AlreadyExists:
+            assert self.is_anothers(attempt_id, task)
+        else:
+            assert not self.is_anothers(attempt_id, task)
+            reference.accept(attempt_id, reference.past.get(attempt_id, task))
+
+    @rule(named=attempts, number=NUMBERS)
+    def tell(self, named: tuple[str, str], number: int) -> None:
+        """A callback with an attempt's token is kept, and not read yet."""
+        if task := task_of(named, number):
+            self.run(self.inbox.add(Callback(new_id("cb"), "image-generated", named[1], task, 200)))
+            self.told.add((named[1], task))
+
+    @rule(named=attempts, of=attempts, number=NUMBERS)
+    def assign(self, named: tuple[str, str], of: tuple[str, str], number: int) -> None:
+        """A token and the record say whose a task is: its holder loses it, unless the holder's token named it, too."""
+        task = task_of(of, number)
+        if not named[1] or not task:
+            return
+        holder = self.holder(task)
+        kept = holder != named[1] and (holder, task) in self.told
+        assert self.run(self.store.assign(named[1], task, 0)) is not kept
+        if holder and holder != named[1] and not kept:
+            next(known for known in self.known.values() if holder in known.past).disown(holder)
+
+    def holder(self, task: str) -> str:
+        """The attempt that was answered with a task; empty when none was."""
+        answered = (pair for reference in self.known.values() for pair in reference.past.items())
+        return next((attempt for attempt, named in answered if named == task), "")
+
+    def is_anothers(self, attempt: str, task: str) -> bool:
+        if holder := self.holder(task):
+            return holder != attempt
+        tokens = {told for told, named in self.told if named == task}
+        return bool(tokens) and attempt not in tokens
+
+    @rule(named=attempts, state=strategies.sampled_from((State.READY, State.FAILED)))
+    def decline(self, named: tuple[str, str], state: State) -> None:
+        """A refusal that was recorded late: it counts while the generation waits for this attempt's answer."""
+        generation_id, attempt_id = named
+        if not attempt_id:
+            return
+        reference = self.known[generation_id]
+        waits = reference.state in DECLINABLE and reference.attempt == attempt_id and not reference.task
+        assert self.run(self.store.decline(attempt_id, Refused(429, "No"), state, Change())) == waits
+        if waits:
+            reference.state, reference.fence = state, reference.fence + 1
+
+    @rule(held=consumes(held))
+    def cancel(self, held: Generation) -> None:
+        reference = self.known[held.id]
+        if held.state not in FINAL and self.succeeds(self.store.cancel(held), fresh=reference.holds(held)):
+            reference.state, reference.fence = State.CANCELED, reference.fence + 1
+
+    @rule(target=held, held=held)
+    def restart(self, held: Generation) -> Generation:
+        """What an owner may order of a generation that ended without pictures."""
+        reference = self.known[held.id]
+        if held.state in RETRYABLE and self.succeeds(self.store.restart(held), fresh=reference.holds(held)):
+            reference.state, reference.fence, reference.task, reference.attempt = (
+                State.READY,
+                reference.fence + 1,
+                "",
+                "",
+            )
+        return self.run(self.store.get(held.id))
+
+    @rule(held=held, named=attempts)
+    def deliver(self, held: Generation, named: tuple[str, str]) -> None:
+        """Pictures of a task that nobody waited for."""
+        reference = self.known[held.id]
+        if named[0] != held.id or not named[1] or held.state not in RESULTLESS:
+            return
+        task = reference.past.get(named[1], f"late-{named[1]}")
+        if self.succeeds(self.store.deliver(held, named[1], task, ()), fresh=reference.holds(held)):
+            reference.past[named[1]] = task  # no other: no webhook named one that a reply had named
+            reference.state, reference.fence = State.STORING, reference.fence + 1
+            reference.task, reference.attempt = task, named[1]
+
+    def succeeds(self, work: Coroutine[Any, Any, object], *, fresh: bool) -> bool:
+        """Runs a fenced change, which must apply exactly when what is held is fresh and the move is legal."""
+        try:
+            self.run(work)
+        except (FenceLost, ValueError):
+            assert not fresh
+            return False
+        assert fresh
+        return True
+
+    @invariant()
+    def rows_are_as_the_reference_says(self) -> None:
+        for identifier, reference in self.known.items():
+            row = self.run(self.store.get(identifier))
+            assert (row.state, row.fence, row.task_id) == (reference.state, reference.fence, reference.task)
+
+    def events_tell_a_legal_story(self) -> None:
+        last: dict[str, State] = {}
+        for event in self.run(self.store.events(0, 10_000)):
+            now = event.generation.state
+            before = last.get(event.generation.id, now)
+            again = before in RETRYABLE | DECLINABLE and now is State.READY
+            declined = before in DECLINABLE and now is State.FAILED
+            late = before in RESULTLESS and now is State.STORING
+            disowned = before in AWAITING and now is State.AMBIGUOUS
+            assert now is before or now in MOVES[before] or again or declined or late or disowned
+            last[event.generation.id] = now
+        assert last == {identifier: reference.state for identifier, reference in self.known.items()}
+
+
+Histories.TestCase.settings = settings(
+    max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+TestHistories = Histories.TestCase

@@ -1,4 +1,7 @@
-"""A callback is kept once and taken by one reader at a time, until it is dealt with, on every engine."""
+"""A callback is stored once and taken by one reader at a time until it is closed, on every engine.
+
+Parked callbacks are taken by nobody until they are released; closed ones are pruned by age.
+"""
 
 import asyncio
 from collections import Counter
@@ -9,10 +12,14 @@ import pytest
 from sqlalchemy import select, update
 
 from services.chassis.database import Database, db_now
-from services.generation.model import Callback
+from services.chassis.parking import MAX_FAULTS, Parking
+from services.generation.model import INBOX, Callback
 from services.generation.ports import Inbox
 from services.generation.stores import inbox
+from services.generation.stores.inbox import MAX_BARE, SqlInbox
 from services.generation.stores.tables import inbox as table
+from services.generation.timing import DAY_SECONDS
+from tests.generation.builders import aged, park, stumble
 
 FIRST = Callback("cb_1", "image-generated", "att_1", "task1", 200)
 
@@ -141,3 +148,132 @@ async def test_a_reader_knows_how_old_a_callback_is_by_the_databases_clock(
     (taken,) = await inbox_store.take(10)
 
     assert 60 <= taken.age_seconds < 3600
+
+
+NAMED = Callback("cb_1", "image-generated", "att_1", "task1", 200)
+
+BARE = replace(NAMED, attempt_id="")
+
+NEIGHBOUR = Callback("cb_2", "image-generated", "att_2", "task2", 200)
+
+
+async def succeed() -> None:
+    """Do it."""
+
+
+async def taken(inbox_store: Inbox) -> list[str]:
+    return [callback.id for callback in await inbox_store.take(10)]
+
+
+@pytest.fixture(params=[NAMED, BARE], ids=["token", "bare"])
+async def parked(request: pytest.FixtureRequest, inbox_store: Inbox, parking: Parking) -> Callback:
+    """A callback at which our code failed too often, due as ever."""
+    await inbox_store.add(request.param)
+    (callback,) = await inbox_store.take(10)
+    await park(parking, INBOX, callback.id)
+    await inbox_store.postpone(callback, 0.0, counted=False)
+    return callback
+
+
+async def test_a_parked_callback_is_taken_by_nobody_and_stops_no_neighbour(
+    inbox_store: Inbox, parking: Parking, parked: Callback
+) -> None:
+    await inbox_store.add(NEIGHBOUR)
+
+    assert await taken(inbox_store) == [NEIGHBOUR.id]
+    (fault,) = await parking.listed()
+    assert (fault.loop, fault.work_id, fault.count) == (INBOX, parked.id, MAX_FAULTS)
+    assert "nested objects" not in fault.cause + fault.trace
+
+
+async def test_a_released_callback_is_taken_again_and_fails_from_the_beginning(
+    inbox_store: Inbox, parking: Parking, parked: Callback
+) -> None:
+    released = [await parking.release(INBOX, parked.id) for _ in range(2)]
+
+    assert released == [True, False]
+    assert await parking.counts(INBOX, [parked.id]) == {}
+    assert await taken(inbox_store) == [parked.id]
+
+
+async def test_a_repetition_releases_a_callback_that_names_an_attempt_and_no_other(
+    inbox_store: Inbox, parking: Parking, parked: Callback
+) -> None:
+    """Anybody can repeat a bare one."""
+    kept = await inbox_store.add(replace(parked, id="cb_again"))
+    still = [fault.work_id for fault in await parking.listed()]
+
+    assert not kept
+    assert still == ([] if parked.attempt_id else [parked.id])
+
+
+@pytest.mark.parametrize("parked", [NAMED], ids=["token"], indirect=True)
+async def test_a_reminder_releases_a_parked_callback(
+    database: Database, inbox_store: Inbox, parking: Parking, parked: Callback
+) -> None:
+    async with database.write() as connection:
+        await inbox.remind(connection, "att_1", "task1")
+
+    assert await parking.listed() == []
+    async with database.write() as connection:
+        await connection.execute(update(table).values(due_ms=0))
+    assert await taken(inbox_store) == [parked.id]
+
+
+async def test_faults_of_one_callback_that_are_counted_at_once_are_all_counted(
+    inbox_store: Inbox, parking: Parking
+) -> None:
+    """Two replicas may fail at it in the same moment; the piece is parked once, and no count is lost."""
+    await inbox_store.add(NAMED)
+    for _ in range(2):
+        await asyncio.gather(*(parking.attempt(INBOX, NAMED.id, stumble, failed=n) for n in range(MAX_FAULTS)))
+
+    (fault,) = await parking.listed()
+    assert fault.count == 2 * MAX_FAULTS
+    assert await taken(inbox_store) == []
+
+
+async def test_a_try_that_succeeds_forgets_the_faults_before(inbox_store: Inbox, parking: Parking) -> None:
+    await inbox_store.add(NAMED)
+    await parking.attempt(INBOX, NAMED.id, stumble)
+    counted = await parking.counts(INBOX, [NAMED.id, "cb_other"])
+    done = await parking.attempt(INBOX, NAMED.id, succeed, failed=1)
+
+    assert counted == {NAMED.id: 1}
+    assert done is None
+    assert await parking.counts(INBOX, [NAMED.id]) == {}
+
+
+async def test_old_callbacks_go_once_they_are_closed(database: Database, inbox_store: SqlInbox) -> None:
+    first = Callback("cb_1", "image-generated", "att_1", "task1", 200)
+    open_, young = replace(first, id="cb_2", task_id="task2"), replace(first, id="cb_3", task_id="task3")
+    for callback in (first, open_):
+        await inbox_store.add(callback)
+    await inbox_store.finish(first, "done")
+    await aged(database, 0)
+    await inbox_store.add(young)
+    await inbox_store.finish(young, "done")
+
+    assert await inbox_store.prune(30 * DAY_SECONDS, 100) == 1
+    async with database.read() as connection:
+        assert set(await connection.scalars(select(table.c.id))) == {"cb_2", "cb_3"}
+
+
+async def test_of_closed_callbacks_without_a_token_only_the_newest_are_kept(
+    database: Database, inbox_store: SqlInbox
+) -> None:
+    """Anybody can send them; those with a token are the provider's, and stay their time."""
+    common = {"kind": "image-generated", "code": 200, "due_ms": 0, "verdict": "unknown"}
+    tokened = {"id": "cb_tokened", "attempt_id": "att_1", "task_id": "task1", "create_ms": 10**15, **common}
+    rows = [
+        {"id": f"cb_{n}", "attempt_id": "", "task_id": f"task{n}", "create_ms": 2 * 10**15 + n, **common}
+        for n in range(MAX_BARE + 3)
+    ]
+    async with database.write() as connection:
+        await connection.execute(table.insert(), [tokened, *rows])
+    removed = [await inbox_store.prune(30 * DAY_SECONDS, 500) for _ in range(2)]
+
+    assert removed == [3, 0]
+    async with database.read() as connection:
+        oldest = list(await connection.scalars(select(table.c.id).order_by(table.c.create_ms).limit(2)))
+    assert oldest == ["cb_tokened", "cb_3"]

@@ -1,13 +1,14 @@
-"""Work goes to one claimer at a time, on every engine, and comes back when its claimer dies."""
+"""Work goes to one claimer at a time and comes back when its claimer dies; parked work goes to nobody; every engine."""
 
 import asyncio
 from collections import Counter
 
 import pytest
 
-from services.generation.model import Output, State
+from services.chassis.parking import Parking
+from services.generation.model import LOOP_OF, Output, State
 from services.generation.ports import Change, FenceLost, GenerationStore
-from tests.generation.builders import attempt_for, brought, ordered
+from tests.generation.builders import attempt_for, brought, ordered, park
 from tests.support.polling import eventually
 
 READY = [State.READY]
@@ -156,3 +157,33 @@ async def test_a_lease_that_was_given_back_cannot_be_renewed(store: GenerationSt
         await store.renew(held, 60)
 
     assert [row.id for row in await store.claim(READY, 1, 60)] == [held.id]
+
+
+@pytest.mark.parametrize("state", [State.READY, State.AMBIGUOUS, State.RUNNING, State.STORING])
+async def test_a_parked_generation_is_claimed_by_nobody_until_it_is_released(
+    store: GenerationStore, parking: Parking, state: State
+) -> None:
+    held, neighbour = await brought(store, state), await brought(store, state)
+    await park(parking, LOOP_OF[state], held.id)
+    while_parked = [row.id for row in await store.claim([state], 10, 0.0)]
+    await parking.release(LOOP_OF[state], held.id)
+
+    assert while_parked == [neighbour.id]
+    assert {row.id for row in await store.claim([state], 10, 0.0)} == {held.id, neighbour.id}
+
+
+async def test_what_is_parked_in_one_loop_goes_on_in_another(store: GenerationStore, parking: Parking) -> None:
+    held = await brought(store, State.STORING)
+    await park(parking, LOOP_OF[State.RUNNING], held.id)
+
+    assert [row.id for row in await store.claim([State.STORING], 10, 60)] == [held.id]
+
+
+async def test_a_new_chain_of_attempts_is_not_held_up_by_what_was_parked(
+    store: GenerationStore, parking: Parking
+) -> None:
+    unknown = await brought(store, State.UNKNOWN)
+    await park(parking, LOOP_OF[State.READY], unknown.id)
+    await store.restart(unknown)
+
+    assert [row.id for row in await store.claim([State.READY], 10, 60)] == [unknown.id]

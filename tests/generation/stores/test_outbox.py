@@ -1,14 +1,19 @@
-"""The outbox tells every change once, in order, and never something late before what was already read."""
+"""The outbox holds an event of each change, in order, until it is pruned by age; a late reader is refused."""
 
 import asyncio
 
+import pytest
 from sqlalchemy import text
 
 from services.chassis.database import Database
+from services.chassis.errors import OutOfRange
 from services.generation.model import Event, Generation, State
 from services.generation.ports import Change, GenerationStore
 from services.generation.stores import outbox
-from tests.generation.builders import brought, ordered
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.tables import outbox as outbox_table
+from services.generation.timing import DAY_SECONDS
+from tests.generation.builders import aged, brought, ordered, row_count
 from tests.support.polling import eventually
 
 WRITERS, ORDERS = 10, 8
@@ -88,3 +93,48 @@ async def test_a_reader_goes_on_where_it_stopped(store: GenerationStore) -> None
     assert await store.events(0, 2) == everything[:2]
     assert await store.events(everything[1].sequence, 100) == everything[2:]
     assert await store.events(everything[-1].sequence, 100) == []
+
+
+async def test_old_events_go_and_young_ones_stay(database: Database, store: SqlGenerationStore) -> None:
+    held = await brought(store, State.SUCCEEDED)
+    told = await store.events(0, 100)
+    await aged(database, told[2].sequence)
+
+    assert await store.prune_events(30 * DAY_SECONDS, 100) == 3
+    assert await store.events(0, 100) == told[3:]
+    assert await store.prune_events(30 * DAY_SECONDS, 100) == 0
+    assert await store.get(held.id) == held
+
+
+async def test_a_batch_is_bounded_and_takes_the_oldest(database: Database, store: SqlGenerationStore) -> None:
+    await brought(store, State.SUCCEEDED)
+    told = await store.events(0, 100)
+    await aged(database, told[-1].sequence)
+
+    assert await store.prune_events(30 * DAY_SECONDS, 2) == 2
+    assert [event.id for event in await store.events(0, 100)] == [event.id for event in told[2:]]
+
+
+async def test_a_consumer_that_is_too_far_behind_is_told(database: Database, store: SqlGenerationStore) -> None:
+    await brought(store, State.SUCCEEDED)
+    first, second, third, *_ = await store.events(0, 100)
+    await aged(database, second.sequence)
+    await store.prune_events(30 * DAY_SECONDS, 100)
+
+    with pytest.raises(OutOfRange) as told:
+        await store.events(first.sequence, 100)
+    assert (told.value.reason, told.value.metadata) == ("EVENTS_PRUNED", {"pruned_through": str(second.sequence)})
+    assert (await store.events(second.sequence, 1)) == [third]
+    assert (await store.events(0, 1)) == [third]
+
+
+async def test_an_emptied_outbox_still_tells_who_comes_too_late(database: Database, store: SqlGenerationStore) -> None:
+    await brought(store, State.RUNNING)
+    told = await store.events(0, 100)
+    await aged(database, told[-1].sequence)
+    await store.prune_events(30 * DAY_SECONDS, 100)
+
+    assert await row_count(database, outbox_table) == 0
+    assert await store.events(told[-1].sequence, 100) == []
+    with pytest.raises(OutOfRange):
+        await store.events(told[-2].sequence, 100)

@@ -16,7 +16,7 @@ from services.generation.stores.tables import inbox
 from services.generation.workers.parked_work import PARKED
 from tests.generation.harness import Harness, answering
 from tests.generation.waiting import reached
-from tests.generation.workers.test_recover import URI
+from tests.generation.workers.test_submit import URI
 from tests.support.polling import eventually
 
 

@@ -1,4 +1,4 @@
-"""What a provider says of an order is kept and shown; what it quotes of the prompt is not."""
+"""A provider's message about an order is stored and shown, without the prompt that it quotes."""
 
 import pytest
 from sqlalchemy import select
