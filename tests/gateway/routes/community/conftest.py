@@ -113,10 +113,10 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_site(migrated_file: Path, tmp_path: Path) -> OpenSite:
-    """Opens a site with these settings of the community."""
+    """Opens a site with these settings of the community, and of the gateway."""
 
     @asynccontextmanager
-    async def opened(**given: Any) -> AsyncIterator[Site]:
+    async def opened(*, gateway: dict[str, Any] | None = None, **given: Any) -> AsyncIterator[Site]:
         shutil.copy(migrated_file, tmp_path)
         settings = CommunitySettings(database_url="", data_dir=tmp_path, app_url=ORIGIN, **given)
         generations, objects, clock = FakeGenerations(), FakeObjects(), Clock()
@@ -132,8 +132,9 @@ def open_site(migrated_file: Path, tmp_path: Path) -> OpenSite:
             await server.start()
             stack.push_async_callback(server.stop, None)
             channel = await stack.enter_async_context(connect(f"127.0.0.1:{port}"))
-            gateway = GatewaySettings(app_url=ORIGIN, auth_hs256_secret=SECRET, rate_limits_enabled=False)
-            app = make_app(gateway, over(channel, channel, channel, channel))
+            identity = {"auth_hs256_secret": SECRET, "rate_limits_enabled": False}
+            gateway_settings = GatewaySettings(app_url=ORIGIN, **identity | (gateway or {}))
+            app = make_app(gateway_settings, over(channel, channel, channel, channel))
             yield Site(app, community, generations, objects, storage, clock)
 
     return opened

@@ -9,7 +9,8 @@ from zipfile import ZipFile
 import pytest
 
 from tests.community.stubs import START_MS
-from tests.gateway.routes.community.conftest import Caller, Site
+from tests.gateway.auth.issuer import SignIn, publishing
+from tests.gateway.routes.community.conftest import Caller, OpenSite, Site
 
 PICTURE = "https://cdn.example/ann.png"
 
@@ -168,3 +169,23 @@ async def test_a_stranger_has_no_record(stranger: Caller, method: str, path: str
 async def test_a_site_without_google_signs_nobody_in(stranger: Caller) -> None:
     assert (await stranger.error("POST", "/api/auth/login", json={}))[0] == 400
     assert (await stranger.error("POST", "/api/auth/login", json={"token": "a.b.c"}))[0] == 501
+
+
+async def test_a_google_token_is_exchanged_for_a_token_of_the_site(open_site: OpenSite) -> None:
+    google = SignIn()
+    google.rotate("one")
+    async with publishing(google) as url:
+        identity = {"auth_google_client_id": "our-client", "auth_google_jwks_url": url}
+        async with open_site(gateway=identity) as site, site.caller() as stranger:
+            given = google.token("one", iss="https://accounts.google.com", aud="our-client", picture=PICTURE)
+
+            session = await stranger.ok("POST", "/api/auth/login", json={"credential": given})
+            wrong = google.token("one", iss="https://accounts.google.com", aud="another-client")
+            refusal = await stranger.error("POST", "/api/auth/login", json={"token": wrong})
+
+            assert session["user"] == {"id": "google_user_1", "name": "Mei", "email": "", "profilePic": PICTURE}
+            assert session["expiresIn"] == 86_400
+            headers = {"Authorization": f"Bearer {session['token']}"}
+            me = await stranger.ok("GET", "/api/users/me", headers=headers)
+            assert (me["id"], me["name"]) == ("google_user_1", "Mei")
+            assert refusal == (401, "INVALID_TOKEN")
