@@ -23,6 +23,16 @@ async def test_bytes_kind_and_token_arrive_untouched(
     assert (callback.kind, callback.token, callback.body) == (kind, token, BODY)
 
 
+async def test_the_path_of_the_community_front_end_is_that_of_flux_kontext(
+    client: httpx.AsyncClient, doubles: Doubles
+) -> None:
+    response = await client.post("/api/kie/kie-callback", content=BODY)
+
+    assert (response.status_code, response.json()) == (200, ACCEPTED)
+    [callback] = doubles.generation.callbacks
+    assert (callback.kind, callback.token, callback.body) == ("flux-kontext", "", BODY)
+
+
 async def test_only_the_headers_of_a_webhook_go_along(client: httpx.AsyncClient, doubles: Doubles) -> None:
     headers = {
         "X-Webhook-Signature": "c2ln",
