@@ -13,8 +13,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from gateway.rest import errors
-from gateway.rest.request_fields import wrong
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, invalid_field
 from services.chassis.text import cut, one_line
 
 if TYPE_CHECKING:  # the parser's library names this type for type checkers only
@@ -83,9 +82,9 @@ class FileField:
         if not self._ended:
             raise InvalidArgument("The form ends in the middle. Send it again.")
         if not self._found:
-            raise wrong(FIELD, f"The form has no field `{FIELD}` with a file.")
+            raise invalid_field(FIELD, f"The form has no field `{FIELD}` with a file.")
         if not self._size:
-            raise wrong(FIELD, "The file is empty.")
+            raise invalid_field(FIELD, "The file is empty.")
 
     def _begin_part(self) -> None:
         self._taking, self._disposition, self._text_name, self._text = False, b"", "", bytearray()
@@ -115,7 +114,7 @@ class FileField:
         """Take the one field of the name; of two, nobody can tell which is meant."""
         self._fields += 1
         if self._fields > 1:
-            raise wrong(FIELD, f"The form has more than one field `{FIELD}`. Send one file at a time.")
+            raise invalid_field(FIELD, f"The form has more than one field `{FIELD}`. Send one file at a time.")
         if b"filename" in options:
             self._taking, self._found, self.name = True, True, display_name(options[b"filename"])
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, invalid_field
 from services.chassis.names import ID
 
 MAX_KEY_LENGTH = 255  # of an Idempotency-Key (docs/rest.md#idempotency)
@@ -20,11 +20,6 @@ WEB_URL = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 INTEGER = re.compile(r"-?[0-9]{1,20}")
 CURSOR = re.compile(r"[0-9]{1,16}")  # a number that JavaScript holds exactly
 JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.+-]+\+json)", re.IGNORECASE)
-
-
-def wrong(field: str, sentence: str) -> InvalidArgument:
-    """The error for a field that is not as it must be."""
-    return InvalidArgument(sentence, metadata={"field": field})
 
 
 class Fields:
@@ -37,21 +32,21 @@ class Fields:
         """A string without NUL."""
         value = self._of(name, str, "a string", default)
         if "\x00" in value:
-            raise wrong(name, f"{name} holds a NUL character. Remove it.")
+            raise invalid_field(name, f"{name} holds a NUL character. Remove it.")
         return str(value)
 
     def required(self, name: str) -> str:
         """A string that is not blank."""
         value = self.text(name)
         if not value.strip():
-            raise wrong(name, f"{name} is missing or blank.")
+            raise invalid_field(name, f"{name} is missing or blank.")
         return value
 
     def choice(self, name: str, choices: Collection[str], default: str) -> str:
         """One of a few strings."""
         value = self.text(name, default)
         if value not in choices:
-            raise wrong(name, f"{name} must be one of: {', '.join(choices)}.")
+            raise invalid_field(name, f"{name} must be one of: {', '.join(choices)}.")
         return value
 
     def identifier(self, name: str) -> str:
@@ -69,14 +64,14 @@ class Fields:
         if value is None:
             return None
         if type(value) is not int or not -(2**31) <= value < 2**31:
-            raise wrong(name, f"{name} must be a whole number.")
+            raise invalid_field(name, f"{name} must be a whole number.")
         return value
 
     def number(self, name: str) -> float | None:
         """A number, or None."""
         value = self._values.get(name)
         if value is not None and type(value) not in (int, float):
-            raise wrong(name, f"{name} must be a number.")
+            raise invalid_field(name, f"{name} must be a number.")
         return None if value is None else float(value)
 
     def flattened(self, section: str, spellings: Mapping[str, str]) -> "Fields":
@@ -93,7 +88,7 @@ class Fields:
         value = self._values.get(name)
         value = default if value is None else value
         if not isinstance(value, kind):
-            raise wrong(name, f"{name} must be {words}.")
+            raise invalid_field(name, f"{name} must be {words}.")
         return value
 
 
@@ -125,16 +120,16 @@ def decoded(body: bytes) -> object:
 def web_url(name: str, value: str) -> str:
     """An http or https URL; whether its host may be reached is for the service that fetches it."""
     if len(value) > MAX_URL_LENGTH:
-        raise wrong(name, f"{name} is too long: at most {MAX_URL_LENGTH} characters are taken.")
+        raise invalid_field(name, f"{name} is too long: at most {MAX_URL_LENGTH} characters are taken.")
     if not WEB_URL.fullmatch(value):
-        raise wrong(name, f"{name} must be an http or https URL.")
+        raise invalid_field(name, f"{name} must be an http or https URL.")
     return value
 
 
 def identifier(name: str, value: str) -> str:
     """An opaque id of safe characters: it becomes part of resource names."""
     if not ID.fullmatch(value):
-        raise wrong(name, f"{name} is missing or not an id.")
+        raise invalid_field(name, f"{name} is missing or not an id.")
     return value
 
 
@@ -147,7 +142,7 @@ def query_text(request: Request, name: str) -> str:
     """An optional string of the query string."""
     value = request.query_params.get(name, "")
     if len(value) > MAX_QUERY_LENGTH or "\x00" in value:
-        raise wrong(name, f"{name} must be at most {MAX_QUERY_LENGTH} characters, without NUL.")
+        raise invalid_field(name, f"{name} must be at most {MAX_QUERY_LENGTH} characters, without NUL.")
     return value
 
 
@@ -155,7 +150,7 @@ def query_integer(request: Request, name: str, default: int) -> int:
     """A whole number of the query string."""
     value = request.query_params.get(name, "")
     if value and not INTEGER.fullmatch(value):
-        raise wrong(name, f"{name} must be a whole number.")
+        raise invalid_field(name, f"{name} must be a whole number.")
     return int(value) if value else default
 
 
@@ -163,7 +158,7 @@ def query_cursor(request: Request, name: str) -> str:
     """A cursor of the query string, as we gave it out; empty for the first page."""
     value = request.query_params.get(name, "")
     if value and not CURSOR.fullmatch(value):
-        raise wrong(name, f"{name} must be the cursor of the page before.")
+        raise invalid_field(name, f"{name} must be the cursor of the page before.")
     return value
 
 
@@ -171,5 +166,7 @@ def idempotency_key(request: Request) -> str:
     """The caller's id of this request; empty when it gave none."""
     value = request.headers.get("idempotency-key", "")
     if len(value) > MAX_KEY_LENGTH or not value.isascii() or not value.isprintable():
-        raise wrong("Idempotency-Key", f"Idempotency-Key must be at most {MAX_KEY_LENGTH} printable ASCII characters.")
+        raise invalid_field(
+            "Idempotency-Key", f"Idempotency-Key must be at most {MAX_KEY_LENGTH} printable ASCII characters."
+        )
     return value

@@ -16,7 +16,7 @@ from gateway.rest.responses import conditions
 from gateway.rest.routing import route
 from gateway.routes.image_site.tasks import named
 from services.chassis import names, preconditions
-from services.chassis.errors import DataLoss, InvalidArgument, KawaiiError, NotFound, PermissionDenied
+from services.chassis.errors import DataLoss, InvalidArgument, KawaiiError, NotFound, PermissionDenied, invalid_field
 from services.chassis.public_files import PublicFiles
 from services.chassis.status import translated
 
@@ -89,19 +89,19 @@ def _key(request: Request) -> str:
     """The object that ?u= names: our URL, its path, or the key alone. Nothing else is ever fetched."""
     given = request.query_params.get("u", "").strip()
     if not given:
-        raise request_fields.wrong("u", "u is missing: give the URL of a picture that is stored here.")
+        raise invalid_field("u", "u is missing: give the URL of a picture that is stored here.")
     files = PublicFiles(*request.app.state.settings.files_base_urls)
     bare = given.removeprefix(FILES)
     if found := files.key(given) or (bare if names.is_key(bare) else ""):
         return found
-    raise request_fields.wrong("u", "u is not the URL of a picture that is stored here. Others are not fetched.")
+    raise invalid_field("u", "u is not the URL of a picture that is stored here. Others are not fetched.")
 
 
 def _side(request: Request, name: str) -> int:
     """Pixels; 0 when nothing is said."""
     value = request_fields.query_integer(request, name, 0)
     if value < 0:
-        raise request_fields.wrong(name, f"{name} must not be negative.")
+        raise invalid_field(name, f"{name} must not be negative.")
     return min(value, MAX_SIDE)
 
 
@@ -109,7 +109,7 @@ def _format(request: Request) -> str:
     """What ?fm= says, else WebP for those who accept it, else JPEG."""
     given = request.query_params.get("fm", "").lower()
     if given and given not in FORMATS:
-        raise request_fields.wrong("fm", "fm must be webp, jpeg or png.")
+        raise invalid_field("fm", "fm must be webp, jpeg or png.")
     accepts_webp = "image/webp" in request.headers.get("accept", "")
     return FORMATS.get(given) or ("webp" if accepts_webp else "jpeg")
 

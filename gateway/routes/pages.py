@@ -18,7 +18,7 @@ from gateway.pages import assets, sitemap, studio, views
 from gateway.pages.views import render
 from gateway.rest import errors, request_fields
 from gateway.rest.routing import Endpoint
-from services.chassis.errors import DeadlineExceeded, KawaiiError, NotFound, Unavailable
+from services.chassis.errors import DeadlineExceeded, KawaiiError, NotFound, Unavailable, invalid_field
 from services.chassis.names import ID, name
 from services.chassis.status import translated
 
@@ -91,7 +91,7 @@ async def sitemap_share(request: Request) -> Response:
     """
     page = request_fields.query_integer(request, "page", 0)
     if not 0 <= page <= MAX_PAGE:
-        raise request_fields.wrong("page", "page must be the number of a page of the sitemap.")
+        raise invalid_field("page", "page must be the number of a page of the sitemap.")
     if not page and (count := await sitemap.block_count(stubs.of(request).share)) > 1:
         return Response(sitemap.index(_origin_of(request), count), headers=SITEMAP_CACHE, media_type=XML)
     file = await sitemap.of(request).get(max(0, page - 1))

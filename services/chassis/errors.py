@@ -122,3 +122,8 @@ class Internal(KawaiiError):
     """Our fault. Raise it `from` the cause: clients see the message, the log sees the cause."""
 
     reason = "INTERNAL_ERROR"
+
+
+def invalid_field(field: str, message: str, reason: str | None = None) -> InvalidArgument:
+    """The error that names the field at fault."""
+    return InvalidArgument(message, reason, metadata={"field": field})

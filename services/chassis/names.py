@@ -8,7 +8,7 @@ import secrets
 import time
 from urllib.parse import urlsplit
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import invalid_field
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: sorts as it counts, no look-alikes
 TIME_DIGITS, RANDOM_DIGITS = 10, 16  # 50 bits of milliseconds, 80 random bits: a ULID in lower case
@@ -56,7 +56,7 @@ def parse_id(collection: str, resource_name: str) -> str:
     """
     head, _, identifier = resource_name.partition("/")
     if head != collection or not ID.fullmatch(identifier):
-        raise InvalidArgument(f"The name must be {collection}/ and an id.", metadata={"field": "name"})
+        raise invalid_field("name", f"The name must be {collection}/ and an id.")
     return identifier
 
 
@@ -73,5 +73,5 @@ def parse_key(resource_name: str) -> str:
     """
     head, _, key = resource_name.partition("/")
     if head != "objects" or not is_key(key):
-        raise InvalidArgument("The name must be objects/ and an object key.", metadata={"field": "name"})
+        raise invalid_field("name", "The name must be objects/ and an object key.")
     return key

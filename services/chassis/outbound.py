@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
 from services.chassis.addresses import is_public
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, invalid_field
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NOT_ALLOWED = "URL_NOT_ALLOWED"
@@ -26,7 +26,7 @@ WEB_URL = re.compile(
 
 def not_allowed(sentence: str, field: str = "source_uri") -> InvalidArgument:
     """The refusal of a URL."""
-    return InvalidArgument(sentence, NOT_ALLOWED, metadata={"field": field})
+    return invalid_field(field, sentence, NOT_ALLOWED)
 
 
 @dataclass(frozen=True)

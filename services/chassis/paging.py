@@ -14,7 +14,7 @@ from hashlib import sha256
 from itertools import accumulate
 from typing import Generic, TypeVar
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, invalid_field
 
 MAX_PAGE_BYTES = 3_000_000  # below the 4 MiB of a message: a page of the longest prompts ends early instead of failing
 DIGEST_LENGTH = 8  # hex digits, which tell lists apart
@@ -32,7 +32,7 @@ def page_size(asked: int, default: int, most: int) -> int:
         InvalidArgument: the number is negative.
     """
     if asked < 0:
-        raise InvalidArgument("page_size must not be negative.", metadata={"field": "page_size"})
+        raise invalid_field("page_size", "page_size must not be negative.")
     return min(asked, most) or default
 
 
@@ -50,10 +50,10 @@ def page_of(found: Sequence[E], size: int, weight: Callable[[E], int]) -> tuple[
 
 def foreign_token() -> InvalidArgument:
     """The error for a page token that we did not make, or that belongs to another list."""
-    return InvalidArgument(
+    return invalid_field(
+        "page_token",
         "This is not how a page of this list goes on. Start again from its first page.",
         "INVALID_PAGE_TOKEN",
-        metadata={"field": "page_token"},
     )
 
 

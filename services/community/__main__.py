@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from services.chassis.channels import connect
+from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
 from services.chassis.key_file import read_or_make_key
@@ -21,11 +22,6 @@ from services.community.stores import make_stores
 from services.community.stores.read_models import open_models
 
 SERVICE = "community"
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 async def main() -> None:

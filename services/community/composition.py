@@ -12,6 +12,7 @@ from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
 from kawaii.community.v1 import users_pb2 as userspb
 from kawaii.community.v1 import users_pb2_grpc as usersrpc
 
+from services.chassis.clock import Clock
 from services.chassis.errors import Unavailable
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount
@@ -26,7 +27,7 @@ from services.community.core.orders import Orders
 from services.community.core.reactions import Reactions
 from services.community.core.saving import Saving
 from services.community.core.users import Users
-from services.community.ports import Clock, Generations, Objects
+from services.community.ports import Generations, Objects
 from services.community.servicer import ArtworkServicer, CreditServicer, UserServicer
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores

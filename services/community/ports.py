@@ -3,7 +3,7 @@
 Every method of a store raises Unavailable when the database is away, and then nothing was changed.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from services.community.model import (
@@ -31,9 +31,6 @@ from services.community.model import (
     UnreadableEvent,
     User,
 )
-
-Clock = Callable[[], int]
-"""Milliseconds since 1970."""
 
 
 class Generations(Protocol):

@@ -15,6 +15,7 @@ from kawaii.community.v1 import users_pb2_grpc as usersrpc
 
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.names import parse_key
+from services.chassis.protobuf import checked_milliseconds, scalar
 from services.community import wire
 from services.community.core.artworks import Artworks
 from services.community.core.credits import Credits
@@ -55,7 +56,7 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
             aspect_ratio=request.aspect_ratio,
             output_format=request.output_format,
             image_uris=tuple(request.image_uris),
-            parameters={key: wire.scalar(value) for key, value in request.parameters.fields.items()},
+            parameters={key: scalar(value) for key, value in request.parameters.fields.items()},
         )
         card = await self._orders.create(
             request.viewer_id, wish, request.request_id, request.request_digest, request.quota_subjects
@@ -202,7 +203,7 @@ class UserServicer(usersrpc.UserServiceServicer):
 
     async def EnsureUser(self, request: userspb.EnsureUserRequest, context: Context) -> userspb.User:
         claims = Claims(request.display_name, request.email, request.picture_uri)
-        issued = request.token_issue_time.ToMilliseconds()
+        issued = checked_milliseconds("token_issue_time", request.token_issue_time)
         return wire.user(await self._users.ensure(request.viewer_id, claims, issued), request.viewer_id)
 
     async def GetUser(self, request: userspb.GetUserRequest, context: Context) -> userspb.User:

@@ -2,22 +2,21 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode
 
-from google.protobuf.struct_pb2 import Value
-from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.community.v1 import admin_pb2 as adminpb
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import credits_pb2 as creditspb
 from kawaii.community.v1 import users_pb2 as userspb
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.clock import date_of
+from services.chassis.errors import invalid_field
 from services.chassis.names import name, parse_id
 from services.chassis.parking import WorkFault
+from services.chassis.protobuf import duration, timestamp
 from services.chassis.public_files import PublicFiles
 from services.community.core.artworks import for_others
-from services.community.core.credits import date_of
 from services.community.core.users import ExportRecord
 from services.community.model import (
     Artwork,
@@ -81,14 +80,7 @@ def category(value: int) -> Category:
 def _known(table: Mapping[int, T], value: int, field: str) -> T:
     if value in table:
         return table[value]
-    raise InvalidArgument(f"There is no such {field}.", metadata={"field": field})
-
-
-def scalar(value: Value) -> Any:
-    """A plain value. Struct's numbers are all floating; those without a fraction were meant as integers."""
-    kind = value.WhichOneof("kind")
-    plain = None if kind is None else getattr(value, kind)
-    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
+    raise invalid_field(field, f"There is no such {field}.")
 
 
 class Wire:
@@ -220,15 +212,7 @@ def quota(given: Quota | None) -> artworkspb.Quota | None:
     """Where a daily quota stands; None, which leaves a field unset, where nothing was counted."""
     if given is None:
         return None
-    rendered = artworkspb.Quota(limit=given.limit, remaining=given.remaining)
-    rendered.reset_delay.FromMilliseconds(given.reset_ms)
-    return rendered
-
-
-def timestamp(milliseconds: int) -> Timestamp | None:
-    """The moment; None, which leaves a field unset, for 0."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return Timestamp(seconds=seconds, nanos=rest * 1_000_000) if milliseconds else None
+    return artworkspb.Quota(limit=given.limit, remaining=given.remaining, reset_delay=duration(given.reset_ms))
 
 
 def erasure_id(resource_name: str) -> str:

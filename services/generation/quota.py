@@ -1,14 +1,8 @@
-"""Daily quotas: the subjects that an order counts for, what is left of their day, and when the day ends.
-
-The day is Japan's, as on the site whose API this follows: UTC+9 all year, without summer time. See
-docs/durable-core.md#daily-quotas.
-"""
+"""Daily quotas: the subjects that an order counts for, and what is left of their day (services/chassis/clock.py)."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-DAY_MS = 86_400_000
-JAPAN_MS = 9 * 3_600_000
 SITE = ""  # the subject of the whole site, beside the callers; no caller has an empty name
 OPEN_SITE_ORDERS = (
     500  # a day, where nothing else bounds what anonymous callers order with a real key: some tens of dollars
@@ -55,13 +49,3 @@ def meaning(orders: int) -> str:
 def is_billed(keys: Iterable[str]) -> bool:
     """Whether any of the keys costs money: the sandbox takes only keys that begin with `sandbox-`."""
     return any(key and not key.startswith("sandbox-") for key in keys)
-
-
-def day_of(now_ms: int) -> int:
-    """The number of the day in Japan at a time in milliseconds, counted from 1970."""
-    return (now_ms + JAPAN_MS) // DAY_MS
-
-
-def seconds_left(now_ms: int) -> float:
-    """Seconds until the next day in Japan begins."""
-    return (DAY_MS - (now_ms + JAPAN_MS) % DAY_MS) / 1000

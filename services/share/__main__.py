@@ -1,7 +1,6 @@
 """Composition root of the share service: read settings, build each part with what it uses, serve."""
 
 import asyncio
-import time
 from functools import partial
 
 from kawaii.share.v1 import admin_pb2 as adminpb
@@ -10,6 +9,7 @@ from kawaii.share.v1.share_pb2 import DESCRIPTOR
 from kawaii.share.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
 
 from services.chassis.cache import open_cache
+from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
 from services.chassis.idempotency import IdempotencyKeys
@@ -34,11 +34,6 @@ from services.share.stores.tables import request_answer
 
 SERVICE = "share"
 CHANNEL = DESCRIPTOR.services_by_name["ShareService"].full_name  # as the proto says
-
-
-def now_ms() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 async def main() -> None:

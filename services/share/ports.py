@@ -1,12 +1,9 @@
 """The port of the share store; its docstrings are the contract of every adapter."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from services.share.model import NEWEST, Share, ShareRecord, SitemapLink, Stats, View
-
-Clock = Callable[[], int]
-"""Milliseconds since 1970."""
 
 
 class ShareStore(Protocol):

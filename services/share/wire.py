@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.share.v1 import admin_pb2 as adminpb
 from kawaii.share.v1 import share_pb2 as sharepb
 
 from services.chassis.names import name, parse_id, parse_key
+from services.chassis.protobuf import milliseconds, timestamp
 from services.chassis.public_files import PublicFiles
 from services.share.model import (
     NewShare,
@@ -148,17 +148,6 @@ def seo(given: Seo) -> sharepb.Share.Seo:
 def uri(ref: str, files: PublicFiles) -> str:
     """The URL of a ref: keys hold no colon, URLs do."""
     return ref if ":" in ref else files.uri(ref)
-
-
-def milliseconds(moment: Timestamp) -> int:
-    """A time as the rows have it; 0 when it is unset."""
-    return moment.seconds * 1000 + moment.nanos // 1_000_000
-
-
-def timestamp(milliseconds: int) -> Timestamp | None:
-    """The moment; None, which leaves a field unset, for 0."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return Timestamp(seconds=seconds, nanos=rest * 1_000_000) if milliseconds else None
 
 
 def created(given: Share, token: str, files: PublicFiles) -> sharepb.CreateShareResponse:

@@ -1,7 +1,6 @@
 """Puts the storage service together and runs it."""
 
 import asyncio
-import time
 from functools import partial
 
 from kawaii.storage.v1 import admin_pb2 as adminpb
@@ -9,6 +8,7 @@ from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
+from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
 from services.chassis.idempotency import IdempotencyKeys
@@ -45,11 +45,6 @@ from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
 BYTES = "bytes"  # the health part of the disk or the bucket
 
 
-def clock() -> int:
-    """Milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
-
-
 def build_core(
     settings: StorageSettings, backend: Backend, store: ObjectStore, fetchers: Fetchers, decoder: DecoderPool
 ) -> tuple[Objects, Uploads, Variants]:
@@ -58,12 +53,12 @@ def build_core(
     inspection = Inspection(backend, decoder)
     presets = VariantPresets(read_or_make_key(settings.data_dir / "storage-variant.key"))
     most, budget = limits.result_bytes, settings.variant_bytes_per_picture
-    variants = Variants(backend, store, decoder, presets, max_bytes=most, budget_bytes=budget, clock=clock)
+    variants = Variants(backend, store, decoder, presets, max_bytes=most, budget_bytes=budget, clock=now_ms)
     own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
-    objects = Objects(backend, store, fetchers, inspection, limits, own_key=own_key, on_upload=thumbed, clock=clock)
+    objects = Objects(backend, store, fetchers, inspection, limits, own_key=own_key, on_upload=thumbed, clock=now_ms)
     tokens = UploadTokens(read_or_make_key(settings.data_dir / "storage-link.key"))
     most, lifetime = limits.upload_bytes, settings.upload_link_seconds
-    uploads = Uploads(backend, store, tokens, inspection, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
+    uploads = Uploads(backend, store, tokens, inspection, max_bytes=most, lifetime_seconds=lifetime, clock=now_ms)
     return objects, uploads, variants
 
 
@@ -72,8 +67,8 @@ def admin_servicer(
 ) -> StorageAdminServicer:
     """Build the admin service."""
     verification, garbage = (
-        Verification(backends.backend, store, clock),
-        GarbageCollection(backends.backend, store, clock),
+        Verification(backends.backend, store, now_ms),
+        GarbageCollection(backends.backend, store, now_ms),
     )
     restoration = Restoration(
         backends.backend,
@@ -81,12 +76,12 @@ def admin_servicer(
         Inspection(backends.backend, decoder),
         settings.max_result_bytes,
         on_restored=variants.wants_thumb,
-        clock=clock,
+        clock=now_ms,
     )
     files = PublicFiles(*settings.files_base_urls)
     migration = ObjectMigration(backends.by_mode, store)
     adoption = Adoption(
-        backends.backend, store, Inspection(backends.backend, decoder), settings.max_result_bytes, clock
+        backends.backend, store, Inspection(backends.backend, decoder), settings.max_result_bytes, now_ms
     )
     return StorageAdminServicer(
         verification, migration, garbage, adoption=adoption, variants=variants, restoration=restoration, files=files
@@ -123,8 +118,8 @@ async def main() -> None:
                     listener.run,
                     uploads.reap,
                     variants.make_thumbs,
-                    ObjectDeletion(backend, store, clock).run,
-                    Eviction(backend, store, settings.variants_max_bytes, clock).run,
+                    ObjectDeletion(backend, store, now_ms).run,
+                    Eviction(backend, store, settings.variants_max_bytes, now_ms).run,
                     metrics_server.run,
                     *backends.loops,
                 ],

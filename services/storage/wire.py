@@ -3,12 +3,12 @@
 import re
 from collections.abc import AsyncIterator
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.storage.v1 import admin_pb2 as adminpb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import names
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import InvalidArgument, invalid_field
+from services.chassis.protobuf import checked_milliseconds, timestamp
 from services.chassis.text import cut, one_line
 from services.storage.core.garbage_collection import DEFAULT_AGE
 from services.storage.core.object_migration import Step
@@ -40,7 +40,7 @@ async def upload(
         if first.WhichOneof("payload") == "spec":
             return _spec(first.spec), chunks(requests)
         break
-    raise InvalidArgument("The first message must be the spec.", metadata={"field": "spec"})
+    raise invalid_field("spec", "The first message must be the spec.")
 
 
 def _spec(spec: storagepb.UploadObjectRequest.UploadSpec) -> UploadSpec:
@@ -57,7 +57,7 @@ async def chunks(requests: AsyncIterator[Payload]) -> AsyncIterator[bytes]:
             case "complete":
                 return
             case _:
-                raise InvalidArgument("After the first message come bytes only.", metadata={"field": "chunk"})
+                raise invalid_field("chunk", "After the first message come bytes only.")
     raise InvalidArgument("The upload broke off before it was complete. Send it again.", "UPLOAD_INCOMPLETE")
 
 
@@ -77,7 +77,7 @@ def order(request: storagepb.ImportObjectRequest) -> ImportOrder:
 def wanted(request: storagepb.ListObjectsRequest) -> Filter:
     """The filter of a list request. Raises InvalidArgument."""
     if not PREFIX.fullmatch(request.prefix):
-        raise InvalidArgument("prefix must be the beginning of an object key.", metadata={"field": "prefix"})
+        raise invalid_field("prefix", "prefix must be the beginning of an object key.")
     return Filter(request.prefix, generation_id(request.generation_id))
 
 
@@ -95,14 +95,14 @@ def wish(request: storagepb.CreateVariantRequest) -> VariantWish:
 def generation_id(text: str, field: str = "generation_id") -> str:
     """An id of a generation or task, or an empty text; its form makes it safe in a key."""
     if text and not names.ID.fullmatch(text):
-        raise InvalidArgument(f"{field} is not an id.", metadata={"field": field})
+        raise invalid_field(field, f"{field} is not an id.")
     return text
 
 
 def file_stem(text: str) -> str:
     """The file name of a generation's picture without its extension, or an empty text."""
     if text and not FILE_STEM.fullmatch(text):
-        raise InvalidArgument("file_stem is not a name of letters and digits.", metadata={"field": "file_stem"})
+        raise invalid_field("file_stem", "file_stem is not a name of letters and digits.")
     return text
 
 
@@ -110,7 +110,7 @@ def uri(field: str, text: str) -> str:
     """A URL of reasonable length; the fetcher vets its host."""
     if not text or len(text) > MAX_URI_LENGTH or not text.isprintable():
         sentence = f"{field} must be a URL of at most {MAX_URI_LENGTH} characters."
-        raise InvalidArgument(sentence, metadata={"field": field})
+        raise invalid_field(field, sentence)
     return text
 
 
@@ -122,7 +122,7 @@ def shown(text: str) -> str:
 def not_negative(field: str, number: int) -> int:
     """A number that is not negative. Raises InvalidArgument."""
     if number < 0:
-        raise InvalidArgument(f"{field} must not be negative.", metadata={"field": field})
+        raise invalid_field(field, f"{field} must not be negative.")
     return number
 
 
@@ -154,13 +154,6 @@ def link_to_pb(link: UploadLink, put_uri: str) -> storagepb.UploadLink:
         headers={"Content-Type": link.content_type},
         expire_time=timestamp(link.expire_ms),
     )
-
-
-def timestamp(milliseconds: int) -> Timestamp:
-    """Milliseconds since 1970 as the proto has them."""
-    moment = Timestamp()
-    moment.FromMilliseconds(milliseconds)
-    return moment
 
 
 def step(request: adminpb.MigrateObjectsRequest) -> Step:
@@ -220,14 +213,14 @@ async def restored(
         if first.WhichOneof("payload") == "object":
             return record(first.object), chunks(requests)
         break
-    raise InvalidArgument("The first message must be the object's record.", metadata={"field": "object"})
+    raise invalid_field("object", "The first message must be the object's record.")
 
 
 def record(message: storagepb.Object) -> StoredObject:
     """The row of an exported object. Raises InvalidArgument."""
     source = next((source for source, number in SOURCES.items() if number == message.source), None)
     if source is None:
-        raise InvalidArgument("source must be one of ours.", metadata={"field": "source"})
+        raise invalid_field("source", "source must be one of ours.")
     of_generation = source is Source.KIE_DOWNLOAD and message.generation_id
     return StoredObject(
         key=names.parse_key(message.name),
@@ -239,5 +232,5 @@ def record(message: storagepb.Object) -> StoredObject:
         index=not_negative("index", message.index) if of_generation else None,
         original_name=shown(message.original_name),
         source_uri=message.source_uri,
-        create_ms=message.create_time.ToMilliseconds(),
+        create_ms=checked_milliseconds("create_time", message.create_time),
     )

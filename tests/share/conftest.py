@@ -17,6 +17,7 @@ from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from sqlalchemy import URL, make_url
 
 from services.chassis.cache import Cache, LocalCache, open_cache
+from services.chassis.clock import Clock
 from services.chassis.database import Database, open_database
 from services.chassis.errors import KawaiiError
 from services.chassis.health import Health
@@ -28,7 +29,7 @@ from services.chassis.status import from_rpc
 from services.share.__main__ import now_ms
 from services.share.core.shares import Shares
 from services.share.model import Policy, Seo, Share
-from services.share.ports import Clock, ShareStore
+from services.share.ports import ShareStore
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
 from services.share.stores.cached import CachedShares, CacheLifetimes

@@ -9,6 +9,7 @@ import re
 from starlette.requests import Request
 
 from gateway.rest import request_fields
+from services.chassis.errors import invalid_field
 from services.chassis.names import name
 
 MAX_LIMIT, DEFAULT_LIMIT = 100, 20  # docs/rest.md#feed: anything else means the default
@@ -33,7 +34,7 @@ def user_id(request: Request) -> str:
     """The person in the path, as their sign-in service names them."""
     found = _subject(str(request.path_params["id"]))
     if len(found) > MAX_SUBJECT_LENGTH or not found.isprintable():
-        raise request_fields.wrong("id", "The path names no person.")
+        raise invalid_field("id", "The path names no person.")
     return found
 
 
@@ -48,7 +49,7 @@ def cursor(request: Request) -> str:
     """The cursor of the page before; empty for the first page."""
     found = request.query_params.get("cursor", "")
     if len(found) > MAX_TOKEN_LENGTH or not found.isascii() or not found.isprintable():
-        raise request_fields.wrong("cursor", "cursor must be the nextCursor of the page before.")
+        raise invalid_field("cursor", "cursor must be the nextCursor of the page before.")
     return found
 
 

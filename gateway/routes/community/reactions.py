@@ -13,7 +13,7 @@ from gateway.routes.community import viewers
 from gateway.routes.community.parameters import artwork_name
 from gateway.routes.community.rendering import SCORE_DIGITS, hot_level, id_of, ok
 from gateway.routes.community.rendering import state as rendered
-from services.chassis.errors import Unavailable
+from services.chassis.errors import Unavailable, invalid_field
 from services.chassis.names import name, parse_id
 
 MAX_BATCH = 200  # a page of a hundred cards asks twice; the service takes no more
@@ -90,7 +90,7 @@ async def _names(request: Request) -> list[str]:
     fields = await request_fields.json_object(request)
     ids = list(dict.fromkeys(request_fields.identifier("artworkIds", each) for each in fields.texts("artworkIds")))
     if not 1 <= len(ids) <= MAX_BATCH:
-        raise request_fields.wrong("artworkIds", f"artworkIds must hold 1 to {MAX_BATCH} ids.")
+        raise invalid_field("artworkIds", f"artworkIds must hold 1 to {MAX_BATCH} ids.")
     return [name("artworks", each) for each in ids]
 
 

@@ -6,12 +6,12 @@ Front ends unwrap the envelope, and read artworks as docs/rest.md#artwork-object
 from collections.abc import Iterable
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 
 from gateway.rest.responses import NO_STORE, Json
 from gateway.routes.community.parameters import shown_user_id
 from services.chassis.names import parse_id
+from services.chassis.protobuf import milliseconds
 
 Artwork = artworkspb.Artwork
 UNNAMED = "未命名用户"  # docs/rest.md#artwork-object: for hidden and empty names
@@ -48,7 +48,7 @@ def card(artwork: Artwork) -> dict[str, Any]:
         "slug": artwork.slug,
         "status": status_of(artwork),
         "created_at": artwork.create_time.ToMilliseconds(),
-        "published_at": milliseconds(artwork.publish_time),
+        "published_at": milliseconds(artwork.publish_time) or None,
         "author": _author(artwork.author),
         "like_count": artwork.like_count,
         "fav_count": artwork.favorite_count,
@@ -114,11 +114,6 @@ def _author(found: Artwork.Author) -> dict[str, str]:
 def id_of(artwork: Artwork) -> str:
     """The artwork's id."""
     return parse_id("artworks", artwork.name)
-
-
-def milliseconds(time: Timestamp) -> int | None:
-    """Milliseconds since 1970; None when unset."""
-    return time.ToMilliseconds() or None
 
 
 def hot_level(level: artworkspb.HotLevel.ValueType) -> str:

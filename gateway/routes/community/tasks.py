@@ -9,8 +9,9 @@ from starlette.responses import RedirectResponse, Response
 from gateway.clients import stubs
 from gateway.routes.community import viewers
 from gateway.routes.community.parameters import path_id
-from gateway.routes.community.rendering import card, id_of, milliseconds, ok
+from gateway.routes.community.rendering import card, id_of, ok
 from services.chassis.errors import NotFound
+from services.chassis.protobuf import milliseconds
 
 Artwork = artworkspb.Artwork
 Order = Artwork.Order
@@ -43,8 +44,8 @@ async def generation_status(request: Request) -> Response:
         "id": id_of(artwork),
         "status": status_of(artwork),
         "taskId": task_id_of(artwork),
-        "startedAt": milliseconds(order.start_time),
-        "completedAt": milliseconds(order.complete_time),
+        "startedAt": milliseconds(order.start_time) or None,
+        "completedAt": milliseconds(order.complete_time) or None,
         "errorMessage": order.message or None,
     }
     return ok(status)

@@ -18,7 +18,7 @@ from gateway.routes.community import viewers
 from gateway.routes.community.parameters import cursor, limit, path_id, shown_user_id, user_id
 from gateway.routes.community.rendering import cards, ok
 from gateway.routes.community.user_export import UserExport
-from services.chassis.errors import Unimplemented
+from services.chassis.errors import Unimplemented, invalid_field
 
 EXPORT_SECONDS = 300.0  # a person with many thousand artworks
 FORMS = {"json": "application/json", "zip": "application/zip"}
@@ -137,7 +137,7 @@ async def login(request: Request) -> Response:
     fields = await request_fields.json_object(request)
     given = next((token for field in ("token", "idToken", "credential") if (token := fields.text(field).strip())), "")
     if not given:
-        raise request_fields.wrong("token", "token is missing. Send the id token that Google gave your page.")
+        raise invalid_field("token", "token is missing. Send the id token that Google gave your page.")
     if (exchange := cast("Login | None", request.app.state.login)) is None:
         raise Unimplemented("This site does not sign people in by Google. Its operator has to name a client first.")
     session = await exchange.exchange(given)

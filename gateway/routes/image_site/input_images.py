@@ -15,6 +15,7 @@ from starlette.requests import Request
 from gateway.clients import stubs, uploads
 from gateway.rest import request_fields
 from gateway.rest.multipart import CHUNK_BYTES
+from services.chassis.errors import invalid_field
 from services.chassis.status import from_rpc
 
 DATA_URI = re.compile(r"data:[^,;]*(?:;[^,;]+)*;base64,", re.IGNORECASE)
@@ -80,9 +81,7 @@ def content_of(field: str, uri: str) -> bytes:
     head = DATA_URI.match(uri)
     content = decoded(uri[head.end() :]) if head else b""
     if not content:
-        raise request_fields.wrong(
-            field, f"{field} is a data: URI without a base64 picture. Upload the picture instead."
-        )
+        raise invalid_field(field, f"{field} is a data: URI without a base64 picture. Upload the picture instead.")
     return content
 
 

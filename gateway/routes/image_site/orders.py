@@ -13,10 +13,11 @@ from starlette.responses import Response
 from catalogue import MODELS, of_family
 from gateway.clients import stubs
 from gateway.rest import client_address, errors, idempotency, rate_limits, request_fields
-from gateway.rest.request_fields import Fields, wrong
+from gateway.rest.request_fields import Fields
 from gateway.rest.responses import NO_STORE, Json
 from gateway.routes.image_site import input_images, prefer_wait, task_records
 from services.chassis import failpoints
+from services.chassis.errors import invalid_field
 
 GPT4O = MODELS["gpt4o-image"]
 GPT4O_PIXELS = {"1024x1024": "1:1", "1024x683": "3:2", "683x1024": "2:3"}
@@ -144,7 +145,7 @@ def _nano_pictures(fields: Fields) -> list[str]:
         return []
     given = [text.strip() for text in fields.texts(NANO_PICTURES)]
     if len(given) > MAX_NANO_PICTURES:
-        raise wrong(NANO_PICTURES, f"{NANO_PICTURES} must be at most {MAX_NANO_PICTURES} pictures.")
+        raise invalid_field(NANO_PICTURES, f"{NANO_PICTURES} must be at most {MAX_NANO_PICTURES} pictures.")
     return given
 
 

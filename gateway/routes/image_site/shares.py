@@ -14,9 +14,10 @@ from starlette.responses import Response
 
 from gateway.clients import share_reads, stubs
 from gateway.rest import idempotency, request_fields
-from gateway.rest.request_fields import Fields, web_url, wrong
+from gateway.rest.request_fields import Fields, web_url
 from gateway.rest.responses import NO_STORE, Json
 from services.chassis import names
+from services.chassis.errors import invalid_field
 from services.chassis.names import parse_id
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
@@ -84,11 +85,11 @@ def _page_request(request: Request) -> sharepb.ListSharesRequest:
     """The page a client asks for; a cursor overrides the offset."""
     offset = request_fields.query_integer(request, "offset", 0)
     if offset < 0:
-        raise wrong("offset", "offset must not be negative.")
+        raise invalid_field("offset", "offset must not be negative.")
     cursor = request_fields.query_cursor(request, "cursor")
     limit = request_fields.query_integer(request, "limit", DEFAULT_LIMIT)
     if limit < 1:
-        raise wrong("limit", "limit must be at least 1.")
+        raise invalid_field("limit", "limit must be at least 1.")
     return sharepb.ListSharesRequest(
         page_size=min(MAX_LIMIT, limit),
         page_token=cursor,
@@ -157,7 +158,7 @@ def _moment(milliseconds: float | None) -> Timestamp | None:
     if milliseconds is None:
         return None
     if not 0 <= milliseconds <= MAX_MILLISECONDS:
-        raise wrong("timestamp", "timestamp must be milliseconds since 1970.")
+        raise invalid_field("timestamp", "timestamp must be milliseconds since 1970.")
     time = Timestamp()
     time.FromMilliseconds(int(milliseconds))
     return time

@@ -12,11 +12,11 @@ from starlette.responses import Response
 from gateway.clients import stubs, uploads
 from gateway.clients.stubs import Clients, found
 from gateway.rest import idempotency, multipart, request_fields
-from gateway.rest.request_fields import Fields, web_url, wrong
+from gateway.rest.request_fields import Fields, web_url
 from gateway.rest.responses import NO_STORE, Json
 from gateway.routes.image_site.tasks import named
 from services.chassis import names
-from services.chassis.errors import NotFound
+from services.chassis.errors import NotFound, invalid_field
 from services.chassis.names import parse_key
 from services.chassis.public_files import PublicFiles
 
@@ -90,7 +90,7 @@ def _copy_request(fields: Fields) -> CopyRequest:
     """Read the body; kieImageUrl wins over url."""
     url = fields.text("kieImageUrl").strip() or fields.text("url").strip()
     if not url:
-        raise wrong("url", "url is missing: give the picture's URL as url or kieImageUrl.")
+        raise invalid_field("url", "url is missing: give the picture's URL as url or kieImageUrl.")
     return CopyRequest(web_url("url", url), fields.identifier("taskId"), fields.text("fileName"))
 
 

@@ -8,10 +8,10 @@ orders that waited (docs/rest.md#task-status).
 from typing import Any, NamedTuple
 
 import orjson
-from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.names import parse_id
+from services.chassis.protobuf import milliseconds
 
 Generation = generationpb.Generation
 ACCEPTED = "The order is accepted. Ask for the details of this taskId until the picture is done."
@@ -97,8 +97,8 @@ def record(generation: Generation) -> dict[str, Any]:
         "response": {"resultUrls": urls, "result_urls": urls} if urls else None,
         "errorCode": code,
         "errorMessage": message,
-        "createTime": milliseconds(generation.create_time),
-        "completeTime": milliseconds(generation.complete_time),
+        "createTime": milliseconds(generation.create_time) or None,
+        "completeTime": milliseconds(generation.complete_time) or None,
         "paramJson": orjson.dumps(_settings_of(generation)).decode(),
     }
 
@@ -138,11 +138,6 @@ def _settings_of(generation: Generation) -> dict[str, str]:
 def task_id_of(generation: Generation) -> str:
     """Our id, which REST calls taskId."""
     return parse_id("generations", generation.name)
-
-
-def milliseconds(time: Timestamp) -> int | None:
-    """Milliseconds since 1970; None when unset."""
-    return time.ToMilliseconds() or None
 
 
 NANO_STATES = {SUCCESS: "success", FAILED: "fail"}

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from services.chassis.clock import Clock
 from services.chassis.errors import Aborted, FailedPrecondition, NotFound, PermissionDenied
 from services.chassis.names import new_id
 from services.chassis.text import cut, one_line, words
 from services.community.core import validation
 from services.community.model import Artwork, Card, NewArtwork, State
 from services.community.model.artworks import MOVES
-from services.community.ports import ArtworkStore, Clock, Lists
+from services.community.ports import ArtworkStore, Lists
 
 TRIES = 5  # of a change; after so many lost races it is Aborted
 TITLE_LENGTH = 50  # of a title that is the beginning of a prompt (docs/rest.md#artwork-orders)

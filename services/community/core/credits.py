@@ -1,15 +1,12 @@
 """Credits and the daily check-in that earns some; only where CREDITS_ENABLED is set."""
 
-from datetime import UTC, datetime
-
+from services.chassis.clock import Clock, day_of
 from services.chassis.errors import Unimplemented
 from services.community.core import validation
 from services.community.model import Balance, CheckIn
-from services.community.model.hotness import DAY_MS, HOUR_MS
-from services.community.ports import Clock, CreditStore
+from services.community.ports import CreditStore
 
 CHECK_IN_CREDITS = 12  # docs/rest.md#credits-and-check-in
-JAPAN_MS = 9 * HOUR_MS  # offset of Japan, whose day is the site's day, as for the daily quota; it has no summer time
 
 
 class Credits:
@@ -34,14 +31,9 @@ class Credits:
 
     def today(self) -> int:
         """The current day in Japan, counted from 1970-01-01."""
-        return (self._clock() + JAPAN_MS) // DAY_MS
+        return day_of(self._clock())
 
     def _allowed(self, viewer_id: str) -> str:
         if not self._enabled:
             raise Unimplemented("This site has no credits.", "CREDITS_DISABLED")
         return validation.signed_in(viewer_id)
-
-
-def date_of(day: int) -> str:
-    """A day as YYYY-MM-DD; empty for none."""
-    return datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date().isoformat() if day >= 0 else ""

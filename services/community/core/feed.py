@@ -5,12 +5,13 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from services.chassis.clock import Clock
 from services.chassis.errors import NotFound
 from services.chassis.paging import page_size
 from services.community.core import page_tokens, validation
 from services.community.model import Artwork, ArtworkPage, Card, Listing, Reacted, Shelf
 from services.community.model.hotness import Category, age_class, decay
-from services.community.ports import ArtworkStore, Clock, Lists
+from services.community.ports import ArtworkStore, Lists
 
 RANKS = 1000  # ranks that are counted
 DECAY_SECONDS = 5.0  # how late decay may show in a score; its steps are hours or days

@@ -7,7 +7,8 @@ from typing import Any
 
 import structlog
 
-from services.chassis.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound
+from services.chassis.clock import Clock
+from services.chassis.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound, invalid_field
 from services.chassis.lease_loop import LeasedWork, LeaseLoop
 from services.chassis.names import new_id
 from services.chassis.parking import Parking, WorkFault, guarded
@@ -17,7 +18,7 @@ from services.community.core.artworks import Artworks, made, title_of
 from services.community.model import Card, GenerationStatus, NewArtwork, Order, Quota, Refused, Request, State, Unclear
 from services.community.model.artworks import MOVES
 from services.community.model.orders import ORDERS, PARKED_SENTENCE
-from services.community.ports import Clock, CreditsShortError, Generations, OrderStore
+from services.community.ports import CreditsShortError, Generations, OrderStore
 
 AT_ONCE = 20  # orders that are processed concurrently; each may wait for generation's answer
 LEASE_SECONDS = 30.0  # above what placing an order takes
@@ -262,9 +263,7 @@ class Orders:
 
     def _request(self, wish: Wish) -> Request:
         if len(wish.image_uris) > validation.MAX_IMAGES:
-            raise validation.invalid(
-                "image_uris", f"At most {validation.MAX_IMAGES} pictures to start from may be given."
-            )
+            raise invalid_field("image_uris", f"At most {validation.MAX_IMAGES} pictures to start from may be given.")
         uris = tuple(validation.uri("image_uris", uri) for uri in wish.image_uris)
         return Request(
             prompt=validation.required("prompt", wish.prompt, validation.MAX_PROMPT_LENGTH),

@@ -1,12 +1,13 @@
 """Likes, favourites and reports: each counted once, and limited per hour."""
 
+from services.chassis.clock import Clock
 from services.chassis.errors import FailedPrecondition, ResourceExhausted
 from services.community import metrics
 from services.community.core import validation
 from services.community.core.artworks import Artworks, missing
 from services.community.model import Reacted, Reaction, Report
 from services.community.model.hotness import HOUR_MS
-from services.community.ports import BudgetSpentError, Clock, Lists, ReactionStore
+from services.community.ports import BudgetSpentError, Lists, ReactionStore
 
 
 class Reactions:

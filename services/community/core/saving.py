@@ -5,13 +5,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from services.chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
+from services.chassis.clock import Clock
+from services.chassis.errors import NotFound, PermissionDenied, Unavailable, invalid_field
 from services.chassis.names import is_key
 from services.chassis.outbound import require_public
 from services.community.core import validation
 from services.community.core.artworks import Artworks, made, slug_of, title_of
 from services.community.model import Artwork, Card, NewArtwork, State
-from services.community.ports import ArtworkStore, BeingDeletedError, Clock, Objects
+from services.community.ports import ArtworkStore, BeingDeletedError, Objects
 
 COPIES = 3  # of one picture, tried until one is not being deleted; from the second on their names are unique
 
@@ -139,7 +140,7 @@ class Saving:
 
     async def _claim(self, object_key: str, user_id: str) -> None:
         if not is_key(object_key):
-            raise InvalidArgument("object must be objects/ and an object key.", metadata={"field": "object"})
+            raise invalid_field("object", "object must be objects/ and an object key.")
         if await self._artwork_store.own(object_key, user_id) != user_id:
             raise PermissionDenied("This file belongs to somebody else.")
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from services.chassis.clock import Clock
 from services.chassis.database import Database
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.parking import FaultStore, Parking
 from services.community.model.orders import ORDERS
 from services.community.model.users import DELETIONS
-from services.community.ports import Clock
 from services.community.stores.artworks import SqlArtworks
 from services.community.stores.credits import Ledger, SqlCredits
 from services.community.stores.deletion_queue import SqlDeletionQueue

@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import Select, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis.clock import Clock
 from services.chassis.database import Database, retried, upsert
 from services.chassis.shielding import shielded
 from services.community.model import Artwork, Card, HiddenMark, State
 from services.community.model.hotness import decayed_score
-from services.community.ports import Clock
 from services.community.stores import deletion_queue
 from services.community.stores.rows import LISTED, artwork_row, heat_columns, select_cards, to_artwork, to_card
 from services.community.stores.tables import artwork, artwork_order

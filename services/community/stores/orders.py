@@ -10,13 +10,13 @@ from sqlalchemy import ColumnElement, case, delete, exists, insert, select, upda
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
+from services.chassis.clock import Clock
 from services.chassis.database import Database, db_now, retried, upsert
 from services.chassis.parking import not_parked
 from services.chassis.shielding import shielded
 from services.community.model import Artwork, GenerationStatus, Hold, Order, OrderState, State, UnreadableEvent
 from services.community.model.hotness import NEVER_MS
 from services.community.model.orders import ENDED, ORDERS, PARKED
-from services.community.ports import Clock
 from services.community.stores import deletion_queue
 from services.community.stores.artworks import drop_picture, insert_or_find
 from services.community.stores.credits import Ledger

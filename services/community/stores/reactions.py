@@ -6,11 +6,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, RowMapping, Table, case, delete, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis.clock import Clock
 from services.chassis.database import Database, retried, upsert
 from services.chassis.shielding import shielded
 from services.community.model import Action, After, Drift, HiddenMark, Reacted, Reaction, Report
 from services.community.model.hotness import HOUR_MS, decayed_score
-from services.community.ports import BudgetSpentError, Clock
+from services.community.ports import BudgetSpentError
 from services.community.stores.rows import heat_columns
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, budget, report
 from services.community.stores.users import UserRows

@@ -14,12 +14,12 @@ from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from services.chassis.clock import Clock
 from services.chassis.database import Database, retried, upsert
 from services.chassis.errors import Unauthenticated
 from services.chassis.shielding import shielded
 from services.community.model import Claims, DeletionState, Entry, EntryKind, Erasure, Report, User
 from services.community.model.hotness import DAY_MS
-from services.community.ports import Clock
 from services.community.stores import user_erasure
 from services.community.stores.rows import to_user
 from services.community.stores.tables import (

@@ -10,8 +10,8 @@ from services.chassis import failpoints
 from services.chassis.errors import (
     Aborted,
     FailedPrecondition,
-    InvalidArgument,
     Unavailable,
+    invalid_field,
 )
 from services.chassis.lease_loop import LOOK_SECONDS
 from services.chassis.names import new_id
@@ -212,14 +212,14 @@ def check_name(field: str, value: str) -> None:
     """Refuse a caller's identifier that is too long or holds NUL. Raises InvalidArgument."""
     if len(value) > MAX_NAME_LENGTH or "\x00" in value:
         sentence = f"{field} is longer than {MAX_NAME_LENGTH} characters, or holds some that are not text."
-        raise InvalidArgument(sentence, metadata={"field": field})
+        raise invalid_field(field, sentence)
 
 
 def check_subjects(subjects: Sequence[str]) -> None:
     """Refuse too many quota subjects, or one that is no valid identifier. Raises InvalidArgument."""
     if len(subjects) > MAX_SUBJECTS:
         sentence = f"quota_subjects names more than the {MAX_SUBJECTS} for whom an order may count."
-        raise InvalidArgument(sentence, metadata={"field": "quota_subjects"})
+        raise invalid_field("quota_subjects", sentence)
     for subject in subjects:
         check_name("quota_subjects", subject)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from catalogue import Model
-from services.chassis.errors import Aborted, FailedPrecondition, InvalidArgument
+from services.chassis.errors import Aborted, FailedPrecondition, invalid_field
 from services.chassis.lease_loop import renewing
 from services.generation.model import FINAL, Generation, Output, State
 from services.generation.outcomes import Copy, Gone, Later
@@ -33,12 +33,10 @@ class Restoration:
         """
         if old.state not in FINAL:
             sentence = "Only generations that have ended can be restored: others go on where they were ordered."
-            raise InvalidArgument(sentence, "NOT_ENDED", metadata={"field": "state"})
+            raise invalid_field("state", sentence, "NOT_ENDED")
         spec = self._models.get(old.draft.model)
         if spec is None:
-            raise InvalidArgument(
-                "The record's model is not in the catalogue.", "UNKNOWN_MODEL", metadata={"field": "model"}
-            )
+            raise invalid_field("model", "The record's model is not in the catalogue.", "UNKNOWN_MODEL")
         return await self._store.restore(replace(old, family=spec.family))
 
     async def recopy(self, identifier: str) -> Generation:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from catalogue import Model, Parameter
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import invalid_field
 from services.chassis.names import host_of
 from services.chassis.outbound import require_public
 from services.chassis.public_files import PublicFiles
@@ -20,11 +20,6 @@ MAX_URI_LENGTH = 2_048
 MAX_TEXT_LENGTH = 1_000  # of an extra text field
 
 
-def refuse(field: str, sentence: str) -> InvalidArgument:
-    """The error for a field of the order."""
-    return InvalidArgument(sentence, metadata={"field": field})
-
-
 def checked(draft: Draft, models: Mapping[str, Model]) -> tuple[Draft, Model]:
     """The order with defaults filled in, and the row of its model.
 
@@ -33,7 +28,7 @@ def checked(draft: Draft, models: Mapping[str, Model]) -> tuple[Draft, Model]:
     """
     spec = models.get(draft.model)
     if spec is None:
-        raise refuse("model", f"There is no model of this name. Known models: {', '.join(models)}.")
+        raise invalid_field("model", f"There is no model of this name. Known models: {', '.join(models)}.")
     check_prompt(draft.prompt, spec)
     check_images(draft.image_uris, spec)
     for name, value in draft.parameters.items():
@@ -52,34 +47,34 @@ def defaults_of(spec: Model) -> dict[str, Any]:
 def check_prompt(prompt: str, spec: Model) -> None:
     """Refuse a prompt that is blank, no valid text, or too long."""
     if not prompt.strip():
-        raise refuse("prompt", "The prompt is missing or blank. Say what to draw.")
+        raise invalid_field("prompt", "The prompt is missing or blank. Say what to draw.")
     if "\x00" in prompt or any("\ud800" <= character <= "\udfff" for character in prompt):
-        raise refuse("prompt", "The prompt holds characters that are not text.")
+        raise invalid_field("prompt", "The prompt holds characters that are not text.")
     if len(prompt) > spec.max_prompt_length:
-        raise refuse("prompt", f"The prompt is longer than {spec.max_prompt_length} characters. Shorten it.")
+        raise invalid_field("prompt", f"The prompt is longer than {spec.max_prompt_length} characters. Shorten it.")
 
 
 def check_images(uris: Sequence[str], spec: Model) -> None:
     """Refuse input pictures that are too few or too many for the model, or not http(s) URLs."""
     if not spec.min_images <= len(uris) <= spec.max_images:
         wanted = f"between {spec.min_images} and {spec.max_images}"
-        raise refuse("image_uris", f"This model takes {wanted} pictures to start from.")
+        raise invalid_field("image_uris", f"This model takes {wanted} pictures to start from.")
     for uri in uris:
         if len(uri) > MAX_URI_LENGTH or not uri.isprintable() or not host_of(uri):
-            raise refuse("image_uris", "A picture to start from must be a public http or https URL.")
+            raise invalid_field("image_uris", "A picture to start from must be a public http or https URL.")
 
 
 def check_parameter(name: str, value: Any, known: Mapping[str, Parameter]) -> None:
     """Refuse a parameter that the model does not take, or of the wrong type or size."""
     parameter = known.get(name)
     if parameter is None:
-        raise refuse(f"parameters.{name}", f"This model takes no {name}. It takes: {', '.join(known)}.")
+        raise invalid_field(f"parameters.{name}", f"This model takes no {name}. It takes: {', '.join(known)}.")
     if type(value) is not parameter.kind:
-        raise refuse(f"parameters.{name}", f"{name} must be of type {parameter.kind.__name__}.")
+        raise invalid_field(f"parameters.{name}", f"{name} must be of type {parameter.kind.__name__}.")
     if parameter.choices and value not in parameter.choices:
-        raise refuse(f"parameters.{name}", f"{name} must be one of {', '.join(map(str, parameter.choices))}.")
+        raise invalid_field(f"parameters.{name}", f"{name} must be one of {', '.join(map(str, parameter.choices))}.")
     if not within(value, parameter):
-        raise refuse(f"parameters.{name}", f"{name} is out of range.")
+        raise invalid_field(f"parameters.{name}", f"{name} is out of range.")
 
 
 def within(value: Any, parameter: Parameter) -> bool:
@@ -95,7 +90,7 @@ def choose(field: str, value: str, choices: Sequence[str]) -> str:
     if not value:
         return choices[0] if choices else ""
     if value not in choices:
-        raise refuse(field, f"{field} must be one of: {', '.join(choices) or 'nothing, leave it out'}.")
+        raise invalid_field(field, f"{field} must be one of: {', '.join(choices) or 'nothing, leave it out'}.")
     return value
 
 

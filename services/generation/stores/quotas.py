@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.chassis.clock import day_of, seconds_left
 from services.chassis.database import db_now, upsert
 from services.chassis.errors import ResourceExhausted
-from services.generation.quota import SITE, Charge, Quota, day_of, seconds_left
+from services.generation.quota import SITE, Charge, Quota
 from services.generation.stores.tables import quota_use
 
 

@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import admin_pb2 as adminpb
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import invalid_field
 from services.chassis.names import ID, name, parse_id, parse_key
 from services.chassis.parking import WorkFault
+from services.chassis.protobuf import checked_milliseconds, timestamp
 from services.generation.core.timeline import TimelineEntry
 from services.generation.key_pool.pool import AccountStatus, KeyStatus, PoolStatus
 from services.generation.model import Failure, Generation, Output, State
-from services.generation.wire.generations import COLLECTION, draft, timestamp
+from services.generation.wire.generations import COLLECTION, draft
 
 KEYS = "providerKeys"
 
@@ -79,9 +79,7 @@ def adoption(request: adminpb.AdoptTaskRequest) -> tuple[str, str]:
     """An attempt's id and a task's. Raises InvalidArgument."""
     for field in ("attempt", "task"):
         if not ID.fullmatch(getattr(request, field)):
-            raise InvalidArgument(
-                f"The {field} must be an id, as ExplainGeneration shows it.", metadata={"field": field}
-            )
+            raise invalid_field(field, f"The {field} must be an id, as ExplainGeneration shows it.")
     return request.attempt, request.task
 
 
@@ -112,10 +110,10 @@ def record(message: generationpb.Generation) -> Generation:
     names = generationpb.Generation.State
     state = names.Name(message.state).removeprefix("STATE_") if message.state in names.values() else ""
     if state not in State.__members__:
-        raise InvalidArgument("The record must have its state.", metadata={"field": "state"})
-    created = milliseconds(message.create_time)
+        raise invalid_field("state", "The record must have its state.")
+    created = checked_milliseconds("create_time", message.create_time)
     if not created:
-        raise InvalidArgument("The record must have its create time.", metadata={"field": "create_time"})
+        raise invalid_field("create_time", "The record must have its create time.")
     return Generation(
         id=parse_id(COLLECTION, message.name),
         draft=draft(message),
@@ -126,15 +124,15 @@ def record(message: generationpb.Generation) -> Generation:
         outputs=tuple(map(output, message.outputs)),
         failure=failure(message),
         create_ms=created,
-        update_ms=milliseconds(message.update_time) or created,
-        complete_ms=milliseconds(message.complete_time) or created,
+        update_ms=checked_milliseconds("update_time", message.update_time) or created,
+        complete_ms=checked_milliseconds("complete_time", message.complete_time) or created,
     )
 
 
 def task(identifier: str) -> str:
     """The provider's task id, or an empty string. Raises InvalidArgument."""
     if identifier and not ID.fullmatch(identifier):
-        raise InvalidArgument("provider_task_id is not an id.", metadata={"field": "provider_task_id"})
+        raise invalid_field("provider_task_id", "provider_task_id is not an id.")
     return identifier
 
 
@@ -142,7 +140,7 @@ def output(message: generationpb.Generation.Output) -> Output:
     """An output from its message; one without a stored copy counts as lost. Raises InvalidArgument."""
     key, stem = parse_key(message.object) if message.object else "", message.file_stem
     if stem and not ID.fullmatch(stem):
-        raise InvalidArgument("file_stem is not the name of a file.", metadata={"field": "outputs.file_stem"})
+        raise invalid_field("outputs.file_stem", "file_stem is not the name of a file.")
     kept = (message.content_type, message.size_bytes) if key else ("", 0)
     told = Output(message.index, message.source_uri, key, *kept, error=message.error_message, lost=not key)
     return replace(told, file_stem=stem)
@@ -152,8 +150,3 @@ def failure(message: generationpb.Generation) -> Failure | None:
     """Why the generation ended without pictures, if it did."""
     error = message.error
     return Failure(error.reason, error.message, error.provider_code) if error.reason else None
-
-
-def milliseconds(moment: Timestamp) -> int:
-    """A time in milliseconds since 1970; 0 when it is unset."""
-    return moment.ToMilliseconds()

@@ -1,14 +1,10 @@
 """Generations, events, links and models in kawaii.generation.v1, to and from the model."""
 
-from typing import Any
-
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.struct_pb2 import Value
-from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from catalogue import Model
 from services.chassis.names import name, parse_id
+from services.chassis.protobuf import duration, scalar, timestamp
 from services.chassis.public_files import PublicFiles
 from services.generation.core.download_links import DownloadLink
 from services.generation.model import Draft, Event, Failure, Generation, Output, State
@@ -32,13 +28,6 @@ def draft(message: generationpb.Generation) -> Draft:
         output_format=message.output_format,
         parameters={key: scalar(value) for key, value in message.parameters.fields.items()},
     )
-
-
-def scalar(value: Value) -> Any:
-    """A Struct's value in plain Python. Its numbers are all floating; those without a fraction count as integers."""
-    kind = value.WhichOneof("kind")
-    plain = None if kind is None else getattr(value, kind)
-    return int(plain) if isinstance(plain, float) and plain.is_integer() else plain
 
 
 def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation:
@@ -103,18 +92,8 @@ def quota_pb(quota: Quota | None) -> generationpb.Quota | None:
     """The message of a quota; None leaves the field unset."""
     if quota is None:
         return None
-    delay = Duration()
-    delay.FromMilliseconds(int(quota.reset_seconds * 1000))
+    delay = duration(int(quota.reset_seconds * 1000))
     return generationpb.Quota(limit=quota.limit, remaining=quota.remaining, reset_delay=delay)
-
-
-def timestamp(milliseconds: int) -> Timestamp | None:
-    """A time from milliseconds; None, for 0, leaves the field unset."""
-    if not milliseconds:
-        return None
-    moment = Timestamp()
-    moment.FromMilliseconds(milliseconds)
-    return moment
 
 
 def event_pb(event: Event, files: PublicFiles) -> generationpb.Event:

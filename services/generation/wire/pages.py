@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from catalogue import Model
 from services.chassis import paging
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import invalid_field
 from services.chassis.names import ID
+from services.chassis.protobuf import checked_milliseconds
 from services.generation.model import Generation, State
 from services.generation.ports import Page
 from services.generation.wire import generations
@@ -23,8 +23,8 @@ def page(request: generationpb.ListGenerationsRequest) -> Page:
         size=paging.page_size(request.page_size, DEFAULT_PAGE, MAX_PAGE),
         after=position(request),
         states=tuple(map(state_of, request.states)),
-        start_ms=moment("start_time", request.start_time),
-        end_ms=moment("end_time", request.end_time),
+        start_ms=checked_milliseconds("start_time", request.start_time),
+        end_ms=checked_milliseconds("end_time", request.end_time),
     )
 
 
@@ -33,16 +33,8 @@ def state_of(state: generationpb.Generation.State.ValueType) -> State:
     names = generationpb.Generation.State
     word = names.Name(state).removeprefix("STATE_") if state in names.values() else ""
     if word not in State.__members__:
-        raise InvalidArgument("There is no such state.", metadata={"field": "states"})
+        raise invalid_field("states", "There is no such state.")
     return State(word)
-
-
-def moment(field: str, time: Timestamp) -> int:
-    """A filter's time in milliseconds. Raises InvalidArgument outside the years 1 to 9999."""
-    try:
-        return time.ToMilliseconds()
-    except ValueError:
-        raise InvalidArgument(f"{field} lies outside the years 1 to 9999.", metadata={"field": field}) from None
 
 
 def position(request: generationpb.ListGenerationsRequest) -> tuple[int, str] | None:

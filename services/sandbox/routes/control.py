@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.chassis.errors import InvalidArgument, NotFound
+from services.chassis.errors import InvalidArgument, NotFound, invalid_field
 from services.sandbox.model import Json, Phase, Script, Task
 from services.sandbox.routes.messages import Plain, body_of, components
 from services.sandbox.scripts import parse
@@ -159,7 +159,7 @@ async def requests(request: Request) -> Response:
     """GET /sandbox/requests?path=&limit=: the newest requests whose path begins so."""
     limit = request.query_params.get("limit", "100")
     if not limit.isdecimal():
-        raise InvalidArgument("limit must be a whole number.", metadata={"field": "limit"})
+        raise invalid_field("limit", "limit must be a whole number.")
     path = request.query_params.get("path", "")
     return Plain({"requests": components(request).store.requests(path, min(int(limit), MAX_LISTED))})
 

@@ -9,7 +9,8 @@ import asyncio
 import structlog
 from prometheus_client import Counter, Gauge
 
-from services.share.ports import Clock, ShareStore
+from services.chassis.clock import Clock
+from services.share.ports import ShareStore
 
 DAY_MS = 86_400_000
 BATCH = 100  # deleted in one transaction, which other writers wait for

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from services.chassis import paging
+from services.chassis.clock import Clock
 from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.outbound import require_public
 from services.share.core import validation
 from services.share.model import Share, ShareRecord, ShareRecordPage
-from services.share.ports import Clock, ShareStore
+from services.share.ports import ShareStore
 
 TOKEN = re.compile(r"[0-9]{1,18}", re.ASCII)  # a sequence, which has 63 bits
 

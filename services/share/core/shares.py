@@ -8,13 +8,14 @@ from operator import attrgetter
 from typing import TypeVar
 
 from services.chassis import paging
+from services.chassis.clock import Clock
 from services.chassis.errors import NotFound, PermissionDenied
 from services.chassis.names import new_id
 from services.chassis.outbound import require_public
 from services.share import seo
 from services.share.core import validation
 from services.share.model import NEWEST, NewShare, Policy, Query, Share, SharePage, SitemapLinks, Stats, View
-from services.share.ports import Clock, ShareStore
+from services.share.ports import ShareStore
 
 DEFAULT_PAGE_SIZE = 20  # docs/rest.md#share-lists
 LATEST_SIZE = 12  # docs/rest.md#latest-shares

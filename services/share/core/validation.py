@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.errors import invalid_field
 from services.chassis.names import is_key
 from services.chassis.outbound import WEB_URL
 from services.share import seo
@@ -25,11 +25,6 @@ DEFAULT_STYLE = "default"
 BROKEN = re.compile(r"[\0\ud800-\udfff]")  # NUL and halves of a character: no database and no wire carries them
 
 
-def invalid(field: str, message: str) -> InvalidArgument:
-    """The error that names the field at fault."""
-    return InvalidArgument(message, metadata={"field": field})
-
-
 def label(field: str) -> str:
     """A field's name without its message, for clients of REST."""
     return field.rpartition(".")[2]
@@ -42,7 +37,7 @@ def new_share(given: NewShare, now_ms: int) -> NewShare:
         InvalidArgument: with the invalid field.
     """
     if not given.generated_uri:
-        raise invalid("share.generated_uri", "generated_uri is required: the URL of the picture to share.")
+        raise invalid_field("share.generated_uri", "generated_uri is required: the URL of the picture to share.")
     return replace(
         given,
         generated_uri=uri("share.generated_uri", given.generated_uri),
@@ -64,9 +59,9 @@ def record(given: ShareRecord, now_ms: int) -> ShareRecord:
     """
     share = given.share
     if not share.generated_ref:
-        raise invalid("generated_uri", "generated_uri is required: the URL of the picture that is shared.")
+        raise invalid_field("generated_uri", "generated_uri is required: the URL of the picture that is shared.")
     if given.token_digest and not DIGEST.fullmatch(given.token_digest):
-        raise invalid("token_digest", "token_digest must be a SHA-256 in hex.")
+        raise invalid_field("token_digest", "token_digest must be a SHA-256 in hex.")
     style, model = (
         text("style", share.style.strip(), MAX_NAME_LENGTH),
         text("model", share.model.strip(), MAX_NAME_LENGTH),
@@ -90,7 +85,7 @@ def record(given: ShareRecord, now_ms: int) -> ShareRecord:
 def past(field: str, value: int, now_ms: int) -> int:
     """A time in milliseconds that lies between EPOCH_MS and now."""
     if not EPOCH_MS <= value <= now_ms + SKEW_MS:
-        raise invalid(field, f"{field} must be given, not before the year 2000 and not in the future.")
+        raise invalid_field(field, f"{field} must be given, not before the year 2000 and not in the future.")
     return value
 
 
@@ -111,7 +106,7 @@ def words(share: Share) -> Seo:
         for each in getattr(seo_texts, name):
             text(f"seo.{name}", each, MAX_SEO_LENGTH)
         if len(getattr(seo_texts, name)) > MAX_TAGS:
-            raise invalid(f"seo.{name}", f"At most {MAX_TAGS} {name} are allowed.")
+            raise invalid_field(f"seo.{name}", f"At most {MAX_TAGS} {name} are allowed.")
     return seo_texts
 
 
@@ -119,16 +114,20 @@ def uri(field: str, value: str) -> str:
     """An absolute http or https URL."""
     if len(value) > MAX_URI_LENGTH or not WEB_URL.fullmatch(value):
         name = label(field)
-        raise invalid(field, f"{name} must be an http or https URL with a host, at most {MAX_URI_LENGTH} characters.")
+        raise invalid_field(
+            field, f"{name} must be an http or https URL with a host, at most {MAX_URI_LENGTH} characters."
+        )
     return value
 
 
 def text(field: str, value: str, limit: int) -> str:
     """A text that can be stored. Raises InvalidArgument."""
     if len(value) > limit:
-        raise invalid(field, f"{label(field)} is too long: at most {limit} characters are allowed.")
+        raise invalid_field(field, f"{label(field)} is too long: at most {limit} characters are allowed.")
     if BROKEN.search(value):
-        raise invalid(field, f"{label(field)} holds a NUL or half a character, which cannot be stored. Remove it.")
+        raise invalid_field(
+            field, f"{label(field)} holds a NUL or half a character, which cannot be stored. Remove it."
+        )
     return value
 
 
@@ -141,33 +140,35 @@ def tags(field: str, values: Iterable[str]) -> tuple[str, ...]:
 def skip(value: int) -> int:
     """The number of shares to skip."""
     if not 0 <= value <= MAX_SKIP:
-        raise invalid("skip", f"Between 0 and {MAX_SKIP} shares can be left out. Follow the pages instead.")
+        raise invalid_field("skip", f"Between 0 and {MAX_SKIP} shares can be left out. Follow the pages instead.")
     return value
 
 
 def batch(size: int) -> None:
     """Refuse a batch of more than MAX_BATCH names."""
     if size > MAX_BATCH:
-        raise invalid("names", f"At most {MAX_BATCH} names may be given at once.")
+        raise invalid_field("names", f"At most {MAX_BATCH} names may be given at once.")
 
 
 def weight(fitting: int, found: int) -> None:
     """Refuse a batch whose shares do not fit into one message, rather than leave some out."""
     if fitting < found:
-        raise invalid("names", f"These shares are too large for one answer. Ask for at most {fitting} of them at once.")
+        raise invalid_field(
+            "names", f"These shares are too large for one answer. Ask for at most {fitting} of them at once."
+        )
 
 
 def block(value: int) -> None:
     """Refuse a negative block."""
     if value < 0:
-        raise invalid("block", "block must not be negative.")
+        raise invalid_field("block", "block must not be negative.")
 
 
 def facet(query: Query) -> tuple[Facet, str]:
     """The facet and value of a query; at most one may be given."""
     given = [(each, value) for each in Facet if each and (value := getattr(query, each).strip())]
     if len(given) > 1:
-        raise invalid(given[1][0], "Give at most one of style, model and tag.")
+        raise invalid_field(given[1][0], "Give at most one of style, model and tag.")
     for name, value in given:
         text(name, value, MAX_NAME_LENGTH)
     return given[0] if given else (Facet.NONE, "")
@@ -176,4 +177,4 @@ def facet(query: Query) -> tuple[Facet, str]:
 def token(value: str) -> None:
     """Refuse an empty token."""
     if not value:
-        raise invalid("token", "A token is required: the one that came with the share when it was made.")
+        raise invalid_field("token", "A token is required: the one that came with the share when it was made.")

@@ -13,10 +13,11 @@ from typing import Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.cache import Cache
+from services.chassis.clock import Clock
 from services.chassis.invalidation import EVERYTHING
 from services.chassis.shielding import shielded_method
 from services.share.model import NEWEST, Facet, Share, ShareRecord, SitemapLink, Stats, View
-from services.share.ports import Clock, ShareStore
+from services.share.ports import ShareStore
 
 # The names under which the original image site kept the same.
 RECORD_KEY = "share:"

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 
-from services.chassis.errors import DataLoss, InvalidArgument
+from services.chassis.clock import Clock
+from services.chassis.errors import DataLoss, InvalidArgument, invalid_field
 from services.chassis.names import is_key
 from services.storage.core import keys
 from services.storage.core.garbage_collection import LEAST_AGE
@@ -29,7 +30,7 @@ class Adoption:
     """Writes the missing rows of pictures that were stored by another system."""
 
     def __init__(
-        self, backend: Backend, store: ObjectStore, inspection: Inspection, max_bytes: int, clock: keys.Clock
+        self, backend: Backend, store: ObjectStore, inspection: Inspection, max_bytes: int, clock: Clock
     ) -> None:
         self._backend = backend
         self._store = store
@@ -45,7 +46,7 @@ class Adoption:
         """
         if prefix and not prefix.startswith(ADOPTED):
             sentence = f"prefix must begin with one of {', '.join(ADOPTED)}."
-            raise InvalidArgument(sentence, metadata={"field": "prefix"})
+            raise invalid_field("prefix", sentence)
         counts, before = ScanCounts(0, 0), self._clock() / 1000 - LEAST_AGE
 
         async def check(found: RowAndObject) -> ScanResult | None:

@@ -9,6 +9,7 @@ is old.
 import asyncio
 from contextlib import suppress
 
+from services.chassis.clock import Clock
 from services.chassis.errors import NotFound, Unavailable
 from services.storage.core import keys
 from services.storage.core.scan import rows
@@ -22,7 +23,7 @@ BATCH = 100  # tombstones of a round
 class ObjectDeletion:
     """Deletes objects and their derivatives."""
 
-    def __init__(self, backend: Backend, store: ObjectStore, clock: keys.Clock) -> None:
+    def __init__(self, backend: Backend, store: ObjectStore, clock: Clock) -> None:
         self._backend = backend
         self._store = store
         self._clock = clock

@@ -8,8 +8,8 @@ import asyncio
 
 import structlog
 
+from services.chassis.clock import Clock
 from services.chassis.errors import KawaiiError
-from services.storage.core import keys
 from services.storage.core.deletion import ObjectDeletion
 from services.storage.ports import Backend, ObjectStore
 
@@ -26,7 +26,7 @@ logger = structlog.get_logger()
 class Eviction:
     """The loop that removes the oldest variants; with a budget of 0 it removes none."""
 
-    def __init__(self, backend: Backend, store: ObjectStore, budget_bytes: int, clock: keys.Clock) -> None:
+    def __init__(self, backend: Backend, store: ObjectStore, budget_bytes: int, clock: Clock) -> None:
         self._backend = backend
         self._store = store
         self._deletion = ObjectDeletion(backend, store, clock)

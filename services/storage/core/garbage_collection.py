@@ -7,7 +7,8 @@ these bytes were announced before the put (core/registration.py); all other byte
 from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 
-from services.chassis.errors import InvalidArgument
+from services.chassis.clock import Clock
+from services.chassis.errors import invalid_field
 from services.storage.core import keys
 from services.storage.core.scan import (
     Problem,
@@ -29,7 +30,7 @@ DEFAULT_AGE, LEAST_AGE = 86_400.0, 3600.0  # seconds; an hour is beyond every up
 class GarbageCollection:
     """Garbage collection over all rows and objects."""
 
-    def __init__(self, backend: Backend, store: ObjectStore, clock: keys.Clock) -> None:
+    def __init__(self, backend: Backend, store: ObjectStore, clock: Clock) -> None:
         self._backend = backend
         self._store = store
         self._clock = clock
@@ -42,7 +43,7 @@ class GarbageCollection:
         """
         if age_seconds < LEAST_AGE:
             sentence = "Garbage must be at least an hour old: what is younger may still be on its way in."
-            raise InvalidArgument(sentence, metadata={"field": "min_age"})
+            raise invalid_field("min_age", sentence)
         counts, before = ScanCounts(*await self._store.totals()), self._clock() / 1000 - age_seconds
 
         async def check(found: RowAndObject) -> ScanResult | None:

@@ -4,9 +4,9 @@ import re
 import secrets
 import unicodedata
 import uuid
-from collections.abc import Callable
 from pathlib import PurePosixPath
 
+from services.chassis.clock import Clock
 from services.storage.model import WEBP, PictureType, VariantSpec
 
 UPLOADS, GENERATED, ARTWORKS, PENDING = "uploads", "generated", "artworks/original", "pending"
@@ -19,9 +19,6 @@ TASK_ID = re.compile(
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 WAITING = re.compile(rf"{PENDING}/[0-9]{{10,15}}-[0-9a-f]{{32}}\.[a-z]{{3,4}}")
 SUFFIX_BYTES, UPLOAD_BYTES = 4, 16  # 8 hex digits tell equal names apart; 32 cannot be guessed
-
-Clock = Callable[[], int]
-"""Milliseconds since 1970."""
 
 
 class ObjectKeys:

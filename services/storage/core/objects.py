@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from services.chassis import failpoints, paging
-from services.chassis.errors import Aborted, InvalidArgument, NotFound
+from services.chassis.clock import Clock
+from services.chassis.errors import Aborted, NotFound, invalid_field
 from services.storage.core import keys, page_tokens
 from services.storage.core.deletion import ObjectDeletion
 from services.storage.core.imports import Imports
@@ -40,7 +41,7 @@ class Objects:
         *,
         own_key: Callable[[str], str],
         on_upload: Callable[[StoredObject], None],
-        clock: keys.Clock,
+        clock: Clock,
     ) -> None:
         self._backend = backend
         self._store = store
@@ -132,7 +133,7 @@ class Objects:
         found = await self.get(key)
         if not 0 <= offset <= found.size or limit < 0:
             sentence = f"The range must lie within the object's {found.size} bytes."
-            raise InvalidArgument(sentence, metadata={"field": "offset"})
+            raise invalid_field("offset", sentence)
         async for chunk in self._backend.read(key, offset, limit):
             yield chunk
 
@@ -163,5 +164,5 @@ class Objects:
         limits = {keys.GENERATED: self._limits.result_bytes}
         if prefix not in (keys.UPLOADS, keys.GENERATED, keys.ARTWORKS):
             sentence = "prefix must be uploads, generated or artworks/original."
-            raise InvalidArgument(sentence, metadata={"field": "prefix"})
+            raise invalid_field("prefix", sentence)
         return limits.get(prefix, self._limits.upload_bytes)

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
-from services.chassis.errors import AlreadyExists, InvalidArgument
+from services.chassis.clock import Clock
+from services.chassis.errors import AlreadyExists, InvalidArgument, invalid_field
 from services.storage.core import keys
 from services.storage.core.inspection import Inspection, spool_all
 from services.storage.core.registration import put, register
@@ -27,7 +28,7 @@ class Restoration:
         max_bytes: int,
         *,
         on_restored: Callable[[StoredObject], None],
-        clock: keys.Clock,
+        clock: Clock,
     ) -> None:
         self._backend = backend
         self._store = store
@@ -46,9 +47,9 @@ class Restoration:
             Unavailable: STUDIO_BUSY.
         """
         if not record.key.startswith(PREFIXES):
-            raise InvalidArgument("Only originals can be taken in.", metadata={"field": "name"})
+            raise invalid_field("name", "Only originals can be taken in.")
         if record.create_ms > self._clock() + SKEW_MS:
-            raise InvalidArgument("create_time must not be in the future.", metadata={"field": "create_time"})
+            raise invalid_field("create_time", "create_time must not be in the future.")
         async with self._backend.spool() as spool:
             await spool_all(chunks, spool, self._max_bytes)
             if Stat(spool.size, spool.sha256) != Stat(record.size, record.sha256):

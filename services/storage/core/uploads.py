@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
+from services.chassis.clock import Clock
 from services.chassis.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -21,6 +22,7 @@ from services.chassis.errors import (
     NotFound,
     PermissionDenied,
     Unavailable,
+    invalid_field,
 )
 from services.chassis.single_flight import SingleFlight
 from services.storage.core import keys
@@ -88,7 +90,7 @@ class Uploads:
         *,
         max_bytes: int,
         lifetime_seconds: int,
-        clock: keys.Clock,
+        clock: Clock,
     ) -> None:
         self._backend = backend
         self._store = store
@@ -108,7 +110,7 @@ class Uploads:
         """
         kind = _declared(content_type)
         if size < 1:
-            raise InvalidArgument("size_bytes must be positive.", metadata={"field": "size_bytes"})
+            raise invalid_field("size_bytes", "size_bytes must be positive.")
         if size > self._max_bytes:
             raise too_large(self._max_bytes)
         expire_ms = self._clock() + self._lifetime * 1000
@@ -215,4 +217,4 @@ def _declared(content_type: str) -> PictureType:
         if kind.content_type == content_type.lower():
             return kind
     sentence = "content_type must be image/png, image/jpeg, image/webp or image/gif."
-    raise InvalidArgument(sentence, "INVALID_IMAGE", metadata={"field": "content_type"})
+    raise invalid_field("content_type", sentence, "INVALID_IMAGE")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from services.chassis.clock import Clock
 from services.chassis.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -23,6 +24,7 @@ from services.chassis.errors import (
     NotFound,
     PermissionDenied,
     Unavailable,
+    invalid_field,
 )
 from services.chassis.names import is_key
 from services.chassis.single_flight import SingleFlight
@@ -116,7 +118,7 @@ def _encoded(kind: PictureType, quality: int) -> int:
 def _kind(extension: str) -> PictureType:
     if kind := KINDS.get(extension or WEBP.extension):
         return kind
-    raise InvalidArgument("A variant is webp, jpeg or png.", metadata={"field": "format"})
+    raise invalid_field("format", "A variant is webp, jpeg or png.")
 
 
 def _preset(presets: Sequence[int], wanted: int) -> int:
@@ -136,7 +138,7 @@ class Variants:
         *,
         max_bytes: int,
         budget_bytes: int,
-        clock: keys.Clock,
+        clock: Clock,
     ) -> None:
         self._backend = backend
         self._store = store

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+from services.chassis.clock import Clock
 from services.storage.core import keys
 from services.storage.core.scan import (
     Problem,
@@ -27,7 +28,7 @@ ROWLESS = (OLD_RESULTS, f"{keys.PENDING}/")
 class Verification:
     """Compares all rows with all bytes."""
 
-    def __init__(self, backend: Backend, store: ObjectStore, clock: keys.Clock) -> None:
+    def __init__(self, backend: Backend, store: ObjectStore, clock: Clock) -> None:
         self._backend = backend
         self._store = store
         self._clock = clock

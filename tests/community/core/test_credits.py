@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from services.chassis.clock import date_of
 from services.chassis.errors import FailedPrecondition, Unauthenticated, Unimplemented
 from services.community.composition import CommunityService
-from services.community.core.credits import Credits, date_of
+from services.community.core.credits import Credits
 from services.community.model import Balance, CheckIn, EntryKind, OrderState
 from services.community.model.hotness import DAY_MS, HOUR_MS
 from services.community.stores import Stores

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from catalogue import MODELS, Model
 from services.chassis import context
+from services.chassis.clock import DAY_MS
 from services.chassis.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -25,7 +26,7 @@ from services.generation.key_pool.pool import Key
 from services.generation.model import FINAL, Draft, Event, Generation, State
 from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected
 from services.generation.ports import Page
-from services.generation.quota import DAY_MS, SITE
+from services.generation.quota import SITE
 from services.generation.stores.tables import generation, quota_use
 from services.generation.stores.tables import generation as table
 from tests.generation.builders import brought

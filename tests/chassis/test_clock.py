@@ -1,10 +1,10 @@
-"""A Japan-time day by the calendar."""
+"""The day of the site is Japan's, by the calendar."""
 
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from services.generation.quota import DAY_MS, day_of, seconds_left
+from services.chassis.clock import DAY_MS, day_of, seconds_left
 
 JAPAN = timezone(timedelta(hours=9))
 
