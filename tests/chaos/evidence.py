@@ -185,12 +185,17 @@ class Observations:
         return {call.attempt: call for call in self.calls if call.attempt and call.verdict}
 
     def span_of(self, generation_id: str, call: Call) -> WorkSpan | None:
-        """The span of work that made a call: the generation's last before the call; None if another process made it."""
+        """The span of work that made a call: of this generation, by this process, the last to begin before it.
+
+        Another process may have taken the generation up before the call was made, when this one was stopped for longer
+        than its lease.
+        """
         begun = [
-            each for each in self._of_generation.get(generation_id, ()) if each.began <= call.began + CLOCK_SECONDS
+            span
+            for span in self._of_generation.get(generation_id, ())
+            if span.began <= call.began + CLOCK_SECONDS and call.pid in {0, span.pid}
         ]
-        last = max(begun, key=lambda span: span.began, default=None)
-        return last if last is not None and call.pid in {0, last.pid} else None
+        return max(begun, key=lambda span: span.began, default=None)
 
     def process_end(self, span: WorkSpan) -> float | None:
         """When the process ended that had not ended this span; None if it had. Pids are used again, hence the times."""

@@ -138,6 +138,10 @@ CASES: list[tuple[str, Ending]] = [
         DROPPED,
         replace(KILLED_AT_WORK, spans=(*KILLED_AT_WORK.spans, SPAN._replace(began=8.1))),
     ),  # a later span dropped it
+    (
+        DROPPED,
+        replace(READ, spans=(SPAN, UNFINISHED._replace(pid=PID + 1, began=8.1))),
+    ),  # it went on, and another process was killed at this work
     (DROPPED, replace(READ, spans=(LATE,))),  # an accepted task needs no lease to be written
     (DROPPED, replace(REFUSED, spans=(LATE,))),  # nor does a refusal
     (DROPPED, replace(REFUSED, spans=(SPAN._replace(how="Unavailable"),))),  # a store that is away is no excuse
@@ -170,7 +174,11 @@ def test_an_order_without_any_news_is_rightly_unknown() -> None:
     assert NO_ANSWER.broken() == {}
 
 
-@pytest.mark.parametrize("ending", [KILLED_AT_WORK, replace(REFUSED, spans=(UNFINISHED,), runs=KILLED)])
+# It was stopped for longer than its lease, another process took the order up, and it was killed after it had gone on.
+OVERTAKEN = replace(KILLED_AT_WORK, spans=(UNFINISHED, SPAN._replace(pid=PID + 1, began=8.1)))
+
+
+@pytest.mark.parametrize("ending", [KILLED_AT_WORK, OVERTAKEN, replace(REFUSED, spans=(UNFINISHED,), runs=KILLED)])
 def test_an_answer_that_was_lost_with_its_process_is_rightly_unknown(ending: Ending) -> None:
     assert ending.broken() == {}
 
