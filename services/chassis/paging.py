@@ -19,6 +19,7 @@ from services.chassis.errors import InvalidArgument, invalid_field
 MAX_PAGE_BYTES = 3_000_000  # below the 4 MiB of a message: a page of the longest prompts ends early instead of failing
 DIGEST_LENGTH = 8  # hex digits, which tell lists apart
 NUMBER_CHECK = 100_000  # five digits after the sequence, which stays far below 2^53 / NUMBER_CHECK
+REASON = "INVALID_PAGE_TOKEN"  # of the error for a foreign token
 NUMBER = re.compile(r"[1-9][0-9]{5,15}", re.ASCII)
 
 E = TypeVar("E")
@@ -48,12 +49,12 @@ def page_of(found: Sequence[E], size: int, weight: Callable[[E], int]) -> tuple[
     return shown, shown[-1] if len(found) > len(shown) else None
 
 
-def foreign_token() -> InvalidArgument:
+def foreign_token(reason: str = REASON) -> InvalidArgument:
     """The error for a page token that we did not make, or that belongs to another list."""
     return invalid_field(
         "page_token",
         "This is not how a page of this list goes on. Start again from its first page.",
-        "INVALID_PAGE_TOKEN",
+        reason,
     )
 
 
@@ -84,6 +85,8 @@ class PageTokens(Generic[P]):
     """The check for a list and the text of a position."""
     check_last: bool = False
     """Whether the check follows the fields."""
+    reason: str = REASON
+    """The reason of the error for a foreign token."""
 
     def token(self, listing: bytes, first: str, second: str) -> str:
         """The token of the page that begins after a position."""
@@ -96,7 +99,7 @@ class PageTokens(Generic[P]):
         """The position after which the page of a token begins; None for the first page.
 
         Raises:
-            InvalidArgument: the token is not ours, or belongs to another list (reason INVALID_PAGE_TOKEN).
+            InvalidArgument: the token is not ours, or belongs to another list (`reason`).
         """
         if not page_token:
             return None
@@ -111,7 +114,7 @@ class PageTokens(Generic[P]):
                 return self.read(first, second)
         except ValueError:
             pass
-        raise foreign_token()
+        raise foreign_token(self.reason)
 
 
 def number_token(listing: str, sequence: int) -> str:

@@ -199,7 +199,7 @@ class Task:
         return Phase.FAILED if self.life.failure or mistaken else Phase.SUCCEEDED
 
     def succeeded(self, now_ms: int) -> bool:
-        """Whether the task's files exist; those of an invisible task may."""
+        """Whether the task's files exist; an invisible task may have files."""
         if self.complete_ms is None or self.life.failure:
             return False
         return now_ms >= self.complete_ms + self.life.mistaken_ms
@@ -234,7 +234,7 @@ class Task:
         verdicts = [False, truth] if contradicted else [truth] * self.life.copies
         first_ms = self.complete_ms + self.life.blank_ms + self.life.late_ms
         apart_ms = max(self.life.mistaken_ms, 1)
-        return [(verdict, first_ms + place * apart_ms) for place, verdict in enumerate(verdicts)]
+        return [(verdict, first_ms + number * apart_ms) for number, verdict in enumerate(verdicts)]
 
 
 @dataclass(frozen=True)

@@ -72,10 +72,10 @@ REFUSALS: dict[str, tuple[int, str] | Page] = {
 
 
 def refuse(word: str) -> Page:
-    """The page that a word of a script stands for.
+    """The page that a word of a script means.
 
     Raises:
-        RefusalError: the word stands for a code in KIE's envelope.
+        RefusalError: the word means a code in KIE's envelope.
     """
     answer = REFUSALS[word]
     if isinstance(answer, Page):

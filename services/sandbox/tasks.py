@@ -127,9 +127,9 @@ class Tasks:
             del self._reads[next(iter(self._reads))]
 
 
-def _step_at(steps: tuple[str, ...], place: int) -> str:
-    """The step at a place; the last step repeats."""
-    return steps[min(place, len(steps) - 1)]
+def _step_at(steps: tuple[str, ...], position: int) -> str:
+    """The step at a position; the last step repeats."""
+    return steps[min(position, len(steps) - 1)]
 
 
 def results_of(task: Task, ttl_ms: int) -> list[Result]:

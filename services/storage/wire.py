@@ -38,17 +38,17 @@ async def upload(
     """
     async for first in requests:
         if first.WhichOneof("payload") == "spec":
-            return _spec(first.spec), chunks(requests)
+            return _spec(first.spec), _chunks(requests)
         break
     raise invalid_field("spec", "The first message must be the spec.")
 
 
 def _spec(spec: storagepb.UploadObjectRequest.UploadSpec) -> UploadSpec:
     limit = not_negative("max_size_bytes", spec.max_size_bytes)
-    return UploadSpec(spec.prefix, shown(spec.original_name), limit, generation_id(spec.generation_id))
+    return UploadSpec(spec.prefix, shown(spec.original_name), limit, _generation_id(spec.generation_id))
 
 
-async def chunks(requests: AsyncIterator[Payload]) -> AsyncIterator[bytes]:
+async def _chunks(requests: AsyncIterator[Payload]) -> AsyncIterator[bytes]:
     """The bytes that follow a stream's first message, up to the message `complete`."""
     async for request in requests:
         match request.WhichOneof("payload"):
@@ -65,12 +65,12 @@ def order(request: storagepb.ImportObjectRequest) -> ImportOrder:
     """The import order of a request. Raises InvalidArgument."""
     return ImportOrder(
         source_uri=uri("source_uri", request.source_uri),
-        generation_id=generation_id(request.generation_id),
+        generation_id=_generation_id(request.generation_id),
         index=not_negative("index", request.index),
         file_name=shown(request.file_name),
         download_uri=uri("download_uri", request.download_uri) if request.download_uri else "",
-        task_id=generation_id(request.task_id, "task_id"),
-        file_stem=file_stem(request.file_stem),
+        task_id=_generation_id(request.task_id, "task_id"),
+        file_stem=_file_stem(request.file_stem),
     )
 
 
@@ -78,7 +78,7 @@ def wanted(request: storagepb.ListObjectsRequest) -> Filter:
     """The filter of a list request. Raises InvalidArgument."""
     if not PREFIX.fullmatch(request.prefix):
         raise invalid_field("prefix", "prefix must be the beginning of an object key.")
-    return Filter(request.prefix, generation_id(request.generation_id))
+    return Filter(request.prefix, _generation_id(request.generation_id))
 
 
 def wish(request: storagepb.CreateVariantRequest) -> VariantWish:
@@ -92,14 +92,14 @@ def wish(request: storagepb.CreateVariantRequest) -> VariantWish:
     )
 
 
-def generation_id(text: str, field: str = "generation_id") -> str:
+def _generation_id(text: str, field: str = "generation_id") -> str:
     """An id of a generation or task, or an empty text; its form makes it safe in a key."""
     if text and not names.ID.fullmatch(text):
         raise invalid_field(field, f"{field} is not an id.")
     return text
 
 
-def file_stem(text: str) -> str:
+def _file_stem(text: str) -> str:
     """The file name of a generation's picture without its extension, or an empty text."""
     if text and not FILE_STEM.fullmatch(text):
         raise invalid_field("file_stem", "file_stem is not a name of letters and digits.")
@@ -186,12 +186,12 @@ def progress_pb(progress: Progress) -> adminpb.HousekeepingProgress:
         changed_count=progress.changed_count,
         changed_bytes=progress.changed_bytes,
         problem_count=progress.problem_count,
-        findings=map(finding_pb, progress.findings),
+        findings=map(_finding_pb, progress.findings),
         complete=progress.complete,
     )
 
 
-def finding_pb(check: ScanResult) -> adminpb.HousekeepingProgress.Finding:
+def _finding_pb(check: ScanResult) -> adminpb.HousekeepingProgress.Finding:
     """One object with its problem; keys of older systems are given unchanged."""
     return adminpb.HousekeepingProgress.Finding(
         name=names.name("objects", check.key),
@@ -211,12 +211,12 @@ async def restored(
     """Read the record, the first message of a stream; the second value yields the bytes. Raises InvalidArgument."""
     async for first in requests:
         if first.WhichOneof("payload") == "object":
-            return record(first.object), chunks(requests)
+            return _record(first.object), _chunks(requests)
         break
     raise invalid_field("object", "The first message must be the object's record.")
 
 
-def record(message: storagepb.Object) -> StoredObject:
+def _record(message: storagepb.Object) -> StoredObject:
     """The row of an exported object. Raises InvalidArgument."""
     source = next((source for source, number in SOURCES.items() if number == message.source), None)
     if source is None:
@@ -228,7 +228,7 @@ def record(message: storagepb.Object) -> StoredObject:
         size=not_negative("size_bytes", message.size_bytes),
         sha256=message.sha256,
         source=source,
-        generation_id=generation_id(message.generation_id) or None,
+        generation_id=_generation_id(message.generation_id) or None,
         index=not_negative("index", message.index) if of_generation else None,
         original_name=shown(message.original_name),
         source_uri=message.source_uri,

@@ -5,11 +5,14 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
+from services.chassis.status import from_rpc
 from services.storage.model import PICTURE_TYPES
 from services.storage.ports import Backend
 from tests.storage.calls import Request, Stub, read, refused, uploaded
+from tests.storage.processes import parts
 from tests.storage.samples import Remote, answer, ok, picture
 
 Pb = storagepb.Object
@@ -222,3 +225,70 @@ async def test_an_object_says_how_large_it_is_and_how_it_looks(stub: Stub) -> No
 
     assert (found.width, found.height) == (4, 3)
     assert found.thumb_hash
+
+
+async def test_pages_follow_each_other_newest_first(stub: Stub) -> None:
+    names = [(await uploaded(stub, picture(seed=str(number)))).name for number in range(5)]
+    seen, token = list[str](), ""
+    while True:
+        page = await stub.ListObjects(storagepb.ListObjectsRequest(page_size=2, page_token=token, prefix="uploads/"))
+        seen += [found.name for found in page.objects]
+        token = page.next_page_token
+        if not token:
+            break
+
+    assert sorted(seen) == sorted(names)
+    found = [await stub.GetObject(storagepb.GetObjectRequest(name=name)) for name in seen]
+    times = [one.create_time.ToMilliseconds() for one in found]
+    assert times == sorted(times, reverse=True)
+
+
+async def test_a_list_refuses_wrong_sizes_prefixes_and_foreign_tokens(stub: Stub) -> None:
+    for number in range(2):
+        await uploaded(stub, picture(seed=str(number)))
+    page = await stub.ListObjects(storagepb.ListObjectsRequest(page_size=1))
+    wrong: list[dict[str, Any]] = [
+        {"page_size": -1},
+        {"prefix": "a\x00"},
+        {"generation_id": "x/y"},
+        {"page_token": "forged"},
+        {"page_token": page.next_page_token, "prefix": "uploads/"},
+    ]
+
+    assert (await stub.ListObjects(storagepb.ListObjectsRequest(page_size=5000))).objects
+    for arguments in wrong:
+        call = stub.ListObjects(storagepb.ListObjectsRequest(**arguments))
+        assert (await refused(call))[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT")
+
+
+KEY = (("idempotency-key", "k"),)
+
+
+async def count(stub: Stub) -> int:
+    return len((await stub.ListObjects(storagepb.ListObjectsRequest())).objects)
+
+
+async def test_a_repeated_upload_is_one_file(stub: Stub) -> None:
+    first = await stub.UploadObject(parts(picture()), metadata=KEY)
+    call = stub.UploadObject(parts(picture()), metadata=KEY)
+
+    assert await call == first
+    assert ("idempotent-replayed", "true") in tuple(await call.trailing_metadata())
+    assert await count(stub) == 1
+
+
+async def test_other_bytes_under_the_same_key_are_refused(stub: Stub) -> None:
+    await stub.UploadObject(parts(picture()), metadata=KEY)
+
+    with pytest.raises(aio.AioRpcError) as caught:
+        await stub.UploadObject(parts(picture(seed="another")), metadata=KEY)
+
+    assert from_rpc(caught.value).reason == "IDEMPOTENCY_KEY_REUSED"
+    assert await count(stub) == 1
+
+
+async def test_without_a_key_each_upload_is_a_file(stub: Stub) -> None:
+    for _ in range(2):
+        await stub.UploadObject(parts(picture()))
+
+    assert await count(stub) == 2

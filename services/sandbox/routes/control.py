@@ -1,7 +1,7 @@
 """The control routes of tests: ledger, tasks, requests, scripts, switches, clock, accounts, reset.
 
-They need no key and speak plain JSON, because KIE has nothing like them. Their JSON is a contract: the tests of whole
-stacks read it.
+They need no key and answer with plain JSON, because KIE has nothing like them. Their JSON is a contract: the tests of
+whole stacks read it.
 """
 
 from dataclasses import asdict, replace

@@ -182,7 +182,7 @@ async def url_upload(request: Request) -> Response:
 
 
 async def _stored(request: Request, account: str, fields: Json, mime: str, data: bytes) -> Response:
-    """Stores an upload and answers with its place."""
+    """Stores an upload and answers with its path and URL."""
     folder = text(fields, "uploadPath").strip("/")
     if not folder:
         raise RefusalError(400, "uploadPath cannot be empty")

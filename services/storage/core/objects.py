@@ -1,12 +1,13 @@
 """Stored objects: uploading, importing, finding, reading, listing and deleting them."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from services.chassis import failpoints, paging
 from services.chassis.clock import Clock
 from services.chassis.errors import Aborted, NotFound, invalid_field
-from services.storage.core import keys, page_tokens
+from services.storage.core import keys
 from services.storage.core.deletion import ObjectDeletion
 from services.storage.core.imports import Imports
 from services.storage.core.inspection import Inspection, Picture, spool_all
@@ -15,6 +16,7 @@ from services.storage.model import Cursor, Filter, ImportOrder, ObjectPage, Sour
 from services.storage.ports import Backend, Fetchers, ObjectStore
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 1000
+MILLISECONDS, KEY = re.compile(r"[0-9]{1,15}"), re.compile(r"[A-Za-z0-9_./-]{1,512}")  # the fields of a page token
 
 
 @dataclass(frozen=True)
@@ -144,13 +146,11 @@ class Objects:
             InvalidArgument: the size or the token is wrong.
         """
         size = paging.page_size(page_size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
-        before = page_tokens.cursor_of(wanted, page_token)
+        before = cursor_of(wanted, page_token)
         found = await self._store.list(wanted, before, size + 1)
         shown = found[:size]
         more = len(found) > size
-        return ObjectPage(
-            shown, page_tokens.token_of(wanted, Cursor(shown[-1].create_ms, shown[-1].key)) if more else ""
-        )
+        return ObjectPage(shown, token_of(wanted, Cursor(shown[-1].create_ms, shown[-1].key)) if more else "")
 
     async def delete(self, key: str) -> None:
         """Delete an object and its derivatives; after a failure it may be repeated.
@@ -166,3 +166,31 @@ class Objects:
             sentence = "prefix must be uploads, generated or artworks/original."
             raise invalid_field("prefix", sentence)
         return limits.get(prefix, self._limits.upload_bytes)
+
+
+def _cursor(create_ms: str, key: str) -> Cursor:
+    if not MILLISECONDS.fullmatch(create_ms) or not KEY.fullmatch(key):
+        raise ValueError(key)
+    return Cursor(int(create_ms), key)
+
+
+# Lists of objects give the general reason for a foreign token: clients may know it.
+TOKENS = paging.PageTokens(_cursor, separator=":", check=paging.digest_of, reason="INVALID_INPUT")
+
+
+def token_of(wanted: Filter, last: Cursor) -> str:
+    """The token of the page that begins below an object."""
+    return TOKENS.token(_listing(wanted), str(last.create_ms), last.key)
+
+
+def cursor_of(wanted: Filter, token: str) -> Cursor | None:
+    """The cursor of a page token; None for the first page.
+
+    Raises:
+        InvalidArgument: the token is not ours, or belongs to another filter.
+    """
+    return TOKENS.position(_listing(wanted), token)
+
+
+def _listing(wanted: Filter) -> bytes:
+    return f"{wanted.prefix}\0{wanted.generation_id}".encode()

@@ -5,15 +5,15 @@ import base64
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.storage.core import page_tokens
+from services.storage.core import objects
 from services.storage.model import Cursor, Filter
 
 
 def test_a_token_comes_back_as_its_cursor() -> None:
     cursor = Cursor(5, "uploads/a.png")
 
-    assert page_tokens.cursor_of(Filter("uploads/"), page_tokens.token_of(Filter("uploads/"), cursor)) == cursor
-    assert page_tokens.cursor_of(Filter(), "") is None
+    assert objects.cursor_of(Filter("uploads/"), objects.token_of(Filter("uploads/"), cursor)) == cursor
+    assert objects.cursor_of(Filter(), "") is None
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_a_token_comes_back_as_its_cursor() -> None:
         "x",
         "é",
         "!!!!",
-        page_tokens.token_of(Filter("generated/"), Cursor(5, "a")),
+        objects.token_of(Filter("generated/"), Cursor(5, "a")),
         base64.urlsafe_b64encode(b"00000000:5:a").decode(),
         base64.urlsafe_b64encode(b"00000000:9999999999999999999:a").decode(),
         base64.urlsafe_b64encode(b"00000000:5:a\x00").decode(),
@@ -32,7 +32,7 @@ def test_a_token_comes_back_as_its_cursor() -> None:
 )
 def test_a_token_of_another_list_or_of_nobody_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgument):
-        page_tokens.cursor_of(Filter("uploads/"), token)
+        objects.cursor_of(Filter("uploads/"), token)
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_a_token_of_another_list_or_of_nobody_is_refused(token: str) -> None:
     ],
 )
 def test_a_token_of_an_earlier_release_still_leads_on(wanted: Filter, cursor: Cursor, token: str) -> None:
-    assert page_tokens.token_of(wanted, cursor) == token
-    assert page_tokens.cursor_of(wanted, token) == cursor
+    assert objects.token_of(wanted, cursor) == token
+    assert objects.cursor_of(wanted, token) == cursor
