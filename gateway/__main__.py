@@ -27,11 +27,11 @@ SHARES = DESCRIPTOR.services_by_name["ShareService"].full_name  # its changes ar
 # Far above Envoy's four, so that it is never us who closes a connection that Envoy uses, not even when we get no time
 # for seconds on a busy machine: then we find a request and the end of this time at once, and the latter goes first.
 KEEP_ALIVE_SECONDS = 120
-BACKLOG = 4096  # connections that wait while we are busy; Linux allows no more unless it is told to
+BACKLOG = 4096  # connections that wait while we are busy; Linux allows no more by default
 
 
 class Server(uvicorn.Server):
-    """Sets `leaving` when it was asked to stop."""
+    """uvicorn's server, which sets `leaving` when it stops: open streams end, and do not delay the stop."""
 
     def __init__(self, config: uvicorn.Config, leaving: asyncio.Event) -> None:
         super().__init__(config)
@@ -64,7 +64,7 @@ async def main() -> None:
 
 
 def configuration(settings: GatewaySettings, app: ASGIApp) -> uvicorn.Config:
-    """How uvicorn serves behind Envoy."""
+    """The configuration of uvicorn behind Envoy."""
     return uvicorn.Config(
         app,
         host=LOOPBACK,

@@ -56,8 +56,8 @@ ROUTES: Sequence[BaseRoute] = (
 )
 
 
-def faces(settings: GatewaySettings) -> list[Middleware]:
-    """What writes its headers on every answer, whoever asked for what."""
+def header_layers(settings: GatewaySettings) -> list[Middleware]:
+    """The layers that write their headers on every answer."""
     return [
         Middleware(SecurityHeaders, settings.origin),
         Middleware(Cors, settings.cors_allowed_origins),
@@ -65,7 +65,7 @@ def faces(settings: GatewaySettings) -> list[Middleware]:
 
 
 def layers(settings: GatewaySettings, kept: ByteCache, quick: FastPath) -> list[Middleware]:
-    """What happens around every request, outermost first."""
+    """The layers around every request, outermost first."""
     limits = {
         "/api/upload-image": settings.max_upload_bytes + FORM_BYTES,
         "/api/artworks/upload": settings.max_upload_bytes + FORM_BYTES,
@@ -79,7 +79,7 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: FastPath) -> list[
         Middleware(RequestId),
         Middleware(AccessLog),
         Middleware(Metrics),
-        *faces(settings),
+        *header_layers(settings),
         Middleware(BodyLimit, settings.max_json_bytes, limits),
         Middleware(
             LargeOrders,
@@ -93,7 +93,7 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: FastPath) -> list[
 
 
 def client_limits(settings: GatewaySettings) -> tuple[list[tuple[str, ClientLimit]], ClientLimit, ClientLimit]:
-    """What a client may have under way of each kind that has a cluster in deploy/envoy/envoy.yaml.j2.
+    """The bounds on what a client may have under way, of each kind that has a cluster in deploy/envoy/envoy.yaml.j2.
 
     By the beginnings of paths; then of all other requests with a body that streams, which share the uploads' cluster
     and bound; and of the rest.
@@ -112,18 +112,18 @@ def client_limits(settings: GatewaySettings) -> tuple[list[tuple[str, ClientLimi
     return kinds, uploads, ClientLimit(settings.max_requests_per_client, "requests")
 
 
-def quick_reads(settings: GatewaySettings, reads: ShareReads) -> FastPath:
-    """The reads that do without the layers."""
-    return FastPath(reads, LayerHeaders(faces(settings), Json.media_type, shares.INDEXED), shares.rendered)
+def fast_path(settings: GatewaySettings, reads: ShareReads) -> FastPath:
+    """The fast path for reads of one share, with the headers that the layers would write."""
+    return FastPath(reads, LayerHeaders(header_layers(settings), Json.media_type, shares.INDEXED), shares.rendered)
 
 
 def encoded_bytes(size: int) -> int:
-    """How long so many bytes are as base64."""
+    """The length of so many bytes as base64."""
     return -(-size // 3) * 4
 
 
 def listed_origins(settings: GatewaySettings) -> frozenset[str]:
-    """The origins whose pages are told so by name; none where every page may read."""
+    """The origins that CORS names in its answers; none where every page may read."""
     return frozenset(settings.cors_allowed_origins) - set(ANY_ORIGIN)
 
 
@@ -133,9 +133,9 @@ def own_origins(settings: GatewaySettings) -> frozenset[str]:
 
 
 def refused(settings: GatewaySettings, error: KawaiiError) -> ASGIApp:
-    """The answer to a request that comes no further, logged and counted like any other."""
+    """The application that answers a request with this error, logged and counted like any other."""
     app: ASGIApp = errors.answer(error)
-    beside = [Middleware(RequestId), Middleware(AccessLog), Middleware(Metrics), *faces(settings)]
+    beside = [Middleware(RequestId), Middleware(AccessLog), Middleware(Metrics), *header_layers(settings)]
     for layer, args, kwargs in reversed(beside):
         app = layer(app, *args, **kwargs)
     return app
@@ -150,7 +150,7 @@ def make_app(
 ) -> ASGIApp:
     """The application over services that are reached by `clients`; once `leaving` is set its streams end.
 
-    `kept` holds answers that may be given again; whoever hears of a change clears it.
+    `kept` caches responses; the caller clears it when a change is announced.
 
     The layers lie around Starlette, not inside it, so that the answer to a bug of ours passes through them too.
     """
@@ -166,6 +166,6 @@ def make_app(
     app: ASGIApp = site
     if kept is None:  # an empty one is false
         kept = ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
-    for layer, args, kwargs in reversed(layers(settings, kept, quick_reads(settings, site.state.share_reads))):
+    for layer, args, kwargs in reversed(layers(settings, kept, fast_path(settings, site.state.share_reads))):
         app = layer(app, *args, **kwargs)
     return app

@@ -29,7 +29,7 @@ class GatewaySettings(IdentitySettings):
     max_callback_bytes: int = Field(64 * 1024, ge=1024)
     """Largest webhook body; real ones are below 4 KiB."""
     read_cache_seconds: float = Field(1.0, ge=0, le=2)
-    """How long the gateway gives a share, a list or the latest again without asking; 0 asks each time. Changes that are
+    """How long the gateway serves a share, a list or the latest from its cache; 0 reads each time. Changes that are
     announced end it at once; this is the bound when Redis is away, so it is short."""
     read_cache_bytes: int = Field(32 * 1024 * 1024, ge=0)
     """How much memory these answers may take."""

@@ -25,7 +25,7 @@ MAX_CLAIM_LENGTH = 512  # of a name, an address or a picture's URL; longer claim
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SAME_ORIGIN = "same-origin"
-TYPED = "none"  # of Sec-Fetch-Site: no page asked, a person did
+TYPED = "none"  # of Sec-Fetch-Site: no page sent the request, a person did
 
 logger = structlog.get_logger()
 
@@ -108,13 +108,13 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
 
 
 def own_page(request: Request, origins: Collection[str]) -> bool:
-    """Whether a page of these origins sent it, proved by Origin, or by Sec-Fetch-Site where there is no Origin."""
+    """Whether a page of these origins sent the request, by its Origin, or by Sec-Fetch-Site where it has no Origin."""
     origin = request.headers.get("origin", "")
     return origin in origins if origin else request.headers.get("sec-fetch-site", "") == SAME_ORIGIN
 
 
 def local_page(request: Request, origins: Collection[str]) -> bool:
-    """Whether no page sent it, or one that this machine serves, or one of these origins.
+    """Whether no page sent the request, or a page that this machine serves, or one of these origins.
 
     A browser says from where a request comes that changes something or whose answer a page may read.
     """
@@ -125,7 +125,7 @@ def local_page(request: Request, origins: Collection[str]) -> bool:
 
 
 def local_host(request: Request) -> bool:
-    """Whether the name under which it came is this machine's own: a name that others chose may be rebound to us."""
+    """Whether the request names this machine as its host: DNS may rebind a name of others to this machine."""
     try:
         return _local_name(urlsplit(f"//{request.headers.get('host', '')}").hostname)
     except ValueError:

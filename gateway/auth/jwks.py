@@ -82,7 +82,7 @@ class JwksKeys:
         self._turn = asyncio.Lock()
 
     async def key(self, key_id: str) -> SigningKey:
-        """The key of an id, read anew for at most once; Unavailable while nobody can know whether there is one."""
+        """The key of an id; the set is read at most once for it."""
         if self._age > FRESH_SECONDS or key_id not in self._keys:
             await self._look(key_id, self._monotonic())
         if found := self._keys.get(key_id):
@@ -105,7 +105,7 @@ class JwksKeys:
                 await self._read(key_id)
 
     def _settled(self, key_id: str, asked_at: float) -> bool:
-        """Whether what was read last answers: it is fresh and has the key, or is certain that there is none."""
+        """Whether the last read decides: it is fresh and brought the key, or it began after the question."""
         if self._age > FRESH_SECONDS:
             return False
         absent_at = self._absent.get(key_id, -math.inf)
@@ -139,7 +139,7 @@ class JwksKeys:
             self._absent[key_id], self._next_at = now, now + UNKNOWN_SECONDS
 
     def _require(self, key_id: str) -> None:
-        """Go on with the key in hand. Raises Unavailable where there is none, or it is too old."""
+        """Raise Unavailable unless an earlier read brought the key, at most STALE_SECONDS ago."""
         if key_id not in self._keys or self._age > STALE_SECONDS:
             raise sign_in_unavailable(max(0.0, self._next_at - self._monotonic()))
 

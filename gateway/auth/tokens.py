@@ -65,7 +65,7 @@ def header_of(token: str) -> Mapping[str, Any]:
     """The header of a token; nothing of it is trusted but the id of the key.
 
     Raises:
-        Unauthenticated: INVALID_TOKEN, it is too long, unreadable, or asks for extensions.
+        Unauthenticated: INVALID_TOKEN, it is too long, unreadable, or names critical extensions.
     """
     if len(token) > MAX_TOKEN_LENGTH:
         raise invalid_token("The token is too long.")

@@ -14,10 +14,10 @@ V = TypeVar("V")
 
 
 class Batcher(Generic[K, V]):
-    """Asks for keys, at most `size` in one call and in at most `calls` calls at once; others wait for the next.
+    """Reads values by key, at most `size` keys a call and `calls` calls at once; other keys wait for the next call.
 
-    A key that waits is asked for once, however many want it. Nobody joins a call that has begun: it may have read
-    before the value changed, and who asks after a change must see it.
+    A key that waits is read once, however many callers want it. No caller joins a call that has begun: it may have read
+    before the value changed, and a caller that comes after a change must see it.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class Batcher(Generic[K, V]):
         if future is None:
             future = self._waiting[key] = asyncio.get_running_loop().create_future()
             self._begin()
-        return await asyncio.shield(future)  # one who leaves must not take the value from the others
+        return await asyncio.shield(future)  # a caller that is cancelled must not take the value from the others
 
     def _begin(self) -> None:
         if not self._free or not self._waiting:
             return
         self._free -= 1
         batch = {key: self._waiting.pop(key) for key in list(islice(self._waiting, self._size))}
-        call = asyncio.get_running_loop().create_task(self._ask(list(batch)), context=unhurried())
+        call = asyncio.get_running_loop().create_task(self._ask(list(batch)), context=without_deadline())
         self._begun.add(call)
         call.add_done_callback(partial(self._end, batch))
 
@@ -57,8 +57,8 @@ class Batcher(Generic[K, V]):
                 future.set_result(call.result().get(key))
 
 
-def unhurried() -> Context:
-    """Our context without its deadline: the first who asks must not hurry a call that others share."""
+def without_deadline() -> Context:
+    """The present context without a deadline: the first caller's deadline must not end a call that others share."""
     context = copy_context()
     context.run(deadline.set, None)
     return context

@@ -17,7 +17,7 @@ CALLS = 1  # with two the batches are half as large, and each costs as much
 
 
 class ShareReads:
-    """The shares by their names."""
+    """Reads shares by their names."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -50,5 +50,5 @@ class ShareReads:
 
 
 def of(request: Request) -> ShareReads:
-    """The reads of the application that answers a request."""
+    """The ShareReads of the application that answers a request."""
     return cast("ShareReads", request.app.state.share_reads)

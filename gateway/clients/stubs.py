@@ -23,13 +23,13 @@ from services.chassis.listen_addresses import ListenPort
 from services.chassis.settings import CommonSettings
 
 BYTES = "bytes"  # the part of storage that is its disk or bucket
-HEALTH_SECONDS = 2.0  # a service that takes longer to say how it is serves nobody
+HEALTH_SECONDS = 2.0  # a service whose health check takes longer serves nobody
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Clients:
-    """A stub for each service, and one to ask each for its health, by the service's name."""
+    """A stub of each service, and of each service's health by the service's name."""
 
     generation: "generationrpc.GenerationServiceAsyncStub"
     storage: "storagerpc.StorageServiceAsyncStub"
@@ -52,7 +52,7 @@ class Clients:
 
 
 async def answered(call: Awaitable[T]) -> T | None:
-    """The answer of a call, or None when it failed, for those to whom no answer is an answer too."""
+    """The answer of a call, or None when the call failed."""
     try:
         return await call
     except aio.AioRpcError:
@@ -70,7 +70,7 @@ async def found(call: Awaitable[T]) -> T | None:
 
 
 async def offered(call: Awaitable[T]) -> T | None:
-    """The answer of a call, or None when the service says UNIMPLEMENTED: its operator has this turned off."""
+    """The answer of a call, or None when it says UNIMPLEMENTED: the operator has turned the feature off."""
     try:
         return await call
     except aio.AioRpcError as failure:
@@ -80,7 +80,7 @@ async def offered(call: Awaitable[T]) -> T | None:
 
 
 def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel, community: aio.Channel) -> Clients:
-    """Make the stubs over channels that are open."""
+    """Stubs over open channels."""
     channels = {"generation": generation, "storage": storage, "share": share, "community": community}
     return Clients(
         generation=generationrpc.GenerationServiceStub(generation),

@@ -17,8 +17,8 @@ UPLOAD_SECONDS = 300.0  # 10 MiB at 0.3 Mbit/s, which is what the edge allows a 
 STEP_SECONDS = 55.0  # for each chunk, and from the last to storage's answer: the edge waits 60 s without a sign
 
 
-class Feed:
-    """The messages of one upload, and why they broke off: without the last one storage refuses the whole upload."""
+class UploadMessages:
+    """The messages of one upload, and what ended them early: storage refuses an upload without its last message."""
 
     def __init__(
         self, spec: storagepb.UploadObjectRequest.UploadSpec, chunks: AsyncIterator[bytes], step_seconds: float
@@ -30,7 +30,7 @@ class Feed:
         self._chunks = chunks
 
     async def messages(self) -> AsyncIterator[storagepb.UploadObjectRequest]:
-        """First what the file is, then its bytes, and unless their source failed the word that they are complete."""
+        """The spec of the file, its bytes in chunks, and `complete` unless the source of the bytes failed."""
         yield storagepb.UploadObjectRequest(spec=self._spec)
         try:
             async for chunk in self._chunks:
@@ -58,17 +58,17 @@ async def store(
     metadata: Sequence[tuple[str, str]] = (),
     replays: dict[str, str] | None = None,
 ) -> storagepb.Object:
-    """Keep a client's file under a prefix, uploads/ by default; `name` is what the client calls it.
+    """Store a client's file under a prefix, uploads/ by default; `name` is the client's name for the file.
 
     `metadata` may name the request; `replays` is then given the header of an answer that was given before.
 
     Raises:
         AioRpcError: storage refused it, for example because it is no picture.
         KawaiiError, ClientDisconnect: whatever stopped the chunks.
-        DeadlineExceeded: it stood still, on either side.
+        DeadlineExceeded: no bytes moved for `step_seconds`, on either side.
     """
     spec = storagepb.UploadObjectRequest.UploadSpec(prefix=prefix, original_name=name, max_size_bytes=max_bytes)
-    feed = Feed(spec, chunks, step_seconds)
+    feed = UploadMessages(spec, chunks, step_seconds)
     try:
         async with feed.bound:
             call = storage.UploadObject(feed.messages(), timeout=UPLOAD_SECONDS, metadata=tuple(metadata))

@@ -1,4 +1,4 @@
-"""Follows generations for clients that wait: so many at once, none longer than its client, none past our own stop."""
+"""Watches generations for clients that wait: a bounded number at once, each until its client leaves or we stop."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ Call = aio.UnaryStreamCall[generationpb.WatchGenerationRequest, generationpb.Gen
 
 
 class Watch:
-    """One generation as it changes. `over` says that no more will come: it ended, its service left, or we stop."""
+    """One generation as it changes. `over` means that no change follows: it ended, its service stopped, or we stop."""
 
     def __init__(self, call: Call, leaving: "asyncio.Future[Any]") -> None:
         self.over = False
@@ -30,11 +30,11 @@ class Watch:
         self._reading: asyncio.Future[Any] | None = None
 
     async def first(self) -> generationpb.Generation:
-        """How the generation stands now. Raises AioRpcError: there is none, or its service cannot be reached."""
+        """The generation as it is now. Raises AioRpcError: there is none, or its service cannot be reached."""
         return cast("generationpb.Generation", await self._call.read())
 
     async def next(self, seconds: float) -> generationpb.Generation | None:
-        """The next change; None when none came in time, and when none will come any more."""
+        """The next change; None when none came in time, and when the watch is over."""
         reading = self._reading = self._reading or asyncio.ensure_future(self._read())
         # Waits without cancelling: a read that is cancelled would end the whole call.
         await asyncio.wait({reading, self._leaving}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -52,7 +52,7 @@ class Watch:
         self._call.cancel()
 
     async def _read(self) -> generationpb.Generation | None:
-        """The next change, or None at the end. A service that goes away is an end too: who still cares asks again."""
+        """The next change, or None at the end. A service that stops is an end too: the client may watch again."""
         try:
             generation = await self._call.read()
         except aio.AioRpcError:

@@ -1,1 +1,1 @@
-"""ASGI middleware around every request, one layer a module; gateway/app.py lists them in order."""
+"""ASGI middleware around every request, layer by layer; gateway/app.py lists the layers in order."""

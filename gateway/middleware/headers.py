@@ -25,7 +25,7 @@ EVERY_ANSWER = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     # The seed's two, and ours: a page could not send what is not named here.
     "Access-Control-Allow-Headers": "Content-Type, Authorization, Idempotency-Key, Prefer, X-Request-Id, X-Share-Token",
-    # And what a page could not read: whose answer it was, when to come again, and how an order was taken.
+    # And what a page could not read otherwise: the request id, limits, and how an order was taken.
     "Access-Control-Expose-Headers": (
         "X-Request-Id, Retry-After, RateLimit, RateLimit-Policy, "
         "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
@@ -47,7 +47,7 @@ def on_start(send: Send, change: Callable[[MutableHeaders], None]) -> Send:
 
 
 class SecurityHeaders:
-    """Adds the headers to every answer; on a site that is public by https also the word that it is only there."""
+    """Adds the headers to every answer; on an https site also HSTS, which keeps browsers on https."""
 
     def __init__(self, app: ASGIApp, origin: str) -> None:
         self._app = app
@@ -64,7 +64,7 @@ class SecurityHeaders:
 
 
 class Cors:
-    """Adds the headers, and answers every preflight itself."""
+    """Adds the CORS headers to every answer, and answers preflights itself."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app = app

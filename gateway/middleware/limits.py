@@ -18,7 +18,7 @@ from services.chassis.errors import KawaiiError, Unavailable
 Refuse = Callable[[KawaiiError], ASGIApp]
 """Makes the application that answers with an error."""
 
-RETRY_SECONDS = 5.0  # an order keeps its place until it is answered
+RETRY_SECONDS = 5.0  # an order counts until it is answered
 CROWDED = "Too many large orders are being read at the moment. Upload the picture and order with its URL, or try again."
 
 TIMEOUT_HEADER = "x-envoy-expected-rq-timeout-ms"  # how long Envoy waits, from the end of the request's body
@@ -63,9 +63,9 @@ def limited(receive: Receive, limit: int) -> Receive:
 
 
 class ClientLimits:
-    """Counts each request until its answer is read: by the first prefix that its path has, else by `others`.
+    """Counts each request of a client until it is answered, by the kind whose prefix its path has, or by `others`.
 
-    One whose body streams counts as `streams` instead of `others`: its client may hold it up for as long as it likes.
+    A request whose body streams counts as `streams` instead of `others`: its client may delay it as long as it likes.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ def has_streaming_body(scope: Scope) -> bool:
 
 
 class LargeOrders:
-    """Lets only `places` bodies of more than `threshold` bytes in at once, below the given paths; `own` of a client."""
+    """Reads at most `places` bodies of more than `threshold` bytes at once below these paths, `own` of one client."""
 
     def __init__(self, app: ASGIApp, threshold: int, places: int, own: int, paths: Sequence[str]) -> None:
         self._app = app
@@ -113,7 +113,7 @@ class LargeOrders:
         self._paths = tuple(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; it takes a place once its body turns out to be large, and leaves it with its answer."""
+        """Pass the request on. It counts from the moment its body is large until it is answered."""
         if scope["path"].startswith(self._paths):
             await self._watched(scope, receive, send)
         else:
@@ -139,10 +139,10 @@ class LargeOrders:
                 self._own.give_back(client)
 
     def _take(self, client: str) -> None:
-        """Take a place.
+        """Count one more large order.
 
         Raises:
-            Unavailable: all are taken.
+            Unavailable: as many as may are under way.
             ResourceExhausted: the client holds as many as it may.
         """
         if self._free < 1:
@@ -153,7 +153,7 @@ class LargeOrders:
 
 
 class Deadline:
-    """Bounds all calls of a request together; without an edge before us each call has its own default."""
+    """Sets the deadline of all calls of a request from Envoy's header; without it each call has its default."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

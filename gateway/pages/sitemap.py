@@ -39,14 +39,14 @@ PIECE_BYTES = 64 * 1024  # of a compressed file; some twenty times as much is se
 
 
 def index(origin: str, blocks: int) -> str:
-    """The list of the files."""
+    """The index: the URLs of so many files."""
     place = escape(f"{origin}{PATH}")
     files = "".join(f"<sitemap><loc>{place}?page={page}</loc></sitemap>\n" for page in range(1, blocks + 1))
     return f"{HEAD}<sitemapindex {NAMESPACE}>\n{files}</sitemapindex>\n"
 
 
 def file(origin: str, links: Sequence[sharepb.ShareLink]) -> Iterator[str]:
-    """One file, in pieces."""
+    """The file of these links, in pieces."""
     yield f'{HEAD}<urlset {NAMESPACE} xmlns:xhtml="http://www.w3.org/1999/xhtml">\n'
     for start in range(0, len(links), PIECE):
         yield "".join(_entry(escape(origin), link) for link in links[start : start + PIECE])
@@ -54,7 +54,7 @@ def file(origin: str, links: Sequence[sharepb.ShareLink]) -> Iterator[str]:
 
 
 def _entry(origin: str, link: sharepb.ShareLink) -> str:
-    """The page of one share, and its pages in each language."""
+    """The entry of one share: its page, and its pages in each language."""
     places = alternates(parse_id("shares", link.name))
     changed = link.update_time.ToDatetime(tzinfo=UTC).isoformat(timespec="seconds")
     others = (f'<xhtml:link rel="alternate" hreflang="{at}" href="{origin}{path}"/>' for at, path in places.items())
@@ -66,7 +66,7 @@ def _entry(origin: str, link: sharepb.ShareLink) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SitemapFile:
-    """A file as gzip, how many files there were when it was made, and the monotonic second until which it is given."""
+    """A file as gzip, the count of files when it was made, and the monotonic second at which it expires."""
 
     body: bytes
     count: int
@@ -74,7 +74,7 @@ class SitemapFile:
 
 
 class SitemapFiles:
-    """The files by their block of shares, each at most `seconds` old; one is made at a time."""
+    """The cache of files by their block of shares, each at most `seconds` old; one is rendered at a time."""
 
     def __init__(
         self, clients: Clients, origin: str, seconds: float, clock: Callable[[], float] = time.monotonic
@@ -117,7 +117,7 @@ class SitemapFiles:
 
 
 async def _compressed(pieces: Iterable[str]) -> AsyncIterator[bytes]:
-    """The pieces as gzip; between two of them others have their turn."""
+    """The pieces as gzip; other tasks run between two of them."""
     packer = zlib.compressobj(wbits=GZIP)
     for piece in pieces:
         yield packer.compress(piece.encode())
@@ -126,7 +126,7 @@ async def _compressed(pieces: Iterable[str]) -> AsyncIterator[bytes]:
 
 
 async def plain(body: bytes) -> AsyncIterator[bytes]:
-    """A gzip body as it was before, in pieces."""
+    """A gzip body, uncompressed, in pieces."""
     unpacker = zlib.decompressobj(wbits=GZIP)
     for start in range(0, len(body), PIECE_BYTES):
         yield unpacker.decompress(body[start : start + PIECE_BYTES])

@@ -68,7 +68,7 @@ class Card:
 
 
 class Words(NamedTuple):
-    """What is said of a share in one language."""
+    """Title, description and keywords of a share in one language."""
 
     title: str
     description: str
@@ -100,11 +100,11 @@ class SharePage:
 
     @property
     def other_locales(self) -> list[str]:
-        """Those of the other pages."""
+        """Open Graph's names of the other languages."""
         return [locale for locale in LOCALES.values() if locale != self.locale]
 
     def structured(self, origin: str) -> dict[str, object]:
-        """What search engines read (schema.org, JSON-LD)."""
+        """The structured data for search engines (schema.org, JSON-LD)."""
         return {
             "@context": "https://schema.org",
             "@type": "ImageObject",
@@ -174,17 +174,17 @@ def path_of(share: sharepb.Share) -> str:
 
 
 def english(share: sharepb.Share) -> Words:
-    """As the share service wrote them."""
+    """The words that the share service wrote in English."""
     return Words(share.seo.title_en, share.seo.description_en, share.seo.keywords_en)
 
 
 def japanese(share: sharepb.Share) -> Words:
-    """As the share service wrote them."""
+    """The words that the share service wrote in Japanese."""
     return Words(share.seo.title_ja, share.seo.description_ja, share.seo.keywords_ja)
 
 
 def chinese(share: sharepb.Share) -> Words:
-    """The maker's own words: nobody wrote others, and the prompts of many are Chinese already."""
+    """The maker's own words: the share service writes no Chinese, and many prompts are Chinese already."""
     title = " | ".join(filter(None, (_shortened(share.prompt, MAX_SUBJECT_LENGTH), share.seo.model_label)))
     return Words(title, share.prompt, share.seo_tags)
 

@@ -1,1 +1,1 @@
-"""Keeps rendered answers to public reads in this process, and gives them again."""
+"""Caches rendered responses to public reads of shares in this process."""

@@ -15,18 +15,18 @@ Key = tuple[str | bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as it was sent, without what belongs to one request alone."""
+    """A response as it was sent, without the header that belongs to one request alone."""
 
     headers: Headers
     body: bytes
     etag: bytes
     served: Counter
-    """Counts the times it is given again."""
+    """Counts how often it is served from the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An answer, the monotonic second at which it is no longer given, and how many bytes keeping it takes."""
+    """A response, the monotonic second at which it expires, and the bytes that keeping it takes."""
 
     answer: Answer
     end: float
@@ -75,7 +75,7 @@ class ByteCache:
         self._bytes += size
 
     def clear(self) -> None:
-        """Forget everything, and what is on its way."""
+        """Drop everything, also responses that are being made now."""
         self.epoch += 1
         self._entries.clear()
         self._bytes = 0

@@ -27,7 +27,7 @@ SERVED = REQUESTS.labels("/api/share/{id}", "GET", "200")
 
 
 class LayerHeaders:
-    """Headers by the Origin of the asker, as these layers have them around an answer of these headers."""
+    """The headers that these layers write around a response with the given headers, by the Origin of the request."""
 
     def __init__(self, layers: Sequence[Middleware], media_type: str, headers: Mapping[str, str]) -> None:
         app: ASGIApp = Response(headers=headers, media_type=media_type)
@@ -37,7 +37,7 @@ class LayerHeaders:
         self._known: dict[bytes, Headers] = {}
 
     async def of(self, origin: bytes) -> Headers:
-        """The headers for a page of this origin, or for who named none."""
+        """The headers for a request of this Origin, empty when it named none."""
         if origin not in self._known:
             if len(self._known) == MAX_ORIGINS:
                 self._known.clear()
@@ -62,7 +62,7 @@ async def nothing() -> Message:
 
 
 class FastPath:
-    """The answers to reads of single shares."""
+    """Answers reads of single shares."""
 
     def __init__(
         self, reads: ShareReads, layer_headers: LayerHeaders, render: Callable[[sharepb.Share], bytes]
@@ -70,7 +70,7 @@ class FastPath:
         self._reads, self._layer_headers, self._render = reads, layer_headers, render
 
     async def answer(self, scope: Scope, origin: bytes) -> Answer | None:
-        """The answer to a read; None when it is of something else, or failed."""
+        """The response to a read; None when the read is of something else, or failed."""
         share_id = scope["path"].removeprefix(PREFIX)
         if share_id in OTHERS or not ID.fullmatch(share_id):
             return None

@@ -41,16 +41,16 @@ Quick = Callable[[Scope, bytes], Awaitable[Answer | None]]
 """Answers a read of this origin without the layers, or does not."""
 
 
-class Asked(NamedTuple):
-    """What of a request's headers an answer depends on."""
+class RequestHeaders(NamedTuple):
+    """The headers of a request on which its answer depends: Origin, If-None-Match, X-Request-Id."""
 
     origin: bytes
     held: bytes
     request_id: bytes
 
 
-def asked_by(scope: Scope) -> Asked:
-    """Look through the headers once; most reads end right after."""
+def request_headers(scope: Scope) -> RequestHeaders:
+    """Find them in one pass over the headers: most reads end right after."""
     origin = held = request_id = b""
     for name, value in scope["headers"]:
         if name == REQUEST_ID:
@@ -59,11 +59,11 @@ def asked_by(scope: Scope) -> Asked:
             origin = value
         elif name == b"if-none-match":
             held = value
-    return Asked(origin, held, request_id)
+    return RequestHeaders(origin, held, request_id)
 
 
 class ResponseCapture:
-    """A `send` that holds a 200 back until it is whole, tells `then` of it, and passes everything else on."""
+    """A `send` that collects a 200 response, passes it to `then`, and then sends it; other messages pass at once."""
 
     def __init__(self, scope: Scope, send: Send, then: Callable[[Answer], None]) -> None:
         self._scope, self._send, self._then = scope, send, then
@@ -86,24 +86,24 @@ class ResponseCapture:
         own_id = next((value for name, value in start["headers"] if name == REQUEST_ID), b"")
         answer = _recorded(self._scope, start, body)
         self._then(answer)
-        await give(answer, asked_by(self._scope)._replace(request_id=own_id), self._send)
+        await send_answer(answer, request_headers(self._scope)._replace(request_id=own_id), self._send)
 
 
 def _recorded(scope: Scope, start: Message, body: bytes) -> Answer:
-    """The answer with its ETag, ready to be given to others."""
+    """The response with its ETag, as the cache keeps it."""
     headers = [(name, value) for name, value in start["headers"] if name != REQUEST_ID]
     return with_etag(headers, body, REQUESTS.labels(template(scope), "GET", str(HTTPStatus.OK.value)))
 
 
 def with_etag(headers: Headers, body: bytes, served: Counter) -> Answer:
-    """An answer whose ETag says what its body is."""
+    """A response whose ETag is a digest of its body."""
     etag = b'"%s"' % blake2b(body, digest_size=ETAG_BYTES).hexdigest().encode()
     return Answer([*headers, (b"etag", etag)], body, etag, served)
 
 
-async def give(answer: Answer, asked: Asked, send: Send) -> None:
-    """Send an answer, or 304 when its ETag is held."""
-    request_id = (REQUEST_ID, _identified(asked.request_id))
+async def send_answer(answer: Answer, asked: RequestHeaders, send: Send) -> None:
+    """Send a response, or 304 when the client holds its ETag already."""
+    request_id = (REQUEST_ID, _request_id(asked.request_id))
     if asked.held and matches(asked.held.decode("latin-1"), answer.etag.decode()):
         headers = [header for header in answer.headers if header[0] not in OF_BODY]
         await send({"type": START, "status": 304, "headers": [*headers, request_id]})
@@ -113,16 +113,16 @@ async def give(answer: Answer, asked: Asked, send: Send) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _identified(given: bytes) -> bytes:
+def _request_id(given: bytes) -> bytes:
     """The caller's request id when it is safe to log, else one of ours."""
     return given if SAFE(given) else new_id("req").encode()
 
 
 class ResponseCacheLayer:
-    """Keeps 200 answers. Equal reads at the same time share one; a write that may have happened drops them all.
+    """Caches 200 responses. Equal reads at the same time share one; a write that may have happened drops them all.
 
-    An answer depends on the asker's origin only where that is `listed`. Reads with unknown or long queries, which
-    anybody may invent without end, pass by.
+    A response depends on the Origin of its request only where that is `listed`. Reads with unknown or long queries,
+    which anybody may invent without end, are not cached.
     """
 
     def __init__(self, app: ASGIApp, kept: ByteCache, quick: Quick, listed: Collection[str] = ()) -> None:
@@ -141,7 +141,7 @@ class ResponseCacheLayer:
             await self._app(scope, receive, send)
 
     async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
-        asked = asked_by(scope)
+        asked = request_headers(scope)
         key = (scope["path"], scope["query_string"], asked.origin if asked.origin in self._listed else b"")
         answer = self._kept.get(key)
         if answer is None and (flight := self._flights.running((self._kept.epoch, key))):
@@ -150,10 +150,10 @@ class ResponseCacheLayer:
             answer = await self._lead(key, scope, receive, send)
         if answer:
             answer.served.inc()
-            await give(answer, asked, send)
+            await send_answer(answer, asked, send)
 
     async def _lead(self, key: Key, scope: Scope, receive: Receive, send: Send) -> Answer | None:
-        """Answer for all who ask the same until the answer is there; None when the layers have answered."""
+        """Answer for all equal reads that wait; None when the layers have sent the response already."""
         epoch = self._kept.epoch
         with self._flights.leading((epoch, key), None) as land:
 
@@ -178,7 +178,7 @@ class ResponseCacheLayer:
 
 
 def _is_sane(scope: Scope) -> bool:
-    """Whether a read is one of those that we ask ourselves: short, and with known parameters, each once."""
+    """Whether a read may be cached: short, and with known parameters, each once."""
     query = scope["query_string"]
     if len(scope["path"]) + len(query) > MAX_KEY_BYTES:
         return False

@@ -1,1 +1,1 @@
-"""HTTP as the seed families speak it: fields in, JSON, bytes and events out, errors, limits."""
+"""HTTP as the seed families have it: fields, JSON and events, the error table, multipart, idempotency, limits."""

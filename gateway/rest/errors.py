@@ -55,7 +55,7 @@ STATUS_OF_REASON = {
 # What waiting may help.
 PASSING = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.FAILED_DEPENDENCY)
 
-# What the security log tells of: nobody, not you, too often, and addresses that our fetcher must not reach.
+# What the security log holds: no user, no permission, too often, and addresses that our fetcher must not reach.
 REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
 REFUSED_REASONS = ("URL_NOT_ALLOWED", "IDEMPOTENCY_KEY_REUSED")
 
@@ -85,7 +85,7 @@ def status_of(error: errors.KawaiiError) -> HTTPStatus:
 
 
 def headers_of(error: errors.KawaiiError, status: HTTPStatus) -> dict[str, str]:
-    """Headers of every failure: it is never cached or indexed, and one that will pass says when to come back."""
+    """Headers of a failure: it is never cached or indexed, and a temporary one says when to try again."""
     headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex", **rate_limits.of_refusal(error)}
     if status is HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         headers["Content-Range"] = f"bytes */{error.metadata['size']}"
@@ -101,10 +101,10 @@ def answer(error: errors.KawaiiError, extra: Mapping[str, object] | None = None)
     return Json(body, status, headers_of(error, status))
 
 
-def note(request: Request, error: errors.KawaiiError) -> None:
-    """Log a refusal that operators look for when somebody tries what they may not: who, from where, and what.
+def _log_refusal(request: Request, error: errors.KawaiiError) -> None:
+    """Log a refusal that operators look for in an attack: user, address, method and route.
 
-    Nothing of what was sent is told: tokens, prompts and paths, which may hold a token, stay out.
+    Nothing that was sent is logged: no token, no prompt, no path, which may hold a token.
     """
     if (status := status_of(error)) in REFUSED or error.reason in REFUSED_REASONS:
         logger.warning(
@@ -118,21 +118,21 @@ def note(request: Request, error: errors.KawaiiError) -> None:
         )
 
 
-async def from_service(request: Request, failure: Exception) -> Response:
+async def _from_service(request: Request, failure: Exception) -> Response:
     """Render what a service answered."""
     error = from_rpc(cast("aio.AioRpcError", failure))
-    note(request, error)
+    _log_refusal(request, error)
     return answer(error)
 
 
-async def from_us(request: Request, failure: Exception) -> Response:
+async def _from_us(request: Request, failure: Exception) -> Response:
     """Render what the gateway refused itself."""
     error = cast("errors.KawaiiError", failure)
-    note(request, error)
+    _log_refusal(request, error)
     return answer(error)
 
 
-async def from_router(_request: Request, failure: Exception) -> Response:
+async def _from_router(_request: Request, failure: Exception) -> Response:
     """Render what the router refused, with its headers; a set's order is chance, so Allow is sorted."""
     refusal = cast("HTTPException", failure)
     response = answer(ROUTING.get(HTTPStatus(refusal.status_code), UNREADABLE))
@@ -141,21 +141,21 @@ async def from_router(_request: Request, failure: Exception) -> Response:
     return response
 
 
-async def from_nobody(_request: Request, _failure: Exception) -> Response:
+async def _from_nobody(_request: Request, _failure: Exception) -> Response:
     """Answer a client that left while it was sending: nobody reads this, but the log stays clean."""
     return answer(UNREADABLE)
 
 
-async def unexpected(_request: Request, failure: Exception) -> Response:
+async def _unexpected(_request: Request, failure: Exception) -> Response:
     """Hide a bug of ours behind a sentence; Starlette raises it again, so that the server logs its trace."""
     logger.error("unexpected_error", error=type(failure).__name__)
     return answer(UNEXPECTED)
 
 
 HANDLERS: dict[type[Exception] | int, ExceptionHandler] = {
-    aio.AioRpcError: from_service,
-    errors.KawaiiError: from_us,
-    HTTPException: from_router,
-    ClientDisconnect: from_nobody,
-    Exception: unexpected,
+    aio.AioRpcError: _from_service,
+    errors.KawaiiError: _from_us,
+    HTTPException: _from_router,
+    ClientDisconnect: _from_nobody,
+    Exception: _unexpected,
 }

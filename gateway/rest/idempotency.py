@@ -23,14 +23,14 @@ REPLAYED = {"Idempotent-Replayed": "true"}  # Stripe's word for it
 
 @dataclass(frozen=True)
 class RequestKey:
-    """A request as a service knows it; both are empty where the client gave no key."""
+    """The id of a request for the services, and the digest of its body; both are empty where the client gave no key."""
 
     id: str = ""
     digest: str = ""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The same for a service that keeps answers (services/chassis/idempotency.py)."""
+        """The id and the digest as gRPC metadata, for services that keep answers (services/chassis/idempotency.py)."""
         return tuple((name, value) for name, value in ((context.KEY, self.id), (context.DIGEST, self.digest)) if value)
 
 
@@ -42,7 +42,7 @@ async def request_key(request: Request, *, read_body: bool = True) -> RequestKey
 
     Raises:
         InvalidArgument: the key is too long, or not printable.
-        Unavailable: who calls cannot be told now, and a guess could order twice.
+        Unavailable: the token cannot be verified now, and a guess at the caller could order twice.
     """
     if not (key := request_fields.idempotency_key(request)):
         return RequestKey()
@@ -64,7 +64,7 @@ async def _caller(request: Request) -> str:
 
 
 def canonical(body: bytes) -> bytes:
-    """A body in one spelling: the order of fields and the blanks between them say nothing."""
+    """A JSON body with sorted fields and no blanks, so that equal orders are equal bytes; other bodies as they are."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except orjson.JSONDecodeError:

@@ -79,7 +79,7 @@ class Policy:
         return self.step * self.burst
 
     def verdict(self, to_full: int, *, taken: bool) -> "Verdict":
-        """What a bucket says that needs so long, in microseconds, until it is full."""
+        """The verdict of a bucket that is full again in so many microseconds."""
         wait = 0 if taken else max(0, to_full + self.step - self.window)
         return Verdict(self, taken, (self.window - to_full) // self.step if taken else 0, to_full, wait)
 
@@ -96,7 +96,7 @@ class Verdict:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The standard's two headers (draft-ietf-httpapi-ratelimit-headers-11)."""
+        """The draft's two headers (draft-ietf-httpapi-ratelimit-headers-11)."""
         name, reset = f'"{self.policy.what}"', _seconds(self.to_full if self.taken else self.wait)
         return {
             "RateLimit-Policy": f"{name};q={self.policy.burst};w={_seconds(self.policy.window)}",
@@ -189,7 +189,7 @@ class RateLimits:
 
 
 def _seconds(microseconds: int) -> int:
-    """Whole seconds, and at least one."""
+    """Microseconds as whole seconds, at least one."""
     return max(1, math.ceil(microseconds / MICROSECONDS))
 
 
@@ -207,7 +207,7 @@ async def open_buckets(redis_url: str, budget: float = BUDGET_SECONDS) -> AsyncI
 
 
 def _quota_headers(limit: int, remaining: int, reset_seconds: float) -> dict[str, str]:
-    """The standard's two headers, and the three that clients knew before; their reset is a Unix time."""
+    """The draft's two headers, and the three older ones, whose reset is a Unix time."""
     reset = max(1, math.ceil(reset_seconds))
     return {
         "RateLimit-Policy": f"{DAY};q={limit};w={WINDOW_SECONDS}",
@@ -235,14 +235,14 @@ def of_refusal(error: KawaiiError) -> dict[str, str]:
 
 
 def limited(name: str, endpoint: Endpoint) -> Endpoint:
-    """The endpoint, as often as the bucket of this name lets a client's address use it."""
+    """The endpoint, bounded by the bucket of this name of each client address."""
 
     async def bounded(request: Request) -> Response:
         limits = cast("RateLimits", request.app.state.rate_limits)
         verdict = await limits.take(name, client_address.address_of(request))
         response = await endpoint(request)
         for header, value in (verdict.headers if verdict else {}).items():
-            day = response.headers.get(header)  # an order may have told of its daily quota: both are one list
+            day = response.headers.get(header)  # an order may have its daily quota there: both are one list
             response.headers[header] = f"{day}, {value}" if day else value
         return response
 

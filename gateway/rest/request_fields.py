@@ -75,7 +75,7 @@ class Fields:
         return None if value is None else float(value)
 
     def flattened(self, section: str, spellings: Mapping[str, str]) -> "Fields":
-        """These fields with those of a nested object, which win, among them; `spellings` renames some of them all."""
+        """These fields and those of a nested object, which win, in one object; `spellings` renames fields."""
         given = [*self._values.items(), *self._of(section, dict, "an object", {}).items()]
         return Fields({spellings.get(name, name): value for name, value in given if value is not None})
 
@@ -163,7 +163,7 @@ def query_cursor(request: Request, name: str) -> str:
 
 
 def idempotency_key(request: Request) -> str:
-    """The caller's id of this request; empty when it gave none."""
+    """The Idempotency-Key of a request; empty when it has none."""
     value = request.headers.get("idempotency-key", "")
     if len(value) > MAX_KEY_LENGTH or not value.isascii() or not value.isprintable():
         raise invalid_field(

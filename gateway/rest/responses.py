@@ -29,7 +29,7 @@ class Json(Response):
 
 
 def conditions(request: Request) -> preconditions.Headers:
-    """The headers of a request; the lines of one header as one text."""
+    """A reader of a request's headers, by name, for preconditions; the lines of one header as one text."""
     return lambda name: ", ".join(request.headers.getlist(name))
 
 
@@ -39,7 +39,7 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
     def __init__(self, frames: AsyncIterator[bytes], held: AsyncExitStack) -> None:
-        # The last header asks nginx, where one stands before us, not to collect the frames.
+        # The last header keeps an nginx before us from collecting the frames.
         super().__init__(frames, headers={**NO_STORE, "X-Accel-Buffering": "no"})
         self._held = held
 
@@ -55,7 +55,7 @@ def event_data(content: Mapping[str, object]) -> bytes:
 
 
 def event_id(data: bytes) -> str:
-    """The id of an event, a digest of its data: it tells what a client that comes back has seen, after any restart."""
+    """The id of an event, a digest of its data: a client that comes back sends the last id, after any restart."""
     return sha256(data).hexdigest()[:ID_DIGITS]
 
 

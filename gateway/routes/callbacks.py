@@ -18,13 +18,13 @@ MESSAGE = "回调处理成功"  # the words of S0 (docs/rest.md#sources)
 
 
 async def receive(kind: str, request: Request) -> Response:
-    """Hand one webhook to the generation service, which keeps it before it answers."""
+    """Pass one callback to the generation service, which stores it before it answers."""
     token = request.path_params.get("token", "")
     callback = generationpb.ReceiveCallbackRequest(
         kind=kind,
         token=request_fields.identifier("token", token) if token else "",
         body=await request.body(),
-        headers=signed(request),
+        headers=forwarded_headers(request),
     )
     await failpoints.reach("callback.received")
     await stubs.of(request).generation.ReceiveCallback(callback)
@@ -32,7 +32,7 @@ async def receive(kind: str, request: Request) -> Response:
     return Json({"success": True, "message": MESSAGE})
 
 
-def signed(request: Request) -> dict[str, str]:
+def forwarded_headers(request: Request) -> dict[str, str]:
     """The headers that a signature or a decoder needs; no cookie or authorisation of ours goes along."""
     return {name: value for name, value in request.headers.items() if name.startswith(("x-webhook-", "content-type"))}
 

@@ -62,7 +62,7 @@ def _permit(given: str, token: str) -> None:
 
 
 async def _following(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The piece that is here, and those to come."""
+    """The first piece, then the rest."""
     yield first
     async for piece in rest:
         yield piece
@@ -97,8 +97,8 @@ def _object_line(stored: storagepb.Object) -> bytes:
 
 def _share_line(record: adminpb.ShareRecord) -> bytes:
     """A share's record: the share's fields and those beside it, at one level."""
-    told = MessageToDict(record)
-    return orjson.dumps({"kind": "share", **told.pop("share"), **told})
+    fields = MessageToDict(record)
+    return orjson.dumps({"kind": "share", **fields.pop("share"), **fields})
 
 
 async def _pages(clients: Clients) -> AsyncIterator[list[bytes]]:

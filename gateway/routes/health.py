@@ -48,7 +48,7 @@ async def readyz(request: Request) -> Response:
 
 
 class _Stack(NamedTuple):
-    """Who serves, and the key pool; None when nobody could tell."""
+    """Which services serve, and the key pool; None when generation did not answer."""
 
     generation: bool
     storage: bool
@@ -58,10 +58,10 @@ class _Stack(NamedTuple):
 
 async def health(request: Request) -> Response:
     """GET /api/health: S1's three parts, `ok` when all of them work, and the second family's `env` and `time`."""
-    stack = await _looked_at(stubs.of(request))
+    stack = await _look(stubs.of(request))
     usable = None if stack.keys is None else _has_usable(stack.keys)
     parts = {
-        # A pool that nobody could look at is no reason for alarm: only one that is known to be dry.
+        # A pool that could not be read is no reason for alarm: only one that is known to be dry.
         "kieApi": stack.generation and usable is not False,
         "r2Storage": stack.storage,
         "shareSystem": stack.share,
@@ -73,7 +73,7 @@ async def health(request: Request) -> Response:
 
 async def test_env(request: Request) -> Response:
     """GET /api/test-env: whether each part is there and set up; never a value, a name or a length."""
-    settings, stack = request.app.state.settings, await _looked_at(stubs.of(request))
+    settings, stack = request.app.state.settings, await _look(stubs.of(request))
     env = {
         "kieApiKey": bool(stack.keys and stack.keys.provider_keys),
         "appUrl": bool(settings.app_url),
@@ -85,8 +85,8 @@ async def test_env(request: Request) -> Response:
     return Json({"success": True, "env": env, "services": services}, headers=NO_STORE)
 
 
-async def _looked_at(services: stubs.Clients) -> _Stack:
-    """Look at every part at once."""
+async def _look(services: stubs.Clients) -> _Stack:
+    """Look at all parts at the same time."""
     wanted = services.admin.ListProviderKeys(adminpb.ListProviderKeysRequest(), timeout=LOOK_SECONDS)
     return _Stack(
         *await asyncio.gather(
@@ -128,7 +128,7 @@ async def debug_env(request: Request) -> Response:
     settings = request.app.state.settings
     if not settings.debug_env_enabled:
         raise NotFound(DEBUG_ENV_OFF)
-    stack = await _looked_at(stubs.of(request))
+    stack = await _look(stubs.of(request))
     debug = {
         "timestamp": _now(),
         "envKeys": sorted(name.upper() for name in settings.model_fields_set),

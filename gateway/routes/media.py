@@ -14,7 +14,7 @@ from gateway.clients import stubs
 from gateway.rest import request_fields
 from gateway.rest.responses import conditions
 from gateway.rest.routing import route
-from gateway.routes.image_site.tasks import named
+from gateway.routes.image_site.tasks import generation_request
 from services.chassis import names, preconditions
 from services.chassis.errors import DataLoss, InvalidArgument, KawaiiError, NotFound, PermissionDenied, invalid_field
 from services.chassis.public_files import PublicFiles
@@ -53,7 +53,7 @@ async def img(request: Request) -> Response:
 
 
 async def _instead(request: Request, name: str) -> Response:
-    """The original in place of a variant that is not there, or no more; the variant may be there next time."""
+    """The original in place of a variant that does not exist now; the variant may exist next time."""
     return await _sent(request, await _original(request, name), {"Cache-Control": SOON})
 
 
@@ -61,7 +61,7 @@ async def image(request: Request) -> Response:
     """GET /api/images/{id}: a stored picture of a generation, its first or the one of ?index= (S4)."""
     task_id = request_fields.identifier("id", request.path_params["id"])
     index = request_fields.query_integer(request, "index", 0)
-    generation = await stubs.of(request).generation.GetGeneration(named(task_id))
+    generation = await stubs.of(request).generation.GetGeneration(generation_request(task_id))
     name = next((output.object for output in generation.outputs if output.index == index), "")
     if not name:
         raise NotFound("This picture is not stored, or not yet. Ask again shortly.", "RESULT_NOT_FOUND")
@@ -69,12 +69,12 @@ async def image(request: Request) -> Response:
 
 
 async def _original(request: Request, name: str) -> storagepb.Object:
-    """What is known of an object."""
+    """The metadata of an object."""
     return await stubs.of(request).storage.GetObject(storagepb.GetObjectRequest(name=name))
 
 
 def _variant_request(request: Request) -> storagepb.CreateVariantRequest:
-    """Which variant the query asks for."""
+    """The variant that the query names."""
     return storagepb.CreateVariantRequest(
         object=names.name("objects", _key(request)),
         width=_side(request, "w"),
@@ -98,7 +98,7 @@ def _key(request: Request) -> str:
 
 
 def _side(request: Request, name: str) -> int:
-    """Pixels; 0 when nothing is said."""
+    """A side in pixels; 0 when the query does not have it."""
     value = request_fields.query_integer(request, name, 0)
     if value < 0:
         raise invalid_field(name, f"{name} must not be negative.")
@@ -115,9 +115,9 @@ def _format(request: Request) -> str:
 
 
 async def _sent(request: Request, stored: storagepb.Object, headers: dict[str, str]) -> Response:
-    """An object, or the part of it that the client wants, as the answer; 304 when the client holds it already.
+    """The response with an object, or with the part of it that the client wants; 304 when the client holds it already.
 
-    Its first bytes are here before the answer begins.
+    The first bytes are read before the response begins, so that a failure is an answer of its own.
 
     Raises:
         FailedPrecondition: the client wants another object.

@@ -75,7 +75,7 @@ async def asset(request: Request) -> Response:
 
 
 async def favicon(request: Request) -> Response:
-    """The icon under the name browsers ask for unasked."""
+    """The icon under the name that browsers request by themselves."""
     return assets.find("icon.svg").answer(request)
 
 
@@ -103,7 +103,7 @@ async def sitemap_share(request: Request) -> Response:
 
 
 async def _in_words(_request: Request, failure: Exception) -> Response:
-    """A failure as a page: people get words where programs get JSON."""
+    """A failure as a page, where the API answers JSON."""
     error = cast("KawaiiError", failure)
     status = errors.status_of(error)
     ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -43,7 +43,7 @@ async def test_a_person_who_may_not_is_named() -> None:
     scope = {"type": "http", "method": "DELETE", "path": "/", "headers": [], "client": ("192.0.2.7", 1)}
     request = Request(scope | {"state": {"person_id": "mei"}})
     with capture_logs() as lines:
-        await errors.from_us(request, PermissionDenied("This artwork belongs to somebody else."))
+        await errors._from_us(request, PermissionDenied("This artwork belongs to somebody else."))
 
     assert [(line["who"], line["client"], line["reason"]) for line in lines] == [("mei", "192.0.2.7", "FORBIDDEN")]
 

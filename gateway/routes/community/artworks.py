@@ -205,7 +205,7 @@ async def delete(request: Request) -> Response:
 
 
 async def report(request: Request) -> Response:
-    """POST /api/artworks/{id}/report: tell the operators that something is wrong with it."""
+    """POST /api/artworks/{id}/report: report an artwork to the operators."""
     fields = await request_fields.json_object(request)
     wanted = artworkspb.ReportArtworkRequest(
         viewer_id=await viewers.required(request), name=artwork_name(request), reason=fields.required("reason")

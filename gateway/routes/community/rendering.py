@@ -24,7 +24,7 @@ STATUS = {
     Artwork.STATE_PUBLISHED: "published",
     Artwork.STATE_FAILED: "failed",
 }
-UNFINISHED = "generating"  # for a state that a newer release of the community tells of
+UNFINISHED = "generating"  # for a state that only a newer release of the community knows
 
 
 def ok(data: object, **beside: Any) -> Json:
@@ -83,7 +83,7 @@ def hot_card(artwork: Artwork) -> dict[str, Any]:
 
 
 def state(found: artworkspb.ArtworkState) -> dict[str, Any]:
-    """Both counts and how the viewer stands to it, under the names of all sources.
+    """The counts of likes and favourites and whether the viewer is among them, under the names of all sources.
 
     See docs/rest.md#likes-and-favourites.
     """
@@ -97,13 +97,13 @@ def state(found: artworkspb.ArtworkState) -> dict[str, Any]:
 
 
 def _seo(artwork: Artwork) -> dict[str, Any]:
-    """What search engines may be told."""
+    """Title, description and image for search engines."""
     name = artwork.author.display_name or UNNAMED
     return {"title": f"{artwork.title} · {name}", "description": artwork.prompt[:160], "image": artwork.uri}
 
 
 def _author(found: Artwork.Author) -> dict[str, str]:
-    """Who made it."""
+    """The author of an artwork."""
     return {
         "id": shown_user_id(found.user_id),
         "name": found.display_name or UNNAMED,

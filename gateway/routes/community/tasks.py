@@ -67,7 +67,7 @@ async def result(request: Request) -> Response:
 def polled(artwork: Artwork) -> dict[str, Any]:
     """An artwork as the state of its task; the picture is ours, never the provider's URL.
 
-    What it was made from is told to its owner alone: these ids travel in the URLs of files, older ones at least.
+    The prompt and the input picture are shown to the owner alone: task ids stand in the URLs of older files.
     """
     status = status_of(artwork)
     shown = {
@@ -88,12 +88,12 @@ def polled(artwork: Artwork) -> dict[str, Any]:
 
 
 def status_of(artwork: Artwork) -> str:
-    """Where its order stands; a picture that was never ordered is complete."""
+    """The state of an artwork's order in a word; a picture that was never ordered is completed."""
     return SEED_STATUS.get(artwork.order.state, "generating") if artwork.HasField("order") else "completed"
 
 
 def task_id_of(artwork: Artwork) -> str:
-    """The id to ask with: the generation's, and the artwork's own until generation has answered."""
+    """The id of an artwork's task: the generation's, or the artwork's own until generation has answered."""
     return artwork.order.generation_id or id_of(artwork)
 
 

@@ -66,7 +66,7 @@ class ZipStream:
 
 
 class UserExport:
-    """A person's records as they stream in; the files they name are remembered by their object names."""
+    """The records of a user as they stream in; the object names of their files are kept for the zip."""
 
     def __init__(self, first: Record, rest: Any) -> None:
         self.files: list[str] = []
@@ -109,7 +109,7 @@ class UserExport:
 async def _begun(storage: "storagerpc.StorageServiceAsyncStub", key: str) -> AsyncIterator[bytes] | None:
     """A file's bytes once the first have come; None when it is lost.
 
-    Any other failure, and one behind the first bytes, tears the zip: half a file must not look whole.
+    Any other failure, also after the first bytes, ends the zip early: half a file must not look whole.
     """
     answer = storage.ReadObject(storagepb.ReadObjectRequest(name=f"objects/{key}"), timeout=READ_SECONDS)
     pieces = aiter(answer)

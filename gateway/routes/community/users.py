@@ -100,7 +100,7 @@ def _own(user: userspb.User) -> dict[str, Any]:
 
 
 def _public(user: userspb.User) -> dict[str, Any]:
-    """A person as others see them: what they hide is empty."""
+    """A user as others see them: what they hide is empty."""
     return {
         "id": shown_user_id(user.user_id),
         "name": user.display_name,
@@ -112,7 +112,7 @@ def _public(user: userspb.User) -> dict[str, Any]:
 
 
 def _given(fields: request_fields.Fields, name: str) -> bool | None:
-    """A flag, or None when it was not given: asked with either default it answers the same only when it was."""
+    """A flag, or None when the body does not have it (read with either default, a given flag is the same)."""
     value = fields.flag(name, default=True)
     return value if value == fields.flag(name, default=False) else None
 
@@ -141,7 +141,7 @@ async def login(request: Request) -> Response:
     if (exchange := cast("Login | None", request.app.state.login)) is None:
         raise Unimplemented("This site does not sign people in by Google. Its operator has to name a client first.")
     session = await exchange.exchange(given)
-    await viewers.known_users(request).tell(stubs.of(request).users, session.person)
+    await viewers.known_users(request).ensure(stubs.of(request).users, session.person)
     person = session.person
     user = {
         "id": shown_user_id(person.id),

@@ -1,4 +1,4 @@
-"""The viewer in whose name a request of this family acts, made known to the community first."""
+"""The viewer of a request: the signed-in user, of whom the community has a row before a route runs."""
 
 import time
 from collections import OrderedDict
@@ -21,14 +21,14 @@ MAX_KNOWN = 10_000  # people remembered at once, some 2 MB
 
 
 class KnownUsers:
-    """The people whom the community was told of lately, so that it is not told at every request."""
+    """The users whose rows were written lately, so that not every request writes one."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._known: OrderedDict[User, float] = OrderedDict()
 
-    async def tell(self, users: "usersrpc.UserServiceAsyncStub", person: User) -> None:
-        """Make sure that the community has this person's row, with what their token says now.
+    async def ensure(self, users: "usersrpc.UserServiceAsyncStub", person: User) -> None:
+        """Make sure that the community has the user's row, with what the token says now.
 
         Raises:
             Unauthenticated: ACCOUNT_ERASED, the token is older than the erasure of its person.
@@ -48,13 +48,13 @@ class KnownUsers:
             self._known.popitem(last=False)
 
     def forget(self, viewer_id: str) -> None:
-        """Forget a person who was erased: if they come back, they begin anew."""
+        """Forget a user who was erased: their next request writes a new row."""
         for person in [person for person in self._known if person.id == viewer_id]:
             del self._known[person]
 
 
 async def required(request: Request) -> str:
-    """The id of the person who sends the request.
+    """The id of the user who sends the request.
 
     Raises:
         Unauthenticated: AUTH_REQUIRED, INVALID_TOKEN or ACCOUNT_ERASED.
@@ -63,15 +63,15 @@ async def required(request: Request) -> str:
     if person is None:
         raise auth_required()
     request.state.person_id = person.id  # whom the log of refusals names
-    await known_users(request).tell(stubs.of(request).users, person)
+    await known_users(request).ensure(stubs.of(request).users, person)
     return person.id
 
 
 async def optional(request: Request) -> str:
-    """The id of the person who sends the request; empty for a stranger, and for whoever cannot be told from one now.
+    """The id of the user who sends the request; empty without a user, and while a token cannot be verified.
 
-    What everybody may read does not turn away a browser that still carries an old cookie, nor one whose token cannot
-    be judged while the sign-in service is away.
+    So what everybody may read is answered also to a browser with an expired cookie, and while the sign-in service is
+    away.
     """
     person = None
     with suppress(Unauthenticated, PermissionDenied, Unavailable):
@@ -79,12 +79,12 @@ async def optional(request: Request) -> str:
     if person is None:
         return ""
     try:
-        await known_users(request).tell(stubs.of(request).users, person)
+        await known_users(request).ensure(stubs.of(request).users, person)
     except Unauthenticated:
         return ""
     return person.id
 
 
 def known_users(request: Request) -> KnownUsers:
-    """The known_users of the application that answers a request."""
+    """The KnownUsers of the application that answers a request."""
     return cast("KnownUsers", request.app.state.known_users)

@@ -25,8 +25,8 @@ REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ALREADY_EXISTS)  #
 QUOTA_REACHED = ("RATE_LIMIT", "SITE_QUOTA_EXCEEDED")
 
 
-class Provided:
-    """The URLs of the pictures of an order, and what was stored for it."""
+class InputImages:
+    """The input pictures of an order: their URLs, and the objects that were stored for the order."""
 
     def __init__(self, services: stubs.Clients) -> None:
         self.uris: list[str] = []
@@ -34,18 +34,18 @@ class Provided:
         self._services = services
 
     async def drop(self) -> None:
-        """Delete what was stored, because no order refers to it; what cannot be deleted now is only wasted."""
+        """Delete what was stored, because no order refers to it; an object that cannot be deleted only wastes space."""
         wanted = [storagepb.DeleteObjectRequest(name=kept.name) for kept in self.stored]
         await asyncio.gather(*(stubs.answered(self._services.storage.DeleteObject(each)) for each in wanted))
 
 
 @asynccontextmanager
-async def provided(request: Request, field: str, given: Sequence[str]) -> AsyncIterator[Provided]:
-    """The pictures of an order. Those given as data: URIs are stored for it, and go when it is refused."""
-    sources = [source(field, value) for value in given]  # all are read before the first is stored
-    pictures = Provided(stubs.of(request))
+async def provided(request: Request, field: str, given: Sequence[str]) -> AsyncIterator[InputImages]:
+    """The input pictures of an order. Those given as data: URIs are stored, and deleted when the order is refused."""
+    sources = [_source(field, value) for value in given]  # all are read before the first is stored
+    pictures = InputImages(stubs.of(request))
     try:
-        pictures.uris = [await uri_of(request, found, pictures.stored) for found in sources]
+        pictures.uris = [await _uri_of(request, found, pictures.stored) for found in sources]
         yield pictures
     except aio.AioRpcError as refusal:
         if refusal.code() in REFUSALS or from_rpc(refusal).reason in QUOTA_REACHED:
@@ -53,47 +53,47 @@ async def provided(request: Request, field: str, given: Sequence[str]) -> AsyncI
         raise
 
 
-def source(field: str, value: str) -> str | bytes:
+def _source(field: str, value: str) -> str | bytes:
     """A web URL, or the bytes of a data: URI. Raises InvalidArgument for anything else."""
-    return content_of(field, value) if is_data(value) else request_fields.web_url(field, value)
+    return _content_of(field, value) if _is_data_uri(value) else request_fields.web_url(field, value)
 
 
-def is_data(value: str) -> bool:
+def _is_data_uri(value: str) -> bool:
     """True for a data: URI."""
     return value[:5].lower() == "data:"
 
 
-async def uri_of(request: Request, found: str | bytes, stored: list[storagepb.Object]) -> str:
+async def _uri_of(request: Request, found: str | bytes, stored: list[storagepb.Object]) -> str:
     """The URL of a picture; bytes are uploaded first, and noted in `stored`."""
     if isinstance(found, str):
         return found
     limit = request.app.state.settings.max_upload_bytes
-    stored.append(await uploads.store(stubs.of(request).storage, NAME, sliced(found), limit))
+    stored.append(await uploads.store(stubs.of(request).storage, NAME, _sliced(found), limit))
     return stored[-1].uri
 
 
-def content_of(field: str, uri: str) -> bytes:
+def _content_of(field: str, uri: str) -> bytes:
     """The bytes of a data: URI.
 
     Raises:
         InvalidArgument: it is not base64, or holds nothing.
     """
     head = DATA_URI.match(uri)
-    content = decoded(uri[head.end() :]) if head else b""
+    content = _decoded(uri[head.end() :]) if head else b""
     if not content:
         raise invalid_field(field, f"{field} is a data: URI without a base64 picture. Upload the picture instead.")
     return content
 
 
-def decoded(text: str) -> bytes:
-    """Base64 read strictly; nothing when it is wrong."""
+def _decoded(text: str) -> bytes:
+    """The bytes of strict base64; empty when the text is none."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
 
 
-async def sliced(content: bytes) -> AsyncIterator[bytes]:
+async def _sliced(content: bytes) -> AsyncIterator[bytes]:
     """The content in chunks that fit a message."""
     for start in range(0, len(content), CHUNK_BYTES):
         yield content[start : start + CHUNK_BYTES]

@@ -1,4 +1,4 @@
-"""Reads `Prefer: wait=N` (RFC 7240) and waits for a picture so long, for clients that have nothing else to do."""
+"""Reads `Prefer: wait=N` (RFC 7240), and waits at most N seconds for the picture of an order."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 
 
 class Patience(NamedTuple):
-    """How many seconds a client is willing to wait, 0 when it did not say, and when they end by the loop's clock."""
+    """The seconds that a client wants to wait, 0 when it does not, and their end by the loop's clock."""
 
     seconds: int
     end: float
@@ -24,11 +24,11 @@ class Patience(NamedTuple):
     @classmethod
     def of(cls, request: Request) -> "Patience":
         """Read it from the request, as of now."""
-        seconds = preferred(request)
+        seconds = _preferred(request)
         return cls(seconds, asyncio.get_running_loop().time() + seconds)
 
 
-def preferred(request: Request) -> int:
+def _preferred(request: Request) -> int:
     """Seconds of the first `wait` preference, capped; other preferences, respond-async among them, are ignored."""
     preferences = ",".join(request.headers.getlist("prefer")).split(",")
     asked = next((found for text in preferences if (found := WAIT.fullmatch(text))), None)
@@ -38,20 +38,20 @@ def preferred(request: Request) -> int:
 async def waited(
     request: Request, generation: generationpb.Generation, patience: Patience
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    """Wait as the client prefers; the header that says so, and what there is to tell beside the usual answer.
+    """Wait as the client prefers; returns the header that says so, and the fields that the answer gains.
 
-    When too many are waiting already the preference is not applied: the order stands, and can be asked for.
+    While too many clients wait the preference is not applied; the order is placed all the same.
     """
     watching, client = watches.of(request), client_address.address_of(request)
     if not patience.seconds or watching.full(client):
         return {}, {}
     async with watching.open(stubs.of(request).generation, task_records.task_id_of(generation), client) as watch:
-        generation = await decided(watch, generation, patience.end)
+        generation = await _decided(watch, generation, patience.end)
     return {"Preference-Applied": f"wait={patience.seconds}"}, task_records.waited_for(generation)
 
 
-async def decided(watch: watches.Watch, generation: generationpb.Generation, end: float) -> generationpb.Generation:
-    """The generation once it has ended or shows its picture, or as it stands at the end."""
+async def _decided(watch: watches.Watch, generation: generationpb.Generation, end: float) -> generationpb.Generation:
+    """The generation once it has ended or has its picture, or as it is when the time is over."""
     now = asyncio.get_running_loop().time
     while task_records.outcome(generation) == task_records.PENDING and not watch.over and (left := end - now()) > 0:
         generation = await watch.next(left) or generation

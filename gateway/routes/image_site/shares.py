@@ -193,7 +193,7 @@ def _record(share: sharepb.Share) -> dict[str, Any]:
 
 
 def _seo(found: sharepb.Share.Seo) -> dict[str, Any]:
-    """What search engines are told."""
+    """Titles, descriptions and keywords for search engines."""
     return {
         "modelLabel": found.model_label,
         "titleJa": found.title_ja,

@@ -14,7 +14,7 @@ from gateway.clients.stubs import Clients, found
 from gateway.rest import idempotency, multipart, request_fields
 from gateway.rest.request_fields import Fields, web_url
 from gateway.rest.responses import NO_STORE, Json
-from gateway.routes.image_site.tasks import named
+from gateway.routes.image_site.tasks import generation_request
 from services.chassis import names
 from services.chassis.errors import NotFound, invalid_field
 from services.chassis.names import parse_key
@@ -39,14 +39,14 @@ async def download_url(request: Request) -> Response:
 
 async def download_and_upload(request: Request) -> Response:
     """POST /api/download-and-upload (docs/rest.md#imports)."""
-    wish = _copy_request(await request_fields.json_object(request))
+    wanted = _copy_request(await request_fields.json_object(request))
     files = PublicFiles(*request.app.state.settings.files_base_urls)
-    stored = await _permanent_copy(stubs.of(request), files, wish)
-    return Json(_copy_json(stored, wish), headers=NO_STORE)
+    stored = await _permanent_copy(stubs.of(request), files, wanted)
+    return Json(_copy_json(stored, wanted), headers=NO_STORE)
 
 
 async def get_generated_url(request: Request) -> Response:
-    """GET /api/get-generated-url; what storage knows is told although generation may be away.
+    """GET /api/get-generated-url; what storage has is answered also while generation is away.
 
     See docs/rest.md#finding-results.
     """
@@ -54,7 +54,7 @@ async def get_generated_url(request: Request) -> Response:
     task_id = request_fields.query_id(request, "taskId")
     stored = await _first_of(services, task_id)
     if stored is None and not names.is_new_id("gen", task_id):
-        generation = await stubs.found(services.generation.GetGeneration(named(task_id)))
+        generation = await stubs.found(services.generation.GetGeneration(generation_request(task_id)))
         own = names.parse_id("generations", generation.name) if generation else task_id
         stored = await _first_of(services, own) if own != task_id else None
     return Json(_result_json(stored), headers=NO_STORE)
@@ -98,7 +98,7 @@ async def _permanent_copy(services: Clients, files: PublicFiles, asked: CopyRequ
     """The stored object: ours already, the copy of a known generation's picture, or a new import."""
     if key := files.key(asked.url):
         return await _stored_object(services, names.name("objects", key))
-    task = await found(services.generation.GetGeneration(named(asked.task_id))) if asked.task_id else None
+    task = await found(services.generation.GetGeneration(generation_request(asked.task_id))) if asked.task_id else None
     generation = task or generationpb.Generation()
     output = next((output for output in generation.outputs if output.source_uri == asked.url), None)
     if output:
@@ -124,7 +124,7 @@ async def _copied(
 async def _imported(services: Clients, asked: CopyRequest, foreign_task: str) -> storagepb.Object:
     """A copy of a picture that belongs to no generation of ours, by a direct link where the provider gives one.
 
-    It is found again by a task that is not ours; to a task of ours nobody may add pictures.
+    The copy is found again by a task id that is not ours; to a task of ours no client may add pictures.
     """
     link = await services.generation.CreateDownloadLink(_link_request(asked.url, asked.task_id))
     request = storagepb.ImportObjectRequest(
@@ -137,7 +137,7 @@ async def _imported(services: Clients, asked: CopyRequest, foreign_task: str) ->
 
 
 async def _stored_object(services: Clients, name: str) -> storagepb.Object:
-    """An object that storage has."""
+    """The object of a name; storage answers NOT_FOUND when there is none."""
     return await services.storage.GetObject(storagepb.GetObjectRequest(name=name))
 
 
@@ -163,7 +163,7 @@ def _link_json(found: generationpb.DownloadLink, url: str, task_id: str) -> dict
 
 
 def _copy_json(stored: storagepb.Object, asked: CopyRequest) -> dict[str, Any]:
-    """A picture that now has a permanent copy."""
+    """The answer that shows a permanent copy."""
     key = parse_key(stored.name)
     return {
         "success": True,
@@ -179,7 +179,7 @@ def _copy_json(stored: storagepb.Object, asked: CopyRequest) -> dict[str, Any]:
 
 
 def _upload_json(stored: storagepb.Object) -> dict[str, Any]:
-    """A picture that a client uploaded."""
+    """The answer that shows an uploaded picture."""
     return {
         "success": True,
         "fileUrl": stored.uri,

@@ -44,17 +44,17 @@ COMPLETED, NOT_MADE, PENDING = "completed", "failed", "pending"
 SENTENCES = {COMPLETED: "The picture is done.", PENDING: "The picture is being made."}
 
 
-class Outward(NamedTuple):
-    """How a state shows: the 4o word, the Flux word and the flag both share."""
+class ShownState(NamedTuple):
+    """A state as records show it: the 4o word, the Flux word, and the flag of both."""
 
     status: str
     flux_status: str
     flag: int
 
 
-GENERATING = Outward("GENERATING", "GENERATING", 0)
-SUCCESS = Outward("SUCCESS", "SUCCESS", 1)
-FAILED = Outward("GENERATE_FAILED", "FAILED", 3)
+GENERATING = ShownState("GENERATING", "GENERATING", 0)
+SUCCESS = ShownState("SUCCESS", "SUCCESS", 1)
+FAILED = ShownState("GENERATE_FAILED", "FAILED", 3)
 
 
 def accepted(generation: Generation) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def flux_details(generation: Generation) -> dict[str, Any]:
     """The normalised Flux record, both below `data` and flat (docs/rest.md#flux-details)."""
     raw = record(generation)
     flat = {
-        "status": _outward(generation).flux_status,
+        "status": _shown_state(generation).flux_status,
         "resultUrls": result_urls(generation),
         "errorMessage": raw["errorMessage"],
     }
@@ -87,7 +87,7 @@ def flux_details(generation: Generation) -> dict[str, Any]:
 
 def record(generation: Generation) -> dict[str, Any]:
     """The upstream's record of a task, with our id and our URLs; times are milliseconds."""
-    shown, urls = _outward(generation), result_urls(generation)
+    shown, urls = _shown_state(generation), result_urls(generation)
     code, message = _error_of(generation) if shown is FAILED else (None, "")
     return {
         "taskId": task_id_of(generation),
@@ -103,8 +103,8 @@ def record(generation: Generation) -> dict[str, Any]:
     }
 
 
-def _outward(generation: Generation) -> Outward:
-    """How the state shows: a picture only once there is a URL for it."""
+def _shown_state(generation: Generation) -> ShownState:
+    """The state as records show it: SUCCESS only once there is a URL of each picture."""
     if generation.state in ENDINGS:
         return FAILED
     return SUCCESS if result_urls(generation) else GENERATING
@@ -131,7 +131,7 @@ def _error_of(generation: Generation) -> tuple[str, str]:
 
 
 def _settings_of(generation: Generation) -> dict[str, str]:
-    """What the picture was ordered with, without the prompt and the input picture: whoever has the id may read this."""
+    """The settings of the order, without the prompt and the input picture: whoever has the id may read this."""
     return {"model": generation.model, "size": generation.aspect_ratio, "outputFormat": generation.output_format}
 
 
@@ -168,7 +168,7 @@ def _nano_record(generation: Generation) -> dict[str, Any]:
 
 def _nano_state(generation: Generation) -> str:
     """One of waiting, queuing, generating, success, fail."""
-    shown = _outward(generation)
+    shown = _shown_state(generation)
     return NANO_STATES.get(shown) or NANO_WAITING.get(generation.state, "generating")
 
 
@@ -176,17 +176,17 @@ OUTCOMES = {SUCCESS: COMPLETED, FAILED: NOT_MADE, GENERATING: PENDING}
 
 
 def outcome(generation: Generation) -> str:
-    """One of completed, failed, pending."""
-    return OUTCOMES[_outward(generation)]
+    """The outcome in one word: completed, failed or pending."""
+    return OUTCOMES[_shown_state(generation)]
 
 
 def _sentence(generation: Generation) -> str:
-    """The word for people; a failure says why."""
+    """The sentence that goes with the outcome; of a failure the reason."""
     return SENTENCES.get(outcome(generation)) or _error_of(generation)[1]
 
 
 def status(generation: Generation) -> dict[str, Any]:
-    """The answer of /api/task-status; the original drew lots, this one reads the record.
+    """The answer of /api/task-status; the original answered at random, this one reads the record.
 
     It shows no prompt: whoever holds an id may ask, and older files carry theirs in their URL.
     """

@@ -6,7 +6,6 @@ Each reads one row of ours and never calls the provider. The stream is docs/rest
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from http import HTTPStatus
-from typing import Any
 
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
@@ -34,31 +33,33 @@ PROGRESS = "generation.progress"
 
 async def gpt4o_image(request: Request) -> Response:
     """GET /api/image-details (docs/rest.md#4o-details)."""
-    return Json(task_records.details(await _asked(request)), headers=NO_STORE)
+    return Json(task_records.details(await _generation(request)), headers=NO_STORE)
 
 
 async def flux_kontext(request: Request) -> Response:
     """GET /api/flux-kontext/image-details (docs/rest.md#flux-details)."""
-    return Json(task_records.flux_details(await _asked(request)), headers=NO_STORE)
+    return Json(task_records.flux_details(await _generation(request)), headers=NO_STORE)
 
 
 async def nano_banana(request: Request) -> Response:
     """GET /api/nano-banana/image-details (docs/rest.md#nano-banana)."""
-    return Json(task_records.nano_details(await _asked(request)), headers=NO_STORE)
+    return Json(task_records.nano_details(await _generation(request)), headers=NO_STORE)
 
 
 async def task_status(request: Request) -> Response:
     """GET /api/task-status (docs/rest.md#task-status)."""
-    return Json(task_records.status(await _asked(request)), headers=NO_STORE)
+    return Json(task_records.status(await _generation(request)), headers=NO_STORE)
 
 
-async def _asked(request: Request) -> generationpb.Generation:
+async def _generation(request: Request) -> generationpb.Generation:
     """The generation of ?taskId=, by our id or the provider's."""
-    return await stubs.of(request).generation.GetGeneration(named(request_fields.query_id(request, "taskId")))
+    return await stubs.of(request).generation.GetGeneration(
+        generation_request(request_fields.query_id(request, "taskId"))
+    )
 
 
-def named(task_id: str) -> generationpb.GetGenerationRequest:
-    """The request for a task."""
+def generation_request(task_id: str) -> generationpb.GetGenerationRequest:
+    """The request for the generation of a task, by our id or the provider's."""
     return generationpb.GetGenerationRequest(name=names.name("generations", task_id))
 
 
@@ -69,7 +70,7 @@ async def poll_task(request: Request) -> Response:
         opened = watches.of(request).open(stubs.of(request).generation, task_id, client_address.address_of(request))
         watch = await held.enter_async_context(opened)
         first, seen = await watch.first(), request.headers.get("last-event-id", "")
-        if request.method == "HEAD" or (_is_last(first) and event_id(_data_of(first)) == seen):
+        if request.method == "HEAD" or (_is_last(first) and event_id(_event(first)) == seen):
             return _finished(request)
         return EventStream(_frames(watch, first, seen, request.app.state.settings.heartbeat_seconds), held.pop_all())
 
@@ -81,26 +82,21 @@ def _finished(request: Request) -> Response:
 
 
 async def _frames(watch: watches.Watch, first: Generation, seen: str, heartbeat: float) -> AsyncIterator[bytes]:
-    """Each visible change once, but for the one the client has seen; a heartbeat whenever none came for long."""
+    """The frames of each visible change, without the one that the client has seen; a heartbeat after a silence."""
     yield RETRY
     generation: Generation | None = first
     while not watch.over:
         if generation is None:
             yield HEARTBEAT
-        elif event_id(data := _data_of(generation)) != seen:
+        elif event_id(data := _event(generation)) != seen:
             seen = event_id(data)
             yield event_frame(data)
         generation = await watch.next(heartbeat)
 
 
-def _data_of(generation: Generation) -> bytes:
-    """The record of image-details with a type, as JSON."""
-    return event_data(_event(generation))
-
-
-def _event(generation: Generation) -> dict[str, Any]:
-    """The one shape of a task, and what kind of news it is."""
-    return {"type": TYPES.get(generation.state, PROGRESS), **task_records.record(generation)}
+def _event(generation: Generation) -> bytes:
+    """The data of an event: the record of image-details, with the type of the news."""
+    return event_data({"type": TYPES.get(generation.state, PROGRESS), **task_records.record(generation)})
 
 
 def _is_last(generation: Generation) -> bool:
