@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from services.chassis.database import Database, open_database
 from services.chassis.migrations import migrate
 from services.community.__main__ import now_ms
-from services.community.core.feed import Ask, Feed
+from services.community.core.feed import Feed, PageRequest
 from services.community.core.users import Users
 from services.community.model import Shelf
 from services.community.model.hotness import Category, decayed_score
@@ -141,22 +141,22 @@ async def reads(database: Database) -> dict[str, Read]:
     """What is measured, straight on the rows: a read model would hide what they cost."""
     stores = make_stores(database, RedisModels(None, time.monotonic), now_ms, 0)
     feed, users = Feed(stores.lists, stores.artworks, now_ms), Users(stores.users, stores.lists)
-    newest = await feed.newest(Ask(VIEWER))
-    hot = await feed.hottest(Ask(VIEWER))
+    newest = await feed.newest(PageRequest(VIEWER))
+    hot = await feed.hottest(PageRequest(VIEWER))
     ids = [card.artwork.id for card in newest.cards]
     return {
-        "feed, newest": lambda: feed.newest(Ask(VIEWER)),
-        "feed, its second page": lambda: feed.newest(Ask(VIEWER, page_token=newest.next_token)),
-        "feed, hottest": lambda: feed.hottest(Ask(VIEWER)),
-        "feed, hottest, second page": lambda: feed.hottest(Ask(VIEWER, page_token=hot.next_token)),
-        "feed, newest, a stranger": lambda: feed.newest(Ask("")),
-        "trending, of an hour that nobody liked": lambda: feed.hottest(Ask(VIEWER), HOUR_MS),
-        "trending, of six hours": lambda: feed.hottest(Ask(VIEWER), 6 * HOUR_MS),
-        "trending, rising": lambda: feed.hottest(Ask(VIEWER), 0, Category.RISING),
-        "a person's artworks": lambda: feed.of_user(Ask(VIEWER), OWNER),
-        "my own artworks": lambda: feed.of_user(Ask(OWNER), OWNER),
-        "my favourites": lambda: feed.of_shelf(Ask(OWNER), Shelf.FAVORITES, OWNER),
-        "my likes": lambda: feed.of_shelf(Ask(OWNER), Shelf.LIKES, OWNER),
+        "feed, newest": lambda: feed.newest(PageRequest(VIEWER)),
+        "feed, its second page": lambda: feed.newest(PageRequest(VIEWER, page_token=newest.next_token)),
+        "feed, hottest": lambda: feed.hottest(PageRequest(VIEWER)),
+        "feed, hottest, second page": lambda: feed.hottest(PageRequest(VIEWER, page_token=hot.next_token)),
+        "feed, newest, a stranger": lambda: feed.newest(PageRequest("")),
+        "trending, of an hour that nobody liked": lambda: feed.hottest(PageRequest(VIEWER), HOUR_MS),
+        "trending, of six hours": lambda: feed.hottest(PageRequest(VIEWER), 6 * HOUR_MS),
+        "trending, rising": lambda: feed.hottest(PageRequest(VIEWER), 0, Category.RISING),
+        "a person's artworks": lambda: feed.of_user(PageRequest(VIEWER), OWNER),
+        "my own artworks": lambda: feed.of_user(PageRequest(OWNER), OWNER),
+        "my favourites": lambda: feed.of_shelf(PageRequest(OWNER), Shelf.FAVORITES, OWNER),
+        "my likes": lambda: feed.of_shelf(PageRequest(OWNER), Shelf.LIKES, OWNER),
         "states of a page": lambda: feed.states(VIEWER, ids),
         "hotness of one": lambda: feed.hotness(VIEWER, ids[0]),
         "a profile": lambda: users.get(OWNER),

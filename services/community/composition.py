@@ -47,7 +47,7 @@ class CommunityService:
     ) -> None:
         self._replays, self._parking = stores.replays, stores.parking
         files, per_hour = PublicFiles(*settings.files_base_urls), settings.community_reactions_per_hour
-        self._wire, key = Wire(files, settings.origin, elsewhere=settings.has_files_host), files.key
+        self._wire, key = Wire(files, settings.origin, has_files_host=settings.has_files_host), files.key
         self.artworks = Artworks(stores.artworks, stores.lists, clock)
         allowed = settings.outbound_allow_private
         self.saving = Saving(self.artworks, stores.artworks, objects, own_key=key, clock=clock, allowed=allowed)

@@ -69,7 +69,7 @@ class GenerationClient:
     async def place(
         self, request: Request, request_id: str, quota_subjects: Sequence[str] = ()
     ) -> GenerationStatus | Refused | Unclear:
-        """Create a generation. Definite refusals are told from calls without an answer."""
+        """Create a generation; a definite refusal is Refused, a call without an answer is Unclear."""
         ordered = generationpb.CreateGenerationRequest(
             generation=self._draft(request),
             request_id=request_id,
@@ -82,11 +82,11 @@ class GenerationClient:
             return replace(status_of(placed.generation), quota=quota_of(placed))
         except AlreadyExists as taken:  # the order's id is nobody else's, so whatever it made is this order's
             first = taken.metadata.get("generation", "")
-            return await self.look(first) if first else Unclear()
+            return await self.get(first) if first else Unclear()
         except KawaiiError as error:
             return refused(error)
 
-    async def look(self, generation_id: str) -> GenerationStatus | Unclear:
+    async def get(self, generation_id: str) -> GenerationStatus | Unclear:
         """Get a generation by its id."""
         wanted = generationpb.GetGenerationRequest(name=name("generations", generation_id))
         try:
@@ -121,7 +121,7 @@ class GenerationClient:
             raise Unavailable(early.message) from early
 
     async def events(self, after: int) -> AsyncIterator[GenerationStatus | UnreadableEvent]:
-        """Watch the event stream. It goes on behind pruned events; their orders are asked for one by one."""
+        """Watch the event stream. It continues after pruned events, whose orders are read one by one by their loop."""
         try:
             async for event in self._events(after):
                 yield event
@@ -173,14 +173,14 @@ def status_of(generation: generationpb.Generation, sequence: int = 0) -> Generat
 
 
 def quota_of(placed: generationpb.CreateGenerationResponse) -> Quota | None:
-    """Where the daily quota stands after this order; None when it was not counted just now."""
+    """The state of the daily quota after this order; None when the order was not counted just now."""
     quota = placed.quota
     counted = Quota(quota.limit, quota.remaining, quota.reset_delay.ToMilliseconds())
     return counted if placed.HasField("quota") else None
 
 
 def state_of(generation: generationpb.Generation) -> OrderState:
-    """The order state of a generation. A state of a newer release counts as RUNNING: the order is asked for again."""
+    """The order state of a generation. A state of a newer release counts as RUNNING: it is read again later."""
     if generation.state not in STATES:
         logger.warning("state_unknown", generation=generation.name, state=generation.state)
     return STATES.get(generation.state, OrderState.RUNNING)
@@ -197,7 +197,7 @@ def refused(error: KawaiiError) -> Refused | Unclear:
     """Whether an error is a definite refusal of an order, or leaves its outcome unknown.
 
     Generation looks a request up before it validates it, so a refusal concerns an order that it does not hold. It
-    denies orders to nobody: PERMISSION_DENIED comes from a proxy, and tells nothing of an order sent before.
+    denies orders to nobody: PERMISSION_DENIED comes from a proxy, and says nothing of an order sent before.
     """
     match error:
         case InvalidArgument():

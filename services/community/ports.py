@@ -17,8 +17,8 @@ from services.community.model import (
     Entry,
     Erasure,
     GenerationStatus,
+    ListEntry,
     Listing,
-    Mark,
     Order,
     QueuedDeletion,
     Reacted,
@@ -41,7 +41,7 @@ class Generations(Protocol):
     ) -> GenerationStatus | Refused | Unclear:
         """Order a picture, counted for these quota subjects. A repeated request_id is made and billed once."""
 
-    async def look(self, generation_id: str) -> GenerationStatus | Unclear:
+    async def get(self, generation_id: str) -> GenerationStatus | Unclear:
         """The status of a generation; FAILED when there is none of this id."""
 
     async def find(self, request_id: str) -> GenerationStatus | Unclear | None:
@@ -152,7 +152,7 @@ class Lists(Protocol):
 
     async def page(
         self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
-    ) -> tuple[Mark, ...]:
+    ) -> tuple[ListEntry, ...]:
         """A page of a list, the largest first, after `after` and without the first `skip`.
 
         FAVORITES and LIKES leave out artworks that the viewer may not see.
@@ -161,7 +161,7 @@ class Lists(Protocol):
     async def relisted(self, user_id: str) -> None:
         """Invalidate the lists of a user's published artworks."""
 
-    async def reacted(self, user_id: str, reaction: Reaction, stands: Reacted) -> None:
+    async def reacted(self, user_id: str, reaction: Reaction, result: Reacted) -> None:
         """Update the lists for a changed reaction."""
 
     async def scores_decayed(self) -> None:

@@ -19,8 +19,8 @@ from services.chassis.protobuf import checked_milliseconds, scalar
 from services.community import wire
 from services.community.core.artworks import Artworks
 from services.community.core.credits import Credits
-from services.community.core.feed import Ask, Feed
-from services.community.core.orders import Orders, Wish
+from services.community.core.feed import Feed, PageRequest
+from services.community.core.orders import NewOrder, Orders
 from services.community.core.reactions import Reactions
 from services.community.core.saving import Save, Saving
 from services.community.core.users import Users
@@ -49,7 +49,7 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
     async def CreateArtwork(
         self, request: artworkspb.CreateArtworkRequest, context: Context
     ) -> artworkspb.CreateArtworkResponse:
-        wish = Wish(
+        order = NewOrder(
             prompt=request.prompt,
             model=request.model,
             title=request.title,
@@ -59,7 +59,7 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
             parameters={key: scalar(value) for key, value in request.parameters.fields.items()},
         )
         card = await self._orders.create(
-            request.viewer_id, wish, request.request_id, request.request_digest, request.quota_subjects
+            request.viewer_id, order, request.request_id, request.request_digest, request.quota_subjects
         )
         return self._wire.created(card, request.viewer_id)
 
@@ -100,8 +100,8 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
     async def ListArtworks(
         self, request: artworkspb.ListArtworksRequest, context: Context
     ) -> artworkspb.ListArtworksResponse:
-        ask = Ask(request.viewer_id, request.page_size, request.page_token)
-        page = await self._feed.of_user(ask, request.user_id)
+        page_request = PageRequest(request.viewer_id, request.page_size, request.page_token)
+        page = await self._feed.of_user(page_request, request.user_id)
         shown = self._wire.artworks(page, request.viewer_id)
         return artworkspb.ListArtworksResponse(artworks=shown, next_page_token=page.next_token)
 
@@ -148,17 +148,17 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         return await self._react(request.viewer_id, request.name, Reaction.FAVORITE, wanted=False)
 
     async def ListFeed(self, request: artworkspb.ListFeedRequest, context: Context) -> artworkspb.ListFeedResponse:
-        ask = Ask(request.viewer_id, request.page_size, request.page_token)
+        page_request = PageRequest(request.viewer_id, request.page_size, request.page_token)
         read = self._feed.hottest if request.order == artworkspb.FEED_ORDER_HOT else self._feed.newest
-        page = await read(ask)
+        page = await read(page_request)
         shown = self._wire.artworks(page, request.viewer_id)
         return artworkspb.ListFeedResponse(artworks=shown, next_page_token=page.next_token)
 
     async def ListTrending(
         self, request: artworkspb.ListTrendingRequest, context: Context
     ) -> artworkspb.ListTrendingResponse:
-        ask = Ask(request.viewer_id, request.page_size, request.page_token, request.skip)
-        page = await self._feed.hottest(ask, wire.window(request.window), wire.category(request.category))
+        page_request = PageRequest(request.viewer_id, request.page_size, request.page_token, request.skip)
+        page = await self._feed.hottest(page_request, wire.window(request.window), wire.category(request.category))
         shown = self._wire.artworks(page, request.viewer_id)
         return artworkspb.ListTrendingResponse(artworks=shown, next_page_token=page.next_token)
 
@@ -220,14 +220,14 @@ class UserServicer(usersrpc.UserServiceServicer):
     async def ListFavorites(
         self, request: userspb.ListFavoritesRequest, context: Context
     ) -> userspb.ListFavoritesResponse:
-        ask = Ask(request.viewer_id, request.page_size, request.page_token)
-        page = await self._feed.of_shelf(ask, Shelf.FAVORITES, request.user_id)
+        page_request = PageRequest(request.viewer_id, request.page_size, request.page_token)
+        page = await self._feed.of_shelf(page_request, Shelf.FAVORITES, request.user_id)
         shown = self._wire.artworks(page, request.viewer_id)
         return userspb.ListFavoritesResponse(artworks=shown, next_page_token=page.next_token)
 
     async def ListLikes(self, request: userspb.ListLikesRequest, context: Context) -> userspb.ListLikesResponse:
-        ask = Ask(request.viewer_id, request.page_size, request.page_token)
-        page = await self._feed.of_shelf(ask, Shelf.LIKES, request.user_id)
+        page_request = PageRequest(request.viewer_id, request.page_size, request.page_token)
+        page = await self._feed.of_shelf(page_request, Shelf.LIKES, request.user_id)
         shown = self._wire.artworks(page, request.viewer_id)
         return userspb.ListLikesResponse(artworks=shown, next_page_token=page.next_token)
 

@@ -26,7 +26,7 @@ from services.community.model import (
     Entry,
     Erasure,
     HiddenMark,
-    Mark,
+    ListEntry,
     Order,
     Quota,
     Reacted,
@@ -86,11 +86,11 @@ def _known(table: Mapping[int, T], value: int, field: str) -> T:
 class Wire:
     """Renders artworks with the URLs of public files and of thumbnails.
 
-    If `elsewhere`, files have a host of their own, also for thumbnails: a front end may allow no other.
+    If `has_files_host`, files have a host of their own, also for thumbnails: a front end may allow no other.
     """
 
-    def __init__(self, files: PublicFiles, origin: str, *, elsewhere: bool = False) -> None:
-        self._files, self._elsewhere = files, elsewhere
+    def __init__(self, files: PublicFiles, origin: str, *, has_files_host: bool = False) -> None:
+        self._files, self._has_files_host = files, has_files_host
         self._thumbnails = f"{origin}/api/img"
 
     def uri(self, ref: str) -> str:
@@ -103,7 +103,7 @@ class Wire:
         A host of files alone makes nothing on request: there it is the stored thumbnail of an upload, and the picture
         itself where there is none.
         """
-        if self._elsewhere:
+        if self._has_files_host:
             return self._files.uri(STORED_THUMB.sub(r"artworks/thumb/\1.webp", key))
         return f"{self._thumbnails}?{urlencode({'u': self._files.uri(key)} | THUMBNAIL)}" if key else ""
 
@@ -209,7 +209,7 @@ def hot_level(score: float) -> artworkspb.HotLevel.ValueType:
 
 
 def quota(given: Quota | None) -> artworkspb.Quota | None:
-    """Where a daily quota stands; None, which leaves a field unset, where nothing was counted."""
+    """The state of a daily quota; None, which leaves a field unset, where nothing was counted."""
     if given is None:
         return None
     return artworkspb.Quota(limit=given.limit, remaining=given.remaining, reset_delay=duration(given.reset_ms))
@@ -256,10 +256,10 @@ def record(given: ExportRecord, viewer_id: str, rendering: Wire) -> userspb.Expo
             return response(user=user(given, viewer_id))
         case Card():
             return response(artwork=rendering.artwork(given, viewer_id))
-        case (Shelf.LIKES, Mark() as mark):
-            return response(like=reaction(mark))
-        case (_, Mark() as mark):
-            return response(favorite=reaction(mark))
+        case (Shelf.LIKES, ListEntry() as entry):
+            return response(like=reaction(entry))
+        case (_, ListEntry() as entry):
+            return response(favorite=reaction(entry))
         case str() | Entry() | Report():
             return _other_record(given, rendering)
 
@@ -278,10 +278,10 @@ def _other_record(given: str | Entry | Report, rendering: Wire) -> userspb.Expor
             return response(file=response.File(object=name(OBJECTS, given), uri=rendering.uri(given)))
 
 
-def reaction(mark: Mark) -> userspb.ExportUserResponse.Reaction:
+def reaction(entry: ListEntry) -> userspb.ExportUserResponse.Reaction:
     """A like or favourite."""
-    reacted = name(COLLECTION, mark.card.artwork.id)
-    return userspb.ExportUserResponse.Reaction(artwork=reacted, create_time=timestamp(int(mark.value)))
+    reacted = name(COLLECTION, entry.card.artwork.id)
+    return userspb.ExportUserResponse.Reaction(artwork=reacted, create_time=timestamp(int(entry.value)))
 
 
 def entry(given: Entry) -> userspb.ExportUserResponse.CreditEntry:

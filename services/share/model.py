@@ -121,12 +121,12 @@ class Share:
 
     @property
     def visibility(self) -> Visibility:
-        """The visibility now."""
+        """The flags of the share now."""
         return self._text | Visibility.PUBLISHED if self.published else self.visibility_before
 
     @property
     def visibility_before(self) -> Visibility:
-        """The visibility before the publication."""
+        """The flags that the share had before its publication."""
         return self._text | Visibility.UNLISTED if self.unlisted else self._text
 
     @property

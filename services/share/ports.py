@@ -7,7 +7,7 @@ from services.share.model import NEWEST, Share, ShareRecord, SitemapLink, Stats,
 
 
 class ShareStore(Protocol):
-    """Stores shares. Every method raises Unavailable when the database is, and then nothing was changed."""
+    """Stores shares. Every method raises Unavailable when the database is away, and then nothing was changed."""
 
     async def insert(self, share: Share, token_digest: str) -> Share:
         """Insert a share, unless one with the same generated_ref is stored already.

@@ -113,7 +113,7 @@ def object_name(ref: str) -> str:
 
 
 def share(given: Share, files: PublicFiles) -> sharepb.Share:
-    """A share as callers see it, with the URLs of today."""
+    """A share as callers see it, with URLs by the current settings."""
     return sharepb.Share(
         name=name(COLLECTION, given.id),
         generated_uri=uri(given.generated_ref, files),

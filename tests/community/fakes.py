@@ -55,7 +55,7 @@ class FakeGenerations:
             self.generations.setdefault(known, GenerationStatus(known, OrderState.RUNNING, f"task_{known}"))
         return answer
 
-    async def look(self, generation_id: str) -> GenerationStatus | Unclear:
+    async def get(self, generation_id: str) -> GenerationStatus | Unclear:
         return Unclear() if self.away else self.generations[generation_id]
 
     async def find(self, request_id: str) -> GenerationStatus | Unclear | None:

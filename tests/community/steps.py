@@ -1,12 +1,12 @@
 """Steps that many tests of the community take."""
 
 from services.community.composition import CommunityService
-from services.community.core.orders import Wish
+from services.community.core.orders import NewOrder
 from services.community.core.saving import Save
 from services.community.model import Card, Listing, Order, Shelf
 from tests.community.fakes import FakeGenerations
 
-WISH = Wish(prompt="a cat in the rain", model="flux-kontext-pro")
+WISH = NewOrder(prompt="a cat in the rain", model="flux-kontext-pro")
 ANN, BOB = "auth0|ann", "auth0|bob"
 
 

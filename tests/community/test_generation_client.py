@@ -86,7 +86,7 @@ async def test_what_a_generation_means_for_an_order(
 ) -> None:
     generation_servicer.answer = answer
 
-    status = await remote.look("gen_1")
+    status = await remote.get("gen_1")
 
     assert isinstance(status, GenerationStatus)
     assert (status.state, status.object_key, status.reason, bool(status.message)) == (state, key, reason, bool(reason))
@@ -137,7 +137,7 @@ async def test_anything_else_is_no_answer(
 ) -> None:
     generation_servicer.answer = error
 
-    assert await remote.place(REQUEST, "ord_1") == await remote.look("gen_1") == Unclear()
+    assert await remote.place(REQUEST, "ord_1") == await remote.get("gen_1") == Unclear()
 
 
 async def test_events_begin_behind_the_cursor_and_a_torn_stream_says_so(

@@ -11,7 +11,7 @@ BUCKET = "https://pictures.example"
 
 def wire_of(**given: str) -> Wire:
     settings = CommunitySettings(app_url="https://site.example", **given)  # type: ignore[arg-type] # names differ by test
-    return Wire(PublicFiles(settings.files_base_url), settings.origin, elsewhere=settings.has_files_host)
+    return Wire(PublicFiles(settings.files_base_url), settings.origin, has_files_host=settings.has_files_host)
 
 
 @pytest.mark.parametrize(

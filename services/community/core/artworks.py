@@ -24,13 +24,15 @@ TAIL_LENGTH = 10  # of the artwork's id, fifty random bits: two artworks of one 
 UNTITLED = "Untitled"
 
 
-def missing() -> NotFound:
+def no_such_artwork() -> NotFound:
     """The error of an artwork that does not exist or is not visible to the caller: the two look the same."""
     return NotFound("There is no such artwork. It may have been deleted.")
 
 
-def made(new: NewArtwork, user_id: str, now_ms: int, *, state: State, object_key: str = "", key: str | None) -> Artwork:
-    """A new artwork."""
+def new_artwork(
+    new: NewArtwork, user_id: str, now_ms: int, *, state: State, object_key: str = "", key: str | None
+) -> Artwork:
+    """An artwork with a new id, a slug, and these fields."""
     artwork_id = new_id("art")
     return Artwork(
         id=artwork_id,
@@ -60,7 +62,7 @@ class Artworks:
         """One artwork by its own id, which opens a draft to whoever holds the id. Raises NotFound."""
         card = await self._artwork_store.find(artwork_id, viewer_id)
         if card is None or not card.artwork.opens_for(viewer_id):
-            raise missing()
+            raise no_such_artwork()
         return card
 
     async def listed(self, viewer_id: str, artwork_id: str) -> Card:
@@ -98,13 +100,13 @@ class Artworks:
     async def unpublish(self, viewer_id: str, artwork_id: str) -> Card:
         """Make an artwork a draft again. Raises as publish does."""
         await self.owned(viewer_id, artwork_id)
-        return await self.change(viewer_id, artwork_id, _taken_back)
+        return await self.change(viewer_id, artwork_id, _unpublished)
 
     async def delete(self, viewer_id: str, artwork_id: str) -> None:
         """Delete an artwork, all reactions to it and its bytes. Raises Unauthenticated, NotFound, PermissionDenied."""
         card = await self.owned(viewer_id, artwork_id)
         if not await self._artwork_store.remove(artwork_id):
-            raise missing()
+            raise no_such_artwork()
         await self._lists.relisted(card.artwork.user_id)
 
     async def hide(self, artwork_id: str, *, hidden: bool) -> Card:
@@ -112,7 +114,7 @@ class Artworks:
         await self._artwork_store.hide(artwork_id, hidden=hidden)
         card = await self._artwork_store.find(artwork_id, "")
         if card is None:
-            raise missing()
+            raise no_such_artwork()
         await self._lists.relisted(card.artwork.user_id)
         return card
 
@@ -139,13 +141,13 @@ class Artworks:
         return replace(artwork, state=State.PUBLISHED, publish_ms=artwork.publish_ms or self._clock())
 
 
-def _taken_back(artwork: Artwork) -> Artwork:
+def _unpublished(artwork: Artwork) -> Artwork:
     return replace(artwork, state=State.DRAFT) if artwork.state is State.PUBLISHED else artwork
 
 
 def _visible(card: Card | None, viewer_id: str) -> Card:
     if card is None or not card.artwork.visible_to(viewer_id):
-        raise missing()
+        raise no_such_artwork()
     return card
 
 

@@ -40,7 +40,7 @@ class EventConsumer:
     async def consume(self, status: GenerationStatus | UnreadableEvent) -> None:
         """Apply an event; one at which our own code fails is skipped.
 
-        Its order is due then: the loop of orders asks for its state, again and again, until it has ended or is parked.
+        Its order is due then: the loop of orders reads its state from generation until it has ended or is parked.
         """
         if await guarded(EVENTS, str(status.event_sequence), partial(self._consume, status)):
             await self._store.pass_over(status)

@@ -19,8 +19,8 @@ DECAY_BATCH = 200  # rows of one transaction, so that reactions do not wait long
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A request for a page of a list, unchecked."""
+class PageRequest:
+    """A request for a page of a list, not validated yet."""
 
     viewer_id: str
     page_size: int = 0
@@ -43,32 +43,34 @@ class Feed:
     def __init__(self, lists: Lists, artwork_store: ArtworkStore, clock: Clock) -> None:
         self._lists, self._artwork_store, self._clock = lists, artwork_store, clock
 
-    async def newest(self, ask: Ask) -> ArtworkPage:
+    async def newest(self, page_request: PageRequest) -> ArtworkPage:
         """The published artworks, newest first. Raises InvalidArgument."""
-        return await self._page(Listing(Shelf.NEWEST), ask)
+        return await self._page(Listing(Shelf.NEWEST), page_request)
 
-    async def hottest(self, ask: Ask, window_ms: int = 0, category: Category = Category.ALL) -> ArtworkPage:
+    async def hottest(
+        self, page_request: PageRequest, window_ms: int = 0, category: Category = Category.ALL
+    ) -> ArtworkPage:
         """The published artworks by score, of a window and a category. Raises InvalidArgument."""
         since = self._clock() - window_ms if window_ms else 0
         ages = age_class(window_ms) + 1 if window_ms else 0
         binding = Listing(Shelf.HOT, since_ms=window_ms, least_score=category)
         wanted = Listing(Shelf.HOT, since_ms=since, least_score=float(category), ages=ages)
-        return await self._page(wanted, ask, binding)
+        return await self._page(wanted, page_request, binding)
 
-    async def of_user(self, ask: Ask, user_id: str) -> ArtworkPage:
+    async def of_user(self, page_request: PageRequest, user_id: str) -> ArtworkPage:
         """A user's finished artworks: with drafts for the user, the published ones for others.
 
         Raises:
             InvalidArgument.
         """
         validation.user("user_id", user_id)
-        shelf = Shelf.FINISHED if ask.viewer_id == user_id else Shelf.AUTHOR
-        return await self._page(Listing(shelf, user_id), ask)
+        shelf = Shelf.FINISHED if page_request.viewer_id == user_id else Shelf.AUTHOR
+        return await self._page(Listing(shelf, user_id), page_request)
 
-    async def of_shelf(self, ask: Ask, shelf: Shelf, user_id: str) -> ArtworkPage:
+    async def of_shelf(self, page_request: PageRequest, shelf: Shelf, user_id: str) -> ArtworkPage:
         """A user's likes or favourites. Raises Unauthenticated, InvalidArgument."""
-        validation.signed_in(ask.viewer_id)
-        return await self._page(Listing(shelf, validation.user("user_id", user_id)), ask)
+        validation.signed_in(page_request.viewer_id)
+        return await self._page(Listing(shelf, validation.user("user_id", user_id)), page_request)
 
     async def states(self, viewer_id: str, artwork_ids: Sequence[str]) -> tuple[Reacted, ...]:
         """Counts and the viewer's own reactions, in the order asked; zeros for artworks that they cannot see.
@@ -110,15 +112,15 @@ class Feed:
         age = self._clock() - (card.artwork.publish_ms or card.artwork.create_ms)
         return Hotness(card, higher + 1 if higher < RANKS else 0, decay(age))
 
-    async def _page(self, listing: Listing, ask: Ask, binding: Listing | None = None) -> ArtworkPage:
+    async def _page(self, listing: Listing, page_request: PageRequest, binding: Listing | None = None) -> ArtworkPage:
         bound = binding or listing
         size, skip = (
-            page_size(ask.page_size, validation.DEFAULT_PAGE_SIZE, validation.MAX_PAGE_SIZE),
-            validation.skip(ask.skip),
+            page_size(page_request.page_size, validation.DEFAULT_PAGE_SIZE, validation.MAX_PAGE_SIZE),
+            validation.skip(page_request.skip),
         )
-        after = page_tokens.after_of(str(bound), ask.page_token)
-        marks = await self._lists.page(listing, ask.viewer_id, size + 1, after, skip)
-        return page_tokens.page_of(bound, marks, size)
+        after = page_tokens.after_of(str(bound), page_request.page_token)
+        entries = await self._lists.page(listing, page_request.viewer_id, size + 1, after, skip)
+        return page_tokens.page_of(bound, entries, size)
 
 
 class ScoreDecay:

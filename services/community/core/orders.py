@@ -1,4 +1,4 @@
-"""Orders of pictures: artwork and order are stored first, then generation is asked until it has answered."""
+"""Orders of pictures: stored first with their artwork, then sent to generation until it has answered."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from services.chassis.names import new_id
 from services.chassis.parking import Parking, WorkFault, guarded
 from services.community import metrics
 from services.community.core import validation
-from services.community.core.artworks import Artworks, made, title_of
+from services.community.core.artworks import Artworks, new_artwork, title_of
 from services.community.model import Card, GenerationStatus, NewArtwork, Order, Quota, Refused, Request, State, Unclear
 from services.community.model.artworks import MOVES
 from services.community.model.orders import ORDERS, PARKED_SENTENCE
@@ -31,8 +31,8 @@ logger = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Wish:
-    """An order as the caller gave it, unchecked."""
+class NewOrder:
+    """An order to place, not validated yet."""
 
     prompt: str
     model: str
@@ -44,16 +44,16 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The idempotency key of a request, empty for none, and the digest that a repetition must have too."""
+class _RequestKey:
+    """The idempotency key of a request, empty for none, and its digest, which a repetition must have too."""
 
-    key: str
+    id: str
     digest: str
 
 
-def _asked(kind: str, request_id: str, digest: str) -> _Asked:
+def _request_key(kind: str, request_id: str, digest: str) -> _RequestKey:
     key, kept = validation.request_id(request_id), validation.request_digest(digest)
-    return _Asked(f"{kind}:{key}" if key else "", kept)
+    return _RequestKey(f"{kind}:{key}" if key else "", kept)
 
 
 class Orders:
@@ -85,7 +85,7 @@ class Orders:
         self._loop = LeaseLoop(work, parking)
 
     async def create(
-        self, viewer_id: str, wish: Wish, request_id: str, digest: str = "", quota_subjects: Sequence[str] = ()
+        self, viewer_id: str, given: NewOrder, request_id: str, digest: str = "", quota_subjects: Sequence[str] = ()
     ) -> Card:
         """Order a picture for a new artwork; the same request_id is the same artwork.
 
@@ -97,12 +97,12 @@ class Orders:
             ResourceExhausted, Unavailable: no capacity, or a daily quota is used up; nothing was stored.
         """
         user_id = validation.signed_in(viewer_id)
-        asked, counted = _asked("request", request_id, digest), validation.quota_subjects(quota_subjects)
-        if earlier := await self._joined(user_id, asked):
+        request_key, counted = _request_key("request", request_id, digest), validation.quota_subjects(quota_subjects)
+        if earlier := await self._joined(user_id, request_key):
             return earlier
-        request = self._request(wish)
+        request = self._request(given)
         new = NewArtwork(
-            title=title_of(validation.text("title", wish.title, validation.MAX_TITLE_LENGTH), request.prompt),
+            title=title_of(validation.text("title", given.title, validation.MAX_TITLE_LENGTH), request.prompt),
             prompt=request.prompt,
             model=request.model,
             aspect_ratio=request.aspect_ratio,
@@ -110,14 +110,14 @@ class Orders:
             image_refs=request.image_refs,
         )
         now = self._clock()
-        artwork = made(new, user_id, now, state=State.GENERATING, key=asked.key or None)
-        order = replace(self._order(artwork.id, user_id, request, asked), quota_subjects=counted)
+        artwork = new_artwork(new, user_id, now, state=State.GENERATING, key=request_key.id or None)
+        order = replace(self._order(artwork.id, user_id, request, request_key), quota_subjects=counted)
         try:
             kept = await self._store.open(replace(artwork, order_id=order.id), order)
         except CreditsShortError as short:
             raise self._short(short) from None
         if kept.id != artwork.id:  # a concurrent equal request was faster
-            return await self._joined(user_id, asked) or await self._artworks.get(user_id, kept.id)
+            return await self._joined(user_id, request_key) or await self._artworks.get(user_id, kept.id)
         quota = await self._place(order, fresh=True)
         return replace(await self._artworks.get(user_id, kept.id), quota=quota)
 
@@ -138,13 +138,15 @@ class Orders:
             AlreadyExists: the request_id was used with another digest (reason IDEMPOTENCY_KEY_REUSED).
             Aborted: the artwork changed meanwhile.
         """
-        asked, counted = _asked("regenerate", request_id, digest), validation.quota_subjects(quota_subjects)
-        if earlier := await self._joined(validation.signed_in(viewer_id), asked):
+        request_key, counted = _request_key("regenerate", request_id, digest), validation.quota_subjects(quota_subjects)
+        if earlier := await self._joined(validation.signed_in(viewer_id), request_key):
             return earlier
         card = await self._artworks.owned(viewer_id, artwork_id)
         artwork = card.artwork
         if State.GENERATING not in MOVES[artwork.state] or not (artwork.prompt and artwork.model):
-            if earlier := await self._joined(viewer_id, asked):  # the same request was faster than our second look
+            if earlier := await self._joined(
+                viewer_id, request_key
+            ):  # the same request was faster than our second look
                 return earlier
             raise FailedPrecondition(
                 "Only a draft or a failed artwork that was made from a prompt can be made again.", "NOT_REGENERABLE"
@@ -158,29 +160,29 @@ class Orders:
             image_refs=artwork.image_refs,
             parameters=parameters,
         )
-        order = replace(self._order(artwork.id, viewer_id, request, asked), quota_subjects=counted)
+        order = replace(self._order(artwork.id, viewer_id, request, request_key), quota_subjects=counted)
         try:
             reopened = await self._store.reopen(artwork, order)
         except CreditsShortError as short:
             raise self._short(short) from None
         if not reopened:
-            if earlier := await self._joined(viewer_id, asked):  # a concurrent equal request was faster
+            if earlier := await self._joined(viewer_id, request_key):  # a concurrent equal request was faster
                 return earlier
             raise Aborted("The artwork changed meanwhile. Look at it again.")
         quota = await self._place(order, fresh=False)
         return replace(await self._artworks.get(viewer_id, artwork_id), quota=quota)
 
-    async def _joined(self, user_id: str, asked: "_Asked") -> Card | None:
+    async def _joined(self, user_id: str, request_key: "_RequestKey") -> Card | None:
         """The artwork that an earlier request with this key ordered. Raises AlreadyExists, NotFound."""
-        earlier = await self._store.requested(user_id, asked.key) if asked.key else None
+        earlier = await self._store.requested(user_id, request_key.id) if request_key.id else None
         if earlier is None:
             return None
-        if asked.digest and earlier.request_digest and asked.digest != earlier.request_digest:
+        if request_key.digest and earlier.request_digest and request_key.digest != earlier.request_digest:
             raise AlreadyExists("This idempotency key was used for a different request.", "IDEMPOTENCY_KEY_REUSED")
         return replace(await self._artworks.get(user_id, earlier.artwork_id), joined=True)
 
     async def run(self) -> None:
-        """Process due orders until cancelled: unconfirmed ones, and those without news for long."""
+        """Process due orders until cancelled: those that generation has not confirmed, or that had no event lately."""
         await self._loop.run()
 
     async def process_due(self) -> int:
@@ -188,7 +190,7 @@ class Orders:
         return await self._loop.do_due()
 
     async def _failed(self, order: Order, fault: WorkFault) -> None:
-        """Make an order due again; one that is parked stays as giving it up left it."""
+        """Make an order due again, unless it is parked: then it was given up before."""
         if not fault.parked:
             await self._store.delay(order.id, fault.pause_seconds)
 
@@ -217,19 +219,19 @@ class Orders:
 
     async def _apply_current(self, order: Order, placed: GenerationStatus) -> None:
         """Apply the current state: an event of it may have been skipped before its generation was known here."""
-        if isinstance(now := await self._generations.look(placed.generation_id), GenerationStatus):
+        if isinstance(now := await self._generations.get(placed.generation_id), GenerationStatus):
             await self._apply(order, now)
 
     async def _answer(self, order: Order) -> GenerationStatus | Refused | Unclear:
         if order.generation_id:
-            return await self._generations.look(order.generation_id)
+            return await self._generations.get(order.generation_id)
         if await self._store.abandoned(order):  # its artwork is deleted, but the order may have been taken
             return await self._generations.find(order.id) or WITHDRAWN
         metrics.RESENT.inc()
         return await self._generations.place(order.request, order.id, order.quota_subjects)
 
     async def _place(self, order: Order, *, fresh: bool) -> Quota | None:
-        """Send an order to generation now; returns the state of the daily quota, if generation tells it.
+        """Send an order to generation now; returns the state of the daily quota, if generation answers with it.
 
         Anything but a definite refusal is completed in the background.
         A fresh artwork is deleted again when its order was refused for capacity or as invalid; any other is kept.
@@ -257,21 +259,21 @@ class Orders:
     def _has_time(self, order: Order, refused: Refused) -> bool:
         return refused.passing and self._clock() - order.create_ms < PATIENCE_MS
 
-    def _order(self, artwork_id: str, user_id: str, request: Request, asked: "_Asked") -> Order:
+    def _order(self, artwork_id: str, user_id: str, request: Request, request_key: "_RequestKey") -> Order:
         order = Order(new_id("ord"), artwork_id, user_id, request, cost=self._cost, create_ms=self._clock())
-        return replace(order, request_key=asked.key, request_digest=asked.digest)
+        return replace(order, request_key=request_key.id, request_digest=request_key.digest)
 
-    def _request(self, wish: Wish) -> Request:
-        if len(wish.image_uris) > validation.MAX_IMAGES:
+    def _request(self, given: NewOrder) -> Request:
+        if len(given.image_uris) > validation.MAX_IMAGES:
             raise invalid_field("image_uris", f"At most {validation.MAX_IMAGES} pictures to start from may be given.")
-        uris = tuple(validation.uri("image_uris", uri) for uri in wish.image_uris)
+        uris = tuple(validation.uri("image_uris", uri) for uri in given.image_uris)
         return Request(
-            prompt=validation.required("prompt", wish.prompt, validation.MAX_PROMPT_LENGTH),
-            model=validation.required("model", wish.model, validation.MAX_NAME_LENGTH),
-            aspect_ratio=validation.text("aspect_ratio", wish.aspect_ratio, validation.MAX_NAME_LENGTH),
-            output_format=validation.text("output_format", wish.output_format, validation.MAX_NAME_LENGTH),
+            prompt=validation.required("prompt", given.prompt, validation.MAX_PROMPT_LENGTH),
+            model=validation.required("model", given.model, validation.MAX_NAME_LENGTH),
+            aspect_ratio=validation.text("aspect_ratio", given.aspect_ratio, validation.MAX_NAME_LENGTH),
+            output_format=validation.text("output_format", given.output_format, validation.MAX_NAME_LENGTH),
             image_refs=tuple(self._own_key(uri) or uri for uri in uris),
-            parameters=wish.parameters,
+            parameters=given.parameters,
         )
 
     def _short(self, short: CreditsShortError) -> FailedPrecondition:

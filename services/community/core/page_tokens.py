@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from services.chassis import paging
 from services.chassis.names import ID
-from services.community.model import After, ArtworkPage, Listing, Mark
+from services.community.model import After, ArtworkPage, ListEntry, Listing
 
 
 def _position(value: str, identifier: str) -> After:
@@ -32,8 +32,8 @@ def after_of(binding: str, page_token: str) -> After | None:
     return TOKENS.position(binding.encode(), page_token)
 
 
-def page_of(listing: Listing, marks: Sequence[Mark], size: int) -> ArtworkPage:
+def page_of(listing: Listing, entries: Sequence[ListEntry], size: int) -> ArtworkPage:
     """A page of the first `size` of size + 1 entries, with the token of the next page."""
-    shown, last = paging.page_of(marks, size, lambda mark: mark.card.artwork.weight)
+    shown, last = paging.page_of(entries, size, lambda entry: entry.card.artwork.weight)
     following = token(str(listing), last.value, last.card.artwork.id) if last else ""
-    return ArtworkPage(tuple([mark.card for mark in shown]), following)
+    return ArtworkPage(tuple([entry.card for entry in shown]), following)

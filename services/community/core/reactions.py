@@ -4,7 +4,7 @@ from services.chassis.clock import Clock
 from services.chassis.errors import FailedPrecondition, ResourceExhausted
 from services.community import metrics
 from services.community.core import validation
-from services.community.core.artworks import Artworks, missing
+from services.community.core.artworks import Artworks, no_such_artwork
 from services.community.model import Reacted, Reaction, Report
 from services.community.model.hotness import HOUR_MS
 from services.community.ports import BudgetSpentError, Lists, ReactionStore
@@ -30,15 +30,15 @@ class Reactions:
         if wanted and not card.artwork.listed:
             raise FailedPrecondition("Only a published artwork can be liked. Publish it first.", "NOT_PUBLISHED")
         try:
-            stands = await self._store.react(user_id, artwork_id, reaction, wanted=wanted, per_hour=self._per_hour)
+            reacted = await self._store.react(user_id, artwork_id, reaction, wanted=wanted, per_hour=self._per_hour)
         except BudgetSpentError:
             raise self._spent() from None
-        if stands is None:
-            raise missing()
-        if stands.changed:
+        if reacted is None:
+            raise no_such_artwork()
+        if reacted.changed:
             metrics.reacted(reaction, wanted=wanted)
-            await self._lists.reacted(user_id, reaction, stands)
-        return stands
+            await self._lists.reacted(user_id, reaction, reacted)
+        return reacted
 
     async def report(self, viewer_id: str, artwork_id: str, reason: str) -> None:
         """Report an artwork to the operators. Raises Unauthenticated, NotFound, InvalidArgument, ResourceExhausted."""
@@ -51,7 +51,7 @@ class Reactions:
         except BudgetSpentError:
             raise self._spent() from None
         if not there:
-            raise missing()
+            raise no_such_artwork()
 
     def _spent(self) -> ResourceExhausted:
         left = (HOUR_MS - self._clock() % HOUR_MS) / 1000

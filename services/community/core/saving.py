@@ -10,7 +10,7 @@ from services.chassis.errors import NotFound, PermissionDenied, Unavailable, inv
 from services.chassis.names import is_key
 from services.chassis.outbound import require_public
 from services.community.core import validation
-from services.community.core.artworks import Artworks, made, slug_of, title_of
+from services.community.core.artworks import Artworks, new_artwork, slug_of, title_of
 from services.community.model import Artwork, Card, NewArtwork, State
 from services.community.ports import ArtworkStore, BeingDeletedError, Objects
 
@@ -19,7 +19,7 @@ COPIES = 3  # of one picture, tried until one is not being deleted; from the sec
 
 @dataclass(frozen=True)
 class Save:
-    """A request to save a finished picture, unchecked."""
+    """A request to save a finished picture, not validated yet."""
 
     title: str
     image_uri: str
@@ -136,7 +136,7 @@ class Saving:
 
     def _drawn(self, new: NewArtwork, user_id: str, object_key: str, key: str = "") -> Artwork:
         key = key or f"object:{hashlib.sha256(object_key.encode()).hexdigest()}"
-        return made(new, user_id, self._clock(), state=State.DRAFT, object_key=object_key, key=key)
+        return new_artwork(new, user_id, self._clock(), state=State.DRAFT, object_key=object_key, key=key)
 
     async def _claim(self, object_key: str, user_id: str) -> None:
         if not is_key(object_key):

@@ -7,11 +7,11 @@ from services.chassis.names import new_id
 from services.chassis.outbound import is_public_url
 from services.chassis.text import cut, one_line
 from services.community.core import validation
-from services.community.model import After, Card, Claims, Entry, Erasure, Listing, Mark, Report, Shelf, User
+from services.community.model import After, Card, Claims, Entry, Erasure, ListEntry, Listing, Report, Shelf, User
 from services.community.ports import Lists, UserStore
 
 EXPORT_PAGE = 100  # artworks that are read at once
-ExportRecord = User | Card | tuple[Shelf, Mark] | str | Entry | Report
+ExportRecord = User | Card | tuple[Shelf, ListEntry] | str | Entry | Report
 """A record of an export: the user, an artwork, a like or favourite, a file's key, a ledger entry, a report."""
 
 
@@ -22,7 +22,7 @@ class Users:
         self._store, self._lists, self._allowed = store, lists, allowed
 
     async def ensure(self, viewer_id: str, claims: Claims, issue_ms: int = 0) -> User:
-        """Store the claims of a verified token; claims that cannot be stored are left out and lock nobody out.
+        """Store the claims of a verified token. Claims that cannot be stored are left out.
 
         Raises:
             InvalidArgument: the viewer's id is malformed.
@@ -55,11 +55,11 @@ class Users:
         """All data of the viewer, the user record first. Raises Unauthenticated, NotFound."""
         user_id = validation.signed_in(viewer_id)
         yield await self.get(user_id)
-        async for mark in self._all(Listing(Shelf.OWNER, user_id)):
-            yield mark.card
+        async for entry in self._all(Listing(Shelf.OWNER, user_id)):
+            yield entry.card
         for shelf in (Shelf.LIKES, Shelf.FAVORITES):
-            async for mark in self._all(Listing(shelf, user_id)):
-                yield shelf, mark
+            async for entry in self._all(Listing(shelf, user_id)):
+                yield shelf, entry
         for records in (
             await self._store.objects(user_id),
             await self._store.entries(user_id),
@@ -81,12 +81,12 @@ class Users:
             return found
         raise NotFound("There is no such receipt.")
 
-    async def _all(self, listing: Listing) -> AsyncIterator[Mark]:
+    async def _all(self, listing: Listing) -> AsyncIterator[ListEntry]:
         after: After | None = None
-        while marks := await self._lists.page(listing, listing.user_id, EXPORT_PAGE, after):
-            for mark in marks:
-                yield mark
-            after = marks[-1].value, marks[-1].card.artwork.id
+        while entries := await self._lists.page(listing, listing.user_id, EXPORT_PAGE, after):
+            for entry in entries:
+                yield entry
+            after = entries[-1].value, entries[-1].card.artwork.id
 
 
 def _short(words: str) -> str:

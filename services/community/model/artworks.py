@@ -56,7 +56,7 @@ class NewArtwork:
 class Artwork:
     """One artwork. The object key is empty while there is no picture; times are epoch ms, 0 for never.
 
-    request_key is unlike every other of its owner: what makes a repeated request find the artwork it made before.
+    request_key is unique among the artworks of its owner: by it a repeated request finds the artwork that it made.
     """
 
     id: str
@@ -104,7 +104,7 @@ class Artwork:
         return unlisted or self.visible_to(viewer_id)
 
     def takes(self, order: Order) -> bool:
-        """Whether the picture of a finished order becomes this artwork's; a published one keeps what people saw."""
+        """Whether the picture of a finished order becomes this artwork's; a published artwork keeps its picture."""
         return order.state is OrderState.SUCCEEDED and self.order_id == order.id and self.state is not State.PUBLISHED
 
     def state_after(self, order: Order) -> State:
@@ -128,7 +128,7 @@ class Card:
     joined: bool = False
     """Whether the answer is that of an earlier, equal request."""
     quota: Quota | None = None
-    """Where the daily quota of whoever ordered stands now, when the request that is answered was counted."""
+    """The state of the daily quota of the user who ordered, when the request that is answered was counted."""
 
 
 class Shelf(StrEnum):
@@ -165,7 +165,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Mark:
+class ListEntry:
     """A card with its sort value in the list."""
 
     card: Card

@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Quota:
-    """Where a caller stands: orders a day, orders left today, and milliseconds until the next day."""
+    """The state of a caller's daily quota: orders a day, orders left today, and milliseconds until the next day."""
 
     limit: int
     remaining: int
@@ -63,9 +63,9 @@ class GenerationStatus:
     reason: str = ""
     message: str = ""
     event_sequence: int = 0
-    """The sequence in generation's outbox; 0 when the status was asked for."""
+    """The sequence in generation's outbox; 0 when the status was read by id."""
     quota: Quota | None = None
-    """Where the daily quota of whoever ordered stands now, when this order was just counted."""
+    """The state of the daily quota of the user who ordered, when this order was just counted."""
 
 
 @dataclass(frozen=True)

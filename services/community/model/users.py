@@ -104,11 +104,11 @@ class DeletionState(StrEnum):
     """How far a deletion has come."""
 
     WAITING = "WAITING"
-    """Nobody has been asked yet: the object's owner may refer to it again, which takes it out of the queue."""
+    """No service was asked yet: the object's owner may refer to it again, which takes it out of the queue."""
     DELETING = "DELETING"
     """The other service is being asked, or was asked and has not answered: the key is never referred to again."""
     DELETED = "DELETED"
-    """The object is gone. The entry stays for a while, so that whoever was told of the key before finds that out."""
+    """The object is gone. The entry stays for a while, for callers who still hold the key."""
 
 
 @dataclass(frozen=True)

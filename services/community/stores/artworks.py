@@ -125,7 +125,7 @@ class SqlArtworks:
     async def own(self, object_key: str, user_id: str) -> str:
         """Insert the owner, and take the object out of the deletion queue for its owner."""
         async with self._database.write() as connection:
-            await self._users.known(connection, user_id, self._clock())
+            await self._users.lock(connection, user_id, self._clock())
             await deletion_queue.own(connection, object_key, user_id)
             owner = await deletion_queue.owner(connection, object_key)
             if owner == user_id:
@@ -150,7 +150,7 @@ class SqlArtworks:
 
 async def insert_or_find(connection: AsyncConnection, users: UserRows, given: Artwork) -> Artwork:
     """Insert an artwork, or return the owner's artwork with its request_key; the empty update locks it."""
-    await users.known(connection, given.user_id, given.create_ms)
+    await users.lock(connection, given.user_id, given.create_ms)
     statement = upsert(connection, artwork).values(artwork_row(given))
     same = {"request_key": statement.excluded.request_key}
     statement = statement.on_conflict_do_update(index_elements=["user_id", "request_key"], set_=same)

@@ -27,9 +27,9 @@ class Ledger:
     def __init__(self, initial: int, users: UserRows) -> None:
         self._initial, self._users = initial, users
 
-    async def opened(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
+    async def open_account(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
         """Make sure that the user and the account exist."""
-        await self._users.known(connection, user_id, now_ms)
+        await self._users.lock(connection, user_id, now_ms)
         if await connection.scalar(select(account.c.user_id).where(account.c.user_id == user_id)):
             return
         initial = 0 if await self._users.tombstone(connection, user_id) else self._initial
@@ -42,7 +42,7 @@ class Ledger:
         """Hold the cost of an order. Raises CreditsShortError."""
         if not order.cost:
             return order
-        await self.opened(connection, order.user_id, order.create_ms)
+        await self.open_account(connection, order.user_id, order.create_ms)
         if not await self._move(connection, order.user_id, -order.cost, order.cost):
             found = select(account.c.credits).where(account.c.user_id == order.user_id)
             raise CreditsShortError(await connection.scalar(found) or 0)
@@ -102,13 +102,13 @@ class SqlCredits:
         if found := await self._found(user_id):
             return found
         async with self._database.write() as connection:
-            await self._ledger.opened(connection, user_id, self._clock())
+            await self._ledger.open_account(connection, user_id, self._clock())
         return await self._found(user_id) or Balance()
 
     async def check_in(self, user_id: str, day: int, credits_: int) -> tuple[CheckIn, bool]:
         """Insert the day's row; only its insertion earns credits, unless that day had earned some before an erasure."""
         async with self._database.write() as connection:
-            await self._ledger.opened(connection, user_id, self._clock())
+            await self._ledger.open_account(connection, user_id, self._clock())
             last = (await connection.execute(_last(user_id, day))).one_or_none()
             streak = last.streak + 1 if last and last.day == day - 1 else 1
             now = CheckIn(day, streak, last.total + 1 if last else 1)

@@ -21,7 +21,7 @@ from services.community.stores.tables import artwork, discarded_object, owned_ob
 
 MINE = ""  # the state of an entry that this transaction has made, and removes before its end
 # How long the entry of a deleted object stays: above the time between storage naming a key and our row for it, and
-# above what a deletion request may spend under way when its process or its machine stands still.
+# above what a deletion request may spend under way while its process or its machine is paused.
 DELETED_KEPT_MS = 86_400_000
 PURGE_BATCH = 500  # entries of one transaction
 KEY = discarded_object.c.object_key

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from services.chassis.database import Database
 from services.chassis.shielding import shielded_method
-from services.community.model import After, Artwork, Listing, Mark, Reacted, Reaction, Shelf, State
+from services.community.model import After, Artwork, ListEntry, Listing, Reacted, Reaction, Shelf, State
 from services.community.stores.artworks import SqlArtworks
 from services.community.stores.read_models import CachedMembers, RedisModels
 from services.community.stores.rows import LISTED, select_cards, to_card
@@ -84,14 +84,14 @@ class ArtworkLists:
 
     async def page(
         self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
-    ) -> tuple[Mark, ...]:
+    ) -> tuple[ListEntry, ...]:
         """The page of the read model if it is valid, else the page of the rows."""
         key = _key_of(listing)
         if not key or after or skip or limit > DEPTH:
             return await self._page_of_rows(listing, viewer_id, limit, after, skip)
         look = await self._look(listing, key)
-        if marks := await self._known(listing, (look.members or ())[:limit], viewer_id):
-            return marks
+        if entries := await self._known(listing, (look.members or ())[:limit], viewer_id):
+            return entries
         if not look.epoch:
             return await self._page_of_rows(listing, viewer_id, limit)
         return (await self._filled(listing, viewer_id, look.epoch))[:limit]
@@ -100,12 +100,12 @@ class ArtworkLists:
         """Invalidate the feed, the ranking and the user's list."""
         await self._models.forget(FEED, RANKING, _artworks_key(user_id))
 
-    async def reacted(self, user_id: str, reaction: Reaction, stands: Reacted) -> None:
+    async def reacted(self, user_id: str, reaction: Reaction, result: Reacted) -> None:
         """Update the score and the number of likes or the set of favourites; a missing set is filled."""
-        await self._models.score(RANKING, stands.artwork_id, stands.hot_score)
+        await self._models.score(RANKING, result.artwork_id, result.hot_score)
         if reaction is Reaction.LIKE:
-            await self._models.put_number(_likes_key(stands.artwork_id), stands.like_count)
-        elif not await self._models.member(_favorites_key(user_id), stands.artwork_id, there=stands.favorited):
+            await self._models.put_number(_likes_key(result.artwork_id), result.like_count)
+        elif not await self._models.member(_favorites_key(user_id), result.artwork_id, there=result.favorited):
             await self._fill_favorites(user_id)
 
     async def scores_decayed(self) -> None:
@@ -122,8 +122,8 @@ class ArtworkLists:
         listing = Listing(Shelf.AUTHOR, user_id)
         await self._anew(listing)
         await self._fill_favorites(user_id)
-        for mark in await self._page_of_rows(listing, "", DEPTH):
-            await self._models.put_number(_likes_key(mark.card.artwork.id), mark.card.artwork.like_count)
+        for entry in await self._page_of_rows(listing, "", DEPTH):
+            await self._models.put_number(_likes_key(entry.card.artwork.id), entry.card.artwork.like_count)
         return self._models.written - before
 
     async def _fill_favorites(self, user_id: str) -> None:
@@ -140,33 +140,33 @@ class ArtworkLists:
         read = self._models.ranking if listing.shelf is Shelf.HOT else self._models.list
         return await read(key, DEPTH)
 
-    async def _known(self, listing: Listing, ids: Sequence[str], viewer_id: str) -> tuple[Mark, ...]:
+    async def _known(self, listing: Listing, ids: Sequence[str], viewer_id: str) -> tuple[ListEntry, ...]:
         """The cards of a cached list; none when it is stale."""
         cards = await self._artwork_store.cards(ids, viewer_id) if ids else {}
         if len(cards) < len(ids) or not all(card.artwork.listed for card in cards.values()):
             return ()
         value = VALUES[listing.shelf]
-        marks = tuple([Mark(cards[each], value(cards[each].artwork)) for each in ids])
-        order = [(mark.value, mark.card.artwork.id) for mark in marks]
-        return marks if order == sorted(order, reverse=True) else ()
+        entries = tuple([ListEntry(cards[each], value(cards[each].artwork)) for each in ids])
+        order = [(entry.value, entry.card.artwork.id) for entry in entries]
+        return entries if order == sorted(order, reverse=True) else ()
 
-    async def _filled(self, listing: Listing, viewer_id: str, epoch: bytes) -> tuple[Mark, ...]:
-        marks = await self._page_of_rows(listing, viewer_id, DEPTH)
-        ids = [mark.card.artwork.id for mark in marks]
+    async def _filled(self, listing: Listing, viewer_id: str, epoch: bytes) -> tuple[ListEntry, ...]:
+        entries = await self._page_of_rows(listing, viewer_id, DEPTH)
+        ids = [entry.card.artwork.id for entry in entries]
         if listing.shelf is Shelf.HOT:
-            scores = {mark.card.artwork.id: mark.value for mark in marks}
+            scores = {entry.card.artwork.id: entry.value for entry in entries}
             await self._models.put_ranking(RANKING, scores, epoch)
         else:
             await self._models.put_list(_key_of(listing), ids, epoch)
-        return marks
+        return entries
 
     @shielded_method
     async def _page_of_rows(
         self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
-    ) -> tuple[Mark, ...]:
+    ) -> tuple[ListEntry, ...]:
         async with self._database.read() as connection:
             found = await connection.execute(select_page(listing, viewer_id, limit, after, skip))
-            return tuple([Mark(to_card(row), row["mark"]) for row in found.mappings()])
+            return tuple([ListEntry(to_card(row), row["mark"]) for row in found.mappings()])
 
     @shielded_method
     async def _favorites(self, user_id: str) -> tuple[str, ...]:

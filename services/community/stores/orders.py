@@ -59,7 +59,7 @@ class SqlOrders:
         same = (artwork.c.id == given.id, artwork.c.state == given.state, artwork.c.order_id == given.order_id)
         values = {"state": State.GENERATING, "order_id": order.id, "listed": False, "update_ms": self._clock()}
         async with self._database.write() as connection:
-            await self._users.known(connection, given.user_id, self._clock())
+            await self._users.lock(connection, given.user_id, self._clock())
             changed = await connection.execute(update(artwork).where(*same).values(values))
             if changed.rowcount:
                 await self._insert(connection, order)

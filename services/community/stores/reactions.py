@@ -33,7 +33,7 @@ class SqlReactions:
     ) -> Reacted | None:
         """Insert or delete the row; if that was a change, count it against the limit and in the artwork."""
         async with self._database.write() as connection:
-            await self._users.known(connection, user_id, self._clock())
+            await self._users.lock(connection, user_id, self._clock())
             shown = await _locked(connection, artwork_id)
             if shown is None or (wanted and not shown["listed"]):
                 return None
@@ -47,7 +47,7 @@ class SqlReactions:
         """Insert the report, or replace the older one; the artwork's row is locked against deletion."""
         values = {"artwork_id": given.artwork_id, "user_id": given.user_id, "reason": given.reason}
         async with self._database.write() as connection:
-            await self._users.known(connection, given.user_id, self._clock())
+            await self._users.lock(connection, given.user_id, self._clock())
             shown = select(artwork.c.id).where(artwork.c.id == given.artwork_id)
             if await connection.scalar(shown.with_for_update(read=True, key_share=True)) is None:
                 return False

@@ -41,7 +41,7 @@ LISTED = artwork.c.listed == true()
 
 
 def artwork_row(given: Artwork) -> dict[str, Any]:
-    """Every column of a new given."""
+    """The values of every column of a new artwork."""
     return asdict(given) | {
         "image_refs": json.dumps(given.image_refs),
         "listed": given.listed,
@@ -57,7 +57,7 @@ def heat_columns(decayed_score: DecayedScore) -> dict[str, Any]:
 
 
 def order_row(order: Order) -> dict[str, Any]:
-    """Every column of an order but due_ms; unique ids that are absent are NULL."""
+    """The values of every column of an order but due_ms; unique ids that are absent are NULL."""
     request = json.dumps(asdict(order.request), ensure_ascii=False)
     unique = {"generation_id": order.generation_id or None, "request_key": order.request_key or None}
     subjects = json.dumps(order.quota_subjects) if order.quota_subjects else None

@@ -53,7 +53,10 @@ NAMED = artwork_order.c.generation_id.is_not(None)
 
 
 async def erase(connection: AsyncConnection, user_id: str, erasure_id: str, now_ms: int) -> Erasure:
-    """Delete all rows of a user and write the receipt. The user's row, which UserRows.close locked, is deleted last."""
+    """Delete all rows of a user and write the receipt.
+
+    The user's row, which UserRows.lock_for_erasure has locked, is deleted last.
+    """
     await _lock(connection, user_id)
     words = await _discard_words(connection, user_id, erasure_id)
     await _forget_orders(connection, user_id)
@@ -121,7 +124,7 @@ async def _discard(
 
 
 async def _forget_orders(connection: AsyncConnection, user_id: str) -> None:
-    """Keep of an open order only what identifies its picture, so that a late one is deleted too."""
+    """Delete the user's ended orders; of open ones keep what identifies a late picture, to delete it."""
     mine = artwork_order.c.user_id == user_id
     await connection.execute(delete(artwork_order).where(mine, artwork_order.c.state.in_(ENDED)))
     values = {

@@ -57,7 +57,7 @@ class UserRows:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    async def known(self, connection: AsyncConnection, user_id: str, now_ms: int, issue_ms: int = 0) -> None:
+    async def lock(self, connection: AsyncConnection, user_id: str, now_ms: int, issue_ms: int = 0) -> None:
         """Lock the user's row, which is inserted on first use.
 
         Raises:
@@ -84,17 +84,17 @@ class UserRows:
         row = (await connection.execute(query)).one_or_none()
         return Tombstone(row.check_in_day, row.erase_ms) if row else None
 
-    async def close(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
+    async def lock_for_erasure(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
         """Write the tombstone of a user who is erased in this transaction, and lock the user's row against all others.
 
         The tombstone goes before even the lock: an erasure that finds no row holds none, and would wait in a ring with
         another one of a person who has come back meanwhile. It is written again once nobody can check in any more.
         """
-        await self._bury(connection, user_id, now_ms)
+        await self._write_tombstone(connection, user_id, now_ms)
         await connection.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
-        await self._bury(connection, user_id, now_ms)
+        await self._write_tombstone(connection, user_id, now_ms)
 
-    async def _bury(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
+    async def _write_tombstone(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
         """Write the tombstone, before the check-ins are deleted; a later one keeps the later day."""
         last = await connection.scalar(select(func.max(check_in.c.day)).where(check_in.c.user_id == user_id))
         older = await self.tombstone(connection, user_id)
@@ -125,7 +125,7 @@ class SqlUsers:
         if found and all(getattr(found, name) == value for name, value in given.items()):
             return found
         async with self._database.write() as connection:
-            await self._users.known(connection, user_id, self._clock(), issue_ms)
+            await self._users.lock(connection, user_id, self._clock(), issue_ms)
             return to_user((await connection.execute(self._changed(user_id, given))).mappings().one())
 
     async def find(self, user_id: str) -> User | None:
@@ -167,7 +167,7 @@ class SqlUsers:
         """Erase a user in one transaction."""
         now = self._clock()
         async with self._database.write() as connection:
-            await self._users.close(connection, user_id, now)
+            await self._users.lock_for_erasure(connection, user_id, now)
             return await user_erasure.erase(connection, user_id, erasure_id, now)
 
     async def erasure(self, erasure_id: str) -> Erasure | None:

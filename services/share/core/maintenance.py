@@ -36,7 +36,7 @@ class Expiry:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def expire(self) -> None:
-        """Delete all expired shares. Raises Unavailable when the database is; the next round goes on."""
+        """Delete all expired shares. Raises Unavailable; the next round continues."""
         while len(await self._store.expire(self._clock() - self._days * DAY_MS, BATCH)) == BATCH:
             pass
 
@@ -55,7 +55,7 @@ class Reconciliation:
         await asyncio.Event().wait()
 
     async def reconcile(self) -> int:
-        """Reconcile once; returns the drift. Raises Unavailable when the database is."""
+        """Reconcile once; returns the drift. Raises Unavailable."""
         found = await self._store.reconcile()
         DRIFT.set(found)
         if found:

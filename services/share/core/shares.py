@@ -73,7 +73,7 @@ class Shares:
         return _existing(await self._store.find(share_id))
 
     async def batch(self, share_ids: Sequence[str]) -> tuple[Share, ...]:
-        """Those that exist, in the order asked.
+        """The shares that exist of these ids, in the same order.
 
         Raises:
             InvalidArgument: more than MAX_BATCH were asked, or more than fit into one message.

@@ -104,7 +104,7 @@ async def reconcile(connection: AsyncConnection) -> int:
 
 
 def _counted(table: Table, facet: str, value: ColumnElement[str]) -> Select[Any]:
-    """A row for each share: its key, and one."""
+    """A select of one row for each share: facet, value and visibility, and the number one."""
     columns = (literal(str(facet)).label("facet"), value.label("value"), table.c.visibility, literal(1).label("count"))
     return select(*columns)
 

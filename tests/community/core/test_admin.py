@@ -54,7 +54,7 @@ async def test_an_order_that_our_code_fails_at_is_parked_shown_and_carried_on_af
     order = order_of(card)
     fake_generations.end("gen_1")
     fake_generations.end("gen_2")
-    bug = Bug(fake_generations, "look", "gen_1")
+    bug = Bug(fake_generations, "get", "gen_1")
 
     for _ in range(MAX_FAULTS + 2):
         await make_due(database)

@@ -10,7 +10,7 @@ from services.chassis.errors import FailedPrecondition, InvalidArgument, NotFoun
 from services.chassis.names import new_id
 from services.community.composition import CommunityService
 from services.community.core.artworks import slug_of, title_of
-from services.community.core.feed import Ask
+from services.community.core.feed import PageRequest
 from services.community.core.saving import Save
 from services.community.model import Card, OrderState, Reaction, Shelf, State
 from services.community.stores.tables import artwork_like, discarded_object
@@ -61,9 +61,13 @@ async def test_everybody_and_every_state(community: CommunityService, fake_gener
     }
 
     assert seen == {"": [draft, shown], BOB: [draft, shown], ANN: [generating, draft, shown, hidden]}
-    assert [card.artwork.id for card in (await community.feed.newest(Ask(BOB))).cards] == [shown]
-    assert [card.artwork.id for card in (await community.feed.of_user(Ask(BOB), ANN)).cards] == [shown]
-    assert {card.artwork.id for card in (await community.feed.of_user(Ask(ANN), ANN)).cards} == {draft, shown, hidden}
+    assert [card.artwork.id for card in (await community.feed.newest(PageRequest(BOB))).cards] == [shown]
+    assert [card.artwork.id for card in (await community.feed.of_user(PageRequest(BOB), ANN)).cards] == [shown]
+    assert {card.artwork.id for card in (await community.feed.of_user(PageRequest(ANN), ANN)).cards} == {
+        draft,
+        shown,
+        hidden,
+    }
 
 
 async def test_a_draft_opens_by_its_own_id_only_and_takes_nothing_from_others(
@@ -106,7 +110,7 @@ async def test_artworks_that_failed_or_are_being_made_are_in_no_list(
     draft = await finished_draft(community, fake_generations)
     assert (await community.artworks.get(ANN, failed.artwork.id)).artwork.state is State.FAILED
 
-    listed = (await community.feed.of_user(Ask(ANN), ANN)).cards
+    listed = (await community.feed.of_user(PageRequest(ANN), ANN)).cards
     kept = [record async for record in community.users.export(ANN) if isinstance(record, Card)]
 
     assert [card.artwork.id for card in listed] == [draft.artwork.id]
@@ -214,7 +218,7 @@ async def test_a_file_that_is_not_there_is_no_artwork(community: CommunityServic
     with pytest.raises(NotFound):
         await community.saving.save(ANN, Save("Nothing", OURS + "missing.png"))
 
-    assert (await community.feed.of_user(Ask(ANN), ANN)).cards == ()
+    assert (await community.feed.of_user(PageRequest(ANN), ANN)).cards == ()
 
 
 async def test_an_upload_is_a_draft_when_it_is_asked_to_be(community: CommunityService) -> None:
@@ -240,7 +244,7 @@ async def test_a_deleted_artwork_takes_its_likes_and_its_bytes_along(
 
     assert not await sees(community, ANN, card.artwork.id)
     assert await rows_of(database, artwork_like) == 0
-    assert (await community.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB)).cards == ()
+    assert (await community.feed.of_shelf(PageRequest(BOB), Shelf.LIKES, BOB)).cards == ()
     assert (fake_objects.deleted, fake_objects.holds(card.artwork.object_key)) == ([card.artwork.object_key], False)
 
 
@@ -285,7 +289,7 @@ async def test_what_cannot_be_saved_says_why(community: CommunityService, save: 
         await community.saving.save(ANN, save)
 
     assert caught.value.metadata["field"] == field
-    assert (await community.feed.of_user(Ask(ANN), ANN)).cards == ()
+    assert (await community.feed.of_user(PageRequest(ANN), ANN)).cards == ()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from services.chassis.errors import NotFound, PermissionDenied
 from services.community.composition import CommunityService
-from services.community.core.feed import Ask
+from services.community.core.feed import PageRequest
 from services.community.core.saving import Save
 from services.community.model import Card
 from tests.community.fakes import OURS, FakeGenerations, FakeObjects
@@ -33,7 +33,7 @@ async def kept(community: CommunityService, way: str) -> Card:
 
 async def shown(community: CommunityService) -> list[str]:
     """The keys of what Ann's artworks show."""
-    return [card.artwork.object_key for card in (await community.feed.of_user(Ask(ANN), ANN)).cards]
+    return [card.artwork.object_key for card in (await community.feed.of_user(PageRequest(ANN), ANN)).cards]
 
 
 @pytest.mark.parametrize("way", WAYS)

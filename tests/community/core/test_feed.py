@@ -4,7 +4,7 @@ import pytest
 
 from services.chassis.errors import InvalidArgument, NotFound
 from services.community.composition import CommunityService
-from services.community.core.feed import Ask
+from services.community.core.feed import PageRequest
 from services.community.core.saving import Save
 from services.community.model import ArtworkPage, Reaction, Shelf
 from services.community.model.hotness import AGES, DAY_MS, HOUR_MS, Category
@@ -38,7 +38,7 @@ async def five(community: CommunityService, clock: Clock) -> None:
 async def test_pages_show_each_artwork_once(community: CommunityService, size: int) -> None:
     seen, token = "", ""
     while True:
-        page = await community.feed.newest(Ask("", size, token))
+        page = await community.feed.newest(PageRequest("", size, token))
         seen, token = seen + titles(page), page.next_token
         if not token:
             break
@@ -48,25 +48,25 @@ async def test_pages_show_each_artwork_once(community: CommunityService, size: i
 
 @pytest.mark.usefixtures("five")
 async def test_what_is_published_while_somebody_reads_moves_nothing(community: CommunityService) -> None:
-    first = await community.feed.newest(Ask("", 2))
+    first = await community.feed.newest(PageRequest("", 2))
     await published(community, title="f")
 
-    assert titles(first) + titles(await community.feed.newest(Ask("", 9, first.next_token))) == "edcba"
-    assert titles(await community.feed.newest(Ask("", 1))) == "f"
+    assert titles(first) + titles(await community.feed.newest(PageRequest("", 9, first.next_token))) == "edcba"
+    assert titles(await community.feed.newest(PageRequest("", 1))) == "f"
 
 
 @pytest.mark.usefixtures("five")
 async def test_the_hottest_come_first_and_the_page_goes_on(community: CommunityService) -> None:
-    first = await community.feed.hottest(Ask("", 2))
+    first = await community.feed.hottest(PageRequest("", 2))
 
-    assert titles(first) + titles(await community.feed.hottest(Ask("", 9, first.next_token))) == "abcde"
-    assert titles(await community.feed.hottest(Ask("", 2, skip=3))) == "de"
+    assert titles(first) + titles(await community.feed.hottest(PageRequest("", 9, first.next_token))) == "abcde"
+    assert titles(await community.feed.hottest(PageRequest("", 2, skip=3))) == "de"
 
 
 @pytest.mark.usefixtures("five")
 @pytest.mark.parametrize(("window", "shown"), [(HOUR_MS, "e"), (3 * HOUR_MS, "cde"), (DAY_MS, "abcde"), (0, "abcde")])
 async def test_a_window_shows_what_was_published_in_it(community: CommunityService, window: int, shown: str) -> None:
-    assert titles(await community.feed.hottest(Ask(""), window)) == shown
+    assert titles(await community.feed.hottest(PageRequest(""), window)) == shown
 
 
 @pytest.mark.usefixtures("five")
@@ -74,22 +74,22 @@ async def test_a_window_shows_what_was_published_in_it(community: CommunityServi
 async def test_a_window_goes_on_page_by_page(community: CommunityService, window: int) -> None:
     seen, token = "", ""
     while True:
-        page = await community.feed.hottest(Ask("", 1, token), window)
+        page = await community.feed.hottest(PageRequest("", 1, token), window)
         seen, token = seen + titles(page), page.next_token
         if not token:
             break
 
-    assert seen == titles(await community.feed.hottest(Ask(""), window))
+    assert seen == titles(await community.feed.hottest(PageRequest(""), window))
 
 
 async def test_a_category_shows_what_has_reached_its_score(community: CommunityService) -> None:
     for title, likes in (("a", 51), ("b", 21), ("c", 19)):
         await liked(community, title, likes)
 
-    assert titles(await community.feed.hottest(Ask(""), 0, Category.HOT)) == "a"
-    assert titles(await community.feed.hottest(Ask(""), 0, Category.RISING)) == "ab"
-    assert titles(await community.feed.hottest(Ask(""), 0, Category.VIRAL)) == ""
-    assert titles(await community.feed.hottest(Ask(""))) == "abc"
+    assert titles(await community.feed.hottest(PageRequest(""), 0, Category.HOT)) == "a"
+    assert titles(await community.feed.hottest(PageRequest(""), 0, Category.RISING)) == "ab"
+    assert titles(await community.feed.hottest(PageRequest(""), 0, Category.VIRAL)) == ""
+    assert titles(await community.feed.hottest(PageRequest(""))) == "abc"
 
 
 async def test_age_overtakes_likes(community: CommunityService, clock: Clock) -> None:
@@ -98,7 +98,7 @@ async def test_age_overtakes_likes(community: CommunityService, clock: Clock) ->
     await liked(community, "new", 1)
 
     assert await community.score_decay.decay_due() == 1  # the new one is not due
-    assert titles(await community.feed.hottest(Ask(""))) == "newold"
+    assert titles(await community.feed.hottest(PageRequest(""))) == "newold"
     assert await community.score_decay.decay_due() == 0
 
 
@@ -141,10 +141,10 @@ async def test_a_window_shows_nothing_older_however_it_is_liked(community: Commu
     for scores_decayed in (False, True):  # before and after the score decay has seen what became old
         if scores_decayed:
             await community.score_decay.decay_due()
-        assert titles(await community.feed.hottest(Ask(""), 7 * DAY_MS, Category.ALL)) == "abcd"
-        assert titles(await community.feed.hottest(Ask(""), 7 * DAY_MS, Category.RISING)) == "ab"
-        assert titles(await community.feed.hottest(Ask(""), HOUR_MS, Category.HOT)) == "a"
-        assert set(titles(await community.feed.hottest(Ask(""), 30 * DAY_MS))) == set("oldabcd")
+        assert titles(await community.feed.hottest(PageRequest(""), 7 * DAY_MS, Category.ALL)) == "abcd"
+        assert titles(await community.feed.hottest(PageRequest(""), 7 * DAY_MS, Category.RISING)) == "ab"
+        assert titles(await community.feed.hottest(PageRequest(""), HOUR_MS, Category.HOT)) == "a"
+        assert set(titles(await community.feed.hottest(PageRequest(""), 30 * DAY_MS))) == set("oldabcd")
 
 
 async def test_an_artwork_leaves_each_window_at_its_end_and_the_score_decay_rests(
@@ -155,9 +155,9 @@ async def test_an_artwork_leaves_each_window_at_its_end_and_the_score_decay_rest
     for window in AGES:
         for late in (0, 1):
             clock.now = born + window + late
-            seen.setdefault(window, []).append(titles(await community.feed.hottest(Ask(""), window)))
+            seen.setdefault(window, []).append(titles(await community.feed.hottest(PageRequest(""), window)))
         assert [await community.score_decay.decay_due(), await community.score_decay.decay_due()] == [1, 0]
-        assert titles(await community.feed.hottest(Ask(""), 0)) == "a"
+        assert titles(await community.feed.hottest(PageRequest(""), 0)) == "a"
 
     assert seen == {window: ["a", ""] for window in AGES}
     clock.now += 400 * DAY_MS
@@ -172,9 +172,9 @@ async def test_an_old_draft_that_is_published_is_in_the_windows_at_once(
     await community.score_decay.decay_due()
     await community.artworks.publish(ANN, draft.id)
 
-    assert [card.artwork.id for card in (await community.feed.hottest(Ask(""), HOUR_MS)).cards] == [draft.id]
+    assert [card.artwork.id for card in (await community.feed.hottest(PageRequest(""), HOUR_MS)).cards] == [draft.id]
     await community.score_decay.decay_due()
-    assert [card.artwork.id for card in (await community.feed.hottest(Ask(""), HOUR_MS)).cards] == [draft.id]
+    assert [card.artwork.id for card in (await community.feed.hottest(PageRequest(""), HOUR_MS)).cards] == [draft.id]
 
 
 async def test_states_are_given_in_the_order_asked_and_zeros_for_what_is_not_there(community: CommunityService) -> None:
@@ -190,8 +190,8 @@ async def test_a_page_of_very_long_prompts_ends_early(community: CommunityServic
     for number in range(90):
         uri = f"https://elsewhere.example/{number}.png"
         await community.saving.save(ANN, Save("long", uri, prompt="猫" * 10_000, publish=True))
-    page = await community.feed.newest(Ask("", 100))
-    rest = await community.feed.newest(Ask("", 100, page.next_token))
+    page = await community.feed.newest(PageRequest("", 100))
+    rest = await community.feed.newest(PageRequest("", 100, page.next_token))
 
     assert len(page.cards) < 90
     assert len(page.cards) + len(rest.cards) == 90
@@ -200,19 +200,19 @@ async def test_a_page_of_very_long_prompts_ends_early(community: CommunityServic
 @pytest.mark.parametrize("token", ["x", "????", "é", "MTIz", "a" * 3000, "bmFuOnw="])
 async def test_a_token_we_did_not_make_is_refused(community: CommunityService, token: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        await community.feed.newest(Ask("", 1, token))
+        await community.feed.newest(PageRequest("", 1, token))
 
     assert caught.value.reason == "INVALID_PAGE_TOKEN"
 
 
 @pytest.mark.usefixtures("five")
 async def test_a_token_of_another_list_is_refused(community: CommunityService) -> None:
-    token = (await community.feed.newest(Ask("", 1))).next_token
+    token = (await community.feed.newest(PageRequest("", 1))).next_token
 
     for read in (
-        community.feed.hottest(Ask("", 1, token)),
-        community.feed.of_user(Ask("", 1, token), ANN),
-        community.feed.of_shelf(Ask(BOB, 1, token), Shelf.LIKES, BOB),
+        community.feed.hottest(PageRequest("", 1, token)),
+        community.feed.of_user(PageRequest("", 1, token), ANN),
+        community.feed.of_shelf(PageRequest(BOB, 1, token), Shelf.LIKES, BOB),
     ):
         with pytest.raises(InvalidArgument):
             await read
@@ -221,4 +221,4 @@ async def test_a_token_of_another_list_is_refused(community: CommunityService) -
 @pytest.mark.parametrize(("size", "skip"), [(-1, 0), (1, -1), (1, 10_001)])
 async def test_bad_bounds_are_refused(community: CommunityService, size: int, skip: int) -> None:
     with pytest.raises(InvalidArgument):
-        await community.feed.hottest(Ask("", size, skip=skip))
+        await community.feed.hottest(PageRequest("", size, skip=skip))

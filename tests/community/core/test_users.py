@@ -4,7 +4,7 @@ import pytest
 
 from services.chassis.errors import NotFound, Unauthenticated
 from services.community.composition import CommunityService
-from services.community.core.feed import Ask
+from services.community.core.feed import PageRequest
 from services.community.core.saving import Save
 from services.community.model import Card, Claims, Entry, OrderState, Reaction, Report, Shelf, User
 from services.community.settings import CommunitySettings
@@ -134,7 +134,7 @@ async def test_an_erased_person_leaves_nothing_but_a_receipt(
     assert sorted(fake_generations.forgotten) == ["gen_1", "gen_2"]
     assert ANN not in await everything(stores)
     assert (await community.artworks.get("", other)).artwork.like_count == 0
-    assert (await community.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB)).cards == ()
+    assert (await community.feed.of_shelf(PageRequest(BOB), Shelf.LIKES, BOB)).cards == ()
     assert (await community.admin_operations.reconcile(mend=False)).amount == 0
     with pytest.raises(NotFound):
         await community.users.get(ANN)
@@ -185,7 +185,7 @@ async def test_a_person_who_comes_back_begins_anew(
 
     assert (first.artwork_count, second.artwork_count) == (1, 0)
     assert (await community.users.ensure(ANN, Claims("Ann"), clock.now + 1000)).email == ""
-    assert (await community.feed.of_user(Ask(ANN), ANN)).cards == ()
+    assert (await community.feed.of_user(PageRequest(ANN), ANN)).cards == ()
 
 
 async def test_hidden_favourites_of_others_are_left_out(
@@ -194,7 +194,7 @@ async def test_hidden_favourites_of_others_are_left_out(
     mine, _ = await lived(community, fake_generations)
     await community.artworks.unpublish(ANN, mine)
 
-    assert (await community.feed.of_shelf(Ask(BOB), Shelf.FAVORITES, BOB)).cards == ()
-    assert len((await community.feed.of_shelf(Ask(ANN), Shelf.FAVORITES, BOB)).cards) == 1
+    assert (await community.feed.of_shelf(PageRequest(BOB), Shelf.FAVORITES, BOB)).cards == ()
+    assert len((await community.feed.of_shelf(PageRequest(ANN), Shelf.FAVORITES, BOB)).cards) == 1
     with pytest.raises(Unauthenticated):
-        await community.feed.of_shelf(Ask(""), Shelf.FAVORITES, BOB)
+        await community.feed.of_shelf(PageRequest(""), Shelf.FAVORITES, BOB)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.database import Database
 from services.community.composition import CommunityService
-from services.community.core.feed import Ask
+from services.community.core.feed import PageRequest
 from services.community.model.hotness import DAY_MS, Category
 from tests.community.steps import published
 from tests.community.stubs import Clock
@@ -120,7 +120,7 @@ async def test_a_quiet_week_is_not_sought_through_what_was_liked_before(
     shown, token = list[str](), ""
     async with asked(database) as selects:
         for _ in range(3):
-            page = await community.feed.hottest(Ask("", 20, token), 7 * DAY_MS, category)
+            page = await community.feed.hottest(PageRequest("", 20, token), 7 * DAY_MS, category)
             shown, token = shown + [card.artwork.id for card in page.cards], page.next_token
     looked_at = await examined(database, selects)
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.chassis.database import Database
 from services.community.composition import CommunityService
-from services.community.core.feed import Ask
+from services.community.core.feed import PageRequest
 from services.community.model import ArtworkPage, Reaction, Shelf
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores, make_stores
@@ -45,10 +45,10 @@ def ids(page: ArtworkPage) -> list[str]:
 async def answers(community: CommunityService) -> list[object]:
     """All that the read models have a part in."""
     pages = [
-        await community.feed.newest(Ask(BOB)),
-        await community.feed.hottest(Ask("")),
-        await community.feed.of_user(Ask(BOB), ANN),
-        await community.feed.of_shelf(Ask(BOB), Shelf.FAVORITES, BOB),
+        await community.feed.newest(PageRequest(BOB)),
+        await community.feed.hottest(PageRequest("")),
+        await community.feed.of_user(PageRequest(BOB), ANN),
+        await community.feed.of_shelf(PageRequest(BOB), Shelf.FAVORITES, BOB),
     ]
     return [(page.cards, page.next_token) for page in pages]
 
@@ -98,7 +98,7 @@ async def test_without_redis_every_answer_is_the_same(
     await community.artworks.unpublish(ANN, three[2])
     valkey.start()
 
-    assert ids(await community.feed.newest(Ask(""))) == [fourth, three[1], three[0]]
+    assert ids(await community.feed.newest(PageRequest(""))) == [fourth, three[1], three[0]]
 
 
 async def test_a_kept_list_that_survives_an_outage_is_not_believed(
@@ -112,7 +112,7 @@ async def test_a_kept_list_that_survives_an_outage_is_not_believed(
     fourth = (await published(community, title="d")).artwork.id
     valkey.go_on()
 
-    assert ids(await community.feed.newest(Ask(""))) == [fourth, three[2], three[1]]
+    assert ids(await community.feed.newest(PageRequest(""))) == [fourth, three[2], three[1]]
 
 
 async def test_after_a_very_long_outage_nothing_old_is_believed(
@@ -124,7 +124,7 @@ async def test_after_a_very_long_outage_nothing_old_is_believed(
     await community.artworks.unpublish(ANN, three[0])
 
     assert models._pending == set()
-    assert ids(await community.feed.newest(Ask(""))) == [three[2], three[1]]
+    assert ids(await community.feed.newest(PageRequest(""))) == [three[2], three[1]]
 
 
 @pytest.mark.usefixtures("settings")
@@ -147,7 +147,7 @@ async def test_one_like_moves_the_ranking_and_empties_nothing(
         three[1].encode(): 1.0,
         three[2].encode(): 0.0,
     }
-    assert ids(await community.feed.hottest(Ask("")))[:2] == three[:2]
+    assert ids(await community.feed.hottest(PageRequest("")))[:2] == three[:2]
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"x" * 1000])
@@ -188,21 +188,21 @@ async def test_a_draft_is_never_read_from_a_kept_list(
     valkey.redis.rpush(f"user:{ANN}:artworks", three[0])
     valkey.redis.zadd("hot_rank", {three[0]: 99.0})
 
-    assert ids(await community.feed.newest(Ask(""))) == [three[2], three[1]]
-    assert ids(await community.feed.of_user(Ask(BOB), ANN)) == [three[2], three[1]]
-    assert three[0] not in ids(await community.feed.hottest(Ask("")))
+    assert ids(await community.feed.newest(PageRequest(""))) == [three[2], three[1]]
+    assert ids(await community.feed.of_user(PageRequest(BOB), ANN)) == [three[2], three[1]]
+    assert three[0] not in ids(await community.feed.hottest(PageRequest("")))
 
 
 async def test_another_replica_sees_a_change_at_once(
     community: CommunityService, other_replica: CommunityService, three: list[str]
 ) -> None:
-    assert ids(await other_replica.feed.newest(Ask(""))) == three[::-1]
+    assert ids(await other_replica.feed.newest(PageRequest(""))) == three[::-1]
 
     await community.artworks.unpublish(ANN, three[2])
     fourth = (await published(community, title="d")).artwork.id
 
-    assert ids(await other_replica.feed.newest(Ask(""))) == [fourth, three[1], three[0]]
-    assert ids(await other_replica.feed.of_user(Ask(""), ANN)) == [fourth, three[1], three[0]]
+    assert ids(await other_replica.feed.newest(PageRequest(""))) == [fourth, three[1], three[0]]
+    assert ids(await other_replica.feed.of_user(PageRequest(""), ANN)) == [fourth, three[1], three[0]]
 
 
 async def test_a_change_during_a_reading_is_not_written_over(
@@ -212,7 +212,7 @@ async def test_a_change_during_a_reading_is_not_written_over(
     await community.artworks.unpublish(ANN, three[2])
     await models.put_list("feed_queue", three[::-1], look.epoch)
 
-    assert ids(await community.feed.newest(Ask(""))) == [three[1], three[0]]
+    assert ids(await community.feed.newest(PageRequest(""))) == [three[1], three[0]]
 
 
 async def test_they_are_rebuilt_from_the_rows(community: CommunityService, valkey: Valkey, three: list[str]) -> None:
@@ -233,7 +233,7 @@ async def test_likes_during_outages_end_as_the_rows_say(
         for _ in range(20):
             wanted = dice.random() < 0.6
             await community.reactions.react(user_id, dice.choice(three), dice.choice(tuple(Reaction)), wanted=wanted)
-            await community.feed.hottest(Ask(user_id))
+            await community.feed.hottest(PageRequest(user_id))
 
     users = [asyncio.create_task(person(f"user{number}")) for number in range(8)]
     for _ in range(3):

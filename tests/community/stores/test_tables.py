@@ -14,7 +14,7 @@ from sqlalchemy.dialects import sqlite
 from services.chassis.database import Database
 from services.chassis.migrations import migrate
 from services.community.composition import CommunityService
-from services.community.core.feed import Ask
+from services.community.core.feed import PageRequest
 from services.community.model import Listing, Shelf
 from services.community.model.artworks import After
 from services.community.model.hotness import DAY_MS, HOUR_MS, NEVER_MS
@@ -73,10 +73,10 @@ async def test_a_page_costs_one_query_whatever_it_holds(
     event.listen(database._engine.sync_engine, "before_cursor_execute", lambda *given: counted.append(given[2]))
 
     for read in (
-        community.feed.newest(Ask(BOB)),
-        community.feed.hottest(Ask(BOB)),
-        community.feed.of_user(Ask(BOB), ANN),
-        community.feed.of_shelf(Ask(BOB), Shelf.LIKES, BOB),
+        community.feed.newest(PageRequest(BOB)),
+        community.feed.hottest(PageRequest(BOB)),
+        community.feed.of_user(PageRequest(BOB), ANN),
+        community.feed.of_shelf(PageRequest(BOB), Shelf.LIKES, BOB),
         community.feed.states(BOB, ["art_1", "art_2"]),
         community.feed.hotnesses(BOB, ["art_1", "art_2"]),  # of nobody's: no places to count
     ):

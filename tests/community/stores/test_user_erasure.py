@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from services.chassis.database import Database
 from services.chassis.errors import Unauthenticated
 from services.community.composition import CommunityService
-from services.community.core.feed import Ask
+from services.community.core.feed import PageRequest
 from services.community.core.saving import Save
 from services.community.model import Balance, Claims, Reaction, Report
 from services.community.model.hotness import DAY_MS
@@ -141,7 +141,7 @@ async def test_a_token_from_before_the_erasure_is_refused_everywhere(
             await call
         assert caught.value.reason == "ACCOUNT_ERASED"
 
-    assert (await community.feed.newest(Ask(ANN))).cards
+    assert (await community.feed.newest(PageRequest(ANN))).cards
     async with database.read() as connection:
         assert (await connection.execute(select(person.c.id))).scalars().all() == [BOB]
 
@@ -187,7 +187,7 @@ async def test_two_erasures_of_one_person_who_comes_back_between_them_wait_in_no
     blocked = select(func.count()).select_from(text("pg_locks WHERE NOT granted"))
     with capture_logs() as lines:
         async with database.write() as first:
-            await community.users._store._users._bury(first, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
+            await community.users._store._users._write_tombstone(first, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
             second = asyncio.create_task(community.users.erase(ANN))
             async with asyncio.timeout(30):
                 while True:
