@@ -18,7 +18,7 @@ from gateway.settings import GatewaySettings
 from services.chassis.invalidation import open_invalidations
 from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
 from services.chassis.logs import configure
-from services.chassis.metrics_server import MetricsServer
+from services.chassis.metrics import MetricsServer
 from services.chassis.settings import load
 from services.chassis.supervisor import supervised
 

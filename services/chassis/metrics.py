@@ -1,7 +1,19 @@
-"""The RPC metrics of every process, under the names that dashboards for gRPC servers expect."""
+"""The Prometheus metrics of a process: of its RPCs, by the names that dashboards expect, and the port that serves them.
+
+A few lines of our own serve the port: two paths, one method, no framework and no thread. `/livez` is answered by the
+event loop that does all work of the process and asks no dependency, so that a process which does not answer it hangs,
+and only a restart helps. `prometheus_client.start_http_server` answers from a thread for each connection, also while
+the event loop hangs; it has no bound for slow clients, answers nearly every path with the metrics, and cannot await the
+refresh of gauges. Its ASGI application would need an HTTP server in each process that has none.
+"""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import grpc
-from prometheus_client import Counter, Histogram, disable_created_metrics
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Counter, Histogram, disable_created_metrics, generate_latest
 
 # They would add a series to each counter that nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no types for it
@@ -12,19 +24,80 @@ STARTED = Counter("grpc_server_started_total", "RPCs that were begun.", METHOD)
 HANDLED = Counter("grpc_server_handled_total", "RPCs that ended, by the code they ended with.", (*METHOD, "grpc_code"))
 SECONDS = Histogram("grpc_server_handling_seconds", "How long RPCs took; a stream lasts as long as its reader.", METHOD)
 
+MAX_REQUEST_BYTES = 8192  # a scrape's head has some 300
+REQUEST_SECONDS = 2.0  # a scraper has its request ready; a slow one must not delay the stop
+
+Refresh = Callable[[], Awaitable[None]]
+
 
 def rpc_started(method: str) -> None:
     """Count a call, named as on the wire: /package.Service/Method."""
-    STARTED.labels(*parts(method)).inc()
+    STARTED.labels(*_parts(method)).inc()
 
 
 def rpc_ended(method: str, code: grpc.StatusCode, seconds: float) -> None:
     """Count how a call ended, and how long it took."""
-    HANDLED.labels(*parts(method), code.name).inc()
-    SECONDS.labels(*parts(method)).observe(seconds)
+    HANDLED.labels(*_parts(method), code.name).inc()
+    SECONDS.labels(*_parts(method)).observe(seconds)
 
 
-def parts(method: str) -> tuple[str, str]:
+def _parts(method: str) -> tuple[str, str]:
     """The service and the method of /package.Service/Method."""
     service, _, name = method.removeprefix("/").rpartition("/")
     return service, name
+
+
+async def _nothing() -> None:
+    """The default refresh, for a process without gauges that are looked up."""
+
+
+class MetricsServer:
+    """Answers GET /metrics and GET /livez. `refresh` runs before each /metrics, for gauges that are looked up."""
+
+    def __init__(self, address: str, refresh: Refresh = _nothing) -> None:
+        self._host, _, self._port = address.rpartition(":")
+        self._refresh = refresh
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        server = await asyncio.start_server(self._serve, self._host, int(self._port), limit=MAX_REQUEST_BYTES)
+        await server.serve_forever()
+
+    async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Answer one request; a client that sends none in time, or hangs up, gets no answer."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                line = await _request_line(reader)
+                writer.write(await self._answer(line))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            return
+        finally:
+            writer.close()
+
+    async def _answer(self, line: bytes | None) -> bytes:
+        if line is None:
+            return _response(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        asked = line.split(b"?")[0].split()[:2]
+        if asked == [b"GET", b"/livez"]:
+            return _response(HTTPStatus.OK, b"alive\n")
+        if asked != [b"GET", b"/metrics"]:
+            return _response(HTTPStatus.NOT_FOUND)
+        await self._refresh()
+        return _response(HTTPStatus.OK, generate_latest())
+
+
+async def _request_line(reader: StreamReader) -> bytes | None:
+    """The first line of a request, once its head has come; None when the head is too long."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.LimitOverrunError:
+        return None
+    return head.partition(b"\r\n")[0]
+
+
+def _response(status: HTTPStatus, body: bytes = b"") -> bytes:
+    """An answer after which the connection ends; one without a body says its status in words."""
+    content = body or f"{status.phrase}\n".encode()
+    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {CONTENT_TYPE_PLAIN_0_0_4}\r\n"
+    return f"{head}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n".encode() + content

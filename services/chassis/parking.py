@@ -25,9 +25,8 @@ import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy import BigInteger, Column, ColumnElement, MetaData, Row, Table, Text, delete, exists, func, select
 
-from services.chassis.database import Database, db_now, upsert
+from services.chassis.database import Database, db_now, shielded, upsert
 from services.chassis.errors import Aborted, DeadlineExceeded, ResourceExhausted, Unavailable
-from services.chassis.shielding import shielded
 
 MAX_FAULTS = 5  # tries; their pauses last seven minutes, longer than a rolling upgrade that mends the fault by itself
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH = 5.0, 4.0  # 5, 20, 80 and 320 s between the tries

@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import structlog
 from google.protobuf.descriptor import FileDescriptor
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from services.chassis.health import NO_PARTS, Health, Ping
 from services.chassis.interceptors import INTERCEPTORS, Interceptor, StreamLimit
-from services.chassis.reflection import reflect
 from services.chassis.supervisor import Loop, supervised
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # four times the largest chunk; files go in streams
@@ -29,6 +31,7 @@ OPTIONS = (
     ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
     ("grpc.so_reuseport", 0),  # a second process on our port is a mistake that must show
 )
+REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 
 logger = structlog.get_logger()
 
@@ -65,7 +68,7 @@ def build(
     for mount in mounts:
         mount.register(mount.servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
-    reflect(server, [*names_of(mounts), health_pb2.DESCRIPTOR.services_by_name["Health"].full_name])
+    _reflect(server, [*names_of(mounts), health_pb2.DESCRIPTOR.services_by_name["Health"].full_name])
     return server
 
 
@@ -105,3 +108,20 @@ async def stop_signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     await stopping.wait()
+
+
+def _reflect(server: aio.Server, names: Sequence[str]) -> None:
+    """Serve reflection for the named services.
+
+    The library ships v1alpha only; v1's messages are the same on the wire, so the same handler answers there.
+    """
+    listed = [*names, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(listed, server)
+    handler = grpc.stream_stream_rpc_method_handler(
+        ReflectionServicer(service_names=listed).ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(REFLECTION_V1, {"ServerReflectionInfo": handler}),)
+    )

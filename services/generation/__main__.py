@@ -13,7 +13,7 @@ from services.chassis.channels import connect
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
 from services.chassis.listen_addresses import ListenPort
-from services.chassis.metrics_server import MetricsServer
+from services.chassis.metrics import MetricsServer
 from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve

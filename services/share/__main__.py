@@ -16,7 +16,7 @@ from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.invalidation import open_invalidations
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.metrics_server import MetricsServer
+from services.chassis.metrics import MetricsServer
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load

@@ -15,7 +15,7 @@ from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.key_file import read_or_make_key
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.metrics_server import MetricsServer
+from services.chassis.metrics import MetricsServer
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load

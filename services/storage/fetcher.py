@@ -15,9 +15,8 @@ from typing import Any
 
 import httpx
 
-from services.chassis.addresses import is_public
 from services.chassis.errors import NotFound, Unavailable
-from services.chassis.outbound import DEFAULT_PORTS, Place, not_allowed, place_of, require_form
+from services.chassis.outbound import DEFAULT_PORTS, Place, is_public, not_allowed, place_of, require_form
 from services.storage.ports import Fetchers
 from services.storage.settings import StorageSettings
 

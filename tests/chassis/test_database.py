@@ -12,8 +12,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError
 
-from services.chassis.database import COLLISION, Database, db_now, open_database, retried
-from services.chassis.engines import make_engine
+from services.chassis.database import COLLISION, Database, db_now, make_engine, open_database, retried
 from services.chassis.errors import Unavailable
 from services.chassis.settings import EXIT_CONFIGURATION, CommonSettings
 from tests.chassis.conftest import SERVICE

@@ -11,9 +11,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from services.chassis import engines as chassis_engines
-from services.chassis.database import Database, open_database
-from services.chassis.engines import make_engine, url_of
+from services.chassis import database as chassis_database
+from services.chassis.database import Database, make_engine, open_database, url_of
 from services.chassis.errors import Unavailable
 from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
@@ -68,7 +67,7 @@ async def test_a_host_that_does_not_resolve_is_unavailable(settings_of: Settings
 async def test_a_server_that_says_nothing_is_unavailable(
     settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chassis_engines, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(chassis_database, "CONNECT_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel connects, nobody accepts
         port = server.getsockname()[1]
         async with opened(settings_of(f"postgresql://postgres@127.0.0.1:{port}/none")) as database:

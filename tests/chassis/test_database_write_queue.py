@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from services.chassis import database as module
-from services.chassis.database import Database
-from services.chassis.engines import make_engine
+from services.chassis.database import Database, make_engine
 from services.chassis.errors import Unavailable
 from services.chassis.settings import CommonSettings
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import inspect
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.engines import make_engine
+from services.chassis.database import make_engine
 from services.chassis.migrations import head_of, migrate
 from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE

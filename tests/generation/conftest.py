@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services.chassis.database import Database, open_database
-from services.chassis.engines import make_engine
+from services.chassis.database import Database, make_engine, open_database
 from services.chassis.migrations import migrate
 from services.chassis.notifier import Notifier
 from services.chassis.parking import Parking

@@ -5,7 +5,7 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection, text
 
-from services.chassis.engines import make_engine
+from services.chassis.database import make_engine
 
 
 def upgrade(connection: Connection) -> None:

@@ -7,8 +7,7 @@ from sqlalchemy import Select, case, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.clock import Clock
-from services.chassis.database import Database, retried, upsert
-from services.chassis.shielding import shielded
+from services.chassis.database import Database, retried, shielded, upsert
 from services.community.model import Artwork, Card, HiddenMark, State
 from services.community.model.hotness import decayed_score
 from services.community.stores import deletion_queue

@@ -11,8 +11,7 @@ from sqlalchemy import Select, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.clock import Clock
-from services.chassis.database import Database, retried, upsert
-from services.chassis.shielding import shielded
+from services.chassis.database import Database, retried, shielded, upsert
 from services.community.model import Balance, CheckIn, EntryKind, Hold, Order
 from services.community.ports import CreditsShortError
 from services.community.stores.tables import account, check_in, entry

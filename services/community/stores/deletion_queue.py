@@ -11,9 +11,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database, db_now, retried, upsert
+from services.chassis.database import Database, db_now, retried, shielded, upsert
 from services.chassis.parking import not_parked
-from services.chassis.shielding import shielded
 from services.community.model import DeletionKind, DeletionState, QueuedDeletion
 from services.community.model.users import DELETIONS
 from services.community.ports import BeingDeletedError

@@ -22,8 +22,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from services.chassis.database import Database
-from services.chassis.shielding import shielded_method
+from services.chassis.database import Database, shielded_method
 from services.community.model import After, Artwork, ListEntry, Listing, Reacted, Reaction, Shelf, State
 from services.community.stores.artworks import SqlArtworks
 from services.community.stores.read_models import CachedMembers, RedisModels

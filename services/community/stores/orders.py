@@ -11,9 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
 from services.chassis.clock import Clock
-from services.chassis.database import Database, db_now, retried, upsert
+from services.chassis.database import Database, db_now, retried, shielded, upsert
 from services.chassis.parking import not_parked
-from services.chassis.shielding import shielded
 from services.community.model import Artwork, GenerationStatus, Hold, Order, OrderState, State, UnreadableEvent
 from services.community.model.hotness import NEVER_MS
 from services.community.model.orders import ENDED, ORDERS, PARKED

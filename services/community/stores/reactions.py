@@ -7,8 +7,7 @@ from sqlalchemy import ColumnElement, RowMapping, Table, case, delete, func, or_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis.clock import Clock
-from services.chassis.database import Database, retried, upsert
-from services.chassis.shielding import shielded
+from services.chassis.database import Database, retried, shielded, upsert
 from services.community.model import Action, After, Drift, HiddenMark, Reacted, Reaction, Report
 from services.community.model.hotness import HOUR_MS, decayed_score
 from services.community.ports import BudgetSpentError

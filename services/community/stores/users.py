@@ -15,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from services.chassis.clock import Clock
-from services.chassis.database import Database, retried, upsert
+from services.chassis.database import Database, retried, shielded, upsert
 from services.chassis.errors import Unauthenticated
-from services.chassis.shielding import shielded
 from services.community.model import Claims, DeletionState, Entry, EntryKind, Erasure, Report, User
 from services.community.model.hotness import DAY_MS
 from services.community.stores import user_erasure

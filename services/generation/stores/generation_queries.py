@@ -6,9 +6,8 @@ from typing import Any
 from sqlalchemy import Row, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database, db_now
+from services.chassis.database import Database, db_now, shielded
 from services.chassis.errors import AlreadyExists, NotFound
-from services.chassis.shielding import shielded
 from services.generation.metrics import OPEN, Backlog
 from services.generation.model import Attempt, Event, Generation, Output, State, TimelineFacts
 from services.generation.ports import Page, Refusal, Sent

@@ -15,10 +15,9 @@ from sqlalchemy import Row, and_, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
-from services.chassis.database import Database, db_now, upsert
+from services.chassis.database import Database, db_now, shielded, upsert
 from services.chassis.errors import Aborted
 from services.chassis.notifier import Notifier
-from services.chassis.shielding import shielded
 from services.generation import metrics
 from services.generation.model import (
     AWAITING,

@@ -11,11 +11,10 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
-from services.chassis.database import Database, db_now, upsert
+from services.chassis.database import Database, db_now, shielded, upsert
 from services.chassis.names import new_id
 from services.chassis.notifier import Notifier
 from services.chassis.parking import not_parked
-from services.chassis.shielding import shielded
 from services.generation import metrics
 from services.generation.model import INBOX, REMINDER, Attempt, Callback
 from services.generation.stores import rows

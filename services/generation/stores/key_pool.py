@@ -12,10 +12,9 @@ import structlog
 from sqlalchemy import Row, Table, and_, delete, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database, db_now, upsert
+from services.chassis.database import Database, db_now, shielded, upsert
 from services.chassis.errors import NotFound
 from services.chassis.notifier import Notifier
-from services.chassis.shielding import shielded
 from services.generation import metrics
 from services.generation.key_pool import selection
 from services.generation.key_pool.cooldowns import (

@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.cache import Cache
 from services.chassis.clock import Clock
+from services.chassis.database import shielded_method
 from services.chassis.invalidation import EVERYTHING
-from services.chassis.shielding import shielded_method
 from services.share.model import NEWEST, Facet, Share, ShareRecord, SitemapLink, Stats, View
 from services.share.ports import ShareStore
 

@@ -28,8 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
-from services.chassis.database import Database, upsert
-from services.chassis.shielding import shielded
+from services.chassis.database import Database, shielded, upsert
 from services.share.model import (
     NEWEST,
     SHOWN,

@@ -26,10 +26,9 @@ from sqlalchemy import (
 )
 
 from services.chassis import failpoints
-from services.chassis.database import Database, db_now, upsert
+from services.chassis.database import Database, db_now, shielded, upsert
 from services.chassis.errors import Unavailable
 from services.chassis.idempotency import answers_table
-from services.chassis.shielding import shielded
 from services.storage.model import Cursor, Filter, Source, Stat, StoredObject, UploadLink, import_alias
 
 METADATA = MetaData()

@@ -29,7 +29,7 @@ QUICK = Pauses(look=0.02, answer=2.0, start=600.0)
 STARTED = replace(QUICK, answer=0.5, start=10.0)
 LIVING = """
 import asyncio
-from services.chassis.metrics_server import MetricsServer
+from services.chassis.metrics import MetricsServer
 asyncio.run(MetricsServer("127.0.0.1:{port}").run())
 """
 SLEEP = "import time; time.sleep(600)\n"

@@ -19,8 +19,7 @@ from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from sqlalchemy import func, select
 
-from services.chassis.database import Database
-from services.chassis.engines import make_engine
+from services.chassis.database import Database, make_engine
 from services.chassis.errors import AlreadyExists
 from services.chassis.migrations import migrate
 from services.chassis.names import new_id

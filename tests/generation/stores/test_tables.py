@@ -6,7 +6,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from services.chassis.engines import make_engine
+from services.chassis.database import make_engine
 from services.chassis.settings import CommonSettings
 from services.generation.stores.tables import metadata
 

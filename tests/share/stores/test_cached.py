@@ -9,8 +9,7 @@ import pytest
 
 from services.chassis.cache import Cache
 from services.chassis.clock import Clock
-from services.chassis.database import Database
-from services.chassis.shielding import settled
+from services.chassis.database import Database, settled
 from services.share.model import Policy, Share, View
 from services.share.stores.cached import LATEST_KEY, MAX_CHANGES, STATS_KEY, CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares

@@ -11,7 +11,7 @@ from grpc import aio
 from prometheus_client import REGISTRY
 
 from services.chassis.errors import NotFound
-from services.chassis.metrics_server import MAX_REQUEST_BYTES, MetricsServer
+from services.chassis.metrics import MAX_REQUEST_BYTES, MetricsServer
 from services.chassis.supervisor import supervised
 from tests.chassis.echo import SERVICE, SHAPES, echoing
 from tests.support.polling import eventually

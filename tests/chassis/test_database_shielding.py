@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services.chassis.database import Database
-from services.chassis.engines import make_engine
+from services.chassis.database import Database, make_engine, settled, shielded
 from services.chassis.settings import CommonSettings
-from services.chassis.shielding import settled, shielded
 
 CALLERS = 300
 DEADLINE_SECONDS = 30.0
