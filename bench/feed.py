@@ -17,9 +17,9 @@ from sqlalchemy import insert, text
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from services.chassis.clock import now_ms
 from services.chassis.database import Database, open_database
 from services.chassis.migrations import migrate
-from services.community.__main__ import now_ms
 from services.community.core.feed import Feed, PageRequest
 from services.community.core.users import Users
 from services.community.model import Shelf
@@ -139,7 +139,7 @@ def reaction_row(number: int, start: int) -> dict[str, object]:
 
 async def reads(database: Database) -> dict[str, Read]:
     """What is measured, straight on the rows: a read model would hide what they cost."""
-    stores = make_stores(database, RedisModels(None, time.monotonic), now_ms, 0)
+    stores = make_stores(database, RedisModels(None, time.monotonic), now_ms, 0, b"erasure key")
     feed, users = Feed(stores.lists, stores.artworks, now_ms), Users(stores.users, stores.lists)
     newest = await feed.newest(PageRequest(VIEWER))
     hot = await feed.hottest(PageRequest(VIEWER))

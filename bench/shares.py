@@ -14,10 +14,10 @@ from sqlalchemy import text
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from services.chassis.cache import LocalCache
+from services.chassis.clock import now_ms
 from services.chassis.database import Database, open_database
 from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
-from services.share.__main__ import now_ms
 from services.share.core.shares import Shares
 from services.share.model import NewShare, Policy, Query
 from services.share.settings import ShareSettings

@@ -8,8 +8,8 @@ from services.community.model.orders import ENDED
 
 ORDERS = Counter("kawaii_artwork_orders_ended_total", "Orders of pictures that ended.", ("state", "reason"))
 REACTIONS = Counter("kawaii_reactions_total", "Likes and favourites that changed a row.", ("reaction", "change"))
-EVENTS = Counter("kawaii_generation_events_total", "Events of generation that were heard.")
-CURSOR = Gauge("kawaii_generation_events_cursor", "Sequence of the last event of generation that was heard.")
+EVENTS = Counter("kawaii_generation_events_total", "Events of generation that were consumed.")
+CURSOR = Gauge("kawaii_generation_events_cursor", "Sequence of the last event of generation that was consumed.")
 DRIFT = Gauge("kawaii_counter_drift", "By how much the counts differed from the rows when last reconciled.")
 RESENT = Counter("kawaii_artwork_orders_resent_total", "Orders whose first answer was lost, sent again.")
 

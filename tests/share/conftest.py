@@ -17,7 +17,7 @@ from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from sqlalchemy import URL, make_url
 
 from services.chassis.cache import Cache, LocalCache, open_cache
-from services.chassis.clock import Clock
+from services.chassis.clock import Clock, now_ms
 from services.chassis.database import Database, open_database
 from services.chassis.errors import KawaiiError
 from services.chassis.health import Health
@@ -26,7 +26,6 @@ from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, build
 from services.chassis.status import from_rpc
-from services.share.__main__ import now_ms
 from services.share.core.shares import Shares
 from services.share.model import Policy, Seo, Share
 from services.share.ports import ShareStore
