@@ -41,7 +41,7 @@ from services.generation.workers.prune import Pruner
 
 
 async def main() -> None:
-    """Run the service until it is told to stop."""
+    """Run the service until SIGTERM or SIGINT."""
     settings = load(GenerationSettings)
     logs.configure(settings.log_level, settings.log_format, "generation")
     async with (
@@ -69,11 +69,12 @@ async def main() -> None:
         )
         restoration = Restoration(store, workers.copier, MODELS, timing)
         admin = GenerationAdminServicer(
+            key_pool,
             workers.health_checks,
             Timeline(store, workers.poller, key_pool, workers.parking),
             restoration,
-            workers.parked_work,
-            files,
+            parked_work=workers.parked_work,
+            files=files,
         )
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),

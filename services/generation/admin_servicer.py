@@ -1,4 +1,4 @@
-"""Speaks GenerationAdminService, the operators' service: parses, calls, renders; decides nothing."""
+"""The RPCs of GenerationAdminService, the operators' service: parses, calls, renders; decides nothing."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from services.chassis.public_files import PublicFiles
 from services.generation.core.restoration import Restoration
 from services.generation.core.timeline import Timeline
 from services.generation.key_pool.health_checks import KeyHealthChecks
+from services.generation.key_pool.pool import KeyPool
 from services.generation.wire import admin, generations
 from services.generation.workers.parked_work import ParkedWork
 
@@ -22,12 +23,15 @@ class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
 
     def __init__(
         self,
+        key_pool: KeyPool,
         health_checks: KeyHealthChecks,
         timeline: Timeline,
         restoration: Restoration,
+        *,
         parked_work: ParkedWork,
         files: PublicFiles,
     ) -> None:
+        self._key_pool = key_pool
         self._health_checks = health_checks
         self._timeline = timeline
         self._restoration = restoration
@@ -37,13 +41,13 @@ class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
     async def ListProviderKeys(
         self, request: adminpb.ListProviderKeysRequest, context: Context
     ) -> adminpb.ListProviderKeysResponse:
-        return admin.pool_pb(await self._health_checks.listing())
+        return admin.pool_pb(await self._key_pool.listing())
 
     async def EnableKey(self, request: adminpb.EnableKeyRequest, context: Context) -> adminpb.ProviderKey:
-        return admin.key_pb(await self._health_checks.enable(admin.key_print(request.name)))
+        return admin.key_pb(await self._key_pool.enable(admin.key_print(request.name)))
 
     async def DisableKey(self, request: adminpb.DisableKeyRequest, context: Context) -> adminpb.ProviderKey:
-        return admin.key_pb(await self._health_checks.disable(admin.key_print(request.name)))
+        return admin.key_pb(await self._key_pool.disable(admin.key_print(request.name)))
 
     async def ProbeKey(self, request: adminpb.ProbeKeyRequest, context: Context) -> adminpb.ProviderKey:
         return admin.key_pb(await self._health_checks.probe(admin.key_print(request.name)))

@@ -41,7 +41,7 @@ NOTHING = Change()
 
 @dataclass(frozen=True)
 class Sent:
-    """What a caller sent under a request id: its hash, and the order itself unless a digest stands for it."""
+    """What a caller sent under a request id: its hash, and the order itself unless the caller gave a digest of it."""
 
     hash: str
     draft: Draft | None = None

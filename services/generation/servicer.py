@@ -1,4 +1,4 @@
-"""Speaks kawaii.generation.v1: parses, calls the core, renders; decides nothing."""
+"""The RPCs of kawaii.generation.v1: parses, calls the core, renders; decides nothing."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +12,7 @@ from services.chassis.public_files import PublicFiles
 from services.generation.callbacks.receiver import CallbackReceiver
 from services.generation.core.download_links import DownloadLinks
 from services.generation.core.generations import Generations
-from services.generation.wire import generations, pages
+from services.generation.wire import generations
 
 Context = aio.ServicerContext[Any, Any]
 
@@ -46,9 +46,9 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     async def ListGenerations(
         self, request: generationpb.ListGenerationsRequest, context: Context
     ) -> generationpb.ListGenerationsResponse:
-        page = pages.page(request)
+        page = generations.page(request)
         found = await self._generations.list(page)
-        following = pages.token(request, found[-1]) if len(found) == page.size else ""
+        following = generations.page_token(request, found[-1]) if len(found) == page.size else ""
         listed = [generations.to_pb(generation, self._files) for generation in found]
         return generationpb.ListGenerationsResponse(generations=listed, next_page_token=following)
 
@@ -102,4 +102,4 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     async def ListModels(
         self, request: generationpb.ListModelsRequest, context: Context
     ) -> generationpb.ListModelsResponse:
-        return pages.models(request, self._generations.models())
+        return generations.models_pb(request, self._generations.models())

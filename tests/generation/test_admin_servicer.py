@@ -67,11 +67,12 @@ async def operator(harness: Harness, sqlite_database: Database) -> AsyncIterator
     await harness.key_pool.register()
     restoration = Restoration(harness.store, harness.workers.copier, MODELS, harness.timing)
     servicer = GenerationAdminServicer(
+        harness.key_pool,
         harness.workers.health_checks,
         Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking),
         restoration,
-        harness.workers.parked_work,
-        FILES,
+        parked_work=harness.workers.parked_work,
+        files=FILES,
     )
     async with served(servicer) as channel:
         yield Operator(adminrpc.GenerationAdminServiceStub(channel), harness)

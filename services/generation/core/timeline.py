@@ -20,7 +20,7 @@ RESUMES = "it goes on when its key is configured again, or another under this na
 
 
 class EntryKind(StrEnum):
-    """What kind of thing a timeline entry tells of."""
+    """What a timeline entry is about."""
 
     STATE = auto()
     ATTEMPT = auto()
@@ -76,7 +76,7 @@ class Timeline:
             AlreadyExists: another attempt owns the task: its token came with it, or the record may be its own.
             FailedPrecondition: the attempt has a task already, or the provider's record shows another prompt than
                 the attempt's (reason PROMPT_MISMATCH).
-            Unavailable: the provider could not be asked.
+            Unavailable: the provider did not answer.
         """
         attempt = await self._store.attempt(attempt_id)
         if attempt is None:

@@ -1,4 +1,4 @@
-"""Health checks of the key pool: probes of resting keys, balances, and operators' commands on keys."""
+"""Health checks of the key pool: balances are read, and keys that the provider refused are probed."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import structlog
 from services.chassis.errors import Unavailable
 from services.chassis.lease_loop import LOOK_SECONDS
 from services.generation.key_pool.cooldowns import NOT_BY_TIME
-from services.generation.key_pool.pool import BalanceReader, Key, KeyPool, KeyStatus, PoolStatus
+from services.generation.key_pool.pool import BalanceReader, Key, KeyPool, KeyStatus
 from services.generation.outcomes import Later, Refused
 from services.generation.timing import Timing, jittered
 
@@ -32,18 +32,6 @@ class KeyHealthChecks:
         """Check the keys and accounts that are due, all at once: there are at most as many as settings."""
         due = await self._key_pool.due(jittered(self._timing.balance), self._timing.dry_balance)
         await asyncio.gather(*map(self._ask, due))
-
-    async def listing(self) -> PoolStatus:
-        """All keys and accounts, and why they rest."""
-        return await self._key_pool.listing()
-
-    async def enable(self, key_print: str) -> KeyStatus:
-        """Enable a key. Raises NotFound."""
-        return await self._key_pool.enable(key_print)
-
-    async def disable(self, key_print: str) -> KeyStatus:
-        """Disable a key. Raises NotFound."""
-        return await self._key_pool.disable(key_print)
 
     async def probe(self, key_print: str) -> KeyStatus:
         """Check a key now.

@@ -63,7 +63,9 @@ class KeyStatus:
 
 @dataclass(frozen=True)
 class AccountStatus:
-    """An account as operators see it. cause_code and rest_until_ms are 0 unless it rests, credits_ms if never asked.
+    """An account as operators see it. cause_code and rest_until_ms are 0 unless it rests.
+
+    credits_ms is when its balance was read, 0 before the first time.
 
     missing: no key of the account is configured any more; its waiting_tasks are read when one is again.
     """
@@ -139,7 +141,7 @@ class KeyPool(Protocol):
         """
 
     async def due(self, balance_seconds: float, dry_seconds: float) -> Sequence[Key]:
-        """Keys whose account's balance is to be asked now, taken so that no other replica asks at the same time.
+        """Keys whose account's balance is to be read now, taken so that no other replica reads it at the same time.
 
         A key that was not accepted is due when its rest ends, and the next time later. An account is due every
         balance_seconds, or dry_seconds while it has run dry, by a key that reads.

@@ -8,7 +8,7 @@ from services.generation.key_pool.cooldowns import NOT_BY_TIME, OUT_OF_CREDITS, 
 from services.generation.key_pool.pool import AccountStatus, KeyStatus, PoolStatus, Wait
 
 WINDOW_MS = 10_000  # the provider's sliding window for creates (docs/provider.md#limits)
-SOON_MS = 1_000  # when a create in flight may be answered, or news of a dead key come: that is unknown, so look again
+SOON_MS = 1_000  # when a create in flight is answered, or a dead key accepted, is unknown: look again
 NO_KEYS = Wait(60.0, 401)  # no key is configured or enabled; an operator may mend that
 
 Line = Any  # a row of the key pool's tables, as stores/key_pool.py reads them
@@ -96,13 +96,13 @@ def reader(look: Look, account: str) -> str | None:
 
 
 def accounts_due(look: Look, balance_seconds: float, dry_seconds: float) -> list[Line]:
-    """Accounts whose balance was not asked for so long."""
+    """Accounts whose balance was not read for so many seconds; `dry_seconds` counts while they have no credits."""
     patience = {True: dry_seconds * 1000, False: balance_seconds * 1000}
     return [line for line in look.accounts if look.now - line.asked_ms >= patience[line.cause_code in OUT_OF_CREDITS]]
 
 
 def keys_due(look: Look) -> list[Line]:
-    """Keys that were not accepted and have rested enough to be asked again."""
+    """Keys that the provider did not accept and whose rest has ended, so that they are probed."""
     resting = [key for key in look.keys if key.cause_code in UNACCEPTED and not key.disabled]
     return [key for key in resting if key.rest_until_ms <= look.now]
 

@@ -1,4 +1,4 @@
-"""Statements on attempts: the account that was asked, and what it answered."""
+"""Statements on attempts: the account an order was sent to, its answer, and the task of the attempt."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -67,12 +67,12 @@ async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, 
         AlreadyExists: another attempt of the account has it, or only that one's token came with it.
         IntegrityError: another transaction noted it with another attempt at this moment; see `one_owner`.
     """
-    asked = await find(connection, attempt_id, locked=True)
-    if asked and await _is_anothers(connection, asked, task_id):
+    mine = await find(connection, attempt_id, locked=True)
+    if mine and await _is_anothers(connection, mine, task_id):
         raise taken()
     free: ColumnElement[bool] = attempt.c.task_id.is_(None)
-    if instead and asked and asked.task_id and not await is_named_by_callback(connection, attempt_id, asked.task_id):
-        free = attempt.c.task_id == asked.task_id
+    if instead and mine and mine.task_id and not await is_named_by_callback(connection, attempt_id, mine.task_id):
+        free = attempt.c.task_id == mine.task_id
     # The create counts against its account's bucket for a window from here, not only from its outcome's note.
     values = {"task_id": task_id, "answer_ms": func.coalesce(func.nullif(attempt.c.answer_ms, 0), db_now())}
     await connection.execute(update(attempt).where(attempt.c.id == attempt_id, free).values(values))
@@ -94,12 +94,12 @@ def taken() -> AlreadyExists:
     return AlreadyExists("Another attempt of the account was answered with this task.", "TASK_TAKEN")
 
 
-async def _is_anothers(connection: AsyncConnection, asked: Attempt, task_id: str) -> bool:
-    if owner := await of_task(connection, task_id, asked.account):
-        return owner.id != asked.id
-    siblings = select(attempt.c.id).where(attempt.c.account == asked.account, attempt.c.id != asked.id)
-    told = select(exists(_named_by_callbacks(task_id).where(inbox.c.attempt_id.in_(siblings))))
-    return bool(await connection.scalar(told)) and not await is_named_by_callback(connection, asked.id, task_id)
+async def _is_anothers(connection: AsyncConnection, mine: Attempt, task_id: str) -> bool:
+    if owner := await of_task(connection, task_id, mine.account):
+        return owner.id != mine.id
+    siblings = select(attempt.c.id).where(attempt.c.account == mine.account, attempt.c.id != mine.id)
+    named = select(exists(_named_by_callbacks(task_id).where(inbox.c.attempt_id.in_(siblings))))
+    return bool(await connection.scalar(named)) and not await is_named_by_callback(connection, mine.id, task_id)
 
 
 def _named_by_callbacks(task_id: str) -> Select[tuple[str]]:
@@ -112,8 +112,8 @@ def _named_by_callbacks(task_id: str) -> Select[tuple[str]]:
 
 async def is_named_by_callback(connection: AsyncConnection, attempt_id: str, task_id: str) -> bool:
     """True when a callback with the attempt's token named the task."""
-    told = _named_by_callbacks(task_id).where(inbox.c.attempt_id == attempt_id)
-    return bool(await connection.scalar(select(exists(told))))
+    named = _named_by_callbacks(task_id).where(inbox.c.attempt_id == attempt_id)
+    return bool(await connection.scalar(select(exists(named))))
 
 
 async def disown(connection: AsyncConnection, attempt_id: str, task_id: str) -> bool:

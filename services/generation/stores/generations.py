@@ -82,7 +82,7 @@ class SqlGenerationStore(SqlGenerationQueries):
         return replace(self._notified(stored, stored), quota=quota)
 
     async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
-        """Reads before it writes, so that an idle stack writes nothing."""
+        """As in the port. It reads before it writes, so that an idle stack writes nothing."""
         if limit < 1 or not await self._any_due(states):
             return []
         async with self._database.write() as connection:
@@ -188,11 +188,11 @@ class SqlGenerationStore(SqlGenerationQueries):
             async with self._database.write() as connection:
                 before = await self._of_attempt(connection, attempt_id)
                 await attempts.accept(connection, attempt_id, task_id)
-                news = await _accept(connection, attempt_id, task_id, due_in)
+                changed = await _accept(connection, attempt_id, task_id, due_in)
                 now = await self._of_attempt(connection, attempt_id)
                 if now.task_id != task_id:
                     await inbox.remind(connection, attempt_id, task_id)
-                if news:
+                if changed:
                     await outbox.append(connection, now)
         self._notifier.notify("inbox")
         return self._notified(before, now)
@@ -317,8 +317,8 @@ async def _fenced(connection: AsyncConnection, held: Generation, values: rows.Co
 
 def _cleared(held: Generation, state: State) -> rows.Columns:
     """Columns that clear the end of an UNKNOWN that moves on: it has not ended, and has no failure."""
-    news = held.state is State.UNKNOWN and state is not held.state
-    return {**rows.failure_columns(NO_FAILURE), "complete_ms": 0} if news else {}
+    moves_on = held.state is State.UNKNOWN and state is not held.state
+    return {**rows.failure_columns(NO_FAILURE), "complete_ms": 0} if moves_on else {}
 
 
 async def _restart(connection: AsyncConnection, held: Generation) -> Generation:

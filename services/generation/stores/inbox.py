@@ -1,7 +1,8 @@
 """The callback inbox on SQL: callbacks and our own reminders, each stored once and taken by one reader at a time.
 
-A callback is open while its verdict is empty. A repetition of an open one is counted in `news`, so that whoever took
-the callback before cannot close it. The functions below the class run in transactions of the generation store.
+A callback is open while its verdict is empty. A repetition of an open one is counted in `news`, so that the reader
+that took the callback before cannot close it. The functions below the class run in transactions of the
+generation store.
 """
 
 from collections.abc import Sequence
@@ -151,10 +152,10 @@ def _named(attempt_id: str, task_id: str, *more: ColumnElement[bool]) -> ColumnE
 
 
 async def _repeat(connection: AsyncConnection, chosen: ColumnElement[bool]) -> bool:
-    """Count a repetition on rows, so that who reads one cannot close it, and make them due; False when there are none.
+    """Count a repetition on rows, so that their readers cannot close them, and make them due; False without any.
 
-    A closed row begins anew. One that is open keeps its age and its tries. One that is parked is released, if it names
-    an attempt: anybody may repeat a callback without a token.
+    A closed row begins anew, an open row keeps its age and its tries. A parked row is released if it names an attempt:
+    anybody may repeat a callback without a token.
     """
     was_open = inbox.c.verdict == ""
     soon = db_now() + REPEAT_GAP_MS

@@ -331,7 +331,7 @@ async def _note_balance(connection: AsyncConnection, key: Key, credits_left: flo
 
 
 async def _held_less(connection: AsyncConnection, account: str, credits_left: float) -> bool:
-    """True when an account's balance was asked before, and was smaller."""
+    """True when an account's balance was read before, and was smaller."""
     known = select(provider_account.c.credits).where(
         provider_account.c.name == account, provider_account.c.credits_ms > 0
     )

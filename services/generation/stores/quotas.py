@@ -29,13 +29,13 @@ async def count(connection: AsyncConnection, charges: Sequence[Charge], counted_
     if day_of(counted_ms) == day_of(now):
         return None
     left = seconds_left(now)
-    stands = []
+    quotas = []
     # In one order, so that two orders never wait for each other; the site's row, which all share, is locked last.
     for charge in sorted(charges, key=lambda charge: (charge.subject == SITE, charge.subject)):
         used = await _counted(connection, charge, now)
         if charge.subject != SITE:
-            stands.append(Quota(charge.limit, charge.limit - used, left))
-    return min(stands, key=lambda quota: quota.remaining, default=None)
+            quotas.append(Quota(charge.limit, charge.limit - used, left))
+    return min(quotas, key=lambda quota: quota.remaining, default=None)
 
 
 async def _counted(connection: AsyncConnection, charge: Charge, now: int) -> int:

@@ -142,8 +142,8 @@ def output(message: generationpb.Generation.Output) -> Output:
     if stem and not ID.fullmatch(stem):
         raise invalid_field("outputs.file_stem", "file_stem is not the name of a file.")
     kept = (message.content_type, message.size_bytes) if key else ("", 0)
-    told = Output(message.index, message.source_uri, key, *kept, error=message.error_message, lost=not key)
-    return replace(told, file_stem=stem)
+    made = Output(message.index, message.source_uri, key, *kept, error=message.error_message, lost=not key)
+    return replace(made, file_stem=stem)
 
 
 def failure(message: generationpb.Generation) -> Failure | None:

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
-from services.generation.wire import pages
+from services.generation.wire import generations
 from tests.generation.builders import new
 
 FILTERED = generationpb.ListGenerationsRequest(states=[3, 1], start_time=Timestamp(seconds=1700000000, nanos=123000000))
@@ -26,5 +26,5 @@ def test_a_token_of_an_earlier_release_still_leads_on(
     following.CopyFrom(request_)
     following.page_token = token
 
-    assert pages.token(request_, replace(new(), create_ms=create_ms, id=identifier)) == token
-    assert pages.position(following) == (create_ms, identifier)
+    assert generations.page_token(request_, replace(new(), create_ms=create_ms, id=identifier)) == token
+    assert generations.page(following).after == (create_ms, identifier)
