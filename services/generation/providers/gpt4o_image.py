@@ -4,9 +4,9 @@ from typing import Any
 
 from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
-from services.generation.outcomes import Gone, Later, Outcome, PromptMismatch, Record
-from services.generation.providers.kie import COMMON_LINK, Connected, Kie
-from services.generation.providers.replies import NonJson, Reply, by_flag, is_foreign, record_in, sentence, uris_in
+from services.generation.outcomes import Gone, Later, Record
+from services.generation.providers.kie import Family, Kie
+from services.generation.providers.replies import by_flag, sentence, uris_in
 
 BASE = "/api/v1/gpt4o-image"
 FAILED_WORDS = frozenset({"CREATE_TASK_FAILED", "GENERATE_FAILED"})
@@ -14,39 +14,26 @@ FAILED_WORDS = frozenset({"CREATE_TASK_FAILED", "GENERATE_FAILED"})
 STYLE_WORDS = "High quality, highly detailed, beautiful composition, soft lighting, vivid colors. "
 
 
-class Gpt4oImage:
+class Gpt4oImage(Family):
     """The 4o image family."""
 
     family = "gpt4o-image"
 
     def __init__(self, kie: Kie) -> None:
-        self._kie = kie
-
-    async def submit(self, draft: Draft, callback_uri: str, key: Key, connected: Connected) -> Outcome:
-        return await self._kie.submit(f"{BASE}/generate", order_of(draft, callback_uri), key, connected)
-
-    async def fetch(self, task_id: str, key: Key) -> Record:
-        return record_in(await self._record(task_id, key), record_of)
-
-    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | PromptMismatch:
-        reply = await self._record(task_id, key)
-        return (
-            PromptMismatch()
-            if is_foreign(reply, "paramJson", order_of(draft, "")["prompt"])
-            else record_in(reply, record_of)
+        super().__init__(
+            kie,
+            submit_path=f"{BASE}/generate",
+            record_path=f"{BASE}/record-info",
+            order_field="paramJson",
+            order_of=order_of,
+            record_of=record_of,
         )
 
     async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
         """This family's own endpoint wants the task; without one the common endpoint serves."""
         if not task_id:
-            return await self._kie.link(COMMON_LINK, {"url": uri}, key)
+            return await super().download_link(task_id, uri, key)
         return await self._kie.link(f"{BASE}/download-url", {"taskId": task_id, "url": uri}, key)
-
-    def owns(self, uri: str) -> bool:
-        return self._kie.owns(uri)
-
-    async def _record(self, task_id: str, key: Key) -> Reply | NonJson | Later:
-        return await self._kie.read(f"{BASE}/record-info", {"taskId": task_id}, key)
 
 
 def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:

@@ -1,9 +1,13 @@
-"""KIE over HTTP: a submit that is never repeated, reads that may be, and no retrying layer beneath either."""
+"""KIE over HTTP: a submit that is never repeated, reads that may be, and no retrying layer beneath either.
+
+`Kie` is the client, and `Family` the provider that each module of a family describes.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +17,8 @@ import orjson
 from services.chassis.names import host_of
 from services.generation import metrics
 from services.generation.key_pool.pool import Key
-from services.generation.outcomes import Ambiguous, Gone, Later, NotSent, Outcome, Refused
+from services.generation.model import Draft
+from services.generation.outcomes import Ambiguous, Gone, Later, NotSent, Outcome, PromptMismatch, Record, Refused
 from services.generation.providers.replies import (
     INVALID,
     MAX_REPLY_BYTES,
@@ -23,6 +28,8 @@ from services.generation.providers.replies import (
     balance_in,
     classify,
     decode,
+    is_foreign,
+    record_in,
 )
 
 # R2 links are trusted by provenance only (docs/provider.md#hosts).
@@ -125,6 +132,54 @@ class Kie:
         headers = {"Authorization": f"Bearer {key.value}", "Content-Type": "application/json"}
         content = orjson.dumps(body) if body is not None else None
         return httpx.Request(method, f"{self._base}{path}", headers={**HEADERS, **headers}, content=content)
+
+
+class Family:
+    """A family of KIE's API: what all have in common. Each gives its paths, and how it writes orders and reads records.
+
+    `order_field` is the field of a record that quotes the order, and `prompt_of` the prompt in an order's body.
+    """
+
+    family: str
+
+    def __init__(
+        self,
+        kie: Kie,
+        *,
+        submit_path: str,
+        record_path: str,
+        order_field: str,
+        order_of: Callable[[Draft, str], dict[str, Any]],
+        record_of: Callable[[dict[str, Any]], Record],
+        prompt_of: Callable[[dict[str, Any]], str] = itemgetter("prompt"),
+    ) -> None:
+        self._kie = kie
+        self._submit_path, self._record_path = submit_path, record_path
+        self._order_field = order_field
+        self._order_of, self._record_of, self._prompt_of = order_of, record_of, prompt_of
+
+    async def submit(self, draft: Draft, callback_uri: str, key: Key, connected: Connected) -> Outcome:
+        return await self._kie.submit(self._submit_path, self._order_of(draft, callback_uri), key, connected)
+
+    async def fetch(self, task_id: str, key: Key) -> Record:
+        return record_in(await self._record(task_id, key), self._record_of)
+
+    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | PromptMismatch:
+        reply = await self._record(task_id, key)
+        if is_foreign(reply, self._order_field, self._prompt_of(self._order_of(draft, ""))):
+            return PromptMismatch()
+        return record_in(reply, self._record_of)
+
+    async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
+        """The common endpoint needs the URL alone."""
+        del task_id
+        return await self._kie.link(COMMON_LINK, {"url": uri}, key)
+
+    def owns(self, uri: str) -> bool:
+        return self._kie.owns(uri)
+
+    async def _record(self, task_id: str, key: Key) -> Reply | NonJson | Later:
+        return await self._kie.read(self._record_path, {"taskId": task_id}, key)
 
 
 class HttpClient:

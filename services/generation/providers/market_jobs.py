@@ -8,19 +8,14 @@ from typing import Any
 import orjson
 
 from catalogue import MODELS
-from services.generation.key_pool.pool import Key
 from services.generation.model import Draft
-from services.generation.outcomes import Completed, Gone, InProgress, Later, Outcome, PromptMismatch, Record, TaskFailed
-from services.generation.providers.kie import COMMON_LINK, Connected, Kie
+from services.generation.outcomes import Completed, InProgress, Record, TaskFailed
+from services.generation.providers.kie import Family, Kie
 from services.generation.providers.replies import (
     NO_WORDS,
     SERVER_ERROR,
-    NonJson,
-    Reply,
-    is_foreign,
     number,
     percent,
-    record_in,
     sentence,
     uris_in,
 )
@@ -28,38 +23,21 @@ from services.generation.providers.replies import (
 BASE = "/api/v1/jobs"
 
 
-class MarketJobs:
+class MarketJobs(Family):
     """The Market family: nano-banana and its siblings."""
 
     family = "market-jobs"
 
     def __init__(self, kie: Kie) -> None:
-        self._kie = kie
-
-    async def submit(self, draft: Draft, callback_uri: str, key: Key, connected: Connected) -> Outcome:
-        return await self._kie.submit(f"{BASE}/createTask", order_of(draft, callback_uri), key, connected)
-
-    async def fetch(self, task_id: str, key: Key) -> Record:
-        return record_in(await self._record(task_id, key), record_of)
-
-    async def recognise(self, task_id: str, draft: Draft, key: Key) -> Record | PromptMismatch:
-        reply = await self._record(task_id, key)
-        return (
-            PromptMismatch()
-            if is_foreign(reply, "param", order_of(draft, "")["input"]["prompt"])
-            else record_in(reply, record_of)
+        super().__init__(
+            kie,
+            submit_path=f"{BASE}/createTask",
+            record_path=f"{BASE}/recordInfo",
+            order_field="param",
+            order_of=order_of,
+            record_of=record_of,
+            prompt_of=lambda order: str(order["input"]["prompt"]),
         )
-
-    async def download_link(self, task_id: str, uri: str, key: Key) -> str | Gone | Later:
-        """The common endpoint needs the URL alone."""
-        del task_id
-        return await self._kie.link(COMMON_LINK, {"url": uri}, key)
-
-    def owns(self, uri: str) -> bool:
-        return self._kie.owns(uri)
-
-    async def _record(self, task_id: str, key: Key) -> Reply | NonJson | Later:
-        return await self._kie.read(f"{BASE}/recordInfo", {"taskId": task_id}, key)
 
 
 def order_of(draft: Draft, callback_uri: str) -> dict[str, Any]:
