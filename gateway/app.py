@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from gateway.auth.authenticator import authenticator, sign_in
-from gateway.clients.share_reads import ShareReads
+from gateway.clients.batched_reads import ShareReads
 from gateway.clients.stubs import Clients
 from gateway.clients.watches import Watches
 from gateway.metrics import Metrics

@@ -16,7 +16,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from starlette.requests import Request
 
-from gateway.clients.batching import Batcher
+from gateway.clients.batched_reads import Batcher
 from gateway.clients.stubs import Clients
 from gateway.pages.views import alternates
 from services.chassis import context
@@ -81,7 +81,7 @@ class SitemapFiles:
     ) -> None:
         self._clients, self._origin, self._seconds, self._clock = clients, origin, seconds, clock
         self._kept: dict[int, SitemapFile] = {}
-        self._coalescer = Batcher(self._make, size=1, calls=1)
+        self._batcher = Batcher(self._make, size=1, calls=1)
 
     async def get(self, block: int) -> SitemapFile:
         """A file; an empty one where there is no such block.
@@ -93,7 +93,7 @@ class SitemapFiles:
             return kept
         try:
             async with asyncio.timeout(context.time_remaining()):
-                return cast("SitemapFile", await self._coalescer.get(block))
+                return cast("SitemapFile", await self._batcher.get(block))
         except TimeoutError as error:
             raise DeadlineExceeded("The sitemap was not ready in time. Try again shortly.") from error
 

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Scope
 
-from gateway.clients.share_reads import ShareReads
+from gateway.clients.batched_reads import ShareReads
 from gateway.clients.stubs import answered
 from gateway.metrics import REQUESTS
 from gateway.response_cache.byte_cache import Answer, Headers

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from gateway.clients import share_reads, stubs
-from gateway.clients.share_reads import ShareReads
+from gateway.clients import batched_reads, stubs
+from gateway.clients.batched_reads import ShareReads
 from gateway.pages import assets, sitemap, studio, views
 from gateway.pages.views import render
 from gateway.rest import errors, request_fields
@@ -65,7 +65,7 @@ async def shares(request: Request) -> Response:
 
 async def _shown(request: Request, identifier: str, language: str = "") -> Response:
     """A share, looked up and rendered."""
-    found = await _find_share(share_reads.of(request), identifier)
+    found = await _find_share(batched_reads.of(request), identifier)
     return render("share.html", origin=_origin_of(request), share=views.share_page(found, language))
 
 

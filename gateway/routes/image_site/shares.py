@@ -12,7 +12,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.clients import share_reads, stubs
+from gateway.clients import batched_reads, stubs
 from gateway.rest import idempotency, request_fields
 from gateway.rest.request_fields import Fields, web_url
 from gateway.rest.responses import NO_STORE, Json
@@ -65,7 +65,7 @@ async def read_by_query(request: Request) -> Response:
 
 async def _shown(request: Request, name: str) -> Response:
     """One share."""
-    share = await share_reads.of(request).find(name)
+    share = await batched_reads.of(request).find(name)
     return Response(rendered(share), media_type=Json.media_type, headers=INDEXED)
 
 

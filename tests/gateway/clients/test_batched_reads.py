@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gateway.clients.batching import Batcher
+from gateway.clients.batched_reads import Batcher
 from services.chassis import context
 
 
