@@ -26,7 +26,7 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import BigInteger, Column, ColumnElement, MetaData, Row, Table, Text, delete, exists, func, select
 
 from services.chassis.database import Database, db_now, shielded, upsert
-from services.chassis.errors import Aborted, DeadlineExceeded, ResourceExhausted, Unavailable
+from services.chassis.errors import Aborted, DeadlineExceeded, NotFound, ResourceExhausted, Unavailable
 
 MAX_FAULTS = 5  # tries; their pauses last seven minutes, longer than a rolling upgrade that mends the fault by itself
 FIRST_PAUSE_SECONDS, PAUSE_GROWTH = 5.0, 4.0  # 5, 20, 80 and 320 s between the tries
@@ -192,6 +192,16 @@ class Parking:
     async def of(self, work_ids: Collection[str]) -> Sequence[WorkFault]:
         """The failures of pieces of work, parked or still tried, the latest last. Raises Unavailable."""
         return await self._store.of(work_ids)
+
+    async def require_parked(self, loop: str, work_id: str, method: str) -> None:
+        """Refuse to release what is not parked; the sentence names the RPC that lists parked work.
+
+        Raises:
+            NotFound: nothing of this loop and id is parked (reason NOT_PARKED).
+            Unavailable.
+        """
+        if (loop, work_id) not in {(fault.loop, fault.work_id) for fault in await self._store.parked()}:
+            raise NotFound(f"Nothing of this loop and id is parked. {method} shows what is.", "NOT_PARKED")
 
     async def release(self, loop: str, work_id: str) -> bool:
         """Have a parked piece tried again as if it had never failed; False when it is not known. Raises Unavailable."""

@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import Column, MetaData, Table, Text, select
 
 from services.chassis.database import Database, open_database
-from services.chassis.errors import Unavailable
+from services.chassis.errors import NotFound, Unavailable
 from services.chassis.parking import MAX_FAULTS, FaultStore, Parking, WorkFault, not_parked, work_fault_table
 from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
@@ -152,3 +152,14 @@ async def test_a_recursion_without_end_leaves_a_short_trace(parking: Parking) ->
     assert fault
     assert fault.cause.startswith("RecursionError at ")
     assert len(fault.trace.splitlines()) <= 20
+
+
+async def test_a_release_of_what_is_not_parked_is_refused(parking: Parking) -> None:
+    await tried(parking, MAX_FAULTS)
+
+    await parking.require_parked(LOOP, "bad", "ListParkedWork")
+    for loop, work_id in (("another loop", "bad"), (LOOP, "good")):
+        with pytest.raises(NotFound) as refusal:
+            await parking.require_parked(loop, work_id, "ListParkedWork")
+        assert refusal.value.reason == "NOT_PARKED"
+        assert "ListParkedWork" in refusal.value.message

@@ -6,7 +6,6 @@ Work is parked when our own code failed at it again and again (services/chassis/
 from collections.abc import Sequence
 
 from services.chassis import paging
-from services.chassis.errors import NotFound
 from services.chassis.parking import Parking, WorkFault
 from services.community import metrics
 from services.community.core import page_tokens, validation
@@ -68,11 +67,7 @@ class AdminOperations:
         Raises:
             NotFound: nothing of this loop and id is parked (reason NOT_PARKED).
         """
-        parked = {(fault.loop, fault.work_id) for fault in await self._parking.listed()}
-        if (loop, work_id) not in parked:
-            raise NotFound(
-                "Nothing of this loop and id is parked. ListParkedCommunityWork shows what is.", "NOT_PARKED"
-            )
+        await self._parking.require_parked(loop, work_id, "ListParkedCommunityWork")
         if loop == ORDERS:
             await self._orders.revive(work_id)
         await self._parking.release(loop, work_id)

@@ -57,9 +57,7 @@ class ParkedWork:
         Raises:
             NotFound: nothing of this loop and id is parked (reason NOT_PARKED).
         """
-        parked = {(fault.loop, fault.work_id) for fault in await self._parking.listed()}
-        if (loop, work_id) not in parked:
-            raise NotFound("Nothing of this loop and id is parked. ListParkedWork shows what is.", "NOT_PARKED")
+        await self._parking.require_parked(loop, work_id, "ListParkedWork")
         await self._restart(work_id)
         await self._parking.release(loop, work_id)
         self._notifier.notify(*State, "inbox")
