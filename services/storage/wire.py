@@ -44,7 +44,7 @@ async def upload(
 
 
 def _spec(spec: storagepb.UploadObjectRequest.UploadSpec) -> UploadSpec:
-    limit = not_negative("max_size_bytes", spec.max_size_bytes)
+    limit = _not_negative("max_size_bytes", spec.max_size_bytes)
     return UploadSpec(spec.prefix, shown(spec.original_name), limit, _generation_id(spec.generation_id))
 
 
@@ -66,7 +66,7 @@ def order(request: storagepb.ImportObjectRequest) -> ImportOrder:
     return ImportOrder(
         source_uri=uri("source_uri", request.source_uri),
         generation_id=_generation_id(request.generation_id),
-        index=not_negative("index", request.index),
+        index=_not_negative("index", request.index),
         file_name=shown(request.file_name),
         download_uri=uri("download_uri", request.download_uri) if request.download_uri else "",
         task_id=_generation_id(request.task_id, "task_id"),
@@ -84,9 +84,9 @@ def wanted(request: storagepb.ListObjectsRequest) -> Filter:
 def wish(request: storagepb.CreateVariantRequest) -> VariantWish:
     """The variant that a request asks for. Raises InvalidArgument."""
     return VariantWish(
-        width=not_negative("width", request.width),
-        height=not_negative("height", request.height),
-        quality=not_negative("quality", request.quality),
+        width=_not_negative("width", request.width),
+        height=_not_negative("height", request.height),
+        quality=_not_negative("quality", request.quality),
         extension=request.format,
         signature=request.signature,
     )
@@ -119,7 +119,7 @@ def shown(text: str) -> str:
     return cut(one_line(text), MAX_NAME_LENGTH)
 
 
-def not_negative(field: str, number: int) -> int:
+def _not_negative(field: str, number: int) -> int:
     """A number that is not negative. Raises InvalidArgument."""
     if number < 0:
         raise invalid_field(field, f"{field} must not be negative.")
@@ -169,9 +169,9 @@ def age(request: adminpb.CollectGarbageRequest) -> float:
 def wish_to_sign(request: adminpb.SignVariantRequest) -> VariantWish:
     """The variant that a SignVariant request describes. Raises InvalidArgument."""
     return VariantWish(
-        width=not_negative("width", request.width),
-        height=not_negative("height", request.height),
-        quality=not_negative("quality", request.quality),
+        width=_not_negative("width", request.width),
+        height=_not_negative("height", request.height),
+        quality=_not_negative("quality", request.quality),
         extension=request.format,
     )
 
@@ -225,11 +225,11 @@ def _record(message: storagepb.Object) -> StoredObject:
     return StoredObject(
         key=names.parse_key(message.name),
         content_type=message.content_type,
-        size=not_negative("size_bytes", message.size_bytes),
+        size=_not_negative("size_bytes", message.size_bytes),
         sha256=message.sha256,
         source=source,
         generation_id=_generation_id(message.generation_id) or None,
-        index=not_negative("index", message.index) if of_generation else None,
+        index=_not_negative("index", message.index) if of_generation else None,
         original_name=shown(message.original_name),
         source_uri=message.source_uri,
         create_ms=checked_milliseconds("create_time", message.create_time),
