@@ -17,7 +17,8 @@ from services.chassis.migrations import migrate
 from services.storage.model import Filter
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
-from tests.engines import EngineMissingError, postgres
+from tests.support.engines import EngineMissingError
+from tests.support.postgres import postgres
 
 SIZES = (1_000, 1_000_000)
 REPEATS = 200

@@ -23,8 +23,9 @@ from services.share.model import NewShare, Policy, Query
 from services.share.settings import ShareSettings
 from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
-from tests.engines import EngineMissingError, postgres
 from tests.share.bulk_shares import grow
+from tests.support.engines import EngineMissingError
+from tests.support.postgres import postgres
 
 FEW, MANY = 1_000, 1_000_000
 ROUNDS, CALLS = 20, 25

@@ -21,7 +21,7 @@ from tests.chaos.generations import background, drain
 from tests.chaos.order_clients import ClientLog, Order, OrderClients, scripted
 from tests.chaos.process import no_faults
 from tests.chaos.stack import ChaosStack, running
-from tests.engines import Postgres, postgres
+from tests.support.postgres import Postgres, postgres
 
 ACTIONS = ("kill", "error", "hang")
 # Together they pass every failpoint: a success, lost answers with and without a callback, a refusal, a slow answer, a

@@ -26,7 +26,7 @@ from tests.chaos.evidence import AGENT, rows_of
 from tests.chaos.process import OFFSETS, no_faults
 from tests.chaos.proxy import CommitProxy
 from tests.chaos.stack import LEASE_SECONDS, ChaosStack, random_of
-from tests.engines import Postgres
+from tests.support.postgres import Postgres
 
 STOP_SECONDS = 150.0  # SIGTERM to exit: a submit may take 120 s
 FROZEN_SECONDS = 3 * LEASE_SECONDS

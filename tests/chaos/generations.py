@@ -26,7 +26,7 @@ from tests.chaos.random_faults import RandomFaults
 from tests.chaos.reconcile import reconciled
 from tests.chaos.report import Report, check
 from tests.chaos.stack import ChaosStack, running
-from tests.engines import postgres
+from tests.support.postgres import postgres
 
 ORDERS_AT_ONCE = 24
 WAVE = 24  # orders sent at a time while there are not enough kills

@@ -44,7 +44,8 @@ from tests.chaos.order_clients import ClientLog, OrderClients, scripted
 from tests.chaos.reconcile import reconciled
 from tests.chaos.report import check
 from tests.chaos.stack import running
-from tests.engines import EngineMissingError, Postgres, postgres
+from tests.support.engines import EngineMissingError
+from tests.support.postgres import Postgres, postgres
 
 ORDERS_AT_ONCE = 16
 WAVE = 8

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos import dropped_answers
 from tests.chaos.generations import Goal, run
-from tests.engines import EngineMissingError, postgres
+from tests.support.postgres import Postgres
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]  # a ceiling for a busy machine
 
@@ -32,14 +32,11 @@ async def test_kills_lose_nothing_and_bill_nothing_twice(tmp_path: Path) -> None
     await assert_promises_kept(tmp_path, Goal(SEED, generations=80, kills=20, seconds=SECONDS))
 
 
-async def test_two_generations_on_postgresql_lose_nothing_and_bill_nothing_twice(tmp_path: Path) -> None:
-    try:
-        with postgres() as server:
-            await assert_promises_kept(
-                tmp_path, Goal(SEED, generations=40, kills=10, seconds=SECONDS), server.create_database()
-            )
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
+async def test_two_generations_on_postgresql_lose_nothing_and_bill_nothing_twice(
+    tmp_path: Path, postgres_server: Postgres
+) -> None:
+    goal = Goal(SEED, generations=40, kills=10, seconds=SECONDS)
+    await assert_promises_kept(tmp_path, goal, postgres_server.create_database())
 
 
 async def test_every_answer_that_is_dropped_on_purpose_is_named(tmp_path: Path) -> None:

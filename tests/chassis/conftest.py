@@ -1,30 +1,20 @@
 """What the chassis tests run on: both databases, migrated as a service's would be."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from services.chassis.migrations import migrate
 from services.chassis.settings import CommonSettings
-from tests.engines import EngineMissingError, Postgres, postgres
+from tests.support.postgres import Postgres
 
 SERVICE = "generation"  # any service will do: the chassis knows none
-
-
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[Postgres]:
-    try:
-        with postgres() as server:
-            yield server
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> CommonSettings:
     """Settings that name an empty database."""
-    server: Postgres | None = request.getfixturevalue("postgresql") if request.param == "postgresql" else None
+    server: Postgres | None = request.getfixturevalue("postgres_server") if request.param == "postgresql" else None
     return CommonSettings(data_dir=tmp_path, database_url=server.create_database() if server else "", _env_file=None)
 
 

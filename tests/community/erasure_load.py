@@ -26,7 +26,7 @@ from services.community.stores import make_stores
 from services.community.stores.read_models import RedisModels
 from tests.community.fakes import FakeGenerations, FakeObjects
 from tests.community.steps import order_of, ordered
-from tests.engines import postgres
+from tests.support.postgres import postgres
 
 PEOPLE, URLS = 12, 6  # few, so that they meet
 OURS = (Unavailable, Internal)  # what a client sees as 5xx; the other errors are honest answers

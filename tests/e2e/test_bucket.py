@@ -7,35 +7,25 @@ import httpx
 import pytest
 
 from tests.e2e.stack import Stack, running
-from tests.engines import EngineMissingError
-from tests.s3_engine import S3Server, s3
+from tests.support.s3 import S3Server
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    try:
-        with s3() as started:
-            yield started
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
+def bucket(s3_server: S3Server) -> str:
+    return s3_server.create_bucket()
 
 
 @pytest.fixture(scope="module")
-def bucket(server: S3Server) -> str:
-    return server.create_bucket()
-
-
-@pytest.fixture(scope="module")
-def stack(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(s3_server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("bucket-stack")
     settings = {
         "STORAGE_MODE": "s3",
-        "STORAGE_S3_ENDPOINT": server.endpoint,
+        "STORAGE_S3_ENDPOINT": s3_server.endpoint,
         "STORAGE_S3_BUCKET": bucket,
-        "STORAGE_S3_ACCESS_KEY_ID": server.access_key,
-        "STORAGE_S3_SECRET_ACCESS_KEY": server.secret_key,
+        "STORAGE_S3_ACCESS_KEY_ID": s3_server.access_key,
+        "STORAGE_S3_SECRET_ACCESS_KEY": s3_server.secret_key,
         "SANDBOX_GENERATION_SECONDS": "0.5",
         "SANDBOX_IMAGE_SIDE": "256",
     }
@@ -43,12 +33,14 @@ def stack(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactor
         yield started
 
 
-def test_a_picture_made_into_a_bucket_is_served_by_its_public_link(stack: Stack, server: S3Server, bucket: str) -> None:
+def test_a_picture_made_into_a_bucket_is_served_by_its_public_link(
+    stack: Stack, s3_server: S3Server, bucket: str
+) -> None:
     url = stack.picture(stack.order("a cat that lives in a bucket"))
     answer = httpx.get(url, headers={"Range": "bytes=0-7"})
     whole = httpx.get(url)
     key = url.partition("/files/")[2]
-    client = server.client()
+    client = s3_server.client()
     told = client.get_object(Bucket=bucket, Key=key)
 
     with told["Body"] as body:

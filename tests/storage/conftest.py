@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,11 +29,10 @@ from services.storage.ports import Backend
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
-from tests.engines import EngineMissingError, Postgres, postgres
-from tests.s3_engine import S3Server, s3
 from tests.storage.buckets import in_bucket
 from tests.storage.public_listener import browsing
 from tests.storage.samples import InlineDecoder, Remote, open_remote
+from tests.support.s3 import S3Server
 
 BUDGET_BYTES = 10_000_000  # of all variants of a picture
 BASE = "https://site.example/files"
@@ -41,24 +40,6 @@ BASE = "https://site.example/files"
 
 def clock() -> int:
     return time.time_ns() // 1_000_000
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    try:
-        with postgres() as server:
-            yield server
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    try:
-        with s3() as server:
-            yield server
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture

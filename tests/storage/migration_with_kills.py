@@ -26,12 +26,12 @@ from services.storage.backends.local import LocalFiles
 from services.storage.model import StoredObject
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
-from tests.engines import postgres
-from tests.s3_engine import S3Server, s3
 from tests.storage.buckets import in_bucket
 from tests.storage.processes import running
 from tests.storage.samples import picture
 from tests.support.ports import free_base, listening
+from tests.support.postgres import postgres
+from tests.support.s3 import S3Server, s3
 
 SEEDS = 97  # different pictures; the keys take turns
 SIZE = 3000

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.engines import Postgres
-from tests.s3_engine import S3Server
 from tests.storage.migration_with_kills import move, with_two_backends
+from tests.support.postgres import Postgres
+from tests.support.s3 import S3Server
 
 OBJECTS, KILLS = 200, 2
 

@@ -17,11 +17,11 @@ from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.storage.settings import StorageSettings
 from tests.chaos.proxy import ToxicProxy
-from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.processes import REPOSITORY, connected, parts, running
 from tests.storage.samples import PATIENCE_SECONDS, picture
 from tests.support.ports import free_base
+from tests.support.s3 import S3Server
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 MIB = 1024 * 1024

@@ -16,7 +16,7 @@ from services.community.stores.read_models import RedisModels, open_models
 from tests.community.fakes import FakeGenerations, FakeObjects
 from tests.community.steps import ANN, BOB, published
 from tests.community.stubs import Clock
-from tests.valkeys import Valkey
+from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 
@@ -110,7 +110,7 @@ async def test_a_kept_list_that_survives_an_outage_is_not_believed(
 
     await community.artworks.delete(ANN, three[0])
     fourth = (await published(community, title="d")).artwork.id
-    valkey.go_on()
+    valkey.resume()
 
     assert ids(await community.feed.newest(PageRequest(""))) == [fourth, three[2], three[1]]
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.listen_addresses import ListenPort
 from tests.deploy.stacks import Place, Said, opened
-from tests.engines import EngineMissingError, Postgres, postgres
 from tests.storage.samples import ok, open_remote, picture
+from tests.support.postgres import Postgres
 
 Generation = generationpb.Generation
 OLD, NEWER = "gen_old", "gen_newer"
@@ -103,15 +102,6 @@ async def test_a_stack_moves_as_one_file_and_a_folder(tmp_path: Path) -> None:
     assert {**told[known.name], "outputs": 0} == {**before, "outputs": 0}
 
 
-@pytest.fixture
-def server() -> Iterator[Postgres]:
-    try:
-        with postgres() as server:
-            yield server
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
-
-
 TRANSIENT = {"exportTime"}
 PAGE_AND_MORE = 105  # shares: a page of the export holds a hundred
 SHARES = [
@@ -141,7 +131,7 @@ def document_of(file: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(300)  # nine services and six commands, one after the other, on a machine that runs other tests
-async def test_export_import_export_is_equal_record_for_record_twice(tmp_path: Path, server: Postgres) -> None:
+async def test_export_import_export_is_equal_record_for_record_twice(tmp_path: Path, postgres_server: Postgres) -> None:
     """From SQLite to PostgreSQL, and back again."""
     files, folder = [tmp_path / f"{number}.json" for number in range(3)], tmp_path / "bytes"
     async with open_remote() as remote:
@@ -155,7 +145,7 @@ async def test_export_import_export_is_equal_record_for_record_twice(tmp_path: P
             said = [await first.kawaii("export", str(files[0]), "--bytes", str(folder))]
         for number in (1, 2):
             before, after = files[number - 1], files[number]
-            engine = {"DATABASE_URL": server.create_database()} if number == 1 else {}
+            engine = {"DATABASE_URL": postgres_server.create_database()} if number == 1 else {}
             async with opened(tmp_path / str(number), **allowed, **engine) as place:
                 words = ("import", str(before), "--bytes", str(folder))
                 said += [await place.kawaii(*words) for _ in range(3 - number)]  # the first is told all of it twice

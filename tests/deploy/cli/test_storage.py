@@ -1,7 +1,7 @@
 """`kawaii storage` as an operator types it, against a storage service of its own process."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,10 +12,9 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.listen_addresses import ListenPort
 from tests.deploy.stacks import Place, opened
-from tests.engines import EngineMissingError
-from tests.s3_engine import S3Server, s3
 from tests.storage.processes import parts
 from tests.storage.samples import picture
+from tests.support.s3 import S3Server
 
 LONG_AGO = 1_700_000_000
 WAITING = f"pending/1700000000000-{'0a' * 16}.png"
@@ -25,15 +24,6 @@ WAITING = f"pending/1700000000000-{'0a' * 16}.png"
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
     async with opened(tmp_path / "data", ("storage",)) as place:
         yield place
-
-
-@pytest.fixture
-def bucket() -> Iterator[S3Server]:
-    try:
-        with s3() as server:
-            yield server
-    except EngineMissingError as missing:
-        pytest.skip(str(missing))
 
 
 async def kept(place: Place, seed: str) -> storagepb.Object:
@@ -161,14 +151,16 @@ async def test_what_is_refused_says_what_to_do(place: Place) -> None:
     assert "There is no such object." in unknown.err
 
 
-async def test_a_move_is_counted_then_done_and_then_the_old_place_is_cleared(tmp_path: Path, bucket: S3Server) -> None:
+async def test_a_move_is_counted_then_done_and_then_the_old_place_is_cleared(
+    tmp_path: Path, s3_server: S3Server
+) -> None:
     moving = {
         "STORAGE_MODE": "s3",
         "STORAGE_SECOND_MODE": "local",
-        "STORAGE_S3_ENDPOINT": bucket.endpoint,
-        "STORAGE_S3_BUCKET": bucket.create_bucket(),
-        "STORAGE_S3_ACCESS_KEY_ID": bucket.access_key,
-        "STORAGE_S3_SECRET_ACCESS_KEY": bucket.secret_key,
+        "STORAGE_S3_ENDPOINT": s3_server.endpoint,
+        "STORAGE_S3_BUCKET": s3_server.create_bucket(),
+        "STORAGE_S3_ACCESS_KEY_ID": s3_server.access_key,
+        "STORAGE_S3_SECRET_ACCESS_KEY": s3_server.secret_key,
     }
     folder, migrate = tmp_path / "data", ("storage", "migrate", "--to", "s3")
     async with opened(folder, ("storage",)) as place:

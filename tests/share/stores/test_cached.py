@@ -14,7 +14,7 @@ from services.share.model import Policy, Share, View
 from services.share.stores.cached import LATEST_KEY, MAX_CHANGES, STATS_KEY, CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
 from tests.share.conftest import announce_nothing
-from tests.valkeys import Valkey
+from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
 Make = Callable[..., Share]

@@ -15,9 +15,9 @@ from services.storage.backends.local import LocalFiles
 from services.storage.model import NO_METADATA, ObjectMetadata, Stat
 from services.storage.ports import Backend, Spool
 from services.storage.settings import StorageSettings
-from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.samples import picture
+from tests.support.s3 import S3Server
 
 HARD_LABEL = ObjectMetadata("image/png", "upload")
 

@@ -26,9 +26,9 @@ from services.storage.ports import SPOOL_SECONDS
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
 from tests.chaos.proxy import CHUNK_BYTES, Call, ToxicProxy
-from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.samples import picture
+from tests.support.s3 import S3Server
 
 MIB = 1024 * 1024
 KEY = "generated/gen_a/0.png"

@@ -10,9 +10,9 @@ from services.chassis.errors import KawaiiError
 from services.storage.core import Uploads
 from services.storage.ports import Backend
 from services.storage.settings import StorageSettings
-from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.samples import picture
+from tests.support.s3 import S3Server
 
 BODY = picture(size=5000)
 

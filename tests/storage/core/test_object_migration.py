@@ -18,11 +18,11 @@ from services.storage.model import StoredObject
 from services.storage.ports import Backend
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
-from tests.s3_engine import S3Server
 from tests.storage.buckets import in_bucket
 from tests.storage.core.test_verification import last
 from tests.storage.interleaving import Steps
 from tests.storage.samples import picture
+from tests.support.s3 import S3Server
 
 KEYS = tuple(f"uploads/{number}.png" for number in range(20))
 OTHERS = {"local": "s3", "s3": "local"}

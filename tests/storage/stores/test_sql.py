@@ -14,7 +14,7 @@ from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLin
 from services.storage.ports import ObjectStore
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
-from tests.engines import Postgres
+from tests.support.postgres import Postgres
 
 
 def an_object(key: str, generation_id: str | None = None, index: int | None = None) -> StoredObject:

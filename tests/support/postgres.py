@@ -1,4 +1,4 @@
-"""Starts the real engines that contract tests run on: PostgreSQL from its wheel, as a user without rights."""
+"""Starts PostgreSQL from its wheel, as a user without rights."""
 
 import importlib.util
 import os
@@ -17,20 +17,13 @@ from typing import Any
 
 import psutil
 
+from tests.support.engines import EngineFailedError, EngineMissingError
 from tests.support.ports import free_port
 
 START_SECONDS = 30.0  # initdb on a slow disk
 POLL_SECONDS = 0.02
 LOG_SHOWN = 2000  # characters
 INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
-
-
-class EngineFailedError(Exception):
-    """The engine is installed, and does not start."""
-
-
-class EngineMissingError(Exception):
-    """The engine is not installed here; the message is the reason to show when a test is skipped."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The engines of the tests start wherever the repository lies."""
+"""PostgreSQL starts wherever the repository lies, and again after each crash."""
 
 import asyncio
 import importlib.util
@@ -14,12 +14,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.engines import postgres
+from tests.support.postgres import postgres
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CRASHES = 60  # one in twenty left a helper behind when the server could start it between our look and its end
 CLIENTS = 4
-START = "from tests.engines import postgres\nwith postgres() as server: print(server.create_database())\n"
+START = "from tests.support.postgres import postgres\nwith postgres() as server: print(server.create_database())\n"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root lends PostgreSQL to another user")

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.engines import POLL_SECONDS, EngineMissingError
+from tests.support.engines import EngineMissingError
+from tests.support.polling import until
 from tests.support.ports import free_port
 
 START_SECONDS = 60.0  # a busy machine; Ceph takes a second and a half on an idle one
@@ -119,7 +119,7 @@ def moto_server(stack: ExitStack, folder: Path) -> S3Server:
     port = free_port()
     command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
     run(stack, folder, *command)
-    await_http(port)
+    until(lambda: speaks_http(port), START_SECONDS)
     return S3Server("moto", port, folder)
 
 
@@ -141,7 +141,7 @@ def ceph_server(stack: ExitStack, folder: Path) -> S3Server:
     user = ("--uid=t", "--display-name=t", f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
     ceph(folder, "radosgw-admin", "user", "create", *user)
     run(stack, folder, "radosgw", "-f", "-c", "ceph.conf", "-n", "client.admin")
-    await_http(port)
+    until(lambda: speaks_http(port), START_SECONDS)
     return S3Server("ceph", port, folder)
 
 
@@ -189,15 +189,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def await_http(port: int) -> None:
-    """Wait until something answers in HTTP, whatever it says."""
-    deadline = time.monotonic() + START_SECONDS
-    while not speaks_http(port):
-        if time.monotonic() > deadline:
-            raise TimeoutError("the S3 server did not start")
-        time.sleep(POLL_SECONDS)
 
 
 def speaks_http(port: int) -> bool:
