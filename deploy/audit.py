@@ -36,7 +36,7 @@ def audit(lock: str, command: Sequence[str]) -> int:
 
 
 def judged(lock: str, packages: Iterable[dict[str, Any]]) -> int:
-    """Tell advisories and gaps."""
+    """Print advisories and gaps; the exit code for them."""
     rows = list(packages)
     bad = [(row, flaw) for row in rows for flaw in row.get("vulns", ())]
     unknown = [str(row["name"]) for row in rows if "skip_reason" in row]
@@ -52,7 +52,7 @@ def judged(lock: str, packages: Iterable[dict[str, Any]]) -> int:
 
 
 def say(text: str) -> None:
-    """Tell the person."""
+    """Print a line."""
     sys.stdout.write(f"{text}\n")
 
 

@@ -19,7 +19,7 @@ def counters() -> None:
 @output
 def reconcile(output: str, *, dry_run: bool) -> None:
     """Count every like and favourite anew, and mend what is wrong. Exit 0 also when something was."""
-    show(ask("ReconcileCounters", dry_run=dry_run), output, found)
+    show(ask("ReconcileCounters", dry_run=dry_run), output, _counters_text)
 
 
 @click.group()
@@ -44,7 +44,7 @@ def artworks() -> None:
 @output
 def hide(artwork: str, output: str) -> None:
     """Hide an artwork from everybody but its owner."""
-    show(ask("HideArtwork", name=named(artwork)), output, stands)
+    show(ask("HideArtwork", name=_artwork_name(artwork)), output, _artwork_text)
 
 
 @artworks.command()
@@ -52,7 +52,7 @@ def hide(artwork: str, output: str) -> None:
 @output
 def unhide(artwork: str, output: str) -> None:
     """Show an artwork again."""
-    show(ask("UnhideArtwork", name=named(artwork)), output, stands)
+    show(ask("UnhideArtwork", name=_artwork_name(artwork)), output, _artwork_text)
 
 
 @click.group()
@@ -65,28 +65,28 @@ def reports() -> None:
 @output
 def list_(page_token: str, output: str) -> None:
     """Show the latest reports."""
-    show(ask("ListReports", page_size=100, page_token=page_token), output, told)
+    show(ask("ListReports", page_size=100, page_token=page_token), output, _reports_text)
 
 
-def named(artwork: str) -> str:
+def _artwork_name(artwork: str) -> str:
     """The resource name of an artwork's id."""
     return f"artworks/{artwork.removeprefix('artworks/')}"
 
 
-def found(answer: dict[str, Any]) -> str:
-    """What the counting came to."""
+def _counters_text(answer: dict[str, Any]) -> str:
+    """The drift of the counters, and the artworks whose counts were wrong, a line each."""
     lines = [f"{answer['artworkCount']} artworks, drift {answer['drift']}", *answer["artworks"]]
     return "\n".join(lines)
 
 
-def stands(artwork: dict[str, Any]) -> str:
-    """How an artwork stands."""
+def _artwork_text(artwork: dict[str, Any]) -> str:
+    """An artwork as a line: its name, whether it is hidden, its title."""
     mark = "hidden" if artwork["hidden"] else "shown"
     return f"{artwork['name']}: {mark}, {clean(artwork['title'])}"
 
 
-def told(answer: dict[str, Any]) -> str:
-    """The reports, and where they go on."""
+def _reports_text(answer: dict[str, Any]) -> str:
+    """The reports as a table, and the token of the next page."""
     rows = (
         (each["artwork"], each["userId"], "yes" if each["hidden"] else "", moment(each["createTime"]), each["reason"])
         for each in answer["reports"]

@@ -24,7 +24,7 @@ def export(file: Path, folder: Path | None, output: str) -> None:
     and objects whose bytes are lost or damaged are listed; exit 1 if there are any.
     """
     told: dict[str, Any] = resolve_name("deploy.cli.export_file:exported")(file, folder)
-    show(told, output, written)
+    show(told, output, _export_text)
     raise SystemExit(bool(told["missing"]))
 
 
@@ -40,16 +40,16 @@ def import_(file: Path, folder: Path | None, output: str) -> None:
     that exported them by `kawaii storage backfill`.
     """
     told: dict[str, Any] = resolve_name("deploy.cli.export_file:imported")(file, folder)
-    show(told, output, counted)
+    show(told, output, _import_text)
     raise SystemExit(bool(told["refused"]))
 
 
-def written(told: dict[str, Any]) -> str:
+def _export_text(told: dict[str, Any]) -> str:
     """What was written, and what is missing, a line each."""
     return "\n".join([f"{told['objects']} files and all records are written.", *told["missing"]])
 
 
-def counted(told: dict[str, Any]) -> str:
+def _import_text(told: dict[str, Any]) -> str:
     """What was taken in, and what was not, a line each."""
     kinds = ("objects", "generations", "shares")
     lines = [f"{told[kind]['created']} {kind} taken in, {told[kind]['known']} known" for kind in kinds]
