@@ -8,7 +8,8 @@ FOLDERS = ("bench", "catalogue", "deploy", "docs", "gateway", "protos/kawaii", "
 SUFFIXES = {".py", ".md", ".proto", ".toml", ".html", ".js", ".j2", ".json", ".css"}
 OLD = re.compile(
     r"(?<![A-Za-z])(town|postman|letterbox|mailbox|warden|janitor|keeper|latecomer|bell|bulletin|unbroken|letterhead"
-    r"|believer|doorkeeper|workshop|anatomy|thermostat)(s|_|\b|(?=(?-i:[A-Z])))",
+    r"|believer|doorkeeper|workshop|anatomy|thermostat|admirer|anvil|curator|patron|errand|hammer|sabotage|witness|brew"
+    r"|bad day)(s|_|\b|(?=(?-i:[A-Z])))",
     re.IGNORECASE,
 )
 KEPT = (

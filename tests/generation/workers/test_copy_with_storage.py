@@ -1,4 +1,4 @@
-"""The copy as a durable step: the real core, the real storage process, and a picture server with bad days."""
+"""The copy as a durable step: the real core, the real storage process, and a picture server that fails."""
 
 import asyncio
 import io
