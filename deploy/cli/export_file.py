@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import click
 from google.protobuf.json_format import ParseDict, ParseError
 from grpc import StatusCode, aio
-from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.share.v1 import admin_pb2 as shareadminpb
 from kawaii.share.v1 import share_pb2 as sharepb
@@ -213,7 +213,7 @@ class Import:
         for output in message.outputs:
             if output.object and not await self._here(output.object):
                 output.source_uri, output.object = output.uri or output.source_uri, ""
-        request = adminpb.RestoreGenerationRequest(generation=message)
+        request = generationadminpb.RestoreGenerationRequest(generation=message)
         return (await self._clients.admin.RestoreGeneration(request)).created
 
     async def _share(self, record: Told) -> bool:

@@ -10,10 +10,10 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from grpc import aio
-from kawaii.community.v1 import admin_pb2 as communitypb
-from kawaii.community.v1 import admin_pb2_grpc as communityrpc
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.community.v1 import admin_pb2 as communityadminpb
+from kawaii.community.v1 import admin_pb2_grpc as communityadminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.storage.v1 import admin_pb2 as storageadminpb
@@ -46,8 +46,10 @@ class ServiceClient:
 
 
 SERVICES = (
-    ServiceClient(communitypb, communityrpc.CommunityAdminServiceStub, ListenPort.COMMUNITY, COMMUNITY_SECONDS),
-    ServiceClient(adminpb, adminrpc.GenerationAdminServiceStub, ListenPort.GENERATION),
+    ServiceClient(
+        communityadminpb, communityadminrpc.CommunityAdminServiceStub, ListenPort.COMMUNITY, COMMUNITY_SECONDS
+    ),
+    ServiceClient(generationadminpb, generationadminrpc.GenerationAdminServiceStub, ListenPort.GENERATION),
     ServiceClient(generationpb, generationrpc.GenerationServiceStub, ListenPort.GENERATION),
     ServiceClient(storageadminpb, storageadminrpc.StorageAdminServiceStub, ListenPort.STORAGE),
     ServiceClient(storagepb, storagerpc.StorageServiceStub, ListenPort.STORAGE),

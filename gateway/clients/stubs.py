@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
 from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
 from kawaii.community.v1 import users_pb2_grpc as usersrpc
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
@@ -34,7 +34,7 @@ class Clients:
     generation: "generationrpc.GenerationServiceAsyncStub"
     storage: "storagerpc.StorageServiceAsyncStub"
     share: "sharerpc.ShareServiceAsyncStub"
-    admin: "adminrpc.GenerationAdminServiceAsyncStub"
+    admin: "generationadminrpc.GenerationAdminServiceAsyncStub"
     share_admin: "shareadminrpc.ShareAdminServiceAsyncStub"
     artworks: "artworksrpc.ArtworkServiceAsyncStub"
     users: "usersrpc.UserServiceAsyncStub"
@@ -86,7 +86,7 @@ def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel, comm
         generation=generationrpc.GenerationServiceStub(generation),
         storage=storagerpc.StorageServiceStub(storage),
         share=sharerpc.ShareServiceStub(share),
-        admin=adminrpc.GenerationAdminServiceStub(generation),
+        admin=generationadminrpc.GenerationAdminServiceStub(generation),
         share_admin=shareadminrpc.ShareAdminServiceStub(share),
         artworks=artworksrpc.ArtworkServiceStub(community),
         users=usersrpc.UserServiceStub(community),

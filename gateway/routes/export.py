@@ -15,7 +15,7 @@ import orjson
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from kawaii.generation.v1 import generation_pb2 as generationpb
-from kawaii.share.v1 import admin_pb2 as adminpb
+from kawaii.share.v1 import admin_pb2 as shareadminpb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -95,7 +95,7 @@ def _object_line(stored: storagepb.Object) -> bytes:
     return orjson.dumps({"kind": "object", **MessageToDict(stored), "source": word})
 
 
-def _share_line(record: adminpb.ShareRecord) -> bytes:
+def _share_line(record: shareadminpb.ShareRecord) -> bytes:
     """A share's record: the share's fields and those beside it, at one level."""
     fields = MessageToDict(record)
     return orjson.dumps({"kind": "share", **fields.pop("share"), **fields})
@@ -134,7 +134,7 @@ async def _shares(clients: Clients) -> AsyncIterator[list[bytes]]:
     """Every share, listed or not."""
     token: str | None = ""
     while token is not None:
-        request = adminpb.ListShareRecordsRequest(page_size=SHARE_PAGE, page_token=token)
+        request = shareadminpb.ListShareRecordsRequest(page_size=SHARE_PAGE, page_token=token)
         answer = await clients.share_admin.ListShareRecords(request)
         yield [_share_line(each) for each in answer.share_records]
         token = answer.next_page_token or None

@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,7 +26,7 @@ SERVICES: Final = ("generation", "storage", "share", "community")
 LOOK_SECONDS = 1.0  # for each look, and all are taken at once
 PRODUCTION = "production"
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
-Keys = adminpb.ListProviderKeysResponse
+Keys = generationadminpb.ListProviderKeysResponse
 
 STORAGE_MESSAGES = {True: "Storage is configured and serving.", False: "Storage is not serving at the moment."}
 DEBUG_ENV_OFF = "This page is switched off. The operator can turn it on with DEBUG_ENV_ENABLED."
@@ -87,7 +87,7 @@ async def test_env(request: Request) -> Response:
 
 async def _look(services: stubs.Clients) -> _Stack:
     """Look at all parts at the same time."""
-    wanted = services.admin.ListProviderKeys(adminpb.ListProviderKeysRequest(), timeout=LOOK_SECONDS)
+    wanted = services.admin.ListProviderKeys(generationadminpb.ListProviderKeysRequest(), timeout=LOOK_SECONDS)
     return _Stack(
         *await asyncio.gather(
             services.serving("generation", LOOK_SECONDS),
@@ -101,7 +101,7 @@ async def _look(services: stubs.Clients) -> _Stack:
 def _has_usable(keys: Keys) -> bool:
     """Whether some key is in use and its account does not rest."""
     resting = {account.account for account in keys.accounts if account.HasField("rest_end_time")}
-    active = (key for key in keys.provider_keys if key.state == adminpb.ProviderKey.STATE_ACTIVE)
+    active = (key for key in keys.provider_keys if key.state == generationadminpb.ProviderKey.STATE_ACTIVE)
     return any(key.account not in resting for key in active)
 
 

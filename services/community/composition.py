@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from kawaii.community.v1 import admin_pb2 as adminpb
-from kawaii.community.v1 import admin_pb2_grpc as adminrpc
+from kawaii.community.v1 import admin_pb2 as communityadminpb
+from kawaii.community.v1 import admin_pb2_grpc as communityadminrpc
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
 from kawaii.community.v1 import credits_pb2 as creditspb
@@ -88,7 +88,7 @@ class CommunityService:
             Mount(artworksrpc.add_ArtworkServiceServicer_to_server, artworks, artworkspb.DESCRIPTOR),
             Mount(usersrpc.add_UserServiceServicer_to_server, users, userspb.DESCRIPTOR),
             Mount(creditsrpc.add_CreditServiceServicer_to_server, accounts, creditspb.DESCRIPTOR),
-            Mount(adminrpc.add_CommunityAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
+            Mount(communityadminrpc.add_CommunityAdminServiceServicer_to_server, admin, communityadminpb.DESCRIPTOR),
         )
 
     async def refresh(self) -> None:

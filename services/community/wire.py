@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 from urllib.parse import urlencode
 
-from kawaii.community.v1 import admin_pb2 as adminpb
+from kawaii.community.v1 import admin_pb2 as communityadminpb
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import credits_pb2 as creditspb
 from kawaii.community.v1 import users_pb2 as userspb
@@ -302,9 +302,9 @@ def check_in(status: CheckIn, today: int, added: int = 0) -> creditspb.CheckInSt
     )
 
 
-def report(given: Report) -> adminpb.Report:
+def report(given: Report) -> communityadminpb.Report:
     """A report."""
-    return adminpb.Report(
+    return communityadminpb.Report(
         artwork=name(COLLECTION, given.artwork_id),
         user_id=given.user_id,
         reason=given.reason,
@@ -313,9 +313,9 @@ def report(given: Report) -> adminpb.Report:
     )
 
 
-def parked(fault: WorkFault) -> adminpb.ParkedCommunityWork:
+def parked(fault: WorkFault) -> communityadminpb.ParkedCommunityWork:
     """A parked piece of work."""
-    return adminpb.ParkedCommunityWork(
+    return communityadminpb.ParkedCommunityWork(
         loop=fault.loop,
         work=fault.work_id,
         tries=fault.count,

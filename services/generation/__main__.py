@@ -2,8 +2,8 @@
 
 import asyncio
 
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
@@ -78,7 +78,7 @@ async def main() -> None:
         )
         mounts = [
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
-            Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
+            Mount(generationadminrpc.add_GenerationAdminServiceServicer_to_server, admin, generationadminpb.DESCRIPTOR),
         ]
         gauges = Gauges(store.backlog, key_pool.listing, parking.measure)
         pruner = Pruner(store.prune_events, inbox.prune, timing)

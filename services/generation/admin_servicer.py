@@ -3,8 +3,8 @@
 from typing import Any
 
 from grpc import aio
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.public_files import PublicFiles
@@ -18,7 +18,7 @@ from services.generation.workers.parked_work import ParkedWork
 Context = aio.ServicerContext[Any, Any]
 
 
-class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
+class GenerationAdminServicer(generationadminrpc.GenerationAdminServiceServicer):
     """One method an RPC, in the proto's order."""
 
     def __init__(
@@ -39,46 +39,54 @@ class GenerationAdminServicer(adminrpc.GenerationAdminServiceServicer):
         self._files = files
 
     async def ListProviderKeys(
-        self, request: adminpb.ListProviderKeysRequest, context: Context
-    ) -> adminpb.ListProviderKeysResponse:
+        self, request: generationadminpb.ListProviderKeysRequest, context: Context
+    ) -> generationadminpb.ListProviderKeysResponse:
         return admin.pool_pb(await self._key_pool.listing())
 
-    async def EnableKey(self, request: adminpb.EnableKeyRequest, context: Context) -> adminpb.ProviderKey:
+    async def EnableKey(
+        self, request: generationadminpb.EnableKeyRequest, context: Context
+    ) -> generationadminpb.ProviderKey:
         return admin.key_pb(await self._key_pool.enable(admin.key_print(request.name)))
 
-    async def DisableKey(self, request: adminpb.DisableKeyRequest, context: Context) -> adminpb.ProviderKey:
+    async def DisableKey(
+        self, request: generationadminpb.DisableKeyRequest, context: Context
+    ) -> generationadminpb.ProviderKey:
         return admin.key_pb(await self._key_pool.disable(admin.key_print(request.name)))
 
-    async def ProbeKey(self, request: adminpb.ProbeKeyRequest, context: Context) -> adminpb.ProviderKey:
+    async def ProbeKey(
+        self, request: generationadminpb.ProbeKeyRequest, context: Context
+    ) -> generationadminpb.ProviderKey:
         return admin.key_pb(await self._health_checks.probe(admin.key_print(request.name)))
 
     async def ExplainGeneration(
-        self, request: adminpb.ExplainGenerationRequest, context: Context
-    ) -> adminpb.ExplainGenerationResponse:
+        self, request: generationadminpb.ExplainGenerationRequest, context: Context
+    ) -> generationadminpb.ExplainGenerationResponse:
         return admin.timeline_pb(await self._timeline.explain(generations.identifier(request.name)))
 
-    async def AdoptTask(self, request: adminpb.AdoptTaskRequest, context: Context) -> adminpb.AdoptTaskResponse:
+    async def AdoptTask(
+        self, request: generationadminpb.AdoptTaskRequest, context: Context
+    ) -> generationadminpb.AdoptTaskResponse:
         attempt, task = admin.adoption(request)
         return admin.adopted_pb((await self._timeline.adopt(attempt, task)).id)
 
     async def RecopyGeneration(
-        self, request: adminpb.RecopyGenerationRequest, context: Context
+        self, request: generationadminpb.RecopyGenerationRequest, context: Context
     ) -> generationpb.Generation:
         return generations.to_pb(await self._restoration.recopy(generations.identifier(request.name)), self._files)
 
     async def RestoreGeneration(
-        self, request: adminpb.RestoreGenerationRequest, context: Context
-    ) -> adminpb.RestoreGenerationResponse:
+        self, request: generationadminpb.RestoreGenerationRequest, context: Context
+    ) -> generationadminpb.RestoreGenerationResponse:
         created = await self._restoration.restore(admin.record(request.generation))
-        return adminpb.RestoreGenerationResponse(created=created)
+        return generationadminpb.RestoreGenerationResponse(created=created)
 
     async def ListParkedWork(
-        self, request: adminpb.ListParkedWorkRequest, context: Context
-    ) -> adminpb.ListParkedWorkResponse:
+        self, request: generationadminpb.ListParkedWorkRequest, context: Context
+    ) -> generationadminpb.ListParkedWorkResponse:
         return admin.parked_pb(await self._parked_work.listed())
 
     async def ReleaseParkedWork(
-        self, request: adminpb.ReleaseParkedWorkRequest, context: Context
-    ) -> adminpb.ReleaseParkedWorkResponse:
+        self, request: generationadminpb.ReleaseParkedWorkRequest, context: Context
+    ) -> generationadminpb.ReleaseParkedWorkResponse:
         await self._parked_work.release(request.loop, request.work)
-        return adminpb.ReleaseParkedWorkResponse()
+        return generationadminpb.ReleaseParkedWorkResponse()

@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from kawaii.share.v1 import admin_pb2 as adminpb
+from kawaii.share.v1 import admin_pb2 as shareadminpb
 from kawaii.share.v1.admin_pb2_grpc import add_ShareAdminServiceServicer_to_server
 from kawaii.share.v1.share_pb2 import DESCRIPTOR
 from kawaii.share.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
@@ -63,7 +63,9 @@ async def main() -> None:
             ShareServicer(shares, files, IdempotencyKeys(database, request_answer)),
             DESCRIPTOR,
         )
-        admin = Mount(add_ShareAdminServiceServicer_to_server, ShareAdminServicer(records, files), adminpb.DESCRIPTOR)
+        admin = Mount(
+            add_ShareAdminServiceServicer_to_server, ShareAdminServicer(records, files), shareadminpb.DESCRIPTOR
+        )
         metrics_server = MetricsServer(settings.address(ListenPort.SHARE_METRICS))
         loops: list[Loop] = [
             metrics_server.run,

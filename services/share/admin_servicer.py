@@ -3,8 +3,8 @@
 from typing import Any
 
 from grpc.aio import ServicerContext
-from kawaii.share.v1 import admin_pb2 as adminpb
-from kawaii.share.v1 import admin_pb2_grpc as adminrpc
+from kawaii.share.v1 import admin_pb2 as shareadminpb
+from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 
 from services.chassis.public_files import PublicFiles
 from services.share import wire
@@ -13,7 +13,7 @@ from services.share.core.records import ShareRecords
 Context = ServicerContext[Any, Any]
 
 
-class ShareAdminServicer(adminrpc.ShareAdminServiceServicer):
+class ShareAdminServicer(shareadminrpc.ShareAdminServiceServicer):
     """One method an RPC, in the proto's order."""
 
     def __init__(self, records: ShareRecords, files: PublicFiles) -> None:
@@ -21,11 +21,11 @@ class ShareAdminServicer(adminrpc.ShareAdminServiceServicer):
         self._files = files
 
     async def ListShareRecords(
-        self, request: adminpb.ListShareRecordsRequest, context: Context
-    ) -> adminpb.ListShareRecordsResponse:
+        self, request: shareadminpb.ListShareRecordsRequest, context: Context
+    ) -> shareadminpb.ListShareRecordsResponse:
         return wire.records(await self._records.list(request.page_size, request.page_token), self._files)
 
     async def RestoreShare(
-        self, request: adminpb.RestoreShareRequest, context: Context
-    ) -> adminpb.RestoreShareResponse:
-        return adminpb.RestoreShareResponse(created=await self._records.restore(wire.record(request.share_record)))
+        self, request: shareadminpb.RestoreShareRequest, context: Context
+    ) -> shareadminpb.RestoreShareResponse:
+        return shareadminpb.RestoreShareResponse(created=await self._records.restore(wire.record(request.share_record)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from kawaii.share.v1 import admin_pb2 as adminpb
+from kawaii.share.v1 import admin_pb2 as shareadminpb
 from kawaii.share.v1 import share_pb2 as sharepb
 
 from services.chassis.names import name, parse_id, parse_key
@@ -54,7 +54,7 @@ def query(request: sharepb.ListSharesRequest) -> Query:
     return Query(request.page_size, request.page_token, request.skip, request.style, request.model, request.tag)
 
 
-def record(given: adminpb.ShareRecord) -> ShareRecord:
+def record(given: shareadminpb.ShareRecord) -> ShareRecord:
     """An exported share. Raises InvalidArgument."""
     given_share = given.share
     share = Share(
@@ -93,10 +93,10 @@ def seo_of(texts: sharepb.Share.Seo) -> Seo:
     )
 
 
-def records(page: ShareRecordPage, files: PublicFiles) -> adminpb.ListShareRecordsResponse:
+def records(page: ShareRecordPage, files: PublicFiles) -> shareadminpb.ListShareRecordsResponse:
     """A page of records."""
     listed = [
-        adminpb.ShareRecord(
+        shareadminpb.ShareRecord(
             share=share(each.share, files),
             generated_object=object_name(each.share.generated_ref),
             original_object=object_name(each.share.original_ref),
@@ -104,7 +104,7 @@ def records(page: ShareRecordPage, files: PublicFiles) -> adminpb.ListShareRecor
         )
         for each in page.records
     ]
-    return adminpb.ListShareRecordsResponse(share_records=listed, next_page_token=page.next_token)
+    return shareadminpb.ListShareRecordsResponse(share_records=listed, next_page_token=page.next_token)
 
 
 def object_name(ref: str) -> str:

@@ -3,8 +3,8 @@
 import asyncio
 from functools import partial
 
-from kawaii.storage.v1 import admin_pb2 as adminpb
-from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
+from kawaii.storage.v1 import admin_pb2 as storageadminpb
+from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
@@ -108,7 +108,7 @@ async def main() -> None:
             admin = admin_servicer(backends, store, decoder, variants, settings)
             mounts = [
                 Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR),
-                Mount(adminrpc.add_StorageAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
+                Mount(storageadminrpc.add_StorageAdminServiceServicer_to_server, admin, storageadminpb.DESCRIPTOR),
             ]
             metrics_server = MetricsServer(settings.address(ListenPort.STORAGE_METRICS))
             await serve(

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from grpc import aio
-from kawaii.storage.v1 import admin_pb2 as adminpb
-from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
+from kawaii.storage.v1 import admin_pb2 as storageadminpb
+from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis.names import parse_key
@@ -21,7 +21,7 @@ from services.storage.core.verification import Verification
 Context = aio.ServicerContext[Any, Any]
 
 
-class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
+class StorageAdminServicer(storageadminrpc.StorageAdminServiceServicer):
     """One method an RPC, in the proto's order."""
 
     def __init__(
@@ -44,34 +44,36 @@ class StorageAdminServicer(adminrpc.StorageAdminServiceServicer):
         self._files = files
 
     async def VerifyObjects(
-        self, request: adminpb.VerifyObjectsRequest, context: Context
-    ) -> AsyncIterator[adminpb.HousekeepingProgress]:
+        self, request: storageadminpb.VerifyObjectsRequest, context: Context
+    ) -> AsyncIterator[storageadminpb.HousekeepingProgress]:
         async for progress in self._verification.run(read_bytes=request.read_bytes):
             yield wire.progress_pb(progress)
 
     async def MigrateObjects(
-        self, request: adminpb.MigrateObjectsRequest, context: Context
-    ) -> AsyncIterator[adminpb.HousekeepingProgress]:
+        self, request: storageadminpb.MigrateObjectsRequest, context: Context
+    ) -> AsyncIterator[storageadminpb.HousekeepingProgress]:
         async for progress in self._migration.run(request.target_mode, wire.step(request)):
             yield wire.progress_pb(progress)
 
     async def CollectGarbage(
-        self, request: adminpb.CollectGarbageRequest, context: Context
-    ) -> AsyncIterator[adminpb.HousekeepingProgress]:
+        self, request: storageadminpb.CollectGarbageRequest, context: Context
+    ) -> AsyncIterator[storageadminpb.HousekeepingProgress]:
         async for progress in self._garbage.run(wire.age(request), delete=request.delete):
             yield wire.progress_pb(progress)
 
     async def AdoptObjects(
-        self, request: adminpb.AdoptObjectsRequest, context: Context
-    ) -> AsyncIterator[adminpb.HousekeepingProgress]:
+        self, request: storageadminpb.AdoptObjectsRequest, context: Context
+    ) -> AsyncIterator[storageadminpb.HousekeepingProgress]:
         async for progress in self._adoption.run(request.prefix, adopt=request.adopt):
             yield wire.progress_pb(progress)
 
-    async def SignVariant(self, request: adminpb.SignVariantRequest, context: Context) -> adminpb.SignVariantResponse:
+    async def SignVariant(
+        self, request: storageadminpb.SignVariantRequest, context: Context
+    ) -> storageadminpb.SignVariantResponse:
         return wire.signed_pb(await self._variants.sign(parse_key(request.object), wire.wish_to_sign(request)))
 
     async def RestoreObject(
-        self, request_iterator: AsyncIterator[adminpb.RestoreObjectRequest], context: Context
+        self, request_iterator: AsyncIterator[storageadminpb.RestoreObjectRequest], context: Context
     ) -> storagepb.Object:
         kept = await self._restoration.restore(*await wire.restored(request_iterator))
         return wire.to_pb(kept, self._files.uri(kept.key))

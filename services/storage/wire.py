@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator
 
-from kawaii.storage.v1 import admin_pb2 as adminpb
+from kawaii.storage.v1 import admin_pb2 as storageadminpb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import names
@@ -17,13 +17,13 @@ from services.storage.model import Filter, ImportOrder, Source, StoredObject, Up
 
 MAX_NAME_LENGTH = 255  # of a client's file name, as file systems have it; the rest is cut off
 MAX_URI_LENGTH = 8192  # what servers accept of a URL
-Payload = storagepb.UploadObjectRequest | adminpb.RestoreObjectRequest
+Payload = storagepb.UploadObjectRequest | storageadminpb.RestoreObjectRequest
 FILE_STEM = re.compile(r"[A-Za-z0-9]{1,64}")
 PREFIX = re.compile(r"[A-Za-z0-9_./-]{0,512}")
 SOURCES = {source: storagepb.Object.Source.Value(f"SOURCE_{source.name}") for source in Source}
 STEPS = {
-    adminpb.MigrateObjectsRequest.STEP_COPY: Step.COPY,
-    adminpb.MigrateObjectsRequest.STEP_DELETE_SOURCE: Step.DELETE_SOURCE,
+    storageadminpb.MigrateObjectsRequest.STEP_COPY: Step.COPY,
+    storageadminpb.MigrateObjectsRequest.STEP_DELETE_SOURCE: Step.DELETE_SOURCE,
 }
 
 
@@ -156,17 +156,17 @@ def link_to_pb(link: UploadLink, put_uri: str) -> storagepb.UploadLink:
     )
 
 
-def step(request: adminpb.MigrateObjectsRequest) -> Step:
+def step(request: storageadminpb.MigrateObjectsRequest) -> Step:
     """The step of a migration; an unknown one is a dry run."""
     return STEPS.get(request.step, Step.DRY_RUN)
 
 
-def age(request: adminpb.CollectGarbageRequest) -> float:
+def age(request: storageadminpb.CollectGarbageRequest) -> float:
     """The least age of garbage, in seconds."""
     return request.min_age.ToTimedelta().total_seconds() if request.HasField("min_age") else DEFAULT_AGE
 
 
-def wish_to_sign(request: adminpb.SignVariantRequest) -> VariantWish:
+def wish_to_sign(request: storageadminpb.SignVariantRequest) -> VariantWish:
     """The variant that a SignVariant request describes. Raises InvalidArgument."""
     return VariantWish(
         width=_not_negative("width", request.width),
@@ -176,9 +176,9 @@ def wish_to_sign(request: adminpb.SignVariantRequest) -> VariantWish:
     )
 
 
-def progress_pb(progress: Progress) -> adminpb.HousekeepingProgress:
+def progress_pb(progress: Progress) -> storageadminpb.HousekeepingProgress:
     """The progress of a scan as the proto has it."""
-    return adminpb.HousekeepingProgress(
+    return storageadminpb.HousekeepingProgress(
         total_count=progress.total_count,
         total_bytes=progress.total_bytes,
         done_count=progress.done_count,
@@ -191,22 +191,24 @@ def progress_pb(progress: Progress) -> adminpb.HousekeepingProgress:
     )
 
 
-def _finding_pb(check: ScanResult) -> adminpb.HousekeepingProgress.Finding:
+def _finding_pb(check: ScanResult) -> storageadminpb.HousekeepingProgress.Finding:
     """One object with its problem; keys of older systems are given unchanged."""
-    return adminpb.HousekeepingProgress.Finding(
+    return storageadminpb.HousekeepingProgress.Finding(
         name=names.name("objects", check.key),
-        problem=adminpb.HousekeepingProgress.Problem.Value(f"PROBLEM_{check.problem}"),
+        problem=storageadminpb.HousekeepingProgress.Problem.Value(f"PROBLEM_{check.problem}"),
         size_bytes=check.size,
     )
 
 
-def signed_pb(wanted: VariantWish) -> adminpb.SignVariantResponse:
+def signed_pb(wanted: VariantWish) -> storageadminpb.SignVariantResponse:
     """A permitted variant with its signature."""
-    return adminpb.SignVariantResponse(quality=wanted.quality, format=wanted.extension, signature=wanted.signature)
+    return storageadminpb.SignVariantResponse(
+        quality=wanted.quality, format=wanted.extension, signature=wanted.signature
+    )
 
 
 async def restored(
-    requests: AsyncIterator[adminpb.RestoreObjectRequest],
+    requests: AsyncIterator[storageadminpb.RestoreObjectRequest],
 ) -> tuple[StoredObject, AsyncIterator[bytes]]:
     """Read the record, the first message of a stream; the second value yields the bytes. Raises InvalidArgument."""
     async for first in requests:

@@ -15,8 +15,8 @@ import httpx
 from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
-from kawaii.storage.v1 import admin_pb2 as adminpb
-from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
+from kawaii.storage.v1 import admin_pb2 as storageadminpb
+from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 from sqlalchemy import ColumnElement, func, select, update
 
 from services.chassis.database import db_now, open_database
@@ -359,10 +359,10 @@ async def garbage_during_writes(run: FaultRun) -> AsyncIterator[None]:
     stack.faults = lambda name, _life: environment if name == "storage" else {}
     await stack.restart("storage")
     async with aio.insecure_channel(f"127.0.0.1:{stack.base + OFFSETS['storage']}") as channel:
-        stub: adminrpc.StorageAdminServiceAsyncStub = adminrpc.StorageAdminServiceStub(channel)
+        stub: storageadminrpc.StorageAdminServiceAsyncStub = storageadminrpc.StorageAdminServiceStub(channel)
 
         async def inject(_rng: random.Random) -> None:
-            request = adminpb.CollectGarbageRequest(delete=True)
+            request = storageadminpb.CollectGarbageRequest(delete=True)
             request.min_age.FromSeconds(3600)
             async for _ in stub.CollectGarbage(request, timeout=CALL_SECONDS):
                 pass

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 from grpc import StatusCode, aio
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 
 from services.generation.model import State
 from services.generation.stores.tables import attempt, generation
@@ -50,8 +50,10 @@ async def adopt(generation: str, bill: Bill) -> None:
     Some scripts answer the first reads of a record with errors. After any other refusal the check that follows fails.
     """
     async with aio.insecure_channel(generation) as channel:
-        stub: adminrpc.GenerationAdminServiceAsyncStub = adminrpc.GenerationAdminServiceStub(channel)
-        request = adminpb.AdoptTaskRequest(attempt=bill.attempt_id, task=bill.task_id)
+        stub: generationadminrpc.GenerationAdminServiceAsyncStub = generationadminrpc.GenerationAdminServiceStub(
+            channel
+        )
+        request = generationadminpb.AdoptTaskRequest(attempt=bill.attempt_id, task=bill.task_id)
         for _ in range(ADOPT_TRIES):
             try:
                 await stub.AdoptTask(request, timeout=CALL_SECONDS)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode, aio
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 
 from tests.chaos.evidence import Bill
 from tests.chaos.reconcile import ADOPT_TRIES, adopt
@@ -15,7 +15,7 @@ from tests.chaos.reconcile import ADOPT_TRIES, adopt
 BILL = Bill("task1", "att_1", "read-html502:2,nocallback", "success", 0, ())
 
 
-class Adopter(adminrpc.GenerationAdminServiceServicer):
+class Adopter(generationadminrpc.GenerationAdminServiceServicer):
     """Generation's service for operators, which refuses as often as a test says."""
 
     def __init__(self) -> None:
@@ -24,18 +24,18 @@ class Adopter(adminrpc.GenerationAdminServiceServicer):
         self.address = ""
 
     async def AdoptTask(  # noqa: N802 - the proto's name
-        self, request: adminpb.AdoptTaskRequest, context: aio.ServicerContext[Any, Any]
-    ) -> adminpb.AdoptTaskResponse:
+        self, request: generationadminpb.AdoptTaskRequest, context: aio.ServicerContext[Any, Any]
+    ) -> generationadminpb.AdoptTaskResponse:
         self.asked.append((request.attempt, request.task))
         if self.refusals:
             await context.abort(self.refusals.popleft(), "Try again.")
-        return adminpb.AdoptTaskResponse()
+        return generationadminpb.AdoptTaskResponse()
 
 
 @pytest.fixture
 async def adopter() -> AsyncIterator[Adopter]:
     servicer, server = Adopter(), aio.server()
-    adminrpc.add_GenerationAdminServiceServicer_to_server(servicer, server)
+    generationadminrpc.add_GenerationAdminServiceServicer_to_server(servicer, server)
     servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     yield servicer

@@ -3,8 +3,8 @@
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 
 from services.chassis.health import Health
 from services.chassis.server import Mount, build, names_of
@@ -13,11 +13,13 @@ from tests.chassis.echo import SERVICE, Client, mount
 ADMIN = "kawaii.generation.v1.GenerationAdminService"
 
 
-async def one_key(_servicer: object, _request: object, _call: object) -> adminpb.ListProviderKeysResponse:
-    return adminpb.ListProviderKeysResponse(provider_keys=[adminpb.ProviderKey(name="providerKeys/1")])
+async def one_key(_servicer: object, _request: object, _call: object) -> generationadminpb.ListProviderKeysResponse:
+    return generationadminpb.ListProviderKeysResponse(
+        provider_keys=[generationadminpb.ProviderKey(name="providerKeys/1")]
+    )
 
 
-Admin = type("Admin", (adminrpc.GenerationAdminServiceServicer,), {"ListProviderKeys": one_key})
+Admin = type("Admin", (generationadminrpc.GenerationAdminServiceServicer,), {"ListProviderKeys": one_key})
 
 
 async def repeat(text: str) -> str:
@@ -25,7 +27,9 @@ async def repeat(text: str) -> str:
 
 
 async def test_every_mounted_service_is_served_listed_and_healthy() -> None:
-    admin = Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, Admin(), adminpb.DESCRIPTOR)
+    admin = Mount(
+        generationadminrpc.add_GenerationAdminServiceServicer_to_server, Admin(), generationadminpb.DESCRIPTOR
+    )
     mounts = [mount(repeat), admin]
     health = Health(names_of(mounts), [])
     server = build(mounts, health)
@@ -34,7 +38,9 @@ async def test_every_mounted_service_is_served_listed_and_healthy() -> None:
     await health.check()
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         echoed = await Client(channel).ask("unary_unary", "hello")
-        listed = await adminrpc.GenerationAdminServiceStub(channel).ListProviderKeys(adminpb.ListProviderKeysRequest())
+        listed = await generationadminrpc.GenerationAdminServiceStub(channel).ListProviderKeys(
+            generationadminpb.ListProviderKeysRequest()
+        )
         checks = [health_pb2.HealthCheckRequest(service=service) for service in ("", SERVICE, ADMIN)]
         states = [(await health_pb2_grpc.HealthStub(channel).Check(check)).status for check in checks]
         names = await reflected(channel)

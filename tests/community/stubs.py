@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
-from kawaii.community.v1 import admin_pb2_grpc as adminrpc
+from kawaii.community.v1 import admin_pb2_grpc as communityadminrpc
 from kawaii.community.v1 import artworks_pb2_grpc as artworksrpc
 from kawaii.community.v1 import credits_pb2_grpc as creditsrpc
 from kawaii.community.v1 import users_pb2_grpc as usersrpc
@@ -31,5 +31,5 @@ class Client:
         self.artworks = artworksrpc.ArtworkServiceStub(channel)
         self.users = usersrpc.UserServiceStub(channel)
         self.credits = creditsrpc.CreditServiceStub(channel)
-        self.admin = adminrpc.CommunityAdminServiceStub(channel)
+        self.admin = communityadminrpc.CommunityAdminServiceStub(channel)
         self.health = health_pb2_grpc.HealthStub(channel)

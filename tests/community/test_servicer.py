@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
-from kawaii.community.v1 import admin_pb2 as adminpb
+from kawaii.community.v1 import admin_pb2 as communityadminpb
 from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import credits_pb2 as creditspb
 from kawaii.community.v1 import users_pb2 as userspb
@@ -225,18 +225,18 @@ async def test_operators_see_reports_and_hide(client: Client, community: Communi
     name = f"artworks/{(await published(community)).artwork.id}"
     await client.artworks.ReportArtwork(artworkspb.ReportArtworkRequest(viewer_id=BOB, name=name, reason="rude"))
 
-    hidden = await client.admin.HideArtwork(adminpb.HideArtworkRequest(name=name))
-    (report,) = (await client.admin.ListReports(adminpb.ListReportsRequest())).reports
+    hidden = await client.admin.HideArtwork(communityadminpb.HideArtworkRequest(name=name))
+    (report,) = (await client.admin.ListReports(communityadminpb.ListReportsRequest())).reports
     with refused(NotFound, "NOT_FOUND"):
         await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=BOB, name=name))
     own = await client.artworks.GetArtwork(artworkspb.GetArtworkRequest(viewer_id=ANN, name=name))
-    shown = await client.admin.UnhideArtwork(adminpb.UnhideArtworkRequest(name=name))
-    counted = await client.admin.ReconcileCounters(adminpb.ReconcileCountersRequest())
+    shown = await client.admin.UnhideArtwork(communityadminpb.UnhideArtworkRequest(name=name))
+    counted = await client.admin.ReconcileCounters(communityadminpb.ReconcileCountersRequest())
 
     assert (hidden.hidden, own.hidden, shown.hidden) == (True, True, False)
     assert (report.artwork, report.user_id, report.reason, report.hidden) == (name, BOB, "rude", True)
-    assert counted == adminpb.ReconcileCountersResponse(artwork_count=1)
-    assert (await client.admin.RebuildCache(adminpb.RebuildCacheRequest())).key_count == 0
+    assert counted == communityadminpb.ReconcileCountersResponse(artwork_count=1)
+    assert (await client.admin.RebuildCache(communityadminpb.RebuildCacheRequest())).key_count == 0
 
 
 async def test_an_upload_is_known_and_drafted(client: Client) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
-from kawaii.community.v1 import admin_pb2 as communitypb
-from kawaii.community.v1 import admin_pb2_grpc as communityrpc
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.community.v1 import admin_pb2 as communityadminpb
+from kawaii.community.v1 import admin_pb2_grpc as communityadminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
@@ -22,9 +22,9 @@ from tests.support.ports import free_base
 
 State = generationpb.Generation.State
 Generation = generationpb.Generation
-ProviderKey = adminpb.ProviderKey
-ProviderAccount = adminpb.ProviderAccount
-ParkedWork = adminpb.ParkedWork
+ProviderKey = generationadminpb.ProviderKey
+ProviderAccount = generationadminpb.ProviderAccount
+ParkedWork = generationadminpb.ParkedWork
 NOON = Timestamp(seconds=1_795_000_000, nanos=123_000_000)  # 2026-11-18T11:06:40.123Z
 Context = aio.ServicerContext[Any, Any]
 FINAL = (State.STATE_SUCCEEDED, State.STATE_FAILED, State.STATE_UNKNOWN, State.STATE_CANCELED)
@@ -47,8 +47,8 @@ def generation(task: str, state: "State.ValueType", prompt: str = "a cat") -> Ge
 @dataclass
 class AdminServicer(
     generationrpc.GenerationServiceServicer,
-    adminrpc.GenerationAdminServiceServicer,
-    communityrpc.CommunityAdminServiceServicer,
+    generationadminrpc.GenerationAdminServiceServicer,
+    communityadminrpc.CommunityAdminServiceServicer,
 ):
     """Rows, newest first, and keys by their print."""
 
@@ -114,64 +114,68 @@ class AdminServicer(
         return generationpb.RetryGenerationResponse(generation=row)
 
     async def ExplainGeneration(
-        self, request: adminpb.ExplainGenerationRequest, context: Context
-    ) -> adminpb.ExplainGenerationResponse:
+        self, request: generationadminpb.ExplainGenerationRequest, context: Context
+    ) -> generationadminpb.ExplainGenerationResponse:
         self.find(request.name)
         entries = [
-            adminpb.TimelineEntry(time=NOON, kind="KIND_STATE", text="READY, 0 %, 0 pictures"),
-            adminpb.TimelineEntry(time=NOON, kind="KIND_ANSWER", text="att_1 REFUSED \x1b[31mno"),
+            generationadminpb.TimelineEntry(time=NOON, kind="KIND_STATE", text="READY, 0 %, 0 pictures"),
+            generationadminpb.TimelineEntry(time=NOON, kind="KIND_ANSWER", text="att_1 REFUSED \x1b[31mno"),
         ]
-        return adminpb.ExplainGenerationResponse(entries=entries)
+        return generationadminpb.ExplainGenerationResponse(entries=entries)
 
-    async def AdoptTask(self, request: adminpb.AdoptTaskRequest, context: Context) -> adminpb.AdoptTaskResponse:
+    async def AdoptTask(
+        self, request: generationadminpb.AdoptTaskRequest, context: Context
+    ) -> generationadminpb.AdoptTaskResponse:
         self.adopted[request.attempt] = request.task
-        return adminpb.AdoptTaskResponse(generation="generations/gen_1")
+        return generationadminpb.AdoptTaskResponse(generation="generations/gen_1")
 
     async def ListParkedWork(
-        self, request: adminpb.ListParkedWorkRequest, context: Context
-    ) -> adminpb.ListParkedWorkResponse:
-        return adminpb.ListParkedWorkResponse(parked_works=self.parked.values())
+        self, request: generationadminpb.ListParkedWorkRequest, context: Context
+    ) -> generationadminpb.ListParkedWorkResponse:
+        return generationadminpb.ListParkedWorkResponse(parked_works=self.parked.values())
 
     async def ReleaseParkedWork(
-        self, request: adminpb.ReleaseParkedWorkRequest, context: Context
-    ) -> adminpb.ReleaseParkedWorkResponse:
+        self, request: generationadminpb.ReleaseParkedWorkRequest, context: Context
+    ) -> generationadminpb.ReleaseParkedWorkResponse:
         assert self.parked[request.work].loop == request.loop
         del self.parked[request.work]
-        return adminpb.ReleaseParkedWorkResponse()
+        return generationadminpb.ReleaseParkedWorkResponse()
 
     async def ListParkedCommunityWork(
-        self, request: communitypb.ListParkedCommunityWorkRequest, context: Context
-    ) -> communitypb.ListParkedCommunityWorkResponse:
+        self, request: communityadminpb.ListParkedCommunityWorkRequest, context: Context
+    ) -> communityadminpb.ListParkedCommunityWorkResponse:
         works = [
-            communitypb.ParkedCommunityWork(loop="orders", work=work, tries=5, park_time=NOON)
+            communityadminpb.ParkedCommunityWork(loop="orders", work=work, tries=5, park_time=NOON)
             for work in self.parked_orders
         ]
-        return communitypb.ListParkedCommunityWorkResponse(parked_works=works)
+        return communityadminpb.ListParkedCommunityWorkResponse(parked_works=works)
 
     async def ReleaseParkedCommunityWork(
-        self, request: communitypb.ReleaseParkedCommunityWorkRequest, context: Context
-    ) -> communitypb.ReleaseParkedCommunityWorkResponse:
+        self, request: communityadminpb.ReleaseParkedCommunityWorkRequest, context: Context
+    ) -> communityadminpb.ReleaseParkedCommunityWorkResponse:
         assert request.loop == "orders"
         self.parked_orders.remove(request.work)
-        return communitypb.ReleaseParkedCommunityWorkResponse()
+        return communityadminpb.ReleaseParkedCommunityWorkResponse()
 
     async def ListProviderKeys(
-        self, request: adminpb.ListProviderKeysRequest, context: Context
-    ) -> adminpb.ListProviderKeysResponse:
+        self, request: generationadminpb.ListProviderKeysRequest, context: Context
+    ) -> generationadminpb.ListProviderKeysResponse:
         account = ProviderAccount(account="main", credits=12.5, credits_time=NOON, recent_create_count=3)
-        return adminpb.ListProviderKeysResponse(provider_keys=self.keys.values(), accounts=[account, *self.missing])
+        return generationadminpb.ListProviderKeysResponse(
+            provider_keys=self.keys.values(), accounts=[account, *self.missing]
+        )
 
-    async def EnableKey(self, request: adminpb.EnableKeyRequest, context: Context) -> ProviderKey:
+    async def EnableKey(self, request: generationadminpb.EnableKeyRequest, context: Context) -> ProviderKey:
         key = self.key(request.name)
         key.state = ProviderKey.STATE_ACTIVE
         return key
 
-    async def DisableKey(self, request: adminpb.DisableKeyRequest, context: Context) -> ProviderKey:
+    async def DisableKey(self, request: generationadminpb.DisableKeyRequest, context: Context) -> ProviderKey:
         key = self.key(request.name)
         key.state = ProviderKey.STATE_DISABLED
         return key
 
-    async def ProbeKey(self, request: adminpb.ProbeKeyRequest, context: Context) -> ProviderKey:
+    async def ProbeKey(self, request: generationadminpb.ProbeKeyRequest, context: Context) -> ProviderKey:
         key = self.key(request.name)
         key.state, key.cause_code = ProviderKey.STATE_RESTING, 401
         key.rest_end_time.CopyFrom(NOON)
@@ -189,8 +193,12 @@ def admin_servicer() -> AdminServicer:
 async def opened(servicer: AdminServicer) -> AsyncIterator[int]:
     """Serve; yields the stack's port base, above which the services listen."""
     public = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
-    admin = Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, servicer, adminpb.DESCRIPTOR)
-    community = Mount(communityrpc.add_CommunityAdminServiceServicer_to_server, servicer, communitypb.DESCRIPTOR)
+    admin = Mount(
+        generationadminrpc.add_GenerationAdminServiceServicer_to_server, servicer, generationadminpb.DESCRIPTOR
+    )
+    community = Mount(
+        communityadminrpc.add_CommunityAdminServiceServicer_to_server, servicer, communityadminpb.DESCRIPTOR
+    )
     server: aio.Server = build([public, admin, community], Health([], []))
     base = free_base()
     for listener in (ListenPort.GENERATION, ListenPort.COMMUNITY):

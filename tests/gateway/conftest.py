@@ -9,8 +9,8 @@ import httpx
 import pytest
 from google.protobuf.descriptor import FileDescriptor
 from grpc import aio
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.share.v1 import admin_pb2 as shareadminpb
@@ -91,7 +91,9 @@ async def doubles() -> AsyncIterator[Doubles]:
     admin = AdminService()
     records = ShareAdminService(services["share"])
     beside = {
-        "generation": Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, admin, adminpb.DESCRIPTOR),
+        "generation": Mount(
+            generationadminrpc.add_GenerationAdminServiceServicer_to_server, admin, generationadminpb.DESCRIPTOR
+        ),
         "share": Mount(shareadminrpc.add_ShareAdminServiceServicer_to_server, records, shareadminpb.DESCRIPTOR),
     }
     servers: dict[str, aio.Server] = {}

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 from grpc import aio
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 
 from catalogue import MODELS
 from services.chassis.channels import connect
@@ -33,7 +33,7 @@ VALUES = [key.value for key in (ONE, ONE_B, TWO)]
 class Operator:
     """Calls the admin service, and keeps every byte that came back."""
 
-    stub: "adminrpc.GenerationAdminServiceAsyncStub"
+    stub: "generationadminrpc.GenerationAdminServiceAsyncStub"
     harness: Harness
     received: bytearray = field(default_factory=bytearray)
 
@@ -47,16 +47,16 @@ class Operator:
         self.received += answer.SerializeToString() + str(answer).encode()
         return answer
 
-    async def listing(self) -> adminpb.ListProviderKeysResponse:
+    async def listing(self) -> generationadminpb.ListProviderKeysResponse:
         """The pool."""
-        answer = await self.ask("ListProviderKeys", adminpb.ListProviderKeysRequest())
-        assert isinstance(answer, adminpb.ListProviderKeysResponse)
+        answer = await self.ask("ListProviderKeys", generationadminpb.ListProviderKeysRequest())
+        assert isinstance(answer, generationadminpb.ListProviderKeysResponse)
         return answer
 
-    async def key(self, method: str, name: str) -> adminpb.ProviderKey:
+    async def key(self, method: str, name: str) -> generationadminpb.ProviderKey:
         """Turn or probe a key."""
-        answer = await self.ask(method, getattr(adminpb, f"{method}Request")(name=name))
-        assert isinstance(answer, adminpb.ProviderKey)
+        answer = await self.ask(method, getattr(generationadminpb, f"{method}Request")(name=name))
+        assert isinstance(answer, generationadminpb.ProviderKey)
         return answer
 
 
@@ -75,12 +75,14 @@ async def operator(harness: Harness, sqlite_database: Database) -> AsyncIterator
         files=FILES,
     )
     async with served(servicer) as channel:
-        yield Operator(adminrpc.GenerationAdminServiceStub(channel), harness)
+        yield Operator(generationadminrpc.GenerationAdminServiceStub(channel), harness)
 
 
 @asynccontextmanager
 async def served(servicer: GenerationAdminServicer) -> AsyncIterator[aio.Channel]:
-    admin = Mount(adminrpc.add_GenerationAdminServiceServicer_to_server, servicer, adminpb.DESCRIPTOR)
+    admin = Mount(
+        generationadminrpc.add_GenerationAdminServiceServicer_to_server, servicer, generationadminpb.DESCRIPTOR
+    )
     health = Health(admin.names, [])
     server = build([admin], health)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -105,9 +107,9 @@ async def test_the_listing_shows_every_key_and_account_and_why_it_rests(operator
     shown = await operator.listing()
 
     assert [(key.name, key.account, key.state, key.cause_code) for key in shown.provider_keys] == [
-        (name(ONE.print), "one", adminpb.ProviderKey.STATE_RESTING, 401),
-        (name(ONE_B.print), "one", adminpb.ProviderKey.STATE_DISABLED, 0),
-        (name(TWO.print), "two", adminpb.ProviderKey.STATE_ACTIVE, 0),
+        (name(ONE.print), "one", generationadminpb.ProviderKey.STATE_RESTING, 401),
+        (name(ONE_B.print), "one", generationadminpb.ProviderKey.STATE_DISABLED, 0),
+        (name(TWO.print), "two", generationadminpb.ProviderKey.STATE_ACTIVE, 0),
     ]
     assert shown.provider_keys[0].rest_end_time.seconds > 1_700_000_000
     one, two = shown.accounts
@@ -123,9 +125,9 @@ async def test_a_key_is_taken_out_and_put_back_and_repeating_changes_nothing(ope
     without = {key.print for key in await taken(operator.harness.key_pool, 4)}
     back = [(await operator.key("EnableKey", name(TWO.print))).state for _ in range(2)]
 
-    assert out == [adminpb.ProviderKey.STATE_DISABLED] * 2
+    assert out == [generationadminpb.ProviderKey.STATE_DISABLED] * 2
     assert TWO.print not in without
-    assert back == [adminpb.ProviderKey.STATE_ACTIVE] * 2
+    assert back == [generationadminpb.ProviderKey.STATE_ACTIVE] * 2
     assert TWO in await taken(operator.harness.key_pool, 2)
 
 
@@ -136,8 +138,8 @@ async def test_a_probe_tells_at_once_that_a_key_works_again(operator: Operator) 
     operator.harness.provider.balances["two"] = 33.0
     works = await operator.key("ProbeKey", name(TWO.print))
 
-    assert (still.state, still.cause_code) == (adminpb.ProviderKey.STATE_RESTING, 401)
-    assert (works.state, works.cause_code) == (adminpb.ProviderKey.STATE_ACTIVE, 0)
+    assert (still.state, still.cause_code) == (generationadminpb.ProviderKey.STATE_RESTING, 401)
+    assert (works.state, works.cause_code) == (generationadminpb.ProviderKey.STATE_ACTIVE, 0)
     assert (await operator.listing()).accounts[1].credits == 33.0
     assert operator.harness.provider.submits == []
 
@@ -163,11 +165,11 @@ async def test_a_key_that_is_not_there_is_an_error(
 async def test_the_timeline_of_a_generation_is_shown(operator: Operator) -> None:
     order = await operator.harness.order()
     await operator.harness.submit()
-    request = adminpb.ExplainGenerationRequest(name=f"generations/{order.id}")
+    request = generationadminpb.ExplainGenerationRequest(name=f"generations/{order.id}")
     timeline = await operator.ask("ExplainGeneration", request)
 
-    assert isinstance(timeline, adminpb.ExplainGenerationResponse)
-    kinds = {adminpb.TimelineEntry.Kind.Name(entry.kind) for entry in timeline.entries}
+    assert isinstance(timeline, generationadminpb.ExplainGenerationResponse)
+    kinds = {generationadminpb.TimelineEntry.Kind.Name(entry.kind) for entry in timeline.entries}
     assert kinds == {"KIND_STATE", "KIND_ATTEMPT", "KIND_ANSWER"}
     assert all(entry.HasField("time") for entry in timeline.entries)
 
@@ -179,9 +181,11 @@ async def test_a_lost_order_adopts_its_task(operator: Operator) -> None:
     await harness.submit()
     lost = await harness.store.get(order.id)
     harness.provider.records["lost-task"] = InProgress(10)
-    answer = await operator.ask("AdoptTask", adminpb.AdoptTaskRequest(attempt=lost.attempt_id, task="lost-task"))
+    answer = await operator.ask(
+        "AdoptTask", generationadminpb.AdoptTaskRequest(attempt=lost.attempt_id, task="lost-task")
+    )
 
-    assert isinstance(answer, adminpb.AdoptTaskResponse)
+    assert isinstance(answer, generationadminpb.AdoptTaskResponse)
     assert answer.generation == f"generations/{order.id}"
     assert (await harness.store.get(order.id)).state is State.RUNNING
 
@@ -189,7 +193,7 @@ async def test_a_lost_order_adopts_its_task(operator: Operator) -> None:
 @pytest.mark.parametrize(("attempt", "task"), [("", "t"), ("att_1", ""), ("a/b", "t"), ("att_1", "t\x00")])
 async def test_an_adoption_of_what_is_no_id_is_refused(operator: Operator, attempt: str, task: str) -> None:
     with pytest.raises(InvalidArgument):
-        await operator.ask("AdoptTask", adminpb.AdoptTaskRequest(attempt=attempt, task=task))
+        await operator.ask("AdoptTask", generationadminpb.AdoptTaskRequest(attempt=attempt, task=task))
 
 
 async def test_no_answer_error_row_or_log_line_holds_a_keys_value(
@@ -208,7 +212,7 @@ async def test_no_answer_error_row_or_log_line_holds_a_keys_value(
         for value in (name(TWO.value), "providerKeys/00000000"):
             with pytest.raises(KawaiiError):
                 await operator.key(method, value)
-    await operator.ask("ExplainGeneration", adminpb.ExplainGenerationRequest(name=f"generations/{order.id}"))
+    await operator.ask("ExplainGeneration", generationadminpb.ExplainGenerationRequest(name=f"generations/{order.id}"))
     rows = b"".join(path.read_bytes() for path in sqlite.data_dir.iterdir() if path.is_file())
     told = capsys.readouterr()
     evidence = bytes(operator.received) + rows + (told.out + told.err).encode()

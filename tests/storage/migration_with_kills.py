@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 from grpc import aio
-from kawaii.storage.v1 import admin_pb2 as adminpb
-from kawaii.storage.v1 import admin_pb2_grpc as adminrpc
+from kawaii.storage.v1 import admin_pb2 as storageadminpb
+from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 
 from deploy.launcher.console import say
 from services.chassis.database import open_database
@@ -36,8 +36,8 @@ from tests.support.s3 import S3Server, s3
 SEEDS = 97  # different pictures; the keys take turns
 SIZE = 3000
 READERS = 2
-Step = adminpb.MigrateObjectsRequest
-Progress = adminpb.HousekeepingProgress
+Step = storageadminpb.MigrateObjectsRequest
+Progress = storageadminpb.HousekeepingProgress
 
 
 @dataclass
@@ -71,10 +71,10 @@ async def fill(stack: StorageSettings, objects: int) -> list[str]:
 
 
 @asynccontextmanager
-async def admin_stub(stack: StorageSettings) -> AsyncIterator["adminrpc.StorageAdminServiceAsyncStub"]:
+async def admin_stub(stack: StorageSettings) -> AsyncIterator["storageadminrpc.StorageAdminServiceAsyncStub"]:
     """The operators' side of a process."""
     async with aio.insecure_channel(stack.address(ListenPort.STORAGE)) as channel:
-        yield adminrpc.StorageAdminServiceStub(channel)
+        yield storageadminrpc.StorageAdminServiceStub(channel)
 
 
 async def read_on(stack: StorageSettings, keys: list[str], outcome: Outcome, stopped: asyncio.Event) -> None:
@@ -128,7 +128,7 @@ async def move(stack: StorageSettings, objects: int, kills: int, database_url: s
         async with running(stack, **more), admin_stub(stack) as admin:
             outcome.runs.append(await last(admin.MigrateObjects(Step(target_mode="s3", step=Step.STEP_COPY))))
             outcome.removed = await last(admin.MigrateObjects(Step(target_mode="s3", step=Step.STEP_DELETE_SOURCE)))
-            outcome.verified = await last(admin.VerifyObjects(adminpb.VerifyObjectsRequest(read_bytes=True)))
+            outcome.verified = await last(admin.VerifyObjects(storageadminpb.VerifyObjectsRequest(read_bytes=True)))
         stopped.set()
     outcome.broken += await left_behind(stack, keys)
     return outcome

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
 from services.chassis.errors import invalid_field
@@ -23,9 +23,9 @@ def key_print(resource_name: str) -> str:
     return parse_id(KEYS, resource_name)
 
 
-def key_pb(key: KeyStatus) -> adminpb.ProviderKey:
+def key_pb(key: KeyStatus) -> generationadminpb.ProviderKey:
     """A key's message; a disabled key shows no rest."""
-    return adminpb.ProviderKey(
+    return generationadminpb.ProviderKey(
         name=name(KEYS, key.print),
         account=key.account,
         state=key_state(key),
@@ -34,16 +34,16 @@ def key_pb(key: KeyStatus) -> adminpb.ProviderKey:
     )
 
 
-def key_state(key: KeyStatus) -> adminpb.ProviderKey.State.ValueType:
+def key_state(key: KeyStatus) -> generationadminpb.ProviderKey.State.ValueType:
     """The state of a key: disabled, resting or active."""
     if key.disabled:
-        return adminpb.ProviderKey.STATE_DISABLED
-    return adminpb.ProviderKey.STATE_RESTING if key.cause_code else adminpb.ProviderKey.STATE_ACTIVE
+        return generationadminpb.ProviderKey.STATE_DISABLED
+    return generationadminpb.ProviderKey.STATE_RESTING if key.cause_code else generationadminpb.ProviderKey.STATE_ACTIVE
 
 
-def account_pb(account: AccountStatus) -> adminpb.ProviderAccount:
+def account_pb(account: AccountStatus) -> generationadminpb.ProviderAccount:
     """An account's message."""
-    return adminpb.ProviderAccount(
+    return generationadminpb.ProviderAccount(
         account=account.name,
         cause_code=account.cause_code,
         rest_end_time=timestamp(account.rest_until_ms),
@@ -57,25 +57,25 @@ def account_pb(account: AccountStatus) -> adminpb.ProviderAccount:
     )
 
 
-def pool_pb(pool: PoolStatus) -> adminpb.ListProviderKeysResponse:
+def pool_pb(pool: PoolStatus) -> generationadminpb.ListProviderKeysResponse:
     """The message of all keys and accounts."""
-    return adminpb.ListProviderKeysResponse(
+    return generationadminpb.ListProviderKeysResponse(
         provider_keys=map(key_pb, pool.keys), accounts=map(account_pb, pool.accounts)
     )
 
 
-def timeline_pb(entries: Sequence[TimelineEntry]) -> adminpb.ExplainGenerationResponse:
+def timeline_pb(entries: Sequence[TimelineEntry]) -> generationadminpb.ExplainGenerationResponse:
     """The message of a timeline."""
-    return adminpb.ExplainGenerationResponse(entries=map(entry_pb, entries))
+    return generationadminpb.ExplainGenerationResponse(entries=map(entry_pb, entries))
 
 
-def entry_pb(entry: TimelineEntry) -> adminpb.TimelineEntry:
+def entry_pb(entry: TimelineEntry) -> generationadminpb.TimelineEntry:
     """The message of a timeline entry."""
-    kind = adminpb.TimelineEntry.Kind.Value(f"KIND_{entry.kind.name}")
-    return adminpb.TimelineEntry(time=timestamp(entry.time_ms), kind=kind, text=entry.text)
+    kind = generationadminpb.TimelineEntry.Kind.Value(f"KIND_{entry.kind.name}")
+    return generationadminpb.TimelineEntry(time=timestamp(entry.time_ms), kind=kind, text=entry.text)
 
 
-def adoption(request: adminpb.AdoptTaskRequest) -> tuple[str, str]:
+def adoption(request: generationadminpb.AdoptTaskRequest) -> tuple[str, str]:
     """An attempt's id and a task's. Raises InvalidArgument."""
     for field in ("attempt", "task"):
         if not ID.fullmatch(getattr(request, field)):
@@ -83,15 +83,15 @@ def adoption(request: adminpb.AdoptTaskRequest) -> tuple[str, str]:
     return request.attempt, request.task
 
 
-def adopted_pb(identifier: str) -> adminpb.AdoptTaskResponse:
+def adopted_pb(identifier: str) -> generationadminpb.AdoptTaskResponse:
     """The answer to AdoptTask: the generation that has the task now."""
-    return adminpb.AdoptTaskResponse(generation=name(COLLECTION, identifier))
+    return generationadminpb.AdoptTaskResponse(generation=name(COLLECTION, identifier))
 
 
-def parked_pb(faults: Sequence[WorkFault]) -> adminpb.ListParkedWorkResponse:
+def parked_pb(faults: Sequence[WorkFault]) -> generationadminpb.ListParkedWorkResponse:
     """The answer to ListParkedWork."""
     works = [
-        adminpb.ParkedWork(
+        generationadminpb.ParkedWork(
             loop=fault.loop,
             work=fault.work_id,
             tries=fault.count,
@@ -102,7 +102,7 @@ def parked_pb(faults: Sequence[WorkFault]) -> adminpb.ListParkedWorkResponse:
         )
         for fault in faults
     ]
-    return adminpb.ListParkedWorkResponse(parked_works=works)
+    return generationadminpb.ListParkedWorkResponse(parked_works=works)
 
 
 def record(message: generationpb.Generation) -> Generation:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from kawaii.community.v1 import admin_pb2 as adminpb
+from kawaii.community.v1 import admin_pb2 as communityadminpb
 from sqlalchemy import update
 
 from services.chassis.database import Database
@@ -190,8 +190,10 @@ async def test_operators_list_and_release_what_is_parked(
         await make_due(database)
         await community.deletion_worker.delete_due()
 
-    (work,) = (await client.admin.ListParkedCommunityWork(adminpb.ListParkedCommunityWorkRequest())).parked_works
-    release = adminpb.ReleaseParkedCommunityWorkRequest(loop=work.loop, work=work.work)
+    (work,) = (
+        await client.admin.ListParkedCommunityWork(communityadminpb.ListParkedCommunityWorkRequest())
+    ).parked_works
+    release = communityadminpb.ReleaseParkedCommunityWorkRequest(loop=work.loop, work=work.work)
     await client.admin.ReleaseParkedCommunityWork(release)
     with refused(NotFound, "NOT_PARKED"):
         await client.admin.ReleaseParkedCommunityWork(release)

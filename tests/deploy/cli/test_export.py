@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import aio
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
@@ -48,8 +48,8 @@ async def fill(place: Place, *records: Generation, uri: str) -> storagepb.Object
     records[0].outputs[0].object = stored.name
     async with aio.insecure_channel(settings.address(ListenPort.GENERATION)) as channel:
         for each in records:
-            stub = adminrpc.GenerationAdminServiceStub(channel)
-            assert (await stub.RestoreGeneration(adminpb.RestoreGenerationRequest(generation=each))).created
+            stub = generationadminrpc.GenerationAdminServiceStub(channel)
+            assert (await stub.RestoreGeneration(generationadminpb.RestoreGenerationRequest(generation=each))).created
     async with aio.insecure_channel(settings.address(ListenPort.SHARE)) as channel:
         share = sharepb.Share(generated_uri=uri, prompt="a share")
         await sharerpc.ShareServiceStub(channel).CreateShare(sharepb.CreateShareRequest(share=share))

@@ -29,8 +29,8 @@ from typing import Any
 import asyncpg
 import httpx
 from grpc import aio
-from kawaii.community.v1 import admin_pb2 as adminpb
-from kawaii.community.v1 import admin_pb2_grpc as adminrpc
+from kawaii.community.v1 import admin_pb2 as communityadminpb
+from kawaii.community.v1 import admin_pb2_grpc as communityadminrpc
 from kawaii.share.v1 import admin_pb2 as shareadminpb
 from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2 as sharepb
@@ -143,8 +143,8 @@ async def drift(stack: Stack) -> int:
         aio.insecure_channel(f"127.0.0.1:{stack.base + ListenPort.COMMUNITY}") as community,
         aio.insecure_channel(f"127.0.0.1:{stack.base + ListenPort.SHARE}") as share,
     ):
-        admin = adminrpc.CommunityAdminServiceStub(community)
-        off = (await admin.ReconcileCounters(adminpb.ReconcileCountersRequest(dry_run=True))).drift
+        admin = communityadminrpc.CommunityAdminServiceStub(community)
+        off = (await admin.ReconcileCounters(communityadminpb.ReconcileCountersRequest(dry_run=True))).drift
         total = (await sharerpc.ShareServiceStub(share).GetShareStats(sharepb.GetShareStatsRequest())).total_count
         records, page = shareadminrpc.ShareAdminServiceStub(share), ""
         while True:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from kawaii.generation.v1 import admin_pb2 as adminpb
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
 
 from services.chassis.errors import Unimplemented
 from tests.gateway.conftest import Connect, Doubles
@@ -59,25 +59,29 @@ async def test_without_generation_nothing_is_known_of_the_keys(client: httpx.Asy
     assert await health(client) == {**WELL, "ok": False, "kieApi": False, "keyUsable": None}
 
 
-RESTING = adminpb.ProviderAccount(account="one", rest_end_time=Timestamp(seconds=1))
+RESTING = generationadminpb.ProviderAccount(account="one", rest_end_time=Timestamp(seconds=1))
 
 
 @pytest.mark.parametrize(
     "pool",
     [
-        adminpb.ListProviderKeysResponse(),
-        adminpb.ListProviderKeysResponse(
-            provider_keys=[adminpb.ProviderKey(account="one", state=adminpb.ProviderKey.STATE_DISABLED)]
+        generationadminpb.ListProviderKeysResponse(),
+        generationadminpb.ListProviderKeysResponse(
+            provider_keys=[
+                generationadminpb.ProviderKey(account="one", state=generationadminpb.ProviderKey.STATE_DISABLED)
+            ]
         ),
-        adminpb.ListProviderKeysResponse(
-            provider_keys=[adminpb.ProviderKey(account="one", state=adminpb.ProviderKey.STATE_ACTIVE)],
+        generationadminpb.ListProviderKeysResponse(
+            provider_keys=[
+                generationadminpb.ProviderKey(account="one", state=generationadminpb.ProviderKey.STATE_ACTIVE)
+            ],
             accounts=[RESTING],
         ),
     ],
     ids=["no key", "disabled", "account rests"],
 )
 async def test_a_pool_that_is_dry_is_not_well(
-    client: httpx.AsyncClient, doubles: Doubles, pool: adminpb.ListProviderKeysResponse
+    client: httpx.AsyncClient, doubles: Doubles, pool: generationadminpb.ListProviderKeysResponse
 ) -> None:
     doubles.admin.pool = pool
 
@@ -86,7 +90,7 @@ async def test_a_pool_that_is_dry_is_not_well(
 
 async def test_one_usable_key_is_enough(client: httpx.AsyncClient, doubles: Doubles) -> None:
     doubles.admin.pool.accounts[0].CopyFrom(RESTING)
-    doubles.admin.pool.provider_keys.add(account="two", state=adminpb.ProviderKey.STATE_ACTIVE)
+    doubles.admin.pool.provider_keys.add(account="two", state=generationadminpb.ProviderKey.STATE_ACTIVE)
 
     assert await health(client) == WELL
 
@@ -121,7 +125,7 @@ async def test_the_environment_is_yes_and_no_only(connect_with: Connect) -> None
 
 
 async def test_what_is_missing_is_a_no(client: httpx.AsyncClient, doubles: Doubles) -> None:
-    doubles.admin.pool = adminpb.ListProviderKeysResponse()
+    doubles.admin.pool = generationadminpb.ListProviderKeysResponse()
     await doubles.stop("share")
     body = (await client.get("/api/test-env")).json()
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from kawaii.share.v1 import admin_pb2 as adminpb
-from kawaii.share.v1 import admin_pb2_grpc as adminrpc
+from kawaii.share.v1 import admin_pb2 as shareadminpb
+from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2 as sharepb
 
 from services.chassis.channels import connect
@@ -22,7 +22,7 @@ from services.share.stores.shares import SqlShares
 from tests.share.conftest import FILES, START_MS, Refused, Serve, cached
 
 if TYPE_CHECKING:
-    Admin = adminrpc.ShareAdminServiceAsyncStub
+    Admin = shareadminrpc.ShareAdminServiceAsyncStub
 else:
     Admin = Any
 TOKEN = "ptk_of-its-owner"
@@ -30,7 +30,7 @@ PAST = Timestamp(seconds=1_600_000_000, nanos=123_000_000)
 LATER = Timestamp(seconds=1_600_000_100)
 
 
-def record(identifier: str = "share_old", **fields: Any) -> adminpb.ShareRecord:
+def record(identifier: str = "share_old", **fields: Any) -> shareadminpb.ShareRecord:
     """A share as another stack exports it."""
     seo = sharepb.Share.Seo(
         model_label="An older label",
@@ -52,7 +52,7 @@ def record(identifier: str = "share_old", **fields: Any) -> adminpb.ShareRecord:
         "seo": seo,
         "create_time": PAST,
     }
-    return adminpb.ShareRecord(share=sharepb.Share(**told | fields), token_digest=digest_of(TOKEN))
+    return shareadminpb.ShareRecord(share=sharepb.Share(**told | fields), token_digest=digest_of(TOKEN))
 
 
 @asynccontextmanager
@@ -61,12 +61,13 @@ async def admin_of(database: Database) -> AsyncIterator[Admin]:
     records = ShareRecords(cached(database), own_key=FILES.key, clock=lambda: START_MS)
     servicer = ShareAdminServicer(records, FILES)
     server = build(
-        [Mount(adminrpc.add_ShareAdminServiceServicer_to_server, servicer, adminpb.DESCRIPTOR)], Health([], [])
+        [Mount(shareadminrpc.add_ShareAdminServiceServicer_to_server, servicer, shareadminpb.DESCRIPTOR)],
+        Health([], []),
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with connect(f"127.0.0.1:{port}") as channel:
-        yield adminrpc.ShareAdminServiceStub(channel)
+        yield shareadminrpc.ShareAdminServiceStub(channel)
     await server.stop(None)
 
 
@@ -76,15 +77,15 @@ async def admin(database: Database) -> AsyncIterator[Admin]:
         yield stub
 
 
-async def restored(admin: Admin, told: adminpb.ShareRecord) -> bool:
-    return (await admin.RestoreShare(adminpb.RestoreShareRequest(share_record=told))).created
+async def restored(admin: Admin, told: shareadminpb.ShareRecord) -> bool:
+    return (await admin.RestoreShare(shareadminpb.RestoreShareRequest(share_record=told))).created
 
 
-async def listed(admin: Admin, size: int = 0) -> list[adminpb.ShareRecord]:
+async def listed(admin: Admin, size: int = 0) -> list[shareadminpb.ShareRecord]:
     """Every record, page by page."""
-    found, token = list[adminpb.ShareRecord](), ""
+    found, token = list[shareadminpb.ShareRecord](), ""
     while True:
-        request = adminpb.ListShareRecordsRequest(page_size=size, page_token=token)
+        request = shareadminpb.ListShareRecordsRequest(page_size=size, page_token=token)
         answer = await admin.ListShareRecords(request)
         found += answer.share_records
         token = answer.next_page_token
@@ -179,7 +180,7 @@ async def test_a_record_without_time_or_with_a_token_of_another_form_is_refused(
     with refused(InvalidArgument, "INVALID_INPUT", "token_digest"):
         await restored(admin, odd)
     with refused(InvalidArgument, "INVALID_PAGE_TOKEN", "page_token"):
-        await admin.ListShareRecords(adminpb.ListShareRecordsRequest(page_token="x"))
+        await admin.ListShareRecords(shareadminpb.ListShareRecordsRequest(page_token="x"))
 
 
 async def test_a_picture_is_not_made_after_it_was_shared(admin: Admin) -> None:

@@ -4,28 +4,30 @@ import asyncio
 from typing import Any
 
 from grpc import aio
-from kawaii.generation.v1 import admin_pb2 as adminpb
-from kawaii.generation.v1 import admin_pb2_grpc as adminrpc
+from kawaii.generation.v1 import admin_pb2 as generationadminpb
+from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 
 from services.chassis.errors import KawaiiError
 
 Context = aio.ServicerContext[Any, Any]
-ACTIVE = adminpb.ProviderKey(name="providerKeys/ab12", account="one", state=adminpb.ProviderKey.STATE_ACTIVE)
+ACTIVE = generationadminpb.ProviderKey(
+    name="providerKeys/ab12", account="one", state=generationadminpb.ProviderKey.STATE_ACTIVE
+)
 
 
-class AdminService(adminrpc.GenerationAdminServiceServicer):
+class AdminService(generationadminrpc.GenerationAdminServiceServicer):
     """Shows `pool`, once `gate` is open."""
 
     def __init__(self) -> None:
-        account = adminpb.ProviderAccount(account="one")
-        self.pool = adminpb.ListProviderKeysResponse(provider_keys=[ACTIVE], accounts=[account])
+        account = generationadminpb.ProviderAccount(account="one")
+        self.pool = generationadminpb.ListProviderKeysResponse(provider_keys=[ACTIVE], accounts=[account])
         self.failure: KawaiiError | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def ListProviderKeys(
-        self, request: adminpb.ListProviderKeysRequest, context: Context
-    ) -> adminpb.ListProviderKeysResponse:
+        self, request: generationadminpb.ListProviderKeysRequest, context: Context
+    ) -> generationadminpb.ListProviderKeysResponse:
         await self.gate.wait()
         if self.failure:
             raise self.failure

@@ -4,8 +4,8 @@ from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
 from grpc import aio
-from kawaii.share.v1 import admin_pb2 as adminpb
-from kawaii.share.v1 import admin_pb2_grpc as adminrpc
+from kawaii.share.v1 import admin_pb2 as shareadminpb
+from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
@@ -99,18 +99,18 @@ class ShareService(sharerpc.ShareServiceServicer):
     async def GetShareStats(self, request: Any, context: Context) -> Any: ...
 
 
-class ShareAdminService(adminrpc.ShareAdminServiceServicer):
+class ShareAdminService(shareadminrpc.ShareAdminServiceServicer):
     """The operators' side of it, one share a page, oldest first."""
 
     def __init__(self, shares: ShareService) -> None:
         self._shares = shares
 
     async def ListShareRecords(
-        self, request: adminpb.ListShareRecordsRequest, context: Context
-    ) -> adminpb.ListShareRecordsResponse:
+        self, request: shareadminpb.ListShareRecordsRequest, context: Context
+    ) -> shareadminpb.ListShareRecordsResponse:
         at, rows = int(request.page_token or 0), self._shares.rows[::-1]
-        told = [adminpb.ShareRecord(share=row, token_digest="d" * 64) for row in rows[at : at + 1]]
-        return adminpb.ListShareRecordsResponse(
+        told = [shareadminpb.ShareRecord(share=row, token_digest="d" * 64) for row in rows[at : at + 1]]
+        return shareadminpb.ListShareRecordsResponse(
             share_records=told, next_page_token=str(at + 1) if at + 1 < len(rows) else ""
         )
 
