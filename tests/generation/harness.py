@@ -1,5 +1,6 @@
 """The real core between doubles: a provider and a storage that do what a test says and remember what was asked."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -45,7 +46,8 @@ from services.generation.timing import Concurrency, Timing
 from services.generation.workers.copy import Copier
 from services.generation.workers.loops import Workers, make_loops
 from services.generation.workers.poll import Poller
-from services.generation.workers.submit import Recovery, Submitter
+from services.generation.workers.recover import Recovery
+from services.generation.workers.submit import Submitter
 
 FAMILY = "gpt4o-image"
 KIND = "image-generated"
@@ -312,3 +314,16 @@ async def make_harness(database: Database, accounts: Sequence[str] = ("one", "tw
         FakeStorage(),
         keys,
     )
+
+
+async def killed(harness: Harness, *ends: Awaitable[object]) -> None:
+    """Run the loops until one of the ends, then kill them and what they do at this moment."""
+    tasks = [asyncio.ensure_future(loop()) for loop in make_loops(harness.workers, CONCURRENCY)]
+    waiting = [asyncio.ensure_future(end) for end in ends]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    doomed = [task for task in asyncio.all_tasks() if "LeaseLoop._do" in repr(task.get_coro())]
+    for task in [*tasks, *doomed, *waiting]:
+        task.cancel()
+    await asyncio.gather(*tasks, *doomed, *waiting, return_exceptions=True)
+    if begun := asyncio.all_tasks() - {asyncio.current_task()}:  # transactions, which end as they would in the database
+        await asyncio.wait(begun)

@@ -16,7 +16,7 @@ from services.generation.key_pool.pool import BalanceReader, KeyPool
 from services.generation.model import LOOP_OF, Generation, State
 from services.generation.ports import Change, FenceLost, GenerationStore, Inbox, Provider, ResultStorage
 from services.generation.timing import Concurrency, Timing
-from services.generation.workers import copy, poll, submit
+from services.generation.workers import copy, poll, recover, submit
 from services.generation.workers.parked_work import ParkedWork
 
 RECOVERED_AT_ONCE = 50  # recovering one is one statement
@@ -108,7 +108,7 @@ def make_loops(workers: Workers, concurrency: Concurrency) -> Sequence[Callable[
     """The loops, each ready to run under a supervisor."""
     reads = workers.poller
     sends = submit.Submitter(workers.store, workers.key_pool, workers.providers, workers.callback_uri, workers.timing)
-    recovery = submit.Recovery(workers.store, workers.timing)
+    recovery = recover.Recovery(workers.store, workers.timing)
 
     parked_work, loop = workers.parked_work, workers.lease_loop
     return (

@@ -1,8 +1,7 @@
-"""The submit worker sends each order once; recovery moves on the orders whose submit was cut short.
+"""The submit worker sends each order once.
 
-DIALING is committed before connecting, SENDING before the first byte. So an order whose process died while DIALING was
-provably not sent, and one whose process died while SENDING is AMBIGUOUS: it waits for its callback, and is not sent
-again.
+DIALING is committed before connecting, SENDING before the first byte, so that recover.py knows of an order whose
+process died whether it may have been sent.
 """
 
 import asyncio
@@ -23,18 +22,13 @@ from services.generation.key_pool.pool import Key, KeyPool, Wait
 from services.generation.model import Attempt, Failure, Generation, State
 from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected, redacted
 from services.generation.ports import Change, FenceLost, GenerationStore, Provider
-from services.generation.timing import FOR_EVER_SECONDS, Timing, jittered, retry_delay
+from services.generation.timing import Timing, jittered, retry_delay
 
 FIRST_PAUSE_SECONDS = 0.2  # before an answer that could not be recorded is recorded again; doubles up to `record_pause`
 
 EXPIRED = Failure("EXPIRED", "No upstream account could take the order in time. Nothing was billed. Order again later.")
 UNPAID = (
     "The upstream refused this order for lack of credits, at every account: {} Nothing was billed. Order again later."
-)
-NO_ANSWER = Failure(
-    "ANSWER_LOST",
-    "The upstream's answer was lost and no news came. It may have been billed, so it was not sent again. "
-    "If the picture still arrives, it will be shown here.",
 )
 
 logger = structlog.get_logger()
@@ -184,23 +178,3 @@ class Submitter:
         """Record that the order was not taken, also when recovery has meanwhile treated the attempt as unanswered."""
         if not await self._store.decline(generation.attempt_id, outcome, state, change):
             logger.info("fence_lost", generation=generation.id, state=generation.state)
-
-
-class Recovery:
-    """Moves generations whose lease, or whose wait for a callback, has ended."""
-
-    def __init__(self, store: GenerationStore, timing: Timing) -> None:
-        self._store = store
-        self._timing = timing
-
-    async def recover(self, generation: Generation) -> None:
-        """Move a claimed generation whose lease, or whose wait for a callback, has ended."""
-        await failpoints.reach("recover.before")
-        match generation.state:
-            case State.DIALING:  # SENDING is committed before the first byte, so nothing was sent
-                await self._store.move(generation, State.READY, Change(tries=generation.tries))
-            case State.SENDING:
-                await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._timing.unknown_after))
-            case State.AMBIGUOUS:
-                change = Change(due_in=FOR_EVER_SECONDS, failure=NO_ANSWER)
-                await self._store.move(generation, State.UNKNOWN, change)
