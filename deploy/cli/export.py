@@ -23,9 +23,9 @@ def export(file: Path, folder: Path | None, output: str) -> None:
     Prompts are in it: keep it as you keep the database. With --bytes, what is in the folder already is not read again,
     and objects whose bytes are lost or damaged are listed; exit 1 if there are any.
     """
-    told: dict[str, Any] = resolve_name("deploy.cli.export_file:exported")(file, folder)
-    show(told, output, _export_text)
-    raise SystemExit(bool(told["missing"]))
+    counts: dict[str, Any] = resolve_name("deploy.cli.export_file:exported")(file, folder)
+    show(counts, output, _export_text)
+    raise SystemExit(bool(counts["missing"]))
 
 
 @click.command("import")
@@ -39,20 +39,20 @@ def import_(file: Path, folder: Path | None, output: str) -> None:
     what is refused is named with its line and the reason. Pictures that do not come along are copied from the stack
     that exported them by `kawaii storage backfill`.
     """
-    told: dict[str, Any] = resolve_name("deploy.cli.export_file:imported")(file, folder)
-    show(told, output, _import_text)
-    raise SystemExit(bool(told["refused"]))
+    counts: dict[str, Any] = resolve_name("deploy.cli.export_file:imported")(file, folder)
+    show(counts, output, _import_text)
+    raise SystemExit(bool(counts["refused"]))
 
 
-def _export_text(told: dict[str, Any]) -> str:
+def _export_text(counts: dict[str, Any]) -> str:
     """What was written, and what is missing, a line each."""
-    return "\n".join([f"{told['objects']} files and all records are written.", *told["missing"]])
+    return "\n".join([f"{counts['objects']} files and all records are written.", *counts["missing"]])
 
 
-def _import_text(told: dict[str, Any]) -> str:
+def _import_text(counts: dict[str, Any]) -> str:
     """What was taken in, and what was not, a line each."""
     kinds = ("objects", "generations", "shares")
-    lines = [f"{told[kind]['created']} {kind} taken in, {told[kind]['known']} known" for kind in kinds]
-    if told["without_bytes"]:
-        lines.append(f"{told['without_bytes']} objects left out: their bytes are not in the folder of --bytes")
-    return "\n".join([*lines, *told["refused"]])
+    lines = [f"{counts[kind]['created']} {kind} taken in, {counts[kind]['known']} known" for kind in kinds]
+    if counts["without_bytes"]:
+        lines.append(f"{counts['without_bytes']} objects left out: their bytes are not in the folder of --bytes")
+    return "\n".join([*lines, *counts["refused"]])

@@ -37,21 +37,22 @@ FILE_SECONDS = 120.0  # thirty megabytes, a look at the picture, and the way to 
 END = "]}"
 KINDS = ("objects", "generations", "shares")
 BESIDE = ("generatedObject", "originalObject", "tokenDigest")  # fields of ShareRecord that are no share's
-Told = dict[str, Any]
+Record = dict[str, Any]
+Counts = dict[str, Any]
 Request = storageadminpb.RestoreObjectRequest
 
 
-def exported(file: Path, folder: Path | None) -> Told:
+def exported(file: Path, folder: Path | None) -> Counts:
     """Write everything; the file appears when it is whole."""
     return asyncio.run(_asked(lambda clients: _export(clients, file, folder)))
 
 
-def imported(file: Path, folder: Path | None) -> Told:
+def imported(file: Path, folder: Path | None) -> Counts:
     """Take everything in."""
     return asyncio.run(_asked(lambda clients: Import(clients, folder).run(file)))
 
 
-async def _asked(work: Callable[[Clients], Awaitable[Told]]) -> Told:
+async def _asked(work: Callable[[Clients], Awaitable[Counts]]) -> Counts:
     rpc.where("ListGenerations")  # tells what is wrong with the settings
     settings = CommonSettings()
     async with open_clients(settings) as clients:
@@ -66,7 +67,7 @@ async def _asked(work: Callable[[Clients], Awaitable[Told]]) -> Told:
             raise click.ClickException(rpc.sentence(failure, address)) from None
 
 
-async def _export(clients: Clients, file: Path, folder: Path | None) -> Told:
+async def _export(clients: Clients, file: Path, folder: Path | None) -> Counts:
     with drafted(file) as opened:
         os.fchmod(opened.fileno(), 0o600)  # it holds what people wrote
         async for piece in document(clients, CommonSettings().origin):
@@ -89,7 +90,7 @@ class DamagedError(Exception):
     """The bytes of an object are not those of its record."""
 
 
-async def _fetched(clients: Clients, path: Path, record: Told) -> None:
+async def _fetched(clients: Clients, path: Path, record: Record) -> None:
     """Write an object's bytes, unless they are here. Raises DamagedError, and AioRpcError when they are lost."""
     if digest_of(path) == record["sha256"]:
         return
@@ -120,7 +121,7 @@ def said(error: KawaiiError) -> str:
     return f"{error.message} (field {field})" if (field := error.metadata.get("field")) else error.message
 
 
-def records(file: Path, kind: str) -> Iterator[tuple[str, Told]]:
+def records(file: Path, kind: str) -> Iterator[tuple[str, Record]]:
     """The records of a kind, one line at a time, each with where it stands.
 
     Raises:
@@ -138,7 +139,7 @@ def records(file: Path, kind: str) -> Iterator[tuple[str, Told]]:
         raise click.ClickException(f"{file} is torn: its end is missing. Export it anew.")
 
 
-def record_of(text: str, where: str) -> Told:
+def record_of(text: str, where: str) -> Record:
     """The record of a line. Raises ClickException for one that is none: what follows cannot be trusted either."""
     try:
         record = json.loads(text)
@@ -164,10 +165,10 @@ class Import:
     def __init__(self, clients: Clients, folder: Path | None) -> None:
         self._clients = clients
         self._folder = folder
-        self._told: Told = {kind: {"created": 0, "known": 0} for kind in KINDS}
-        self._told |= {"refused": [], "without_bytes": 0}
+        self._counts: Counts = {kind: {"created": 0, "known": 0} for kind in KINDS}
+        self._counts |= {"refused": [], "without_bytes": 0}
 
-    async def run(self, file: Path) -> Told:
+    async def run(self, file: Path) -> Counts:
         """Take in the objects first, so that generations can name them."""
         async with connect(CommonSettings().address(ListenPort.STORAGE)) as channel:
             storage = storageadminrpc.StorageAdminServiceStub(channel)
@@ -177,26 +178,26 @@ class Import:
             await self._counted("generations", where, record, self._generation(record))
         for where, record in records(file, "share"):
             await self._counted("shares", where, record, self._share(record))
-        return self._told
+        return self._counts
 
-    async def _counted(self, kind: str, where: str, record: Told, work: Awaitable[bool | None]) -> None:
+    async def _counted(self, kind: str, where: str, record: Record, work: Awaitable[bool | None]) -> None:
         try:
             created = await work
         except aio.AioRpcError as failure:
             if failure.code() not in REFUSED:
                 raise
-            self._told["refused"].append(f"{where}: {record['name']}: {said(from_rpc(failure))}")
+            self._counts["refused"].append(f"{where}: {record['name']}: {said(from_rpc(failure))}")
             return
         except (ParseError, InvalidArgument) as error:  # a field of another kind, or a name that is none
             sentence = f"{where}: {record['name']}: the record is not of the form that was exported: {error}"
-            self._told["refused"].append(sentence)
+            self._counts["refused"].append(sentence)
             return
         if created is None:
-            self._told["without_bytes"] += 1
+            self._counts["without_bytes"] += 1
         else:
-            self._told[kind]["created" if created else "known"] += 1
+            self._counts[kind]["created" if created else "known"] += 1
 
-    async def _object(self, storage: Any, record: Told) -> bool | None:
+    async def _object(self, storage: Any, record: Record) -> bool | None:
         """Whether an object was taken in; None when its bytes are not at hand."""
         message = ParseDict(object_fields(record), storagepb.Object(), ignore_unknown_fields=True)
         here = await self._here(message.name)
@@ -208,7 +209,7 @@ class Import:
         await storage.RestoreObject(parts(message, path), timeout=FILE_SECONDS)
         return True
 
-    async def _generation(self, record: Told) -> bool:
+    async def _generation(self, record: Record) -> bool:
         message = ParseDict(fields(record), generationpb.Generation(), ignore_unknown_fields=True)
         for output in message.outputs:
             if output.object and not await self._here(output.object):
@@ -216,23 +217,23 @@ class Import:
         request = generationadminpb.RestoreGenerationRequest(generation=message)
         return (await self._clients.admin.RestoreGeneration(request)).created
 
-    async def _share(self, record: Told) -> bool:
+    async def _share(self, record: Record) -> bool:
         beside = {name: record.pop(name) for name in BESIDE if name in record}
         share = ParseDict(fields(record), sharepb.Share(), ignore_unknown_fields=True)
-        told = ParseDict(beside, shareadminpb.ShareRecord(share=share))
-        request = shareadminpb.RestoreShareRequest(share_record=told)
+        message = ParseDict(beside, shareadminpb.ShareRecord(share=share))
+        request = shareadminpb.RestoreShareRequest(share_record=message)
         return (await self._clients.share_admin.RestoreShare(request)).created
 
     async def _here(self, name: str) -> storagepb.Object | None:
         return await found(self._clients.storage.GetObject(storagepb.GetObjectRequest(name=name)))
 
 
-def fields(record: Told) -> Told:
+def fields(record: Record) -> Record:
     """A record as the message's JSON form has it."""
     return {name: value for name, value in record.items() if name != "kind"}
 
 
-def object_fields(record: Told) -> Told:
+def object_fields(record: Record) -> Record:
     """An object's record as the message's JSON form has it, which names the source by its enum."""
     word = str(record.get("source", ""))
     return {**fields(record), "source": f"SOURCE_{word.upper().replace('-', '_')}"}

@@ -85,7 +85,7 @@ class Found:
 
 @dataclass
 class Walk:
-    """One walk: what was told of it so far."""
+    """The progress of one walk so far."""
 
     output: str
     bar: Any
@@ -116,13 +116,13 @@ class Walk:
 
     def tell(self, sentence: str) -> None:
         """Print how it ended: how many there are of each problem, and the sentence."""
-        told = {problem: vars(found) for problem, found in sorted(self.found.items())}
+        problems = {problem: vars(found) for problem, found in sorted(self.found.items())}
         if self.output == "text":
             for problem, found in sorted(self.found.items()):
                 if rest := 0 if self.each else max(0, found.count - EXAMPLES):
                     count = f"{found.count} ({amount(found.bytes)})"
                     click.echo(f"{_problem_name(problem)}: {count}, {rest} of them not shown: --list")
-        show_line({**self.counts, "problems": told}, self.output, lambda _: self.summary(sentence))
+        show_line({**self.counts, "problems": problems}, self.output, lambda _: self.summary(sentence))
 
     def finish(self, sentence: str) -> None:
         """The same, and leave with 1 when something is wrong."""

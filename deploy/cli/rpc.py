@@ -121,7 +121,7 @@ def as_json(message: Message) -> Answer:
 
 def sentence(failure: aio.AioRpcError, address: str) -> str:
     """The message of a failed call; where no stack answers, what helps."""
-    told = any(key == DETAILS_KEY for key, _ in failure.trailing_metadata() or ())
-    if failure.code() is grpc.StatusCode.UNAVAILABLE and not told:
+    detailed = any(key == DETAILS_KEY for key, _ in failure.trailing_metadata() or ())
+    if failure.code() is grpc.StatusCode.UNAVAILABLE and not detailed:
         return f"No stack answers at {address}. Start it with `make up`, or set INTERNAL_PORT_BASE to its own."
     return from_rpc(failure).message

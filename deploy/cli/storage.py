@@ -131,8 +131,8 @@ def backfill(per_minute: int, limit: int, output: str, *, dry_run: bool) -> None
         show({"lackingCount": len(lacking)}, output, lambda _: f"{len(lacking)} generations lack a copy.")
         return
     copied, failed = _copied(chosen, per_minute, output)
-    told = {"copiedCount": copied, "failedCount": failed}
-    show(told, output, lambda _: f"{copied} generations have all their copies now, {failed} still lack some.")
+    counts = {"copiedCount": copied, "failedCount": failed}
+    show(counts, output, lambda _: f"{copied} generations have all their copies now, {failed} still lack some.")
     raise SystemExit(bool(failed))
 
 

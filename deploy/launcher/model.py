@@ -1,4 +1,4 @@
-"""What the launcher is told to run, as plain data, and how it fails.
+"""What the launcher runs, as plain data, and how it fails.
 
 The planner (plan.py) makes a plan and the launcher (run.py) keeps it, so nothing here loads a settings library.
 """

@@ -22,10 +22,10 @@ DESCRIPTORS = Path("/proc/self/fd")  # of Linux: a short name for a folder whose
 async def ready(host: str, port: int, remind: Callable[[str], None], path: str = READY) -> None:
     """Return once the path answers 200; meanwhile tell now and then what it says instead."""
     loop = asyncio.get_running_loop()
-    told = loop.time()
+    reported = loop.time()
     while (answer := await ask(host, port, path))[0] != OK:
-        if loop.time() - told > REMIND_SECONDS:
-            told = loop.time()
+        if loop.time() - reported > REMIND_SECONDS:
+            reported = loop.time()
             remind(answer[1])
         await asyncio.sleep(POLL_SECONDS)
 

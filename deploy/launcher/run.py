@@ -31,7 +31,7 @@ def run() -> int:
 
 
 async def up(began: float) -> int:
-    """Plan, then live; every refusal is told in one message."""
+    """Plan, then live; all refusals are reported in one message."""
     stopping = asyncio.Event()
     on_signals(stopping.set)
     code, plan = await draw_up()
@@ -108,7 +108,7 @@ def greeting(plan: Plan, seconds: float) -> str:
 
 
 def on_signals(handle: Callable[[], None]) -> None:
-    """Call this for every request to stop; a hang-up is one unless we were told to ignore it (nohup)."""
+    """Call this for every request to stop; a hang-up is one unless it is ignored (nohup)."""
     loop = asyncio.get_running_loop()
     hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
     for number in (signal.SIGINT, signal.SIGTERM, *hangup):

@@ -136,8 +136,8 @@ class IdempotencyKeys:
 
 def _named(context: Any, kind: type[Message]) -> tuple[str, str]:
     """The key within the kind of its answer, and the digest; empty without a key."""
-    told = {name: str(value) for name, value in context.invocation_metadata() or () if name in (KEY, DIGEST)}
-    key, digest = told.get(KEY, ""), told.get(DIGEST, "")
+    metadata = {name: str(value) for name, value in context.invocation_metadata() or () if name in (KEY, DIGEST)}
+    key, digest = metadata.get(KEY, ""), metadata.get(DIGEST, "")
     if max(len(key), len(digest)) > MAX_LENGTH:
         raise InvalidArgument(f"{KEY} and {DIGEST} may have at most {MAX_LENGTH} characters.")
     return (f"{kind.DESCRIPTOR.name} {key}" if key else ""), digest
