@@ -185,15 +185,18 @@ async def test_a_late_refusal_does_not_undo_an_adoption(harness: Harness) -> Non
     assert len(harness.provider.submits) == 1
 
 
-async def test_a_thousand_copies_of_a_callback_have_one_effect(harness: Harness) -> None:
+async def test_two_hundred_copies_of_a_callback_have_one_effect(harness: Harness) -> None:
+    """Forty at a time: more would wait longer for SQLite's one writer than a write may, on a busy machine."""
     generation = await running(harness)
     fetched = len(harness.provider.fetches)
+    kept: list[bool] = []
     async with harness.delivering():
-        told = await asyncio.gather(*(harness.callback("task1", code=200) for _ in range(200)))
+        for _ in range(5):
+            kept += await asyncio.gather(*(harness.callback("task1", code=200) for _ in range(40)))
         await settled(harness)
     await harness.poll()
 
-    assert told.count(True) == 1
+    assert kept.count(True) == 1
     assert await verdicts(harness) == ["done"]
     assert len(harness.provider.fetches) == fetched + 1
     assert (await harness.store.get(generation.id)).state is State.RUNNING
