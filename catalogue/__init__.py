@@ -40,6 +40,7 @@ class Model:
 
     The first ratio and the first format are the defaults; no formats means that the provider chooses. credits is the
     price of one result in the provider's credits, 0 where it is not known. aliases are other ids of the same model.
+    hint is what the start page's form says of it.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Model:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     field_names: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    hint: str = ""
     media_kind: str = "image"
     credits: float = 0.0
 

@@ -37,7 +37,7 @@ def verify(output: str, *, read_bytes: bool, each: bool) -> None:
 
 
 @storage.command()
-@click.option("--to", "mode", required=True, type=click.Choice(["local", "s3"]), help="It must be STORAGE_MODE.")
+@click.option("--to", "mode", required=True, help="The new place; it must be STORAGE_MODE.")
 @click.option("--delete-source", is_flag=True, help="The last step: remove from the old place what the new one has.")
 @click.option("--dry-run", is_flag=True, help="Count only.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

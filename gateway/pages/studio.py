@@ -40,20 +40,16 @@ class Model:
 
 
 OFFERED = ("1:1", "3:2", "2:3", "4:3", "3:4", "16:9", "9:16")  # a longer row would not fit a telephone's screen
+FAMILIES = {"gpt4o-image": "gpt4o", "flux-kontext": "flux"}  # whose routes the script calls, and its words for them
 
 
-def offered(identifier: str, hint: str, family: str) -> Model:
+def offered(model: catalogue.Model) -> Model:
     """A model of the catalogue; its first ratio is what its route takes when none is given (docs/rest.md#4o-orders)."""
-    model = catalogue.MODELS[identifier]
     ratios = tuple(ratio for ratio in model.aspect_ratios if ratio in OFFERED)
-    return Model(identifier, model.display_name, hint, family, ratios)
+    return Model(model.id, model.display_name, model.hint, FAMILIES[model.family], ratios)
 
 
-MODELS = (
-    offered("gpt4o-image", "Follows long wishes closely", "gpt4o"),
-    offered("flux-kontext-pro", "Quick, and good at changing a picture", "flux"),
-    offered("flux-kontext-max", "Finer detail, takes a little longer", "flux"),
-)
+MODELS = tuple(offered(model) for family in FAMILIES for model in catalogue.of_family(family))
 RATIOS = tuple(Ratio(value) for value in OFFERED)
 IDEAS = (
     "A sleepy kitten in a teacup, soft watercolour",

@@ -1,7 +1,6 @@
 """The settings of the storage service."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 
@@ -13,14 +12,19 @@ GIB = 1024 * MIB
 NO_SECRET = SecretStr("")
 MIN_PART_BYTES = 5 * MIB  # S3 refuses smaller parts, but for the last
 R2_ENDPOINT = "https://{account}.r2.cloudflarestorage.com"
+# What opens each backend, by its mode; as paths, so that a process loads the libraries of those alone that it uses.
+BACKENDS = {
+    "local": "services.storage.backends.local:open_folder",
+    "s3": "services.storage.backends.s3:open_bucket",  # boto3 costs 30 MB
+}
 
 
 class StorageSettings(CommonSettings):
     """Backends, limits, the fetcher and the decoder pool."""
 
-    storage_mode: Literal["local", "s3"] = "local"
+    storage_mode: str = Field("local", min_length=1)
     """Where the bytes are kept: a folder of this machine, or a bucket of S3, R2 or any server with S3's API."""
-    storage_second_mode: Literal["", "local", "s3"] = ""
+    storage_second_mode: str = ""
     """A second backend: it stores new files while the first is down, and is read for files that the first lacks."""
     storage_dir: Path | None = None
     """Folder of the local backend; DATA_DIR/objects when empty. It must allow hard links."""
@@ -125,6 +129,14 @@ class StorageSettings(CommonSettings):
         """Report each missing setting of a bucket on a line of its own."""
         if not value and "s3" in (info.data.get("storage_mode"), info.data.get("storage_second_mode")):
             raise ValueError("needed when the bytes are to lie in a bucket (s3)")
+        return value
+
+    @field_validator("storage_mode", "storage_second_mode")
+    @classmethod
+    def is_known(cls, value: str) -> str:
+        """Refuse a mode that no backend has."""
+        if value and value not in BACKENDS:
+            raise ValueError(f"must be one of: {', '.join(BACKENDS)}")
         return value
 
     @field_validator("storage_second_mode")

@@ -11,6 +11,7 @@ import pytest
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.routing import Route
 
+from catalogue import CALLBACK_KINDS
 from gateway.app import ROUTES, make_app
 from gateway.clients.stubs import Clients
 from gateway.rest.routing import Methods
@@ -61,7 +62,11 @@ class Cost:
         return int(found[1]) * UNITS[found[2]] if found else 0
 
 
-COSTS = [Cost(m, p, int(calls), *rest) for m, p, calls, *rest in LINE.findall(TABLE.read_text(encoding="utf-8"))]
+COSTS = [
+    Cost(method, path.replace("{kind}", kind), int(calls), *rest)
+    for method, path, calls, *rest in LINE.findall(TABLE.read_text(encoding="utf-8"))
+    for kind in (CALLBACK_KINDS.values() if "{kind}" in path else [""])
+]
 
 
 def routed() -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from services.storage.settings import StorageSettings
@@ -19,6 +20,13 @@ def in_bucket(settings: StorageSettings, server: S3Server, **more: Any) -> Stora
         "storage_s3_secret_access_key": SecretStr(server.secret_key),
     }
     return settings.model_copy(update=bucket | more)
+
+
+def in_mode(mode: str, settings: StorageSettings, request: pytest.FixtureRequest, **more: Any) -> StorageSettings:
+    """The same stack with its bytes in a backend, for which the test's server runs where it needs one."""
+    if mode == "s3":
+        return in_bucket(settings, request.getfixturevalue("s3_server"), **more)
+    return settings.model_copy(update={"storage_mode": mode})
 
 
 def environment_of(backend_settings: StorageSettings) -> dict[str, str]:

@@ -18,7 +18,7 @@ from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, build
-from services.storage.backends import BACKENDS
+from services.storage.backends import open_backend
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.inspection import Inspection
 from services.storage.core.objects import SizeLimits
@@ -27,12 +27,11 @@ from services.storage.core.variants import VariantPresets
 from services.storage.fetcher import HttpFetcher, open_fetcher, open_fetchers
 from services.storage.ports import Backend
 from services.storage.servicer import StorageServicer
-from services.storage.settings import StorageSettings
+from services.storage.settings import BACKENDS, StorageSettings
 from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
-from tests.storage.buckets import in_bucket
+from tests.storage.buckets import in_mode
 from tests.storage.public_listener import browsing
 from tests.storage.samples import InlineDecoder, Remote, open_remote
-from tests.support.s3 import S3Server
 
 BUDGET_BYTES = 10_000_000  # of all variants of a picture
 BASE = "https://site.example/files"
@@ -92,15 +91,12 @@ def store(database: Database) -> SqlObjects:
 @pytest.fixture(params=sorted(BACKENDS))
 def backend_settings(request: pytest.FixtureRequest, settings: StorageSettings) -> StorageSettings:
     """The settings of each backend, with uploads through our own listener."""
-    if request.param == "s3":
-        server: S3Server = request.getfixturevalue("s3_server")
-        return in_bucket(settings, server, storage_s3_direct_uploads=False)
-    return settings
+    return in_mode(request.param, settings, request, storage_s3_direct_uploads=False)
 
 
 @pytest.fixture
 async def backend(backend_settings: StorageSettings) -> AsyncIterator[Backend]:
-    async with BACKENDS[backend_settings.storage_mode](backend_settings) as backend:
+    async with open_backend(backend_settings.storage_mode, backend_settings) as backend:
         yield backend
 
 

@@ -25,10 +25,12 @@ GPT4O_RATIOS = {ratio: ratio for ratio in GPT4O.aspect_ratios} | GPT4O_PIXELS
 GPT4O_DEFAULT_RATIO = GPT4O.aspect_ratios[0]  # also for any size that is not in the table (docs/rest.md#4o-orders)
 TEXT_TO_IMAGE = "text-to-image"  # the one mode that leaves the picture out
 
-# The family's models are alike, and their first one, ratio and format are the defaults (docs/rest.md#flux-orders).
-FLUX_MODELS = tuple(model.id for model in of_family("flux-kontext"))
-FLUX_RATIOS = MODELS[FLUX_MODELS[0]].aspect_ratios
-FLUX_FORMATS = MODELS[FLUX_MODELS[0]].output_formats
+# The family's first model, ratio and format are the defaults (docs/rest.md#flux-orders); which of them a model takes is
+# for generation to say.
+FLUX = of_family("flux-kontext")
+FLUX_MODELS = tuple(model.id for model in FLUX)
+FLUX_RATIOS = tuple(dict.fromkeys(ratio for model in FLUX for ratio in model.aspect_ratios))
+FLUX_FORMATS = tuple(dict.fromkeys(format_ for model in FLUX for format_ in model.output_formats))
 
 NANO, NANO_EDIT = MODELS["google/nano-banana"], MODELS["google/nano-banana-edit"]
 NANO_MODELS = {model.id: model.id for model in (NANO, NANO_EDIT)} | {

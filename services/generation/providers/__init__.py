@@ -1,4 +1,4 @@
-"""KIE's families behind one port: a new one is a file here, a line in PROVIDERS, its table and its golden payloads."""
+"""KIE's families behind one port, one module each; CONTRIBUTING.md says what a new one takes."""
 
 from collections.abc import Callable
 

@@ -7,15 +7,17 @@ import json
 from decimal import Decimal
 from typing import ClassVar
 
-from catalogue import MODELS, of_family
+from catalogue import of_family
 from services.sandbox.families.family import choice, field_name, ratio, text, texts, time_field
 from services.sandbox.model import Json, Phase, TaskSpec, View
 from services.sandbox.refusals import RefusalError
 
-RATIOS = ("21:9", "16:9", "4:3", "1:1", "3:4", "9:16", "16:21")
-FORMATS = MODELS["flux-kontext-pro"].output_formats
-CREDITS = {model.id: Decimal(str(model.credits)) for model in of_family("flux-kontext")}
-MAX_PROMPT = MODELS["flux-kontext-pro"].max_prompt_length
+MODELS = of_family("flux-kontext")
+RATIOS = ("16:21", *(ratio for model in MODELS for ratio in model.aspect_ratios))
+FORMATS = tuple(format_ for model in MODELS for format_ in model.output_formats)
+CREDITS = {model.id: Decimal(str(model.credits)) for model in MODELS}
+DEFAULT_MODEL = "flux-kontext-pro"
+MAX_PROMPT = {model.id: model.max_prompt_length for model in MODELS}
 MOST_TOLERANCE, MOST_TOLERANCE_IN_EDIT = 6, 2
 DEFAULT_TOLERANCE = 2
 
@@ -45,7 +47,7 @@ class FluxKontext:
         self._check_prompt(body)
         images = texts(body, "inputImage")
         self._check_tolerance(body, MOST_TOLERANCE_IN_EDIT if images else MOST_TOLERANCE)
-        model = choice(body, "model", "flux-kontext-pro", CREDITS)
+        model = choice(body, "model", DEFAULT_MODEL, CREDITS)
         return TaskSpec(
             family=self.name,
             model=model,
@@ -85,8 +87,9 @@ class FluxKontext:
     def _check_prompt(self, body: Json) -> None:
         if not self.prompt(body).strip():
             raise RefusalError(422, "prompt cannot be empty")
-        if len(self.prompt(body)) > MAX_PROMPT:
-            raise RefusalError(422, f"The prompt cannot exceed {MAX_PROMPT} characters")
+        most = MAX_PROMPT.get(text(body, "model"), MAX_PROMPT[DEFAULT_MODEL])
+        if len(self.prompt(body)) > most:
+            raise RefusalError(422, f"The prompt cannot exceed {most} characters")
 
     @staticmethod
     def _check_tolerance(body: Json, most: int) -> None:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from catalogue import MODELS as CATALOGUE
+from catalogue import Model, of_family
 from services.sandbox.families.family import choice, field_name, ratio, text, texts, time_field
 from services.sandbox.model import Json, Phase, TaskSpec, View
 from services.sandbox.refusals import RefusalError
 
-RATIOS = (
-    "1:1", "9:16", "16:9", "3:4", "4:3", "3:2", "2:3", "5:4", "4:5", "21:9", "9:21", "1:4", "4:1", "1:8", "8:1", "auto",
-)  # fmt: skip
+LISTED = of_family("market-jobs")
+RATIOS = ("9:21", *dict.fromkeys(ratio for model in LISTED for ratio in model.aspect_ratios))
 # values of image_size, for models that have no aspect_ratio
 NAMED_SIZES = {
     "square": "1:1",
@@ -32,7 +31,7 @@ NAMED_SIZES = {
 
 @dataclass(frozen=True)
 class MarketModel:
-    """What a model takes and costs; a new model is a row. ratio_default is empty where the field is required."""
+    """What a model takes and costs. ratio_default is empty where the field is required."""
 
     id: str
     credits: Decimal
@@ -46,38 +45,42 @@ class MarketModel:
     path_shape: str = "other"
 
 
-def _listed(identifier: str, **own: Any) -> MarketModel:
-    """A model of our catalogue, and what KIE asks of it beyond that."""
-    listed = CATALOGUE[identifier]
-    facts: dict[str, Any] = {
-        "credits": Decimal(str(listed.credits)),
-        "max_prompt": listed.max_prompt_length,
-        "image_field": listed.field_names.get("image_uris", ""),
-        "max_images": listed.max_images,
-        "ratio_default": listed.aspect_ratios[0],
-        "format_default": (listed.output_formats or ("png",))[0],
-    }
-    return MarketModel(identifier, **{**facts, **own})
-
-
-_MODELS = (
-    _listed("google/nano-banana", path_shape="nano"),
-    _listed("google/nano-banana-edit", required=("prompt", "image_urls"), path_shape="nano"),
-    _listed("nano-banana-pro", path_shape="nano"),
-    _listed("nano-banana-2", path_shape="nano"),
-    _listed("gpt-image-2-text-to-image"),
+# What KIE asks of a model, or does with it, beyond what the catalogue says.
+BEYOND: dict[str, dict[str, Any]] = {
+    "google/nano-banana": {"path_shape": "nano"},
+    "google/nano-banana-edit": {"path_shape": "nano"},
+    "nano-banana-pro": {"path_shape": "nano"},
+    "nano-banana-2": {"path_shape": "nano"},
     # KIE documents 5000 characters; ours stay below, for it was seen to refuse 4900.
-    _listed(
-        "flux-2/pro-text-to-image",
-        max_prompt=5000,
-        required=("prompt", "aspect_ratio", "resolution"),
-        ratio_default="",
-    ),
-    _listed("seedream/4.5-text-to-image", required=("prompt", "aspect_ratio", "quality"), ratio_default=""),
-    _listed("z-image", required=("prompt", "aspect_ratio"), ratio_default=""),
-    MarketModel("qwen/text-to-image", Decimal("4.8"), 5000, ratio_field="image_size", ratio_default="square_hd"),
-)
-MODELS: dict[str, MarketModel] = {row.id: row for row in _MODELS}
+    "flux-2/pro-text-to-image": {
+        "max_prompt": 5000,
+        "required": ("prompt", "aspect_ratio", "resolution"),
+        "ratio_default": "",
+    },
+    "seedream/4.5-text-to-image": {"required": ("prompt", "aspect_ratio", "quality"), "ratio_default": ""},
+    "z-image": {"required": ("prompt", "aspect_ratio"), "ratio_default": ""},
+}
+
+
+def _listed(model: Model) -> MarketModel:
+    """A model of our catalogue: a new one needs no line here."""
+    image_field = model.field_names.get("image_uris", "")
+    facts: dict[str, Any] = {
+        "credits": Decimal(str(model.credits)),
+        "max_prompt": model.max_prompt_length,
+        "required": ("prompt", image_field) if model.min_images else ("prompt",),
+        "image_field": image_field,
+        "max_images": model.max_images,
+        "ratio_field": model.name_of("aspect_ratio"),
+        "ratio_default": model.aspect_ratios[0],
+        "format_default": (model.output_formats or ("png",))[0],
+    }
+    return MarketModel(model.id, **{**facts, **BEYOND.get(model.id, {})})
+
+
+# One that we do not offer stands for those that name their sizes.
+UNLISTED = MarketModel("qwen/text-to-image", Decimal("4.8"), 5000, ratio_field="image_size", ratio_default="square_hd")
+MODELS: dict[str, MarketModel] = {row.id: row for row in (UNLISTED, *map(_listed, LISTED))}
 FORMATS = ("png", "jpeg", "jpg")
 UNKNOWN_MODEL = "The model name you specified is not supported. Please verify it and use one of the supported models."
 WAITING_UNTIL, QUEUING_UNTIL = 0.1, 0.25  # the progress up to which a running task's state is waiting, or queuing

@@ -3,28 +3,20 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 from services.chassis.supervisor import Loop
 from services.storage.backends.failover import FailoverBackend, IsKept, MetadataOf
-from services.storage.backends.local import LocalFiles
 from services.storage.ports import Backend
-from services.storage.settings import StorageSettings
+from services.storage.settings import BACKENDS, StorageSettings
 
 Opener = Callable[[StorageSettings], AbstractAsyncContextManager[Backend]]
 
 
-@asynccontextmanager
-async def _local(settings: StorageSettings) -> AsyncIterator[Backend]:
-    yield LocalFiles(settings.objects_dir)
-
-
-def _s3(settings: StorageSettings) -> AbstractAsyncContextManager[Backend]:
-    from services.storage.backends.s3 import open_bucket  # noqa: PLC0415 - boto3 costs 30 MB, which local mode does not need
-
-    return open_bucket(settings)
-
-
-BACKENDS: dict[str, Opener] = {"local": _local, "s3": _s3}
+def open_backend(mode: str, settings: StorageSettings) -> AbstractAsyncContextManager[Backend]:
+    """Open one backend."""
+    opener: Opener = resolve_name(BACKENDS[mode])
+    return opener(settings)
 
 
 @dataclass(frozen=True)
@@ -41,11 +33,11 @@ async def open_backends(
     settings: StorageSettings, metadata_of: MetadataOf, is_kept: IsKept
 ) -> AsyncIterator[OpenedBackends]:
     """Open the backend that the settings name: one, or a failover backend over two."""
-    async with BACKENDS[settings.storage_mode](settings) as first:
+    async with open_backend(settings.storage_mode, settings) as first:
         if not settings.storage_second_mode:
             yield OpenedBackends(first, {settings.storage_mode: first})
             return
-        async with BACKENDS[settings.storage_second_mode](settings) as second:
+        async with open_backend(settings.storage_second_mode, settings) as second:
             failover = FailoverBackend(first, second, metadata_of, is_kept)
             by_mode: dict[str, Backend] = {settings.storage_mode: first, settings.storage_second_mode: second}
             yield OpenedBackends(failover, by_mode, (failover.run,))

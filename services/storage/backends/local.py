@@ -25,6 +25,7 @@ from services.storage.backends.disk import (
 )
 from services.storage.model import NO_METADATA, ListedObject, ObjectMetadata, Stat
 from services.storage.ports import CHUNK_BYTES, SPOOL_SECONDS, Ours, Spool
+from services.storage.settings import StorageSettings
 
 SPOOL_FOLDER = ".drafts"  # a key never begins with a dot, so no reader can name a spool file
 LIST_BATCH = 500  # keys fetched in one visit to a thread
@@ -153,3 +154,9 @@ class LocalFiles:
             return None
         with translated(), file:
             return self._hashes.of(file)
+
+
+@asynccontextmanager
+async def open_folder(settings: StorageSettings) -> AsyncIterator[LocalFiles]:
+    """The folder of the settings; nothing has to be opened."""
+    yield LocalFiles(settings.objects_dir)

@@ -15,14 +15,31 @@ from gateway.settings import GatewaySettings
 from services.chassis.settings import CommonSettings, names_of
 
 EXAMPLE = Path(__file__).parents[3] / ".env.example"
+TOLD = re.compile(r"^#([A-Z0-9_]+)=", re.MULTILINE)
+ELSEWHERE = {"app_url"}  # follows PORT when it is not set; the example shows what that is
 
 
 @pytest.mark.parametrize("path", SETTINGS)
 def test_the_example_names_every_setting(path: str) -> None:
     kind: type[CommonSettings] = resolve_name(path)
-    told = set(re.findall(r"^#([A-Z0-9_]+)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE))
+    told = set(TOLD.findall(EXAMPLE.read_text(encoding="utf-8")))
 
     assert [name for name, field in kind.model_fields.items() if not told & set(names_of(name, field))] == []
+
+
+def test_the_example_names_nothing_that_no_process_reads() -> None:
+    fields = [pair for path in SETTINGS for pair in resolve_name(path).model_fields.items()]
+    read = {spelling for name, field in fields for spelling in names_of(name, field)}
+
+    assert set(TOLD.findall(EXAMPLE.read_text(encoding="utf-8"))) - read == set()
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+def test_the_example_tells_the_defaults(path: str, tmp_path: Path) -> None:
+    kind: type[CommonSettings] = resolve_name(path)
+    (tmp_path / ".env").write_text(TOLD.sub(r"\1=", EXAMPLE.read_text(encoding="utf-8")), encoding="utf-8")
+
+    assert kind().model_dump(exclude=ELSEWHERE) == kind(_env_file=None).model_dump(exclude=ELSEWHERE)
 
 
 def test_the_example_changes_nothing_when_copied(tmp_path: Path) -> None:

@@ -9,15 +9,14 @@ import httpx
 import pytest
 
 from services.chassis.errors import DataLoss, Unavailable
-from services.storage.backends import BACKENDS, open_backends
+from services.storage.backends import open_backends
 from services.storage.backends.disk import open_spool
 from services.storage.backends.local import LocalFiles
 from services.storage.model import NO_METADATA, ObjectMetadata, Stat
 from services.storage.ports import Backend, Spool
-from services.storage.settings import StorageSettings
-from tests.storage.buckets import in_bucket
+from services.storage.settings import BACKENDS, StorageSettings
+from tests.storage.buckets import in_bucket, in_mode
 from tests.storage.samples import picture
-from tests.support.s3 import S3Server
 
 HARD_LABEL = ObjectMetadata("image/png", "upload")
 
@@ -25,10 +24,10 @@ HARD_LABEL = ObjectMetadata("image/png", "upload")
 @pytest.fixture(params=[*sorted(BACKENDS), "pair"])
 async def backend(request: pytest.FixtureRequest, settings: StorageSettings) -> AsyncIterator[Backend]:
     """Each backend, and a failover pair."""
-    if request.param != "local":
-        server: S3Server = request.getfixturevalue("s3_server")
-        second = "local" if request.param == "pair" else ""
-        settings = in_bucket(settings, server, storage_second_mode=second)
+    if request.param == "pair":
+        settings = in_bucket(settings, request.getfixturevalue("s3_server"), storage_second_mode="local")
+    else:
+        settings = in_mode(request.param, settings, request)
     async with open_backends(settings, no_metadata, kept) as backends:
         yield backends.backend
 

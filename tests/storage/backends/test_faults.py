@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from services.storage.backends import BACKENDS
+from services.storage.backends import open_backend
 from services.storage.ports import Backend
 from services.storage.settings import StorageSettings
 from tests.storage.buckets import environment_of
@@ -136,7 +136,7 @@ async def test_a_disk_that_fails_at_the_nth_call_tears_nothing_and_heals_without
     if not shutil.which("strace"):
         pytest.skip("strace is missing, which makes system calls fail")
     told_of = set()
-    async with BACKENDS["local"](settings) as backend:
+    async with open_backend("local", settings) as backend:
         for nth in range(1, FAILURES):
             async with writer(settings, nth) as process, failing(process, error, nth):
                 outcome = await commanded(process)

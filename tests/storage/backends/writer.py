@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from services.chassis.errors import KawaiiError
-from services.storage.backends import BACKENDS
+from services.storage.backends import open_backend
 from services.storage.ports import Backend
 from services.storage.settings import StorageSettings
 from tests.storage.samples import picture
@@ -27,7 +27,7 @@ async def put(backend: Backend, key: str, body: bytes) -> str:
 async def main(mode: str, key: str, seed: str, size: str) -> None:
     """Say ready, wait for a line, do as it says, and put again after a failure; say what came of each."""
     body = picture(seed=seed, size=int(size))
-    async with BACKENDS[mode](StorageSettings(_env_file=None)) as backend:
+    async with open_backend(mode, StorageSettings(_env_file=None)) as backend:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         if sys.stdin.readline().strip() == "delete":

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from google.protobuf.json_format import MessageToDict
 
+from gateway.routes.image_site.orders import FLUX_MODELS, FLUX_RATIOS
 from services.chassis.errors import InvalidArgument
 from tests.gateway.conftest import Doubles
 from tests.gateway.shapes import FILES, PNG, REFUSED, failure
@@ -177,8 +178,8 @@ async def test_an_order_needs_a_prompt(
         (GPT4O, {"fileUrl": {}}, "fileUrl must be a string."),
         (GPT4O, {"enhancePrompt": "yes"}, "enhancePrompt must be true or false."),
         (FLUX, {"prompt": ["a"]}, "prompt must be a string."),
-        (FLUX, {"aspectRatio": "5:4"}, "aspectRatio must be one of: 16:9, 21:9, 4:3, 1:1, 3:4, 9:16."),
-        (FLUX, {"model": "flux"}, "model must be one of: flux-kontext-pro, flux-kontext-max."),
+        (FLUX, {"aspectRatio": "5:4"}, f"aspectRatio must be one of: {', '.join(FLUX_RATIOS)}."),
+        (FLUX, {"model": "flux"}, f"model must be one of: {', '.join(FLUX_MODELS)}."),
         (FLUX, {"outputFormat": "gif"}, "outputFormat must be one of: jpeg, png."),
         (FLUX, {"enableTranslation": 1}, "enableTranslation must be true or false."),
         (FLUX, {"promptUpsampling": "true"}, "promptUpsampling must be true or false."),
