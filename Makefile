@@ -23,8 +23,8 @@ help: ## List these targets.
 up: $(VENV)/.runtime ## Start the whole stack on this machine; Ctrl-C stops it.
 	@$(BIN)/python -m deploy.cli.main up
 
-# What starts whole stacks, or test runs of its own; about as long as all other tests, so that two cores end together.
-STACKS := tests/chaos tests/e2e tests/deploy tests/mutants
+# What starts whole stacks, or test runs of its own, or takes long; about as long as all other tests, so that two cores end together.
+STACKS := tests/chaos tests/e2e tests/deploy tests/mutants tests/storage/hostile
 
 test: check ## Check everything, then run all tests: those of whole stacks beside the others.
 	@echo "Running the tests in two halves at once; what the stacks' half prints follows the other's."
