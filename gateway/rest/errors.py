@@ -118,18 +118,24 @@ def _log_refusal(request: Request, error: errors.KawaiiError) -> None:
         )
 
 
+def _refused(request: Request, error: errors.KawaiiError) -> Response:
+    """The answer, with the state of the client's bucket; one that says which limit is used up says no more."""
+    response = answer(error)
+    return response if "RateLimit" in response.headers else rate_limits.add_bucket(request, response)
+
+
 async def _from_service(request: Request, failure: Exception) -> Response:
     """Render what a service answered."""
     error = from_rpc(cast("aio.AioRpcError", failure))
     _log_refusal(request, error)
-    return answer(error)
+    return _refused(request, error)
 
 
 async def _from_us(request: Request, failure: Exception) -> Response:
     """Render what the gateway refused itself."""
     error = cast("errors.KawaiiError", failure)
     _log_refusal(request, error)
-    return answer(error)
+    return _refused(request, error)
 
 
 async def _from_router(_request: Request, failure: Exception) -> Response:

@@ -240,10 +240,15 @@ def limited(name: str, endpoint: Endpoint) -> Endpoint:
     async def bounded(request: Request) -> Response:
         limits = cast("RateLimits", request.app.state.rate_limits)
         verdict = await limits.take(name, client_address.address_of(request))
-        response = await endpoint(request)
-        for header, value in (verdict.headers if verdict else {}).items():
-            day = response.headers.get(header)  # an order may have its daily quota there: both are one list
-            response.headers[header] = f"{day}, {value}" if day else value
-        return response
+        request.state.bucket_headers = verdict.headers if verdict else {}
+        return add_bucket(request, await endpoint(request))
 
     return bounded
+
+
+def add_bucket(request: Request, response: Response) -> Response:
+    """The response with the state of the bucket from which the request took a token; as it is when it took none."""
+    for header, value in getattr(request.state, "bucket_headers", {}).items():
+        day = response.headers.get(header)  # an order may have its daily quota there: both are one list
+        response.headers[header] = f"{day}, {value}" if day else value
+    return response

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.rest.rate_limits import MICROSECONDS, Buckets, LocalBuckets, Policy, RateLimits, RedisBuckets, open_buckets
 from gateway.settings import GatewaySettings
+from services.chassis.errors import FailedPrecondition
 from tests.gateway.conftest import Connect, Doubles
 from tests.gateway.shapes import PNG
 from tests.support.engines import skip_if_missing
@@ -182,6 +183,21 @@ async def test_a_flood_is_refused_with_a_sentence_and_others_are_not(connect_wit
     assert refused.headers["ratelimit"] == f'"{what}";r=0;t={refused.headers["retry-after"]}'
     assert refused.headers["access-control-allow-origin"] == "*"
     assert (await post(client, path, "192.0.2.2")).status_code != 429
+
+
+async def test_an_order_that_is_wrong_or_refused_shows_the_state_of_its_bucket_too(
+    connect_with: Connect, doubles: Doubles
+) -> None:
+    client = connect_with(rate_limit_orders_burst=5, rate_limit_orders_per_minute=1)
+    wrong = await client.post("/api/generate-image", json={}, headers={"x-kawaii-client": "192.0.2.1"})
+    doubles.generation.failure = FailedPrecondition("The upstream refused it.", "PROVIDER_REJECTED")
+    refused = await post(client, "/api/generate-image")
+
+    assert (wrong.status_code, wrong.headers["ratelimit"].partition(";t=")[0]) == (400, '"orders";r=4')
+    assert (refused.json()["code"], refused.headers["ratelimit"].partition(";t=")[0]) == (
+        "PROVIDER_REJECTED",
+        '"orders";r=3',
+    )
 
 
 async def test_the_three_ways_to_order_share_one_bucket(connect_with: Connect) -> None:
