@@ -98,14 +98,14 @@ def transcode(configuration: dict[str, Any], share_port: int) -> None:
     """Put the transcoder before the router, and the share service in the gateway's place."""
     resources = configuration["static_resources"]
     manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    prefix = "type.googleapis.com/render.extensions"
+    prefix = "type.googleapis.com/envoy.extensions"
     transcoding = {
         "@type": f"{prefix}.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         "proto_descriptor": str(DESCRIPTORS),
         "services": ["kawaii.share.v1.ShareService"],
     }
     manager["http_filters"].insert(
-        -1, {"name": "render.filters.http.grpc_json_transcoder", "typed_config": transcoding}
+        -1, {"name": "envoy.filters.http.grpc_json_transcoder", "typed_config": transcoding}
     )
     cluster = next(each for each in resources["clusters"] if each["name"] == "gateway")
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
