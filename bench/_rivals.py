@@ -104,9 +104,7 @@ def transcode(configuration: dict[str, Any], share_port: int) -> None:
         "proto_descriptor": str(DESCRIPTORS),
         "services": ["kawaii.share.v1.ShareService"],
     }
-    manager["http_filters"].insert(
-        -1, {"name": "envoy.filters.http.grpc_json_transcoder", "typed_config": transcoding}
-    )
+    manager["http_filters"].insert(-1, {"name": "envoy.filters.http.grpc_json_transcoder", "typed_config": transcoding})
     cluster = next(each for each in resources["clusters"] if each["name"] == "gateway")
     endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
     endpoint["address"]["socket_address"]["port_value"] = share_port

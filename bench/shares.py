@@ -19,6 +19,7 @@ from services.chassis.database import Database, open_database
 from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
 from services.share.core.shares import Shares
+from services.share.core.validation import MAX_SKIP
 from services.share.model import NewShare, Policy, Query
 from services.share.settings import ShareSettings
 from services.share.stores.cached import CachedShares, CacheLifetimes
@@ -92,7 +93,7 @@ async def reads(database: Database, number: int) -> dict[str, Read]:
     """What is measured."""
     shares, uncached = service(database, cached=True), service(database, cached=False)
     store = SqlShares(database)
-    deep = await shares.list(Query(page_size=1, skip=number // 2))
+    deep = await shares.list(Query(page_size=1, skip=min(number // 2, MAX_SKIP)))
     newest = deep.shares[0].id
     return {
         "first page": lambda: shares.list(Query()),

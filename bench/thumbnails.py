@@ -88,10 +88,12 @@ async def measured(decoder_pool: ProcessDecoderPool, pool: ProcessPoolExecutor, 
 
 async def main() -> None:
     """Measure each sample and print a table."""
-    settings = StorageSettings(picture_workers=WORKERS, _env_file=None)
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(WORKERS) as pool:
+        settings = StorageSettings(data_dir=Path(folder), picture_workers=WORKERS, _env_file=None)
+        objects = Path(folder) / "objects"  # the workers may read there, and nowhere else
+        objects.mkdir()
         async with open_decoder_pool(settings) as decoder_pool:
-            for title, sample in samples(Path(folder)).items():
+            for title, sample in samples(objects).items():
                 rates = await measured(decoder_pool, pool, sample)
                 reference = rates["the library in two processes"]
                 print(f"\n| {title} | thumbnails/s | ratio |\n|---|---|---|")
