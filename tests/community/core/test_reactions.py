@@ -117,6 +117,21 @@ async def test_who_may_react(community: CommunityService, fake_generations: Fake
     assert caught.value.reason == "NOT_PUBLISHED"
 
 
+async def test_an_artwork_that_is_no_longer_published_when_its_row_is_locked_takes_no_like(
+    community: CommunityService, stores: Stores, fake_generations: FakeGenerations
+) -> None:
+    """Whoever asked may have seen it published a moment before."""
+    draft = (await finished_draft(community, fake_generations)).artwork.id
+
+    liked = await stores.reactions.react(BOB, draft, LIKE, wanted=True, per_hour=0)
+    missing = await stores.reactions.react(BOB, "art_none", LIKE, wanted=True, per_hour=0)
+    returned = await stores.reactions.react(BOB, draft, LIKE, wanted=False, per_hour=0)
+
+    assert (liked, missing) == (None, None)
+    assert returned is not None
+    assert returned.like_count == 0
+
+
 @pytest.fixture
 def strict(community: CommunityService, stores: Stores, clock: Clock) -> Reactions:
     """Three changes of a kind in an hour."""
