@@ -105,12 +105,12 @@ def transcode(configuration: dict[str, Any], share_port: int) -> None:
         "services": ["kawaii.share.v1.ShareService"],
     }
     manager["http_filters"].insert(-1, {"name": "envoy.filters.http.grpc_json_transcoder", "typed_config": transcoding})
-    cluster = next(each for each in resources["clusters"] if each["name"] == "gateway")
-    endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
-    endpoint["address"]["socket_address"]["port_value"] = share_port
     options = {"@type": f"{prefix}.upstreams.http.v3.HttpProtocolOptions"}
     options["explicit_http_config"] = {"http2_protocol_options": {}}  # type: ignore[assignment] # a message of its own
-    cluster["typed_extension_protocol_options"] = {f"{prefix[20:]}.upstreams.http.v3.HttpProtocolOptions": options}
+    for cluster in resources["clusters"]:  # reads have one of their own
+        endpoint = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
+        endpoint["address"]["socket_address"]["port_value"] = share_port
+        cluster["typed_extension_protocol_options"] = {f"{prefix[20:]}.upstreams.http.v3.HttpProtocolOptions": options}
 
 
 @contextmanager
