@@ -48,15 +48,15 @@ def name(collection: str, identifier: str) -> str:
     return f"{collection}/{identifier}" if identifier else ""
 
 
-def parse_id(collection: str, resource_name: str) -> str:
-    """Take the id out of collection/{id}.
+def parse_id(collection: str, resource_name: str, field: str = "name") -> str:
+    """Take the id out of collection/{id}, which a field of a request holds.
 
     Raises:
-        InvalidArgument: the name is not of that form.
+        InvalidArgument: it is not of that form.
     """
     head, _, identifier = resource_name.partition("/")
     if head != collection or not ID.fullmatch(identifier):
-        raise invalid_field("name", f"The name must be {collection}/ and an id.")
+        raise invalid_field(field, f"The {field} must be {collection}/ and an id.")
     return identifier
 
 

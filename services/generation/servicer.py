@@ -96,7 +96,7 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     async def CreateDownloadLink(
         self, request: generationpb.CreateDownloadLinkRequest, context: Context
     ) -> generationpb.DownloadLink:
-        identifier = generations.identifier(request.generation) if request.generation else ""
+        identifier = generations.identifier(request.generation, "generation") if request.generation else ""
         return generations.link_pb(await self._links.create(request.uri, identifier))
 
     async def ListModels(

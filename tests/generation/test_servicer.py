@@ -316,6 +316,16 @@ async def test_a_bad_callback_is_refused(harness: Harness, changes: dict[str, An
     assert await harness.inbox.take(10) == []
 
 
+@pytest.mark.parametrize("name", ["gen_1", "objects/gen_1", "generations/a\x00b", "generations/../x"])
+async def test_the_generation_of_a_download_link_is_a_resource_name(harness: Harness, name: str) -> None:
+    async with served(harness) as stub:
+        with refused(InvalidArgument, "INVALID_INPUT", "generation"):
+            await stub.CreateDownloadLink(generationpb.CreateDownloadLinkRequest(uri=URI, generation=name))
+        with refused(NotFound, "TASK_NOT_FOUND"):
+            request = generationpb.CreateDownloadLinkRequest(uri=URI, generation="generations/gen_nobody")
+            await stub.CreateDownloadLink(request)
+
+
 async def test_a_temporary_url_becomes_a_direct_link(harness: Harness) -> None:
     harness.provider.links[URI] = FRESH
     async with served(harness) as stub:

@@ -16,7 +16,7 @@ from gateway.rest.request_fields import Fields, web_url
 from gateway.rest.responses import NO_STORE, Json
 from gateway.routes.image_site.tasks import generation_request
 from services.chassis import names
-from services.chassis.errors import NotFound, invalid_field
+from services.chassis.errors import invalid_field
 from services.chassis.names import parse_key
 from services.chassis.public_files import PublicFiles
 
@@ -143,10 +143,7 @@ async def _stored_object(services: Clients, name: str) -> storagepb.Object:
 
 def _link_request(url: str, task_id: str) -> generationpb.CreateDownloadLinkRequest:
     """The request for a direct link."""
-    if task_id and not names.ID.fullmatch(task_id):
-        raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")
-    generation = names.name("generations", task_id)
-    return generationpb.CreateDownloadLinkRequest(uri=url, generation=generation)
+    return generationpb.CreateDownloadLinkRequest(uri=url, generation=names.name("generations", task_id))
 
 
 def _link_json(found: generationpb.DownloadLink, url: str, task_id: str) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.chassis.errors import NotFound, Unavailable
-from services.chassis.names import ID
 from services.generation.core.validation import UrlPolicy
 from services.generation.key_pool.pool import Key, KeyPool
 from services.generation.model import Generation
@@ -46,8 +45,6 @@ class DownloadLinks:
         if owner is None:
             self._url_policy.require_public(uri, "uri")
             return DownloadLink(uri)
-        if identifier and not ID.fullmatch(identifier):
-            raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")
         generation = await self._store.get(identifier) if identifier else None
         provider = self._providers[generation.family] if generation else owner
         key = await self._key_for(generation)

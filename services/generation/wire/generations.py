@@ -20,9 +20,9 @@ DEFAULT_PAGE, MAX_PAGE = 50, 1000  # AIP-158: too large is coerced
 MAX_MS = 2**62  # fits a 64-bit column
 
 
-def identifier(resource_name: str) -> str:
+def identifier(resource_name: str, field: str = "name") -> str:
     """The id in generations/{id}, ours or the provider's. Raises InvalidArgument."""
-    return parse_id(COLLECTION, resource_name)
+    return parse_id(COLLECTION, resource_name, field)
 
 
 def draft(message: generationpb.Generation) -> Draft:

@@ -47,10 +47,9 @@ async def test_a_url_that_is_not_public_is_not_handed_back(harness: Harness, uri
     assert caught.value.reason == "URL_NOT_ALLOWED"
 
 
-@pytest.mark.parametrize("identifier", ["gen_nobody", "a\x00b", "../x"])
-async def test_a_generation_that_is_not_there_is_not_found(harness: Harness, identifier: str) -> None:
+async def test_a_generation_that_is_not_there_is_not_found(harness: Harness) -> None:
     with pytest.raises(NotFound) as caught:
-        await harness.links.create(URI, identifier)
+        await harness.links.create(URI, "gen_nobody")
 
     assert caught.value.reason == "TASK_NOT_FOUND"
 

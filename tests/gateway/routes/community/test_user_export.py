@@ -5,8 +5,10 @@ from io import BytesIO
 from typing import Any
 from zipfile import ZipFile
 
+import orjson
 import pytest
 from grpc import aio
+from kawaii.community.v1 import artworks_pb2 as artworkspb
 from kawaii.community.v1 import users_pb2 as userspb
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
@@ -75,3 +77,14 @@ async def test_a_storage_that_is_away_tears_the_zip() -> None:
 
     with pytest.raises(aio.AioRpcError):
         await taken(storage, "a/1.png")
+
+
+async def test_the_level_of_hotness_is_a_word_and_not_the_name_of_an_enum() -> None:
+    async def rest() -> AsyncIterator[Record]:
+        artwork = artworkspb.Artwork(name="artworks/art_1", hot_level=artworkspb.HOT_LEVEL_RISING)
+        yield Record(artwork=artwork)
+
+    export = UserExport(Record(user=userspb.User(user_id="ann")), rest())
+    document = orjson.loads(b"".join([piece async for piece in export.document()]))
+
+    assert document["data"]["records"][1]["artwork"]["hotLevel"] == "rising"
