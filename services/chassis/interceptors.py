@@ -5,7 +5,7 @@ import inspect
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -25,6 +25,7 @@ TOO_MANY_STREAMS = (
     "Too many calls are being answered as streams at the moment. Try again shortly, or ask instead of watching."
 )
 STREAMS_RETRY_SECONDS = 5.0  # until some watchers have left
+REFUSED_STREAM_SECONDS = 5.0  # for what the sender of a refused stream still has on its way
 QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
 logger = structlog.get_logger()
@@ -160,6 +161,43 @@ class Interceptor(aio.ServerInterceptor):
                     yield response
 
         return call
+
+
+class RefusedStreams(aio.ServerInterceptor):
+    """Reads a client's stream to its end before an error answers it.
+
+    A client of grpc's asyncio API that is writing when the call ends loses the server's status: it reports INTERNAL in
+    its place (https://github.com/grpc/grpc/issues/36066). Whoever sends for longer than `seconds` takes that risk.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Replace the function of a handler that takes a stream and gives one answer."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler.request_streaming or handler.response_streaming:
+            return handler
+        function = handler.stream_unary
+
+        async def call(requests: AsyncIterator[Any], call: Context) -> Any:
+            try:
+                return await function(requests, call)
+            except Exception:
+                await self._drain(requests)
+                raise
+
+        return handler._replace(stream_unary=call)
+
+    async def _drain(self, requests: AsyncIterator[Any]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._seconds):
+                async for _ in requests:
+                    pass
 
 
 def _word(streaming: bool) -> str:  # noqa: FBT001 - grpc's own flag

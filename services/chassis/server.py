@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from services.chassis.health import NO_PARTS, Health, Ping
-from services.chassis.interceptors import INTERCEPTORS, Interceptor, StreamLimit
+from services.chassis.interceptors import INTERCEPTORS, REFUSED_STREAM_SECONDS, Interceptor, RefusedStreams, StreamLimit
 from services.chassis.supervisor import Loop, supervised
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # four times the largest chunk; files go in streams
@@ -56,12 +56,20 @@ def names_of(mounts: Sequence[Mount]) -> list[str]:
 
 
 def build(
-    mounts: Sequence[Mount], health: Health, *, max_calls: int = MAX_CALLS, max_streams: int = MAX_STREAMS
+    mounts: Sequence[Mount],
+    health: Health,
+    *,
+    max_calls: int = MAX_CALLS,
+    max_streams: int = MAX_STREAMS,
+    refused_stream_seconds: float = REFUSED_STREAM_SECONDS,
 ) -> aio.Server:
-    """Make a server with the interceptor list, the mounted services, health and reflection; not started."""
+    """Make a server with the interceptor list, the mounted services, health and reflection; not started.
+
+    `refused_stream_seconds` bounds how long the rest of a refused stream is read.
+    """
     stream_limit = Interceptor(StreamLimit(max_streams), streams_only=True)
     server = aio.server(
-        interceptors=[*map(Interceptor, INTERCEPTORS), stream_limit],
+        interceptors=[*map(Interceptor, INTERCEPTORS), stream_limit, RefusedStreams(refused_stream_seconds)],
         options=OPTIONS,
         maximum_concurrent_rpcs=max_calls + max_streams,
     )

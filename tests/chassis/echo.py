@@ -61,6 +61,15 @@ class Echo:
             yield StringValue(value=await self._act(request.value))
 
 
+class Hasty(Echo):
+    """An Echo that answers a stream by its first message alone."""
+
+    async def stream_unary(self, requests: AsyncIterable[StringValue], _call: object) -> StringValue:
+        async for request in requests:
+            return StringValue(value=await self._act(request.value))
+        raise AssertionError("nothing was sent")
+
+
 def register(echo: Echo, server: aio.Server) -> None:
     """What generated code would call add_EchoServicer_to_server."""
     codec = {
@@ -71,9 +80,9 @@ def register(echo: Echo, server: aio.Server) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
 
-def mount(act: Act) -> Mount:
+def mount(act: Act, kind: type[Echo] = Echo) -> Mount:
     """The service, ready for the chassis."""
-    return Mount(register, Echo(act), descriptor())
+    return Mount(register, kind(act), descriptor())
 
 
 class Client:
@@ -84,12 +93,15 @@ class Client:
 
     def start(self, shape: str, text: str, **options: Any) -> Any:
         """Start a call."""
+        request = StringValue(value=text)
+        return self.send(shape, _once(request) if shape.startswith("stream") else request, **options)
+
+    def send(self, shape: str, asked: StringValue | AsyncIterator[StringValue], **options: Any) -> Any:
+        """Start a call with a request, or a stream of them."""
         codec = {
             "request_serializer": StringValue.SerializeToString,
             "response_deserializer": StringValue.FromString,
         }
-        request = StringValue(value=text)
-        asked = _once(request) if shape.startswith("stream") else request
         return getattr(self.channel, shape)(f"/{SERVICE}/{shape}", **codec)(asked, **options)
 
     async def ask(self, shape: str, text: str, **options: Any) -> str:
@@ -105,9 +117,11 @@ async def _once(request: StringValue) -> AsyncIterator[StringValue]:
 
 
 @asynccontextmanager
-async def echoing(act: Act, health: Health | None = None) -> AsyncIterator[Client]:
+async def echoing(
+    act: Act, health: Health | None = None, kind: type[Echo] = Echo, **bounds: Any
+) -> AsyncIterator[Client]:
     """A server that rides on the whole chassis, and a client through the chassis' own channel."""
-    server = build([mount(act)], health or Health([], []))
+    server = build([mount(act, kind)], health or Health([], []), **bounds)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with connect(f"127.0.0.1:{port}") as channel:

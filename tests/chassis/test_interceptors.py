@@ -1,17 +1,18 @@
 """What happens around every RPC happens for all four shapes, through a real server and a real channel."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 from structlog.testing import capture_logs
 
 from services.chassis import context
 from services.chassis.errors import Internal, NotFound, Unavailable
 from services.chassis.status import from_rpc
-from tests.chassis.echo import SERVICE, SHAPES, STREAMED, Client, echoing
+from tests.chassis.echo import SERVICE, SHAPES, STREAMED, Client, Hasty, echoing
 from tests.support.polling import eventually
 
 every_shape = pytest.mark.parametrize("shape", SHAPES)
@@ -244,3 +245,37 @@ async def test_retry_after_reaches_the_caller() -> None:
             await client.ask("unary_unary", "")
 
     assert from_rpc(caught.value).retry_after == 3
+
+
+async def test_the_sender_of_a_refused_stream_hears_why_however_much_it_still_sends() -> None:
+    refused, sent = asyncio.Event(), 0
+
+    async def act(text: str) -> str:
+        refused.set()
+        return await refuse(text)
+
+    async def messages() -> AsyncIterator[StringValue]:
+        nonlocal sent
+        yield StringValue(value="cat")
+        await refused.wait()
+        for sent in range(1, 101):  # noqa: B007 - counted
+            yield StringValue(value="x" * 65_536)
+
+    async with echoing(act, kind=Hasty) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.send("stream_unary", messages())
+
+    assert from_rpc(caught.value).reason == "TASK_NOT_FOUND"
+    assert sent == 100
+
+
+async def test_a_refused_stream_that_never_ends_is_answered_after_a_while() -> None:
+    async def messages() -> AsyncIterator[StringValue]:
+        yield StringValue(value="cat")
+        await asyncio.Event().wait()
+
+    async with echoing(refuse, kind=Hasty, refused_stream_seconds=0.05) as client:
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.send("stream_unary", messages())
+
+    assert from_rpc(caught.value).reason == "TASK_NOT_FOUND"
