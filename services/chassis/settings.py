@@ -75,6 +75,8 @@ class CommonSettings(BaseSettings):
     """Where the public reads stored files; APP_URL/files when empty."""
     database_url: str = ""
     """postgresql://… to scale out; SQLite files under DATA_DIR when empty."""
+    database_connections: int = Field(default=8, ge=2, le=1000)
+    """Connections that each process opens to PostgreSQL at most; two of them are kept for leases."""
     redis_url: str = ""
     """Redis for derived state; the embedded Valkey when empty; `none` runs without."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

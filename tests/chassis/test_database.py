@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.exc import IntegrityError
 
-from services.chassis.database import COLLISION, Database, db_now, make_engine, open_database, retried
+from services.chassis.database import COLLISION, Database, connect_database, db_now, open_database, retried
 from services.chassis.errors import Unavailable
 from services.chassis.settings import EXIT_CONFIGURATION, CommonSettings
 from tests.chassis.conftest import SERVICE
@@ -111,18 +111,17 @@ async def test_a_canceled_transaction_gives_its_lock_back(migrated: CommonSettin
 
 
 async def test_a_locked_database_is_unavailable(sqlite: CommonSettings) -> None:
-    engine = make_engine(sqlite, SERVICE)
-    event.listen(engine.sync_engine, "connect", impatient)
     holder = sqlite3.connect(sqlite.data_dir / f"{SERVICE}.sqlite3", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
 
-    with pytest.raises(Unavailable) as caught:
-        async with Database(engine).write():
-            pytest.fail("the lock was given twice")
+    async with connect_database(sqlite, SERVICE) as database:
+        event.listen(database.engine, "connect", impatient)
+        with pytest.raises(Unavailable) as caught:
+            async with database.write():
+                pytest.fail("the lock was given twice")
 
     assert caught.value.retry_after
     holder.close()
-    await engine.dispose()
 
 
 def impatient(connection: sqlite3.Connection, _record: object) -> None:
@@ -131,13 +130,13 @@ def impatient(connection: sqlite3.Connection, _record: object) -> None:
 
 async def test_a_database_that_is_down_is_unavailable(tmp_path: Path) -> None:
     url = f"postgresql://postgres@127.0.0.1:{free_port()}/none"
-    engine = make_engine(CommonSettings(data_dir=tmp_path, database_url=url, _env_file=None), SERVICE)
-
-    with pytest.raises(Unavailable) as caught:
-        await Database(engine).ping()
+    async with connect_database(
+        CommonSettings(data_dir=tmp_path, database_url=url, _env_file=None), SERVICE
+    ) as database:
+        with pytest.raises(Unavailable) as caught:
+            await database.ping()
 
     assert "127.0.0.1" not in caught.value.message
-    await engine.dispose()
 
 
 async def test_an_error_of_the_driver_quotes_no_values(migrated: CommonSettings) -> None:
@@ -180,10 +179,8 @@ async def test_an_unmigrated_database_is_refused(empty: CommonSettings, capsys: 
 
 
 async def test_a_schema_of_another_time_is_refused(migrated: CommonSettings) -> None:
-    engine = make_engine(migrated, SERVICE)
-    async with Database(engine).write() as connection:
+    async with open_database(migrated, SERVICE) as database, database.write() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    await engine.dispose()
 
     with pytest.raises(SystemExit) as caught:
         async with open_database(migrated, SERVICE):

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
-from services.chassis import database as chassis_database
-from services.chassis.database import Database, make_engine, open_database, url_of
+from services.chassis import database as database_module
+from services.chassis.database import Database, connect_database, open_database, postgresql, url_of
 from services.chassis.errors import Unavailable
 from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
@@ -27,11 +26,10 @@ def settings_of(tmp_path: Path) -> SettingsOf:
 
 
 @asynccontextmanager
-async def opened(settings: CommonSettings, seconds: float | None = None) -> AsyncIterator[Database]:
+async def opened(settings: CommonSettings, seconds: float = 30.0) -> AsyncIterator[Database]:
     """The database without a look at its schema."""
-    engine = make_engine(settings, SERVICE, seconds)
-    yield Database(engine)
-    await engine.dispose()
+    async with connect_database(settings, SERVICE, seconds) as database:
+        yield database
 
 
 def crowded(server: Postgres) -> str:
@@ -53,7 +51,7 @@ async def test_a_crowded_server_at_the_start_is_no_reason_to_give_up(
     postgres_server: Postgres, settings_of: SettingsOf
 ) -> None:
     """Exit 78 would tell the launcher that a restart cannot help, and the operator to migrate."""
-    with pytest.raises(DBAPIError):
+    with pytest.raises(Unavailable):
         async with open_database(settings_of(crowded(postgres_server)), SERVICE):
             pytest.fail("it was opened")
 
@@ -67,7 +65,8 @@ async def test_a_host_that_does_not_resolve_is_unavailable(settings_of: Settings
 async def test_a_server_that_says_nothing_is_unavailable(
     settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chassis_database, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(database_module, "CONNECT_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:  # the kernel connects, nobody accepts
         port = server.getsockname()[1]
         async with opened(settings_of(f"postgresql://postgres@127.0.0.1:{port}/none")) as database:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services.chassis.database import Database, make_engine, settled, shielded
+from services.chassis.database import Database, connect_database, settled, shielded
 from services.chassis.settings import CommonSettings
 
 CALLERS = 300
@@ -40,11 +40,11 @@ class Tally:
 
 async def test_callers_that_leave_cost_no_connection_and_their_transactions_are_finished(tmp_path: Path) -> None:
     """Without this, aiosqlite hangs within some dozens of cancellations."""
-    engine = make_engine(CommonSettings(data_dir=tmp_path, _env_file=None), "tally")
-    tally = Tally(Database(engine))
-    await tally.make()
     dice = random.Random(7)
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    settings = CommonSettings(data_dir=tmp_path, _env_file=None)
+    async with asyncio.timeout(DEADLINE_SECONDS), connect_database(settings, "tally") as database:
+        tally = Tally(database)
+        await tally.make()
         for _ in range(CALLERS):
             caller = asyncio.create_task(tally.add())
             await asyncio.sleep(dice.random() * 0.002)
@@ -52,13 +52,11 @@ async def test_callers_that_leave_cost_no_connection_and_their_transactions_are_
             await asyncio.wait([caller])
         await settled()
         counted = await tally.value()
-        await engine.dispose()
 
     assert counted >= CALLERS * 0.9  # a caller may leave before it began anything
 
 
 async def test_what_a_method_raises_reaches_its_caller(tmp_path: Path) -> None:
-    engine = make_engine(CommonSettings(data_dir=tmp_path, _env_file=None), "tally")
-    with pytest.raises(ZeroDivisionError):
-        await Tally(Database(engine)).fail()
-    await engine.dispose()
+    async with connect_database(CommonSettings(data_dir=tmp_path, _env_file=None), "tally") as database:
+        with pytest.raises(ZeroDivisionError):
+            await Tally(database).fail()

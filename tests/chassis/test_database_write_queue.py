@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services.chassis import database as module
-from services.chassis.database import Database, make_engine
+from services.chassis.database import Database, connect_database, sqlite
 from services.chassis.errors import Unavailable
 from services.chassis.settings import CommonSettings
 
@@ -17,9 +16,9 @@ WRITERS = 40  # far more than the pool has connections
 
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    engine = make_engine(CommonSettings(data_dir=tmp_path, database_url="", _env_file=None), "turns")
-    yield Database(engine)
-    await engine.dispose()
+    settings = CommonSettings(data_dir=tmp_path, database_url="", _env_file=None)
+    async with connect_database(settings, "turns") as opened:
+        yield opened
 
 
 async def test_writers_are_served_in_the_order_they_came(database: Database) -> None:
@@ -44,7 +43,7 @@ async def test_a_reader_is_served_while_writers_queue(database: Database) -> Non
 
     writers = [asyncio.create_task(write()) for _ in range(WRITERS)]
     await asyncio.sleep(0)
-    async with asyncio.timeout(module.POOL_WAIT_SECONDS / 2):
+    async with asyncio.timeout(sqlite.WAIT_SECONDS / 2):
         await database.ping()
     release.set()
 
@@ -54,7 +53,7 @@ async def test_a_reader_is_served_while_writers_queue(database: Database) -> Non
 async def test_a_writer_that_waits_too_long_is_told_to_come_back(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "POOL_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite, "WAIT_SECONDS", 0.05)
     async with database.write():
         with pytest.raises(Unavailable):
             async with database.write():

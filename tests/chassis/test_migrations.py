@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 from sqlalchemy import inspect
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import make_engine
+from services.chassis.database import Transaction, connect_database
 from services.chassis.migrations import head_of, migrate
 from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
@@ -28,17 +27,14 @@ def tables(settings: CommonSettings, schema: str | None = None) -> set[str]:
     """Names of the tables there are."""
 
     async def look() -> set[str]:
-        engine = make_engine(settings, SERVICE)
-        async with engine.connect() as connection:
-            found = await names(connection, schema)
-        await engine.dispose()
-        return found
+        async with connect_database(settings, SERVICE) as database:
+            return await database.read(names, schema)
 
     return asyncio.run(look())
 
 
-async def names(connection: AsyncConnection, schema: str | None) -> set[str]:
-    return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names(schema)))
+def names(transaction: Transaction, schema: str | None) -> set[str]:
+    return set(inspect(transaction.connection).get_table_names(schema))
 
 
 def test_a_fresh_database_gets_its_tables(empty: CommonSettings) -> None:

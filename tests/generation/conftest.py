@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services.chassis.database import Database, make_engine, open_database
+from services.chassis.database import Database, connect_database, open_database
 from services.chassis.migrations import migrate
 from services.chassis.notifier import Notifier
 from services.chassis.parking import Parking
@@ -63,11 +63,10 @@ def postgresql(postgres_url: str, tmp_path: Path) -> CommonSettings:
 
 
 async def emptied(settings: CommonSettings) -> None:
-    engine = make_engine(settings, SERVICE)
-    async with engine.begin() as connection:
-        names = ", ".join(metadata.tables)
-        await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
-    await engine.dispose()
+    names = ", ".join(metadata.tables)
+    truncate = text(f"TRUNCATE {names} RESTART IDENTITY")
+    async with connect_database(settings, SERVICE) as database:
+        await database.write(lambda transaction: transaction.execute(truncate) and None)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

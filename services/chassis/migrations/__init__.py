@@ -1,12 +1,15 @@
 """Brings each service's schema up to date as a step of its own, and keeps a service off a schema it does not know."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.chassis.settings import CommonSettings, refuse
+
+if TYPE_CHECKING:
+    from services.chassis.database import Database, Transaction
 
 SERVICES = Path(__file__).parents[2]
 
@@ -35,20 +38,19 @@ def migrate(service: str, settings: CommonSettings, revision: str = "head") -> N
     command.upgrade(config, revision)
 
 
-async def require_current(engine: AsyncEngine, service: str) -> None:
+async def require_current(database: "Database", service: str) -> None:
     """Refuse a database whose schema is older or newer than the code.
 
     Raises:
         SystemExit: with code 78 and a sentence that says what to run.
     """
-    found, wanted = await _revision(engine), head_of(service)
+    found, wanted = await database.read(_revision), head_of(service)
     if found != wanted:
         refuse(f"The {service} database is at revision {found or 'none'}, the code wants {wanted}. Run: kawaii migrate")
 
 
-async def _revision(engine: AsyncEngine) -> str:
+def _revision(transaction: "Transaction") -> str:
     try:
-        async with engine.connect() as connection:
-            return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
+        return str(transaction.scalar(text("SELECT version_num FROM alembic_version")))
     except (OperationalError, ProgrammingError):  # SQLite's and PostgreSQL's word for a table that is not there
         return ""

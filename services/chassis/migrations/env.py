@@ -3,7 +3,7 @@
 import asyncio
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, event, text
 
 from services.chassis.database import make_engine
 
@@ -18,11 +18,21 @@ def upgrade(connection: Connection) -> None:
         context.run_migrations()
 
 
+def begin(connection: Connection) -> None:
+    """Take the write lock first: two that migrate at once take turns."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 async def main() -> None:
     """Open the service's database and upgrade it."""
     attributes = context.config.attributes
     engine = make_engine(attributes["settings"], attributes["service"], statement_seconds=None)  # tables may be large
-    async with engine.connect() as connection, connection.begin():
+    if isinstance(engine, Engine):
+        event.listen(engine, "begin", begin)
+        with engine.begin() as connection:
+            upgrade(connection)
+        return
+    async with engine.begin() as connection:
         await connection.run_sync(upgrade)
     await engine.dispose()
 

@@ -68,11 +68,11 @@ async def asked(database: Database) -> AsyncIterator[list[tuple[str, Any]]]:
         if given[2].startswith("SELECT"):
             sent.append(given[2:4])
 
-    event.listen(database._engine.sync_engine, "before_cursor_execute", apply)
+    event.listen(database.engine, "before_cursor_execute", apply)
     try:
         yield sent
     finally:
-        event.remove(database._engine.sync_engine, "before_cursor_execute", apply)
+        event.remove(database.engine, "before_cursor_execute", apply)
 
 
 async def examined(database: Database, selects: list[tuple[str, Any]]) -> int:
@@ -126,4 +126,4 @@ async def test_a_quiet_week_is_not_sought_through_what_was_liked_before(
 
     assert shown == [f"art_new_{number}" for number in range(NEW, NEW - 60, -1)]
     assert len(selects) == 3
-    assert looked_at < 3 * (MOST_STEPS if database._engine.dialect.name == "sqlite" else MOST_ROWS)
+    assert looked_at < 3 * (MOST_STEPS if database.engine.dialect.name == "sqlite" else MOST_ROWS)

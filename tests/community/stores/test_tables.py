@@ -70,7 +70,7 @@ async def test_a_page_costs_one_query_whatever_it_holds(
     for number in range(size):
         await published(community, title=f"t{number}")
     counted: list[str] = []
-    event.listen(database._engine.sync_engine, "before_cursor_execute", lambda *given: counted.append(given[2]))
+    event.listen(database.engine, "before_cursor_execute", lambda *given: counted.append(given[2]))
 
     for read in (
         community.feed.newest(PageRequest(BOB)),

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings, strategies
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from sqlalchemy import func, select
 
-from services.chassis.database import Database, make_engine
+from services.chassis.database import Database, connect_database
 from services.chassis.errors import AlreadyExists
 from services.chassis.migrations import migrate
 from services.chassis.names import new_id
@@ -347,15 +347,15 @@ class Histories(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         shutil.copy(template(), self.folder.name)
         self.runner = asyncio.Runner()
-        self.engine = make_engine(settings_of(Path(self.folder.name)), SERVICE)
-        database = Database(self.engine)
+        self.opened = connect_database(settings_of(Path(self.folder.name)), SERVICE)
+        database = self.run(self.opened.__aenter__())
         self.store, self.inbox = SqlGenerationStore(database, Notifier()), SqlInbox(database, Notifier())
         self.known: dict[str, Reference] = {}
         self.told: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
         self.events_tell_a_legal_story()
-        self.run(self.engine.dispose())
+        self.run(self.opened.__aexit__(None, None, None))
         self.runner.close()
         self.folder.cleanup()
 

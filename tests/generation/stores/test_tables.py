@@ -6,7 +6,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
-from services.chassis.database import make_engine
+from services.chassis.database import connect_database
 from services.chassis.settings import CommonSettings
 from services.generation.stores.tables import metadata
 
@@ -17,9 +17,7 @@ def differences(connection: Connection) -> Any:
 
 
 async def test_the_migrations_make_the_tables(engine: CommonSettings) -> None:
-    opened = make_engine(engine, "generation")
-    async with opened.connect() as connection:
-        found = await connection.run_sync(differences)
-    await opened.dispose()
+    async with connect_database(engine, "generation") as database:
+        found = await database.read(lambda transaction: differences(transaction.connection))
 
     assert found == []

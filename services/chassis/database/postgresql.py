@@ -1,0 +1,180 @@
+"""PostgreSQL on the event loop: a bounded pool of asyncpg connections, on which synchronous functions run.
+
+Why not on threads: measured, they reach 0.75 to 0.9 of this (docs/database.md).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import Gauge
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.chassis.context import time_remaining
+from services.chassis.database.failures import PASSING_STATES, away, busy, translated
+from services.chassis.database.sqlite import MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED
+from services.chassis.database.transaction import Notice, Transaction
+
+CONNECT_SECONDS = 5.0  # asyncpg's own minute would outlive every caller
+STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
+IN_USE = Gauge("kawaii_database_connections_in_use", "Connections to PostgreSQL on which a transaction runs.")
+
+
+class Pool:
+    """Runs functions in transactions on a bounded number of connections, of which some are kept for urgent ones."""
+
+    def __init__(self, engine: AsyncEngine, connections: int, statement_seconds: float = STATEMENT_SECONDS) -> None:
+        self._engine = engine.execution_options(
+            isolation_level="AUTOCOMMIT"
+        )  # BEGIN and its time limit are one message
+        self._connections = connections
+        self._statement_seconds = statement_seconds
+        self._ordinary = asyncio.Semaphore(max(1, connections - reserved(connections)))
+        self._any = asyncio.Semaphore(connections)
+        self._waiting = 0
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def run(self, work: Callable[[Transaction], Any], begin: str, kind: str, *, urgent: bool = False) -> Any:
+        """Run the function in a transaction of its own, and return what it returned once that is committed.
+
+        A caller that leaves while it waits for a connection has had no effect; what has begun is finished.
+
+        Raises:
+            Unavailable: no connection became free in time, or the database is away.
+        """
+        if self._closed:
+            raise away("closed")
+        if self._waiting >= MAX_QUEUED and not urgent:
+            raise busy()
+        since = time.monotonic()
+        turn = await self._turn(kind, urgent=urgent)
+        WAITED.labels(kind).observe(time.monotonic() - since)
+        task = asyncio.create_task(self._transaction(work, begin, kind, turn))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        """Forget a task; its exception was raised at its caller, unless that had left."""
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def _turn(self, kind: str, *, urgent: bool) -> list[asyncio.Semaphore]:
+        """Wait for the right to a connection; whoever gets it releases these semaphores."""
+        wanted = [self._any] if urgent else [self._ordinary, self._any]
+        taken: list[asyncio.Semaphore] = []
+        self._waiting += 1
+        QUEUED.labels(kind).inc()
+        try:
+            async with asyncio.timeout(_patience()):
+                for semaphore in wanted:
+                    await semaphore.acquire()
+                    taken.append(semaphore)
+        except TimeoutError:
+            _release(taken)
+            raise busy() from None
+        except BaseException:
+            _release(taken)
+            raise
+        finally:
+            self._waiting -= 1
+            QUEUED.labels(kind).dec()
+        return taken
+
+    async def _transaction(
+        self, work: Callable[[Transaction], Any], begin: str, kind: str, turn: list[asyncio.Semaphore]
+    ) -> Any:
+        notices: list[Notice] = []
+
+        def run(connection: Connection) -> Any:
+            transaction = Transaction(connection)
+            result = work(transaction)
+            notices.extend(transaction.notices)
+            return result
+
+        IN_USE.inc()
+        try:
+            with TOOK.labels(kind).time(), translated():
+                result = await self._attempt(run, begin)
+        finally:
+            IN_USE.dec()
+            _release(turn)
+        for notice in notices:
+            notice()
+        return result
+
+    async def _attempt(self, run: Callable[[Connection], Any], begin: str) -> Any:
+        connection, driver = await self._begun(begin)
+        ended = False
+        try:
+            try:
+                result = await connection.run_sync(run)
+            except BaseException:
+                await _send(driver, "ROLLBACK")
+                ended = True
+                raise
+            await _send(driver, "COMMIT")
+            ended = True
+            return result
+        finally:
+            if not ended:  # in a state that we do not know
+                await connection.invalidate()
+            await connection.close()
+
+    async def _begun(self, begin: str) -> tuple[AsyncConnection, Any]:
+        """A connection with an open transaction. Those of the pool may have died unnoticed, so each may fail once."""
+        seconds = min(self._statement_seconds, max(0.001, time_remaining() or self._statement_seconds))
+        opening = f"{begin}; SET LOCAL statement_timeout = {int(seconds * 1000) or 1}"
+        for left in range(self._connections, -1, -1):
+            connection = await self._engine.connect()
+            try:
+                driver = (await connection.get_raw_connection()).driver_connection
+                await _send(driver, opening)
+            except BaseException as error:
+                await connection.invalidate()
+                await connection.close()
+                if not left or not isinstance(error, OSError):
+                    raise
+            else:
+                return connection, driver
+        raise away("no connection")
+
+    async def close(self) -> None:
+        """Finish what has begun and close the connections."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(self._running)
+        await self._engine.dispose()
+
+
+def reserved(connections: int) -> int:
+    """How many connections are kept for urgent transactions: a renewal must not wait behind a crowd."""
+    return min(2, connections // 4) or 1
+
+
+def _patience() -> float:
+    left = time_remaining()
+    return WAIT_SECONDS if left is None else min(WAIT_SECONDS, max(0.0, left))
+
+
+def _release(taken: list[asyncio.Semaphore]) -> None:
+    for semaphore in reversed(taken):
+        semaphore.release()
+
+
+async def _send(driver: Any, statements: str) -> None:
+    """Send statements without parameters as one message. Raises OSError when the connection is lost."""
+    import asyncpg  # noqa: PLC0415 - 8 MB that a process on SQLite does not need
+
+    try:
+        await driver.execute(statements, timeout=CONNECT_SECONDS)
+    except asyncpg.PostgresError as error:
+        if not str(error.sqlstate).startswith(PASSING_STATES):
+            raise
+        raise ConnectionError(str(error)) from error
+    except asyncpg.InterfaceError as error:
+        raise ConnectionError(str(error)) from error

@@ -1,0 +1,368 @@
+"""SQLite on threads: one writes what waits as one group, a few read; each has a connection of its own.
+
+Why threads and groups: a driver that is awaited pays two thread switches for each statement, and a commit that is
+synced costs as much for sixty transactions as for one (docs/database.md).
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import Context, copy_context
+from sqlite3 import Connection as Driver
+from threading import Condition, Thread
+from typing import Any, cast
+
+import structlog
+from prometheus_client import Gauge, Histogram
+from sqlalchemy import Connection, Engine
+
+from services.chassis.context import time_remaining
+from services.chassis.database.failures import away, busy, state_of, translated
+from services.chassis.database.transaction import Notice, Transaction
+
+MAX_GROUP = 64  # transactions that are committed together; more save little of a sync and delay the first
+MAX_CHANGES = 500  # rows that a group changes before it commits, so that no member waits for a clean-up's thousands
+MAX_QUEUED = 1000  # as many as a server's calls (services/chassis/server.py): more callers are told to come back
+READERS = 4
+WAIT_SECONDS = 5.0  # in the queue, before a caller is told to come back
+# After these SQLite may have rolled the whole transaction back, savepoints and all (https://sqlite.org/lang_savepoint.html,
+# https://sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction).
+GROUP_ENDS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM")
+
+QUEUED = Gauge("kawaii_database_queued", "Transactions that wait for a database thread.", ("kind",))
+WAITED = Histogram("kawaii_database_wait_seconds", "How long a transaction waited for its turn.", ("kind",))
+TOOK = Histogram("kawaii_database_transaction_seconds", "From BEGIN to COMMIT, of a group for writes.", ("kind",))
+GROUP = Histogram(
+    "kawaii_database_group_size", "Transactions that were committed together.", buckets=(1, 2, 4, 8, 16, 32, 64)
+)
+
+logger = structlog.get_logger()
+
+
+class Job:
+    """A function that waits for a transaction, and what became of it."""
+
+    __slots__ = ("alone", "answer", "context", "error", "notices", "queued", "result", "work")
+
+    def __init__(self, work: Callable[[Transaction], Any], answer: "asyncio.Future[Any]", *, alone: bool) -> None:
+        self.work = work
+        self.answer = answer
+        self.alone = alone
+        self.context: Context = copy_context()
+        self.queued = time.monotonic()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.notices: list[Notice] = []
+
+    def run(self, connection: Connection) -> None:
+        """Run the function on a connection whose transaction has begun; may be repeated in another one."""
+        transaction = Transaction(connection)
+        self.error, self.notices = None, transaction.notices
+        try:
+            with translated():
+                self.result = self.context.run(self.work, transaction)
+        except BaseException as error:  # noqa: BLE001 - it is raised at the caller
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Note the error to raise at the caller; its transaction is rolled back."""
+        self.error, self.result, self.notices = error, None, []
+
+    def settle(self) -> None:
+        """Run the notices and answer the caller, if it still waits. Called on the event loop."""
+        for notice in self.notices:
+            try:
+                notice()
+            except Exception:
+                logger.exception("notice_failed")
+        if self.answer.done():
+            return
+        if self.error is None:
+            self.answer.set_result(self.result)
+        else:
+            self.answer.set_exception(self.error)
+
+
+class Queue:
+    """Jobs that wait for the threads of one kind, urgent ones first."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._loop = asyncio.get_running_loop()
+        self._urgent: deque[Job] = deque()
+        self._ordinary: deque[Job] = deque()
+        self._changed = Condition()
+        self._closed = False
+
+    async def run(self, work: Callable[[Transaction], Any], *, urgent: bool = False, alone: bool = False) -> Any:
+        """Have a thread run the function, and return what it returned once that is committed.
+
+        A caller that leaves takes its job out of the queue; one that has begun is finished.
+
+        Raises:
+            Unavailable: the queue is full, the job waited for too long, or the database is being closed.
+        """
+        job = Job(work, self._loop.create_future(), alone=alone)
+        lane = self._urgent if urgent else self._ordinary
+        self._put(job, lane)
+        patience = WAIT_SECONDS if (left := time_remaining()) is None else min(WAIT_SECONDS, max(0.0, left))
+        timer = self._loop.call_later(patience, self._expire, job, lane)
+        try:
+            return await job.answer
+        finally:
+            timer.cancel()
+            if not job.answer.done() or job.answer.cancelled():
+                self._remove(job, lane)
+
+    def _put(self, job: Job, lane: deque[Job]) -> None:
+        with self._changed:
+            if self._closed:
+                raise away("closed")
+            if len(self._urgent) + len(self._ordinary) >= MAX_QUEUED and lane is self._ordinary:
+                raise busy()
+            lane.append(job)
+            self._changed.notify()
+        QUEUED.labels(self.kind).inc()
+
+    def _remove(self, job: Job, lane: deque[Job]) -> bool:
+        """Take a job out that no thread has taken; False when one has."""
+        with self._changed:
+            try:
+                lane.remove(job)
+            except ValueError:
+                return False
+        QUEUED.labels(self.kind).dec()
+        return True
+
+    def _expire(self, job: Job, lane: deque[Job]) -> None:
+        if self._remove(job, lane) and not job.answer.done():
+            job.answer.set_exception(busy())
+
+    def take(self, limit: int) -> list[Job]:
+        """Wait for jobs and take at most so many; none once the queue is closed and empty. Called by threads."""
+        with self._changed:
+            while not self._urgent and not self._ordinary:
+                if self._closed:
+                    return []
+                self._changed.wait()
+            taken = self._next(limit)
+        now = time.monotonic()
+        QUEUED.labels(self.kind).dec(len(taken))
+        for job in taken:
+            WAITED.labels(self.kind).observe(now - job.queued)
+        return taken
+
+    def _next(self, limit: int) -> list[Job]:
+        taken: list[Job] = []
+        while len(taken) < limit and (lane := self._urgent or self._ordinary):
+            if lane[0].alone and taken:
+                break
+            taken.append(lane.popleft())
+            if taken[-1].alone:
+                break
+        return taken
+
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """Return jobs that were taken and not begun to the head of the queue. Called by the thread that took them."""
+        with self._changed:
+            self._urgent.extendleft(reversed(jobs))
+            self._changed.notify()
+        QUEUED.labels(self.kind).inc(len(jobs))
+
+    def settle(self, jobs: Sequence[Job]) -> None:
+        """Answer the callers of jobs that have ended. Called by threads."""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(_settle, jobs)
+
+    def close(self) -> None:
+        """Take no more jobs; the threads end when they have done those that wait."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def _settle(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        job.settle()
+
+
+class _Session:
+    """A thread's own connection, which is opened when it is first needed and after each failure that broke it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def begin(self, statement: str) -> tuple[Connection, Driver]:
+        """Begin a transaction. Raises Unavailable, and what the driver says of a file that is no database."""
+        with translated():
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            driver = cast("Driver", self._connection.connection.driver_connection)
+            try:
+                self._connection.exec_driver_sql(statement)
+            except BaseException:
+                self.discard()
+                raise
+        return self._connection, driver
+
+    def discard(self) -> None:
+        """Close the connection, whatever state it is in; an open transaction is rolled back."""
+        if self._connection is not None:
+            with suppress(Exception):
+                self._connection.invalidate()
+            with suppress(Exception):
+                self._connection.close()
+            self._connection = None
+
+
+class Writer:
+    """The thread that writes: takes what waits as one group and commits it once."""
+
+    def __init__(self, engine: Engine, queue: Queue) -> None:
+        self._session = _Session(engine)
+        self._queue = queue
+
+    def run(self) -> None:
+        """Write until the queue is closed and empty."""
+        while jobs := self._queue.take(MAX_GROUP):
+            began = time.perf_counter()
+            try:
+                self._write(jobs)
+            except Exception as error:  # a supervisor: a mistake of ours must not leave callers waiting for ever
+                logger.exception("database_thread_failed")
+                self._session.discard()
+                self._fail(jobs, error)
+            TOOK.labels(self._queue.kind).observe(time.perf_counter() - began)
+        self._session.discard()
+
+    def _write(self, jobs: list[Job]) -> None:
+        """Run the jobs in one transaction; each has a savepoint, so that one that fails undoes only its own changes."""
+        try:
+            connection, driver = self._session.begin("BEGIN IMMEDIATE")
+        except BaseException as error:  # noqa: BLE001 - it is raised at each caller
+            self._fail(jobs, error)
+            return
+        done, before = 0, driver.total_changes
+        for job in jobs:
+            if done and driver.total_changes - before >= MAX_CHANGES:
+                break
+            self._member(connection, driver, job, grouped=len(jobs) > 1)
+            done += 1
+            if job.error is not None and (not driver.in_transaction or _ends_group(job.error)):
+                self._singly(driver, jobs[:done], jobs[done:])
+                return
+        if done < len(jobs):
+            self._queue.put_back(jobs[done:])
+        self._commit(driver, jobs[:done])
+
+    def _member(self, connection: Connection, driver: Driver, job: Job, *, grouped: bool) -> None:
+        if not grouped:
+            job.run(connection)
+            return
+        driver.execute("SAVEPOINT member")
+        job.run(connection)
+        try:
+            if job.error is not None and driver.in_transaction:
+                driver.execute("ROLLBACK TO member")
+            if driver.in_transaction:
+                driver.execute("RELEASE member")
+        except Exception as error:  # noqa: BLE001 - the group is rolled back and run again singly
+            job.fail(error)
+            driver.execute("ROLLBACK")
+
+    def _singly(self, driver: Driver, begun: list[Job], others: list[Job]) -> None:
+        """Undo the group, of which a member broke the transaction, and run each member that had begun by itself."""
+        if driver.in_transaction:
+            with suppress(Exception):
+                driver.execute("ROLLBACK")
+        if driver.in_transaction:
+            self._session.discard()
+        self._queue.put_back(others)
+        if len(begun) == 1:
+            self._queue.settle(begun)
+            return
+        for job in begun:
+            self._write([job])
+
+    def _commit(self, driver: Driver, jobs: list[Job]) -> None:
+        GROUP.observe(len(jobs))
+        alone_and_failed = len(jobs) == 1 and jobs[0].error is not None
+        try:
+            driver.execute("ROLLBACK" if alone_and_failed else "COMMIT")
+        except Exception as error:  # noqa: BLE001 - whether it was committed is not known
+            self._session.discard()
+            self._fail(jobs, away(error))
+            return
+        self._queue.settle(jobs)
+
+    def _fail(self, jobs: Sequence[Job], error: BaseException) -> None:
+        for job in jobs:
+            job.fail(error)
+        self._queue.settle(jobs)
+
+
+def _ends_group(error: BaseException) -> bool:
+    cause = error.__cause__ or error  # translated
+    return state_of(cause).startswith(GROUP_ENDS)
+
+
+class Reader:
+    """A thread that reads; in WAL mode it neither waits for the writer nor delays it."""
+
+    def __init__(self, engine: Engine, queue: Queue) -> None:
+        self._session = _Session(engine)
+        self._queue = queue
+
+    def run(self) -> None:
+        """Read until the queue is closed and empty."""
+        while jobs := self._queue.take(1):
+            began = time.perf_counter()
+            self._read(jobs[0])
+            TOOK.labels(self._queue.kind).observe(time.perf_counter() - began)
+        self._session.discard()
+
+    def _read(self, job: Job) -> None:
+        try:
+            connection, driver = self._session.begin("BEGIN")
+            job.run(connection)
+            try:
+                if driver.in_transaction:
+                    driver.execute("ROLLBACK")
+            except Exception:  # noqa: BLE001 - what was read is read
+                self._session.discard()
+        except BaseException as error:  # noqa: BLE001 - it is raised at the caller
+            job.fail(error)
+        self._queue.settle([job])
+
+
+class Threads:
+    """The queues and threads of one SQLite file."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self.writes, self.reads = Queue("write"), Queue("read")
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Semaphore(0)
+        workers = {f"{name}-writer": Writer(engine, self.writes).run}
+        workers |= {f"{name}-reader-{number}": Reader(engine, self.reads).run for number in range(READERS)}
+        self._threads = [Thread(target=self._run, args=(run,), name=name) for name, run in workers.items()]
+        for thread in self._threads:
+            thread.daemon = True
+            thread.start()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        finally:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._ended.release)
+
+    async def close(self) -> None:
+        """Finish what waits and end the threads."""
+        self.writes.close()
+        self.reads.close()
+        for _ in self._threads:
+            await self._ended.acquire()
+        self._engine.dispose()
