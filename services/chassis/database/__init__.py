@@ -14,7 +14,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
@@ -109,13 +109,13 @@ class Database(ABC):
         """
         if function is None:
             return self._legacy_write()
-        return self._write_twice(partial(function, *args, **kwargs), urgent=False)
+        return self._write_twice(_on(function, *args, **kwargs), urgent=False)
 
     async def write_urgently(
         self, function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """The same before all others that wait: for leases, which run out, and what must be noted before a call."""
-        return await self._write_twice(lambda transaction: function(transaction, *args, **kwargs), urgent=True)
+        return await self._write_twice(_on(function, *args, **kwargs), urgent=True)
 
     @overload
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
@@ -131,7 +131,7 @@ class Database(ABC):
         """
         if function is None:
             return self._legacy_read()
-        return self._read(partial(function, *args, **kwargs))
+        return self._read(_on(function, *args, **kwargs))
 
     async def ping(self) -> None:
         """Run SELECT 1; raises when the database does not answer."""
@@ -157,6 +157,10 @@ class Database(ABC):
     def _legacy_write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
     @abstractmethod
     def _legacy_read(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
+
+
+def _on(function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> Work[R]:
+    return lambda transaction: function(transaction, *args, **kwargs)
 
 
 def _ping(transaction: Transaction) -> None:
