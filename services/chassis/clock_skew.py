@@ -6,7 +6,7 @@ from collections.abc import Callable
 from prometheus_client import Gauge
 from sqlalchemy import select
 
-from services.chassis.database import Database, db_now
+from services.chassis.database import Database, Transaction, db_now
 
 CLOCK = "clock"  # the part of a service's health that is its clock
 MAX_SKEW_SECONDS = 5.0  # far above what NTP leaves and below every leeway for tokens and signatures
@@ -22,13 +22,14 @@ class ClockSkew:
 
     async def measure(self) -> float:
         """Seconds by which the database is ahead; the round trip counts half. Raises Unavailable."""
-        async with self._database.read() as connection:
-            before = self._now()
-            theirs = int(await connection.scalar(select(db_now())) or 0) / 1000
-            after = self._now()
-        seconds = theirs - (before + after) / 2
+        seconds = await self._database.read(self._compare)
         SKEW.set(seconds)
         return seconds
+
+    def _compare(self, transaction: Transaction) -> float:
+        before = self._now()
+        theirs = int(transaction.scalar(select(db_now())) or 0) / 1000
+        return theirs - (before + self._now()) / 2
 
     async def ping(self) -> None:
         """As a part of health: degraded, not unready, while the clocks are apart.

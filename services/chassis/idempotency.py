@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, Text, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, Column, Executable, Index, LargeBinary, MetaData, Table, Text, delete, select, update
 
 from services.chassis.context import DIGEST, KEY, REPLAYED
-from services.chassis.database import Database, db_now, upsert
+from services.chassis.database import Database, Transaction, db_now, upsert
 from services.chassis.errors import Aborted, AlreadyExists, InvalidArgument
 
 MAX_LENGTH = 400  # of a key and a digest: a route, a SHA-256, and what callers of our own may put before them
@@ -95,14 +94,9 @@ class IdempotencyKeys:
 
     async def _begin(self, key: str, digest: str) -> Kept | None:
         """None when this call is to answer the request; else the kept answer."""
-        table = self._table
-        async with self._database.write() as connection:
-            await self._prune(connection, key)
-            row = {"key": key, "digest": digest, "due_ms": db_now() + LEASE_MS}
-            new = upsert(connection, table).values(row).on_conflict_do_nothing()
-            if (await connection.execute(new)).rowcount:
-                return None
-            known = (await connection.execute(select(table).where(table.c.key == key))).mappings().one()
+        known = await self._database.write(self._find_or_begin, key, digest)
+        if known is None:
+            return None
         if known["answer"] is None:
             raise Aborted(
                 "The same request is being answered at the moment. Repeat it shortly.",
@@ -112,26 +106,36 @@ class IdempotencyKeys:
         _require_same(known["digest"], digest)
         return Kept(known["answer"], known["digest"])
 
+    def _find_or_begin(self, transaction: Transaction, key: str, digest: str) -> dict[str, Any] | None:
+        table = self._table
+        self._prune(transaction, key)
+        row = {"key": key, "digest": digest, "due_ms": db_now() + LEASE_MS}
+        if transaction.execute(upsert(transaction, table).values(row).on_conflict_do_nothing()).rowcount:
+            return None
+        return dict(transaction.execute(select(table).where(table.c.key == key)).mappings().one())
+
     async def _done(self, key: str, work: Callable[[], Awaitable[M]], digest: Callable[[], str]) -> M:
         table, answered = self._table, False
         mine = table.c.key == key
         try:
             answer = await work()
             values = {"answer": answer.SerializeToString(), "digest": digest(), "due_ms": db_now() + KEEP_MS}
-            async with self._database.write() as connection:
-                await connection.execute(update(table).where(mine).values(values))
+            await self._database.write(_run, update(table).where(mine).values(values))
             answered = True
         finally:
             if not answered:  # a failure is not kept: the request may be made again
-                async with self._database.write() as connection:
-                    await connection.execute(delete(table).where(mine, table.c.answer.is_(None)))
+                await self._database.write(_run, delete(table).where(mine, table.c.answer.is_(None)))
         return answer
 
-    async def _prune(self, connection: AsyncConnection, key: str) -> None:
+    def _prune(self, transaction: Transaction, key: str) -> None:
         table = self._table
         over = select(table.c.key).where(table.c.due_ms <= db_now()).order_by(table.c.due_ms).limit(PRUNED_AT_ONCE)
-        await connection.execute(delete(table).where(table.c.key.in_(over.scalar_subquery())))
-        await connection.execute(delete(table).where(table.c.key == key, table.c.due_ms <= db_now()))
+        transaction.execute(delete(table).where(table.c.key.in_(over.scalar_subquery())))
+        transaction.execute(delete(table).where(table.c.key == key, table.c.due_ms <= db_now()))
+
+
+def _run(transaction: Transaction, statement: Executable) -> None:
+    transaction.execute(statement)
 
 
 def _named(context: Any, kind: type[Message]) -> tuple[str, str]:

@@ -23,9 +23,22 @@ from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy import BigInteger, Column, ColumnElement, MetaData, Row, Table, Text, delete, exists, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    Text,
+    delete,
+    exists,
+    func,
+    select,
+)
 
-from services.chassis.database import Database, db_now, shielded, upsert
+from services.chassis.database import Database, Transaction, db_now, upsert
 from services.chassis.errors import Aborted, DeadlineExceeded, NotFound, ResourceExhausted, Unavailable
 
 MAX_FAULTS = 5  # tries; their pauses last seven minutes, longer than a rolling upgrade that mends the fault by itself
@@ -93,7 +106,6 @@ async def nothing() -> None:
     """The default of `before_parking`: the work's own state need not show that it is parked."""
 
 
-@shielded
 class FaultStore:
     """The rows of work that failed; each method is one transaction, and may raise Unavailable with nothing changed."""
 
@@ -106,43 +118,42 @@ class FaultStore:
         rows = select(self._table.c.work_id, self._table.c.faults).where(
             self._table.c.loop == loop, self._table.c.work_id.in_(work_ids)
         )
-        async with self._database.read() as connection:
-            return {row.work_id: row.faults for row in await connection.execute(rows)}
+        return await self._database.read(lambda each: {row.work_id: row.faults for row in each.execute(rows)})
 
     async def add(self, loop: str, work_id: str, cause: str, trace: str, *, park: bool) -> WorkFault:
         """Count one more failure, and with `park` park the work."""
         fresh = {"faults": 1, "cause": cause, "trace": trace, "first_ms": db_now(), "last_ms": db_now()}
         again = {"faults": self._table.c.faults + 1, "cause": cause, "trace": trace, "last_ms": db_now()}
         parked: dict[str, Any] = {"park_ms": db_now()} if park else {}
-        async with self._database.write() as connection:
-            statement = upsert(connection, self._table).values(loop=loop, work_id=work_id, **fresh, **parked)
+
+        def count(transaction: Transaction) -> WorkFault:
+            statement = upsert(transaction, self._table).values(loop=loop, work_id=work_id, **fresh, **parked)
             counted = statement.on_conflict_do_update(index_elements=["loop", "work_id"], set_={**again, **parked})
-            return _fault_of((await connection.execute(counted.returning(self._table))).one())
+            return _fault_of(transaction.execute(counted.returning(self._table)).one())
+
+        return await self._database.write(count)
 
     async def forget(self, loop: str, work_id: str) -> bool:
         """Remove the failures of a piece; False when there were none."""
         row = delete(self._table).where(self._table.c.loop == loop, self._table.c.work_id == work_id)
-        async with self._database.write() as connection:
-            return bool((await connection.execute(row)).rowcount)
+        return await self._database.write(lambda transaction: bool(transaction.execute(row).rowcount))
 
     async def parked(self) -> Sequence[WorkFault]:
         """Parked work, the latest first, at most MAX_LISTED."""
         rows = select(self._table).where(self._table.c.park_ms > 0)
         latest = rows.order_by(self._table.c.park_ms.desc(), self._table.c.loop, self._table.c.work_id)
-        async with self._database.read() as connection:
-            return [_fault_of(row) for row in await connection.execute(latest.limit(MAX_LISTED))]
+        return await self._database.read(_faults, latest.limit(MAX_LISTED))
 
     async def of(self, work_ids: Collection[str]) -> Sequence[WorkFault]:
         """The failures of pieces of work, in any loop, parked or not."""
         rows = select(self._table).where(self._table.c.work_id.in_(work_ids)).order_by(self._table.c.last_ms)
-        async with self._database.read() as connection:
-            return [_fault_of(row) for row in await connection.execute(rows)]
+        return await self._database.read(_faults, rows)
 
     async def counts_by_loop(self) -> Mapping[str, int]:
         """How many pieces are parked in each loop."""
-        rows = select(self._table.c.loop, func.count().label("pieces")).where(self._table.c.park_ms > 0)
-        async with self._database.read() as connection:
-            return {row.loop: row.pieces for row in await connection.execute(rows.group_by(self._table.c.loop))}
+        parked = select(self._table.c.loop, func.count().label("pieces")).where(self._table.c.park_ms > 0)
+        rows = parked.group_by(self._table.c.loop)
+        return await self._database.read(lambda each: {row.loop: row.pieces for row in each.execute(rows)})
 
 
 class Parking:
@@ -267,6 +278,10 @@ def _shortened(filename: str) -> str:
         if path.is_relative_to(ROOT) and "lib" not in path.parts
         else "/".join(path.parts[-2:])
     )
+
+
+def _faults(transaction: Transaction, rows: Select[Any]) -> list[WorkFault]:
+    return [_fault_of(row) for row in transaction.execute(rows)]
 
 
 def _fault_of(row: Row[Any]) -> WorkFault:

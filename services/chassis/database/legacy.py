@@ -78,7 +78,11 @@ async def session(queue: Queue) -> AsyncIterator[AsyncConnection]:
     """A transaction on a thread, which it holds for as long as the block takes."""
     held = _Session()
     holding = asyncio.create_task(queue.run(held.hold, alone=True))
-    await asyncio.wait([holding, held.begun], return_when=asyncio.FIRST_COMPLETED)
+    try:
+        await asyncio.wait([holding, held.begun], return_when=asyncio.FIRST_COMPLETED)
+    except BaseException:
+        held.calls.put(False)  # noqa: FBT003 - goes with this module
+        raise
     if not held.begun.done():
         await holding
     try:
