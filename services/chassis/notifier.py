@@ -1,4 +1,4 @@
-"""Wakes waiting loops and watchers of this process after a commit; other processes find the change by polling."""
+"""Wakes waiting loops and watchers after a commit, of this process and, through PostgreSQL, of other replicas."""
 
 import asyncio
 from collections import defaultdict
@@ -18,6 +18,10 @@ class Notifier:
         for topic in topics:
             for event in self._listeners.get(topic, ()):
                 event.set()
+
+    def notify_all(self) -> None:
+        """Wake every subscription: notifications may have been lost."""
+        self.notify(*self._listeners)
 
     def close(self) -> None:
         """Wake all subscriptions for the last time: streams end, so that a stop does not wait for their readers."""
@@ -46,6 +50,11 @@ class Subscription:
 
     def __init__(self, event: asyncio.Event) -> None:
         self._event = event
+
+    @property
+    def notified(self) -> bool:
+        """Whether the topic was notified since the last wait."""
+        return self._event.is_set()
 
     async def wait(self, seconds: float) -> None:
         """Return when the topic was notified since the last wait, or after so many seconds.

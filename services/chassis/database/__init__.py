@@ -25,11 +25,13 @@ from sqlalchemy.pool import NullPool
 
 from services.chassis.database.failures import COLLISION, translated
 from services.chassis.database.legacy import session
+from services.chassis.database.notifications import Notifications
 from services.chassis.database.postgresql import CONNECT_SECONDS, STATEMENT_SECONDS, Pool
 from services.chassis.database.sqlite import Threads
 from services.chassis.database.transaction import Transaction, db_now, upsert
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import require_current
+from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings, refuse
 
 __all__ = ["COLLISION", "Database", "Transaction", "db_now", "open_database", "upsert", "url_of"]
@@ -170,8 +172,8 @@ def _ping(transaction: Transaction) -> None:
 class SqliteDatabase(Database):
     """A file of SQLite's, with threads of its own. Made on the event loop."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
-        self._engine, self._threads = engine, Threads(engine, name)
+    def __init__(self, engine: Engine, name: str, notifier: Notifier) -> None:
+        self._engine, self._threads = engine, Threads(engine, name, notifier)
 
     @property
     def is_sqlite(self) -> bool:
@@ -205,9 +207,12 @@ class SqliteDatabase(Database):
 class PostgresDatabase(Database):
     """A schema of PostgreSQL's, with a pool of connections."""
 
-    def __init__(self, engine: AsyncEngine, connections: int, statement_seconds: float) -> None:
+    def __init__(
+        self, engine: AsyncEngine, connections: int, statement_seconds: float, notifications: Notifications
+    ) -> None:
         self._engine = engine
-        self._pool = Pool(engine, connections, statement_seconds)
+        self._pool = Pool(engine, connections, statement_seconds, notifications)
+        self._notifications = notifications
 
     @property
     def is_sqlite(self) -> bool:
@@ -222,6 +227,7 @@ class PostgresDatabase(Database):
     async def close(self) -> None:
         """Finish what has begun and close the connections."""
         await self._pool.close()
+        await self._notifications.close()
 
     async def _write(self, work: Work[R], *, urgent: bool) -> R:
         result: R = await self._pool.run(work, "BEGIN", "write", urgent=urgent)
@@ -266,28 +272,37 @@ def _once_more(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corou
 
 
 @asynccontextmanager
-async def open_database(settings: CommonSettings, service: str) -> AsyncIterator[Database]:
-    """Open a service's database for the life of the process.
+async def open_database(
+    settings: CommonSettings, service: str, notifier: Notifier | None = None
+) -> AsyncIterator[Database]:
+    """Open a service's database for the life of the process. Its transactions notify the notifier's subscriptions.
 
     Raises:
         SystemExit: its schema is not the one this code was written for.
     """
-    async with connect_database(settings, service) as database:
+    async with connect_database(settings, service, notifier=notifier) as database:
         await require_current(database, service)
         yield database
 
 
 @asynccontextmanager
 async def connect_database(
-    settings: CommonSettings, service: str, statement_seconds: float = STATEMENT_SECONDS
+    settings: CommonSettings,
+    service: str,
+    statement_seconds: float = STATEMENT_SECONDS,
+    notifier: Notifier | None = None,
 ) -> AsyncIterator[Database]:
     """The same without a look at the schema."""
+    notified = notifier or Notifier()
     engine = make_engine(settings, service, statement_seconds)
     database: Database
     if isinstance(engine, Engine):
-        database = SqliteDatabase(engine, service)
+        database = SqliteDatabase(engine, service, notified)
     else:
-        database = PostgresDatabase(engine, settings.database_connections, statement_seconds)
+        notifications = Notifications(engine.url, f"kawaii_{service}", notified)
+        if notifier is not None:
+            notifications.listen()
+        database = PostgresDatabase(engine, settings.database_connections, statement_seconds, notifications)
     try:
         yield database
     finally:

@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.chassis.context import time_remaining
 from services.chassis.database.failures import PASSING_STATES, away, busy, translated
+from services.chassis.database.notifications import Notifications
 from services.chassis.database.sqlite import MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED
-from services.chassis.database.transaction import Notice, Transaction
+from services.chassis.database.transaction import Transaction
 
 CONNECT_SECONDS = 5.0  # asyncpg's own minute would outlive every caller
 STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
@@ -25,10 +26,11 @@ IN_USE = Gauge("kawaii_database_connections_in_use", "Connections to PostgreSQL 
 class Pool:
     """Runs functions in transactions on a bounded number of connections, of which some are kept for urgent ones."""
 
-    def __init__(self, engine: AsyncEngine, connections: int, statement_seconds: float = STATEMENT_SECONDS) -> None:
-        self._engine = engine.execution_options(
-            isolation_level="AUTOCOMMIT"
-        )  # BEGIN and its time limit are one message
+    def __init__(
+        self, engine: AsyncEngine, connections: int, statement_seconds: float, notifications: Notifications
+    ) -> None:
+        self._notifications = notifications
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # BEGIN goes with its time limit
         self._connections = connections
         self._statement_seconds = statement_seconds
         self._ordinary = asyncio.Semaphore(max(1, connections - reserved(connections)))
@@ -88,13 +90,14 @@ class Pool:
     async def _transaction(
         self, work: Callable[[Transaction], Any], begin: str, kind: str, turn: list[asyncio.Semaphore]
     ) -> Any:
-        notices: list[Notice] = []
+        transactions: list[Transaction] = []
 
-        def run(connection: Connection) -> Any:
+        def run(connection: Connection) -> tuple[Any, str]:
             transaction = Transaction(connection)
             result = work(transaction)
-            notices.extend(transaction.notices)
-            return result
+            transactions.append(transaction)
+            topics = transaction.topics
+            return result, f"{self._notifications.statement(topics)}; COMMIT" if topics else "COMMIT"
 
         IN_USE.inc()
         try:
@@ -103,21 +106,23 @@ class Pool:
         finally:
             IN_USE.dec()
             _release(turn)
-        for notice in notices:
-            notice()
+        for transaction in transactions:
+            for notice in transaction.notices:
+                notice()
+            self._notifications.notifier.notify(*transaction.topics)
         return result
 
-    async def _attempt(self, run: Callable[[Connection], Any], begin: str) -> Any:
+    async def _attempt(self, run: Callable[[Connection], tuple[Any, str]], begin: str) -> Any:
         connection, driver = await self._begun(begin)
         ended = False
         try:
             try:
-                result = await connection.run_sync(run)
+                result, commit = await connection.run_sync(run)
             except BaseException:
                 await _send(driver, "ROLLBACK")
                 ended = True
                 raise
-            await _send(driver, "COMMIT")
+            await _send(driver, commit)
             ended = True
             return result
         finally:

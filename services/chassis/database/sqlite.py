@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import Context, copy_context
+from functools import partial
 from sqlite3 import Connection as Driver
 from threading import Condition, Thread
 from typing import Any, cast
@@ -21,6 +22,7 @@ from sqlalchemy import Connection, Engine
 from services.chassis.context import time_remaining
 from services.chassis.database.failures import away, busy, state_of, translated
 from services.chassis.database.transaction import Notice, Transaction
+from services.chassis.notifier import Notifier
 
 MAX_GROUP = 64  # transactions that are committed together; more save little of a sync and delay the first
 MAX_CHANGES = 500  # rows that a group changes before it commits, so that no member waits for a clean-up's thousands
@@ -44,10 +46,18 @@ logger = structlog.get_logger()
 class Job:
     """A function that waits for a transaction, and what became of it."""
 
-    __slots__ = ("alone", "answer", "context", "error", "notices", "queued", "result", "work")
+    __slots__ = ("_notifier", "alone", "answer", "context", "error", "notices", "queued", "result", "work")
 
-    def __init__(self, work: Callable[[Transaction], Any], answer: "asyncio.Future[Any]", *, alone: bool) -> None:
+    def __init__(
+        self,
+        work: Callable[[Transaction], Any],
+        answer: "asyncio.Future[Any]",
+        notifier: Notifier,
+        *,
+        alone: bool,
+    ) -> None:
         self.work = work
+        self._notifier = notifier
         self.answer = answer
         self.alone = alone
         self.context: Context = copy_context()
@@ -63,6 +73,8 @@ class Job:
         try:
             with translated():
                 self.result = self.context.run(self.work, transaction)
+            if transaction.topics:
+                self.notices.append(partial(self._notifier.notify, *transaction.topics))
         except BaseException as error:  # noqa: BLE001 - it is raised at the caller
             self.fail(error)
 
@@ -88,8 +100,9 @@ class Job:
 class Queue:
     """Jobs that wait for the threads of one kind, urgent ones first."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, notifier: Notifier) -> None:
         self.kind = kind
+        self._notifier = notifier
         self._loop = asyncio.get_running_loop()
         self._urgent: deque[Job] = deque()
         self._ordinary: deque[Job] = deque()
@@ -104,7 +117,7 @@ class Queue:
         Raises:
             Unavailable: the queue is full, the job waited for too long, or the database is being closed.
         """
-        job = Job(work, self._loop.create_future(), alone=alone)
+        job = Job(work, self._loop.create_future(), self._notifier, alone=alone)
         lane = self._urgent if urgent else self._ordinary
         self._put(job, lane)
         patience = WAIT_SECONDS if (left := time_remaining()) is None else min(WAIT_SECONDS, max(0.0, left))
@@ -341,9 +354,9 @@ class Reader:
 class Threads:
     """The queues and threads of one SQLite file."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, notifier: Notifier) -> None:
         self._engine = engine
-        self.writes, self.reads = Queue("write"), Queue("read")
+        self.writes, self.reads = Queue("write", notifier), Queue("read", notifier)
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Semaphore(0)
         workers = {f"{name}-writer": Writer(engine, self.writes).run}
         workers |= {f"{name}-reader-{number}": Reader(engine, self.reads).run for number in range(READERS)}

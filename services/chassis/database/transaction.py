@@ -24,11 +24,12 @@ class Transaction:
     It lasts as long as the function that was given to `Database.read` or `Database.write`; nobody keeps it.
     """
 
-    __slots__ = ("_connection", "notices")
+    __slots__ = ("_connection", "notices", "topics")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.notices: list[Notice] = []
+        self.topics: list[str] = []
 
     @property
     def connection(self) -> Connection:
@@ -67,6 +68,14 @@ class Transaction:
     def after_commit(self, notice: Notice) -> None:
         """Call this on the event loop once the transaction has committed, also when its caller has left by then."""
         self.notices.append(notice)
+
+    def notify(self, *topics: str) -> None:
+        """Wake who waits for these topics (`Notifier`) once the transaction has committed.
+
+        In this process at once; on PostgreSQL in those of other replicas, too. A notification may be lost there, so
+        whoever waits also looks from time to time. A topic has no white space.
+        """
+        self.topics += topics
 
 
 class db_now(FunctionElement[int]):  # noqa: N801 - reads as an SQL function

@@ -1,0 +1,92 @@
+"""Notifications between replicas: PostgreSQL's NOTIFY in the transaction, LISTEN on one connection of each process."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from services.chassis.notifier import Notifier
+
+TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+MAX_PAYLOAD = 7000  # bytes; PostgreSQL takes less than 8000 (https://www.postgresql.org/docs/current/sql-notify.html)
+CONNECT_SECONDS = 5.0
+RECONNECT_SECONDS = 1.0
+CHECK_SECONDS = 15.0  # how long a connection that died silently goes unnoticed; those who wait also look by themselves
+
+logger = structlog.get_logger()
+
+
+class Notifications:
+    """Sends the topics of this process's transactions to other processes, and hears theirs."""
+
+    def __init__(self, url: URL, channel: str, notifier: Notifier) -> None:
+        self.notifier = notifier
+        self._channel = channel
+        self._sender = secrets.token_hex(8)  # so that a process does not hear itself
+        self._engine = create_async_engine(
+            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"timeout": CONNECT_SECONDS}
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def statement(self, topics: Sequence[str]) -> str:
+        """The statement that sends topics at the commit of its transaction, to go before COMMIT.
+
+        Raises:
+            ValueError: a topic has another form.
+        """
+        if not all(map(TOPIC.fullmatch, topics)):
+            raise ValueError("a topic has letters, digits and _.:- only")
+        payload = " ".join((self._sender, *dict.fromkeys(topics)))
+        if len(payload) > MAX_PAYLOAD:
+            payload = f"{self._sender} *"
+        return f"NOTIFY {self._channel}, '{payload}'"
+
+    def listen(self) -> None:
+        """Listen until closed, reconnecting when the connection is lost."""
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(DBAPIError, OSError, TimeoutError):
+                await self._hear()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _hear(self) -> None:
+        """Listen on one connection until it is lost."""
+        async with self._engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            lost = asyncio.Event()
+            driver.add_termination_listener(lambda _: lost.set())
+            await driver.add_listener(self._channel, self._heard)
+            self.notifier.notify_all()  # what was sent before is lost
+            while not lost.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CHECK_SECONDS):
+                        await lost.wait()
+                if not lost.is_set():
+                    await driver.execute("SELECT 1", timeout=CONNECT_SECONDS)
+        logger.warning("notifications_lost")
+
+    def _heard(self, _driver: object, _pid: int, _channel: str, payload: object) -> None:
+        sender, *topics = str(payload).split(" ")
+        if sender == self._sender:
+            return
+        if topics == ["*"]:
+            self.notifier.notify_all()
+        else:
+            self.notifier.notify(*topics)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._engine.dispose()
