@@ -39,7 +39,7 @@ PRELOADED = (
     "services.storage.listener",
     "services.storage.servicer",
     "services.chassis.server",
-    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.dialects.sqlite.pysqlite",
     "sqlalchemy.dialects.postgresql.asyncpg",
     "tests.chaos.checker",
     "tests.chaos.order_clients",

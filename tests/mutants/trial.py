@@ -31,7 +31,6 @@ GONE = (psutil.NoSuchProcess, psutil.AccessDenied)
 TEST_SECONDS = 40
 # What the tests of the sampled modules import, for the most part; each is imported once.
 LIBRARIES = (
-    "aiosqlite",
     "alembic.autogenerate",
     "alembic.command",
     "asyncpg",
@@ -61,7 +60,7 @@ LIBRARIES = (
     "redis.asyncio",
     "schemathesis",
     "sqlalchemy.dialects.postgresql.asyncpg",
-    "sqlalchemy.dialects.sqlite.aiosqlite",
+    "sqlalchemy.dialects.sqlite.pysqlite",
     "sqlalchemy.ext.asyncio",
     "starlette.applications",
     "structlog",
