@@ -12,6 +12,7 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
 from sqlite3 import Connection as Driver
+from sqlite3 import Error as DriverError
 from threading import Condition, Thread
 from typing import Any, cast
 
@@ -204,8 +205,9 @@ def _settle(jobs: Sequence[Job]) -> None:
 class _Session:
     """A thread's own connection, which is opened when it is first needed and after each failure that broke it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, reads_only: bool = False) -> None:
         self._engine = engine
+        self._reads_only = reads_only
         self._connection: Connection | None = None
 
     def begin(self, statement: str) -> tuple[Connection, Driver]:
@@ -213,6 +215,8 @@ class _Session:
         with translated():
             if self._connection is None:
                 self._connection = self._engine.connect()
+                if self._reads_only:
+                    self._connection.exec_driver_sql("PRAGMA query_only = ON")
             driver = cast("Driver", self._connection.connection.driver_connection)
             try:
                 self._connection.exec_driver_sql(statement)
@@ -247,7 +251,7 @@ class Writer:
             except Exception as error:  # a supervisor: a mistake of ours must not leave callers waiting for ever
                 logger.exception("database_thread_failed")
                 self._session.discard()
-                self._fail(jobs, error)
+                self._fail(jobs, away(error))
             TOOK.labels(self._queue.kind).observe(time.perf_counter() - began)
         self._session.discard()
 
@@ -275,21 +279,22 @@ class Writer:
         if not grouped:
             job.run(connection)
             return
-        driver.execute("SAVEPOINT member")
-        job.run(connection)
         try:
+            driver.execute("SAVEPOINT member")
+            job.run(connection)
             if job.error is not None and driver.in_transaction:
                 driver.execute("ROLLBACK TO member")
             if driver.in_transaction:
                 driver.execute("RELEASE member")
-        except Exception as error:  # noqa: BLE001 - the group is rolled back and run again singly
+        except DriverError as error:  # of a savepoint: the group is rolled back and run again singly
             job.fail(error)
-            driver.execute("ROLLBACK")
+            with suppress(DriverError):
+                driver.execute("ROLLBACK")
 
     def _singly(self, driver: Driver, begun: list[Job], others: list[Job]) -> None:
         """Undo the group, of which a member broke the transaction, and run each member that had begun by itself."""
         if driver.in_transaction:
-            with suppress(Exception):
+            with suppress(DriverError):
                 driver.execute("ROLLBACK")
         if driver.in_transaction:
             self._session.discard()
@@ -301,11 +306,15 @@ class Writer:
             self._write([job])
 
     def _commit(self, driver: Driver, jobs: list[Job]) -> None:
-        GROUP.observe(len(jobs))
         alone_and_failed = len(jobs) == 1 and jobs[0].error is not None
+        if not driver.in_transaction and not alone_and_failed:  # a function took no notice of its statement's failure
+            self._fail(jobs, away("rolled back"))
+            return
+        GROUP.observe(len(jobs))
         try:
-            driver.execute("ROLLBACK" if alone_and_failed else "COMMIT")
-        except Exception as error:  # noqa: BLE001 - whether it was committed is not known
+            if driver.in_transaction:
+                driver.execute("ROLLBACK" if alone_and_failed else "COMMIT")
+        except DriverError as error:  # whether it was committed is not known
             self._session.discard()
             self._fail(jobs, away(error))
             return
@@ -326,7 +335,7 @@ class Reader:
     """A thread that reads; in WAL mode it neither waits for the writer nor delays it."""
 
     def __init__(self, engine: Engine, queue: Queue) -> None:
-        self._session = _Session(engine)
+        self._session = _Session(engine, reads_only=True)
         self._queue = queue
 
     def run(self) -> None:
@@ -344,7 +353,7 @@ class Reader:
             try:
                 if driver.in_transaction:
                     driver.execute("ROLLBACK")
-            except Exception:  # noqa: BLE001 - what was read is read
+            except DriverError:  # what was read is read
                 self._session.discard()
         except BaseException as error:  # noqa: BLE001 - it is raised at the caller
             job.fail(error)
