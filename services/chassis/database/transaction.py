@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
 from sqlalchemy import BigInteger, Connection, CursorResult, Executable, ScalarResult, Table
 from sqlalchemy.ext.compiler import compiles
@@ -12,7 +12,7 @@ from sqlalchemy.sql.selectable import TypedReturnsRows
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
 
-T = TypeVar("T", bound=tuple[Any, ...])
+Columns = TypeVarTuple("Columns")
 V = TypeVar("V")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Notice = Callable[[], object]
@@ -42,15 +42,17 @@ class Transaction:
         return self._connection.dialect.name
 
     @overload
-    def execute(self, statement: TypedReturnsRows[T], rows: Parameters | None = None) -> CursorResult[T]: ...
+    def execute(
+        self, statement: TypedReturnsRows[*Columns], rows: Parameters | None = None
+    ) -> CursorResult[*Columns]: ...
     @overload
-    def execute(self, statement: Executable, rows: Parameters | None = None) -> CursorResult[Any]: ...
-    def execute(self, statement: Executable, rows: Parameters | None = None) -> CursorResult[Any]:
+    def execute(self, statement: Executable, rows: Parameters | None = None) -> CursorResult[*tuple[Any, ...]]: ...
+    def execute(self, statement: Executable, rows: Parameters | None = None) -> CursorResult[*tuple[Any, ...]]:
         """Run a statement, with several rows once for each."""
         return self._connection.execute(statement, rows)
 
     @overload
-    def scalar(self, statement: TypedReturnsRows[tuple[V]]) -> V | None: ...
+    def scalar(self, statement: TypedReturnsRows[V]) -> V | None: ...
     @overload
     def scalar(self, statement: Executable) -> Any: ...
     def scalar(self, statement: Executable) -> Any:
@@ -58,7 +60,7 @@ class Transaction:
         return self._connection.scalar(statement)
 
     @overload
-    def scalars(self, statement: TypedReturnsRows[tuple[V]]) -> ScalarResult[V]: ...
+    def scalars(self, statement: TypedReturnsRows[V]) -> ScalarResult[V]: ...
     @overload
     def scalars(self, statement: Executable) -> ScalarResult[Any]: ...
     def scalars(self, statement: Executable) -> ScalarResult[Any]:
