@@ -18,11 +18,11 @@ from services.chassis.clock import now_ms
 from services.chassis.database import Database, open_database
 from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
+from services.share.core.cached import LATEST_SIZE, CachedShares, CacheLifetimes
 from services.share.core.shares import Shares
 from services.share.core.validation import MAX_SKIP
-from services.share.model import NewShare, Policy, Query
+from services.share.model import NewShare, Policy, Query, View
 from services.share.settings import ShareSettings
-from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
 from tests.share.bulk_shares import grow
 from tests.support.engines import EngineMissingError
@@ -30,6 +30,7 @@ from tests.support.postgres import postgres
 
 FEW, MANY = 1_000, 1_000_000
 ROUNDS, CALLS = 20, 25
+POLICY = Policy.TEXT_TO_IMAGE
 FRESHNESS = CacheLifetimes(record=60, list=60, latest=600, stats=60)  # the settings' defaults
 Read = Callable[[], Awaitable[object]]
 
@@ -70,19 +71,17 @@ async def measure(engine: str, few: ShareSettings, many: ShareSettings) -> None:
 async def filled(settings: ShareSettings, number: int) -> AsyncIterator[Database]:
     """A database with so many shares."""
     async with open_database(settings, "share") as database:
-        shares = service(database, cached=False)
+        shares = service(database)
         await shares.create(NewShare("https://example.com/a.png", prompt="a cat " * 20, style="watercolor"))
         await grow(database, number)
-        async with database.write() as connection:
-            await connection.execute(text("ANALYZE"))
+        await database.write(lambda transaction: transaction.execute(text("ANALYZE")))
         yield database
 
 
-def service(database: Database, *, cached: bool) -> Shares:
-    """The shares as the service builds them, or straight on the database."""
-    store = SqlShares(database)
-    kept = CachedShares(store, LocalCache(), FRESHNESS, now_ms, unheard) if cached else store
-    return Shares(kept, Policy.TEXT_TO_IMAGE, own_key=PublicFiles("https://example.org").key, clock=now_ms)
+def service(database: Database) -> Shares:
+    """The shares as the service builds them."""
+    cached = CachedShares(database, SqlShares(), LocalCache(), FRESHNESS, clock=now_ms, announce=unheard)
+    return Shares(cached, POLICY, own_key=PublicFiles("https://example.org").key, clock=now_ms)
 
 
 async def unheard(_notice: str) -> None:
@@ -91,8 +90,7 @@ async def unheard(_notice: str) -> None:
 
 async def reads(database: Database, number: int) -> dict[str, Read]:
     """What is measured."""
-    shares, uncached = service(database, cached=True), service(database, cached=False)
-    store = SqlShares(database)
+    shares, store = service(database), SqlShares()
     deep = await shares.list(Query(page_size=1, skip=min(number // 2, MAX_SKIP)))
     newest = deep.shares[0].id
     return {
@@ -100,8 +98,8 @@ async def reads(database: Database, number: int) -> dict[str, Read]:
         "page in the middle": lambda: shares.list(Query(page_token=deep.next_token)),
         "page of a style": lambda: shares.list(Query(style="watercolor", page_token="")),
         "page by offset 500": lambda: shares.list(Query(skip=500)),
-        "latest, not cached": lambda: uncached.latest(0),
-        "one share, not cached": lambda: store.find(newest),
+        "latest, not cached": lambda: database.read(store.latest, View(POLICY), LATEST_SIZE),
+        "one share, not cached": lambda: database.read(store.find, newest),
         "sitemap's block count": lambda: shares.links(1_000_000),
     }
 

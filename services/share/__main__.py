@@ -1,6 +1,7 @@
 """Composition root of the share service: read settings, build each part with what it uses, serve."""
 
 import asyncio
+from contextlib import aclosing
 from functools import partial
 
 from kawaii.share.v1 import admin_pb2 as shareadminpb
@@ -22,13 +23,13 @@ from services.chassis.server import Mount, serve
 from services.chassis.settings import load
 from services.chassis.supervisor import Loop
 from services.share.admin_servicer import ShareAdminServicer
+from services.share.core.cached import CachedShares, CacheLifetimes
 from services.share.core.maintenance import Expiry, Reconciliation
 from services.share.core.records import ShareRecords
 from services.share.core.shares import Shares
 from services.share.model import Policy
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
-from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
 
@@ -51,13 +52,15 @@ async def main() -> None:
         open_database(settings, SERVICE) as database,
         open_cache(settings.effective_redis_url) as cache,
         open_invalidations(settings.effective_redis_url, CHANNEL) as invalidations,
+        aclosing(
+            CachedShares(database, SqlShares(), cache, lifetimes, clock=now_ms, announce=invalidations.announce)
+        ) as cached,
     ):
-        store = CachedShares(SqlShares(database), cache, lifetimes, now_ms, invalidations.announce)
-        expiry = Expiry(store, settings.share_expire_days, now_ms)
-        reconciliation = Reconciliation(store, settings.share_reconcile_hours)
+        expiry = Expiry(cached, settings.share_expire_days, now_ms)
+        reconciliation = Reconciliation(cached, settings.share_reconcile_hours)
         policy, allowed = Policy(settings.share_list_policy), settings.outbound_allow_private
-        shares = Shares(store, policy, own_key=files.key, clock=now_ms, allowed=allowed)
-        records = ShareRecords(store, own_key=files.key, clock=now_ms, allowed=allowed)
+        shares = Shares(cached, policy, own_key=files.key, clock=now_ms, allowed=allowed)
+        records = ShareRecords(cached, own_key=files.key, clock=now_ms, allowed=allowed)
         mount = Mount(
             add_ShareServiceServicer_to_server,
             ShareServicer(shares, files, IdempotencyKeys(database, request_answer)),
@@ -71,7 +74,7 @@ async def main() -> None:
             metrics_server.run,
             expiry.run,
             reconciliation.run,
-            partial(invalidations.listen, store.invalidate),
+            partial(invalidations.listen, cached.invalidate),
         ]
         await serve(
             settings.address(ListenPort.SHARE),

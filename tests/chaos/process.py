@@ -34,7 +34,7 @@ PRELOADED = (
     "services.sandbox.painter",
     "services.share.core.shares",
     "services.share.servicer",
-    "services.share.stores.cached",
+    "services.share.stores.shares",
     "services.storage.fetcher",
     "services.storage.listener",
     "services.storage.servicer",

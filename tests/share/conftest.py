@@ -25,14 +25,14 @@ from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, build
 from services.chassis.status import from_rpc
+from services.share.core.cached import CachedShares, CacheLifetimes
 from services.share.core.shares import Shares
 from services.share.model import Policy, Seo, Share
-from services.share.ports import ShareStore
 from services.share.servicer import ShareServicer
 from services.share.settings import ShareSettings
-from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
+from tests.support.awaited import awaited
 from tests.support.postgres import Postgres
 from tests.support.valkey import Valkey
 
@@ -79,15 +79,22 @@ async def database(settings: ShareSettings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture(params=["sql", "cached"])
-def store(request: pytest.FixtureRequest, database: Database) -> ShareStore:
+def store(request: pytest.FixtureRequest, database: Database) -> CachedShares:
     """The store in SQL on every engine, and the cache in front of it."""
-    return cached(database) if request.param == "cached" else SqlShares(database)
+    return cached(database) if request.param == "cached" else in_sql(database)
 
 
-def cached(database: Database, cache: Cache | None = None) -> ShareStore:
+def in_sql(database: Database) -> Any:
+    """The store in SQL, each of its functions in a transaction of its own."""
+    return awaited(database, SqlShares())
+
+
+def cached(database: Database, cache: Cache | None = None) -> CachedShares:
     """The cached store, as the service uses it."""
     lifetimes = CacheLifetimes(record=600, list=600, latest=600, stats=600)
-    return CachedShares(SqlShares(database), cache or LocalCache(), lifetimes, now_ms, announce_nothing)
+    return CachedShares(
+        database, SqlShares(), cache or LocalCache(), lifetimes, clock=now_ms, announce=announce_nothing
+    )
 
 
 async def announce_nothing(_notice: str) -> None:

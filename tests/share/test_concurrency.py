@@ -62,8 +62,8 @@ async def test_thirty_shares_published_at_once_are_all_published(serve: Serve) -
 async def test_paging_to_the_end_while_others_insert_shows_each_share_once(client: Client, database: Database) -> None:
     first = (await create(client, "first")).share.name
     await grow(database, MANY)
-    async with database.read() as connection:
-        before = {f"shares/{row}" for row in await connection.scalars(select(share_table.c.id))}
+    ids = select(share_table.c.id)
+    before = {f"shares/{row}" for row in await database.read(lambda transaction: transaction.scalars(ids).all())}
     inserting, numbers = True, count()
 
     async def insert() -> None:

@@ -8,21 +8,21 @@ import pytest
 from sqlalchemy import func, select
 
 from services.chassis.database import Database
+from services.share.core.cached import CachedShares
 from services.share.model import SHOWN, Facet, Policy, Share, SitemapLink, Stats, View
-from services.share.ports import ShareStore
-from services.share.stores.shares import SqlShares
 from services.share.stores.tables import share_tag
 from tests.share.bulk_shares import recount
+from tests.share.conftest import in_sql
 
 Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 
 
-async def ids(store: ShareStore, view: View = ALL) -> list[str]:
+async def ids(store: CachedShares, view: View = ALL) -> list[str]:
     return [each.id for each in await store.page(view, limit=100)]
 
 
-async def test_a_share_is_read_as_it_was_inserted(store: ShareStore, make: Make) -> None:
+async def test_a_share_is_read_as_it_was_inserted(store: CachedShares, make: Make) -> None:
     given = make(
         prompt="猫 👩‍👩‍👧 \u202e ' \" \\ %s {} \n", seo_tags=("猫", "a'b"), original_ref="https://a.example/o?x=1#y"
     )
@@ -35,7 +35,7 @@ async def test_a_share_is_read_as_it_was_inserted(store: ShareStore, make: Make)
     assert await store.token_digest(given.id) == "digest"
 
 
-async def test_an_unknown_share_is_none(store: ShareStore) -> None:
+async def test_an_unknown_share_is_none(store: CachedShares) -> None:
     assert await store.find("share_x") is None
     assert await store.token_digest("share_x") is None
     assert await store.publish("share_x", 1) is None
@@ -44,7 +44,7 @@ async def test_an_unknown_share_is_none(store: ShareStore) -> None:
     assert await store.batch([]) == {}
 
 
-async def test_one_picture_is_kept_once(store: ShareStore, make: Make) -> None:
+async def test_one_picture_is_kept_once(store: CachedShares, make: Make) -> None:
     first = await store.insert(make(generated_ref="generated/a.png"), "first")
 
     assert await store.insert(make(generated_ref="generated/a.png", prompt="another"), "second") == first
@@ -52,20 +52,20 @@ async def test_one_picture_is_kept_once(store: ShareStore, make: Make) -> None:
     assert await ids(store) == [first.id]
 
 
-async def test_fifty_concurrent_inserts_of_one_picture_keep_one(store: ShareStore, make: Make) -> None:
+async def test_fifty_concurrent_inserts_of_one_picture_keep_one(store: CachedShares, make: Make) -> None:
     kept = await asyncio.gather(*(store.insert(make(generated_ref="generated/a.png"), "d") for _ in range(50)))
 
     assert set(kept) == {kept[0]}
     assert await ids(store) == [kept[0].id]
 
 
-async def test_fifty_concurrent_inserts_of_different_pictures_keep_all(store: ShareStore, make: Make) -> None:
+async def test_fifty_concurrent_inserts_of_different_pictures_keep_all(store: CachedShares, make: Make) -> None:
     kept = await asyncio.gather(*(store.insert(make(), "d") for _ in range(50)))
 
     assert await ids(store) == [each.id for each in sorted(kept, key=lambda each: -each.sequence)]
 
 
-async def test_totals_are_right_whatever_happens_at_once(store: ShareStore, make: Make) -> None:
+async def test_totals_are_right_whatever_happens_at_once(store: CachedShares, make: Make) -> None:
     kept = [
         await store.insert(make(style=f"s{number % 3}", seo_tags=("x", f"t{number % 2}")), "d") for number in range(12)
     ]
@@ -82,7 +82,7 @@ async def test_totals_are_right_whatever_happens_at_once(store: ShareStore, make
     assert (await store.stats(1)).total == await store.total(ALL) == 12 + 10 - 4
 
 
-async def test_totals_are_those_of_a_new_count(store: ShareStore, make: Make, database: Database) -> None:
+async def test_totals_are_those_of_a_new_count(store: CachedShares, make: Make, database: Database) -> None:
     """Of the count by which a migration began to keep them."""
     kept = [await store.insert(make(style=f"s{number % 2}", stored=number > 1), "d") for number in range(6)]
     await store.publish(kept[0].id, 5)
@@ -90,14 +90,14 @@ async def test_totals_are_those_of_a_new_count(store: ShareStore, make: Make, da
     views = [
         View(policy, *of) for policy in Policy for of in ((Facet.NONE, ""), (Facet.STYLE, "s0"), (Facet.TAG, "cat"))
     ]
-    before = [await store.total(view) for view in views], await SqlShares(database).stats(1)
+    before = [await store.total(view) for view in views], await in_sql(database).stats(1)
 
-    await recount(database)
+    await database.write(recount)
 
-    assert ([await store.total(view) for view in views], await SqlShares(database).stats(1)) == before
+    assert ([await store.total(view) for view in views], await in_sql(database).stats(1)) == before
 
 
-async def test_a_batch_holds_those_that_exist(store: ShareStore, make: Make) -> None:
+async def test_a_batch_holds_those_that_exist(store: CachedShares, make: Make) -> None:
     kept = [await store.insert(make(), "d") for _ in range(3)]
 
     found = await store.batch([kept[2].id, "share_x", kept[0].id])
@@ -108,7 +108,7 @@ async def test_a_batch_holds_those_that_exist(store: ShareStore, make: Make) -> 
 @pytest.mark.parametrize("policy", Policy)
 @pytest.mark.parametrize("facet", Facet)
 async def test_a_page_holds_what_the_policy_and_the_facet_say(
-    store: ShareStore, make: Make, policy: Policy, facet: Facet
+    store: CachedShares, make: Make, policy: Policy, facet: Facet
 ) -> None:
     originals = ("", "https://a.example/o.png")
     kept = [
@@ -134,7 +134,7 @@ async def test_a_page_holds_what_the_policy_and_the_facet_say(
         assert await store.total(view) == len(shown)
 
 
-async def test_the_latest_come_by_the_time_their_pictures_were_made(store: ShareStore, make: Make) -> None:
+async def test_the_latest_come_by_the_time_their_pictures_were_made(store: CachedShares, make: Make) -> None:
     old, new, same = [await store.insert(make(generate_ms=ms), "d") for ms in (1000, 3000, 3000)]
     middle = await store.insert(make(generate_ms=2000, original_ref="uploads/a.png"), "d")
 
@@ -143,7 +143,7 @@ async def test_the_latest_come_by_the_time_their_pictures_were_made(store: Share
     assert await store.latest(View(Policy.TEXT_TO_IMAGE), 12) == (same, new, old)
 
 
-async def test_publishing_shows_a_share_and_its_first_time_stays(store: ShareStore, make: Make) -> None:
+async def test_publishing_shows_a_share_and_its_first_time_stays(store: CachedShares, make: Make) -> None:
     kept = await store.insert(make(seo_tags=("cat",)), "d")
     assert await store.latest(View(Policy.PUBLISHED), 12) == ()
 
@@ -156,7 +156,7 @@ async def test_publishing_shows_a_share_and_its_first_time_stays(store: ShareSto
 
 
 async def test_a_deleted_share_is_gone_everywhere_and_may_come_back(
-    store: ShareStore, make: Make, database: Database
+    store: CachedShares, make: Make, database: Database
 ) -> None:
     kept = await store.insert(make(generated_ref="generated/a.png"), "d")
     assert await store.total(ALL) == 1
@@ -166,20 +166,20 @@ async def test_a_deleted_share_is_gone_everywhere_and_may_come_back(
     assert await store.find(kept.id) is None
     assert await ids(store) == await ids(store, View(Policy.ALL, Facet.TAG, "cat")) == []
     assert await store.total(ALL) == 0
-    async with database.read() as connection:
-        assert await connection.scalar(select(func.count()).select_from(share_tag)) == 0
+    tags = select(func.count()).select_from(share_tag)
+    assert await database.read(lambda transaction: transaction.scalar(tags)) == 0
     again = await store.insert(make(generated_ref="generated/a.png"), "d")
     assert again.sequence > kept.sequence
 
 
-async def test_a_share_may_have_no_tags_and_equal_ones_count_once(store: ShareStore, make: Make) -> None:
+async def test_a_share_may_have_no_tags_and_equal_ones_count_once(store: CachedShares, make: Make) -> None:
     none, twice = await store.insert(make(seo_tags=()), "d"), await store.insert(make(seo_tags=("a", "a")), "d")
 
     assert none.seo_tags == ()
     assert await ids(store, View(Policy.ALL, Facet.TAG, "a")) == [twice.id]
 
 
-async def test_the_statistics_count_all_shares(store: ShareStore, make: Make) -> None:
+async def test_the_statistics_count_all_shares(store: CachedShares, make: Make) -> None:
     assert await store.stats(1) == Stats(0, 0, 0, 1)
     for stored in (True, True, False):
         kept = await store.insert(make(stored=stored), "d")
@@ -188,7 +188,7 @@ async def test_the_statistics_count_all_shares(store: ShareStore, make: Make) ->
     assert await store.stats(2) == Stats(total=3, stored=2, published=1, update_ms=2)
 
 
-async def test_links_lead_to_what_is_listed_oldest_first(store: ShareStore, make: Make) -> None:
+async def test_links_lead_to_what_is_listed_oldest_first(store: CachedShares, make: Make) -> None:
     view = View(Policy.PUBLISHED)
     assert await store.last_sequence(view) == 0
     kept = [await store.insert(make(), "d") for _ in range(4)]
@@ -204,7 +204,7 @@ async def test_links_lead_to_what_is_listed_oldest_first(store: ShareStore, make
     assert (await store.links(View(Policy.ALL), 0, kept[3].sequence))[1] == SitemapLink(kept[1].id, kept[1].create_ms)
 
 
-async def test_shares_expire_after_their_creation_and_their_publication(store: ShareStore, make: Make) -> None:
+async def test_shares_expire_after_their_creation_and_their_publication(store: CachedShares, make: Make) -> None:
     old, renewed, older, new = [await store.insert(make(create_ms=ms), "d") for ms in (20, 20, 10, 30)]
     await store.publish(renewed.id, 30)
     await store.find(old.id)

@@ -99,8 +99,8 @@ async def test_what_a_dead_process_had_in_hand_may_begin_anew_after_its_lease(da
         return sharepb.Share(prompt="made")
 
     await replays._begin("Share k", "")
-    async with database.write() as connection:
-        await connection.execute(update(request_answer).values(due_ms=db_now() - 1))
+    over = update(request_answer).values(due_ms=db_now() - 1)
+    await database.write(lambda transaction: transaction.execute(over))
 
     assert (await replays.once(Call("k"), sharepb.Share, work)).prompt == "made"
 

@@ -27,10 +27,10 @@ from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.invalidation import open_invalidations
 from services.chassis.server import Mount, build
 from services.share.__main__ import CHANNEL, now_ms
+from services.share.core.cached import CachedShares, CacheLifetimes
 from services.share.core.shares import Shares
 from services.share.model import Policy
 from services.share.servicer import ShareServicer
-from services.share.stores.cached import CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
 from tests.share.conftest import FILES
@@ -78,7 +78,7 @@ async def replica(database: Database, redis_url: str) -> AsyncIterator[Replica]:
     async with AsyncExitStack() as stack:
         cache = await stack.enter_async_context(open_cache(redis_url))
         invalidations = await stack.enter_async_context(open_invalidations(redis_url, CHANNEL))
-        store = CachedShares(SqlShares(database), cache, FRESHNESS, now_ms, invalidations.announce)
+        store = CachedShares(database, SqlShares(), cache, FRESHNESS, clock=now_ms, announce=invalidations.announce)
         servicer = ShareServicer(
             Shares(store, Policy.ALL, own_key=FILES.key, clock=now_ms), FILES, IdempotencyKeys(database, request_answer)
         )

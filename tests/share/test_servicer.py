@@ -78,8 +78,7 @@ async def test_our_own_urls_follow_when_the_files_move(serve: Serve) -> None:
 
 async def test_the_token_is_not_kept(client: Client, database: Database) -> None:
     token = (await client.CreateShare(creation())).publish_token
-    async with database.read() as connection:
-        row = (await connection.execute(select(table))).one()
+    row = await database.read(lambda transaction: transaction.execute(select(table)).one())
 
     assert token not in str(row)
 
@@ -246,9 +245,8 @@ async def test_fifty_concurrent_shares_of_one_picture_are_one_row_and_one_token(
 ) -> None:
     answers = await asyncio.gather(*(client.CreateShare(creation()) for _ in range(50)))
 
-    async with database.read() as connection:
-        rows = await connection.scalar(select(func.count()).select_from(table))
-    assert rows == 1
+    rows = select(func.count()).select_from(table)
+    assert await database.read(lambda transaction: transaction.scalar(rows)) == 1
     assert len({answer.share.name for answer in answers}) == 1
     assert len([answer for answer in answers if answer.publish_token]) == 1
 

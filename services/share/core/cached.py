@@ -1,20 +1,20 @@
-"""A cache in front of another share store, for the reads whose cost grows with the number of shares.
+"""Shares in transactions of their own, with a cache in front for the reads whose cost grows with their number.
 
 A cached value carries the time at which it was read. One that was read before the last change of its source that this
 process knows of, or before the process started, is invalid: so a late writer, or a cache that missed a deletion, cannot
 bring a stale answer back.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from services.chassis.cache import Cache
 from services.chassis.clock import Clock
-from services.chassis.database import shielded_method
+from services.chassis.database import Database, Transaction
 from services.chassis.invalidation import EVERYTHING
 from services.share.model import NEWEST, Facet, Share, ShareRecord, SitemapLink, Stats, View
 from services.share.ports import ShareStore
@@ -27,6 +27,7 @@ LATEST_KEY, LATEST_SIZE = "share:cache:latest:12", 12
 STATS_KEY = "share:stats"
 CREATED = "created "  # prefix of the notice of a new share, which invalidates lists but no record
 MAX_CHANGES = 10_000  # keys whose last change is known one by one; values read before the oldest of them are invalid
+P = ParamSpec("P")
 T = TypeVar("T")
 Announce = Callable[[str], Awaitable[None]]
 
@@ -42,16 +43,26 @@ class CacheLifetimes:
 
 
 class CachedShares:
-    """A ShareStore that reads from the cache first.
+    """Shares as the service reads and changes them: what ShareStore says, each in one transaction, the cache first.
 
     A change by this process shows at once. It deletes the common keys and is announced, so that other processes
-    invalidate theirs in milliseconds; if a notice is lost, a stale value ends with its lifetime.
+    invalidate theirs in milliseconds; if a notice is lost, a stale value ends with its lifetime. Every method raises
+    Unavailable when the database is away.
     """
 
     def __init__(
-        self, store: ShareStore, cache: Cache, lifetimes: CacheLifetimes, clock: Clock, announce: Announce
+        self,
+        database: Database,
+        store: ShareStore,
+        cache: Cache,
+        lifetimes: CacheLifetimes,
+        *,
+        clock: Clock,
+        announce: Announce,
     ) -> None:
-        self._store, self._cache, self._clock, self._announce = store, cache, clock, announce
+        self._database, self._store, self._cache = database, store, cache
+        self._clock, self._announce = clock, announce
+        self._changes: set[asyncio.Task[Any]] = set()
         self._records = _CachedValues(TypeAdapter(_CachedValue[Share]), cache, lifetimes.record, clock)
         self._list = _CachedValues(TypeAdapter(_CachedValue[tuple[str, ...]]), cache, lifetimes.list, clock)
         self._latest = _CachedValues(TypeAdapter(_CachedValue[tuple[Share, ...]]), cache, lifetimes.latest, clock)
@@ -68,11 +79,14 @@ class CachedShares:
         else:
             self._records.invalidate_key(RECORD_KEY + notice)
 
-    @shielded_method
+    async def aclose(self) -> None:
+        """Wait until every change that was begun has ended, its invalidation included."""
+        while self._changes:
+            await asyncio.wait(self._changes)
+
     async def insert(self, given: Share, token_digest: str) -> Share:
         """Insert the share and invalidate the lists."""
-        async with self._changing(CREATED + given.id):
-            return await self._store.insert(given, token_digest)
+        return await self._change([CREATED + given.id], self._store.insert, given, token_digest)
 
     async def find(self, share_id: str) -> Share | None:
         """Read one share, from the cache if possible."""
@@ -84,14 +98,14 @@ class CachedShares:
         found = {share.id: share for share in known.values()}
         if missing := [share_id for share_id in share_ids if share_id not in found]:
             read_ms = self._clock()
-            read = await self._store.batch(missing)
+            read = await self._database.read(self._store.batch, missing)
             await self._records.put({RECORD_KEY + each.id: each for each in read.values()}, read_ms)
             found |= read
         return found
 
     async def token_digest(self, share_id: str) -> str | None:
         """Not cached: the digest of a secret."""
-        return await self._store.token_digest(share_id)
+        return await self._database.read(self._store.token_digest, share_id)
 
     async def page(self, view: View, *, limit: int, before: int = NEWEST, skip: int = 0) -> tuple[Share, ...]:
         """Cache the ids of the longest first page; any other page is one short range of an index."""
@@ -101,74 +115,102 @@ class CachedShares:
             found = await self.batch(ids)
             if len(found) == len(ids):  # else one was deleted meanwhile
                 return tuple(found[share_id] for share_id in ids)
-        return await self._store.page(view, limit=limit, before=before, skip=skip)
+        return await self._database.read(self._store.page, view, limit=limit, before=before, skip=skip)
 
     async def latest(self, view: View, limit: int) -> tuple[Share, ...]:
         """Cache the size that every home page asks for."""
         if limit != LATEST_SIZE:
-            return await self._store.latest(view, limit)
-        return await self._latest.get(LATEST_KEY, lambda: self._store.latest(view, limit), str(view))
+            return await self._database.read(self._store.latest, view, limit)
+        return await self._latest.get(
+            LATEST_KEY, lambda: self._database.read(self._store.latest, view, limit), str(view)
+        )
 
     async def total(self, view: View) -> int:
         """Not cached: a few rows of an index."""
-        return await self._store.total(view)
+        return await self._database.read(self._store.total, view)
 
     async def links(self, view: View, after: int, until: int) -> tuple[SitemapLink, ...]:
         """Not cached: crawlers come rarely, and read all blocks."""
-        return await self._store.links(view, after, until)
+        return await self._database.read(self._store.links, view, after, until)
 
     async def last_sequence(self, view: View) -> int:
         """Not cached."""
-        return await self._store.last_sequence(view)
+        return await self._database.read(self._store.last_sequence, view)
 
-    @shielded_method
     async def publish(self, share_id: str, now_ms: int) -> Share | None:
         """Publish the share and invalidate the lists."""
-        async with self._changing(share_id):
-            return await self._store.publish(share_id, now_ms)
+        return await self._change([share_id], self._store.publish, share_id, now_ms)
 
-    @shielded_method
     async def delete(self, share_id: str) -> bool:
         """Delete the share and invalidate the lists."""
-        async with self._changing(share_id):
-            return await self._store.delete(share_id)
+        return await self._change([share_id], self._store.delete, share_id)
 
     async def records(self, after: int, limit: int) -> tuple[ShareRecord, ...]:
         """Not cached: operators read all of them once."""
-        return await self._store.records(after, limit)
+        return await self._database.read(self._store.records, after, limit)
 
-    @shielded_method
     async def restore(self, record: ShareRecord) -> tuple[bool, Share | None]:
         """Restore the share and invalidate the lists."""
-        async with self._changing(CREATED + record.share.id):
-            return await self._store.restore(record)
+        return await self._change([CREATED + record.share.id], self._store.restore, record)
 
-    @shielded_method
     async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
         """Delete the shares and invalidate each."""
-        expired = await self._store.expire(before_ms, limit)
-        for share_id in expired:
-            await self._changed(share_id)
-        return expired
+        expired: list[str] = []
+
+        def expire(transaction: Transaction) -> tuple[str, ...]:
+            expired[:] = self._store.expire(transaction, before_ms, limit)
+            return tuple(expired)
+
+        return await self._change(expired, expire)
 
     async def reconcile(self) -> int:
-        """Not cached: no cached value depends on the counts for long."""
-        return await self._store.reconcile()
+        """Compare in a transaction that only reads, which blocks nobody; write only if there is drift.
+
+        Not cached: no cached value depends on the counts for long.
+        """
+        if not await self._database.read(self._store.has_drift):
+            return 0
+        return await self._database.write(self._store.reconcile)
 
     async def stats(self, now_ms: int) -> Stats:
         """Cache the counts."""
-        return await self._stats.get(STATS_KEY, lambda: self._store.stats(now_ms))
+        return await self._stats.get(STATS_KEY, lambda: self._database.read(self._store.stats, now_ms))
 
     async def _newest(self, view: View) -> tuple[str, ...]:
-        return tuple(share.id for share in await self._store.page(view, limit=LIST_SIZE))
+        return tuple(share.id for share in await self._database.read(self._store.page, view, limit=LIST_SIZE))
 
-    @asynccontextmanager
-    async def _changing(self, notice: str) -> AsyncIterator[None]:
-        """Invalidate after a change, also after an error: the change may have happened all the same."""
+    async def _change(
+        self,
+        notices: Sequence[str],
+        function: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Make a change and invalidate, in a task of its own: when its caller leaves, both happen all the same."""
+        change = asyncio.create_task(self._invalidating(notices, function, *args, **kwargs))
+        self._changes.add(change)
+        change.add_done_callback(self._ended)
+        return await asyncio.shield(change)
+
+    def _ended(self, change: "asyncio.Task[Any]") -> None:
+        """Forget a task; its exception was raised at its caller, unless that had left."""
+        self._changes.discard(change)
+        if not change.cancelled():
+            change.exception()
+
+    async def _invalidating(
+        self,
+        notices: Sequence[str],
+        function: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Invalidate after a change, also after an error: whether it was committed may not be known."""
         try:
-            yield
+            return await self._database.write(function, *args, **kwargs)
         finally:
-            await self._changed(notice)
+            for notice in notices:
+                await self._changed(notice)
 
     async def _changed(self, notice: str) -> None:
         self.invalidate(notice)

@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 
 from services.chassis.clock import Clock
-from services.share.ports import ShareStore
+from services.share.core.cached import CachedShares
 
 DAY_MS = 86_400_000
 BATCH = 100  # deleted in one transaction, which other writers wait for
@@ -25,8 +25,8 @@ logger = structlog.get_logger()
 class Expiry:
     """A loop that deletes shares which are older than so many days; with 0 it deletes none."""
 
-    def __init__(self, store: ShareStore, days: int, clock: Clock) -> None:
-        self._store, self._days, self._clock = store, days, clock
+    def __init__(self, cached: CachedShares, days: int, clock: Clock) -> None:
+        self._cached, self._days, self._clock = cached, days, clock
 
     async def run(self) -> None:
         """Delete expired shares once a minute, until cancelled."""
@@ -37,15 +37,15 @@ class Expiry:
 
     async def expire(self) -> None:
         """Delete all expired shares. Raises Unavailable; the next round continues."""
-        while len(await self._store.expire(self._clock() - self._days * DAY_MS, BATCH)) == BATCH:
+        while len(await self._cached.expire(self._clock() - self._days * DAY_MS, BATCH)) == BATCH:
             pass
 
 
 class Reconciliation:
     """A loop that compares the counts with the shares when it starts and every so many hours, and corrects them."""
 
-    def __init__(self, store: ShareStore, hours: float) -> None:
-        self._store, self._hours = store, hours
+    def __init__(self, cached: CachedShares, hours: float) -> None:
+        self._cached, self._hours = cached, hours
 
     async def run(self) -> None:
         """Reconcile every `hours` until cancelled; never with 0."""
@@ -56,7 +56,7 @@ class Reconciliation:
 
     async def reconcile(self) -> int:
         """Reconcile once; returns the drift. Raises Unavailable."""
-        found = await self._store.reconcile()
+        found = await self._cached.reconcile()
         DRIFT.set(found)
         if found:
             MENDED.inc(found)

@@ -9,8 +9,8 @@ from services.chassis.clock import Clock
 from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.outbound import require_public
 from services.share.core import validation
+from services.share.core.cached import CachedShares
 from services.share.model import Share, ShareRecord, ShareRecordPage
-from services.share.ports import ShareStore
 
 TOKEN = re.compile(r"[0-9]{1,18}", re.ASCII)  # a sequence, which has 63 bits
 
@@ -19,9 +19,14 @@ class ShareRecords:
     """Lists and restores shares with their tokens' digests. Raises Unavailable; own_key and allowed as for Shares."""
 
     def __init__(
-        self, store: ShareStore, *, own_key: Callable[[str], str], clock: Clock, allowed: frozenset[str] = frozenset()
+        self,
+        cached: CachedShares,
+        *,
+        own_key: Callable[[str], str],
+        clock: Clock,
+        allowed: frozenset[str] = frozenset(),
     ) -> None:
-        self._store, self._own_key, self._clock, self._allowed = store, own_key, clock, allowed
+        self._cached, self._own_key, self._clock, self._allowed = cached, own_key, clock, allowed
 
     async def list(self, page_size: int, page_token: str) -> ShareRecordPage:
         """A page of all shares, oldest first.
@@ -32,7 +37,7 @@ class ShareRecords:
         if page_token and not TOKEN.fullmatch(page_token):
             raise paging.foreign_token()
         size = paging.page_size(page_size, validation.MAX_PAGE_SIZE, validation.MAX_PAGE_SIZE)
-        found = await self._store.records(int(page_token or 0), size + 1)
+        found = await self._cached.records(int(page_token or 0), size + 1)
         shown, last = paging.page_of(found, size, lambda record: record.share.weight)
         return ShareRecordPage(shown, str(last.share.sequence) if last else "")
 
@@ -49,7 +54,7 @@ class ShareRecords:
             generated_ref=self._ref("generated_uri", record.share.generated_ref),
             original_ref=self._ref("original_uri", record.share.original_ref),
         )
-        created, kept = await self._store.restore(ShareRecord(share, record.token_digest))
+        created, kept = await self._cached.restore(ShareRecord(share, record.token_digest))
         if kept is None:
             raise Unavailable("The share changed at this moment. Try again.", retry_after=1)
         if not created:

@@ -14,8 +14,8 @@ from services.chassis.names import new_id
 from services.chassis.outbound import require_public
 from services.share import seo
 from services.share.core import validation
+from services.share.core.cached import CachedShares
 from services.share.model import NEWEST, NewShare, Policy, Query, Share, SharePage, SitemapLinks, Stats, View
-from services.share.ports import ShareStore
 
 DEFAULT_PAGE_SIZE = 20  # docs/rest.md#share-lists
 LATEST_SIZE = 12  # docs/rest.md#latest-shares
@@ -44,14 +44,14 @@ class Shares:
 
     def __init__(
         self,
-        store: ShareStore,
+        cached: CachedShares,
         policy: Policy,
         *,
         own_key: Callable[[str], str],
         clock: Clock,
         allowed: frozenset[str] = frozenset(),
     ) -> None:
-        self._store, self._policy, self._own_key, self._clock = store, policy, own_key, clock
+        self._cached, self._policy, self._own_key, self._clock = cached, policy, own_key, clock
         self._allowed = allowed
 
     async def create(self, new_share: NewShare) -> tuple[Share, str]:
@@ -61,7 +61,7 @@ class Shares:
             InvalidArgument: a field is invalid.
         """
         share, token = self._made(new_share), new_token()
-        kept = await self._store.insert(share, digest_of(token))
+        kept = await self._cached.insert(share, digest_of(token))
         return kept, token if kept.id == share.id else ""
 
     async def get(self, share_id: str) -> Share:
@@ -70,7 +70,7 @@ class Shares:
         Raises:
             NotFound: there is none.
         """
-        return _existing(await self._store.find(share_id))
+        return _existing(await self._cached.find(share_id))
 
     async def batch(self, share_ids: Sequence[str]) -> tuple[Share, ...]:
         """The shares that exist of these ids, in the same order.
@@ -79,7 +79,7 @@ class Shares:
             InvalidArgument: more than MAX_BATCH were asked, or more than fit into one message.
         """
         validation.batch(len(share_ids))
-        found = await self._store.batch(share_ids)
+        found = await self._cached.batch(share_ids)
         asked = tuple(found[share_id] for share_id in share_ids if share_id in found)
         validation.weight(len(paging.fitting(asked, weight_of)), len(asked))
         return asked
@@ -93,10 +93,10 @@ class Shares:
         view = View(self._policy, *validation.facet(query))
         size = paging.page_size(query.page_size, DEFAULT_PAGE_SIZE, validation.MAX_PAGE_SIZE)
         before, skip = paging.sequence_of(str(view), query.page_token), validation.skip(query.skip)
-        found = await self._store.page(view, limit=size + 1, before=NEWEST if before is None else before, skip=skip)
+        found = await self._cached.page(view, limit=size + 1, before=NEWEST if before is None else before, skip=skip)
         shown, last = paging.page_of(found, size, weight_of)
         next_token = paging.number_token(str(view), last.sequence) if last else ""
-        return SharePage(shown, next_token, await self._store.total(view))
+        return SharePage(shown, next_token, await self._cached.total(view))
 
     async def links(self, block: int) -> SitemapLinks:
         """The listed shares of one block of sequences, oldest first, for one sitemap file.
@@ -106,8 +106,8 @@ class Shares:
         """
         validation.block(block)
         view, after = View(self._policy), block * BLOCK_SIZE
-        blocks = -(-await self._store.last_sequence(view) // BLOCK_SIZE)
-        return SitemapLinks(await self._store.links(view, after, after + BLOCK_SIZE) if block < blocks else (), blocks)
+        blocks = -(-await self._cached.last_sequence(view) // BLOCK_SIZE)
+        return SitemapLinks(await self._cached.links(view, after, after + BLOCK_SIZE) if block < blocks else (), blocks)
 
     async def latest(self, page_size: int) -> tuple[Share, ...]:
         """The shares whose pictures were made last, newest first.
@@ -116,7 +116,7 @@ class Shares:
             InvalidArgument: page_size is negative.
         """
         size = paging.page_size(page_size, LATEST_SIZE, validation.MAX_PAGE_SIZE)
-        return paging.fitting(await self._store.latest(View(self._policy), size), weight_of)
+        return paging.fitting(await self._cached.latest(View(self._policy), size), weight_of)
 
     async def publish(self, share_id: str, token: str) -> Share:
         """Publish a share; the time of the first publication stays.
@@ -127,21 +127,21 @@ class Shares:
             PermissionDenied: the token is not this share's.
         """
         await self._authorise(share_id, token)
-        return _existing(await self._store.publish(share_id, self._clock()))
+        return _existing(await self._cached.publish(share_id, self._clock()))
 
     async def delete(self, share_id: str, token: str) -> None:
         """Delete a share. Raises as publish does."""
         await self._authorise(share_id, token)
-        if not await self._store.delete(share_id):
+        if not await self._cached.delete(share_id):
             raise _missing()
 
     async def stats(self) -> Stats:
         """Counts over all shares, perhaps some seconds old."""
-        return await self._store.stats(self._clock())
+        return await self._cached.stats(self._clock())
 
     async def _authorise(self, share_id: str, token: str) -> None:
         validation.token(token)
-        kept = _existing(await self._store.token_digest(share_id))
+        kept = _existing(await self._cached.token_digest(share_id))
         if not hmac.compare_digest(kept, digest_of(token)):
             raise PermissionDenied("This token does not belong to this share.", "INVALID_TOKEN")
 

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, func, literal, select, union_all
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import upsert
+from services.chassis.database import Transaction, upsert
 from services.share.model import SHOWN, Facet, Share, View, Visibility
 from services.share.stores.tables import share, share_count, share_tag
 
@@ -29,32 +28,32 @@ def keys(share: Share, visibility: Visibility) -> Iterator[Key]:
     return ((facet, value, int(visibility), share.sequence % PARTS) for facet, value in values)
 
 
-async def add_share(connection: AsyncConnection, share: Share) -> None:
+def add_share(transaction: Transaction, share: Share) -> None:
     """Count a share that is new."""
-    await _add(connection, Counter(keys(share, share.visibility)))
+    _add(transaction, Counter(keys(share, share.visibility)))
 
 
-async def remove_shares(connection: AsyncConnection, shares: Iterable[Share]) -> None:
+def remove_shares(transaction: Transaction, shares: Iterable[Share]) -> None:
     """Stop counting deleted shares."""
     gone = Counter(key for share in shares for key in keys(share, share.visibility))
-    await _add(connection, {key: -number for key, number in gone.items()})
+    _add(transaction, {key: -number for key, number in gone.items()})
 
 
-async def move_published(connection: AsyncConnection, share: Share) -> None:
+def move_published(transaction: Transaction, share: Share) -> None:
     """Move a share that was just published from its old counts to its new ones."""
     before = share.visibility_before
-    await _add(connection, dict.fromkeys(keys(share, share.visibility), 1) | dict.fromkeys(keys(share, before), -1))
+    _add(transaction, dict.fromkeys(keys(share, share.visibility), 1) | dict.fromkeys(keys(share, before), -1))
 
 
-async def _add(connection: AsyncConnection, changes: dict[Key, int]) -> None:
+def _add(transaction: Transaction, changes: dict[Key, int]) -> None:
     """Add to counts, in the order of their keys: in different orders two writers could deadlock."""
     if not changes:
         return
     names = ("facet", "value", "visibility", "part", "count")
     rows = [dict(zip(names, (*key, number), strict=True)) for key, number in sorted(changes.items())]
-    statement = upsert(connection, share_count).values(rows)
+    statement = upsert(transaction, share_count).values(rows)
     added = {"count": share_count.c.count + statement.excluded.count}
-    await connection.execute(statement.on_conflict_do_update(index_elements=names[:4], set_=added))
+    transaction.execute(statement.on_conflict_do_update(index_elements=names[:4], set_=added))
 
 
 def total(view: View) -> Select[int]:
@@ -93,13 +92,11 @@ def drift() -> Select[Any]:
     return select(*keys, off.label("off")).group_by(*keys).having(off != 0).order_by(*keys)
 
 
-async def reconcile(connection: AsyncConnection) -> int:
+def reconcile(transaction: Transaction) -> int:
     """Correct at most MAX_CORRECTED counts; returns the drift of all. Serialised by a row lock."""
-    await _add(connection, {(MARK, "", 0, 0): 0})  # locks the row: a second one would add the same again
-    found = (await connection.execute(drift())).all()
-    await _add(
-        connection, {(each.facet, each.value, each.visibility, 0): int(each.off) for each in found[:MAX_CORRECTED]}
-    )
+    _add(transaction, {(MARK, "", 0, 0): 0})  # locks the row: a second one would add the same again
+    found = transaction.execute(drift()).all()
+    _add(transaction, {(each.facet, each.value, each.visibility, 0): int(each.off) for each in found[:MAX_CORRECTED]})
     return sum(abs(int(each.off)) for each in found)
 
 

@@ -25,10 +25,9 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
-from services.chassis.database import Database, shielded, upsert
+from services.chassis.database import Transaction, upsert
 from services.share.model import (
     NEWEST,
     SHOWN,
@@ -57,134 +56,123 @@ LATEST_FIRST = (share.c.generate_ms.desc(), share.c.sequence.desc())
 KEYWORDS = ("keywords_ja", "keywords_en")
 
 
-@shielded
 class SqlShares:
-    """A ShareStore on one database. Tags lie in a table of their own, written with their share."""
+    """A ShareStore. Tags lie in a table of their own, written with their share."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def insert(self, given: Share, token_digest: str) -> Share:
+    def insert(self, transaction: Transaction, given: Share, token_digest: str) -> Share:
         """Insert the share and its tags, or return the older one."""
-        async with self._database.write() as connection:
-            result = await connection.execute(_insert_or_find(connection, _to_row(given, token_digest)))
-            kept = _to_share(result.mappings().one())
-            if kept.id == given.id:
-                await _insert_tags(connection, kept)
+        result = transaction.execute(_insert_or_find(transaction, _to_row(given, token_digest)))
+        kept = _to_share(result.mappings().one())
+        if kept.id == given.id:
+            _insert_tags(transaction, kept)
         return kept
 
-    async def find(self, share_id: str) -> Share | None:
+    def find(self, transaction: Transaction, share_id: str) -> Share | None:
         """Select one row."""
-        return (await self.batch([share_id])).get(share_id)
+        return self.batch(transaction, [share_id]).get(share_id)
 
-    async def batch(self, share_ids: Sequence[str]) -> dict[str, Share]:
+    def batch(self, transaction: Transaction, share_ids: Sequence[str]) -> dict[str, Share]:
         """Select the rows."""
-        found = await self._read(select(*COLUMNS).where(share.c.id.in_(share_ids)))
+        found = _read(transaction, select(*COLUMNS).where(share.c.id.in_(share_ids)))
         return {each.id: each for each in found}
 
-    async def token_digest(self, share_id: str) -> str | None:
+    def token_digest(self, transaction: Transaction, share_id: str) -> str | None:
         """Select the digest."""
-        async with self._database.read() as connection:
-            digest: str | None = await connection.scalar(select(share.c.token_digest).where(share.c.id == share_id))
-        return digest
+        return transaction.scalar(select(share.c.token_digest).where(share.c.id == share_id))
 
-    async def page(self, view: View, *, limit: int, before: int = NEWEST, skip: int = 0) -> tuple[Share, ...]:
+    def page(
+        self, transaction: Transaction, view: View, *, limit: int, before: int = NEWEST, skip: int = 0
+    ) -> tuple[Share, ...]:
         """Select a page."""
-        return await self._read(select_page(view, limit=limit, before=before, skip=skip))
+        return _read(transaction, select_page(view, limit=limit, before=before, skip=skip))
 
-    async def latest(self, view: View, limit: int) -> tuple[Share, ...]:
+    def latest(self, transaction: Transaction, view: View, limit: int) -> tuple[Share, ...]:
         """Select the latest."""
-        return await self._read(select_latest(view, limit))
+        return _read(transaction, select_latest(view, limit))
 
-    async def total(self, view: View) -> int:
+    def total(self, transaction: Transaction, view: View) -> int:
         """Add up a few rows."""
-        return await self._sum(counts.total(view))
+        return _sum(transaction, counts.total(view))
 
-    async def publish(self, share_id: str, now_ms: int) -> Share | None:
-        """Set the time and the visibility of the share and its tags, in one transaction."""
-        async with self._database.write() as connection:
-            row = (await connection.execute(_publish(share_id, now_ms))).mappings().one_or_none()
-            if row is not None:
-                published = _to_share(row)
-                await connection.execute(_publish_tags(published.sequence))
-                await counts.move_published(connection, published)
-                return published
-        return await self.find(share_id)
+    def publish(self, transaction: Transaction, share_id: str, now_ms: int) -> Share | None:
+        """Set the time and the visibility of the share and its tags."""
+        row = transaction.execute(_publish(share_id, now_ms)).mappings().one_or_none()
+        if row is None:
+            return self.find(transaction, share_id)
+        published = _to_share(row)
+        transaction.execute(_publish_tags(published.sequence))
+        counts.move_published(transaction, published)
+        return published
 
-    async def delete(self, share_id: str) -> bool:
+    def delete(self, transaction: Transaction, share_id: str) -> bool:
         """Delete the row; its tags are deleted by cascade."""
-        return bool(await self._forget(_deleted([share_id])))
+        return bool(_forget(transaction, _deleted([share_id])))
 
-    async def links(self, view: View, after: int, until: int) -> tuple[SitemapLink, ...]:
+    def links(self, transaction: Transaction, view: View, after: int, until: int) -> tuple[SitemapLink, ...]:
         """Select a range of the primary key."""
-        async with self._database.read() as connection:
-            rows = (await connection.execute(_links(view, after, until))).all()
+        rows = transaction.execute(_links(view, after, until)).all()
         return tuple(SitemapLink(share_id, max(create_ms, publish_ms)) for share_id, create_ms, publish_ms in rows)
 
-    async def last_sequence(self, view: View) -> int:
+    def last_sequence(self, transaction: Transaction, view: View) -> int:
         """Select the newest share of the list."""
-        found = await self.page(view, limit=1)
+        found = self.page(transaction, view, limit=1)
         return found[0].sequence if found else 0
 
-    async def records(self, after: int, limit: int) -> tuple[ShareRecord, ...]:
+    def records(self, transaction: Transaction, after: int, limit: int) -> tuple[ShareRecord, ...]:
         """Select a range of the primary key."""
-        async with self._database.read() as connection:
-            rows = (await connection.execute(_records(after, limit))).mappings().all()
-        return tuple(map(_to_record, rows))
+        return tuple(map(_to_record, transaction.execute(_records(after, limit)).mappings()))
 
-    async def restore(self, record: ShareRecord) -> tuple[bool, Share | None]:
+    def restore(self, transaction: Transaction, record: ShareRecord) -> tuple[bool, Share | None]:
         """Insert the share and its tags, or select the older one."""
         row = _to_row(record.share, record.token_digest)
-        async with self._database.write() as connection:
-            found = (await connection.execute(_insert_new(connection, row))).mappings().one_or_none()
-            if found is not None:
-                kept = _to_share(found)
-                await _insert_tags(connection, kept)
-                return True, kept
-            older = (await connection.execute(_same(row))).mappings().first()
+        found = transaction.execute(_insert_new(transaction, row)).mappings().one_or_none()
+        if found is not None:
+            kept = _to_share(found)
+            _insert_tags(transaction, kept)
+            return True, kept
+        older = transaction.execute(_same(row)).mappings().first()
         return False, _to_share(older) if older else None
 
-    async def expire(self, before_ms: int, limit: int) -> tuple[str, ...]:
+    def expire(self, transaction: Transaction, before_ms: int, limit: int) -> tuple[str, ...]:
         """Delete the rows; their tags are deleted by cascade."""
-        return await self._forget(_expired(before_ms, limit))
+        return _forget(transaction, _expired(before_ms, limit))
 
-    async def stats(self, now_ms: int) -> Stats:
+    def has_drift(self, transaction: Transaction) -> bool:
+        """Compare the counts with all rows."""
+        return transaction.execute(counts.drift().limit(1)).first() is not None
+
+    def reconcile(self, transaction: Transaction) -> int:
+        """Compare the counts with all rows, and correct them."""
+        return counts.reconcile(transaction)
+
+    def stats(self, transaction: Transaction, now_ms: int) -> Stats:
         """Add up a few rows."""
         return Stats(
-            total=await self._sum(counts.all_shares()),
-            stored=await self._sum(counts.stored()),
-            published=await self.total(View(Policy.PUBLISHED)),
+            total=_sum(transaction, counts.all_shares()),
+            stored=_sum(transaction, counts.stored()),
+            published=self.total(transaction, View(Policy.PUBLISHED)),
             update_ms=now_ms,
         )
 
-    async def reconcile(self) -> int:
-        """Compare in a read transaction, which blocks nobody; write only if there is drift."""
-        async with self._database.read() as connection:
-            wrong = (await connection.execute(counts.drift().limit(1))).first()
-        if wrong is None:
-            return 0
-        async with self._database.write() as connection:
-            return await counts.reconcile(connection)
 
-    async def _forget(self, statement: ReturningDelete[Any]) -> tuple[str, ...]:
-        async with self._database.write() as connection:
-            gone = [_to_share(row) for row in (await connection.execute(statement)).mappings()]
-            await counts.remove_shares(connection, gone)
-        return tuple(share.id for share in gone)
-
-    async def _sum(self, statement: Select[int]) -> int:
-        async with self._database.read() as connection:
-            return int(await connection.scalar(statement) or 0)
-
-    async def _read(self, statement: Select[Any]) -> tuple[Share, ...]:
-        async with self._database.read() as connection:
-            return tuple(map(_to_share, (await connection.execute(statement)).mappings()))
+def _forget(transaction: Transaction, statement: ReturningDelete[Any]) -> tuple[str, ...]:
+    gone = _read(transaction, statement)
+    counts.remove_shares(transaction, gone)
+    return tuple(share.id for share in gone)
 
 
-async def _insert_tags(connection: AsyncConnection, kept: Share) -> None:
-    await counts.add_share(connection, kept)
+def _sum(transaction: Transaction, statement: Select[int]) -> int:
+    return int(transaction.scalar(statement) or 0)
+
+
+def _read(transaction: Transaction, statement: Select[Any] | ReturningDelete[Any]) -> tuple[Share, ...]:
+    return tuple(map(_to_share, transaction.execute(statement).mappings()))
+
+
+def _insert_tags(transaction: Transaction, kept: Share) -> None:
+    counts.add_share(transaction, kept)
     if rows := _tag_rows(kept):
-        await connection.execute(insert(share_tag), rows)
+        transaction.execute(insert(share_tag), rows)
 
 
 def _tag_rows(kept: Share) -> list[dict[str, Any]]:
@@ -192,16 +180,16 @@ def _tag_rows(kept: Share) -> list[dict[str, Any]]:
     return [{"sequence": kept.sequence, "tag": tag, "visibility": visibility} for tag in dict.fromkeys(kept.seo_tags)]
 
 
-def _insert_or_find(connection: AsyncConnection, row: dict[str, Any]) -> ReturningInsert[*tuple[Any, ...]]:
+def _insert_or_find(transaction: Transaction, row: dict[str, Any]) -> ReturningInsert[*tuple[Any, ...]]:
     """Insert a share, or return the one with its digest. The empty update locks it, so that it cannot vanish before."""
-    statement = upsert(connection, share).values(row)
+    statement = upsert(transaction, share).values(row)
     same = {"generated_digest": share.c.generated_digest}
     return statement.on_conflict_do_update(index_elements=list(same), set_=same).returning(*COLUMNS)
 
 
-def _insert_new(connection: AsyncConnection, row: dict[str, Any]) -> ReturningInsert[*tuple[Any, ...]]:
+def _insert_new(transaction: Transaction, row: dict[str, Any]) -> ReturningInsert[*tuple[Any, ...]]:
     """Insert a share, or return nothing when one has its id or its digest."""
-    return upsert(connection, share).values(row).on_conflict_do_nothing().returning(*COLUMNS)
+    return upsert(transaction, share).values(row).on_conflict_do_nothing().returning(*COLUMNS)
 
 
 def _same(row: dict[str, Any]) -> Select[Any]:
@@ -245,7 +233,7 @@ def _publish_tags(sequence: int) -> Update:
     return _published(update(share_tag).where(share_tag.c.sequence == sequence), share_tag)
 
 
-def _links(view: View, after: int, until: int) -> Select[Any]:
+def _links(view: View, after: int, until: int) -> Select[*tuple[Any, ...]]:
     """Id and times of the shares of a list without a facet, within a range of sequences, for a sitemap."""
     shown = share.c.visibility.in_([int(each) for each in SHOWN[view.policy]])
     columns = select(share.c.id, share.c.create_ms, share.c.publish_ms)

@@ -1,19 +1,22 @@
-"""The cache in front of a store: it saves work; flushed, filled with garbage or killed, it changes no answer."""
+"""The cache in front of the store: it saves work; flushed, filled with garbage or killed, it changes no answer."""
 
 import asyncio
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Any
+from threading import Event
+from typing import Any, cast
 
 import pytest
 
 from services.chassis.cache import Cache
 from services.chassis.clock import Clock
-from services.chassis.database import Database, settled
+from services.chassis.database import Database, Transaction
+from services.chassis.errors import Unavailable
+from services.share.core.cached import LATEST_KEY, MAX_CHANGES, STATS_KEY, CachedShares, CacheLifetimes
 from services.share.model import Policy, Share, View
-from services.share.stores.cached import LATEST_KEY, MAX_CHANGES, STATS_KEY, CachedShares, CacheLifetimes
 from services.share.stores.shares import SqlShares
-from tests.share.conftest import announce_nothing
+from tests.share.conftest import announce_nothing, in_sql
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # the engine makes no difference here
@@ -21,6 +24,7 @@ Make = Callable[..., Share]
 ALL = View(Policy.ALL)
 NOW_MS = 7  # what the statistics are stamped with
 FRESHNESS = CacheLifetimes(record=60, list=60, latest=600, stats=60)
+SECONDS = 10.0  # after which a thread is no longer held: the test has failed
 
 
 @pytest.fixture
@@ -35,12 +39,12 @@ def clock_from(start_ms: int) -> Clock:
 
 @pytest.fixture
 def store(database: Database, cache: Cache, clock: Clock) -> CachedShares:
-    return CachedShares(SqlShares(database), cache, FRESHNESS, clock, announce_nothing)
+    return CachedShares(database, SqlShares(), cache, FRESHNESS, clock=clock, announce=announce_nothing)
 
 
 async def forget_behind(database: Database, share: Share) -> None:
     """Delete a share as nobody does in operation, so that an answer shows where it came from."""
-    assert await SqlShares(database).delete(share.id)
+    assert await in_sql(database).delete(share.id)
 
 
 async def warm(store: CachedShares) -> None:
@@ -92,8 +96,8 @@ async def test_another_replica_hears_of_a_deletion_that_its_reader_overtook(
     store: CachedShares, make: Make, database: Database, valkey: Valkey, cache: Cache, clock: Clock
 ) -> None:
     """The reader of another replica writes what it read before the deletion after the deletion of the key."""
-    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock, announce_nothing)
-    replica = CachedShares(SqlShares(database), cache, FRESHNESS, clock, async_(other.invalidate))
+    other = CachedShares(database, SqlShares(), cache, FRESHNESS, clock=clock, announce=announce_nothing)
+    replica = CachedShares(database, SqlShares(), cache, FRESHNESS, clock=clock, announce=async_(other.invalidate))
     kept = await store.insert(make(), "d")
     await other.find(kept.id)
     late = valkey.redis.get("share:" + kept.id)
@@ -127,31 +131,79 @@ async def test_more_changes_than_are_known_one_by_one_make_every_record_unbeliev
 async def test_a_writer_that_gives_up_leaves_no_old_answer_behind(
     database: Database, cache: Cache, clock: Clock, make: Make
 ) -> None:
-    slow = SlowDeletion(database)
-    store = CachedShares(slow, cache, FRESHNESS, clock, announce_nothing)
+    slow = SlowDeletion()
+    store = CachedShares(database, slow, cache, FRESHNESS, clock=clock, announce=announce_nothing)
     kept = await store.insert(make(), "d")
     writer = asyncio.create_task(store.delete(kept.id))
-    await slow.has_begun.wait()
+    await asyncio.to_thread(slow.has_begun.wait, SECONDS)
     writer.cancel()
     await asyncio.gather(writer, return_exceptions=True)
     assert await store.find(kept.id) == kept
     slow.may_go.set()
-    await settled()
+    await store.aclose()
 
     assert await store.find(kept.id) is None
 
 
 class SlowDeletion(SqlShares):
-    """Holds a deletion back until told."""
+    """Holds a deletion back, on the database's thread, until told."""
+
+    def __init__(self) -> None:
+        self.has_begun, self.may_go = Event(), Event()
+
+    def delete(self, transaction: Transaction, share_id: str) -> bool:
+        self.has_begun.set()
+        self.may_go.wait(SECONDS)
+        return super().delete(transaction, share_id)
+
+
+class LostAnswers:
+    """A database whose connection is lost at every commit: it is committed, and nobody is told."""
 
     def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self.has_begun, self.may_go = asyncio.Event(), asyncio.Event()
+        self._database, self.read = database, database.read
 
-    async def delete(self, share_id: str) -> bool:
-        self.has_begun.set()
-        await self.may_go.wait()
-        return await super().delete(share_id)
+    async def write(self, function: Callable[..., object], *args: object) -> None:
+        await self._database.write(function, *args)
+        raise Unavailable("The connection was lost at the commit.")
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
+async def test_a_deletion_that_was_committed_and_not_answered_leaves_no_old_answer_behind(
+    store: CachedShares, database: Database, cache: Cache, clock: Clock, make: Make, *, leaves: bool
+) -> None:
+    slow, heard = SlowDeletion(), list[str]()
+    torn = cast("Database", LostAnswers(database))
+    other = CachedShares(torn, slow, cache, FRESHNESS, clock=clock, announce=async_(heard.append))
+    kept = await store.insert(make(), "d")
+    assert await other.find(kept.id) == kept
+    writer = asyncio.create_task(other.delete(kept.id))
+    await asyncio.to_thread(slow.has_begun.wait, SECONDS)
+    if leaves:
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+    slow.may_go.set()
+    await other.aclose()
+
+    assert isinstance(*await asyncio.gather(writer, return_exceptions=True), CancelledError if leaves else Unavailable)
+    assert await other.find(kept.id) is None
+    assert heard == [kept.id]
+
+
+async def test_an_expiry_that_was_committed_and_not_answered_leaves_no_old_answer_behind(
+    store: CachedShares, database: Database, cache: Cache, clock: Clock, make: Make
+) -> None:
+    heard = list[str]()
+    torn = cast("Database", LostAnswers(database))
+    other = CachedShares(torn, SqlShares(), cache, FRESHNESS, clock=clock, announce=async_(heard.append))
+    old, new = await store.insert(make(create_ms=1), "d"), await store.insert(make(create_ms=3), "d")
+    assert set(await other.batch([old.id, new.id])) == {old.id, new.id}
+
+    with pytest.raises(Unavailable):
+        await other.expire(2, 5)
+
+    assert set(await other.batch([old.id, new.id])) == {new.id}
+    assert heard == [old.id]
 
 
 async def test_the_statistics_come_from_the_cache(store: CachedShares, make: Make, database: Database) -> None:
@@ -166,7 +218,7 @@ async def test_an_empty_answer_is_not_kept(store: CachedShares, make: Make, data
     await warm(store)
 
     assert valkey.redis.get(LATEST_KEY) is None
-    kept = await SqlShares(database).insert(make(), "d")  # behind the cache's back
+    kept = await in_sql(database).insert(make(), "d")  # behind the cache's back
     assert await store.latest(ALL, 12) == (kept,)
 
 
@@ -187,25 +239,24 @@ async def test_a_value_that_outlived_a_deletion_is_not_believed(
 class Slow(SqlShares):
     """Reads the latest and holds them back until told."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self.has_read, self.may_go = asyncio.Event(), asyncio.Event()
+    def __init__(self) -> None:
+        self.has_read, self.may_go = Event(), Event()
 
-    async def latest(self, view: View, limit: int) -> tuple[Share, ...]:
-        found = await super().latest(view, limit)
+    def latest(self, transaction: Transaction, view: View, limit: int) -> tuple[Share, ...]:
+        found = super().latest(transaction, view, limit)
         self.has_read.set()
-        await self.may_go.wait()
+        self.may_go.wait(SECONDS)
         return found
 
 
 async def test_a_reader_that_is_overtaken_by_a_change_does_not_bring_the_old_answer_back(
     database: Database, cache: Cache, clock: Clock, make: Make
 ) -> None:
-    slow = Slow(database)
-    store = CachedShares(slow, cache, FRESHNESS, clock, announce_nothing)
+    slow = Slow()
+    store = CachedShares(database, slow, cache, FRESHNESS, clock=clock, announce=announce_nothing)
     first = await store.insert(make(), "d")
     reader = asyncio.create_task(store.latest(ALL, 12))
-    await slow.has_read.wait()
+    await asyncio.to_thread(slow.has_read.wait, SECONDS)
     second = await store.insert(make(), "d")
     slow.may_go.set()
 
@@ -216,7 +267,7 @@ async def test_a_reader_that_is_overtaken_by_a_change_does_not_bring_the_old_ans
 async def test_another_replica_sees_a_change_at_once(
     store: CachedShares, make: Make, database: Database, cache: Cache, clock: Clock
 ) -> None:
-    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock, announce_nothing)
+    other = CachedShares(database, SqlShares(), cache, FRESHNESS, clock=clock, announce=announce_nothing)
     kept = await store.insert(make(), "d")
     await warm(other)
     assert await store.latest(ALL, 12) == (kept,)
@@ -232,11 +283,11 @@ async def test_a_value_from_the_future_or_from_before_the_start_is_not_believed(
     database: Database, cache: Cache, make: Make, started: int
 ) -> None:
     """Clocks step back, and a database may be another one after a restart."""
-    kept = await SqlShares(database).insert(make(), "d")
-    await warm(CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(2000), announce_nothing))
+    kept = await in_sql(database).insert(make(), "d")
+    await warm(CachedShares(database, SqlShares(), cache, FRESHNESS, clock=clock_from(2000), announce=announce_nothing))
     await forget_behind(database, kept)
 
-    other = CachedShares(SqlShares(database), cache, FRESHNESS, clock_from(started), announce_nothing)
+    other = CachedShares(database, SqlShares(), cache, FRESHNESS, clock=clock_from(started), announce=announce_nothing)
 
     assert await other.latest(ALL, 12) == ()
     assert await other.total(ALL) == (await other.stats(NOW_MS)).total == 0

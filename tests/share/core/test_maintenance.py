@@ -7,25 +7,25 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import delete, update
 
-from services.chassis.database import Database
+from services.chassis.database import Database, Transaction
+from services.share.core.cached import CachedShares
 from services.share.core.maintenance import BATCH, DAY_MS, Expiry, Reconciliation
 from services.share.model import Facet, Policy, Share, View
-from services.share.ports import ShareStore
-from services.share.stores.shares import SqlShares
 from services.share.stores.tables import share_count
+from tests.share.conftest import cached
 
 Make = Callable[..., Share]
 NOW_MS = 100 * DAY_MS
 VIEWS = [View(Policy.ALL), View(Policy.ALL, Facet.STYLE, "ink"), View(Policy.ALL, Facet.TAG, "cat")]
 
 
-async def stored(store: ShareStore, make: Make, days_old: int, number: int) -> list[str]:
+async def stored(store: CachedShares, make: Make, days_old: int, number: int) -> list[str]:
     made = [make(create_ms=NOW_MS - days_old * DAY_MS, seo_tags=()) for _ in range(number)]
     return [(await store.insert(each, "d")).id for each in made]
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
-async def test_what_is_older_than_its_days_goes_and_the_rest_stays(store: ShareStore, make: Make) -> None:
+async def test_what_is_older_than_its_days_goes_and_the_rest_stays(store: CachedShares, make: Make) -> None:
     old = await stored(store, make, 31, 2 * BATCH + 1)
     young = await stored(store, make, 29, 2)
     published = await store.publish(old[0], NOW_MS - DAY_MS)
@@ -37,7 +37,7 @@ async def test_what_is_older_than_its_days_goes_and_the_rest_stays(store: ShareS
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
-async def test_by_default_nothing_goes(store: ShareStore, make: Make) -> None:
+async def test_by_default_nothing_goes(store: CachedShares, make: Make) -> None:
     old = await stored(store, make, 99, 2)
     loop = asyncio.create_task(Expiry(store, 0, lambda: NOW_MS).run())
     assert await store.batch(old)
@@ -46,26 +46,25 @@ async def test_by_default_nothing_goes(store: ShareStore, make: Make) -> None:
     assert set(await store.batch(old)) == set(old)
 
 
-async def totals(store: ShareStore) -> list[int]:
+async def totals(store: CachedShares) -> list[int]:
     return [await store.total(view) for view in VIEWS]
 
 
-async def falsify(database: Database) -> None:
+def falsify(transaction: Transaction) -> None:
     """As an older version leaves them: one count too high, one gone, one of a value that no share has."""
-    async with database.write() as connection:
-        wrong = {"facet": "style", "value": "gone", "visibility": 2, "part": 0, "count": 3}
-        await connection.execute(share_count.insert().values(wrong))
-        await connection.execute(delete(share_count).where(share_count.c.facet == "tag"))
-        one = update(share_count).where(share_count.c.facet == "style", share_count.c.value == "ink")
-        await connection.execute(one.values(count=share_count.c.count + 5))
+    wrong = {"facet": "style", "value": "gone", "visibility": 2, "part": 0, "count": 3}
+    transaction.execute(share_count.insert().values(wrong))
+    transaction.execute(delete(share_count).where(share_count.c.facet == "tag"))
+    one = update(share_count).where(share_count.c.facet == "style", share_count.c.value == "ink")
+    transaction.execute(one.values(count=share_count.c.count + 5))
 
 
 async def test_drift_is_measured_and_corrected(database: Database, make: Make) -> None:
-    store = SqlShares(database)
+    store = cached(database)
     for _ in range(3):
         await store.insert(make(style="ink", seo_tags=("cat",), original_ref=""), "d")
     right = await totals(store)
-    await falsify(database)
+    await database.write(falsify)
     wrong = await totals(store)
 
     found = await Reconciliation(store, 1).reconcile()
@@ -80,10 +79,10 @@ async def test_drift_is_measured_and_corrected(database: Database, make: Make) -
 
 
 async def test_concurrent_reconciliations_beside_writers_correct_nothing_twice(database: Database, make: Make) -> None:
-    store = SqlShares(database)
+    store = cached(database)
     for _ in range(3):
         await store.insert(make(style="ink", seo_tags=("cat",), original_ref=""), "d")
-    await falsify(database)
+    await database.write(falsify)
     more = [store.insert(make(style="ink", seo_tags=("cat",), original_ref=""), "d") for _ in range(8)]
 
     await asyncio.gather(*more, *(Reconciliation(store, 1).reconcile() for _ in range(4)))
@@ -94,9 +93,9 @@ async def test_concurrent_reconciliations_beside_writers_correct_nothing_twice(d
 
 
 async def test_the_loop_looks_when_it_starts(database: Database, make: Make) -> None:
-    store = SqlShares(database)
+    store = cached(database)
     await store.insert(make(style="ink", seo_tags=("cat",), original_ref=""), "d")
-    await falsify(database)
+    await database.write(falsify)
     mended = asyncio.Event()
 
     class Told(Reconciliation):
@@ -112,7 +111,7 @@ async def test_the_loop_looks_when_it_starts(database: Database, make: Make) -> 
     assert await totals(store) == [1, 1, 1]
 
 
-async def test_an_unlisted_share_is_in_no_list_until_it_is_published(store: ShareStore, make: Make) -> None:
+async def test_an_unlisted_share_is_in_no_list_until_it_is_published(store: CachedShares, make: Make) -> None:
     for original in ("", "https://a.example/photo.png"):
         kept = await store.insert(make(style="ink", seo_tags=("cat",), original_ref=original, unlisted=True), "d")
         for policy in Policy:

@@ -18,8 +18,7 @@ from services.chassis.server import Mount, build
 from services.share.admin_servicer import ShareAdminServicer
 from services.share.core.records import ShareRecords
 from services.share.core.shares import digest_of
-from services.share.stores.shares import SqlShares
-from tests.share.conftest import FILES, START_MS, Refused, Serve, cached
+from tests.share.conftest import FILES, START_MS, Refused, Serve, cached, in_sql
 
 if TYPE_CHECKING:
     Admin = shareadminrpc.ShareAdminServiceAsyncStub
@@ -107,7 +106,7 @@ async def test_a_restored_share_is_the_one_that_was_exported(admin: Admin, serve
     assert (first, again) == ([True] * 4, [False] * 4)
     for size in (0, 1, 3):
         assert await listed(admin, size) == given
-    assert await SqlShares(database).reconcile() == 0
+    assert await in_sql(database).reconcile() == 0
     async with serve() as client:
         stats = await client.GetShareStats(sharepb.GetShareStatsRequest())
         assert (stats.total_count, stats.stored_count, stats.published_count) == (4, 1, 1)
