@@ -18,7 +18,7 @@ from sqlalchemy import insert, text
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from services.chassis.clock import now_ms
-from services.chassis.database import Database, open_database
+from services.chassis.database import Database, Transaction, open_database
 from services.chassis.migrations import migrate
 from services.community.core.feed import Feed, PageRequest
 from services.community.core.users import Users
@@ -70,16 +70,19 @@ async def filled(settings: CommunitySettings, number: int) -> AsyncIterator[Data
 
 async def write(database: Database, number: int) -> None:
     """Write the rows straight into the tables."""
-    start = now_ms() - number * MINUTE_MS
-    async with database.write() as connection:
-        await connection.execute(insert(person), [person_row(n, start) for n in range(PEOPLE)])
-        for begin in range(0, number, BATCH):
-            numbers = range(begin, min(begin + BATCH, number))
-            await connection.execute(insert(artwork), [artwork_row(n, start) for n in numbers])
-            await connection.execute(insert(artwork_order), [order_row(n, start) for n in numbers])
-            for relation in (artwork_like, artwork_favorite):
-                await connection.execute(insert(relation), [reaction_row(n, start) for n in numbers if n % 2])
-        await connection.execute(text("ANALYZE"))
+    await database.write(insert_rows, number, now_ms() - number * MINUTE_MS)
+
+
+def insert_rows(transaction: Transaction, number: int, start: int) -> None:
+    """Insert the people, and all artworks with their orders and reactions."""
+    transaction.execute(insert(person), [person_row(n, start) for n in range(PEOPLE)])
+    for begin in range(0, number, BATCH):
+        numbers = range(begin, min(begin + BATCH, number))
+        transaction.execute(insert(artwork), [artwork_row(n, start) for n in numbers])
+        transaction.execute(insert(artwork_order), [order_row(n, start) for n in numbers])
+        for relation in (artwork_like, artwork_favorite):
+            transaction.execute(insert(relation), [reaction_row(n, start) for n in numbers if n % 2])
+    transaction.execute(text("ANALYZE"))
 
 
 def person_row(number: int, start: int) -> dict[str, object]:
@@ -140,7 +143,8 @@ def reaction_row(number: int, start: int) -> dict[str, object]:
 async def reads(database: Database) -> dict[str, Read]:
     """What is measured, straight on the rows: a read model would hide what they cost."""
     stores = make_stores(database, RedisModels(None, time.monotonic), now_ms, 0, b"erasure key")
-    feed, users = Feed(stores.lists, stores.artworks, now_ms), Users(stores.users, stores.lists)
+    feed = Feed(database, stores.lists, stores.artworks, now_ms)
+    users = Users(database, stores.users, stores.lists)
     newest = await feed.newest(PageRequest(VIEWER))
     hot = await feed.hottest(PageRequest(VIEWER))
     ids = [card.artwork.id for card in newest.cards]

@@ -29,8 +29,8 @@ async def main() -> None:
     settings = load(CommunitySettings)
     configure(settings.log_level, settings.log_format, SERVICE)
     async with (
+        open_models(settings.effective_redis_url, time.monotonic) as models,  # its updates follow the last commits
         open_database(settings, SERVICE) as database,
-        open_models(settings.effective_redis_url, time.monotonic) as models,
         connect(settings.address(ListenPort.GENERATION)) as generation,
         connect(settings.address(ListenPort.STORAGE)) as storage,
     ):

@@ -48,10 +48,14 @@ class CommunityService:
         self._replays, self._parking = stores.replays, stores.parking
         files, per_hour = PublicFiles(*settings.files_base_urls), settings.community_reactions_per_hour
         self._wire, key = Wire(files, settings.origin, has_files_host=settings.has_files_host), files.key
-        self.artworks = Artworks(stores.artworks, stores.lists, clock)
+        database = stores.database
+        self.artworks = Artworks(database, stores.artworks, stores.lists, clock)
         allowed = settings.outbound_allow_private
-        self.saving = Saving(self.artworks, stores.artworks, objects, own_key=key, clock=clock, allowed=allowed)
+        self.saving = Saving(
+            database, self.artworks, stores.artworks, objects, own_key=key, clock=clock, allowed=allowed
+        )
         self.orders = Orders(
+            database,
             self.artworks,
             stores.orders,
             generations,
@@ -60,15 +64,22 @@ class CommunityService:
             cost=settings.cost,
             clock=clock,
         )
-        self.feed = Feed(stores.lists, stores.artworks, clock)
-        self.reactions = Reactions(self.artworks, stores.reactions, stores.lists, per_hour=per_hour, clock=clock)
-        self.users = Users(stores.users, stores.lists, allowed)
-        self.credits = Credits(stores.credits, enabled=settings.credits_enabled, clock=clock)
-        self.event_consumer = EventConsumer(stores.orders, generations)
-        self.score_decay = ScoreDecay(stores.artworks, stores.lists, clock)
-        self.deletion_worker = DeletionWorker(stores.deletion_queue, objects, generations, stores.parking)
+        self.feed = Feed(database, stores.lists, stores.artworks, clock)
+        self.reactions = Reactions(
+            database, self.artworks, stores.reactions, stores.lists, per_hour=per_hour, clock=clock
+        )
+        self.users = Users(database, stores.users, stores.lists, allowed)
+        self.credits = Credits(database, stores.credits, enabled=settings.credits_enabled, clock=clock)
+        self.event_consumer = EventConsumer(database, stores.orders, generations)
+        self.score_decay = ScoreDecay(database, stores.artworks, stores.lists, clock)
+        self.deletion_worker = DeletionWorker(database, stores.deletion_queue, objects, generations, stores.parking)
         self.admin_operations = AdminOperations(
-            stores.reactions, stores.users, stores.lists, stores.orders, stores.parking
+            database,
+            stores.reactions,
+            stores.users,
+            stores.lists,
+            orders=stores.orders,
+            parking=stores.parking,
         )
 
     def mounts(self) -> Sequence[Mount]:

@@ -133,8 +133,7 @@ async def shorten_pauses(stack: ChaosStack) -> None:
     async with open_database(stack.settings, "community") as database:
         while True:
             await asyncio.sleep(SHORTEN_SECONDS)
-            async with database.write() as connection:
-                await connection.execute(due)
+            await database.write(lambda transaction: transaction.execute(due))
 
 
 async def checked(stack: ChaosStack, clients: ArtworkClients, times: dict[str, object], ends: dict[str, int]) -> Report:

@@ -24,7 +24,7 @@ import orjson
 from PIL import Image
 from sqlalchemy import func, select
 
-from services.chassis.database import open_database
+from services.chassis.database import Transaction, open_database
 from services.chassis.settings import CommonSettings
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like
 from tests.chaos.reaction_clients import REQUEST_SECONDS, Outcome, ReactionClient, ReactionLog, reactions
@@ -169,11 +169,15 @@ async def stored_counts(stack: Stack) -> dict[str, Counts]:
     settings = CommonSettings(data_dir=stack.data, database_url="", _env_file=None)
     columns: dict[str, dict[str, int]] = {}
     rows: dict[str, dict[str, int]] = {}
-    async with open_database(settings, "community") as database, database.read() as connection:
+
+    def read(transaction: Transaction) -> None:
         for kind, (column, relation) in COUNTS.items():
-            columns[kind] = dict(iter(await connection.execute(select(artwork.c.id, artwork.c[column]))))
+            columns[kind] = dict(iter(transaction.execute(select(artwork.c.id, artwork.c[column]))))
             counted = select(relation.c.artwork_id, func.count()).group_by(relation.c.artwork_id)
-            rows[kind] = dict(iter(await connection.execute(counted)))
+            rows[kind] = dict(iter(transaction.execute(counted)))
+
+    async with open_database(settings, "community") as database:
+        await database.read(read)
     return {"the columns": columns, "the rows": rows}
 
 

@@ -92,8 +92,8 @@ async def test_a_repeated_save_or_publication_is_done_once_and_another_under_its
         await stub.SaveArtwork(
             artworkspb.SaveArtworkRequest(viewer_id=BOB, image_uri=picture, title="c"), metadata=named("save", "a")
         )
-    async with database.read() as connection:  # erasing somebody must find no words of theirs here
-        kept = (await connection.execute(select(request_answer.c.answer))).scalars().all()
+    answers = select(request_answer.c.answer)  # erasing somebody must find no words of theirs here
+    kept = await database.read(lambda transaction: transaction.scalars(answers).all())
     assert set(kept) == {artworkspb.Artwork(name=first.name).SerializeToString()}
 
 

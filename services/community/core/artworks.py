@@ -7,8 +7,10 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import Aborted, FailedPrecondition, NotFound, PermissionDenied
 from services.chassis.names import new_id
 from services.chassis.text import cut, one_line, words
@@ -55,24 +57,24 @@ def new_artwork(
 class Artworks:
     """Reads and changes artworks."""
 
-    def __init__(self, artwork_store: ArtworkStore, lists: Lists, clock: Clock) -> None:
-        self._artwork_store, self._lists, self._clock = artwork_store, lists, clock
+    def __init__(self, database: Database, artwork_store: ArtworkStore, lists: Lists, clock: Clock) -> None:
+        self._database, self._artwork_store, self._lists, self._clock = database, artwork_store, lists, clock
 
     async def get(self, viewer_id: str, artwork_id: str) -> Card:
         """One artwork by its own id, which opens a draft to whoever holds the id. Raises NotFound."""
-        card = await self._artwork_store.find(artwork_id, viewer_id)
+        card = await self._database.read(self._artwork_store.find, artwork_id, viewer_id)
         if card is None or not card.artwork.opens_for(viewer_id):
             raise no_such_artwork()
         return card
 
     async def listed(self, viewer_id: str, artwork_id: str) -> Card:
         """One artwork that the viewer may react to: theirs, or a published one. Raises NotFound."""
-        return _visible(await self._artwork_store.find(artwork_id, viewer_id), viewer_id)
+        return _visible(await self._database.read(self._artwork_store.find, artwork_id, viewer_id), viewer_id)
 
     async def find(self, viewer_id: str, identifier: str) -> Card:
         """One artwork by any id that belongs to it. Raises NotFound, InvalidArgument."""
         wanted = validation.required("id", identifier, validation.MAX_NAME_LENGTH)
-        return _visible(await self._artwork_store.find_any(wanted, viewer_id), viewer_id)
+        return _visible(await self._database.read(self._artwork_store.find_any, wanted, viewer_id), viewer_id)
 
     async def owned(self, viewer_id: str, artwork_id: str) -> Card:
         """One artwork of the viewer's.
@@ -105,17 +107,16 @@ class Artworks:
     async def delete(self, viewer_id: str, artwork_id: str) -> None:
         """Delete an artwork, all reactions to it and its bytes. Raises Unauthenticated, NotFound, PermissionDenied."""
         card = await self.owned(viewer_id, artwork_id)
-        if not await self._artwork_store.remove(artwork_id):
+        if not await self._database.write(self._remove, card.artwork):
             raise no_such_artwork()
-        await self._lists.relisted(card.artwork.user_id)
+        await self._lists.updated(card.artwork.user_id)
 
     async def hide(self, artwork_id: str, *, hidden: bool) -> Card:
         """Hide an artwork from everybody but its owner, or show it again; for operators. Raises NotFound."""
-        await self._artwork_store.hide(artwork_id, hidden=hidden)
-        card = await self._artwork_store.find(artwork_id, "")
+        card = await self._database.write(self._hide, artwork_id, hidden=hidden)
         if card is None:
             raise no_such_artwork()
-        await self._lists.relisted(card.artwork.user_id)
+        await self._lists.updated(card.artwork.user_id)
         return card
 
     async def change(self, viewer_id: str, artwork_id: str, change: Callable[[Artwork], Artwork]) -> Card:
@@ -125,10 +126,32 @@ class Artworks:
             wanted = change(card.artwork)
             if wanted == card.artwork:
                 return card
-            if await self._artwork_store.change(wanted, card.artwork.state):
-                await self._lists.relisted(wanted.user_id)
+            if await self._database.write(self._change, wanted, card.artwork.state):
+                await self._lists.updated(wanted.user_id)
                 return await self.get(viewer_id, artwork_id)
         raise Aborted("The artwork changed meanwhile. Look at it again.")
+
+    def _remove(self, transaction: Transaction, artwork: Artwork) -> bool:
+        removed = self._artwork_store.remove(transaction, artwork.id)
+        if removed:
+            self._relist(transaction, artwork.user_id)
+        return removed
+
+    def _hide(self, transaction: Transaction, artwork_id: str, *, hidden: bool) -> Card | None:
+        self._artwork_store.hide(transaction, artwork_id, hidden=hidden)
+        card = self._artwork_store.find(transaction, artwork_id, "")
+        if card:
+            self._relist(transaction, card.artwork.user_id)
+        return card
+
+    def _change(self, transaction: Transaction, wanted: Artwork, was: State) -> bool:
+        changed = self._artwork_store.change(transaction, wanted, was)
+        if changed:
+            self._relist(transaction, wanted.user_id)
+        return changed
+
+    def _relist(self, transaction: Transaction, user_id: str) -> None:
+        transaction.after_commit(partial(self._lists.relisted, user_id))
 
     def _published(self, artwork: Artwork) -> Artwork:
         if artwork.state is State.PUBLISHED:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import structlog
 
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.chassis.errors import Unavailable
 from services.chassis.lease_loop import LeasedWork, LeaseLoop
 from services.chassis.parking import Parking, WorkFault
@@ -23,8 +24,10 @@ logger = structlog.get_logger()
 class DeletionWorker:
     """Processes the deletion queue: has objects deleted and generations forgotten; failed entries are retried."""
 
-    def __init__(self, queue: DeletionQueue, objects: Objects, generations: Generations, parking: Parking) -> None:
-        self._queue, self._objects, self._generations = queue, objects, generations
+    def __init__(
+        self, database: Database, queue: DeletionQueue, objects: Objects, generations: Generations, parking: Parking
+    ) -> None:
+        self._database, self._queue, self._objects, self._generations = database, queue, objects, generations
         work = LeasedWork(
             loop=DELETIONS,
             claim=self._claim,
@@ -47,13 +50,18 @@ class DeletionWorker:
 
     async def _claim(self, limit: int) -> Sequence[QueuedDeletion]:
         """Lease due entries; when there are none, purge the queue of old ones."""
-        deletions = await self._queue.claim(limit, LEASE_SECONDS)
-        while not deletions and await self._queue.purge():
-            pass
+        deletions = await self._database.write_urgently(self._queue.claim, limit, LEASE_SECONDS)
+        if not deletions:
+            await self._purge()
         return deletions
 
+    async def _purge(self) -> None:
+        purged = 1
+        while purged:
+            purged = await self._database.write(self._queue.purge)
+
     async def _failed(self, deletion: QueuedDeletion, fault: WorkFault) -> None:
-        await self._queue.postpone(deletion, fault.pause_seconds)
+        await self._database.write(self._queue.postpone, deletion, fault.pause_seconds)
 
     async def _postponed(self, deletion: QueuedDeletion, error: Exception) -> None:
         logger.warning("object_not_removed", kind=deletion.kind, cause=str(error))
@@ -61,7 +69,7 @@ class DeletionWorker:
     async def _done(self, deletion: QueuedDeletion) -> None:
         await self._delete(deletion)
         await failpoints.reach("object.removed")
-        await self._queue.complete(deletion)
+        await self._database.write(self._queue.complete, deletion)
 
     async def _delete(self, deletion: QueuedDeletion) -> None:
         match deletion.kind:

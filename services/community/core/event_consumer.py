@@ -6,6 +6,7 @@ from functools import partial
 import structlog
 
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.chassis.parking import TRANSIENT, guarded
 from services.community import metrics
 from services.community.model import GenerationStatus, OrderState, UnreadableEvent
@@ -20,8 +21,8 @@ logger = structlog.get_logger()
 class EventConsumer:
     """Reads events and applies them; the cursor moves in the same transaction."""
 
-    def __init__(self, store: OrderStore, generations: Generations) -> None:
-        self._store, self._generations = store, generations
+    def __init__(self, database: Database, store: OrderStore, generations: Generations) -> None:
+        self._database, self._store, self._generations = database, store, generations
 
     async def run(self) -> None:
         """Consume events until cancelled."""
@@ -34,7 +35,7 @@ class EventConsumer:
 
     async def consume_stream(self) -> None:
         """Read from the cursor on until the stream ends. Raises Unavailable."""
-        async for status in self._generations.events(await self._store.cursor()):
+        async for status in self._generations.events(await self._database.read(self._store.cursor)):
             await self.consume(status)
 
     async def consume(self, status: GenerationStatus | UnreadableEvent) -> None:
@@ -43,7 +44,7 @@ class EventConsumer:
         Its order is due then: the loop of orders reads its state from generation until it has ended or is parked.
         """
         if await guarded(EVENTS, str(status.event_sequence), partial(self._consume, status)):
-            await self._store.pass_over(status)
+            await self._database.write(self._store.pass_over, status)
 
     async def _consume(self, status: GenerationStatus | UnreadableEvent) -> None:
         """Apply an event; one that changes nothing need not move the cursor."""
@@ -51,4 +52,6 @@ class EventConsumer:
             raise status.error
         if status.state is not OrderState.PENDING:
             await failpoints.reach("event.read")
-            metrics.event_consumed(status.event_sequence, await self._store.apply(status))
+            concerned = await self._database.read(self._store.concerns, status)
+            applied = await self._database.write(self._store.apply, status) if concerned else None
+            metrics.event_consumed(status.event_sequence, applied)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import NotFound
 from services.chassis.paging import page_size
 from services.community.core import page_tokens, validation
@@ -40,8 +41,8 @@ class Hotness:
 class Feed:
     """Reads pages of lists and the hotness of artworks."""
 
-    def __init__(self, lists: Lists, artwork_store: ArtworkStore, clock: Clock) -> None:
-        self._lists, self._artwork_store, self._clock = lists, artwork_store, clock
+    def __init__(self, database: Database, lists: Lists, artwork_store: ArtworkStore, clock: Clock) -> None:
+        self._database, self._lists, self._artwork_store, self._clock = database, lists, artwork_store, clock
 
     async def newest(self, page_request: PageRequest) -> ArtworkPage:
         """The published artworks, newest first. Raises InvalidArgument."""
@@ -79,16 +80,17 @@ class Feed:
             InvalidArgument: more than MAX_BATCH artworks.
         """
         validation.batch(len(artwork_ids))
-        cards = await self._artwork_store.cards(list(dict.fromkeys(artwork_ids)), viewer_id)
+        cards = await self._database.read(self._artwork_store.cards, list(dict.fromkeys(artwork_ids)), viewer_id)
         return tuple([_state(each, cards.get(each), viewer_id) for each in artwork_ids])
 
     async def hotness(self, viewer_id: str, artwork_id: str) -> Hotness:
         """The hotness of an artwork. Raises NotFound."""
-        card = await self._artwork_store.find(artwork_id, viewer_id)
+        card = await self._database.read(self._artwork_store.find, artwork_id, viewer_id)
         if card is None or not card.artwork.visible_to(viewer_id):
             raise NotFound("There is no such artwork. It may have been deleted.")
         counted = _counted(card.artwork)
-        higher = await self._artwork_store.rank(card.artwork.hot_score, RANKS) if counted else RANKS
+        score = card.artwork.hot_score
+        higher = await self._database.read(self._artwork_store.rank, score, RANKS) if counted else RANKS
         return self._hotness(card, higher)
 
     async def hotnesses(self, viewer_id: str, artwork_ids: Sequence[str]) -> tuple[Hotness, ...]:
@@ -101,10 +103,11 @@ class Feed:
         """
         validation.batch(len(artwork_ids))
         asked = list(dict.fromkeys(artwork_ids))
-        cards = await self._artwork_store.cards(asked, viewer_id)
+        cards = await self._database.read(self._artwork_store.cards, asked, viewer_id)
         shown = [card for each in asked if (card := cards.get(each)) and card.artwork.visible_to(viewer_id)]
         ranked = any(_counted(card.artwork) for card in shown)
-        scores = [-score for score in await self._artwork_store.top_scores(RANKS)] if ranked else []
+        highest = await self._database.read(self._artwork_store.top_scores, RANKS) if ranked else ()
+        scores = [-score for score in highest]
         higher = (bisect_left(scores, -card.artwork.hot_score) if _counted(card.artwork) else RANKS for card in shown)
         return tuple(map(self._hotness, shown, higher))
 
@@ -126,8 +129,8 @@ class Feed:
 class ScoreDecay:
     """Recomputes the hot scores that have decayed with age."""
 
-    def __init__(self, artwork_store: ArtworkStore, lists: Lists, clock: Clock) -> None:
-        self._artwork_store, self._lists, self._clock = artwork_store, lists, clock
+    def __init__(self, database: Database, artwork_store: ArtworkStore, lists: Lists, clock: Clock) -> None:
+        self._database, self._artwork_store, self._lists, self._clock = database, artwork_store, lists, clock
 
     async def run(self) -> None:
         """Recompute decayed scores until cancelled."""
@@ -137,9 +140,14 @@ class ScoreDecay:
 
     async def decay_due(self) -> int:
         """Recompute one batch; returns its size."""
-        changed = await self._artwork_store.decay_scores(self._clock(), DECAY_BATCH)
+        changed = await self._database.write(self._decay, self._clock())
+        await self._lists.updated("")
+        return changed
+
+    def _decay(self, transaction: Transaction, now_ms: int) -> int:
+        changed = self._artwork_store.decay_scores(transaction, now_ms, DECAY_BATCH)
         if changed:
-            await self._lists.scores_decayed()
+            transaction.after_commit(self._lists.scores_decayed)
         return changed
 
 

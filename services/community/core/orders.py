@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import structlog
 
+from services.chassis import failpoints
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import Aborted, AlreadyExists, FailedPrecondition, NotFound, invalid_field
 from services.chassis.lease_loop import LeasedWork, LeaseLoop
 from services.chassis.names import new_id
@@ -61,6 +62,7 @@ class Orders:
 
     def __init__(
         self,
+        database: Database,
         artworks: Artworks,
         store: OrderStore,
         generations: Generations,
@@ -70,11 +72,11 @@ class Orders:
         cost: int,
         clock: Clock,
     ) -> None:
-        self._artworks, self._store, self._generations = artworks, store, generations
+        self._database, self._artworks, self._store, self._generations = database, artworks, store, generations
         self._own_key, self._cost, self._clock = own_key, cost, clock
         work = LeasedWork(
             loop=ORDERS,
-            claim=lambda limit: store.claim(limit, LEASE_SECONDS),
+            claim=lambda limit: database.write_urgently(store.claim, limit, LEASE_SECONDS),
             do=self.process,
             failed=self._failed,
             postponed=self._postponed,
@@ -113,9 +115,10 @@ class Orders:
         artwork = new_artwork(new, user_id, now, state=State.GENERATING, key=request_key.id or None)
         order = replace(self._order(artwork.id, user_id, request, request_key), quota_subjects=counted)
         try:
-            kept = await self._store.open(replace(artwork, order_id=order.id), order)
+            kept = await self._database.write(self._store.open, replace(artwork, order_id=order.id), order)
         except CreditsShortError as short:
             raise self._short(short) from None
+        await failpoints.reach("order.opened")
         if kept.id != artwork.id:  # a concurrent equal request was faster
             return await self._joined(user_id, request_key) or await self._artworks.get(user_id, kept.id)
         quota = await self._place(order, fresh=True)
@@ -162,9 +165,10 @@ class Orders:
         )
         order = replace(self._order(artwork.id, viewer_id, request, request_key), quota_subjects=counted)
         try:
-            reopened = await self._store.reopen(artwork, order)
+            reopened = await self._database.write(self._store.reopen, artwork, order)
         except CreditsShortError as short:
             raise self._short(short) from None
+        await failpoints.reach("order.opened")
         if not reopened:
             if earlier := await self._joined(viewer_id, request_key):  # a concurrent equal request was faster
                 return earlier
@@ -174,7 +178,9 @@ class Orders:
 
     async def _joined(self, user_id: str, request_key: "_RequestKey") -> Card | None:
         """The artwork that an earlier request with this key ordered. Raises AlreadyExists, NotFound."""
-        earlier = await self._store.requested(user_id, request_key.id) if request_key.id else None
+        if not request_key.id:
+            return None
+        earlier = await self._database.read(self._store.requested, user_id, request_key.id)
         if earlier is None:
             return None
         if request_key.digest and earlier.request_digest and request_key.digest != earlier.request_digest:
@@ -192,7 +198,7 @@ class Orders:
     async def _failed(self, order: Order, fault: WorkFault) -> None:
         """Make an order due again, unless it is parked: then it was given up before."""
         if not fault.parked:
-            await self._store.delay(order.id, fault.pause_seconds)
+            await self._database.write(self._store.delay, order.id, fault.pause_seconds)
 
     async def _postponed(self, order: Order, error: Exception) -> None:
         """Leave an order until its lease expires: a dependency is away."""
@@ -200,14 +206,14 @@ class Orders:
 
     async def _give_up(self, order: Order) -> None:
         """Show the owner that the order is given up; if our own code fails at that too, it is parked all the same."""
-        await guarded(ORDERS, order.id, partial(self._store.give_up, order.id, PARKED_SENTENCE))
+        await guarded(ORDERS, order.id, lambda: self._database.write(self._store.give_up, order.id, PARKED_SENTENCE))
 
     async def process(self, order: Order) -> None:
         """Ask generation for the state of a due order, or send the order again. Raises Unavailable."""
         answer = await self._answer(order)
         match answer:
             case Unclear():
-                await self._store.delay(order.id, pause(order.tries))
+                await self._database.write(self._store.delay, order.id, pause(order.tries))
                 return
             case GenerationStatus():
                 await self._apply(order, answer)
@@ -215,7 +221,7 @@ class Orders:
                     await self._apply_current(order, answer)
             case Refused() if not self._has_time(order, answer):
                 await self._refuse(order, answer)
-        await self._store.postpone(order.id, pause(order.tries))
+        await self._database.write(self._store.postpone, order.id, pause(order.tries))
 
     async def _apply_current(self, order: Order, placed: GenerationStatus) -> None:
         """Apply the current state: an event of it may have been skipped before its generation was known here."""
@@ -225,7 +231,7 @@ class Orders:
     async def _answer(self, order: Order) -> GenerationStatus | Refused | Unclear:
         if order.generation_id:
             return await self._generations.get(order.generation_id)
-        if await self._store.abandoned(order):  # its artwork is deleted, but the order may have been taken
+        if await self._database.read(self._store.abandoned, order):  # nobody waits, but it may have been taken
             return await self._generations.find(order.id) or WITHDRAWN
         metrics.RESENT.inc()
         return await self._generations.place(order.request, order.id, order.quota_subjects)
@@ -241,7 +247,7 @@ class Orders:
                 await self._apply(order, status)
                 return status.quota
             case Refused() as refused if fresh and (refused.faulty or refused.passing):
-                await self._store.withdraw(order.id)
+                await self._database.write(self._store.withdraw, order.id)
                 raise refused.error
             case Refused() as refused:
                 await self._refuse(order, refused)
@@ -249,11 +255,11 @@ class Orders:
         return None
 
     async def _apply(self, order: Order, status: GenerationStatus) -> None:
-        if applied := await self._store.apply(status, order.id):
+        if applied := await self._database.write(self._store.apply, status, order.id):
             metrics.order_updated(applied)
 
     async def _refuse(self, order: Order, refused: Refused) -> None:
-        await self._store.refuse(order.id, refused.reason, refused.message)
+        await self._database.write(self._store.refuse, order.id, refused.reason, refused.message)
         metrics.refused(refused.reason)
 
     def _has_time(self, order: Order, refused: Refused) -> bool:

@@ -1,6 +1,9 @@
 """Likes, favourites and reports: each counted once, and limited per hour."""
 
+from functools import partial
+
 from services.chassis.clock import Clock
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import FailedPrecondition, ResourceExhausted
 from services.community import metrics
 from services.community.core import validation
@@ -13,8 +16,17 @@ from services.community.ports import BudgetSpentError, Lists, ReactionStore
 class Reactions:
     """Adds and removes reactions. per_hour bounds the changes of a user by kind; 0 means no bound."""
 
-    def __init__(self, artworks: Artworks, store: ReactionStore, lists: Lists, *, per_hour: int, clock: Clock) -> None:
-        self._artworks, self._store, self._lists = artworks, store, lists
+    def __init__(
+        self,
+        database: Database,
+        artworks: Artworks,
+        store: ReactionStore,
+        lists: Lists,
+        *,
+        per_hour: int,
+        clock: Clock,
+    ) -> None:
+        self._database, self._artworks, self._store, self._lists = database, artworks, store, lists
         self._per_hour, self._clock = per_hour, clock
 
     async def react(self, viewer_id: str, artwork_id: str, reaction: Reaction, *, wanted: bool) -> Reacted:
@@ -30,14 +42,21 @@ class Reactions:
         if wanted and not card.artwork.listed:
             raise FailedPrecondition("Only a published artwork can be liked. Publish it first.", "NOT_PUBLISHED")
         try:
-            reacted = await self._store.react(user_id, artwork_id, reaction, wanted=wanted, per_hour=self._per_hour)
+            reacted = await self._database.write(self._react, user_id, artwork_id, reaction, wanted=wanted)
         except BudgetSpentError:
             raise self._spent() from None
         if reacted is None:
             raise no_such_artwork()
-        if reacted.changed:
-            metrics.reacted(reaction, wanted=wanted)
-            await self._lists.reacted(user_id, reaction, reacted)
+        await self._lists.updated(user_id)
+        return reacted
+
+    def _react(
+        self, transaction: Transaction, user_id: str, artwork_id: str, reaction: Reaction, *, wanted: bool
+    ) -> Reacted | None:
+        reacted = self._store.react(transaction, user_id, artwork_id, reaction, wanted=wanted, per_hour=self._per_hour)
+        if reacted and reacted.changed:
+            transaction.after_commit(partial(metrics.reacted, reaction, wanted=wanted))
+            transaction.after_commit(partial(self._lists.reacted, user_id, reaction, reacted))
         return reacted
 
     async def report(self, viewer_id: str, artwork_id: str, reason: str) -> None:
@@ -47,7 +66,7 @@ class Reactions:
         words = validation.required("reason", reason, validation.MAX_REASON_LENGTH)
         try:
             report = Report(artwork_id, user_id, words, create_ms=self._clock())
-            there = await self._store.report(report, self._per_hour)
+            there = await self._database.write(self._store.report, report, self._per_hour)
         except BudgetSpentError:
             raise self._spent() from None
         if not there:

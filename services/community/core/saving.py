@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import NotFound, PermissionDenied, Unavailable, invalid_field
 from services.chassis.names import is_key
 from services.chassis.outbound import require_public
@@ -39,6 +40,7 @@ class Saving:
 
     def __init__(
         self,
+        database: Database,
         artworks: Artworks,
         artwork_store: ArtworkStore,
         objects: Objects,
@@ -47,7 +49,8 @@ class Saving:
         clock: Clock,
         allowed: frozenset[str] = frozenset(),
     ) -> None:
-        self._artworks, self._artwork_store, self._objects = artworks, artwork_store, objects
+        self._database, self._artworks = database, artworks
+        self._artwork_store, self._objects = artwork_store, objects
         self._own_key, self._clock, self._allowed = own_key, clock, allowed
 
     async def save(self, viewer_id: str, save: Save) -> Card:
@@ -78,7 +81,7 @@ class Saving:
             await self._claim(object_key, user_id)
             if not draft:
                 return None
-            artwork = await self._artwork_store.insert(self._drawn(given, user_id, object_key))
+            artwork = await self._insert(self._drawn(given, user_id, object_key))
         except BeingDeletedError:
             raise _deleted() from None
         return await self._artworks.get(user_id, artwork.id)
@@ -87,13 +90,13 @@ class Saving:
         """The artwork of a picture: one that shows it already, one that was saved from it, or a new one."""
         uri = validation.uri("image_uri", validation.required("image_uri", save.image_uri, validation.MAX_URI_LENGTH))
         own = self._own_key(uri)
-        if own and (card := await self._artwork_store.find_object(user_id, own)):
+        if own and (card := await self._database.read(self._artwork_store.find_object, user_id, own)):
             return card.artwork
         key = f"source:{hashlib.sha256((own or uri).encode()).hexdigest()}"
-        if card := await self._artwork_store.find_request(user_id, key):
+        if card := await self._database.read(self._artwork_store.find_request, user_id, key):
             return card.artwork
         new = self._described(save)
-        if own and (await self._artwork_store.owner(own)) not in ("", user_id):
+        if own and await self._database.read(self._artwork_store.owner, own) not in ("", user_id):
             raise PermissionDenied("This picture belongs to somebody else.")
         return await (self._shown(uri, new, user_id, key) if own else self._copied(uri, new, user_id, key))
 
@@ -101,7 +104,7 @@ class Saving:
         """A new artwork of an object of ours; one without an owner stays so, since a share may show it too."""
         kept = await self._objects.keep(uri, "")
         try:
-            return await self._artwork_store.insert(self._drawn(new, user_id, kept, key))
+            return await self._insert(self._drawn(new, user_id, kept, key))
         except BeingDeletedError:
             raise _deleted() from None
 
@@ -111,9 +114,9 @@ class Saving:
             kept = await self._objects.keep(uri, _name_of(user_id, uri, secrets.token_hex(8) if copy else ""))
             try:
                 await self._claim(kept, user_id)
-                return await self._artwork_store.insert(self._drawn(new, user_id, kept, key))
+                return await self._insert(self._drawn(new, user_id, kept, key))
             except BeingDeletedError:
-                await self._artwork_store.deleted_again(kept)
+                await self._database.write(self._artwork_store.deleted_again, kept)
         raise Unavailable("The picture is being deleted at this moment. Save it again.", retry_after=1)
 
     def _described(self, save: Save) -> NewArtwork:
@@ -141,8 +144,11 @@ class Saving:
     async def _claim(self, object_key: str, user_id: str) -> None:
         if not is_key(object_key):
             raise invalid_field("object", "object must be objects/ and an object key.")
-        if await self._artwork_store.own(object_key, user_id) != user_id:
+        if await self._database.write(self._artwork_store.own, object_key, user_id) != user_id:
             raise PermissionDenied("This file belongs to somebody else.")
+
+    async def _insert(self, artwork: Artwork) -> Artwork:
+        return await self._database.write(self._artwork_store.insert, artwork)
 
 
 def _name_of(user_id: str, uri: str, salt: str) -> str:

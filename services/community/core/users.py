@@ -1,7 +1,9 @@
 """Users: their profile and privacy, the export of all their data, and their erasure."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import NotFound
 from services.chassis.names import new_id
 from services.chassis.outbound import is_public_url
@@ -18,8 +20,10 @@ ExportRecord = User | Card | tuple[Shelf, ListEntry] | str | Entry | Report
 class Users:
     """Reads and changes users. URLs of avatars must be public, except for the host:port pairs in `allowed`."""
 
-    def __init__(self, store: UserStore, lists: Lists, allowed: frozenset[str] = frozenset()) -> None:
-        self._store, self._lists, self._allowed = store, lists, allowed
+    def __init__(
+        self, database: Database, store: UserStore, lists: Lists, allowed: frozenset[str] = frozenset()
+    ) -> None:
+        self._database, self._store, self._lists, self._allowed = database, store, lists, allowed
 
     async def ensure(self, viewer_id: str, claims: Claims, issue_ms: int = 0) -> User:
         """Store the claims of a verified token. Claims that cannot be stored are left out.
@@ -36,18 +40,21 @@ class Users:
             and is_public_url(picture, self._allowed)
         )
         kept = Claims(_short(claims.display_name), _short(claims.email), picture if shown else "")
-        return await self._store.ensure(user_id, kept, issue_ms)
+        if unchanged := await self._database.read(self._store.unchanged, user_id, kept, issue_ms):
+            return unchanged  # nearly always, without a write
+        return await self._database.write(self._store.ensure, user_id, kept, issue_ms)
 
     async def get(self, user_id: str) -> User:
         """A user. Raises NotFound, InvalidArgument."""
-        if found := await self._store.find(validation.user("user_id", user_id)):
+        if found := await self._database.read(self._store.find, validation.user("user_id", user_id)):
             return found
         raise _no_such_user()
 
     async def privacy(self, viewer_id: str, *, hide_name: bool | None, hide_email: bool | None) -> User:
         """Set the privacy fields that are not None. Raises Unauthenticated, NotFound."""
         user_id = validation.signed_in(viewer_id)
-        if found := await self._store.privacy(user_id, hide_name=hide_name, hide_email=hide_email):
+        found = await self._database.write(self._store.privacy, user_id, hide_name=hide_name, hide_email=hide_email)
+        if found:
             return found
         raise _no_such_user()
 
@@ -61,9 +68,9 @@ class Users:
             async for entry in self._all(Listing(shelf, user_id)):
                 yield shelf, entry
         for records in (
-            await self._store.objects(user_id),
-            await self._store.entries(user_id),
-            await self._store.reports(user_id),
+            await self._database.read(self._store.objects, user_id),
+            await self._database.read(self._store.entries, user_id),
+            await self._database.read(self._store.reports, user_id),
         ):
             for record in records:
                 yield record
@@ -71,13 +78,18 @@ class Users:
     async def erase(self, viewer_id: str) -> Erasure:
         """Erase the viewer; returns the receipt. Raises Unauthenticated."""
         user_id = validation.signed_in(viewer_id)
-        receipt = await self._store.erase(user_id, new_id("era"))
-        await self._lists.relisted(user_id)
+        receipt = await self._database.write(self._erase, user_id, new_id("era"))
+        await self._lists.updated(user_id)
+        return receipt
+
+    def _erase(self, transaction: Transaction, user_id: str, erasure_id: str) -> Erasure:
+        receipt = self._store.erase(transaction, user_id, erasure_id)
+        transaction.after_commit(partial(self._lists.relisted, user_id))
         return receipt
 
     async def erasure(self, erasure_id: str) -> Erasure:
         """The receipt of an erasure. Raises NotFound."""
-        if found := await self._store.erasure(erasure_id):
+        if found := await self._database.read(self._store.erasure, erasure_id):
             return found
         raise NotFound("There is no such receipt.")
 

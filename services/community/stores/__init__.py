@@ -21,8 +21,9 @@ from services.community.stores.users import SqlUsers, UserRows
 
 @dataclass(frozen=True)
 class Stores:
-    """All stores of the service on one database."""
+    """All stores of the service, and the database on which core opens their transactions."""
 
+    database: Database
     artworks: SqlArtworks
     orders: SqlOrders
     reactions: SqlReactions
@@ -39,14 +40,15 @@ def make_stores(
 ) -> Stores:
     """Make the stores; erasure_key is the HMAC key of the digests of erased users."""
     users = UserRows(erasure_key)
-    artworks, ledger = SqlArtworks(database, users, clock), Ledger(initial_credits, users)
+    artworks, ledger = SqlArtworks(users, clock), Ledger(initial_credits, users)
     return Stores(
+        database=database,
         artworks=artworks,
-        orders=SqlOrders(database, users, ledger, clock),
-        reactions=SqlReactions(database, users, clock),
-        users=SqlUsers(database, users, clock),
-        credits=SqlCredits(database, users, ledger, clock),
-        deletion_queue=SqlDeletionQueue(database),
+        orders=SqlOrders(users, ledger, clock),
+        reactions=SqlReactions(users, clock),
+        users=SqlUsers(users, clock),
+        credits=SqlCredits(users, ledger, clock),
+        deletion_queue=SqlDeletionQueue(),
         lists=ArtworkLists(database, artworks, models),
         replays=IdempotencyKeys(database, request_answer),
         parking=Parking(FaultStore(database, work_fault), (ORDERS, DELETIONS)),

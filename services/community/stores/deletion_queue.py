@@ -9,9 +9,8 @@ keys.
 from collections.abc import Iterable, Sequence
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database, db_now, retried, shielded, upsert
+from services.chassis.database import Transaction, db_now, upsert
 from services.chassis.parking import not_parked
 from services.community.model import DeletionKind, DeletionState, QueuedDeletion
 from services.community.model.users import DELETIONS
@@ -26,64 +25,64 @@ PURGE_BATCH = 500  # entries of one transaction
 KEY = discarded_object.c.object_key
 
 
-async def own(connection: AsyncConnection, object_key: str, user_id: str) -> None:
+def own(transaction: Transaction, object_key: str, user_id: str) -> None:
     """Make a user the owner of an object, unless it has one."""
     values = {"object_key": object_key, "user_id": user_id}
-    await connection.execute(upsert(connection, owned_object).values(values).on_conflict_do_nothing())
+    transaction.execute(upsert(transaction, owned_object).values(values).on_conflict_do_nothing())
 
 
-async def refer(connection: AsyncConnection, object_key: str, user_id: str) -> None:
+def refer(transaction: Transaction, object_key: str, user_id: str) -> None:
     """Take an object to which a row of this transaction refers out of the deletion queue.
 
     Raises:
         BeingDeletedError: its deletion has begun or is done; or it waits, and the user does not own the object.
     """
-    statement = upsert(connection, discarded_object).values(_entry(object_key) | {"state": MINE})
+    statement = upsert(transaction, discarded_object).values(_entry(object_key) | {"state": MINE})
     same = {"kind": discarded_object.c.kind}
     touched = statement.on_conflict_do_update(index_elements=["object_key"], set_=same)
-    state = await connection.scalar(touched.returning(discarded_object.c.state))
+    state = transaction.scalar(touched.returning(discarded_object.c.state))
     if state not in (MINE, DeletionState.WAITING):
         raise BeingDeletedError(object_key)
-    if state == DeletionState.WAITING and await owner(connection, object_key) != user_id:
+    if state == DeletionState.WAITING and owner(transaction, object_key) != user_id:
         raise BeingDeletedError(object_key)
-    await _kept(connection, object_key)
+    _kept(transaction, object_key)
 
 
-async def discard(
-    connection: AsyncConnection, keys: Iterable[str], kind: DeletionKind = DeletionKind.OBJECT, erasure_id: str = ""
+def discard(
+    transaction: Transaction, keys: Iterable[str], kind: DeletionKind = DeletionKind.OBJECT, erasure_id: str = ""
 ) -> None:
     """Put keys into the deletion queue; existing entries keep their state."""
     for key in sorted(set(keys)):
         values = _entry(key) | {"kind": kind, "erasure_id": erasure_id}
-        statement = upsert(connection, discarded_object).values(values)
+        statement = upsert(transaction, discarded_object).values(values)
         same = {"erasure_id": statement.excluded.erasure_id}
-        await connection.execute(statement.on_conflict_do_update(index_elements=["object_key"], set_=same))
+        transaction.execute(statement.on_conflict_do_update(index_elements=["object_key"], set_=same))
 
 
-async def discard_unshown(connection: AsyncConnection, object_key: str) -> None:
+def discard_unshown(transaction: Transaction, object_key: str) -> None:
     """Put an object into the deletion queue, unless an artwork shows it."""
-    await discard(connection, [object_key])
-    if await connection.scalar(select(artwork.c.id).where(artwork.c.object_key == object_key).limit(1)):
-        await _kept(connection, object_key)
+    discard(transaction, [object_key])
+    if transaction.scalar(select(artwork.c.id).where(artwork.c.object_key == object_key).limit(1)):
+        _kept(transaction, object_key)
 
 
-async def delete_again(connection: AsyncConnection, object_key: str) -> None:
+def delete_again(transaction: Transaction, object_key: str) -> None:
     """Queue an object for deletion again that was stored under a deleted key, to which nobody refers."""
     again = {"state": DeletionState.DELETING, "due_ms": db_now()}
     gone = (discarded_object.c.object_key == object_key, discarded_object.c.state == DeletionState.DELETED)
-    await connection.execute(update(discarded_object).where(*gone).values(again))
+    transaction.execute(update(discarded_object).where(*gone).values(again))
 
 
-async def owner(connection: AsyncConnection, object_key: str) -> str:
+def owner(transaction: Transaction, object_key: str) -> str:
     """The owner of an object; empty when there is none."""
     found = select(owned_object.c.user_id).where(owned_object.c.object_key == object_key)
-    return await connection.scalar(found) or ""
+    return transaction.scalar(found) or ""
 
 
-async def _kept(connection: AsyncConnection, object_key: str) -> None:
+def _kept(transaction: Transaction, object_key: str) -> None:
     """Remove an entry whose deletion has not begun."""
     open_ = discarded_object.c.state.in_((MINE, DeletionState.WAITING))
-    await connection.execute(delete(discarded_object).where(discarded_object.c.object_key == object_key, open_))
+    transaction.execute(delete(discarded_object).where(discarded_object.c.object_key == object_key, open_))
 
 
 def _entry(object_key: str) -> dict[str, object]:
@@ -91,15 +90,10 @@ def _entry(object_key: str) -> dict[str, object]:
     return entry | {"erasure_id": "", "due_ms": db_now(), "tries": 0}
 
 
-@shielded
-@retried
 class SqlDeletionQueue:
-    """A DeletionQueue on one database."""
+    """A DeletionQueue."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def claim(self, limit: int, lease_seconds: float) -> Sequence[QueuedDeletion]:
+    def claim(self, transaction: Transaction, limit: int, lease_seconds: float) -> Sequence[QueuedDeletion]:
         """Lease entries that are due and set them to DELETING."""
         due = (
             discarded_object.c.due_ms <= db_now(),
@@ -114,30 +108,26 @@ class SqlDeletionQueue:
         }
         mine = KEY.in_(chosen.with_for_update(skip_locked=True).scalar_subquery())
         taken = update(discarded_object).where(mine).values(values).returning(discarded_object.c.kind, KEY)
-        async with self._database.write() as connection:
-            found = (await connection.execute(taken)).all()
+        found = transaction.execute(taken).all()
         return [QueuedDeletion(DeletionKind(row.kind), row.object_key) for row in found]
 
-    async def complete(self, deletion: QueuedDeletion) -> None:
+    def complete(self, transaction: Transaction, deletion: QueuedDeletion) -> None:
         """Delete the entry of a generation or an order; mark that of an object as deleted, and delete its owner."""
         mine = KEY.in_((deletion.key,))
-        async with self._database.write() as connection:
-            if deletion.kind is not DeletionKind.OBJECT:
-                await connection.execute(delete(discarded_object).where(mine))
-                return
-            await connection.execute(delete(owned_object).where(owned_object.c.object_key == deletion.key))
-            gone = {"state": DeletionState.DELETED, "due_ms": db_now() + DELETED_KEPT_MS}
-            await connection.execute(update(discarded_object).where(mine).values(gone))
+        if deletion.kind is not DeletionKind.OBJECT:
+            transaction.execute(delete(discarded_object).where(mine))
+            return
+        transaction.execute(delete(owned_object).where(owned_object.c.object_key == deletion.key))
+        gone = {"state": DeletionState.DELETED, "due_ms": db_now() + DELETED_KEPT_MS}
+        transaction.execute(update(discarded_object).where(mine).values(gone))
 
-    async def postpone(self, deletion: QueuedDeletion, seconds: float) -> None:
+    def postpone(self, transaction: Transaction, deletion: QueuedDeletion, seconds: float) -> None:
         """Set the due time of an entry."""
         later = {"due_ms": db_now() + int(seconds * 1000)}
-        async with self._database.write() as connection:
-            await connection.execute(update(discarded_object).where(KEY.in_((deletion.key,))).values(later))
+        transaction.execute(update(discarded_object).where(KEY.in_((deletion.key,))).values(later))
 
-    async def purge(self) -> int:
+    def purge(self, transaction: Transaction) -> int:
         """Delete old entries of deleted objects."""
         old = (discarded_object.c.due_ms <= db_now(), discarded_object.c.state == DeletionState.DELETED)
         chosen = select(KEY).where(*old).limit(PURGE_BATCH).with_for_update(skip_locked=True).scalar_subquery()
-        async with self._database.write() as connection:
-            return (await connection.execute(delete(discarded_object).where(KEY.in_(chosen)))).rowcount
+        return transaction.execute(delete(discarded_object).where(KEY.in_(chosen))).rowcount

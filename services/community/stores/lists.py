@@ -6,6 +6,7 @@ artworks there are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -22,7 +23,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from services.chassis.database import Database, shielded_method
+from services.chassis.database import Database, Transaction
 from services.community.model import After, Artwork, ListEntry, Listing, Reacted, Reaction, Shelf, State
 from services.community.stores.artworks import SqlArtworks
 from services.community.stores.read_models import CachedMembers, RedisModels
@@ -95,21 +96,28 @@ class ArtworkLists:
             return await self._page_of_rows(listing, viewer_id, limit)
         return (await self._filled(listing, viewer_id, look.epoch))[:limit]
 
-    async def relisted(self, user_id: str) -> None:
-        """Invalidate the feed, the ranking and the user's list."""
-        await self._models.forget(FEED, RANKING, _artworks_key(user_id))
+    def relisted(self, user_id: str) -> None:
+        """Begin to invalidate the feed, the ranking and the user's list."""
+        self._models.begin(user_id, partial(self._models.forget, FEED, RANKING, _artworks_key(user_id)))
 
-    async def reacted(self, user_id: str, reaction: Reaction, result: Reacted) -> None:
-        """Update the score and the number of likes or the set of favourites; a missing set is filled."""
+    def reacted(self, user_id: str, reaction: Reaction, result: Reacted) -> None:
+        """Begin to update the score and the number of likes or the set of favourites; a missing set is filled."""
+        self._models.begin(user_id, partial(self._reacted, user_id, reaction, result))
+
+    def scores_decayed(self) -> None:
+        """Begin to invalidate the ranking."""
+        self._models.begin("", partial(self._models.forget, RANKING))
+
+    async def updated(self, user_id: str) -> None:
+        """Wait for the updates of the read models."""
+        await self._models.ended(user_id)
+
+    async def _reacted(self, user_id: str, reaction: Reaction, result: Reacted) -> None:
         await self._models.score(RANKING, result.artwork_id, result.hot_score)
         if reaction is Reaction.LIKE:
             await self._models.put_number(_likes_key(result.artwork_id), result.like_count)
         elif not await self._models.member(_favorites_key(user_id), result.artwork_id, there=result.favorited):
             await self._fill_favorites(user_id)
-
-    async def scores_decayed(self) -> None:
-        """Invalidate the ranking."""
-        await self._models.forget(RANKING)
 
     async def rebuild_common(self) -> int:
         """Rebuild the feed and the ranking."""
@@ -127,7 +135,7 @@ class ArtworkLists:
 
     async def _fill_favorites(self, user_id: str) -> None:
         """Rebuild a user's set of favourites."""
-        await self._models.put_set(_favorites_key(user_id), await self._favorites(user_id))
+        await self._models.put_set(_favorites_key(user_id), await self._database.read(_favorites, user_id))
 
     async def _anew(self, listing: Listing) -> int:
         before, look = self._models.written, await self._look(listing, _key_of(listing))
@@ -141,7 +149,7 @@ class ArtworkLists:
 
     async def _known(self, listing: Listing, ids: Sequence[str], viewer_id: str) -> tuple[ListEntry, ...]:
         """The cards of a cached list; none when it is stale."""
-        cards = await self._artwork_store.cards(ids, viewer_id) if ids else {}
+        cards = await self._database.read(self._artwork_store.cards, ids, viewer_id) if ids else {}
         if len(cards) < len(ids) or not all(card.artwork.listed for card in cards.values()):
             return ()
         value = VALUES[listing.shelf]
@@ -159,21 +167,21 @@ class ArtworkLists:
             await self._models.put_list(_key_of(listing), ids, epoch)
         return entries
 
-    @shielded_method
     async def _page_of_rows(
         self, listing: Listing, viewer_id: str, limit: int, after: After | None = None, skip: int = 0
     ) -> tuple[ListEntry, ...]:
-        async with self._database.read() as connection:
-            found = await connection.execute(select_page(listing, viewer_id, limit, after, skip))
-            return tuple([ListEntry(to_card(row), row["mark"]) for row in found.mappings()])
+        return await self._database.read(_entries, select_page(listing, viewer_id, limit, after, skip))
 
-    @shielded_method
-    async def _favorites(self, user_id: str) -> tuple[str, ...]:
-        """Ids of a user's favourites, the latest first."""
-        mine = select(artwork_favorite.c.artwork_id).where(artwork_favorite.c.user_id == user_id)
-        latest = mine.order_by(artwork_favorite.c.create_ms.desc(), artwork_favorite.c.artwork_id.desc())
-        async with self._database.read() as connection:
-            return tuple((await connection.execute(latest.limit(SET_DEPTH))).scalars())
+
+def _entries(transaction: Transaction, page: Select[Any]) -> tuple[ListEntry, ...]:
+    return tuple([ListEntry(to_card(row), row["mark"]) for row in transaction.execute(page).mappings()])
+
+
+def _favorites(transaction: Transaction, user_id: str) -> tuple[str, ...]:
+    """Ids of a user's favourites, the latest first."""
+    mine = select(artwork_favorite.c.artwork_id).where(artwork_favorite.c.user_id == user_id)
+    latest = mine.order_by(artwork_favorite.c.create_ms.desc(), artwork_favorite.c.artwork_id.desc())
+    return tuple(transaction.scalars(latest.limit(SET_DEPTH)))
 
 
 def select_page(listing: Listing, viewer_id: str, limit: int, after: After | None, skip: int) -> Select[Any]:

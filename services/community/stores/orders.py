@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import ColumnElement, case, delete, exists, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
 from services.chassis.clock import Clock
-from services.chassis.database import Database, db_now, retried, shielded, upsert
+from services.chassis.database import Transaction, db_now, upsert
 from services.chassis.parking import not_parked
 from services.community.model import Artwork, GenerationStatus, Hold, Order, OrderState, State, UnreadableEvent
 from services.community.model.hotness import NEVER_MS
@@ -29,193 +28,174 @@ STRIDE = 100  # events of unknown generations move the cursor only so often: a r
 NEXT_LOOK_MS = 5_000  # an event may have come before we knew the generation's id; later attempts are ever rarer
 
 
-@shielded
-@retried
 class SqlOrders:
-    """An OrderStore on one database."""
+    """An OrderStore."""
 
-    def __init__(self, database: Database, users: UserRows, ledger: Ledger, clock: Clock) -> None:
-        self._database, self._users, self._ledger, self._clock = database, users, ledger, clock
+    def __init__(self, users: UserRows, ledger: Ledger, clock: Clock) -> None:
+        self._users, self._ledger, self._clock = users, ledger, clock
 
-    async def open(self, given: Artwork, order: Order) -> Artwork:
+    def open(self, transaction: Transaction, given: Artwork, order: Order) -> Artwork:
         """Insert artwork and order and hold the cost, or find the older artwork."""
-        async with self._database.write() as connection:
-            kept = await insert_or_find(connection, self._users, given)
-            if kept.id == given.id:
-                await self._insert(connection, order)
-        await failpoints.reach("order.opened")
+        kept = insert_or_find(transaction, self._users, given)
+        if kept.id == given.id:
+            self._insert(transaction, order)
         return kept
 
-    async def requested(self, user_id: str, request_key: str) -> Order | None:
+    def requested(self, transaction: Transaction, user_id: str, request_key: str) -> Order | None:
         """Select the user's order by its request_key."""
         mine = (artwork_order.c.user_id == user_id, artwork_order.c.request_key == request_key)
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(artwork_order).where(*mine))).mappings().one_or_none()
+        row = transaction.execute(select(artwork_order).where(*mine)).mappings().one_or_none()
         return to_order(row) if row else None
 
-    async def reopen(self, given: Artwork, order: Order) -> bool:
+    def reopen(self, transaction: Transaction, given: Artwork, order: Order) -> bool:
         """Point the artwork to the new order, if it is unchanged."""
         same = (artwork.c.id == given.id, artwork.c.state == given.state, artwork.c.order_id == given.order_id)
         values = {"state": State.GENERATING, "order_id": order.id, "listed": False, "update_ms": self._clock()}
-        async with self._database.write() as connection:
-            await self._users.lock(connection, given.user_id, self._clock())
-            changed = await connection.execute(update(artwork).where(*same).values(values))
-            if changed.rowcount:
-                await self._insert(connection, order)
-        await failpoints.reach("order.opened")
+        self._users.lock(transaction, given.user_id, self._clock())
+        changed = transaction.execute(update(artwork).where(*same).values(values))
+        if changed.rowcount:
+            self._insert(transaction, order)
         return changed.rowcount > 0
 
-    async def apply(self, status: GenerationStatus, order_id: str = "") -> Order | None:
+    def concerns(self, transaction: Transaction, status: GenerationStatus) -> bool:
+        """Select the order, unless the event moves the cursor anyway."""
+        mine = select(artwork_order.c.id).where(artwork_order.c.generation_id == status.generation_id)
+        return status.event_sequence % STRIDE == 0 or transaction.scalar(mine) is not None
+
+    def apply(self, transaction: Transaction, status: GenerationStatus, order_id: str = "") -> Order | None:
         """Advance the cursor and apply the status."""
         named = artwork_order.c.id == order_id if order_id else artwork_order.c.generation_id == status.generation_id
-        if status.event_sequence % STRIDE and not await self._is_known(named):
+        if status.event_sequence and not _advance(transaction, status.event_sequence):
             return None
-        async with self._database.write() as connection:
-            if status.event_sequence and not await _advance(connection, status.event_sequence):
-                return None
-            order = await _locked(connection, named)
-            if order is None:
-                return None
-            applied = await _apply_status(connection, self._ledger, order, status, self._clock())
-            await failpoints.reach("order.heard")
+        order = _locked(transaction, named)
+        if order is None:
+            return None
+        applied = _apply_status(transaction, self._ledger, order, status, self._clock())
+        failpoints.reach_in_thread("order.heard")
         return applied
 
-    async def withdraw(self, order_id: str) -> None:
+    def withdraw(self, transaction: Transaction, order_id: str) -> None:
         """Release the hold and delete order and artwork."""
-        async with self._database.write() as connection:
-            if order := await self._released(connection, order_id):
-                mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
-                await connection.execute(delete(artwork).where(*mine))
-                await connection.execute(delete(artwork_order).where(artwork_order.c.id == order.id))
+        if order := self._released(transaction, order_id):
+            mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
+            transaction.execute(delete(artwork).where(*mine))
+            transaction.execute(delete(artwork_order).where(artwork_order.c.id == order.id))
 
-    async def refuse(self, order_id: str, reason: str, message: str) -> None:
+    def refuse(self, transaction: Transaction, order_id: str, reason: str, message: str) -> None:
         """Release the hold and end order and artwork; a repeated request may then make a new artwork."""
-        async with self._database.write() as connection:
-            if order := await self._released(connection, order_id):
-                ended = replace(order, state=OrderState.FAILED, reason=reason, message=message)
-                await _write(connection, order, ended, self._clock())
-                await _update_artwork(connection, ended, self._clock())
-                mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
-                await connection.execute(update(artwork).where(*mine).values(request_key=None))
-                again = update(artwork_order).where(artwork_order.c.id == order.id).values(request_key=None)
-                await connection.execute(again)
+        if order := self._released(transaction, order_id):
+            ended = replace(order, state=OrderState.FAILED, reason=reason, message=message)
+            _write(transaction, order, ended, self._clock())
+            _update_artwork(transaction, ended, self._clock())
+            mine = (artwork.c.id == order.artwork_id, artwork.c.order_id == order.id)
+            transaction.execute(update(artwork).where(*mine).values(request_key=None))
+            again = update(artwork_order).where(artwork_order.c.id == order.id).values(request_key=None)
+            transaction.execute(again)
 
-    async def claim(self, limit: int, lease_seconds: float) -> Sequence[Order]:
+    def claim(self, transaction: Transaction, limit: int, lease_seconds: float) -> Sequence[Order]:
         """Lease due orders."""
         mine = (artwork_order.c.due_ms <= db_now(), not_parked(work_fault, ORDERS, artwork_order.c.id))
         due = select(artwork_order.c.id).where(*mine).order_by(artwork_order.c.due_ms)
         chosen = due.limit(limit).with_for_update(skip_locked=True).scalar_subquery()
         values = {"due_ms": db_now() + int(lease_seconds * 1000), "tries": artwork_order.c.tries + 1}
         taken = update(artwork_order).where(artwork_order.c.id.in_(chosen)).values(values).returning(artwork_order)
-        async with self._database.write() as connection:
-            found = (await connection.execute(taken)).mappings().all()
+        found = transaction.execute(taken).mappings().all()
         return [order for row in found if (order := to_order(row))]
 
-    async def postpone(self, order_id: str, seconds: float) -> None:
+    def postpone(self, transaction: Transaction, order_id: str, seconds: float) -> None:
         """Set the due time; NEVER_MS for one that has ended."""
         later = case((artwork_order.c.state.in_(ENDED), NEVER_MS), else_=db_now() + int(seconds * 1000))
-        async with self._database.write() as connection:
-            mine = artwork_order.c.id == order_id
-            await connection.execute(update(artwork_order).where(mine).values(due_ms=later))
+        mine = artwork_order.c.id == order_id
+        transaction.execute(update(artwork_order).where(mine).values(due_ms=later))
 
-    async def delay(self, order_id: str, seconds: float) -> None:
+    def delay(self, transaction: Transaction, order_id: str, seconds: float) -> None:
         """Set the due time, whatever the state."""
-        async with self._database.write() as connection:
-            later = {"due_ms": db_now() + int(seconds * 1000)}
-            await connection.execute(update(artwork_order).where(artwork_order.c.id == order_id).values(later))
+        later = {"due_ms": db_now() + int(seconds * 1000)}
+        transaction.execute(update(artwork_order).where(artwork_order.c.id == order_id).values(later))
 
-    async def pass_over(self, status: GenerationStatus | UnreadableEvent) -> None:
+    def pass_over(self, transaction: Transaction, status: GenerationStatus | UnreadableEvent) -> None:
         """Advance the cursor, and make the order due."""
-        async with self._database.write() as connection:
-            if not await _advance(connection, status.event_sequence):
-                return
-            mine = (
-                artwork_order.c.generation_id == status.generation_id,
-                artwork_order.c.state != OrderState.SUCCEEDED,
-            )
-            await connection.execute(update(artwork_order).where(*mine).values(due_ms=db_now()))
+        if not _advance(transaction, status.event_sequence):
+            return
+        mine = (
+            artwork_order.c.generation_id == status.generation_id,
+            artwork_order.c.state != OrderState.SUCCEEDED,
+        )
+        transaction.execute(update(artwork_order).where(*mine).values(due_ms=db_now()))
 
-    async def give_up(self, order_id: str, message: str) -> None:
+    def give_up(self, transaction: Transaction, order_id: str, message: str) -> None:
         """Release the hold and end order and artwork as timed out."""
-        async with self._database.write() as connection:
-            order = await _locked(connection, artwork_order.c.id == order_id)
-            if order is None or order.state in ENDED:
-                return
-            ended = replace(order, state=OrderState.TIMED_OUT, reason=PARKED, message=message)
-            await _update_artwork(connection, ended, self._clock())
-            ended = await self._ledger.settle(connection, ended, paid=False, now_ms=self._clock())
-            await _write(connection, order, ended, self._clock())
+        order = _locked(transaction, artwork_order.c.id == order_id)
+        if order is None or order.state in ENDED:
+            return
+        ended = replace(order, state=OrderState.TIMED_OUT, reason=PARKED, message=message)
+        _update_artwork(transaction, ended, self._clock())
+        ended = self._ledger.settle(transaction, ended, paid=False, now_ms=self._clock())
+        _write(transaction, order, ended, self._clock())
 
-    async def revive(self, order_id: str) -> None:
+    def revive(self, transaction: Transaction, order_id: str) -> None:
         """Make the order due, and reopen it if its artwork still waits for it."""
         wanted = exists().where(artwork.c.order_id == artwork_order.c.id)
         parked = (artwork_order.c.id == order_id, artwork_order.c.reason == PARKED, wanted)
         opened = case((artwork_order.c.generation_id.is_(None), OrderState.PENDING), else_=OrderState.RUNNING)
         values = {"state": opened, "reason": "", "message": "", "complete_ms": 0, "due_ms": db_now(), "tries": 0}
-        async with self._database.write() as connection:
-            await connection.execute(update(artwork_order).where(*parked).values(values))
+        transaction.execute(update(artwork_order).where(*parked).values(values))
 
-    async def abandoned(self, order: Order) -> bool:
+    def abandoned(self, transaction: Transaction, order: Order) -> bool:
         """Select the artwork."""
-        async with self._database.read() as connection:
-            return await connection.scalar(select(artwork.c.id).where(artwork.c.id == order.artwork_id)) is None
+        return transaction.scalar(select(artwork.c.id).where(artwork.c.id == order.artwork_id)) is None
 
-    async def cursor(self) -> int:
+    def cursor(self, transaction: Transaction) -> int:
         """Select the cursor."""
-        async with self._database.read() as connection:
-            return await connection.scalar(select(event_cursor.c.sequence)) or 0
+        return transaction.scalar(select(event_cursor.c.sequence)) or 0
 
-    async def _is_known(self, named: ColumnElement[bool]) -> bool:
-        async with self._database.read() as connection:
-            return await connection.scalar(select(artwork_order.c.id).where(named)) is not None
-
-    async def _insert(self, connection: AsyncConnection, order: Order) -> None:
-        held = await self._ledger.hold(connection, order)
+    def _insert(self, transaction: Transaction, order: Order) -> None:
+        held = self._ledger.hold(transaction, order)
         due = db_now() + FIRST_LOOK_MS
-        await connection.execute(insert(artwork_order).values(order_row(held) | {"due_ms": due}))
+        transaction.execute(insert(artwork_order).values(order_row(held) | {"due_ms": due}))
 
-    async def _released(self, connection: AsyncConnection, order_id: str) -> Order | None:
+    def _released(self, transaction: Transaction, order_id: str) -> Order | None:
         """The order, with its hold released; None when it was taken after all, or has ended."""
         waiting = (artwork_order.c.state == OrderState.PENDING, artwork_order.c.generation_id.is_(None))
-        order = await _locked(connection, artwork_order.c.id == order_id, *waiting)
+        order = _locked(transaction, artwork_order.c.id == order_id, *waiting)
         if order is None:
             return None
-        await _artwork_of(connection, order)
-        return await self._ledger.settle(connection, order, paid=False, now_ms=self._clock())
+        _artwork_of(transaction, order)
+        return self._ledger.settle(transaction, order, paid=False, now_ms=self._clock())
 
 
-async def _advance(connection: AsyncConnection, sequence: int) -> bool:
+def _advance(transaction: Transaction, sequence: int) -> bool:
     """Move the cursor up to an event; False when the event was consumed before."""
-    statement = upsert(connection, event_cursor).values(id=CURSOR, sequence=sequence)
+    statement = upsert(transaction, event_cursor).values(id=CURSOR, sequence=sequence)
     higher = event_cursor.c.sequence < sequence
     statement = statement.on_conflict_do_update(index_elements=["id"], set_={"sequence": sequence}, where=higher)
-    return (await connection.execute(statement)).rowcount > 0
+    return transaction.execute(statement).rowcount > 0
 
 
-async def _locked(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> Order | None:
+def _locked(transaction: Transaction, *conditions: ColumnElement[bool]) -> Order | None:
     """Select and lock an order."""
-    found = await connection.execute(select(artwork_order).where(*conditions).with_for_update())
+    found = transaction.execute(select(artwork_order).where(*conditions).with_for_update())
     row = found.mappings().one_or_none()
     return to_order(row) if row else None
 
 
-async def _apply_status(
-    connection: AsyncConnection, ledger: Ledger, order: Order, status: GenerationStatus, now_ms: int
+def _apply_status(
+    transaction: Transaction, ledger: Ledger, order: Order, status: GenerationStatus, now_ms: int
 ) -> Order | None:
     """Apply a status; the changed order, None when nothing changed."""
     after = order.after(status)
     if after.state is OrderState.SUCCEEDED and order.state is not OrderState.SUCCEEDED:
-        after = await _succeeded(connection, ledger, after, status.object_key, now_ms)
+        after = _succeeded(transaction, ledger, after, status.object_key, now_ms)
     elif after.state in ENDED and order.state not in ENDED:
-        await _update_artwork(connection, after, now_ms)
-        after = await ledger.settle(connection, after, paid=False, now_ms=now_ms)
+        _update_artwork(transaction, after, now_ms)
+        after = ledger.settle(transaction, after, paid=False, now_ms=now_ms)
     if after == order:
         return None
-    await _write(connection, order, after, now_ms)
+    _write(transaction, order, after, now_ms)
     return after
 
 
-async def _write(connection: AsyncConnection, before: Order, after: Order, now_ms: int) -> None:
+def _write(transaction: Transaction, before: Order, after: Order, now_ms: int) -> None:
     """Update an order; one that has ended is never due again."""
     changes = {name: order_row(after)[name] for name in ("state", "generation_id", "task_id", "reason", "message")}
     values = changes | {"hold": after.hold}
@@ -225,43 +205,41 @@ async def _write(connection: AsyncConnection, before: Order, after: Order, now_m
         values |= {"due_ms": NEVER_MS, "complete_ms": now_ms if after.state is not before.state else before.complete_ms}
     elif not before.generation_id:
         values |= {"due_ms": db_now() + NEXT_LOOK_MS, "tries": 0}
-    await connection.execute(update(artwork_order).where(artwork_order.c.id == after.id).values(values))
+    transaction.execute(update(artwork_order).where(artwork_order.c.id == after.id).values(values))
 
 
-async def _update_artwork(connection: AsyncConnection, order: Order, now_ms: int) -> None:
+def _update_artwork(transaction: Transaction, order: Order, now_ms: int) -> None:
     """Update the artwork's state by its order's."""
-    shown = await _artwork_of(connection, order)
+    shown = _artwork_of(transaction, order)
     if shown and (state := shown.state_after(order)) is not shown.state:
         values = {"state": state, "update_ms": now_ms}
-        await connection.execute(update(artwork).where(artwork.c.id == shown.id).values(values))
+        transaction.execute(update(artwork).where(artwork.c.id == shown.id).values(values))
 
 
-async def _succeeded(connection: AsyncConnection, ledger: Ledger, order: Order, object_key: str, now_ms: int) -> Order:
+def _succeeded(transaction: Transaction, ledger: Ledger, order: Order, object_key: str, now_ms: int) -> Order:
     """Attach a finished picture, or discard it when its artwork is gone; then only credits still held are charged."""
-    shown = await _artwork_of(connection, order)
+    shown = _artwork_of(transaction, order)
     taken = shown if shown and shown.takes(order) else None
     if taken:
-        await _replace_picture(connection, taken, order, object_key, now_ms)
+        _replace_picture(transaction, taken, order, object_key, now_ms)
     else:
-        await deletion_queue.discard_unshown(connection, object_key)
+        deletion_queue.discard_unshown(transaction, object_key)
     if not taken and order.hold is not Hold.HELD:
         return order
-    return await ledger.settle(connection, order, paid=True, now_ms=now_ms)
+    return ledger.settle(transaction, order, paid=True, now_ms=now_ms)
 
 
-async def _replace_picture(
-    connection: AsyncConnection, shown: Artwork, order: Order, object_key: str, now_ms: int
-) -> None:
+def _replace_picture(transaction: Transaction, shown: Artwork, order: Order, object_key: str, now_ms: int) -> None:
     """Replace the artwork's picture."""
     values = {"state": shown.state_after(order), "object_key": object_key, "update_ms": now_ms}
-    await connection.execute(update(artwork).where(artwork.c.id == shown.id).values(values))
-    await deletion_queue.own(connection, object_key, shown.user_id)
+    transaction.execute(update(artwork).where(artwork.c.id == shown.id).values(values))
+    deletion_queue.own(transaction, object_key, shown.user_id)
     if shown.object_key != object_key:
-        await drop_picture(connection, shown)
+        drop_picture(transaction, shown)
 
 
-async def _artwork_of(connection: AsyncConnection, order: Order) -> Artwork | None:
+def _artwork_of(transaction: Transaction, order: Order) -> Artwork | None:
     """Select and lock the artwork of an order; always before the account."""
-    found = await connection.execute(select(artwork).where(artwork.c.id == order.artwork_id).with_for_update())
+    found = transaction.execute(select(artwork).where(artwork.c.id == order.artwork_id).with_for_update())
     row = found.mappings().one_or_none()
     return to_artwork(row) if row else None

@@ -5,8 +5,9 @@ at which it was read from the rows. It is valid for a minute, and only while the
 is not ours: it is overwritten.
 """
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,14 +50,37 @@ class RedisModels:
     """Lists, rankings, sets and numbers by key, shared by the replicas. Without Redis every read is a miss.
 
     No method raises. `written` is the number of keys written until now; an epoch is what the read returned before the
-    rows were read.
+    rows were read. An update that follows a commit is begun by `begin`: it ends even if the caller leaves.
     """
 
     def __init__(self, redis: Redis | None, clock: Callable[[], float]) -> None:
         self._redis, self._clock = redis, clock
         self._away_until = self._invalid_until = 0.0
         self._pending: set[str] = set()
+        self._updates: dict[asyncio.Task[None], str] = {}
         self.written = 0
+
+    def begin(self, user_id: str, update: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin an update for a user; without Redis there is none to make."""
+        if self._redis is not None:
+            task = asyncio.create_task(update())
+            self._updates[task] = user_id
+            task.add_done_callback(self._note_end)
+
+    async def ended(self, user_id: str) -> None:
+        """Wait until the updates that were begun for a user have ended."""
+        if updates := [task for task, owner in self._updates.items() if owner == user_id]:
+            await asyncio.wait(updates)
+
+    async def finish(self) -> None:
+        """Wait until all updates have ended."""
+        while self._updates:
+            await asyncio.wait(self._updates)
+
+    def _note_end(self, task: "asyncio.Task[None]") -> None:
+        del self._updates[task]
+        if not task.cancelled() and (error := task.exception()):  # the rows could not be read
+            logger.warning("read_model_not_updated", cause=type(error).__name__)
 
     async def list(self, key: str, count: int) -> CachedMembers:
         """The first members, if they are fresh."""
@@ -172,7 +196,9 @@ async def open_models(redis_url: str, clock: Callable[[], float]) -> AsyncIterat
         yield RedisModels(None, clock)
         return
     redis = Redis.from_url(redis_url, socket_timeout=CACHE_BUDGET_SECONDS, socket_connect_timeout=CACHE_BUDGET_SECONDS)
+    models = RedisModels(redis, clock)
     try:
-        yield RedisModels(redis, clock)
+        yield models
     finally:
+        await models.finish()
         await redis.aclose()

@@ -10,12 +10,11 @@ import hmac
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import func, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from services.chassis.clock import Clock
-from services.chassis.database import Database, retried, shielded, upsert
+from services.chassis.database import Transaction, upsert
 from services.chassis.errors import Unauthenticated
 from services.community.model import Claims, DeletionState, Entry, EntryKind, Erasure, Report, User
 from services.community.model.hotness import DAY_MS
@@ -56,7 +55,7 @@ class UserRows:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    async def lock(self, connection: AsyncConnection, user_id: str, now_ms: int, issue_ms: int = 0) -> None:
+    def lock(self, transaction: Transaction, user_id: str, now_ms: int, issue_ms: int = 0) -> None:
         """Lock the user's row, which is inserted on first use.
 
         Raises:
@@ -64,124 +63,122 @@ class UserRows:
         """
         row = select(person.c.id).where(person.c.id == user_id).with_for_update(read=True, key_share=True)
         for _ in range(LOOKS):
-            if await connection.scalar(row) is not None:
+            if transaction.scalar(row) is not None:
                 return
-            await self.admit(connection, user_id, now_ms, issue_ms)
+            self.admit(transaction, user_id, now_ms, issue_ms)
             blank = {"display_name": "", "email": "", "picture_uri": "", "hide_name": False, "hide_email": True}
             values = {"id": user_id, "create_ms": now_ms, "update_ms": now_ms} | blank
-            await connection.execute(upsert(connection, person).values(values).on_conflict_do_nothing())
+            transaction.execute(upsert(transaction, person).values(values).on_conflict_do_nothing())
 
-    async def admit(self, connection: AsyncConnection, user_id: str, now_ms: int, issue_ms: int) -> None:
+    def admit(self, transaction: Transaction, user_id: str, now_ms: int, issue_ms: int) -> None:
         """Refuse tokens from before an erasure. Raises Unauthenticated (ACCOUNT_ERASED)."""
-        tombstone = await self.tombstone(connection, user_id)
+        tombstone = self.tombstone(transaction, user_id)
         if tombstone and not tombstone.accepts(issue_ms, now_ms):
             raise Unauthenticated(ERASED, "ACCOUNT_ERASED")
 
-    async def tombstone(self, connection: AsyncConnection, user_id: str) -> Tombstone | None:
+    def tombstone(self, transaction: Transaction, user_id: str) -> Tombstone | None:
         """The tombstone of a user, if they were erased."""
         query = select(erased_person).where(erased_person.c.digest == self._digest(user_id))
-        row = (await connection.execute(query)).one_or_none()
+        row = transaction.execute(query).one_or_none()
         return Tombstone(row.check_in_day, row.erase_ms) if row else None
 
-    async def lock_for_erasure(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
+    def lock_for_erasure(self, transaction: Transaction, user_id: str, now_ms: int) -> None:
         """Write the tombstone of a user who is erased in this transaction, and lock the user's row against all others.
 
         The tombstone goes before even the lock: an erasure that finds no row holds none, and would wait in a ring with
         another one of a person who has come back meanwhile. It is written again once nobody can check in any more.
         """
-        await self._write_tombstone(connection, user_id, now_ms)
-        await connection.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
-        await self._write_tombstone(connection, user_id, now_ms)
+        self._write_tombstone(transaction, user_id, now_ms)
+        transaction.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
+        self._write_tombstone(transaction, user_id, now_ms)
 
-    async def _write_tombstone(self, connection: AsyncConnection, user_id: str, now_ms: int) -> None:
+    def _write_tombstone(self, transaction: Transaction, user_id: str, now_ms: int) -> None:
         """Write the tombstone, before the check-ins are deleted; a later one keeps the later day."""
-        last = await connection.scalar(select(func.max(check_in.c.day)).where(check_in.c.user_id == user_id))
-        older = await self.tombstone(connection, user_id)
+        last = transaction.scalar(select(func.max(check_in.c.day)).where(check_in.c.user_id == user_id))
+        older = self.tombstone(transaction, user_id)
         day = max(-1 if last is None else last, older.check_in_day if older else -1)
         values = {"digest": self._digest(user_id), "check_in_day": day, "erase_ms": now_ms}
-        statement = upsert(connection, erased_person).values(values)
+        statement = upsert(transaction, erased_person).values(values)
         newer = {"check_in_day": statement.excluded.check_in_day, "erase_ms": statement.excluded.erase_ms}
-        await connection.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=newer))
+        transaction.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=newer))
 
     def _digest(self, user_id: str) -> str:
         return hmac.new(self._key, user_id.encode(), hashlib.sha256).hexdigest()
 
 
-@shielded
-@retried
 class SqlUsers:
-    """A UserStore on one database."""
+    """A UserStore."""
 
-    def __init__(self, database: Database, users: UserRows, clock: Clock) -> None:
-        self._database, self._users, self._clock = database, users, clock
+    def __init__(self, users: UserRows, clock: Clock) -> None:
+        self._users, self._clock = users, clock
 
-    async def ensure(self, user_id: str, claims: Claims, issue_ms: int = 0) -> User:
-        """Select the user; update only when claims have changed, which is rare."""
-        given = {name: value for name, value in vars(claims).items() if value}
-        async with self._database.read() as connection:
-            await self._users.admit(connection, user_id, self._clock(), issue_ms)
-        found = await self.find(user_id)
-        if found and all(getattr(found, name) == value for name, value in given.items()):
+    def unchanged(self, transaction: Transaction, user_id: str, claims: Claims, issue_ms: int = 0) -> User | None:
+        """Select the user and compare the claims."""
+        self._users.admit(transaction, user_id, self._clock(), issue_ms)
+        found = self.find(transaction, user_id)
+        if found and all(getattr(found, name) == value for name, value in _given(claims).items()):
             return found
-        async with self._database.write() as connection:
-            await self._users.lock(connection, user_id, self._clock(), issue_ms)
-            return to_user((await connection.execute(self._changed(user_id, given))).mappings().one())
+        return None
 
-    async def find(self, user_id: str) -> User | None:
+    def ensure(self, transaction: Transaction, user_id: str, claims: Claims, issue_ms: int = 0) -> User:
+        """Lock the row, which is inserted on first use, and update it."""
+        self._users.lock(transaction, user_id, self._clock(), issue_ms)
+        return to_user(transaction.execute(self._changed(user_id, _given(claims))).mappings().one())
+
+    def find(self, transaction: Transaction, user_id: str) -> User | None:
         """Select the row."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(person).where(person.c.id == user_id))).mappings().one_or_none()
+        row = transaction.execute(select(person).where(person.c.id == user_id)).mappings().one_or_none()
         return to_user(row) if row else None
 
-    async def privacy(self, user_id: str, *, hide_name: bool | None, hide_email: bool | None) -> User | None:
+    def privacy(
+        self, transaction: Transaction, user_id: str, *, hide_name: bool | None, hide_email: bool | None
+    ) -> User | None:
         """Update the fields that are not None."""
         given = {"hide_name": hide_name, "hide_email": hide_email}
         values = {name: value for name, value in given.items() if value is not None}
-        async with self._database.write() as connection:
-            row = (await connection.execute(self._changed(user_id, values))).mappings().one_or_none()
+        row = transaction.execute(self._changed(user_id, values)).mappings().one_or_none()
         return to_user(row) if row else None
 
-    async def batch(self, after_id: str, limit: int) -> tuple[str, ...]:
+    def batch(self, transaction: Transaction, after_id: str, limit: int) -> tuple[str, ...]:
         """Select ids."""
         following = select(person.c.id).where(person.c.id > after_id).order_by(person.c.id).limit(limit)
-        return tuple([row.id for row in await self._rows(following)])
+        return tuple(transaction.scalars(following))
 
-    async def objects(self, user_id: str) -> tuple[str, ...]:
+    def objects(self, transaction: Transaction, user_id: str) -> tuple[str, ...]:
         """Select keys that are not in the deletion queue."""
         doomed = select(discarded_object.c.object_key).where(discarded_object.c.object_key == owned_object.c.object_key)
         mine = select(owned_object.c.object_key).where(owned_object.c.user_id == user_id, ~doomed.exists())
-        return tuple([row.object_key for row in await self._rows(mine.order_by(owned_object.c.object_key))])
+        return tuple(transaction.scalars(mine.order_by(owned_object.c.object_key)))
 
-    async def entries(self, user_id: str) -> tuple[Entry, ...]:
+    def entries(self, transaction: Transaction, user_id: str) -> tuple[Entry, ...]:
         """Select ledger entries."""
-        rows = await self._rows(select(entry).where(entry.c.user_id == user_id).order_by(entry.c.sequence))
+        rows = transaction.execute(select(entry).where(entry.c.user_id == user_id).order_by(entry.c.sequence))
         return tuple([Entry(EntryKind(row.kind), row.amount, row.create_ms) for row in rows])
 
-    async def reports(self, user_id: str) -> tuple[Report, ...]:
+    def reports(self, transaction: Transaction, user_id: str) -> tuple[Report, ...]:
         """Select reports."""
-        rows = await self._rows(select(report).where(report.c.user_id == user_id).order_by(report.c.create_ms))
+        rows = transaction.execute(select(report).where(report.c.user_id == user_id).order_by(report.c.create_ms))
         return tuple([Report(row.artwork_id, row.user_id, row.reason, create_ms=row.create_ms) for row in rows])
 
-    async def erase(self, user_id: str, erasure_id: str) -> Erasure:
-        """Erase a user in one transaction."""
+    def erase(self, transaction: Transaction, user_id: str, erasure_id: str) -> Erasure:
+        """Write the tombstone and erase the rows."""
         now = self._clock()
-        async with self._database.write() as connection:
-            await self._users.lock_for_erasure(connection, user_id, now)
-            return await user_erasure.erase(connection, user_id, erasure_id, now)
+        self._users.lock_for_erasure(transaction, user_id, now)
+        return user_erasure.erase(transaction, user_id, erasure_id, now)
 
-    async def erasure(self, erasure_id: str) -> Erasure | None:
+    def erasure(self, transaction: Transaction, erasure_id: str) -> Erasure | None:
         """Select a receipt, and count the entries that are not deleted yet."""
         open_ = discarded_object.c.state != DeletionState.DELETED
         left = select(func.count()).where(discarded_object.c.erasure_id == erasure_id, open_).scalar_subquery()
         query = select(erasure, left.label("remaining_count")).where(erasure.c.id == erasure_id)
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).mappings().one_or_none()
+        row = transaction.execute(query).mappings().one_or_none()
         return Erasure(**row) if row else None
 
     def _changed(self, user_id: str, values: dict[str, Any]) -> ReturningUpdate[Any]:
         mine = update(person).where(person.c.id == user_id)
         return mine.values(**values, update_ms=self._clock()).returning(person)
 
-    async def _rows(self, query: Select[Any]) -> list[Any]:
-        async with self._database.read() as connection:
-            return list((await connection.execute(query)).all())
+
+def _given(claims: Claims) -> dict[str, Any]:
+    """The claims that are not empty."""
+    return {name: value for name, value in vars(claims).items() if value}

@@ -1,7 +1,7 @@
 """Work of the community at which our own code fails again and again is parked, shown, and released."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,25 +26,24 @@ class Bug:
     def __init__(self, owner: object, name: str, subject: str) -> None:
         self.tries = 0
         self._subject, self._mended = subject, False
-        self._honest: Callable[..., Awaitable[Any]] = getattr(owner, name)
+        self._honest: Callable[..., Any] = getattr(owner, name)
         setattr(owner, name, self._call)
 
     def mend(self) -> None:
         self._mended = True
 
-    async def _call(self, *arguments: Any) -> Any:
+    def _call(self, *arguments: Any) -> Any:
         if not self._mended and self._subject in map(str, arguments):
             self.tries += 1
             raise RecursionError("nested objects, and a prompt")
-        return await self._honest(*arguments)
+        return self._honest(*arguments)
 
 
 async def make_due(database: Database) -> None:
     """As when every pause and lease has run out; what has ended is never due."""
-    async with database.write() as connection:
-        waiting = artwork_order.c.state.in_(["PENDING", "RUNNING"])
-        await connection.execute(update(artwork_order).where(waiting).values(due_ms=0))
-        await connection.execute(update(discarded_object).values(due_ms=0))
+    waiting = artwork_order.c.state.in_(["PENDING", "RUNNING"])
+    for due in (update(artwork_order).where(waiting), update(discarded_object)):
+        await database.write(lambda transaction, each: transaction.execute(each.values(due_ms=0)), due)
 
 
 async def test_an_order_that_our_code_fails_at_is_parked_shown_and_carried_on_after_its_release(
@@ -162,7 +161,7 @@ async def test_an_event_that_our_code_fails_at_stops_none_behind_it_and_its_orde
         Bug(stores.orders, "apply", str(poison))
 
     following = asyncio.create_task(community.event_consumer.consume_stream())
-    while await stores.orders.cursor() < healthy.event_sequence:
+    while await stores.database.read(stores.orders.cursor) < healthy.event_sequence:
         assert not following.done(), following.exception()
         await asyncio.sleep(0)
     following.cancel()

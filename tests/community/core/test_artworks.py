@@ -249,8 +249,8 @@ async def test_a_deleted_artwork_takes_its_likes_and_its_bytes_along(
 
 
 async def rows_of(database: Database, table: Table) -> int:
-    async with database.read() as connection:
-        return await connection.scalar(select(func.count()).select_from(table)) or 0
+    count = select(func.count()).select_from(table)
+    return await database.read(lambda transaction: transaction.scalar(count)) or 0
 
 
 async def test_bytes_are_removed_once_storage_is_back(
@@ -262,8 +262,8 @@ async def test_bytes_are_removed_once_storage_is_back(
     assert (await community.deletion_worker.delete_due(), fake_objects.deleted) == (1, [])
 
     fake_objects.away = False
-    async with database.write() as connection:  # its lease runs out
-        await connection.execute(update(discarded_object).values(due_ms=0))
+    due = update(discarded_object).values(due_ms=0)  # its lease runs out
+    await database.write(lambda transaction: transaction.execute(due))
     assert (await community.deletion_worker.delete_due(), await community.deletion_worker.delete_due()) == (1, 0)
 
     assert fake_objects.deleted == [card.artwork.object_key]

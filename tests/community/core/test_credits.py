@@ -14,6 +14,7 @@ from services.community.stores import Stores
 from tests.community.fakes import FakeGenerations
 from tests.community.steps import ANN, order_of, ordered
 from tests.community.stubs import START_MS, Clock
+from tests.support.awaited import awaited
 
 
 async def test_ten_orders_at_once_take_no_more_than_there_is(
@@ -35,7 +36,8 @@ async def test_after_everything_has_ended_nothing_is_held(
         for number, card in enumerate(cards)
     ]
 
-    await asyncio.gather(*(stores.orders.apply(status) for status in events for _ in range(3)))
+    apply = awaited(stores.database, stores.orders).apply
+    await asyncio.gather(*(apply(status) for status in events for _ in range(3)))
     for status in events:
         await community.orders.process(
             order_of(await community.artworks.find(owner_of(cards, status), status.generation_id))
@@ -45,7 +47,8 @@ async def test_after_everything_has_ended_nothing_is_held(
     assert [balance.held for balance in balances] == [0] * 8
     assert [balance.credits for balance in balances] == [4, 7, 7, 4, 7, 7, 4, 7]
     for card, balance in zip(cards, balances, strict=True):
-        assert sum(line.amount for line in await stores.users.entries(card.artwork.user_id)) == balance.credits
+        lines = await stores.database.read(stores.users.entries, card.artwork.user_id)
+        assert sum(line.amount for line in lines) == balance.credits
 
 
 def owner_of(cards: list, status: object) -> str:  # type: ignore[type-arg]
@@ -89,15 +92,15 @@ async def test_every_change_of_a_balance_is_a_line(
 ) -> None:
     await community.credits.check_in(ANN)
     await ordered(community)
-    await stores.orders.apply(fake_generations.end("gen_1", OrderState.FAILED, "NO"))
+    await stores.database.write(stores.orders.apply, fake_generations.end("gen_1", OrderState.FAILED, "NO"))
 
-    lines = [(line.kind, line.amount) for line in await stores.users.entries(ANN)]
+    lines = [(line.kind, line.amount) for line in await stores.database.read(stores.users.entries, ANN)]
     kinds = EntryKind
     assert lines == [(kinds.GRANT, 7), (kinds.CHECKIN, 12), (kinds.HOLD, -3), (kinds.RELEASE, 3)]
 
 
 async def test_a_site_without_credits_says_so(stores: Stores, clock: Clock) -> None:
-    credits_ = Credits(stores.credits, enabled=False, clock=clock)
+    credits_ = Credits(stores.database, stores.credits, enabled=False, clock=clock)
 
     for call in (credits_.balance, credits_.check_in, credits_.status):
         with pytest.raises(Unimplemented) as caught:

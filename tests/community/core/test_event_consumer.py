@@ -11,6 +11,7 @@ from services.community.model import Balance, OrderState, State
 from services.community.stores import Stores
 from tests.community.fakes import FakeGenerations
 from tests.community.steps import ANN, ordered
+from tests.support.awaited import awaited
 from tests.support.polling import eventually
 
 
@@ -43,21 +44,22 @@ async def test_an_event_that_comes_again_has_no_effect(
     card = await ordered(community)
     event = fake_generations.end("gen_1")
 
-    assert await stores.orders.apply(event)
-    assert await stores.orders.apply(event) is None
+    orders = awaited(stores.database, stores.orders)
+    assert await orders.apply(event)
+    assert await orders.apply(event) is None
 
-    assert (await stores.orders.cursor(), await community.credits.balance(ANN)) == (1, Balance(4, 0))
-    assert len(await stores.users.entries(ANN)) == 3  # GRANT, HOLD, CAPTURE
+    assert (await orders.cursor(), await community.credits.balance(ANN)) == (1, Balance(4, 0))
+    assert len(await stores.database.read(stores.users.entries, ANN)) == 3  # GRANT, HOLD, CAPTURE
     assert await state_of(community, card.artwork.id) is State.DRAFT
 
 
 async def test_events_of_unknown_generations_cost_a_write_only_now_and_then(
-    stores: Stores, fake_generations: FakeGenerations
+    community: CommunityService, stores: Stores, fake_generations: FakeGenerations
 ) -> None:
     cursors = set()
     for number in range(201):
-        assert await stores.orders.apply(fake_generations.end(f"gen_{number}")) is None
-        cursors.add(await stores.orders.cursor())
+        await community.event_consumer.consume(fake_generations.end(f"gen_{number}"))
+        cursors.add(await stores.database.read(stores.orders.cursor))
 
     assert cursors == {0, 100, 200}
 
@@ -128,10 +130,11 @@ async def test_the_cursor_never_goes_back_and_an_older_event_has_no_effect(
     card = await ordered(community)
     older, newer = fake_generations.end("gen_1", OrderState.FAILED, "NO"), fake_generations.end("gen_other")
 
-    await stores.orders.apply(replace(newer, event_sequence=200))
-    assert await stores.orders.apply(replace(older, event_sequence=100)) is None
+    orders = awaited(stores.database, stores.orders)
+    await orders.apply(replace(newer, event_sequence=200))
+    assert await orders.apply(replace(older, event_sequence=100)) is None
 
-    assert await stores.orders.cursor() == 200
+    assert await orders.cursor() == 200
     assert await state_of(community, card.artwork.id) is State.GENERATING
     assert await community.credits.balance(ANN) == Balance(4, 3)
 
@@ -142,11 +145,12 @@ async def test_an_order_is_looked_at_again_when_it_was_postponed_to(
     """Neither at once, nor only when the lease of who looked last has ended."""
     card = await ordered(community)
     assert card.order
-    await stores.orders.postpone(card.order.id, 0)
-    (taken,) = await stores.orders.claim(10, 3600)
-    await stores.orders.postpone(taken.id, 0)
-    (again,) = await stores.orders.claim(10, 0)
-    await stores.orders.postpone(again.id, 3600)
+    orders = awaited(stores.database, stores.orders)
+    await orders.postpone(card.order.id, 0)
+    (taken,) = await orders.claim(10, 3600)
+    await orders.postpone(taken.id, 0)
+    (again,) = await orders.claim(10, 0)
+    await orders.postpone(again.id, 3600)
 
     assert [taken.id, again.id] == [card.order.id] * 2
-    assert await stores.orders.claim(10, 0) == []
+    assert await orders.claim(10, 0) == []

@@ -17,6 +17,7 @@ from services.community.stores.tables import artwork
 from tests.community.fakes import FakeGenerations
 from tests.community.steps import ANN, BOB, finished_draft, published
 from tests.community.stubs import Clock
+from tests.support.awaited import awaited
 
 LIKE, FAVORITE = Reaction.LIKE, Reaction.FAVORITE
 
@@ -97,8 +98,8 @@ async def test_wrong_counts_are_found_named_and_mended(community: CommunityServi
 
 
 async def falsify(stores: Stores, artwork_id: str) -> None:
-    async with stores.artworks._database.write() as connection:
-        await connection.execute(update(artwork).where(artwork.c.id == artwork_id).values(like_count=10))
+    false = update(artwork).where(artwork.c.id == artwork_id).values(like_count=10)
+    await stores.database.write(lambda transaction: transaction.execute(false))
 
 
 async def test_who_may_react(community: CommunityService, fake_generations: FakeGenerations) -> None:
@@ -123,9 +124,10 @@ async def test_an_artwork_that_is_no_longer_published_when_its_row_is_locked_tak
     """Whoever asked may have seen it published a moment before."""
     draft = (await finished_draft(community, fake_generations)).artwork.id
 
-    liked = await stores.reactions.react(BOB, draft, LIKE, wanted=True, per_hour=0)
-    missing = await stores.reactions.react(BOB, "art_none", LIKE, wanted=True, per_hour=0)
-    returned = await stores.reactions.react(BOB, draft, LIKE, wanted=False, per_hour=0)
+    store = awaited(stores.database, stores.reactions)
+    liked = await store.react(BOB, draft, LIKE, wanted=True, per_hour=0)
+    missing = await store.react(BOB, "art_none", LIKE, wanted=True, per_hour=0)
+    returned = await store.react(BOB, draft, LIKE, wanted=False, per_hour=0)
 
     assert (liked, missing) == (None, None)
     assert returned is not None
@@ -135,7 +137,7 @@ async def test_an_artwork_that_is_no_longer_published_when_its_row_is_locked_tak
 @pytest.fixture
 def strict(community: CommunityService, stores: Stores, clock: Clock) -> Reactions:
     """Three changes of a kind in an hour."""
-    return Reactions(community.artworks, stores.reactions, stores.lists, per_hour=3, clock=clock)
+    return Reactions(stores.database, community.artworks, stores.reactions, stores.lists, per_hour=3, clock=clock)
 
 
 async def test_only_changes_are_counted_against_the_hour(

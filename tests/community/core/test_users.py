@@ -142,9 +142,8 @@ async def test_an_erased_person_leaves_nothing_but_a_receipt(
 
 async def everything(stores: Stores) -> str:
     """All that is in the database, as text."""
-    async with stores.artworks._database.read() as connection:
-        rows = [(await connection.execute(table.select())).all() for table in metadata.sorted_tables]
-    return str(rows)
+    tables = [table.select() for table in metadata.sorted_tables]
+    return str(await stores.database.read(lambda each: [each.execute(table).all() for table in tables]))
 
 
 @pytest.mark.parametrize("state", [OrderState.SUCCEEDED, OrderState.FAILED])

@@ -4,6 +4,7 @@ from services.community.composition import CommunityService
 from services.community.stores import Stores
 from tests.community.fakes import FakeGenerations
 from tests.community.steps import ANN, finished_draft
+from tests.support.awaited import awaited
 
 
 async def test_an_entry_is_due_when_it_was_postponed_to(
@@ -12,13 +13,14 @@ async def test_an_entry_is_due_when_it_was_postponed_to(
     """Neither at once, nor only when the lease of who took it last has ended."""
     card = await finished_draft(community, fake_generations)
     await community.artworks.delete(ANN, card.artwork.id)
-    taken = await stores.deletion_queue.claim(10, 3600)
+    queue = awaited(stores.database, stores.deletion_queue)
+    taken = await queue.claim(10, 3600)
     for deletion in taken:
-        await stores.deletion_queue.postpone(deletion, 0)
-    again = await stores.deletion_queue.claim(10, 0)
+        await queue.postpone(deletion, 0)
+    again = await queue.claim(10, 0)
     for deletion in again:
-        await stores.deletion_queue.postpone(deletion, 3600)
+        await queue.postpone(deletion, 3600)
 
     assert card.artwork.object_key in [deletion.key for deletion in taken]
     assert sorted(deletion.key for deletion in again) == sorted(deletion.key for deletion in taken)
-    assert await stores.deletion_queue.claim(10, 0) == []
+    assert await queue.claim(10, 0) == []

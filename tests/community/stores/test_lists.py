@@ -1,16 +1,14 @@
 """A page of what is trending examines about as many rows as it shows, however many there are and whoever likes them."""
 
 import json
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database
+from services.chassis.database import Database, Transaction
 from services.community.composition import CommunityService
 from services.community.core.feed import PageRequest
 from services.community.model.hotness import DAY_MS, Category
@@ -32,16 +30,18 @@ OWN = {
 
 async def copy(database: Database, title: str, count: int, score: float) -> None:
     """Copy an artwork so many times, each hotter and later by a little."""
-    async with database.write() as connection:
-        listed = await connection.execute(text("SELECT * FROM artwork LIMIT 1"))
-        columns = list(listed.keys())
+
+    def copied(transaction: Transaction) -> None:
+        columns = list(transaction.execute(text("SELECT * FROM artwork LIMIT 1")).keys())
         values = [OWN.get(name, name).format(name=title, score=score) for name in columns]
         head = f"INSERT INTO artwork ({', '.join(columns)}) "
         numbers, rows = (
             NUMBERS.format(count=count),
             f"SELECT {', '.join(values)} FROM artwork, number WHERE title = :title",  # noqa: S608 - our own names
         )
-        await connection.execute(text(head + numbers + rows), {"title": title})
+        transaction.execute(text(head + numbers + rows), {"title": title})
+
+    await database.write(copied)
 
 
 @pytest.fixture
@@ -55,8 +55,7 @@ async def quiet_week(community: CommunityService, database: Database, clock: Clo
     clock.now += 2 * DAY_MS
     await community.score_decay.decay_due()
     await copy(database, "new", NEW, 30)
-    async with database.write() as connection:
-        await connection.execute(text("ANALYZE"))
+    await database.write(lambda transaction: transaction.execute(text("ANALYZE")))
 
 
 @asynccontextmanager
@@ -77,32 +76,27 @@ async def asked(database: Database) -> AsyncIterator[list[tuple[str, Any]]]:
 
 async def examined(database: Database, selects: list[tuple[str, Any]]) -> int:
     """How many rows PostgreSQL looks at for them; of SQLite the steps of its machine, which are counted alike."""
-    total = 0
-    async with database.read() as connection:
-        for statement, parameters in selects:
-            if connection.dialect.name == "sqlite":
-                total += await steps(connection, statement, parameters)
-                continue
-            plan = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
-            found = plan.scalar_one()
-            total += rows((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
-    return total
+    cost = steps if database.is_sqlite else planned
+    return await database.read(lambda transaction: sum(cost(transaction, *each) for each in selects))
 
 
-async def steps(connection: AsyncConnection, statement: str, parameters: Any) -> int:
-    raw: Any = (await connection.get_raw_connection()).driver_connection
+def planned(transaction: Transaction, statement: str, parameters: Any) -> int:
+    plan = transaction.connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+    found = plan.scalar_one()
+    return rows((json.loads(found) if isinstance(found, str) else found)[0]["Plan"])
+
+
+def steps(transaction: Transaction, statement: str, parameters: Any) -> int:
+    driver: Any = transaction.connection.connection.driver_connection
     count = [0]
 
     def step() -> int:
         count[0] += 1
         return 0
 
-    def run(inner: sqlite3.Connection) -> None:
-        inner.set_progress_handler(step, 1)
-        inner.execute(statement, parameters).fetchall()
-        inner.set_progress_handler(None, 1)
-
-    await raw._execute(run, raw._conn)
+    driver.set_progress_handler(step, 1)
+    driver.execute(statement, parameters).fetchall()
+    driver.set_progress_handler(None, 1)
     return count[0]
 
 

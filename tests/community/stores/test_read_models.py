@@ -2,11 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.chassis.database import Database
+from services.chassis.errors import Unavailable
 from services.community.composition import CommunityService
 from services.community.core.feed import PageRequest
 from services.community.model import ArtworkPage, Reaction, Shelf
@@ -16,6 +21,7 @@ from services.community.stores.read_models import RedisModels, open_models
 from tests.community.fakes import FakeGenerations, FakeObjects
 from tests.community.steps import ANN, BOB, published
 from tests.community.stubs import Clock
+from tests.support.polling import eventually
 from tests.support.valkey import Valkey
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
@@ -213,6 +219,82 @@ async def test_a_change_during_a_reading_is_not_written_over(
     await models.put_list("feed_queue", three[::-1], look.epoch)
 
     assert ids(await community.feed.newest(PageRequest(""))) == [three[1], three[0]]
+
+
+class Held:
+    """A method of a store that, once it has written, keeps its transaction open until it is let go."""
+
+    def __init__(self, store: object, name: str) -> None:
+        self.written, self.go_on = threading.Event(), threading.Event()
+        self._method: Callable[..., Any] = getattr(store, name)
+        setattr(store, name, self._call)
+
+    def _call(self, *arguments: Any, **named: Any) -> Any:
+        result = self._method(*arguments, **named)
+        self.written.set()
+        assert self.go_on.wait(30)
+        return result
+
+
+async def left(change: Coroutine[Any, Any, object], held: Held) -> None:
+    """Ask for a change, and leave before its transaction ends."""
+    asking = asyncio.create_task(change)
+    assert await asyncio.to_thread(held.written.wait, 30)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    held.go_on.set()
+
+
+async def test_a_change_whose_caller_leaves_is_in_the_lists_all_the_same(
+    community: CommunityService, other_replica: CommunityService, stores: Stores, valkey: Valkey, three: list[str]
+) -> None:
+    await community.artworks.unpublish(ANN, three[0])
+    await answers(community)
+    assert [each.decode() for each in valkey.redis.lrange("feed_queue", 0, -1)] == [three[2], three[1]]
+
+    await left(community.artworks.publish(ANN, three[0]), Held(stores.artworks, "change"))
+
+    async def listed() -> bool:
+        return ids(await other_replica.feed.newest(PageRequest(""))) == three[::-1]
+
+    await eventually(listed)
+
+
+async def test_a_like_whose_caller_leaves_is_in_the_read_models_all_the_same(
+    community: CommunityService, stores: Stores, valkey: Valkey, three: list[str]
+) -> None:
+    await answers(community)
+
+    await left(community.reactions.react(ANN, three[1], Reaction.LIKE, wanted=True), Held(stores.reactions, "react"))
+
+    async def counted() -> bool:
+        return valkey.redis.get(f"artwork:{three[1]}:likes") == b"1" and valkey.redis.zscore("hot_rank", three[1]) == 1
+
+    await eventually(counted)
+
+
+@pytest.mark.usefixtures("settings")
+async def test_an_update_that_has_begun_ends_before_the_connection_is_closed(valkey: Valkey) -> None:
+    async with open_models(valkey.url, lambda: 0.0) as models:
+        models.begin(ANN, partial(models.forget, "feed_queue"))
+
+    assert valkey.redis.exists("feed_queue:epoch")
+
+
+@pytest.mark.usefixtures("settings")
+async def test_an_update_that_cannot_read_the_rows_fails_nobody(models: RedisModels) -> None:
+    """The change itself is committed; the read model is stale for a minute at most."""
+
+    async def away() -> None:
+        raise Unavailable("The database is away.")
+
+    with capture_logs() as lines:
+        models.begin(ANN, away)
+        await models.ended(ANN)
+        await models.finish()
+
+    assert [(line["event"], line["cause"]) for line in lines] == [("read_model_not_updated", "Unavailable")]
 
 
 async def test_they_are_rebuilt_from_the_rows(community: CommunityService, valkey: Valkey, three: list[str]) -> None:

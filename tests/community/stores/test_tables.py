@@ -40,16 +40,16 @@ def differences(connection: Connection) -> list[object]:
 
 
 async def test_the_migrations_make_the_tables(database: Database) -> None:
-    async with database.read() as connection:
-        found = await connection.run_sync(differences)
+    found = await database.read(lambda transaction: differences(transaction.connection))
 
     assert [each for each in found if "alembic_version" not in str(each)] == []
 
 
 async def plan(database: Database, statement: Select[*tuple[object, ...]]) -> str:
     text = statement.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-    async with database.read() as connection:
-        rows = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")).all()
+    rows = await database.read(
+        lambda transaction: transaction.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()
+    )
     return "\n".join(str(row[-1]) for row in rows)
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, func, insert, select, text, update
 from structlog.testing import capture_logs
 
-from services.chassis.database import Database
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import Unauthenticated
 from services.community.composition import CommunityService
 from services.community.core.feed import PageRequest
@@ -26,9 +26,8 @@ MANY = 33_000  # above the 32,767 parameters that PostgreSQL takes
 
 async def due(database: Database) -> None:
     """Let every deletion be due now, and every order."""
-    async with database.write() as connection:
-        await connection.execute(update(discarded_object).values(due_ms=0))
-        await connection.execute(update(artwork_order).values(due_ms=0))
+    for table in (discarded_object, artwork_order):
+        await database.write(lambda transaction, each: transaction.execute(update(each).values(due_ms=0)), table)
 
 
 async def test_an_order_whose_answer_was_lost_leaves_neither_words_nor_picture(
@@ -42,7 +41,7 @@ async def test_an_order_whose_answer_was_lost_leaves_neither_words_nor_picture(
     await community.deletion_worker.delete_due()
     assert fake_generations.forgotten == []  # it may still be on its way, and is being made
     await due(database)
-    for order in await community.orders._store.claim(10, 30.0):
+    for order in await database.write(community.orders._store.claim, 10, 30.0):
         await community.orders.process(order)
     await community.event_consumer.consume(fake_generations.end("gen_1"))
     await due(database)
@@ -86,19 +85,23 @@ async def test_a_deleted_artwork_whose_order_was_taken_all_the_same_loses_its_pi
 async def test_tens_of_thousands_of_likes_go_at_once(community: CommunityService, database: Database) -> None:
     await published(community, BOB)
     await community.users.ensure(ANN, Claims())
-    async with database.write() as connection:
-        row = dict((await connection.execute(select(artwork))).mappings().one())
-        copies = [row | {"id": f"art_{n}", "slug": f"s{n}", "request_key": None, "like_count": 1} for n in range(MANY)]
-        await connection.execute(insert(artwork), copies)
-        likes = [{"user_id": ANN, "artwork_id": f"art_{n}", "create_ms": n} for n in range(MANY)]
-        await connection.execute(insert(artwork_like), likes)
+    await database.write(like_many)
 
     receipt = await community.users.erase(ANN)
 
     assert receipt.like_count == MANY
-    async with database.read() as connection:
-        assert await connection.scalar(select(func.sum(artwork.c.like_count))) == 0
-        assert await connection.scalar(select(func.count()).select_from(artwork_like)) == 0
+    counted, liked = select(func.sum(artwork.c.like_count)), select(func.count()).select_from(artwork_like)
+    assert await database.read(lambda transaction: transaction.scalar(counted)) == 0
+    assert await database.read(lambda transaction: transaction.scalar(liked)) == 0
+
+
+def like_many(transaction: Transaction) -> None:
+    """Copy the artwork, and let Ann like each copy."""
+    row = dict(transaction.execute(select(artwork)).mappings().one())
+    copies = [row | {"id": f"art_{n}", "slug": f"s{n}", "request_key": None, "like_count": 1} for n in range(MANY)]
+    transaction.execute(insert(artwork), copies)
+    likes = [{"user_id": ANN, "artwork_id": f"art_{n}", "create_ms": n} for n in range(MANY)]
+    transaction.execute(insert(artwork_like), likes)
 
 
 async def test_erasing_oneself_mints_no_credits(community: CommunityService, clock: Clock) -> None:
@@ -142,8 +145,7 @@ async def test_a_token_from_before_the_erasure_is_refused_everywhere(
         assert caught.value.reason == "ACCOUNT_ERASED"
 
     assert (await community.feed.newest(PageRequest(ANN))).cards
-    async with database.read() as connection:
-        assert (await connection.execute(select(person.c.id))).scalars().all() == [BOB]
+    assert await database.read(lambda transaction: transaction.scalars(select(person.c.id)).all()) == [BOB]
 
 
 async def test_a_new_token_begins_anew_and_an_old_one_stays_refused(community: CommunityService, clock: Clock) -> None:
@@ -160,11 +162,13 @@ async def test_a_new_token_begins_anew_and_an_old_one_stays_refused(community: C
     assert await community.users.ensure(ANN, Claims("Ann"))
 
 
-async def test_a_report_of_an_artwork_that_goes_at_this_moment_is_refused(community: CommunityService) -> None:
+async def test_a_report_of_an_artwork_that_goes_at_this_moment_is_refused(
+    community: CommunityService, database: Database
+) -> None:
     shown = (await published(community, BOB)).artwork.id
     await community.artworks.delete(BOB, shown)
 
-    assert await community.reactions._store.report(Report(shown, ANN, "rude"), 0) is False
+    assert await database.write(community.reactions._store.report, Report(shown, ANN, "rude"), 0) is False
 
 
 async def test_a_load_test_with_erasures_fails_no_call(community: CommunityService) -> None:
@@ -185,15 +189,20 @@ async def test_two_erasures_of_one_person_who_comes_back_between_them_wait_in_no
         pytest.skip("SQLite has one writer: nobody waits for anybody")
     await community.users.ensure(ANN, Claims("Ann"), time.time_ns() // 1_000_000 + 1)
     blocked = select(func.count()).select_from(text("pg_locks WHERE NOT granted"))
+    written = asyncio.Event()
+
+    def first(transaction: Transaction) -> None:
+        community.users._store._users._write_tombstone(transaction, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
+        written.set()
+        end = time.monotonic() + 30
+        while not transaction.scalar(blocked):  # each look lets the event loop go on
+            assert time.monotonic() < end
+        transaction.execute(delete(person).where(person.c.id == ANN))
+
     with capture_logs() as lines:
-        async with database.write() as first:
-            await community.users._store._users._write_tombstone(first, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
-            second = asyncio.create_task(community.users.erase(ANN))
-            async with asyncio.timeout(30):
-                while True:
-                    async with database.read() as connection:
-                        if await connection.scalar(blocked):
-                            break
-            await first.execute(delete(person).where(person.c.id == ANN))
-        assert (await second).remaining_count == 0
+        erasing = asyncio.create_task(database.write(first))
+        await written.wait()
+        second = await community.users.erase(ANN)
+        await erasing
+        assert second.remaining_count == 0
     assert lines == []  # a collision would be logged, and tried once more

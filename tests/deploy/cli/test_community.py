@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from services.chassis.database import open_database
+from services.chassis.database import Transaction, open_database
 from services.community.model import Artwork, State
 from services.community.stores.rows import artwork_row
 from services.community.stores.tables import artwork, artwork_like, person, report
@@ -28,17 +28,21 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 async def fill(place: Place) -> None:
     shown = Artwork(ARTWORK, ANN, State.PUBLISHED, "Rude", "rude", create_ms=1, publish_ms=1, like_count=3)
-    async with open_database(place.settings, "community") as database, database.write() as connection:
-        await connection.execute(insert(person).values(id=ANN, display_name="Ann", **EMPTY))
-        await connection.execute(insert(artwork).values(artwork_row(shown) | {"listed": True}))
-        await connection.execute(insert(artwork_like).values(user_id=ANN, artwork_id=ARTWORK, create_ms=1))
-        told = {"artwork_id": ARTWORK, "user_id": ANN, "create_ms": 1_795_000_000_123}
-        await connection.execute(insert(report).values(reason="not \x1b[31mnice", **told))
+    told = {"artwork_id": ARTWORK, "user_id": ANN, "create_ms": 1_795_000_000_123}
+    rows = (
+        insert(person).values(id=ANN, display_name="Ann", **EMPTY),
+        insert(artwork).values(artwork_row(shown) | {"listed": True}),
+        insert(artwork_like).values(user_id=ANN, artwork_id=ARTWORK, create_ms=1),
+        insert(report).values(reason="not \x1b[31mnice", **told),
+    )
+    async with open_database(place.settings, "community") as database:
+        for row in rows:
+            await database.write(Transaction.execute, row)
 
 
 async def likes(place: Place) -> int:
-    async with open_database(place.settings, "community") as database, database.read() as connection:
-        return int(await connection.scalar(select(artwork.c.like_count)) or 0)
+    async with open_database(place.settings, "community") as database:
+        return int(await database.read(Transaction.scalar, select(artwork.c.like_count)) or 0)
 
 
 async def test_reconcile_looks_first_and_mends_when_told(place: Place) -> None:

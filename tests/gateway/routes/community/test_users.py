@@ -95,7 +95,7 @@ async def test_an_export_holds_all_of_a_users_data_as_json_or_with_the_files_as_
 ) -> None:
     mine, theirs = await ann.saved("mine"), await bob.saved("theirs")
     await ann.ok("POST", f"/api/artworks/{theirs}/like")
-    (key,) = await site.community.users._store.objects(ann.id)
+    (key,) = await site.community.users._database.read(site.community.users._store.objects, ann.id)
     site.storage.kept[key] = b"bytes of the picture"
 
     answer = await ann.http.get("/api/users/me/export")
