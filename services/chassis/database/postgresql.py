@@ -181,5 +181,5 @@ async def _send(driver: Any, statements: str) -> None:
         if not str(error.sqlstate).startswith(PASSING_STATES):
             raise
         raise ConnectionError(str(error)) from error
-    except asyncpg.InterfaceError as error:
+    except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:  # the second when it is just being closed
         raise ConnectionError(str(error)) from error

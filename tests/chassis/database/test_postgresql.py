@@ -26,6 +26,7 @@ from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
 from tests.support.postgres import Postgres
 
+LONG_SECONDS = 20.0
 SettingsOf = Callable[[str], CommonSettings]
 
 
@@ -129,3 +130,48 @@ def test_sslmode_is_understood(settings_of: SettingsOf) -> None:
     url = url_of(settings_of("postgres://anna@db.example/kawaii?sslmode=require&application_name=x"), SERVICE)
 
     assert url == "postgresql+asyncpg://anna@db.example/kawaii?application_name=x&ssl=require"
+
+
+async def test_a_full_pool_sheds_and_keeps_a_connection_for_what_is_urgent(
+    postgres_server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "WAIT_SECONDS", 0.05)
+    url = postgres_server.create_database()
+    settings = CommonSettings(data_dir=tmp_path, database_url=url, database_connections=2, _env_file=None)
+    async with connect_database(settings, SERVICE) as database:
+        holding = Holding()
+        holder = asyncio.create_task(database.write(holding.hold))
+        async with asyncio.timeout(LONG_SECONDS):
+            await holding.begun.wait()
+        with pytest.raises(Unavailable) as refusal:
+            await database.write(run, "SELECT 1")
+        await database.write_urgently(run, "SELECT 1")
+        holding.released.set()
+        await holder
+
+    assert refusal.value.retry_after
+
+
+class Holding:
+    """Holds a transaction open."""
+
+    def __init__(self) -> None:
+        self.begun, self.released = asyncio.Event(), asyncio.Event()
+
+    def hold(self, transaction: Transaction) -> None:
+        """Keep the connection until released."""
+        transaction.execute(text("SELECT 1"))
+        self.begun.set()
+        await_only(self.released.wait())
+
+
+async def test_connections_that_died_in_the_pool_are_replaced(postgres_server: Postgres, tmp_path: Path) -> None:
+    """As after a restart of the server, or of a proxy between: nothing was begun, so nothing is refused."""
+    url = postgres_server.create_database()
+    settings = CommonSettings(data_dir=tmp_path, database_url=url, database_connections=4, _env_file=None)
+    async with connect_database(settings, SERVICE) as database:
+        await asyncio.gather(*(database.write(run, "SELECT pg_sleep(0.05)") for _ in range(3)))
+        kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kawaii-generation'"
+        psql = (postgres_server.binaries / "psql", "-q", "-c", kill, url)
+        await asyncio.to_thread(subprocess.run, psql, check=True, capture_output=True)
+        await asyncio.gather(*(database.write(run, "SELECT 1") for _ in range(3)))
