@@ -1,6 +1,7 @@
 """Every RPC over a real channel: what it answers, with which code, and for which reason it refuses."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -346,6 +347,15 @@ async def test_the_table_of_models_is_told(harness: Harness) -> None:
     flux = next(model for model in told if model.name == "models/flux-kontext-pro")
     assert (flux.max_prompt_length, flux.aspect_ratios[0], list(flux.output_formats)) == (3000, "16:9", ["jpeg", "png"])
     assert "safetyTolerance" in flux.parameters
+    assert (flux.credits, flux.patience.seconds) == (5, 900)
+
+
+async def test_the_table_of_models_tells_the_patience_that_is_in_force(harness: Harness) -> None:
+    harness.models = {"z-image": replace(MODELS["z-image"], patience_seconds=0.5)}
+    async with served(harness) as stub:
+        (model,) = (await stub.ListModels(generationpb.ListModelsRequest())).models
+
+    assert model.patience.ToTimedelta() == timedelta(milliseconds=500)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from catalogue import MODELS
 from services.chassis.settings import EXIT_CONFIGURATION, load
 from services.generation.key_pool.pool import PoolStatus
 from services.generation.settings import GenerationSettings, warn
@@ -16,6 +17,7 @@ OTHERS = (
     "KIE_WEBHOOK_HMAC_KEY",
     "KIE_WEBHOOK_HMAC_KEY_PREVIOUS",
     "GENERATION_CREATE_WAIT_SECONDS",
+    "GENERATION_TIMEOUT_SECONDS",
     "KIE_AI_BASE_URL",
 )
 
@@ -112,9 +114,19 @@ def test_a_create_waits_less_than_the_edge(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    timing = load(GenerationSettings).timing
+    settings = load(GenerationSettings)
 
-    assert (timing.create_wait, timing.timeout, timing.copy_patience) == (8.0, 900.0, 10.0)
+    assert (settings.timing.create_wait, settings.timing.copy_patience) == (8.0, 10.0)
+    assert {model.patience_seconds for model in settings.models.values()} == {900.0}
+
+
+def test_a_timeout_that_is_set_is_the_patience_of_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENERATION_TIMEOUT_SECONDS", "300")
+    models = load(GenerationSettings).models
+
+    assert list(models) == list(MODELS)
+    assert {model.patience_seconds for model in models.values()} == {300.0}
+    assert models["z-image"].display_name == MODELS["z-image"].display_name
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ async def test_a_task_waits_for_its_account_and_goes_on_when_it_is_back(harness:
 
 async def test_a_task_that_waits_too_long_for_its_account_says_why_and_still_goes_on(harness: Harness) -> None:
     await restarted(harness, unnamed(ONE))
-    harness.timing = replace(harness.timing, timeout=0.0)
+    harness.lose_patience()
     task = await in_flight(harness)
     await restarted(harness, unnamed(TWO))
     await harness.let_time_pass()
