@@ -14,12 +14,13 @@ from services.community.core.feed import PageRequest
 from services.community.core.saving import Save
 from services.community.model import Balance, Claims, Reaction, Report
 from services.community.model.hotness import DAY_MS
-from services.community.stores.tables import artwork, artwork_like, artwork_order, discarded_object, person
+from services.community.stores.tables import artwork, artwork_like, artwork_order, check_in, discarded_object, person
 from services.community.stores.users import UNDATED_TOKENS_MS
 from tests.community.erasure_load import LoadTest
 from tests.community.fakes import FakeGenerations, FakeObjects, lost
 from tests.community.steps import ANN, BOB, order_of, ordered, published
 from tests.community.stubs import Clock
+from tests.support.polling import eventually
 
 MANY = 33_000  # above the 32,767 parameters that PostgreSQL takes
 
@@ -177,6 +178,12 @@ async def test_a_load_test_with_erasures_fails_no_call(community: CommunityServi
     assert (await community.admin_operations.reconcile(mend=False)).amount == 0
 
 
+async def blocked(database: Database) -> bool:
+    """Whether a transaction waits for another's lock."""
+    async with database.read() as connection:
+        return bool(await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
 async def test_two_erasures_of_one_person_who_comes_back_between_them_wait_in_no_ring(
     community: CommunityService, database: Database
 ) -> None:
@@ -184,16 +191,46 @@ async def test_two_erasures_of_one_person_who_comes_back_between_them_wait_in_no
     if database.is_sqlite:
         pytest.skip("SQLite has one writer: nobody waits for anybody")
     await community.users.ensure(ANN, Claims("Ann"), time.time_ns() // 1_000_000 + 1)
-    blocked = select(func.count()).select_from(text("pg_locks WHERE NOT granted"))
     with capture_logs() as lines:
         async with database.write() as first:
             await community.users._store._users._write_tombstone(first, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
             second = asyncio.create_task(community.users.erase(ANN))
-            async with asyncio.timeout(30):
-                while True:
-                    async with database.read() as connection:
-                        if await connection.scalar(blocked):
-                            break
+            await eventually(lambda: blocked(database))
             await first.execute(delete(person).where(person.c.id == ANN))
         assert (await second).remaining_count == 0
     assert lines == []  # a collision would be logged, and tried once more
+
+
+async def test_a_check_in_for_which_an_erasure_waits_earns_nothing_a_second_time(
+    community: CommunityService, database: Database, clock: Clock
+) -> None:
+    """Nobody could see its row when the erasure began."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer: nobody waits for anybody")
+    await community.users.ensure(ANN, Claims("Ann"), clock.now - 1000)
+    async with database.write() as checking_in:
+        await checking_in.execute(select(person.c.id).with_for_update(read=True, key_share=True))
+        row = {"user_id": ANN, "day": community.credits.today(), "streak": 1, "total": 1}
+        await checking_in.execute(insert(check_in).values(row))
+        erasing = asyncio.create_task(community.users.erase(ANN))
+        await eventually(lambda: blocked(database))
+    await erasing
+    clock.now += 2000
+    await community.users.ensure(ANN, Claims("Ann"), clock.now)
+
+    assert (await community.credits.check_in(ANN))[1] == 0
+
+
+async def test_a_person_whose_profile_changes_at_this_moment_is_kept_from_nothing(
+    community: CommunityService, database: Database, clock: Clock
+) -> None:
+    """Whatever is written for a person holds their row against an erasure only, not against other writers."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer: everybody waits for everybody")
+    shown = (await published(community, BOB)).artwork.id
+    await community.users.ensure(ANN, Claims("Ann"), clock.now - 1000)
+    async with database.write() as changing:
+        await changing.execute(update(person).where(person.c.id == ANN).values(display_name="Anna"))
+        liked = await community.reactions.react(ANN, shown, Reaction.LIKE, wanted=True)
+
+    assert liked.like_count == 1

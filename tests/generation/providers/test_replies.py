@@ -40,6 +40,8 @@ from services.generation.providers.market_jobs import MarketJobs
 from services.generation.providers.replies import (
     MAX_REPLY_BYTES,
     MAX_TASK_ID_LENGTH,
+    NonJson,
+    Reply,
     by_flag,
     classify,
     decode,
@@ -570,6 +572,27 @@ async def test_an_order_nested_a_thousand_deep_quotes_no_prompt(place: str) -> N
     reply = decode(200, record(place))
 
     assert not is_foreign(reply, place.partition(" ")[0], "a cat")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        decode(200, b"<html>busy</html>"),
+        decode(200, b'{"code": 200, "data": null}'),
+        decode(200, b'{"data": {"paramJson": {"prompt": "a dog"}}}'),
+        Later("the provider is away"),
+    ],
+)
+def test_what_is_no_record_of_the_providers_quotes_no_prompt(reply: Reply | NonJson | Later) -> None:
+    """Without a code a CDN may have answered, with whatever it keeps."""
+    assert not is_foreign(reply, "paramJson", "a cat")
+
+
+def test_a_record_that_quotes_another_prompt_is_foreign() -> None:
+    reply = decode(200, b'{"code": 200, "data": {"paramJson": {"prompt": "a dog"}}}')
+
+    assert is_foreign(reply, "paramJson", "a cat")
+    assert not is_foreign(reply, "paramJson", " a  dog\n")
 
 
 async def test_a_callback_nested_a_thousand_deep_names_its_task_all_the_same(harness: Harness) -> None:

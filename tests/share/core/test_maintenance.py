@@ -66,7 +66,7 @@ async def test_drift_is_measured_and_corrected(database: Database, make: Make) -
         await store.insert(make(style="ink", seo_tags=("cat",), original_ref=""), "d")
     right = await totals(store)
     await falsify(database)
-    wrong = await totals(store)
+    wrong, mended = await totals(store), REGISTRY.get_sample_value("kawaii_share_count_mended_total") or 0.0
 
     found = await Reconciliation(store, 1).reconcile()
 
@@ -74,6 +74,7 @@ async def test_drift_is_measured_and_corrected(database: Database, make: Make) -
     assert wrong != right
     assert found >= 3 + 5 + 3
     assert REGISTRY.get_sample_value("kawaii_share_count_drift") == found
+    assert REGISTRY.get_sample_value("kawaii_share_count_mended_total") == mended + found
     assert await totals(store) == right
     assert await store.total(View(Policy.ALL, Facet.STYLE, "gone")) == 0
     assert await Reconciliation(store, 1).reconcile() == 0

@@ -109,7 +109,14 @@ async def test_a_list_shows_newest_first_and_goes_on_below_its_cursor(store: Obj
 
 
 async def test_a_list_is_exact_about_prefix_and_generation(store: ObjectStore) -> None:
-    keys = ("uploads/a.png", "UPLOADS/b.png", "uploadsx/c.png", "generated/gen_a/0.png", "generated/gen_ab/0.png")
+    keys = (
+        "uploads/a.png",
+        "UPLOADS/b.png",
+        "uploadsx/c.png",
+        "uploads0/d.png",
+        "generated/gen_a/0.png",
+        "generated/gen_ab/0.png",
+    )
     for key in keys:
         name = key.split("/")[1]
         await store.add(an_object(key, name, 0) if name.startswith("gen_") else an_object(key))
