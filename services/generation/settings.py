@@ -8,7 +8,7 @@ import structlog
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from catalogue import MODELS, Model
-from services.chassis.outbound import Exempt, place_of
+from services.chassis.outbound import Exempt, origin_of
 from services.chassis.settings import CommonSettings
 from services.generation.key_pool.pool import Key, PoolStatus, account_of, print_of
 from services.generation.quota import is_billed, meaning, site_orders
@@ -31,8 +31,8 @@ logger = structlog.get_logger()
 
 def check_url(url: str) -> str:
     """Refuse an address that no request could be sent to. Raises ValueError."""
-    place = place_of(url)
-    if place is None or not 0 < place.effective_port <= MAX_PORT or "?" in url or "#" in url:
+    origin = origin_of(url)
+    if origin is None or not 0 < origin.effective_port <= MAX_PORT or "?" in url or "#" in url:
         raise ValueError("give the http(s) address of the upstream, for example https://api.kie.ai")
     return url
 

@@ -154,9 +154,9 @@ async def test_an_error_of_the_driver_quotes_no_values(migrated: CommonSettings)
 
 async def test_the_database_has_a_clock(migrated: CommonSettings) -> None:
     async with open_database(migrated, SERVICE) as database, database.read() as connection:
-        told = await connection.scalar(select(db_now()))
+        clock_ms = await connection.scalar(select(db_now()))
 
-    assert abs(int(told or 0) - time.time() * 1000) < CLOCK_TOLERANCE_MS
+    assert abs(int(clock_ms or 0) - time.time() * 1000) < CLOCK_TOLERANCE_MS
 
 
 async def test_the_clock_moves_inside_a_transaction(migrated: CommonSettings) -> None:

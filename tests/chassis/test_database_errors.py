@@ -89,9 +89,9 @@ async def test_the_loser_of_a_deadlock_may_try_again(postgres_server: Postgres, 
         async with database.write() as connection:
             await connection.execute(text("CREATE TABLE public.pair AS SELECT id FROM generate_series(1, 2) id"))
         met = asyncio.Barrier(2)
-        told = await asyncio.gather(cross(database, met, 1, 2), cross(database, met, 2, 1), return_exceptions=True)
+        results = await asyncio.gather(cross(database, met, 1, 2), cross(database, met, 2, 1), return_exceptions=True)
 
-    assert [type(outcome) for outcome in told if outcome] == [Unavailable]
+    assert [type(outcome) for outcome in results if outcome] == [Unavailable]
 
 
 async def cross(database: Database, met: asyncio.Barrier, first: int, second: int) -> None:

@@ -214,8 +214,8 @@ async def test_no_answer_error_row_or_log_line_holds_a_keys_value(
                 await operator.key(method, value)
     await operator.ask("ExplainGeneration", generationadminpb.ExplainGenerationRequest(name=f"generations/{order.id}"))
     rows = b"".join(path.read_bytes() for path in sqlite.data_dir.iterdir() if path.is_file())
-    told = capsys.readouterr()
-    evidence = bytes(operator.received) + rows + (told.out + told.err).encode()
+    output = capsys.readouterr()
+    evidence = bytes(operator.received) + rows + (output.out + output.err).encode()
 
     assert ONE.print.encode() in evidence
     assert [value for value in VALUES if value.encode() in evidence] == []

@@ -84,10 +84,10 @@ def test_accounts_must_fit_the_keys(
     with pytest.raises(SystemExit) as caught:
         load(GenerationSettings)
 
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert caught.value.code == EXIT_CONFIGURATION
-    assert "KIE_ACCOUNTS" in told
-    assert CANARY not in told
+    assert "KIE_ACCOUNTS" in errors
+    assert CANARY not in errors
 
 
 def test_no_key_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,10 +151,10 @@ def test_an_upstream_that_nobody_could_call_is_refused_at_the_start(
     with pytest.raises(SystemExit) as caught:
         load(GenerationSettings)
 
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert caught.value.code == EXIT_CONFIGURATION
-    assert all(name in told for name in ("KIE_AI_BASE_URL", "GENERATION_LEASE_SECONDS"))
-    assert "secret" not in told
+    assert all(name in errors for name in ("KIE_AI_BASE_URL", "GENERATION_LEASE_SECONDS"))
+    assert "secret" not in errors
 
 
 @pytest.mark.parametrize("url", ["https://api.kie.ai", "http://127.0.0.1:50056", "https://proxy.example:8443/kie/"])
@@ -174,10 +174,10 @@ def test_a_key_that_no_header_carries_is_refused_at_the_start(
     with pytest.raises(SystemExit) as caught:
         load(GenerationSettings)
 
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert caught.value.code == EXIT_CONFIGURATION
-    assert "KIE_AI_API_KEY_2" in told
-    assert CANARY not in told
+    assert "KIE_AI_API_KEY_2" in errors
+    assert CANARY not in errors
 
 
 OPEN = {"KIE_AI_API_KEY": "live"}
@@ -210,6 +210,6 @@ def test_the_start_warns_of_a_site_where_strangers_order(monkeypatch: pytest.Mon
     with structlog.testing.capture_logs() as logs:
         warn(GenerationSettings(), PoolStatus((), ()))
 
-    told = next(line for line in logs if line["event"] == "orders_open_to_all")
-    assert told["site_daily_orders"] == 500
-    assert "at most 500 orders a day" in told["meaning"]
+    warning = next(line for line in logs if line["event"] == "orders_open_to_all")
+    assert warning["site_daily_orders"] == 500
+    assert "at most 500 orders a day" in warning["meaning"]

@@ -173,10 +173,10 @@ async def test_a_reply_that_names_another_task_than_its_callback_loses_neither(h
     generation = await harness.order()
     await harness.submit()
     now = await finished(harness, generation)
-    told = await delivered(harness)
+    verdicts = await delivered(harness)
 
     assert (now.state, now.task_id) == (State.SUCCEEDED, "task2")
-    assert told == {"task2": "done", "task1": "extra"}
+    assert verdicts == {"task2": "done", "task1": "extra"}
     assert [uri for _, uri, _ in pictures(await harness.store.get(generation.id))] == [SECOND, FIRST]
 
 

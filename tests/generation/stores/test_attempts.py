@@ -91,9 +91,9 @@ async def test_ten_who_learn_it_at_once_set_it_running_once(store: GenerationSto
     held = await brought(store, State.AMBIGUOUS)
     events = len(await store.events(0, 1000))
 
-    told = await asyncio.gather(*(store.accept(held.attempt_id, "task1", 60) for _ in range(10)))
+    accepted = await asyncio.gather(*(store.accept(held.attempt_id, "task1", 60) for _ in range(10)))
 
-    assert [generation.state for generation in told] == [State.RUNNING] * 10
+    assert [generation.state for generation in accepted] == [State.RUNNING] * 10
     assert len(await store.events(0, 1000)) == events + 1
 
 
@@ -259,13 +259,13 @@ async def test_a_refusal_is_noted_and_followed_in_one_transaction(
     assert [event.generation.state for event in await store.events(0, 100)][-1] is state
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("accepted", [True, False])
 async def test_a_refusal_is_noted_alone_once_its_order_waits_for_it_no_more(
-    store: GenerationStore, *, told: bool
+    store: GenerationStore, *, accepted: bool
 ) -> None:
     """Its task is known, or its owner has ended it."""
     held = await brought(store, State.SENDING)
-    now = await store.accept(held.attempt_id, "task1", 0) if told else await store.cancel(held)
+    now = await store.accept(held.attempt_id, "task1", 0) if accepted else await store.cancel(held)
     declined = await store.decline(held.attempt_id, Refused(429, "Slow down"), State.READY, Change())
     attempt = await store.attempt(held.attempt_id)
 

@@ -25,16 +25,16 @@ FIRST = Callback("cb_1", "image-generated", "att_1", "task1", 200)
 
 
 async def test_a_callback_is_kept_once(inbox_store: Inbox) -> None:
-    told = [await inbox_store.add(replace(FIRST, id=f"cb_{number}")) for number in range(3)]
+    added = [await inbox_store.add(replace(FIRST, id=f"cb_{number}")) for number in range(3)]
 
-    assert told == [True, False, False]
+    assert added == [True, False, False]
     assert [callback.id for callback in await inbox_store.take(10)] == ["cb_0"]
 
 
 async def test_twenty_copies_at_once_are_kept_once(inbox_store: Inbox) -> None:
-    told = await asyncio.gather(*(inbox_store.add(replace(FIRST, id=f"cb_{n}")) for n in range(20)))
+    added = await asyncio.gather(*(inbox_store.add(replace(FIRST, id=f"cb_{n}")) for n in range(20)))
 
-    assert sum(told) == 1
+    assert sum(added) == 1
     assert len(await inbox_store.take(100)) == 1
 
 

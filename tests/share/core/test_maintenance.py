@@ -100,13 +100,13 @@ async def test_the_loop_looks_when_it_starts(database: Database, make: Make) -> 
     await falsify(database)
     mended = asyncio.Event()
 
-    class Told(Reconciliation):
+    class Noticed(Reconciliation):
         async def reconcile(self) -> int:
             found = await super().reconcile()
             mended.set()
             return found
 
-    loop = asyncio.create_task(Told(store, 1).run())
+    loop = asyncio.create_task(Noticed(store, 1).run())
     await asyncio.wait_for(mended.wait(), 10)
     loop.cancel()
 

@@ -30,7 +30,7 @@ PAST = Timestamp(seconds=1_600_000_000, nanos=123_000_000)
 LATER = Timestamp(seconds=1_600_000_100)
 
 
-def record(identifier: str = "share_old", **fields: Any) -> shareadminpb.ShareRecord:
+def record(identifier: str = "share_old", **changes: Any) -> shareadminpb.ShareRecord:
     """A share as another stack exports it."""
     seo = sharepb.Share.Seo(
         model_label="An older label",
@@ -41,7 +41,7 @@ def record(identifier: str = "share_old", **fields: Any) -> shareadminpb.ShareRe
         keywords_ja=["猫"],
         keywords_en=["cat", "an older word"],
     )
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "name": f"shares/{identifier}",
         "generated_uri": f"https://elsewhere.example/{identifier}.png",
         "prompt": "of a 猫",
@@ -52,7 +52,7 @@ def record(identifier: str = "share_old", **fields: Any) -> shareadminpb.ShareRe
         "seo": seo,
         "create_time": PAST,
     }
-    return shareadminpb.ShareRecord(share=sharepb.Share(**told | fields), token_digest=digest_of(TOKEN))
+    return shareadminpb.ShareRecord(share=sharepb.Share(**fields | changes), token_digest=digest_of(TOKEN))
 
 
 @asynccontextmanager
@@ -77,8 +77,8 @@ async def admin(database: Database) -> AsyncIterator[Admin]:
         yield stub
 
 
-async def restored(admin: Admin, told: shareadminpb.ShareRecord) -> bool:
-    return (await admin.RestoreShare(shareadminpb.RestoreShareRequest(share_record=told))).created
+async def restored(admin: Admin, record: shareadminpb.ShareRecord) -> bool:
+    return (await admin.RestoreShare(shareadminpb.RestoreShareRequest(share_record=record))).created
 
 
 async def listed(admin: Admin, size: int = 0) -> list[shareadminpb.ShareRecord]:
