@@ -13,13 +13,13 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from services.chassis.channels import connect
 from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists, InvalidArgument, PermissionDenied
-from services.chassis.health import Health
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.share.admin_servicer import ShareAdminServicer
 from services.share.core.records import ShareRecords
 from services.share.core.shares import digest_of
 from services.share.stores.shares import SqlShares
 from tests.share.conftest import FILES, START_MS, Refused, Serve, cached
+from tests.support.servers import serving
 
 if TYPE_CHECKING:
     Admin = shareadminrpc.ShareAdminServiceAsyncStub
@@ -60,15 +60,9 @@ async def admin_of(database: Database) -> AsyncIterator[Admin]:
     """The operators' side of the service, on a real socket."""
     records = ShareRecords(cached(database), own_key=FILES.key, clock=lambda: START_MS)
     servicer = ShareAdminServicer(records, FILES)
-    server = build(
-        [Mount(shareadminrpc.add_ShareAdminServiceServicer_to_server, servicer, shareadminpb.DESCRIPTOR)],
-        Health([], []),
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with connect(f"127.0.0.1:{port}") as channel:
+    mount = Mount(shareadminrpc.add_ShareAdminServiceServicer_to_server, servicer, shareadminpb.DESCRIPTOR)
+    async with serving(mount) as address, connect(address) as channel:
         yield shareadminrpc.ShareAdminServiceStub(channel)
-    await server.stop(None)
 
 
 @pytest.fixture
