@@ -85,11 +85,14 @@ class Recorder:
     def make_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **more: Any
     ) -> asyncio.Task[Any]:
-        """Create a task, and note whether it belongs to a background loop: the loop's own, or begun by one."""
+        """Create a task, and note whether it is a background loop's or an open stream's: its own, or begun by it."""
         task = asyncio.Task(coroutine, loop=loop, **more)
         name = getattr(coroutine, "__qualname__", "")
         is_work = name == PIECE and isinstance(coroutine.cr_frame.f_locals["piece"], self._works_on)
-        if name == LOOP or (asyncio.current_task(loop) in self._background and not is_work):
+        parent, code = asyncio.current_task(loop), getattr(coroutine, "cr_code", None)
+        # What a server's own tasks begin may be requests'; what a stream's begin are calls of ours.
+        is_streams = parent in self._before and code is not None and code.co_filename.startswith(OURS)
+        if name == LOOP or ((parent in self._background or is_streams) and not is_work):
             self._background.add(task)
             task.add_done_callback(self._background.discard)
         return task
