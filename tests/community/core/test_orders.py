@@ -7,6 +7,7 @@ import pytest
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from services.community.composition import CommunityService
+from services.community.core.orders import pause
 from services.community.core.saving import Save
 from services.community.model import Balance, Hold, OrderState, Quota, Refused, State
 from tests.community.fakes import FakeGenerations, FakeObjects, lost, taken
@@ -264,6 +265,10 @@ async def test_in_the_background_an_order_waits_for_capacity_but_not_for_ever(
     now = await community.artworks.get(ANN, card.artwork.id)
     assert (now.artwork.state, order_of(now).reason) == (State.FAILED, "NO_CAPACITY")
     assert await community.credits.balance(ANN) == Balance(7, 0)
+
+
+def test_pauses_between_two_attempts_double_up_to_five_minutes() -> None:
+    assert [pause(tries) for tries in (0, 1, 2, 5, 6, 7, 1000)] == [5, 10, 20, 160, 300, 300, 300]
 
 
 async def test_a_late_picture_is_shown_and_paid_once(

@@ -38,6 +38,7 @@ from services.generation.providers.gpt4o_image import Gpt4oImage
 from services.generation.providers.kie import FIRST_BYTE, READ, SUBMIT, HttpClient, Kie
 from services.generation.providers.market_jobs import MarketJobs
 from services.generation.providers.replies import (
+    MAX_DEPTH,
     MAX_REPLY_BYTES,
     MAX_TASK_ID_LENGTH,
     NonJson,
@@ -606,3 +607,12 @@ def test_urls_are_found_as_deep_as_any_known_record_holds_them() -> None:
 
     assert uris_in(orjson.dumps({"resultUrls": [inner]}).decode()) == (URI,)
     assert uris_in(orjson.loads(nested("url", f'"{URI}"'))) == ()
+
+
+def test_urls_are_sought_no_deeper_than_a_bound() -> None:
+    """Each list in a text is two levels."""
+    texts = [URI]
+    for _ in range(MAX_DEPTH):
+        texts.append(orjson.dumps([texts[-1]]).decode())
+
+    assert [depth for depth, text in enumerate(texts) if uris_in(text)] == list(range(MAX_DEPTH // 2 + 1))

@@ -14,6 +14,7 @@ from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, 
 from services.generation.ports import Change, FenceLost, GenerationStore
 from services.generation.stores import attempts, generations
 from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.tables import attempt as table
 from tests.generation.builders import attempt_for, brought, dialed, ordered
 from tests.support.polling import eventually
@@ -217,6 +218,22 @@ async def test_the_answer_to_an_earlier_attempt_is_noted_with_it_alone(store: Ge
     attempt = await store.attempt_of_task("task1")
     assert attempt
     assert attempt.id == first.attempt_id
+
+
+async def test_a_task_that_its_generation_does_not_await_is_looked_at_all_the_same(
+    store: GenerationStore, inbox_store: SqlInbox
+) -> None:
+    first, awaiting = await dialed(store), await brought(store, State.SENDING)
+    await store.accept(awaiting.attempt_id, "task2", 0)
+    assert await inbox_store.take(10) == []
+
+    ready = await store.move(first, State.READY)
+    (claimed,) = await store.claim([State.READY], 1, 60)
+    await store.dial(claimed, attempt_for(ready))
+    await store.accept(first.attempt_id, "task1", 0)
+
+    (reminder,) = await inbox_store.take(10)
+    assert (reminder.attempt_id, reminder.task_id) == (first.attempt_id, "task1")
 
 
 @pytest.mark.parametrize(
