@@ -79,8 +79,8 @@ def bare(answers: dict[str, bytes], headers: dict[str, str]) -> Iterator[Rival]:
     with tempfile.NamedTemporaryFile("w") as file, ExitStack() as exits:
         json.dump({path.partition("?")[0]: body.decode() for path, body in answers.items()}, file)
         file.flush()
-        told = {"ANSWERS": file.name, "HEADERS": json.dumps(headers), "PORT": str(base)}
-        app = exits.enter_context(started([sys.executable, "-c", BARE], **told))
+        variables = {"ANSWERS": file.name, "HEADERS": json.dumps(headers), "PORT": str(base)}
+        app = exits.enter_context(started([sys.executable, "-c", BARE], **variables))
         address, proxy = exits.enter_context(edge(base))
         answering(address, next(iter(answers)))
         yield Rival(address, [proxy, app])
@@ -122,9 +122,9 @@ def fastify(redis_url: str, path: str, headers: dict[str, str], beside: list[psu
         return
     install()
     base = free_base()
-    told = {"REDIS_URL": redis_url, "HEADERS": json.dumps(headers), "PORT": str(base), "NODE_ENV": "production"}
+    variables = {"REDIS_URL": redis_url, "HEADERS": json.dumps(headers), "PORT": str(base), "NODE_ENV": "production"}
     with ExitStack() as exits:
-        app = exits.enter_context(started(["node", str(MODULES / "server.js")], **told))
+        app = exits.enter_context(started(["node", str(MODULES / "server.js")], **variables))
         address, proxy = exits.enter_context(edge(base))
         answering(address, path)
         yield Rival(address, [proxy, app, *beside])

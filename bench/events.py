@@ -1,6 +1,6 @@
 """How soon a client of /api/poll-task sees a change, from the clock of the row to the bytes, against bare asyncio.
 
-The bare server holds its watchers in a list and writes to each of them when it is told to: no row, no commit, no
+The bare server holds its watchers in a list and writes to each of them at a POST: no row, no commit, no
 second process, no proxy. Both stamp the change with the time, both are read by the same client, turn by turn.
 """
 
@@ -40,9 +40,9 @@ def event(kind):
 async def serve(reader, writer):
     head = await reader.readuntil(b"\\r\\n\\r\\n")
     if head.startswith(b"POST"):
-        told = event("generation.canceled")
+        canceled = event("generation.canceled")
         for watcher in watchers:
-            watcher.write(told)
+            watcher.write(canceled)
         watchers.clear()
         writer.write(b"HTTP/1.1 204 No Content\\r\\n\\r\\n")
         await writer.drain()
@@ -103,8 +103,8 @@ async def measure(stack: Stack, bare: str) -> dict[int, list[tuple[float, float]
         stub = generationrpc.GenerationServiceStub(channel)
 
         async def pair(watchers: int) -> tuple[float, float]:
-            told = await ours(client, stub, watchers)
-            return told, await latency(plain, "/", watchers, lambda: plain.post("/"))
+            notified = await ours(client, stub, watchers)
+            return notified, await latency(plain, "/", watchers, lambda: plain.post("/"))
 
         await pair(1)  # warm up
         return {crowd: [await pair(crowd) for _ in range(ROUNDS)] for crowd in CROWDS}

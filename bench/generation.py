@@ -67,8 +67,8 @@ class Bare:
         start = time.perf_counter()
         order = {"prompt": prompt, "size": "1:1", "callBackUrl": f"http://127.0.0.1:{self._port}/done"}
         await self._client.post(f"{self._stack.sandbox}/api/v1/gpt4o-image/generate", json=order)
-        told = await self._called.get()
-        picture = await self._client.get(told["data"]["info"]["result_urls"][0])
+        callback = await self._called.get()
+        picture = await self._client.get(callback["data"]["info"]["result_urls"][0])
         await asyncio.to_thread((self._folder / f"{time.monotonic_ns()}.png").write_bytes, picture.content)
         return time.perf_counter() - start
 

@@ -39,8 +39,9 @@ class Model:
     """What a model takes, which provider family serves it, and what a result costs.
 
     The first ratio and the first format are the defaults; no formats means that the provider chooses. credits is the
-    price of one result in the provider's credits, 0 where it is not known. aliases are other ids of the same model.
-    hint is what the start page's form says of it.
+    price of one result in the provider's credits, 0 where it is not known. patience_seconds is how long an order may
+    take before it shows as timed out; a late result still counts. aliases are other ids of the same model. hint is what
+    the start page's form says of it.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Model:
     display_name: str
     max_prompt_length: int
     aspect_ratios: tuple[str, ...]
+    patience_seconds: float
     output_formats: tuple[str, ...] = ()
     min_images: int = 0
     max_images: int = 0
@@ -92,6 +94,8 @@ def _model(table: Mapping[str, Any], families: Mapping[str, str]) -> Model:
         raise CatalogueError(f"{identifier}: there is no family {model.family}.")
     if model.media_kind not in MEDIA_KINDS:
         raise CatalogueError(f"{identifier}: media_kind must be one of {MEDIA_KINDS}.")
+    if model.patience_seconds <= 0:
+        raise CatalogueError(f"{identifier}: patience_seconds must be more than 0.")
     if not model.aspect_ratios or not 0 <= model.min_images <= model.max_images:
         raise CatalogueError(f"{identifier}: it needs a ratio, and min_images of at most max_images.")
     return model

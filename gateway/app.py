@@ -13,10 +13,9 @@ from gateway.auth.authenticator import authenticator, sign_in
 from gateway.clients.batched_reads import ShareReads
 from gateway.clients.stubs import Clients
 from gateway.clients.watches import Watches
-from gateway.metrics import Metrics
 from gateway.middleware.headers import Cors, SecurityHeaders
 from gateway.middleware.limits import BodyLimit, ClientLimits, Deadline, LargeOrders
-from gateway.middleware.observation import AccessLog, RequestId
+from gateway.middleware.observation import Observation, RequestId
 from gateway.pages.sitemap import SitemapFiles
 from gateway.response_cache.byte_cache import ByteCache
 from gateway.response_cache.fast_path import FastPath, LayerHeaders
@@ -77,8 +76,7 @@ def layers(settings: GatewaySettings, kept: ByteCache, quick: FastPath) -> list[
         Middleware(ClientLimits, kinds, streams, others, partial(refused, settings)),
         Middleware(ResponseCacheLayer, kept, quick.answer, listed_origins(settings)),
         Middleware(RequestId),
-        Middleware(AccessLog),
-        Middleware(Metrics),
+        Middleware(Observation),
         *header_layers(settings),
         Middleware(BodyLimit, settings.max_json_bytes, limits),
         Middleware(
@@ -135,7 +133,7 @@ def own_origins(settings: GatewaySettings) -> frozenset[str]:
 def refused(settings: GatewaySettings, error: KawaiiError) -> ASGIApp:
     """The application that answers a request with this error, logged and counted like any other."""
     app: ASGIApp = errors.answer(error)
-    beside = [Middleware(RequestId), Middleware(AccessLog), Middleware(Metrics), *header_layers(settings)]
+    beside = [Middleware(RequestId), Middleware(Observation), *header_layers(settings)]
     for layer, args, kwargs in reversed(beside):
         app = layer(app, *args, **kwargs)
     return app

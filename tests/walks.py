@@ -2,9 +2,10 @@
 
 `python -m tests.walks` starts the gateway and the four services in one process, with the sandbox as the provider in a
 process of its own, and records by `sys.setprofile` in which modules functions are called while a request is under way.
-Every request is warm (a like one was made before) and uncached (its answer was not). The sandbox and generated code are
-left out, and so is what the background loops of the processes do besides: of their tasks only those count that work on
-the generation or on the callback of the walk.
+Every request is warm (a like one was made before, and a decoder of pictures waits) and uncached (its answer was not).
+The sandbox and generated code are left out, and so is what the processes do besides: of the tasks of their background
+loops only those count that work on the generation or on the callback of the walk, and tasks that were there before it,
+such as the stream of events that the community holds open, do not.
 
 - a share read: GET /api/share/{id} of a share that nobody has read yet
 - a like: POST /api/artworks/{id}/like by a person who is signed in
@@ -19,7 +20,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -46,6 +47,7 @@ PIECE = "LeaseLoop._do"  # the function whose tasks do a lease loop's work on on
 QUIET_SECONDS = 1.5  # in which what a request has left to do is done
 STOP_SECONDS = 20.0
 DRAWING_SECONDS = 5.0  # of the sandbox: the second poll of a task, and its callback, come apart
+IDLE_SECONDS = 600.0  # longer than all walks: a decoder that was started once waits for the next picture
 PROCESSES = ("services.storage", "services.share", "services.generation", "services.community", "gateway")
 # How many modules a walk should cross at most.
 AIMS = {"a share read": 15, "a like": 20, "a callback": 35, "a prompt to its stored picture": 45}
@@ -76,19 +78,21 @@ class Recorder:
         self._pipe = pipe
         self._modules: set[str] = set()
         self._background: set[asyncio.Task[Any]] = set()
-        self.mains: Sequence[asyncio.Task[None]] = ()
-        """The tasks of the processes' main functions, which wake by a clock; those that they begin may be requests'."""
+        self._before: set[asyncio.Task[Any]] = set()
         self._works_on: type | UnionType = NoneType
         self._recording = False
 
     def make_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **more: Any
     ) -> asyncio.Task[Any]:
-        """Create a task, and note whether it belongs to a background loop: the loop's own, or begun by one."""
+        """Create a task, and note whether it is a background loop's or an open stream's: its own, or begun by it."""
         task = asyncio.Task(coroutine, loop=loop, **more)
         name = getattr(coroutine, "__qualname__", "")
         is_work = name == PIECE and isinstance(coroutine.cr_frame.f_locals["piece"], self._works_on)
-        if name == LOOP or (asyncio.current_task(loop) in self._background and not is_work):
+        parent, code = asyncio.current_task(loop), getattr(coroutine, "cr_code", None)
+        # What a server's own tasks begin may be requests'; what a stream's begin are calls of ours.
+        is_streams = parent in self._before and code is not None and code.co_filename.startswith(OURS)
+        if name == LOOP or ((parent in self._background or is_streams) and not is_work):
             self._background.add(task)
             task.add_done_callback(self._background.discard)
         return task
@@ -99,7 +103,7 @@ class Recorder:
         if event != "call" or not self._recording or not path.startswith(OURS) or path.startswith(PROVIDER):
             return
         task = asyncio.current_task()
-        if path not in self._modules and task not in self._background and task not in self.mains:
+        if path not in self._modules and task not in self._background and task not in self._before:
             self._modules.add(path)
 
     @asynccontextmanager
@@ -107,6 +111,7 @@ class Recorder:
         """Add the modules executed while inside to `found`, with lease loops' work on pieces of this type."""
         await asyncio.sleep(QUIET_SECONDS)
         self._drain()
+        self._before = asyncio.all_tasks() - {asyncio.current_task()}
         self._works_on, self._recording = works_on, True
         try:
             yield
@@ -141,6 +146,7 @@ async def stack(folder: Path) -> AsyncIterator["Stack"]:
         "AUTH_HS256_SECRET": SECRET,
         "SANDBOX_GENERATION_SECONDS": str(DRAWING_SECONDS),
         "SANDBOX_IMAGE_SIDE": "64",
+        "PICTURE_IDLE_SECONDS": str(IDLE_SECONDS),
         "LOG_LEVEL": "warning",
         "PYTHONPATH": os.pathsep.join([str(folder), *sys.path[:1]]),
     }
@@ -153,7 +159,7 @@ async def stack(folder: Path) -> AsyncIterator["Stack"]:
         sys.executable, "-m", "services.sandbox", cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     asyncio.get_running_loop().set_task_factory(recorder.make_task)
-    recorder.mains = processes = [asyncio.create_task(import_module(f"{name}.__main__").main()) for name in PROCESSES]
+    processes = [asyncio.create_task(import_module(f"{name}.__main__").main()) for name in PROCESSES]
     url = f"http://127.0.0.1:{base + ListenPort.GATEWAY}"
     headers = {"Authorization": f"Bearer {token('user_walks')}"}
     try:

@@ -37,25 +37,25 @@ def verify(output: str, *, read_bytes: bool, each: bool) -> None:
 
 
 @storage.command()
-@click.option("--to", "mode", required=True, help="The new place; it must be STORAGE_MODE.")
-@click.option("--delete-source", is_flag=True, help="The last step: remove from the old place what the new one has.")
+@click.option("--to", "mode", required=True, help="The new backend; it must be STORAGE_MODE.")
+@click.option("--delete-source", is_flag=True, help="The last step: remove from the old backend what the new one has.")
 @click.option("--dry-run", is_flag=True, help="Count only.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @listed
 @output
 def migrate(mode: str, output: str, *, delete_source: bool, dry_run: bool, yes: bool, each: bool) -> None:
-    """Move all bytes to another place while everything stays readable.
+    """Move all bytes to another backend while everything stays readable.
 
-    First set STORAGE_MODE to the new place and STORAGE_SECOND_MODE to the old one and restart. Then migrate, and when
-    it ends without a problem migrate with --delete-source, or keep the old place as it is.
+    First set STORAGE_MODE to the new backend and STORAGE_SECOND_MODE to the old one and restart. Then migrate, and when
+    it ends without a problem migrate with --delete-source, or keep the old backend as it is.
     """
     if not delete_source:
         planned = walked("MigrateObjects", output, "Counting", each=each, target_mode=mode, step="STEP_DRY_RUN")
-        planned.tell("{changed} are to be copied; {done} lie in the old place.")
+        planned.tell("{changed} are to be copied; {done} lie in the old backend.")
     if dry_run:
         return
     what, label = (
-        ("Remove from the old place what the new one has", "Removing") if delete_source else ("Copy", "Copying")
+        ("Remove from the old backend what the new one has", "Removing") if delete_source else ("Copy", "Copying")
     )
     if not yes:
         click.confirm(f"{what}?", abort=True, err=True)

@@ -65,10 +65,10 @@ def valkey(settings: LauncherSettings) -> tuple[str, ...]:
     Its password is in a file of its own too: everybody on the machine may read a process's arguments.
     """
     port = port_of(ListenPort.VALKEY, settings.internal_port_base)
-    place = (VALKEY_SECRET, "--bind", LOOPBACK, "--port", str(port), "--dir", ".")
+    own = (VALKEY_SECRET, "--bind", LOOPBACK, "--port", str(port), "--dir", ".")
     keep = ("--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
     limits = ("--maxmemory", VALKEY_MAX_MEMORY, "--maxmemory-policy", "volatile-lru")
-    return (valkey_binary(), *place, *keep, *limits, "--loglevel", "warning", "--logfile", "valkey.log")
+    return (valkey_binary(), *own, *keep, *limits, "--loglevel", "warning", "--logfile", "valkey.log")
 
 
 def module(name: str) -> "Command":

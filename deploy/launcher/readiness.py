@@ -50,8 +50,8 @@ async def lives(probe: Probe, folder: str, seconds: float = REQUEST_SECONDS) -> 
 
 async def _line(probe: Probe, folder: str) -> str:
     """The first line of the answer."""
-    with _named(folder) as place:
-        reader, writer = await _opened(probe, place)
+    with _named(folder) as short:
+        reader, writer = await _opened(probe, short)
     try:
         writer.write(probe.request.encode())
         return (await reader.readline()).decode("ascii", "replace")
@@ -59,10 +59,10 @@ async def _line(probe: Probe, folder: str) -> str:
         writer.close()
 
 
-async def _opened(probe: Probe, place: Path) -> tuple[StreamReader, StreamWriter]:
+async def _opened(probe: Probe, folder: Path) -> tuple[StreamReader, StreamWriter]:
     if probe.port:
         return await asyncio.open_connection(LOOPBACK, probe.port)
-    return await asyncio.open_unix_connection(place / probe.socket)
+    return await asyncio.open_unix_connection(folder / probe.socket)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Keys by which tokens are verified: a shared secret, or the JWKS that a sign-in service publishes and rotates.
+"""Keys by which tokens are verified: those of the JWKS that a sign-in service publishes and rotates.
 
-The JWKS is fetched from the URL in our settings, never from one that a token names.
+It is fetched from the URL in our settings, never from one that a token names.
 """
 
 import asyncio
@@ -54,17 +54,6 @@ class Keys(Protocol):
             Unauthenticated: INVALID_TOKEN, there is no such key.
             Unavailable: the keys cannot be read now.
         """
-
-
-class SharedSecret:
-    """One secret for all tokens; key ids mean nothing."""
-
-    def __init__(self, secret: str) -> None:
-        self._key = SigningKey(secret, "HS256")
-
-    async def key(self, _key_id: str) -> SigningKey:
-        """The secret."""
-        return self._key
 
 
 class JwksKeys:

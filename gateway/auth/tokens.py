@@ -1,4 +1,4 @@
-"""Verifies tokens (the signature by a trusted key, then issuer, audience and time), and signs our own.
+"""Verifies tokens (the signature by a shared or a published key, then issuer, audience and time), and signs our own.
 
 TokenAuthenticator is the Authenticator of a site with sign-in; it also refuses pages of others that borrow a cookie.
 """
@@ -13,7 +13,7 @@ import jwt
 from starlette.requests import Request
 
 from gateway.auth.authenticator import SAFE_METHODS, User, foreign_page, invalid_token, own_page, user_of
-from gateway.auth.jwks import JwksClient, JwksKeys, Keys, SharedSecret
+from gateway.auth.jwks import JwksClient, JwksKeys, Keys, SigningKey
 from gateway.auth.settings import IdentitySettings
 
 MAX_TOKEN_LENGTH = 8192  # a header line; sign-in services stay below 4 KiB
@@ -59,6 +59,17 @@ class Trust:
             sentence = next((text for kind, text in SENTENCES.items() if isinstance(error, kind)), BAD)
             raise invalid_token(sentence) from error
         return _with_subject(claims, token)
+
+
+class SharedSecret:
+    """One secret for all tokens; key ids mean nothing."""
+
+    def __init__(self, secret: str) -> None:
+        self._key = SigningKey(secret, "HS256")
+
+    async def key(self, _key_id: str) -> SigningKey:
+        """The secret."""
+        return self._key
 
 
 def header_of(token: str) -> Mapping[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 import grpc
 import structlog
 from grpc import aio
+from prometheus_client import Counter, Histogram
 
-from services.chassis import context, errors, metrics, status
+from services.chassis import context, errors, status
 from services.chassis.names import new_id
 
 Context = aio.ServicerContext[Any, Any]
@@ -27,6 +28,12 @@ TOO_MANY_STREAMS = (
 STREAMS_RETRY_SECONDS = 5.0  # until some watchers have left
 REFUSED_STREAM_SECONDS = 5.0  # for what the sender of a refused stream still has on its way
 QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+
+# By the names that dashboards for gRPC expect.
+METHOD = ("grpc_service", "grpc_method")
+STARTED = Counter("grpc_server_started_total", "RPCs that were begun.", METHOD)
+HANDLED = Counter("grpc_server_handled_total", "RPCs that ended, by the code they ended with.", (*METHOD, "grpc_code"))
+SECONDS = Histogram("grpc_server_handling_seconds", "How long RPCs took; a stream lasts as long as its reader.", METHOD)
 
 logger = structlog.get_logger()
 
@@ -59,14 +66,16 @@ async def access_log(method: str, call: Context) -> AsyncIterator[None]:
 @asynccontextmanager
 async def measured(method: str, call: Context) -> AsyncIterator[None]:
     """Count the call, how it ended and how long it took."""
+    service, _, name = method.removeprefix("/").rpartition("/")  # of /package.Service/Method, as on the wire
     start = time.perf_counter()
     answered = False
-    metrics.rpc_started(method)
+    STARTED.labels(service, name).inc()
     try:
         yield
         answered = True
     finally:
-        metrics.rpc_ended(method, final_code(call, answered=answered), time.perf_counter() - start)
+        HANDLED.labels(service, name, final_code(call, answered=answered).name).inc()
+        SECONDS.labels(service, name).observe(time.perf_counter() - start)
 
 
 def final_code(call: Context, *, answered: bool) -> grpc.StatusCode:

@@ -1,6 +1,6 @@
-"""The Prometheus metrics of a process: of its RPCs, by the names that dashboards expect, and the port that serves them.
+"""The port on which Prometheus reads the metrics of a process.
 
-A few lines of our own serve the port: two paths, one method, no framework and no thread. `/livez` is answered by the
+A few lines of our own serve it: two paths, one method, no framework and no thread. `/livez` is answered by the
 event loop that does all work of the process and asks no dependency, so that a process which does not answer it hangs,
 and only a restart helps. `prometheus_client.start_http_server` answers from a thread for each connection, also while
 the event loop hangs; it has no bound for slow clients, answers nearly every path with the metrics, and cannot await the
@@ -12,39 +12,15 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-import grpc
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, disable_created_metrics, generate_latest
 
 # They would add a series to each counter that nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no types for it
-
-METHOD = ("grpc_service", "grpc_method")
-
-STARTED = Counter("grpc_server_started_total", "RPCs that were begun.", METHOD)
-HANDLED = Counter("grpc_server_handled_total", "RPCs that ended, by the code they ended with.", (*METHOD, "grpc_code"))
-SECONDS = Histogram("grpc_server_handling_seconds", "How long RPCs took; a stream lasts as long as its reader.", METHOD)
 
 MAX_REQUEST_BYTES = 8192  # a scrape's head has some 300
 REQUEST_SECONDS = 2.0  # a scraper has its request ready; a slow one must not delay the stop
 
 Refresh = Callable[[], Awaitable[None]]
-
-
-def rpc_started(method: str) -> None:
-    """Count a call, named as on the wire: /package.Service/Method."""
-    STARTED.labels(*_parts(method)).inc()
-
-
-def rpc_ended(method: str, code: grpc.StatusCode, seconds: float) -> None:
-    """Count how a call ended, and how long it took."""
-    HANDLED.labels(*_parts(method), code.name).inc()
-    SECONDS.labels(*_parts(method)).observe(seconds)
-
-
-def _parts(method: str) -> tuple[str, str]:
-    """The service and the method of /package.Service/Method."""
-    service, _, name = method.removeprefix("/").rpartition("/")
-    return service, name
 
 
 async def _nothing() -> None:

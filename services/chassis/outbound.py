@@ -68,8 +68,8 @@ def not_allowed(sentence: str, field: str = "source_uri") -> InvalidArgument:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a URL leads: host in ASCII, an IPv6 address without its brackets."""
+class Origin:
+    """A URL's scheme, host and port: the host in ASCII, an IPv6 address without its brackets."""
 
     scheme: str
     host: str
@@ -88,8 +88,8 @@ class Place:
         return f"[{name}]:{self.effective_port}" if ":" in name else f"{name}:{self.effective_port}"
 
 
-def place_of(uri: str) -> Place | None:
-    """Where a URL leads that has one reading only; None for anything else."""
+def origin_of(uri: str) -> Origin | None:
+    """The origin of a URL that has one reading only; None for anything else."""
     found = WEB_URL.fullmatch(uri)
     if not found:
         return None
@@ -97,7 +97,7 @@ def place_of(uri: str) -> Place | None:
         host = found["host"].strip("[]").encode("idna").decode("ascii")
     except UnicodeError:  # an empty label, or one that is too long
         return None
-    return Place(found["scheme"].lower(), host.lower(), int(found["port"]) if found["port"] else None)
+    return Origin(found["scheme"].lower(), host.lower(), int(found["port"]) if found["port"] else None)
 
 
 def require_public(uri: str, allowed: frozenset[str], field: str) -> None:
@@ -106,10 +106,10 @@ def require_public(uri: str, allowed: frozenset[str], field: str) -> None:
     Raises:
         InvalidArgument: URL_NOT_ALLOWED.
     """
-    place = place_of(uri)
-    if place is None:
+    origin = origin_of(uri)
+    if origin is None:
         raise not_allowed("The URL cannot be read. Give the full http(s) URL of a picture.", field)
-    require_form(place, exempt=place.authority in allowed, field=field)
+    require_form(origin, exempt=origin.authority in allowed, field=field)
 
 
 def is_public_url(uri: str, allowed: frozenset[str]) -> bool:
@@ -121,23 +121,23 @@ def is_public_url(uri: str, allowed: frozenset[str]) -> bool:
     return True
 
 
-def require_form(place: Place, *, exempt: bool, field: str = "source_uri") -> None:
+def require_form(origin: Origin, *, exempt: bool, field: str = "source_uri") -> None:
     """Refuse a destination by its form, before any name is resolved; an exempt one may be private, on any port.
 
     Raises:
         InvalidArgument: URL_NOT_ALLOWED.
     """
-    if place.scheme not in DEFAULT_PORTS or not place.host:
+    if origin.scheme not in DEFAULT_PORTS or not origin.host:
         raise not_allowed("Only http and https URLs are taken.", field)
-    if place.has_userinfo:
+    if origin.has_userinfo:
         raise not_allowed("The URL carries a user name or password. Give it without.", field)
     if exempt:
         return
-    if place.effective_port not in DEFAULT_PORTS.values():
+    if origin.effective_port not in DEFAULT_PORTS.values():
         raise not_allowed("The URL names an unusual port. Only 80 and 443 are taken.", field)
-    if not _is_host(place.host):
+    if not _is_host(origin.host):
         raise not_allowed("The URL's host is no name that could exist. Give the full http(s) URL of a picture.", field)
-    if is_private(place.host):
+    if is_private(origin.host):
         raise not_allowed("The URL leads to an address that is not public. Give a public http(s) URL.", field)
 
 

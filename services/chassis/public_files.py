@@ -1,7 +1,7 @@
 """Turns object keys into public URLs and back, so that rows hold keys and never URLs that can move."""
 
 from services.chassis.names import is_key
-from services.chassis.outbound import DEFAULT_PORTS, WEB_URL, place_of
+from services.chassis.outbound import DEFAULT_PORTS, WEB_URL, origin_of
 
 DEFAULT = 0  # stands for the default port of either scheme: an edge answers on both
 
@@ -32,8 +32,8 @@ class PublicFiles:
 
 def _root(uri: str) -> tuple[tuple[str, int], str]:
     """Host and port, and the path; empty ones for what is no web address."""
-    found, place = WEB_URL.fullmatch(uri), place_of(uri)
-    if not found or not place:
+    found, origin = WEB_URL.fullmatch(uri), origin_of(uri)
+    if not found or not origin:
         return ("", DEFAULT), ""
-    port = DEFAULT if place.effective_port == DEFAULT_PORTS[place.scheme] else place.effective_port
-    return (place.host.rstrip("."), port), found["path"]
+    port = DEFAULT if origin.effective_port == DEFAULT_PORTS[origin.scheme] else origin.effective_port
+    return (origin.host.rstrip("."), port), found["path"]

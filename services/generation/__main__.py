@@ -7,7 +7,7 @@ from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
-from catalogue import CALLBACK_KINDS, MODELS
+from catalogue import CALLBACK_KINDS
 from services.chassis import logs
 from services.chassis.channels import connect
 from services.chassis.clock_skew import CLOCK, ClockSkew
@@ -54,20 +54,31 @@ async def main() -> None:
         parking = make_parking(database)
         key_pool = await open_key_pool(database, notifier, settings.keys, settings.generation_creates_per_window)
         warn(settings, await key_pool.listing())
-        providers, timing, files = make_providers(kie), settings.timing, PublicFiles(*settings.files_base_urls)
+        providers, models, timing = make_providers(kie), settings.models, settings.timing
+        files = PublicFiles(*settings.files_base_urls)
         admission = AdmissionControl(store, notifier, key_pool, timing)
         quotas = {"daily_quota": settings.generation_daily_quota, "site_orders": settings.effective_site_orders}
         storage = StorageClient(storage_channel)
         url_policy = UrlPolicy(files, storage, settings.outbound_allow_private)
-        generations = Generations(store, notifier, admission, MODELS, url_policy, **quotas)
+        generations = Generations(store, notifier, admission, models, url_policy, **quotas)
         receiver = CallbackReceiver(store, inbox, KieCallbackVerifier(settings.callback_keys), CALLBACK_KINDS.values())
         servicer = GenerationServicer(
             generations, receiver, DownloadLinks(store, key_pool, providers, url_policy), files
         )
         workers = Workers(
-            store, inbox, notifier, key_pool, kie, providers, storage, callback_uris(settings.origin), timing, parking
+            store,
+            inbox,
+            notifier,
+            key_pool,
+            kie,
+            providers,
+            models,
+            storage,
+            callback_uris(settings.origin),
+            timing,
+            parking,
         )
-        restoration = Restoration(store, workers.copier, MODELS, timing)
+        restoration = Restoration(store, workers.copier, models, timing)
         admin = GenerationAdminServicer(
             key_pool,
             workers.health_checks,

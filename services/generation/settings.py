@@ -1,11 +1,14 @@
 """The settings of the generation service, and the warnings that a start logs about the operator's choices."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import structlog
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
-from services.chassis.outbound import Exempt, place_of
+from catalogue import MODELS, Model
+from services.chassis.outbound import Exempt, origin_of
 from services.chassis.settings import CommonSettings
 from services.generation.key_pool.pool import Key, PoolStatus, account_of, print_of
 from services.generation.quota import is_billed, meaning, site_orders
@@ -28,8 +31,8 @@ logger = structlog.get_logger()
 
 def check_url(url: str) -> str:
     """Refuse an address that no request could be sent to. Raises ValueError."""
-    place = place_of(url)
-    if place is None or not 0 < place.effective_port <= MAX_PORT or "?" in url or "#" in url:
+    origin = origin_of(url)
+    if origin is None or not 0 < origin.effective_port <= MAX_PORT or "?" in url or "#" in url:
         raise ValueError("give the http(s) address of the upstream, for example https://api.kie.ai")
     return url
 
@@ -77,8 +80,9 @@ class GenerationSettings(CommonSettings):
     nor GENERATION_DAILY_QUOTA bounds what anonymous callers order, else no limit."""
     sign_in_configured: bool = False
     """Whether people sign in to this site. `make up` sets it from AUTH_…, which generation itself does not read."""
-    generation_timeout_seconds: Seconds = 900.0
-    """When a generation that does not finish shows as timed out; it is still reconciled."""
+    generation_timeout_seconds: Seconds | None = None
+    """When a generation that does not finish shows as timed out; it is still reconciled. Unset: as the catalogue has it
+    for its model, 900 for all of today's."""
     generation_create_wait_seconds: float = Field(8.0, ge=0, le=14)
     """How long a create waits for the provider's definite answer; below the edge's 15 s."""
     generation_dry_after_seconds: Seconds = 8.0
@@ -152,11 +156,18 @@ class GenerationSettings(CommonSettings):
         return tuple(value for secret in secrets if (value := secret.get_secret_value()))
 
     @property
+    def models(self) -> Mapping[str, Model]:
+        """The catalogue's models by their ids; GENERATION_TIMEOUT_SECONDS is the patience of all where it is set."""
+        if self.generation_timeout_seconds is None:
+            return MODELS
+        seconds = self.generation_timeout_seconds
+        return {identifier: replace(model, patience_seconds=seconds) for identifier, model in MODELS.items()}
+
+    @property
     def timing(self) -> Timing:
         """The delays and timeouts of the background work."""
         return Timing(
             create_wait=self.generation_create_wait_seconds,
-            timeout=self.generation_timeout_seconds,
             copy_patience=self.generation_copy_patience_seconds,
             submit_within=self.generation_submit_within_seconds,
             unpaid_within=self.generation_unpaid_within_seconds,

@@ -15,8 +15,6 @@ class Timing:
 
     create_wait: float = 8.0
     """How long CreateGeneration waits for a definite answer."""
-    timeout: float = 900.0
-    """When a generation that does not finish shows as UNKNOWN; it is still reconciled."""
     copy_patience: float = 10.0
     """How long copying may fail before the upstream URL is shown."""
     lost_after: float = 3 * DAY_SECONDS

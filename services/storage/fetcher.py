@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from services.chassis.errors import NotFound, Unavailable
-from services.chassis.outbound import DEFAULT_PORTS, Place, is_public, not_allowed, place_of, require_form
+from services.chassis.outbound import DEFAULT_PORTS, Origin, is_public, not_allowed, origin_of, require_form
 from services.storage.ports import Fetchers
 from services.storage.settings import StorageSettings
 
@@ -39,14 +39,14 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 """Host in ASCII and port to at least one address; raises OSError when the name cannot be resolved now."""
 
 
-def authorities_of(origin: str) -> frozenset[str]:
+def authorities_of(own_url: str) -> frozenset[str]:
     """All host:port pairs of our own origin: behind an edge with TLS it answers without TLS too."""
-    place = place_of(origin)
-    if place is None:
+    origin = origin_of(own_url)
+    if origin is None:
         return frozenset()
-    if place.effective_port != DEFAULT_PORTS[place.scheme]:
-        return frozenset({place.authority})
-    return frozenset(Place(scheme, place.host, None).authority for scheme in DEFAULT_PORTS)
+    if origin.effective_port != DEFAULT_PORTS[origin.scheme]:
+        return frozenset({origin.authority})
+    return frozenset(Origin(scheme, origin.host, None).authority for scheme in DEFAULT_PORTS)
 
 
 class Guard:
@@ -63,27 +63,27 @@ class Guard:
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, "resolve")
         self._resolve = resolve or self._getaddrinfo
 
-    async def vet(self, place: Place) -> tuple[str, ...]:
+    async def vet(self, origin: Origin) -> tuple[str, ...]:
         """Vet a host for a fetch; connect only to the addresses that this returns, never to the name.
 
         Raises:
             InvalidArgument: URL_NOT_ALLOWED.
             OSError: the name cannot be resolved now.
         """
-        if place.authority in self._own:
+        if origin.authority in self._own:
             raise not_allowed("The URL leads back to this site, but names none of its stored pictures.")
-        return await self.look_up(place)
+        return await self.look_up(origin)
 
-    async def look_up(self, place: Place) -> tuple[str, ...]:
+    async def look_up(self, origin: Origin) -> tuple[str, ...]:
         """Resolve the host once and vet every answer.
 
         Raises:
             InvalidArgument: URL_NOT_ALLOWED.
             OSError: the name cannot be resolved now.
         """
-        exempt = place.authority in self._allowed
-        require_form(place, exempt=exempt)
-        addresses = await self._resolve(place.host, place.effective_port)
+        exempt = origin.authority in self._allowed
+        require_form(origin, exempt=exempt)
+        addresses = await self._resolve(origin.host, origin.effective_port)
         if not exempt and not all(map(is_public, addresses)):
             raise not_allowed("The URL leads to an address that is not public. Give a public http(s) URL.")
         return tuple(addresses[:MAX_ADDRESSES])
@@ -122,9 +122,9 @@ def _parse(uri: str) -> httpx.URL:
         raise not_allowed("The URL cannot be read. Give the full http(s) URL of a picture.") from None
 
 
-def _place_of(url: httpx.URL) -> Place:
+def _origin_of(url: httpx.URL) -> Origin:
     """The scheme, host and port of a URL, for the guard."""
-    return Place(url.scheme, url.raw_host.decode("ascii"), url.port, bool(url.userinfo))
+    return Origin(url.scheme, url.raw_host.decode("ascii"), url.port, bool(url.userinfo))
 
 
 class HttpFetcher:
@@ -150,14 +150,14 @@ class HttpFetcher:
 
     async def check(self, uri: str) -> None:
         """Vet a URL as a fetch would, without sending anything; a name that cannot be resolved now passes."""
-        place = _place_of(_parse(uri))
+        origin = _origin_of(_parse(uri))
         with suppress(OSError):
             async with asyncio.timeout(CHECK_SECONDS):
-                await self._guard.look_up(place)
+                await self._guard.look_up(origin)
 
     async def _open(self, url: httpx.URL) -> httpx.Response:
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._send(url, await self._guard.vet(_place_of(url)))
+            response = await self._send(url, await self._guard.vet(_origin_of(url)))
             if response.status_code == OK and response.headers.get("Content-Encoding", "identity") == "identity":
                 return response
             await response.aclose()

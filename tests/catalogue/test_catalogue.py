@@ -15,6 +15,7 @@ family = "jobs"
 display_name = "One"
 max_prompt_length = 100
 aspect_ratios = ["1:1"]
+patience_seconds = 60
 """
 
 
@@ -42,6 +43,17 @@ def test_a_model_is_a_table_and_nothing_else() -> None:
 def test_a_wrong_table_is_refused_with_the_name_of_its_model(addition: str, sentence: str) -> None:
     with pytest.raises(CatalogueError, match=sentence):
         read(f"{FAMILIES}{MODEL}{addition}")
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1"])
+def test_patience_is_more_than_nothing(seconds: str) -> None:
+    with pytest.raises(CatalogueError, match="maker/one: patience_seconds"):
+        read(FAMILIES + MODEL.replace("patience_seconds = 60", f"patience_seconds = {seconds}"))
+
+
+def test_a_model_without_patience_is_refused_by_its_name() -> None:
+    with pytest.raises(CatalogueError, match=r"maker/one: .*patience_seconds"):
+        read(FAMILIES + MODEL.replace("patience_seconds = 60", ""))
 
 
 def test_a_model_needs_a_family_that_is_there() -> None:

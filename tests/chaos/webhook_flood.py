@@ -30,10 +30,9 @@ from sqlalchemy import insert, select
 
 from services.chassis import logs
 from services.chassis.database import Database, open_database
-from services.chassis.health import Health
 from services.chassis.migrations import migrate
 from services.chassis.notifier import Notifier
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.chassis.settings import CommonSettings
 from services.chassis.supervisor import supervised
 from services.generation.callbacks.late_results import LateResults
@@ -51,6 +50,7 @@ from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.leases import make_parking
 from services.generation.timing import Timing
 from services.generation.workers.poll import Poller
+from tests.support.servers import serving
 
 SECRET = "the webhook key of the flood"
 KIND = "image-generated"
@@ -242,14 +242,10 @@ async def webhook_target(folder: Path, attempts: int, database_url: str = "") ->
         nothing = cast("Any", None)
         servicer = GenerationServicer(nothing, receiver, nothing, nothing)
         mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
-        server = build([mount], Health(mount.names, []))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with serving(mount) as address, aio.insecure_channel(address) as channel:
             yield WebhookTarget(
                 database, store, inbox, notifier, generationrpc.GenerationServiceStub(channel).ReceiveCallback
             )
-        await server.stop(None)
 
 
 async def insert_attempts(database: Database, attempts: int) -> None:

@@ -12,7 +12,8 @@ from grpc import aio
 
 from services.chassis.channels import connect
 from services.chassis.health import Health
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
+from tests.support.servers import serving
 
 SERVICE = "kawaii.test.Echo"
 SHAPES = ("unary_unary", "stream_unary", "unary_stream", "stream_stream")
@@ -121,9 +122,5 @@ async def echoing(
     act: Act, health: Health | None = None, kind: type[Echo] = Echo, **bounds: Any
 ) -> AsyncIterator[Client]:
     """A server that rides on the whole chassis, and a client through the chassis' own channel."""
-    server = build([mount(act, kind)], health or Health([], []), **bounds)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with connect(f"127.0.0.1:{port}") as channel:
+    async with serving(mount(act, kind), health=health, **bounds) as address, connect(address) as channel:
         yield Client(channel)
-    await server.stop(None)

@@ -151,22 +151,22 @@ async def test_redis_down_is_soft_and_its_return_is_noticed(server: Valkey) -> N
     async with fresh(server) as cache:
         await cache.set("a", b"1", 60)
         server.kill()
-        told = await asked(cache)
+        answers = await asked(cache)
         server.start()
         server.redis.set("a", b"3")
         await cached(cache, "a", b"3")
 
-    assert told is None
+    assert answers is None
 
 
 async def test_redis_frozen_is_soft(server: Valkey) -> None:
     async with fresh(server) as cache:
         await cache.set("a", b"1", 60)
         server.pause()
-        told = await asked(cache)
+        answers = await asked(cache)
         server.resume()
 
-    assert told is None
+    assert answers is None
 
 
 async def test_a_redis_that_never_was_is_soft() -> None:

@@ -122,8 +122,8 @@ def test_work_that_ends_by_itself_says_that_it_is_done(tmp_path: Path) -> None:
 def test_work_that_fails_names_its_error_and_the_strike_names_the_work(tmp_path: Path) -> None:
     run(WORKING, tmp_path / "log", "a.point:error")
 
-    told = [["work", "begun", "gen_1#1"], ["a.point", "error", "gen_1"], ["work", "Unavailable", "gen_1#1"]]
-    assert lines_of(tmp_path / "log") == told
+    expected = [["work", "begun", "gen_1#1"], ["a.point", "error", "gen_1"], ["work", "Unavailable", "gen_1#1"]]
+    assert lines_of(tmp_path / "log") == expected
 
 
 def test_work_whose_process_dies_has_no_end(tmp_path: Path) -> None:

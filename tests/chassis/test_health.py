@@ -48,13 +48,13 @@ async def test_health_flips_with_the_pings() -> None:
     first, second = Dependency(), Dependency()
     health = Health([SERVICE], [first.ping, second.ping])
     async with echoing(unused, health) as client:
-        told = []
+        statuses = []
         for broken in (False, True, False):
             second.broken = broken
             await health.check()
-            told.append(await shown(client))
+            statuses.append(await shown(client))
 
-    assert told == [{SERVING}, {NOT_SERVING}, {SERVING}]
+    assert statuses == [{SERVING}, {NOT_SERVING}, {SERVING}]
 
 
 async def test_a_service_without_pings_serves() -> None:
@@ -115,10 +115,10 @@ async def test_a_part_that_fails_is_told_under_its_own_name_and_the_service_goes
     async with echoing(unused, health) as client:
         stub, request = health_pb2_grpc.HealthStub(client.channel), health_pb2.HealthCheckRequest(service="part")
         await health.start()
-        told = [(await stub.Check(request)).status]
+        statuses = [(await stub.Check(request)).status]
         for part.broken, whole.broken in ((False, False), (True, False), (False, True)):
             await health.check()
-            told.append((await stub.Check(request)).status)
+            statuses.append((await stub.Check(request)).status)
             assert await shown(client) == {NOT_SERVING if whole.broken else SERVING}
 
-    assert told == [NOT_SERVING, SERVING, NOT_SERVING, NOT_SERVING]
+    assert statuses == [NOT_SERVING, SERVING, NOT_SERVING, NOT_SERVING]

@@ -114,9 +114,9 @@ async def test_an_unsafe_request_id_is_replaced(given: str) -> None:
         return context.request_id.get()
 
     async with echoing(tell) as client:
-        told = await client.ask("unary_unary", "", metadata=(("x-request-id", given),))
+        answer = await client.ask("unary_unary", "", metadata=(("x-request-id", given),))
 
-    assert told.startswith("req_")
+    assert answer.startswith("req_")
 
 
 async def test_two_calls_do_not_share_an_id() -> None:
@@ -124,9 +124,9 @@ async def test_two_calls_do_not_share_an_id() -> None:
         return context.request_id.get()
 
     async with echoing(tell) as client:
-        told = await asyncio.gather(*(client.ask("unary_unary", "") for _ in range(20)))
+        answers = await asyncio.gather(*(client.ask("unary_unary", "") for _ in range(20)))
 
-    assert len(set(told)) == 20
+    assert len(set(answers)) == 20
 
 
 @every_shape

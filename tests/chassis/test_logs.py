@@ -33,6 +33,11 @@ def test_a_line_is_json_with_the_service_and_the_request(capsys: pytest.CaptureF
     structlog.contextvars.clear_contextvars()
 
     (line,) = capsys.readouterr().err.splitlines()
-    told = json.loads(line)
-    assert (told["event"], told["service"], told["request_id"], told["count"]) == ("shared", "probe", "req-1", 2)
+    record = json.loads(line)
+    assert (record["event"], record["service"], record["request_id"], record["count"]) == (
+        "shared",
+        "probe",
+        "req-1",
+        2,
+    )
     assert CANARY not in line

@@ -7,8 +7,9 @@ from kawaii.generation.v1 import admin_pb2 as generationadminpb
 from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 
 from services.chassis.health import Health
-from services.chassis.server import Mount, build, names_of
+from services.chassis.server import Mount, names_of
 from tests.chassis.echo import SERVICE, Client, mount
+from tests.support.servers import serving
 
 ADMIN = "kawaii.generation.v1.GenerationAdminService"
 
@@ -32,11 +33,8 @@ async def test_every_mounted_service_is_served_listed_and_healthy() -> None:
     )
     mounts = [mount(repeat), admin]
     health = Health(names_of(mounts), [])
-    server = build(mounts, health)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    await health.check()
-    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(*mounts, health=health) as address, aio.insecure_channel(address) as channel:
+        await health.check()
         echoed = await Client(channel).ask("unary_unary", "hello")
         listed = await generationadminrpc.GenerationAdminServiceStub(channel).ListProviderKeys(
             generationadminpb.ListProviderKeysRequest()
@@ -44,7 +42,6 @@ async def test_every_mounted_service_is_served_listed_and_healthy() -> None:
         checks = [health_pb2.HealthCheckRequest(service=service) for service in ("", SERVICE, ADMIN)]
         states = [(await health_pb2_grpc.HealthStub(channel).Check(check)).status for check in checks]
         names = await reflected(channel)
-    await server.stop(None)
 
     assert (echoed, len(listed.provider_keys)) == ("hello", 1)
     assert states == [health_pb2.HealthCheckResponse.SERVING] * 3

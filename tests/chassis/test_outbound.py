@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.chassis.errors import InvalidArgument
-from services.chassis.outbound import is_private, is_public, place_of, require_public
+from services.chassis.outbound import is_private, is_public, origin_of, require_public
 from tests.storage.hostile.table import honest, hostile
 
 ALLOWED = frozenset({"127.0.0.1:50056", "[::1]:8080"})
@@ -44,10 +44,10 @@ def test_an_exempt_place_may_be_private(uri: str) -> None:
     ],
 )
 def test_a_place_is_read_one_way(uri: str, host: str, port: int) -> None:
-    place = place_of(uri)
+    origin = origin_of(uri)
 
-    assert place
-    assert (place.host, place.effective_port) == (host, port)
+    assert origin
+    assert (origin.host, origin.effective_port) == (host, port)
 
 
 @pytest.mark.parametrize(

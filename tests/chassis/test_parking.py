@@ -108,15 +108,15 @@ async def test_what_a_loop_expects_is_no_fault_of_the_work(parking: Parking) -> 
 
 async def test_the_works_own_state_is_told_before_it_is_parked(database: Database, parking: Parking) -> None:
     """A process may die in between: then the work is claimed again, and told again."""
-    told: list[list[str]] = []
+    calls: list[list[str]] = []
 
     async def tell() -> None:
-        told.append(await claimed(database))
+        calls.append(await claimed(database))
 
     for failed in range(MAX_FAULTS):
         await parking.attempt(LOOP, "bad", stumble, failed=failed, before_parking=tell)
 
-    assert told == [["bad", "good"]]
+    assert calls == [["bad", "good"]]
 
 
 async def test_work_whose_state_cannot_be_told_is_not_parked(database: Database, parking: Parking) -> None:

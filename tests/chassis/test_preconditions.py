@@ -28,8 +28,8 @@ def answer(case: Case) -> tuple[int, slice | None]:
     except FailedPrecondition as error:
         return 412 if error.reason == "PRECONDITION_FAILED" else 0, None
     except OutOfRange as error:
-        told = (error.reason, error.metadata)
-        return 416 if told == ("RANGE_NOT_SATISFIABLE", {"size": str(SIZE)}) else 0, None
+        shown = (error.reason, error.metadata)
+        return 416 if shown == ("RANGE_NOT_SATISFIABLE", {"size": str(SIZE)}) else 0, None
     span = slice(part.start, part.stop) if part else ALL
     return 206 if part else 200, span if case.method == "GET" else None
 

@@ -21,6 +21,7 @@ from services.chassis.status import translated
 from tests.chassis.echo import SERVICE, Client, echoing, mount
 from tests.support.polling import DEADLINE_SECONDS, eventually
 from tests.support.ports import free_port
+from tests.support.servers import serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,13 +92,9 @@ async def test_a_message_beyond_the_limit_is_refused() -> None:
     async def act(text: str) -> str:
         return str(len(text))
 
-    server = build([mount(act)], Health([], []))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(mount(act)) as address, aio.insecure_channel(address) as channel:
         with pytest.raises(aio.AioRpcError) as caught:
             await Client(channel).ask("unary_unary", "x" * (4 * 1024 * 1024 + 1))
-    await server.stop(None)
 
     assert caught.value.code().name == "RESOURCE_EXHAUSTED"
 
@@ -111,10 +108,7 @@ async def test_watchers_do_not_take_the_places_of_short_calls() -> None:
             await released.wait()
         return text
 
-    server = build([mount(act)], Health([], []), max_calls=1, max_streams=3)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with connect(f"127.0.0.1:{port}") as channel:
+    async with serving(mount(act), max_calls=1, max_streams=3) as address, connect(address) as channel:
         client = Client(channel)
         watches = [client.start("unary_stream", "watch") for _ in range(3)]
         for watch in watches:
@@ -125,7 +119,6 @@ async def test_watchers_do_not_take_the_places_of_short_calls() -> None:
         released.set()
         ended = [[message.value async for message in watch] for watch in watches]
         again = await client.ask("unary_stream", "hello")
-    await server.stop(None)
 
     assert (refused.value.reason, refused.value.retry_after) == ("TOO_MANY_STREAMS", STREAMS_RETRY_SECONDS)
     assert (short, again) == (["hello", "hello"], "hello")

@@ -47,9 +47,9 @@ def test_every_problem_is_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setenv("PATIENCE", "0")
     monkeypatch.setenv("LOG_LEVEL", "loud")
 
-    told = refusal(capsys)
+    errors = refusal(capsys)
 
-    assert all(name in told for name in ("PORT", "PATIENCE", "LOG_LEVEL"))
+    assert all(name in errors for name in ("PORT", "PATIENCE", "LOG_LEVEL"))
 
 
 def test_a_wrong_value_is_never_quoted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

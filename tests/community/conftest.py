@@ -14,9 +14,7 @@ from sqlalchemy import URL, make_url
 
 from services.chassis.database import Database, open_database
 from services.chassis.errors import KawaiiError
-from services.chassis.health import Health
 from services.chassis.migrations import migrate
-from services.chassis.server import build
 from services.chassis.status import from_rpc
 from services.community.composition import CommunityService
 from services.community.settings import CommunitySettings
@@ -25,6 +23,7 @@ from services.community.stores.read_models import RedisModels, open_models
 from tests.community.fakes import FakeGenerations, FakeObjects
 from tests.community.stubs import Client, Clock, Refused
 from tests.support.postgres import Postgres
+from tests.support.servers import serving
 from tests.support.valkey import Valkey
 
 INITIAL_CREDITS = 7
@@ -111,12 +110,8 @@ def community(
 async def client(community: CommunityService) -> AsyncIterator[Client]:
     """A client of the service through the chassis' server."""
     mounts = community.mounts()
-    server = build(mounts, Health([name for mount in mounts for name in mount.names], []))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(*mounts) as address, aio.insecure_channel(address) as channel:
         yield Client(channel)
-    await server.stop(None)
 
 
 @pytest.fixture

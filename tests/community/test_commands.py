@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from services.chassis.health import Health
-from services.chassis.listen_addresses import ListenPort, port_of
-from services.chassis.server import build
+from services.chassis.listen_addresses import ListenPort, address_of
 from services.community.composition import CommunityService
 from tests.community.steps import ANN, BOB, published
 from tests.support.ports import free_base
+from tests.support.servers import serving
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Kawaii = Callable[..., Awaitable[str]]
@@ -22,9 +21,6 @@ Kawaii = Callable[..., Awaitable[str]]
 async def kawaii(community: CommunityService) -> AsyncIterator[Kawaii]:
     """Run the command to its end, beside the service; what it wrote."""
     base = free_base()
-    server = build(community.mounts(), Health([], []))
-    server.add_insecure_port(f"127.0.0.1:{port_of(ListenPort.COMMUNITY, base)}")
-    await server.start()
 
     async def run(*words: str) -> str:
         environment, pipe = os.environ | {"INTERNAL_PORT_BASE": str(base)}, asyncio.subprocess.PIPE
@@ -33,8 +29,8 @@ async def kawaii(community: CommunityService) -> AsyncIterator[Kawaii]:
         out, err = await process.communicate()
         return (out + err).decode().strip()
 
-    yield run
-    await server.stop(None)
+    async with serving(*community.mounts(), address=address_of(ListenPort.COMMUNITY, base)):
+        yield run
 
 
 async def test_counts_are_proven_and_read_models_rebuilt(community: CommunityService, kawaii: Kawaii) -> None:

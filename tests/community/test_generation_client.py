@@ -10,12 +10,12 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis import errors
-from services.chassis.health import Health
 from services.chassis.public_files import PublicFiles
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.community.generation_client import STATES, GenerationClient
 from services.community.model import GenerationStatus, OrderState, Quota, Refused, Request, Unclear
 from tests.community.fake_generation_servicer import ScriptedGenerationServicer, States, generation
+from tests.support.servers import serving
 
 REQUEST = Request("a cat", "m", "1:1", "png", ("uploads/1-a.png", "https://a.example/b.png"), {"nVariants": 1})
 
@@ -35,12 +35,8 @@ async def remote(generation_servicer: ScriptedGenerationServicer) -> AsyncIterat
 async def served(generation_servicer: ScriptedGenerationServicer) -> AsyncIterator[aio.Channel]:
     """A channel to the fake service, on a real port."""
     mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, generation_servicer, generationpb.DESCRIPTOR)
-    server = build([mount], Health(mount.names, []))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(mount) as address, aio.insecure_channel(address) as channel:
         yield channel
-    await server.stop(None)
 
 
 async def test_an_order_is_placed_with_all_that_it_says(

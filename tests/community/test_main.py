@@ -20,15 +20,15 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis.channels import OPTIONS
-from services.chassis.health import Health
-from services.chassis.listen_addresses import ListenPort, port_of
-from services.chassis.server import Mount, build
+from services.chassis.listen_addresses import ListenPort, address_of
+from services.chassis.server import Mount
 from services.community.settings import CommunitySettings
 from tests.community.fake_generation_servicer import FakeGenerationServicer
 from tests.community.steps import ANN
 from tests.community.stubs import Client
 from tests.support.polling import eventually
 from tests.support.ports import free_base
+from tests.support.servers import serving
 
 pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 Start = Callable[..., Awaitable[Process]]
@@ -47,11 +47,8 @@ async def fake_servicer(base: int) -> AsyncIterator[FakeGenerationServicer]:
     """The generation service that this stack calls."""
     servicer = FakeGenerationServicer()
     mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
-    server = build([mount], Health(mount.names, []))
-    server.add_insecure_port(f"127.0.0.1:{port_of(ListenPort.GENERATION, base)}")
-    await server.start()
-    yield servicer
-    await server.stop(None)
+    async with serving(mount, address=address_of(ListenPort.GENERATION, base)):
+        yield servicer
 
 
 @pytest.fixture
@@ -83,7 +80,7 @@ async def start(settings: CommunitySettings, base: int) -> AsyncIterator[Start]:
 @pytest.fixture
 async def stack(base: int) -> AsyncIterator[Client]:
     """A client that finds a restarted service at once, however long its start took."""
-    address = f"127.0.0.1:{port_of(ListenPort.COMMUNITY, base)}"
+    address = address_of(ListenPort.COMMUNITY, base)
     async with aio.insecure_channel(address, options=OPTIONS) as channel:
         yield Client(channel)
 

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Said:
+class Output:
     """What a command wrote, and its exit code."""
 
     code: int
@@ -37,8 +37,8 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A stack: its data, its ports, and what else its processes are told."""
+class Stack:
+    """A stack: its data, its ports, and its processes' other variables."""
 
     folder: Path
     base: int
@@ -61,31 +61,31 @@ class Place:
         """Where its public files are served."""
         return f"http://{self.settings.address(ListenPort.FILES)}/files"
 
-    async def kawaii(self, *words: str) -> Said:
+    async def kawaii(self, *words: str) -> Output:
         """Run the command to its end."""
         command = (sys.executable, "-m", "deploy.cli.main", *words)
         process = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=PIPE, stderr=PIPE)
         out, err = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
-        return Said(process.returncode or 0, out.decode(), err.decode())
+        return Output(process.returncode or 0, out.decode(), err.decode())
 
 
 @asynccontextmanager
-async def opened(folder: Path, services: tuple[str, ...] = SERVICES, **more: str) -> AsyncIterator[Place]:
+async def opened(folder: Path, services: tuple[str, ...] = SERVICES, **more: str) -> AsyncIterator[Stack]:
     """A stack with these services, serving."""
-    place = Place(folder, free_base(), tuple(more.items()))
+    stack = Stack(folder, free_base(), tuple(more.items()))
     async with AsyncExitStack() as exits:
         for service in services:
-            await asyncio.to_thread(migrate, service, place.settings)
-        for starting in [await exits.enter_async_context(_started(place, service)) for service in services]:
+            await asyncio.to_thread(migrate, service, stack.settings)
+        for starting in [await exits.enter_async_context(_started(stack, service)) for service in services]:
             await starting
-        yield place
+        yield stack
 
 
 @asynccontextmanager
-async def _started(place: Place, service: str) -> AsyncIterator[Awaitable[None]]:
+async def _started(stack: Stack, service: str) -> AsyncIterator[Awaitable[None]]:
     """A service that starts, and what waits until it serves: the others start meanwhile."""
     command = (sys.executable, "-m", f"services.{service}")
-    process = await asyncio.create_subprocess_exec(*command, env=place.environment, stderr=PIPE, cwd=REPOSITORY)
+    process = await asyncio.create_subprocess_exec(*command, env=stack.environment, stderr=PIPE, cwd=REPOSITORY)
     try:
         yield _serving(process)
     finally:

@@ -92,12 +92,12 @@ def test_what_the_model_does_not_take_is_refused_and_stores_nothing(stack: Stack
 
 def test_the_stream_leads_to_the_stored_picture_and_tells_nothing_twice(stack: Stack) -> None:
     task = stack.order("a film of a cat")
-    told = events(stack, task)
-    *_, (last, done) = told
+    received = events(stack, task)
+    *_, (last, done) = received
 
-    assert [data["type"] for _, data in told[:-1]] == ["generation.progress"] * (len(told) - 1)
+    assert [data["type"] for _, data in received[:-1]] == ["generation.progress"] * (len(received) - 1)
     assert (done["type"], done["status"]) == ("generation.succeeded", "SUCCESS")
-    assert len({number for number, _ in told}) == len(told)
+    assert len({number for number, _ in received}) == len(received)
     assert {name: value for name, value in done.items() if name != "type"} == stack.record(task)
     assert picture_of(done["response"]["resultUrls"][0])
     assert events(stack, task, "an older id") == [(last, done)]

@@ -67,10 +67,10 @@ def test_bad_input_is_told_apart_and_explained(
     answer = stack.http.request(method, path, content=body, headers=headers)
 
     assert answer.status_code == status, answer.text
-    told = answer.json()
-    assert told["success"] is False
-    assert told["code"] == code
-    assert told["error"] == told["message"] != ""
+    refusal = answer.json()
+    assert refusal["success"] is False
+    assert refusal["code"] == code
+    assert refusal["error"] == refusal["message"] != ""
 
 
 def kept_files(stack: Stack) -> list[Path]:

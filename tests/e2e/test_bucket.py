@@ -41,15 +41,15 @@ def test_a_picture_made_into_a_bucket_is_served_by_its_public_link(
     whole = httpx.get(url)
     key = url.partition("/files/")[2]
     client = s3_server.client()
-    told = client.get_object(Bucket=bucket, Key=key)
+    stored = client.get_object(Bucket=bucket, Key=key)
 
-    with told["Body"] as body:
+    with stored["Body"] as body:
         assert whole.content == body.read()
     client.close()
     assert (answer.status_code, answer.content) == (206, b"\x89PNG\r\n\x1a\n")
-    assert whole.headers["etag"] == f'"{told["Metadata"]["sha256"]}"'
-    assert told["ContentType"] == "image/png"
-    assert {name.lower() for name in told["Metadata"]} == {
+    assert whole.headers["etag"] == f'"{stored["Metadata"]["sha256"]}"'
+    assert stored["ContentType"] == "image/png"
+    assert {name.lower() for name in stored["Metadata"]} == {
         "source",
         "uploadedat",
         "filesize",

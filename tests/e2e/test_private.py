@@ -38,9 +38,9 @@ def test_whatever_a_stack_writes_is_its_own_users_only(private: Stack) -> None:
 def test_a_process_holds_no_secret_of_another(private: Stack, name: str) -> None:
     value, needed = SECRETS[name]
     children = private.launcher.children(recursive=True)
-    told = {module_of(child) for child in children if value in child.environ().values()}
+    holders = {module_of(child) for child in children if value in child.environ().values()}
 
-    assert told == needed
+    assert holders == needed
     assert len(children) >= 8
 
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import update
 
-from catalogue import MODELS
+from catalogue import MODELS, Model
 from services.chassis.database import Database
 from services.chassis.notifier import Notifier
 from services.chassis.outbound import not_allowed
@@ -181,6 +181,7 @@ class Harness:
     storage: FakeStorage
     key_pool: SqlKeyPool
     timing: Timing = TIMING
+    models: Mapping[str, Model] = field(default_factory=lambda: MODELS)
     callback_keys: Sequence[str] = ()
 
     @property
@@ -195,7 +196,7 @@ class Harness:
             self.store,
             self.notifier,
             AdmissionControl(self.store, self.notifier, self.key_pool, self.timing),
-            MODELS,
+            self.models,
             self.url_policy,
         )
 
@@ -225,6 +226,7 @@ class Harness:
             self.key_pool,
             self.provider,
             families,
+            self.models,
             self.storage,
             callback_uri,
             self.timing,
@@ -242,6 +244,11 @@ class Harness:
         """Only the loop that reads the inbox."""
         async with supervised([self.workers.processor.run]):
             yield
+
+    def lose_patience(self, *names: str) -> None:
+        """From now on orders of these models, or of all, are overdue at once."""
+        overdue = {name: replace(self.models[name], patience_seconds=0.0) for name in names or self.models}
+        self.models = {**self.models, **overdue}
 
     async def submit(self) -> None:
         """Work on what waits to be submitted, once."""
@@ -268,6 +275,12 @@ class Harness:
         """An order that nobody waits for."""
         return await replace(self, timing=replace(self.timing, create_wait=0.0)).generations.create(draft, request_key)
 
+    async def submitted(self) -> Generation:
+        """An order that the provider has accepted."""
+        created = await self.order()
+        await self.submit()
+        return await self.store.get(created.id)
+
     async def callback(self, task_id: str, token: str = "", code: int = 200) -> bool:
         """A callback, as the provider sends it."""
         body = f'{{"code": {code}, "data": {{"taskId": "{task_id}"}}}}'.encode()
@@ -288,7 +301,7 @@ class Harness:
 
     @property
     def _poller(self) -> Poller:
-        return Poller(self.store, self.key_pool, {FAMILY: self.provider}, self.timing)
+        return Poller(self.store, self.key_pool, {FAMILY: self.provider}, self.models, self.timing)
 
     async def _each(self, states: Sequence[State], work: Callable[[Generation], Awaitable[Any]]) -> None:
         for generation in await self.store.claim(states, 50, 60):

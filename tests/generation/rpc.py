@@ -10,12 +10,12 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from services.chassis.channels import connect
 from services.chassis.errors import KawaiiError
-from services.chassis.health import Health
 from services.chassis.public_files import PublicFiles
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.chassis.status import from_rpc
 from services.generation.servicer import GenerationServicer
 from tests.generation.harness import Harness
+from tests.support.servers import serving
 
 FILES = PublicFiles("https://files.example/files")
 
@@ -25,12 +25,8 @@ async def served(harness: Harness) -> AsyncIterator["generationrpc.GenerationSer
     """A client of the harness's service."""
     servicer = GenerationServicer(harness.generations, harness.receiver, harness.links, FILES)
     register = generationrpc.add_GenerationServiceServicer_to_server
-    server = build([Mount(register, servicer, generationpb.DESCRIPTOR)], Health([], []))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with connect(f"127.0.0.1:{port}") as channel:
+    async with serving(Mount(register, servicer, generationpb.DESCRIPTOR)) as address, connect(address) as channel:
         yield generationrpc.GenerationServiceStub(channel)
-    await server.stop(None)
 
 
 @contextmanager

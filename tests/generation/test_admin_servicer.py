@@ -13,8 +13,7 @@ from catalogue import MODELS
 from services.chassis.channels import connect
 from services.chassis.database import Database
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
-from services.chassis.health import Health
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.chassis.settings import CommonSettings
 from services.chassis.status import from_rpc
 from services.generation.admin_servicer import GenerationAdminServicer
@@ -25,6 +24,7 @@ from services.generation.outcomes import Accepted, Ambiguous, InProgress, Later,
 from services.generation.stores.key_pool import SqlKeyPool
 from tests.generation.harness import FILES, Harness, answering
 from tests.generation.key_pool.support import ONE, ONE_B, TWO, taken
+from tests.support.servers import serving
 
 VALUES = [key.value for key in (ONE, ONE_B, TWO)]
 
@@ -83,14 +83,8 @@ async def served(servicer: GenerationAdminServicer) -> AsyncIterator[aio.Channel
     admin = Mount(
         generationadminrpc.add_GenerationAdminServiceServicer_to_server, servicer, generationadminpb.DESCRIPTOR
     )
-    health = Health(admin.names, [])
-    server = build([admin], health)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    await health.check()
-    async with connect(f"127.0.0.1:{port}") as channel:
+    async with serving(admin) as address, connect(address) as channel:
         yield channel
-    await server.stop(None)
 
 
 def name(print_: str) -> str:
@@ -214,8 +208,8 @@ async def test_no_answer_error_row_or_log_line_holds_a_keys_value(
                 await operator.key(method, value)
     await operator.ask("ExplainGeneration", generationadminpb.ExplainGenerationRequest(name=f"generations/{order.id}"))
     rows = b"".join(path.read_bytes() for path in sqlite.data_dir.iterdir() if path.is_file())
-    told = capsys.readouterr()
-    evidence = bytes(operator.received) + rows + (told.out + told.err).encode()
+    output = capsys.readouterr()
+    evidence = bytes(operator.received) + rows + (output.out + output.err).encode()
 
     assert ONE.print.encode() in evidence
     assert [value for value in VALUES if value.encode() in evidence] == []

@@ -140,10 +140,10 @@ async def test_each_change_of_state_is_one_line_with_cause_and_duration_and_with
 ) -> None:
     with capture_logs() as lines:
         identifier = await drawn(harness)
-    told = [line for line in lines if line["event"] == "state_changed"]
-    ways = [(line.get("from"), line["to"]) for line in told]
+    changes = [line for line in lines if line["event"] == "state_changed"]
+    ways = [(line.get("from"), line["to"]) for line in changes]
 
-    assert {line["generation"] for line in told} == {identifier}
+    assert {line["generation"] for line in changes} == {identifier}
     assert ways == [
         (None, "READY"),
         ("READY", "DIALING"),
@@ -152,7 +152,7 @@ async def test_each_change_of_state_is_one_line_with_cause_and_duration_and_with
         ("RUNNING", "STORING"),
         ("STORING", "SUCCEEDED"),
     ]
-    assert all(line["seconds"] >= 0 and line["reason"] == "" for line in told[1:])
+    assert all(line["seconds"] >= 0 and line["reason"] == "" for line in changes[1:])
     assert "a cat" not in str(lines)
 
 

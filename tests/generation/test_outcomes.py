@@ -25,7 +25,7 @@ SECRET = "a portrait of my neighbour at 12 Elm Street"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (f"Prompt '{SECRET}' was flagged.", f"Prompt '{CUT}' was flagged."),
         (f"{SECRET}: {SECRET}", f"{CUT}: {CUT}"),
@@ -35,8 +35,8 @@ SECRET = "a portrait of my neighbour at 12 Elm Street"
         ("", ""),
     ],
 )
-def test_a_prompt_is_cut_out_of_a_message(text: str, told: str) -> None:
-    assert without_prompt(text, f" {SECRET}\n") == told
+def test_a_prompt_is_cut_out_of_a_message(text: str, expected: str) -> None:
+    assert without_prompt(text, f" {SECRET}\n") == expected
 
 
 def test_a_prompt_of_a_letter_leaves_words_whole() -> None:
@@ -76,5 +76,5 @@ async def test_no_row_and_no_line_quotes_the_prompt(
             *await connection.scalars(select(outbox.c.snapshot)),
             *await connection.scalars(select(generation.c.message)),
         ]
-    told = capsys.readouterr()
-    assert SECRET not in "".join(rows) + told.out + told.err
+    output = capsys.readouterr()
+    assert SECRET not in "".join(rows) + output.out + output.err

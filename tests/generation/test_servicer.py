@@ -1,6 +1,7 @@
 """Every RPC over a real channel: what it answers, with which code, and for which reason it refuses."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -270,7 +271,7 @@ async def test_a_watcher_sees_changes_until_the_end(harness: Harness) -> None:
     assert rest == [Pb.STATE_CANCELED]
 
 
-async def told(stub: Any, after: int, count: int) -> list[generationpb.Event]:
+async def events(stub: Any, after: int, count: int) -> list[generationpb.Event]:
     """So many events after a sequence."""
     call = stub.WatchEvents(generationpb.WatchEventsRequest(after_sequence=after))
     events = [await call.read() for _ in range(count)]
@@ -281,8 +282,8 @@ async def told(stub: Any, after: int, count: int) -> list[generationpb.Event]:
 async def test_events_are_streamed_from_a_sequence_on(harness: Harness) -> None:
     stored = await brought(harness.store, State.SENDING)
     async with served(harness) as stub:
-        first, second = await told(stub, 0, 2)
-        (again,) = await told(stub, first.sequence, 1)
+        first, second = await events(stub, 0, 2)
+        (again,) = await events(stub, first.sequence, 1)
 
     assert (first.generation.name, first.generation.state) == (f"generations/{stored.id}", Pb.STATE_READY)
     assert second == again
@@ -292,9 +293,9 @@ async def test_events_are_streamed_from_a_sequence_on(harness: Harness) -> None:
 async def test_a_callback_is_taken_once(harness: Harness) -> None:
     request = generationpb.ReceiveCallbackRequest(kind=KIND, body=b'{"code":200,"data":{"taskId":"task1"}}')
     async with served(harness) as stub:
-        told = [(await stub.ReceiveCallback(request)).accepted for _ in range(2)]
+        accepted = [(await stub.ReceiveCallback(request)).accepted for _ in range(2)]
 
-    assert told == [True, False]
+    assert accepted == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -340,26 +341,35 @@ async def test_a_temporary_url_becomes_a_direct_link(harness: Harness) -> None:
 
 async def test_the_table_of_models_is_told(harness: Harness) -> None:
     async with served(harness) as stub:
-        told = (await stub.ListModels(generationpb.ListModelsRequest())).models
+        models = (await stub.ListModels(generationpb.ListModelsRequest())).models
 
-    assert [model.name for model in told] == [f"models/{identifier}" for identifier in MODELS]
-    flux = next(model for model in told if model.name == "models/flux-kontext-pro")
+    assert [model.name for model in models] == [f"models/{identifier}" for identifier in MODELS]
+    flux = next(model for model in models if model.name == "models/flux-kontext-pro")
     assert (flux.max_prompt_length, flux.aspect_ratios[0], list(flux.output_formats)) == (3000, "16:9", ["jpeg", "png"])
     assert "safetyTolerance" in flux.parameters
+    assert (flux.credits, flux.patience.seconds) == (5, 900)
+
+
+async def test_the_table_of_models_tells_the_patience_that_is_in_force(harness: Harness) -> None:
+    harness.models = {"z-image": replace(MODELS["z-image"], patience_seconds=0.5)}
+    async with served(harness) as stub:
+        (model,) = (await stub.ListModels(generationpb.ListModelsRequest())).models
+
+    assert model.patience.ToTimedelta() == timedelta(milliseconds=500)
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 async def test_the_table_of_models_comes_in_pages(harness: Harness, size: int) -> None:
-    told, following = [], ""
+    names, following = [], ""
     async with served(harness) as stub:
-        while not told or following:
+        while not names or following:
             request = generationpb.ListModelsRequest(page_size=size, page_token=following)
             page = await stub.ListModels(request)
             assert 0 < len(page.models) <= size
-            told += [model.name for model in page.models]
+            names += [model.name for model in page.models]
             following = page.next_page_token
 
-    assert told == [f"models/{identifier}" for identifier in MODELS]
+    assert names == [f"models/{identifier}" for identifier in MODELS]
 
 
 async def test_a_page_of_models_that_cannot_be_is_refused(harness: Harness) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from catalogue import MODELS
 from services.chassis.settings import EXIT_CONFIGURATION, load
 from services.generation.key_pool.pool import PoolStatus
 from services.generation.settings import GenerationSettings, warn
@@ -16,6 +17,7 @@ OTHERS = (
     "KIE_WEBHOOK_HMAC_KEY",
     "KIE_WEBHOOK_HMAC_KEY_PREVIOUS",
     "GENERATION_CREATE_WAIT_SECONDS",
+    "GENERATION_TIMEOUT_SECONDS",
     "KIE_AI_BASE_URL",
 )
 
@@ -82,10 +84,10 @@ def test_accounts_must_fit_the_keys(
     with pytest.raises(SystemExit) as caught:
         load(GenerationSettings)
 
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert caught.value.code == EXIT_CONFIGURATION
-    assert "KIE_ACCOUNTS" in told
-    assert CANARY not in told
+    assert "KIE_ACCOUNTS" in errors
+    assert CANARY not in errors
 
 
 def test_no_key_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,9 +114,19 @@ def test_a_create_waits_less_than_the_edge(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    timing = load(GenerationSettings).timing
+    settings = load(GenerationSettings)
 
-    assert (timing.create_wait, timing.timeout, timing.copy_patience) == (8.0, 900.0, 10.0)
+    assert (settings.timing.create_wait, settings.timing.copy_patience) == (8.0, 10.0)
+    assert {model.patience_seconds for model in settings.models.values()} == {900.0}
+
+
+def test_a_timeout_that_is_set_is_the_patience_of_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENERATION_TIMEOUT_SECONDS", "300")
+    models = load(GenerationSettings).models
+
+    assert list(models) == list(MODELS)
+    assert {model.patience_seconds for model in models.values()} == {300.0}
+    assert models["z-image"].display_name == MODELS["z-image"].display_name
 
 
 @pytest.mark.parametrize(
@@ -139,10 +151,10 @@ def test_an_upstream_that_nobody_could_call_is_refused_at_the_start(
     with pytest.raises(SystemExit) as caught:
         load(GenerationSettings)
 
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert caught.value.code == EXIT_CONFIGURATION
-    assert all(name in told for name in ("KIE_AI_BASE_URL", "GENERATION_LEASE_SECONDS"))
-    assert "secret" not in told
+    assert all(name in errors for name in ("KIE_AI_BASE_URL", "GENERATION_LEASE_SECONDS"))
+    assert "secret" not in errors
 
 
 @pytest.mark.parametrize("url", ["https://api.kie.ai", "http://127.0.0.1:50056", "https://proxy.example:8443/kie/"])
@@ -162,10 +174,10 @@ def test_a_key_that_no_header_carries_is_refused_at_the_start(
     with pytest.raises(SystemExit) as caught:
         load(GenerationSettings)
 
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert caught.value.code == EXIT_CONFIGURATION
-    assert "KIE_AI_API_KEY_2" in told
-    assert CANARY not in told
+    assert "KIE_AI_API_KEY_2" in errors
+    assert CANARY not in errors
 
 
 OPEN = {"KIE_AI_API_KEY": "live"}
@@ -198,6 +210,6 @@ def test_the_start_warns_of_a_site_where_strangers_order(monkeypatch: pytest.Mon
     with structlog.testing.capture_logs() as logs:
         warn(GenerationSettings(), PoolStatus((), ()))
 
-    told = next(line for line in logs if line["event"] == "orders_open_to_all")
-    assert told["site_daily_orders"] == 500
-    assert "at most 500 orders a day" in told["meaning"]
+    warning = next(line for line in logs if line["event"] == "orders_open_to_all")
+    assert warning["site_daily_orders"] == 500
+    assert "at most 500 orders a day" in warning["meaning"]

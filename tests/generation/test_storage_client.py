@@ -11,12 +11,12 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import errors
 from services.chassis.channels import connect
-from services.chassis.health import Health
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.generation.model import Output
 from services.generation.outcomes import Copy, Gone, Later
 from services.generation.storage_client import StorageClient
 from tests.support.ports import free_port
+from tests.support.servers import serving
 
 OUTPUT = Output(1, "https://temporary.example/a.png")
 
@@ -50,12 +50,8 @@ def register(storage: Storage, server: aio.Server) -> None:
 
 @asynccontextmanager
 async def client(storage: Storage) -> AsyncIterator[StorageClient]:
-    server = build([Mount(register, storage, storagepb.DESCRIPTOR)], Health([], []))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with connect(f"127.0.0.1:{port}") as channel:
+    async with serving(Mount(register, storage, storagepb.DESCRIPTOR)) as address, connect(address) as channel:
         yield StorageClient(channel)
-    await server.stop(None)
 
 
 async def test_the_file_has_the_name_that_the_output_has() -> None:

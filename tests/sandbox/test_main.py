@@ -25,7 +25,7 @@ def test_kill_9_in_the_middle_of_a_task_loses_nothing(tmp_path: Path, receiver: 
     process.stop(signal.SIGKILL)
     process.start()
 
-    told = receiver.first(path)
+    callback = receiver.first(path)
     record = httpx.get(
         f"{process.url}/api/v1/gpt4o-image/record-info", params={"taskId": task_id}, headers=HEADERS, trust_env=False
     ).json()
@@ -33,7 +33,7 @@ def test_kill_9_in_the_middle_of_a_task_loses_nothing(tmp_path: Path, receiver: 
     third = post(process, "a phoenix sim:429 then slow:2").json()
     assert process.stop() == 0
 
-    assert told["data"]["taskId"] == task_id
+    assert callback["data"]["taskId"] == task_id
     assert record["data"]["successFlag"] == 1
     assert [entry["task_id"] for entry in ledger["entries"]] == [task_id]
     assert third["code"] == 200, "the script went on where it was"

@@ -14,6 +14,6 @@ def test_every_wrong_setting_is_named_at_the_start(
     with pytest.raises(SystemExit):
         load(SandboxSettings)
 
-    told = capsys.readouterr().err
-    assert "SANDBOX_CREATE_LIMIT" in told
-    assert "SANDBOX_CALLBACK_RETRY_SECONDS" in told
+    errors = capsys.readouterr().err
+    assert "SANDBOX_CREATE_LIMIT" in errors
+    assert "SANDBOX_CALLBACK_RETRY_SECONDS" in errors

@@ -19,11 +19,10 @@ from services.chassis.cache import Cache, LocalCache, open_cache
 from services.chassis.clock import Clock, now_ms
 from services.chassis.database import Database, open_database
 from services.chassis.errors import KawaiiError
-from services.chassis.health import Health
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.chassis.status import from_rpc
 from services.share.core.cached import CachedShares, CacheLifetimes
 from services.share.core.shares import Shares
@@ -34,6 +33,7 @@ from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
 from tests.support.awaited import awaited
 from tests.support.postgres import Postgres
+from tests.support.servers import serving
 from tests.support.valkey import Valkey
 
 FILES = PublicFiles("https://files.example/files")
@@ -146,12 +146,8 @@ def serve(database: Database, clock: Clock) -> Serve:
             IdempotencyKeys(database, request_answer),
         )
         mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
-        server = build([mount], Health(mount.names, []))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        async with serving(mount) as address, aio.insecure_channel(address) as channel:
             yield sharerpc.ShareServiceStub(channel)
-        await server.stop(None)
 
     return served
 

@@ -26,12 +26,12 @@ class Call:
     """What a servicer is told of a call, and what it tells back."""
 
     def __init__(self, key: str, digest: str = "") -> None:
-        self.told = (("idempotency-key", key), ("idempotency-digest", digest))
+        self.metadata = (("idempotency-key", key), ("idempotency-digest", digest))
         self.trailing: Any = ()
 
     def invocation_metadata(self) -> Any:
         """What the caller said."""
-        return self.told
+        return self.metadata
 
     def set_trailing_metadata(self, trailing: Any) -> None:
         """Keep it."""

@@ -22,10 +22,9 @@ from gateway.settings import GatewaySettings
 from services.chassis.cache import open_cache
 from services.chassis.channels import connect
 from services.chassis.database import Database
-from services.chassis.health import Health
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.invalidation import open_invalidations
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.share.__main__ import CHANNEL, now_ms
 from services.share.core.cached import CachedShares, CacheLifetimes
 from services.share.core.shares import Shares
@@ -34,6 +33,7 @@ from services.share.servicer import ShareServicer
 from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
 from tests.share.conftest import FILES
+from tests.support.servers import serving
 from tests.support.valkey import Valkey
 
 HOUR, MANY_BYTES = 3600, 10**8
@@ -83,11 +83,7 @@ async def replica(database: Database, redis_url: str) -> AsyncIterator[Replica]:
             Shares(store, Policy.ALL, own_key=FILES.key, clock=now_ms), FILES, IdempotencyKeys(database, request_answer)
         )
         mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
-        server = build([mount], Health(mount.names, []))
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        stack.push_async_callback(server.stop, None)
-        channel = await stack.enter_async_context(connect(f"127.0.0.1:{port}"))
+        channel = await stack.enter_async_context(connect(await stack.enter_async_context(serving(mount))))
         kept = ByteCache(HOUR, MANY_BYTES)
         app = make_app(GatewaySettings(), cast("Clients", OnlyShares(channel)), kept=kept)
         transport = httpx.ASGITransport(app)

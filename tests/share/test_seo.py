@@ -15,16 +15,16 @@ tags = some.lists(anything, max_size=30)
 def test_every_bound_holds_for_any_text(prompt: str, style: str, model: str, tags: list[str]) -> None:
     label = seo.label(model)
     made = seo.tags_ja(prompt, style, label)
-    told = seo.describe(prompt, style, label, tags)
+    seo_texts = seo.describe(prompt, style, label, tags)
 
     assert 0 < len(label) <= seo.MAX_LABEL_LENGTH
-    assert max(len(told.description_ja), len(told.description_en)) <= 160
-    assert max(len(told.title_ja), len(told.title_en)) <= 200
-    for words in (made, told.keywords_ja, told.keywords_en):
+    assert max(len(seo_texts.description_ja), len(seo_texts.description_en)) <= 160
+    assert max(len(seo_texts.title_ja), len(seo_texts.title_en)) <= 200
+    for words in (made, seo_texts.keywords_ja, seo_texts.keywords_en):
         assert 0 < len(words) <= 20
         assert all(0 < len(word) <= 100 for word in words)
         assert len({word.casefold() for word in words}) == len(words)
-    for text in (told.title_ja, told.title_en, told.description_ja, told.description_en):
+    for text in (seo_texts.title_ja, seo_texts.title_en, seo_texts.description_ja, seo_texts.description_en):
         assert text == one_line(text)
         assert text.strip()
 
@@ -45,30 +45,30 @@ def test_a_model_has_a_name_for_people(model: str, label: str) -> None:
 
 
 def test_a_share_is_described_in_both_languages() -> None:
-    told = seo.describe("A white cat with a red hat,\noil", "Ghibli", "Flux Kontext Pro", ["猫", "Cat"])
+    seo_texts = seo.describe("A white cat with a red hat,\noil", "Ghibli", "Flux Kontext Pro", ["猫", "Cat"])
 
-    assert told.model_label == "Flux Kontext Pro"
-    assert told.title_ja == "A white cat with a red hat, oil | Ghibli風のAI画像 | Flux Kontext Proで生成"
-    assert told.title_en == "A white cat with a red hat, oil | Ghibli style AI image | made with Flux Kontext Pro"
-    assert told.description_ja.endswith("です。A white cat with a red hat, oil")
-    assert told.description_en.endswith("Kontext Pro. A white cat with a red hat, oil")
-    assert told.keywords_ja[:7] == ("猫", "Cat", "Ghibli", "Flux Kontext Pro", "white", "red", "hat")
-    assert told.keywords_en[:4] == ("Cat", "Ghibli", "Flux Kontext Pro", "white")
+    assert seo_texts.model_label == "Flux Kontext Pro"
+    assert seo_texts.title_ja == "A white cat with a red hat, oil | Ghibli風のAI画像 | Flux Kontext Proで生成"
+    assert seo_texts.title_en == "A white cat with a red hat, oil | Ghibli style AI image | made with Flux Kontext Pro"
+    assert seo_texts.description_ja.endswith("です。A white cat with a red hat, oil")
+    assert seo_texts.description_en.endswith("Kontext Pro. A white cat with a red hat, oil")
+    assert seo_texts.keywords_ja[:7] == ("猫", "Cat", "Ghibli", "Flux Kontext Pro", "white", "red", "hat")
+    assert seo_texts.keywords_en[:4] == ("Cat", "Ghibli", "Flux Kontext Pro", "white")
 
 
 def test_a_share_without_style_and_prompt_is_described_all_the_same() -> None:
-    told = seo.describe("", "default", "AI", [])
+    seo_texts = seo.describe("", "default", "AI", [])
 
-    assert (told.title_ja, told.title_en) == ("AIで生成", "made with AI")
-    assert told.keywords_en[0] == "AI"
+    assert (seo_texts.title_ja, seo_texts.title_en) == ("AIで生成", "made with AI")
+    assert seo_texts.keywords_en[0] == "AI"
 
 
 def test_of_many_key_words_the_first_twenty_are_kept_each_once() -> None:
     tags = [word for number in range(30) for word in (f"tag{number}", f"Tag{number}")]
 
-    told = seo.describe("", "default", "AI", tags)
+    seo_texts = seo.describe("", "default", "AI", tags)
 
-    assert told.keywords_ja == told.keywords_en == tuple(f"tag{number}" for number in range(20))
+    assert seo_texts.keywords_ja == seo_texts.keywords_en == tuple(f"tag{number}" for number in range(20))
 
 
 def test_tags_are_made_from_prompt_style_and_model() -> None:

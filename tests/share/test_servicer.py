@@ -544,9 +544,9 @@ async def test_the_statistics_follow_every_change(serve: Serve) -> None:
             created = await make(client, label)
             assert (await stats(client)).total_count == label + 1
         await publish(client, created.share.name, created.publish_token)
-        told = await stats(client)
+        counted = await stats(client)
 
-        assert (told.total_count, told.stored_count, told.published_count) == (3, 0, 1)
-        assert told.HasField("update_time")
+        assert (counted.total_count, counted.stored_count, counted.published_count) == (3, 0, 1)
+        assert counted.HasField("update_time")
         await delete(client, created.share.name, created.publish_token)
         assert (await stats(client)).published_count == 0

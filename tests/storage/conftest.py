@@ -13,11 +13,10 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.database import Database, open_database
-from services.chassis.health import Health
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.storage.backends import open_backend
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.inspection import Inspection
@@ -32,6 +31,7 @@ from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
 from tests.storage.buckets import in_mode
 from tests.storage.public_listener import browsing
 from tests.storage.samples import InlineDecoder, Remote, open_remote
+from tests.support.servers import serving
 
 BUDGET_BYTES = 10_000_000  # of all variants of a picture
 BASE = "https://site.example/files"
@@ -149,12 +149,8 @@ def uploads(backend: Backend, store: SqlObjects, inspection: Inspection, setting
 @asynccontextmanager
 async def served(servicer: StorageServicer) -> AsyncIterator["storagerpc.StorageServiceAsyncStub"]:
     mount = Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR)
-    server = build([mount], Health(mount.names, []))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(mount) as address, aio.insecure_channel(address) as channel:
         yield storagerpc.StorageServiceStub(channel)
-    await server.stop(None)
 
 
 @pytest.fixture

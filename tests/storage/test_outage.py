@@ -110,6 +110,6 @@ async def test_a_second_backend_takes_uploads_while_the_bucket_is_away(
 def test_a_stack_without_a_bucket_does_not_load_the_client_for_it() -> None:
     """boto3 would cost every idle storage service thirty megabytes."""
     look = "import sys; import services.storage.backends; print([name for name in sys.modules if 'boto' in name])"
-    told = subprocess.run([sys.executable, "-c", look], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", look], cwd=REPOSITORY, check=True, capture_output=True, text=True)
 
-    assert told.stdout == "[]\n"
+    assert result.stdout == "[]\n"

@@ -46,11 +46,11 @@ def test_what_a_bucket_needs_is_named_all_at_once(
 
     with pytest.raises(SystemExit) as refusal:
         load(StorageSettings)
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert refusal.value.code == 78
     for name in ("BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
-        assert f"STORAGE_S3_{name}" in told
-    assert "FETCH_CONNECTIONS" in told
+        assert f"STORAGE_S3_{name}" in errors
+    assert "FETCH_CONNECTIONS" in errors
 
 
 def test_a_second_backend_must_be_another(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

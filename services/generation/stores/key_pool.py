@@ -208,9 +208,9 @@ async def _register(connection: AsyncConnection, keys: Sequence[Key]) -> None:
     for name in names:
         await connection.execute(upsert(connection, provider_account).values(name=name).on_conflict_do_nothing())
     for position, key in enumerate(keys):
-        place = {"account": key.account, "position": position}
-        statement = upsert(connection, provider_key).values(print=key.print, **place)
-        await connection.execute(statement.on_conflict_do_update(index_elements=["print"], set_=place))
+        columns = {"account": key.account, "position": position}
+        statement = upsert(connection, provider_key).values(print=key.print, **columns)
+        await connection.execute(statement.on_conflict_do_update(index_elements=["print"], set_=columns))
     await connection.execute(delete(provider_key).where(provider_key.c.print.not_in(prints)))
     await connection.execute(delete(provider_account).where(provider_account.c.name.not_in(names)))
     await connection.execute(delete(unpaid_model).where(unpaid_model.c.account.not_in(names)))

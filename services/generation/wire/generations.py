@@ -132,6 +132,7 @@ def model_pb(spec: Model) -> generationpb.Model:
         max_images=spec.max_images,
         parameters=list(spec.parameters),
         credits=spec.credits,
+        patience=duration(int(spec.patience_seconds * 1000)),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from catalogue import Model
 from services.chassis import failpoints
 from services.chassis.lease_loop import LeasedWork, LeaseLoop, no_change
 from services.chassis.notifier import Notifier
@@ -36,6 +37,7 @@ class Workers:
     key_pool: KeyPool
     balances: BalanceReader
     providers: Mapping[str, Provider]
+    models: Mapping[str, Model]
     storage: ResultStorage
     callback_uri: Callable[[str, str], str]
     timing: Timing
@@ -49,7 +51,7 @@ class Workers:
     @property
     def poller(self) -> poll.Poller:
         """Reads the provider's records."""
-        return poll.Poller(self.store, self.key_pool, self.providers, self.timing)
+        return poll.Poller(self.store, self.key_pool, self.providers, self.models, self.timing)
 
     @property
     def processor(self) -> CallbackProcessor:

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import structlog
 
+from catalogue import Model
 from services.chassis import failpoints
 from services.generation.key_pool.cooldowns import UNACCEPTED
 from services.generation.key_pool.pool import Key, KeyPool
@@ -41,11 +42,17 @@ class Poller:
     """Moves generations from RUNNING by what the provider's record shows."""
 
     def __init__(
-        self, store: GenerationStore, key_pool: KeyPool, providers: Mapping[str, Provider], timing: Timing
+        self,
+        store: GenerationStore,
+        key_pool: KeyPool,
+        providers: Mapping[str, Provider],
+        models: Mapping[str, Model],
+        timing: Timing,
     ) -> None:
         self._store = store
         self._key_pool = key_pool
         self._providers = providers
+        self._models = models
         self._timing = timing
 
     @property
@@ -99,12 +106,17 @@ class Poller:
             await self._store.touch(generation, Change(due_in=FOR_EVER_SECONDS))
         elif generation.state is State.UNKNOWN:
             await self._store.touch(generation, Change(due_in=reconcile_delay(age), progress=progress))
-        elif age > self._timing.timeout:
+        elif age > self._patience(generation.draft.model):
             change = Change(due_in=reconcile_delay(age), progress=progress, failure=why)
             await self._store.move(generation, State.UNKNOWN, change)
         else:
             delay = poll_delay(generation.tries)
             await self._store.touch(generation, Change(due_in=delay, tries=generation.tries, progress=progress))
+
+    def _patience(self, name: str) -> float:
+        """Seconds that an order of a model may take; of a model that left the catalogue, the longest of those in it."""
+        models = [self._models[name]] if name in self._models else self._models.values()
+        return max(model.patience_seconds for model in models)
 
 
 def outputs_of(record: Completed) -> tuple[Output, ...]:

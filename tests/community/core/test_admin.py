@@ -75,8 +75,11 @@ async def test_an_order_that_our_code_fails_at_is_parked_shown_and_carried_on_af
 
     bug.mend()
     await community.admin_operations.release("orders", order.id)
+    resumed = order_of(await community.artworks.get(ANN, card.artwork.id))
     await community.orders.process_due()
 
+    assert order_of(now).complete_ms
+    assert (resumed.state, resumed.reason, resumed.message, resumed.complete_ms) == (OrderState.RUNNING, "", "", 0)
     assert (await community.artworks.get(ANN, card.artwork.id)).artwork.state is State.DRAFT
     assert await community.credits.balance(ANN) == Balance(1, 0)
     assert await community.admin_operations.parked() == []

@@ -7,6 +7,8 @@ import pytest
 
 from services.chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from services.community.composition import CommunityService
+from services.community.core.orders import pause
+from services.community.core.saving import Save
 from services.community.model import Balance, Hold, OrderState, Quota, Refused, State
 from tests.community.fakes import FakeGenerations, FakeObjects, lost, taken
 from tests.community.steps import ANN, BOB, WISH, all_artworks, finished_draft, order_of, ordered
@@ -265,6 +267,10 @@ async def test_in_the_background_an_order_waits_for_capacity_but_not_for_ever(
     assert await community.credits.balance(ANN) == Balance(7, 0)
 
 
+def test_pauses_between_two_attempts_double_up_to_five_minutes() -> None:
+    assert [pause(tries) for tries in (0, 1, 2, 5, 6, 7, 1000)] == [5, 10, 20, 160, 300, 300, 300]
+
+
 async def test_a_late_picture_is_shown_and_paid_once(
     community: CommunityService, fake_generations: FakeGenerations
 ) -> None:
@@ -368,6 +374,18 @@ async def test_only_a_draft_or_a_failure_is_made_again(
         await community.orders.regenerate(ANN, card.artwork.id)
 
     assert (caught.value.reason, len(fake_generations.placed)) == ("NOT_REGENERABLE", 1)
+
+
+async def test_what_was_saved_without_the_model_that_made_it_is_not_made_again(
+    community: CommunityService, fake_generations: FakeGenerations
+) -> None:
+    for number, given in enumerate(({"prompt": "a cat"}, {"model": "flux-kontext-pro"})):
+        card = await community.saving.save(ANN, Save("A cat", f"https://elsewhere.example/{number}.png", **given))
+        with pytest.raises(FailedPrecondition) as caught:
+            await community.orders.regenerate(ANN, card.artwork.id)
+        assert caught.value.reason == "NOT_REGENERABLE"
+
+    assert fake_generations.placed == []
 
 
 async def test_a_picture_for_a_deleted_artwork_is_paid_and_removed(

@@ -11,8 +11,10 @@ from sqlalchemy import event, text
 from services.chassis.database import Database, Transaction
 from services.community.composition import CommunityService
 from services.community.core.feed import PageRequest
+from services.community.model import Reaction
 from services.community.model.hotness import DAY_MS, Category
-from tests.community.steps import published
+from services.community.stores import Stores
+from tests.community.steps import BOB, published
 from tests.community.stubs import Clock
 
 OLD, NEW = 12_000, 6_000  # older and more liked ones, and more in the window than anybody would sort
@@ -121,3 +123,13 @@ async def test_a_quiet_week_is_not_sought_through_what_was_liked_before(
     assert shown == [f"art_new_{number}" for number in range(NEW, NEW - 60, -1)]
     assert len(selects) == 3
     assert looked_at < 3 * (MOST_STEPS if database.engine.dialect.name == "sqlite" else MOST_ROWS)
+
+
+async def test_a_rank_counts_the_hotter_ones_up_to_a_bound(community: CommunityService, stores: Stores) -> None:
+    for title in "ab":
+        artwork_id = (await published(community, title=title)).artwork.id
+        await community.reactions.react(BOB, artwork_id, Reaction.LIKE, wanted=True)
+    await published(community, title="c")
+
+    assert [await stores.artworks.rank(score, 10) for score in (1, 0, -1)] == [0, 2, 3]
+    assert await stores.artworks.rank(-1, 2) == 2

@@ -15,6 +15,7 @@ from services.chassis.errors import Unavailable
 from services.community.composition import CommunityService
 from services.community.core.feed import PageRequest
 from services.community.model import ArtworkPage, Reaction, Shelf
+from services.community.model.hotness import DAY_MS
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores, make_stores
 from services.community.stores.read_models import RedisModels, open_models
@@ -154,6 +155,21 @@ async def test_one_like_moves_the_ranking_and_empties_nothing(
         three[2].encode(): 0.0,
     }
     assert ids(await community.feed.hottest(PageRequest("")))[:2] == three[:2]
+
+
+async def test_scores_that_decayed_are_read_from_the_rows_again(
+    community: CommunityService, valkey: Valkey, clock: Clock, three: list[str]
+) -> None:
+    await answers(community)
+    clock.now += 40 * DAY_MS
+
+    assert await community.score_decay.decay_due()
+    await answers(community)
+
+    (shown,) = (await community.feed.hottest(PageRequest("", 1))).cards
+    assert (
+        dict(valkey.redis.zrange("hot_rank", 0, -1, withscores=True))[three[0].encode()] == shown.artwork.hot_score < 3
+    )
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff\x00", b"x" * 1000])

@@ -6,9 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Select, event
+from sqlalchemy import Select, event
 from sqlalchemy.dialects import sqlite
 
 from services.chassis.database import Database
@@ -22,6 +20,7 @@ from services.community.settings import CommunitySettings
 from services.community.stores.lists import select_page
 from services.community.stores.tables import metadata
 from tests.community.steps import ANN, BOB, published
+from tests.support.schema import schema_differences
 
 on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # its plans do not depend on the data
 INDEXES = {
@@ -35,14 +34,8 @@ INDEXES = {
 }
 
 
-def differences(connection: Connection) -> list[object]:
-    return list(compare_metadata(MigrationContext.configure(connection), metadata))
-
-
-async def test_the_migrations_make_the_tables(database: Database) -> None:
-    found = await database.read(lambda transaction: differences(transaction.connection))
-
-    assert [each for each in found if "alembic_version" not in str(each)] == []
+async def test_the_migrations_make_the_tables(settings: CommunitySettings) -> None:
+    assert await schema_differences(settings, "community", metadata) == []
 
 
 async def plan(database: Database, statement: Select[*tuple[object, ...]]) -> str:

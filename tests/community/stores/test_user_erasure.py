@@ -14,12 +14,14 @@ from services.community.core.feed import PageRequest
 from services.community.core.saving import Save
 from services.community.model import Balance, Claims, Reaction, Report
 from services.community.model.hotness import DAY_MS
-from services.community.stores.tables import artwork, artwork_like, artwork_order, discarded_object, person
+from services.community.stores.tables import artwork, artwork_like, artwork_order, check_in, discarded_object, person
 from services.community.stores.users import UNDATED_TOKENS_MS
 from tests.community.erasure_load import LoadTest
 from tests.community.fakes import FakeGenerations, FakeObjects, lost
 from tests.community.steps import ANN, BOB, order_of, ordered, published
 from tests.community.stubs import Clock
+from tests.support.polling import eventually
+from tests.support.transactions import open_transaction
 
 MANY = 33_000  # above the 32,767 parameters that PostgreSQL takes
 
@@ -60,6 +62,8 @@ async def test_an_order_that_generation_never_had_is_forgotten(
     receipt = await community.users.erase(ANN)
     fake_generations.away = False
 
+    await community.deletion_worker.delete_due()
+    assert (await community.users.erasure(receipt.id)).remaining_count == 1  # it may still be on its way
     await due(database)
     await community.deletion_worker.delete_due()
 
@@ -181,6 +185,12 @@ async def test_a_load_test_with_erasures_fails_no_call(community: CommunityServi
     assert (await community.admin_operations.reconcile(mend=False)).amount == 0
 
 
+async def blocked(database: Database) -> bool:
+    """Whether a transaction waits for another's lock."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return bool(await database.read(lambda transaction: transaction.scalar(waiting)))
+
+
 async def test_two_erasures_of_one_person_who_comes_back_between_them_wait_in_no_ring(
     community: CommunityService, database: Database
 ) -> None:
@@ -188,21 +198,54 @@ async def test_two_erasures_of_one_person_who_comes_back_between_them_wait_in_no
     if database.is_sqlite:
         pytest.skip("SQLite has one writer: nobody waits for anybody")
     await community.users.ensure(ANN, Claims("Ann"), time.time_ns() // 1_000_000 + 1)
-    blocked = select(func.count()).select_from(text("pg_locks WHERE NOT granted"))
-    written = asyncio.Event()
 
-    def first(transaction: Transaction) -> None:
+    def bury(transaction: Transaction) -> None:
         community.users._store._users._write_tombstone(transaction, ANN, 1)  # type: ignore[attr-defined] # the store of these tests
-        written.set()
-        end = time.monotonic() + 30
-        while not transaction.scalar(blocked):  # each look lets the event loop go on
-            assert time.monotonic() < end
+
+    def remove(transaction: Transaction) -> None:
         transaction.execute(delete(person).where(person.c.id == ANN))
 
     with capture_logs() as lines:
-        erasing = asyncio.create_task(database.write(first))
-        await written.wait()
-        second = await community.users.erase(ANN)
-        await erasing
-        assert second.remaining_count == 0
+        async with open_transaction(database, bury, remove):
+            second = asyncio.create_task(community.users.erase(ANN))
+            await eventually(lambda: blocked(database))
+        assert (await second).remaining_count == 0
     assert lines == []  # a collision would be logged, and tried once more
+
+
+async def test_a_check_in_for_which_an_erasure_waits_earns_nothing_a_second_time(
+    community: CommunityService, database: Database, clock: Clock
+) -> None:
+    """Nobody could see its row when the erasure began."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer: nobody waits for anybody")
+    await community.users.ensure(ANN, Claims("Ann"), clock.now - 1000)
+    row = {"user_id": ANN, "day": community.credits.today(), "streak": 1, "total": 1}
+
+    def check_in_first(transaction: Transaction) -> None:
+        transaction.execute(select(person.c.id).with_for_update(read=True, key_share=True))
+        transaction.execute(insert(check_in).values(row))
+
+    async with open_transaction(database, check_in_first):
+        erasing = asyncio.create_task(community.users.erase(ANN))
+        await eventually(lambda: blocked(database))
+    await erasing
+    clock.now += 2000
+    await community.users.ensure(ANN, Claims("Ann"), clock.now)
+
+    assert (await community.credits.check_in(ANN))[1] == 0
+
+
+async def test_a_person_whose_profile_changes_at_this_moment_is_kept_from_nothing(
+    community: CommunityService, database: Database, clock: Clock
+) -> None:
+    """Whatever is written for a person holds their row against an erasure only, not against other writers."""
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer: everybody waits for everybody")
+    shown = (await published(community, BOB)).artwork.id
+    await community.users.ensure(ANN, Claims("Ann"), clock.now - 1000)
+    change = update(person).where(person.c.id == ANN).values(display_name="Anna")
+    async with open_transaction(database, lambda transaction: transaction.execute(change)):
+        liked = await community.reactions.react(ANN, shown, Reaction.LIKE, wanted=True)
+
+    assert liked.like_count == 1

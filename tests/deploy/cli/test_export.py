@@ -17,7 +17,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.listen_addresses import ListenPort
-from tests.deploy.stacks import Place, Said, opened
+from tests.deploy.stacks import Output, Stack, opened
 from tests.storage.samples import ok, open_remote, picture
 from tests.support.postgres import Postgres
 
@@ -39,9 +39,9 @@ def record(task: str, *outputs: Generation.Output, state: Any = Generation.STATE
     )
 
 
-async def fill(place: Place, *records: Generation, uri: str) -> storagepb.Object:
+async def fill(stack: Stack, *records: Generation, uri: str) -> storagepb.Object:
     """One generation's picture stored, the records told, and one share."""
-    settings = place.settings
+    settings = stack.settings
     async with aio.insecure_channel(settings.address(ListenPort.STORAGE)) as channel:
         order = storagepb.ImportObjectRequest(source_uri=uri, generation_id=OLD, index=0)
         stored = await storagerpc.StorageServiceStub(channel).ImportObject(order)
@@ -94,12 +94,12 @@ async def test_a_stack_moves_as_one_file_and_a_folder(tmp_path: Path) -> None:
     assert counted.out == "1 generations lack a copy.\n"
     assert (filled.code, filled.out) == (0, "1 generations have all their copies now, 0 still lack some.\n")
     assert (proved.code, back.code) == (0, 0)
-    told = {each["name"]: each for each in by_kind(again, "generation")}
-    assert {each["state"] for each in told.values()} == {"STATE_SUCCEEDED"}
-    filled_object = told[f"generations/{NEWER}"]["outputs"][0]["object"]
+    generations = {each["name"]: each for each in by_kind(again, "generation")}
+    assert {each["state"] for each in generations.values()} == {"STATE_SUCCEEDED"}
+    filled_object = generations[f"generations/{NEWER}"]["outputs"][0]["object"]
     assert re.fullmatch(r"objects/generated/[0-9a-f]{32}\.png", filled_object)
     before = next(each for each in by_kind(file, "generation") if each["name"] == known.name)
-    assert {**told[known.name], "outputs": 0} == {**before, "outputs": 0}
+    assert {**generations[known.name], "outputs": 0} == {**before, "outputs": 0}
 
 
 TRANSIENT = {"exportTime"}
@@ -112,9 +112,9 @@ SHARES = [
 ]
 
 
-async def share_all(place: Place, own: str) -> None:
+async def share_all(stack: Stack, own: str) -> None:
     """More shares than a page of the export holds: of every visibility, of a picture of ours, some published."""
-    async with aio.insecure_channel(place.settings.address(ListenPort.SHARE)) as channel:
+    async with aio.insecure_channel(stack.settings.address(ListenPort.SHARE)) as channel:
         stub = sharerpc.ShareServiceStub(channel)
         for number in range(PAGE_AND_MORE):
             uri = own if number == 0 else f"https://elsewhere.example/{number}.png"
@@ -126,8 +126,8 @@ async def share_all(place: Place, own: str) -> None:
 
 
 def document_of(file: Path) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(file.read_bytes())
-    return {name: value for name, value in told.items() if name not in TRANSIENT}
+    document: dict[str, Any] = json.loads(file.read_bytes())
+    return {name: value for name, value in document.items() if name not in TRANSIENT}
 
 
 @pytest.mark.timeout(300)  # nine services and six commands, one after the other, on a machine that runs other tests
@@ -142,21 +142,21 @@ async def test_export_import_export_is_equal_record_for_record_twice(tmp_path: P
         async with opened(tmp_path / "0", **allowed) as first:
             stored = await fill(first, record(OLD, Generation.Output(index=0, source_uri=uri)), lost, uri=uri)
             await share_all(first, stored.uri)
-            said = [await first.kawaii("export", str(files[0]), "--bytes", str(folder))]
+            outputs = [await first.kawaii("export", str(files[0]), "--bytes", str(folder))]
         for number in (1, 2):
             before, after = files[number - 1], files[number]
             engine = {"DATABASE_URL": postgres_server.create_database()} if number == 1 else {}
-            async with opened(tmp_path / str(number), **allowed, **engine) as place:
+            async with opened(tmp_path / str(number), **allowed, **engine) as stack:
                 words = ("import", str(before), "--bytes", str(folder))
-                said += [await place.kawaii(*words) for _ in range(3 - number)]  # the first is told all of it twice
-                said.append(await place.kawaii("export", str(after)))
+                outputs += [await stack.kawaii(*words) for _ in range(3 - number)]  # the first is told all of it twice
+                outputs.append(await stack.kawaii("export", str(after)))
 
-    assert [(each.code, each.err) for each in said] == [(0, "")] * 6
+    assert [(each.code, each.err) for each in outputs] == [(0, "")] * 6
     assert document_of(files[0]) == document_of(files[1]) == document_of(files[2])
     assert len(by_kind(files[2], "share")) == PAGE_AND_MORE + 1
     assert by_kind(files[0], "object")[0]["createTime"]
-    assert "106 shares taken in, 0 known" in said[1].out
-    assert "0 shares taken in, 106 known" in said[2].out
+    assert "106 shares taken in, 0 known" in outputs[1].out
+    assert "0 shares taken in, 106 known" in outputs[2].out
 
 
 async def test_a_lost_file_stops_no_export(tmp_path: Path) -> None:
@@ -183,12 +183,12 @@ async def test_a_torn_or_foreign_file_is_refused(tmp_path: Path) -> None:
     torn, foreign = tmp_path / "torn.json", tmp_path / "foreign.json"
     torn.write_text('{"version":1,"exportTime":"x","origin":"","records":[\n', encoding="utf-8")
     foreign.write_text("{}", encoding="utf-8")
-    async with opened(tmp_path / "stack", ("generation", "storage")) as place:
-        said = [await place.kawaii("import", str(path)) for path in (torn, foreign)]
+    async with opened(tmp_path / "stack", ("generation", "storage")) as stack:
+        outputs = [await stack.kawaii("import", str(path)) for path in (torn, foreign)]
 
-    assert [each.code for each in said] == [1, 1]
-    assert "is torn" in said[0].err
-    assert "was not written by" in said[1].err
+    assert [each.code for each in outputs] == [1, 1]
+    assert "is torn" in outputs[0].err
+    assert "was not written by" in outputs[1].err
 
 
 HEAD = '{"version":1,"exportTime":"x","records":[\n{"kind":"town","origin":""}'
@@ -220,33 +220,33 @@ def write(file: Path, *lines: str) -> None:
     file.write_text(",\n".join([HEAD, *lines]) + "\n]}\n", encoding="utf-8")
 
 
-async def imported(place: Place, file: Path, *lines: str) -> Said:
+async def imported(stack: Stack, file: Path, *lines: str) -> Output:
     write(file, *lines)
-    return await place.kawaii("import", str(file), "--bytes", str(file.parent))
+    return await stack.kawaii("import", str(file), "--bytes", str(file.parent))
 
 
 async def test_malformed_records_are_named_and_never_a_traceback(tmp_path: Path) -> None:
     file = tmp_path / "records.json"
-    async with opened(tmp_path / "stack") as place:
-        broken = {name: await imported(place, file, line) for name, line in MALFORMED.items()}
-        odd = {name: await imported(place, file, line) for name, line in ODD.items()}
+    async with opened(tmp_path / "stack") as stack:
+        broken = {name: await imported(stack, file, line) for name, line in MALFORMED.items()}
+        odd = {name: await imported(stack, file, line) for name, line in ODD.items()}
 
-    assert {name: (said.code, "line 3" in said.err) for name, said in broken.items()} == dict.fromkeys(
+    assert {name: (output.code, "line 3" in output.err) for name, output in broken.items()} == dict.fromkeys(
         MALFORMED, (1, True)
     )
-    assert {name: said.code for name, said in odd.items()} == dict.fromkeys(ODD, 1)
+    assert {name: output.code for name, output in odd.items()} == dict.fromkeys(ODD, 1)
     assert {
-        name: [f"{file}, line 3: " in line for line in said.out.splitlines()[3:]] for name, said in odd.items()
+        name: [f"{file}, line 3: " in line for line in output.out.splitlines()[3:]] for name, output in odd.items()
     } == {name: [True] for name in ODD}
-    assert not [said for said in (*broken.values(), *odd.values()) if "Traceback" in said.err]
+    assert not [output for output in (*broken.values(), *odd.values()) if "Traceback" in output.err]
 
 
 async def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     kept = tmp_path / "records.json"
     kept.write_text("the export of yesterday", encoding="utf-8")
-    async with opened(tmp_path / "stack", ("generation",)) as place:  # storage and share do not answer
-        nowhere = await place.kawaii("export", str(tmp_path / "missing" / "records.json"))
-        torn = await place.kawaii("export", str(kept))
+    async with opened(tmp_path / "stack", ("generation",)) as stack:  # storage and share do not answer
+        nowhere = await stack.kawaii("export", str(tmp_path / "missing" / "records.json"))
+        torn = await stack.kawaii("export", str(kept))
 
     assert nowhere.code == 1
     assert "missing" in nowhere.err
@@ -268,7 +268,7 @@ async def test_an_export_that_fails_leaves_nothing_behind(tmp_path: Path) -> Non
     ],
 )
 async def test_a_number_out_of_bounds_is_the_operators_mistake(tmp_path: Path, words: tuple[str, ...]) -> None:
-    said = await Place(tmp_path, 20_000).kawaii("storage", *words)
+    output = await Stack(tmp_path, 20_000).kawaii("storage", *words)
 
-    assert said.code == 2
-    assert "is not in the range" in said.err
+    assert output.code == 2
+    assert "is not in the range" in output.err

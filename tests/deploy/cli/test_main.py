@@ -22,9 +22,9 @@ def kawaii() -> Kawaii:
 
 
 def test_help_names_every_verb(kawaii: Kawaii) -> None:
-    said = kawaii("--help").stdout
+    output = kawaii("--help").stdout
 
-    assert all(f"\n  {verb} " in said for verb in ("up", "migrate", "config", "envoy", "version"))
+    assert all(f"\n  {verb} " in output for verb in ("up", "migrate", "config", "envoy", "version"))
 
 
 def test_version_is_the_package_s(kawaii: Kawaii) -> None:

@@ -11,7 +11,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.listen_addresses import ListenPort
-from tests.deploy.stacks import Place, opened
+from tests.deploy.stacks import Stack, opened
 from tests.storage.processes import parts
 from tests.storage.samples import picture
 from tests.support.s3 import S3Server
@@ -21,26 +21,26 @@ WAITING = f"pending/1700000000000-{'0a' * 16}.png"
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    async with opened(tmp_path / "data", ("storage",)) as place:
-        yield place
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with opened(tmp_path / "data", ("storage",)) as stack:
+        yield stack
 
 
-async def kept(place: Place, seed: str) -> storagepb.Object:
-    async with aio.insecure_channel(place.settings.address(ListenPort.STORAGE)) as channel:
+async def kept(stack: Stack, seed: str) -> storagepb.Object:
+    async with aio.insecure_channel(stack.settings.address(ListenPort.STORAGE)) as channel:
         return await storagerpc.StorageServiceStub(channel).UploadObject(parts(picture(seed=seed)))
 
 
-def on_disk(place: Place, name: str) -> Path:
-    return place.folder / "objects" / name.removeprefix("objects/")
+def on_disk(stack: Stack, name: str) -> Path:
+    return stack.folder / "objects" / name.removeprefix("objects/")
 
 
-async def test_verify_names_what_is_wrong_and_exits_1(place: Place) -> None:
-    sound, spoilt = [await kept(place, seed) for seed in ("sound", "spoilt")]
-    before = await place.kawaii("storage", "verify", "--hash")
-    on_disk(place, spoilt.name).write_bytes(bytes(spoilt.size_bytes))
-    quick = await place.kawaii("storage", "verify")
-    deep = await place.kawaii("storage", "verify", "--hash", "-o", "json")
+async def test_verify_names_what_is_wrong_and_exits_1(stack: Stack) -> None:
+    sound, spoilt = [await kept(stack, seed) for seed in ("sound", "spoilt")]
+    before = await stack.kawaii("storage", "verify", "--hash")
+    on_disk(stack, spoilt.name).write_bytes(bytes(spoilt.size_bytes))
+    quick = await stack.kawaii("storage", "verify")
+    deep = await stack.kawaii("storage", "verify", "--hash", "-o", "json")
 
     assert (before.code, before.out) == (0, "2 objects (3.9 KiB) looked at, 0 wrong.\n")
     assert quick.code == 0
@@ -51,17 +51,17 @@ async def test_verify_names_what_is_wrong_and_exits_1(place: Place) -> None:
     assert sound.name not in deep.out
 
 
-async def test_gc_names_first_and_removes_when_told(place: Place) -> None:
-    row = await kept(place, "sound")
-    stray, theirs = on_disk(place, WAITING), on_disk(place, "generated/theirs.png")
+async def test_gc_names_first_and_removes_when_told(stack: Stack) -> None:
+    row = await kept(stack, "sound")
+    stray, theirs = on_disk(stack, WAITING), on_disk(stack, "generated/theirs.png")
     for path, body in ((stray, b"left"), (theirs, picture(seed="an older site"))):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
         os.utime(path, (LONG_AGO, LONG_AGO))
-    looked = await place.kawaii("storage", "gc")
-    unsure = await place.kawaii("storage", "gc", "--delete")
+    looked = await stack.kawaii("storage", "gc")
+    unsure = await stack.kawaii("storage", "gc", "--delete")
     there = stray.exists()
-    swept = await place.kawaii("storage", "gc", "--delete", "--yes")
+    swept = await stack.kawaii("storage", "gc", "--delete", "--yes")
 
     assert (looked.code, there) == (0, True)
     assert looked.out.splitlines() == [
@@ -73,42 +73,42 @@ async def test_gc_names_first_and_removes_when_told(place: Place) -> None:
     assert "1 objects (4 B) would be removed; 1 are not ours and stay." in unsure.err
     assert (swept.code, stray.exists(), theirs.exists()) == (0, False, True)
     assert swept.out.splitlines()[-1] == "1 objects (4 B) removed; 1 are not ours and stay."
-    assert on_disk(place, row.name).exists()
+    assert on_disk(stack, row.name).exists()
 
 
-async def test_a_bucket_of_others_files_is_counted_with_a_few_examples_and_listed_when_asked(place: Place) -> None:
+async def test_a_bucket_of_others_files_is_counted_with_a_few_examples_and_listed_when_asked(stack: Stack) -> None:
     theirs = [f"backups/{number:04}.tar" for number in range(300)]
     for key in theirs:
-        path = on_disk(place, key)
+        path = on_disk(stack, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"theirs")
         os.utime(path, (LONG_AGO, LONG_AGO))
-    short = await place.kawaii("storage", "gc")
-    told = await place.kawaii("storage", "gc", "-o", "json")
-    full = await place.kawaii("storage", "gc", "--list")
+    short = await stack.kawaii("storage", "gc")
+    collected = await stack.kawaii("storage", "gc", "-o", "json")
+    full = await stack.kawaii("storage", "gc", "--list")
 
     assert [line.split()[-1] for line in short.out.splitlines()[:5]] == theirs[:5]
     assert short.out.splitlines()[5:] == [
         "NOT_OURS: 300 (1.8 KiB), 295 of them not shown: --list",
         "0 objects (0 B) could be removed with --delete; 300 are not ours and stay.",
     ]
-    assert len(told.json) == 6
-    assert told.json[-1]["problems"] == {"PROBLEM_NOT_OURS": {"count": 300, "bytes": 1800}}
+    assert len(collected.json) == 6
+    assert collected.json[-1]["problems"] == {"PROBLEM_NOT_OURS": {"count": 300, "bytes": 1800}}
     assert [line.split()[-1] for line in full.out.splitlines()[:-1]] == theirs
 
 
-async def test_adopt_counts_asks_and_takes_pictures_in(place: Place) -> None:
-    await kept(place, "sound")
+async def test_adopt_counts_asks_and_takes_pictures_in(stack: Stack) -> None:
+    await kept(stack, "sound")
     body = picture(seed="an older site")
     for key, content in (("generated/generated_t1_0a1b2c3d.png", body), ("kie-downloads/notes.txt", b"words")):
-        path = on_disk(place, key)
+        path = on_disk(stack, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         os.utime(path, (LONG_AGO, LONG_AGO))
-    unsure = await place.kawaii("storage", "adopt")
-    taken = await place.kawaii("storage", "adopt", "--yes")
-    again = await place.kawaii("storage", "adopt", "--prefix", "generated/", "--yes")
-    wrong = await place.kawaii("storage", "adopt", "--prefix", "backups/", "--yes")
+    unsure = await stack.kawaii("storage", "adopt")
+    taken = await stack.kawaii("storage", "adopt", "--yes")
+    again = await stack.kawaii("storage", "adopt", "--prefix", "generated/", "--yes")
+    wrong = await stack.kawaii("storage", "adopt", "--prefix", "backups/", "--yes")
 
     assert unsure.code == 1
     assert "2 objects (2.0 KiB) have no row" in unsure.err
@@ -119,32 +119,32 @@ async def test_adopt_counts_asks_and_takes_pictures_in(place: Place) -> None:
     ]
     assert (again.code, wrong.code) == (0, 1)
     assert "prefix must begin with one of" in wrong.err
-    async with aio.insecure_channel(place.settings.address(ListenPort.STORAGE)) as channel:
+    async with aio.insecure_channel(stack.settings.address(ListenPort.STORAGE)) as channel:
         name = "objects/generated/generated_t1_0a1b2c3d.png"
         row = await storagerpc.StorageServiceStub(channel).GetObject(storagepb.GetObjectRequest(name=name))
     assert (row.size_bytes, row.width, row.source) == (2000, 4, storagepb.Object.SOURCE_IMPORT)
 
 
-async def test_sign_prints_a_url_that_permits_just_this_variant(place: Place) -> None:
-    row = await kept(place, "sound")
+async def test_sign_prints_a_url_that_permits_just_this_variant(stack: Stack) -> None:
+    row = await kept(stack, "sound")
     key = row.name.removeprefix("objects/")
-    said = await place.kawaii("storage", "sign", key, "-w", "3", "-h", "2", "-q", "90", "-f", "png")
-    query = {name: value for name, [value] in parse_qs(urlsplit(said.out.strip()).query).items()}
+    output = await stack.kawaii("storage", "sign", key, "-w", "3", "-h", "2", "-q", "90", "-f", "png")
+    query = {name: value for name, [value] in parse_qs(urlsplit(output.out.strip()).query).items()}
     wish = {"object": row.name, "width": 3, "height": 2, "quality": 90, "format": "png"}
-    async with aio.insecure_channel(place.settings.address(ListenPort.STORAGE)) as channel:
+    async with aio.insecure_channel(stack.settings.address(ListenPort.STORAGE)) as channel:
         stub = storagerpc.StorageServiceStub(channel)
         made = await stub.CreateVariant(storagepb.CreateVariantRequest(**wish, signature=query["s"]))
         with pytest.raises(aio.AioRpcError):
             await stub.CreateVariant(storagepb.CreateVariantRequest(**wish | {"width": 4}, signature=query["s"]))
 
-    assert said.out.startswith("http://localhost:8080/api/img?u=generated%2F")
+    assert output.out.startswith("http://localhost:8080/api/img?u=generated%2F")
     assert query == {"u": key, "w": "3", "h": "2", "q": "90", "fm": "png", "s": query["s"]}
     assert made.name == f"objects/variants/{key}/3x2.png"
 
 
-async def test_what_is_refused_says_what_to_do(place: Place) -> None:
-    move = await place.kawaii("storage", "migrate", "--to", "s3")
-    unknown = await place.kawaii("storage", "sign", "uploads/none.png", "-w", "3")
+async def test_what_is_refused_says_what_to_do(stack: Stack) -> None:
+    move = await stack.kawaii("storage", "migrate", "--to", "s3")
+    unknown = await stack.kawaii("storage", "sign", "uploads/none.png", "-w", "3")
 
     assert (move.code, unknown.code) == (1, 1)
     assert "Set STORAGE_MODE to the backend to move to" in move.err
@@ -163,17 +163,17 @@ async def test_a_move_is_counted_then_done_and_then_the_old_place_is_cleared(
         "STORAGE_S3_SECRET_ACCESS_KEY": s3_server.secret_key,
     }
     folder, migrate = tmp_path / "data", ("storage", "migrate", "--to", "s3")
-    async with opened(folder, ("storage",)) as place:
-        path = on_disk(place, (await kept(place, "moved")).name)
-    async with opened(folder, ("storage",), **moving) as place:
-        counted = await place.kawaii(*migrate, "--dry-run")
-        unasked = await place.kawaii(*migrate)
-        copied = await place.kawaii(*migrate, "--yes")
+    async with opened(folder, ("storage",)) as stack:
+        path = on_disk(stack, (await kept(stack, "moved")).name)
+    async with opened(folder, ("storage",), **moving) as stack:
+        counted = await stack.kawaii(*migrate, "--dry-run")
+        unasked = await stack.kawaii(*migrate)
+        copied = await stack.kawaii(*migrate, "--yes")
         there = path.exists()
-        cleared = await place.kawaii(*migrate, "--delete-source", "--yes", "-o", "json")
-        proved = await place.kawaii("storage", "verify", "--hash")
+        cleared = await stack.kawaii(*migrate, "--delete-source", "--yes", "-o", "json")
+        proved = await stack.kawaii("storage", "verify", "--hash")
 
-    plan = "1 objects (2.0 KiB) are to be copied; 1 objects (2.0 KiB) lie in the old place."
+    plan = "1 objects (2.0 KiB) are to be copied; 1 objects (2.0 KiB) lie in the old backend."
     assert (counted.code, counted.out.splitlines()) == (0, [plan])
     assert unasked.code == 1
     assert (copied.code, copied.out.splitlines()) == (0, [plan, "1 objects (2.0 KiB) copied, 0 left with problems."])

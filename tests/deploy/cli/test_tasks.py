@@ -83,10 +83,10 @@ def test_every_state_can_be_asked_for() -> None:
 
 
 async def test_list_shows_a_table_newest_first(kawaii: Kawaii) -> None:
-    said = await kawaii("tasks", "list")
+    output = await kawaii("tasks", "list")
 
-    assert (said.code, said.err) == (0, "")
-    assert said.lines == [
+    assert (output.code, output.err) == (0, "")
+    assert output.lines == [
         "TASK   STATE    DONE  MODEL        CREATED               WHY",
         "gen_3  FAILED   0 %   gpt4o-image  2026-11-18T11:06:40Z  PROVIDER_FAILED: The upstream failed.",
         "gen_2  RUNNING  0 %   gpt4o-image  2026-11-18T11:06:40Z  -",
@@ -95,9 +95,9 @@ async def test_list_shows_a_table_newest_first(kawaii: Kawaii) -> None:
 
 
 async def test_list_filters_by_state_in_any_case(kawaii: Kawaii) -> None:
-    said = await kawaii("tasks", "list", "-s", "failed", "-s", "UNKNOWN", "-o", "json")
+    output = await kawaii("tasks", "list", "-s", "failed", "-s", "UNKNOWN", "-o", "json")
 
-    assert [row["name"] for row in said.json["generations"]] == ["generations/gen_3", "generations/gen_1"]
+    assert [row["name"] for row in output.json["generations"]] == ["generations/gen_3", "generations/gen_1"]
 
 
 async def test_a_page_says_where_the_next_begins(kawaii: Kawaii) -> None:
@@ -108,11 +108,11 @@ async def test_a_page_says_where_the_next_begins(kawaii: Kawaii) -> None:
 
 
 async def test_get_shows_one_by_id_or_name(kawaii: Kawaii) -> None:
-    said = await kawaii("tasks", "get", "generations/gen_3")
+    output = await kawaii("tasks", "get", "generations/gen_3")
 
-    assert said.lines[:2] == ["task:      gen_3", "state:     FAILED"]
-    assert "why:       PROVIDER_FAILED: The upstream failed." in said.lines
-    assert (await kawaii("tasks", "get", "gen_3")).out == said.out
+    assert output.lines[:2] == ["task:      gen_3", "state:     FAILED"]
+    assert "why:       PROVIDER_FAILED: The upstream failed." in output.lines
+    assert (await kawaii("tasks", "get", "gen_3")).out == output.out
 
 
 async def test_json_holds_every_field_by_its_proto_name(kawaii: Kawaii) -> None:
@@ -122,18 +122,18 @@ async def test_json_holds_every_field_by_its_proto_name(kawaii: Kawaii) -> None:
 
 
 async def test_watch_prints_each_change_on_a_line_until_the_end(kawaii: Kawaii, servicer: AdminServicer) -> None:
-    said = await kawaii("tasks", "watch", "gen_2")
+    output = await kawaii("tasks", "watch", "gen_2")
     servicer.add(generation("gen_2", State.STATE_RUNNING))
     shown = [json.loads(line) for line in (await kawaii("tasks", "watch", "gen_2", "-o", "json")).lines]
 
-    assert [line.split()[1:4] for line in said.lines] == [["RUNNING", "0", "%"], ["SUCCEEDED", "100", "%"]]
+    assert [line.split()[1:4] for line in output.lines] == [["RUNNING", "0", "%"], ["SUCCEEDED", "100", "%"]]
     assert [news["state"] for news in shown] == ["STATE_RUNNING", "STATE_SUCCEEDED"]
 
 
 async def test_cancel_ends_a_generation(kawaii: Kawaii, servicer: AdminServicer) -> None:
-    said = await kawaii("tasks", "cancel", "gen_2")
+    output = await kawaii("tasks", "cancel", "gen_2")
 
-    assert "state:     CANCELED" in said.lines
+    assert "state:     CANCELED" in output.lines
     assert state_of(servicer, "gen_2") == "STATE_CANCELED"
 
 
@@ -149,15 +149,15 @@ async def test_retry_of_an_unknown_needs_consent(kawaii: Kawaii, servicer: Admin
 
 
 async def test_adopt_joins_a_task_to_an_attempt(kawaii: Kawaii, servicer: AdminServicer) -> None:
-    said = await kawaii("tasks", "adopt", "att_1", "task9")
+    output = await kawaii("tasks", "adopt", "att_1", "task9")
 
-    assert (said.code, said.out, servicer.adopted) == (0, "gen_1\n", {"att_1": "task9"})
+    assert (output.code, output.out, servicer.adopted) == (0, "gen_1\n", {"att_1": "task9"})
 
 
 async def test_explain_tells_the_story_and_no_stranger_steers_the_terminal(kawaii: Kawaii) -> None:
-    said = await kawaii("tasks", "explain", "gen_1")
+    output = await kawaii("tasks", "explain", "gen_1")
 
-    assert said.lines == [
+    assert output.lines == [
         "TIME                      WHAT    DETAIL",
         "2026-11-18T11:06:40.123Z  state   READY, 0 %, 0 pictures",
         "2026-11-18T11:06:40.123Z  answer  att_1 REFUSED �[31mno",
@@ -165,9 +165,9 @@ async def test_explain_tells_the_story_and_no_stranger_steers_the_terminal(kawai
 
 
 async def test_keys_list_shows_keys_and_accounts(kawaii: Kawaii) -> None:
-    said = await kawaii("keys", "list")
+    output = await kawaii("keys", "list")
 
-    assert said.lines == [
+    assert output.lines == [
         "KEY       ACCOUNT  STATE   CAUSE  RESTS UNTIL",
         "0123abcd  main     ACTIVE  -      -",
         "",
@@ -180,11 +180,11 @@ async def test_keys_list_says_what_to_do_about_an_account_without_a_key(
     kawaii: Kawaii, servicer: AdminServicer
 ) -> None:
     servicer.missing.append(ProviderAccount(account="key-4567cdef", missing=True, waiting_task_count=2))
-    said = await kawaii("keys", "list")
+    output = await kawaii("keys", "list")
 
-    (row,) = [line for line in said.lines if line.startswith("key-4567cdef")]
+    (row,) = [line for line in output.lines if line.startswith("key-4567cdef")]
     assert "MISSING" in row
-    assert said.lines[-1].startswith("2 tasks wait for account key-4567cdef, of which no key is configured.")
+    assert output.lines[-1].startswith("2 tasks wait for account key-4567cdef, of which no key is configured.")
 
 
 @pytest.mark.parametrize(
@@ -198,9 +198,9 @@ async def test_a_key_is_turned_by_its_print(kawaii: Kawaii, servicer: AdminServi
 
 
 async def test_a_probe_tells_the_cause_and_the_end_of_the_rest(kawaii: Kawaii) -> None:
-    said = await kawaii("keys", "probe", PRINT)
+    output = await kawaii("keys", "probe", PRINT)
 
-    assert said.lines[1].split() == [PRINT, "main", "RESTING", "401", "2026-11-18T11:06:40Z"]
+    assert output.lines[1].split() == [PRINT, "main", "RESTING", "401", "2026-11-18T11:06:40Z"]
 
 
 @pytest.mark.parametrize(
@@ -212,17 +212,17 @@ async def test_a_probe_tells_the_cause_and_the_end_of_the_rest(kawaii: Kawaii) -
     ],
 )
 async def test_a_refusal_is_one_sentence_and_exit_1(kawaii: Kawaii, words: tuple[str, ...], sentence: str) -> None:
-    said = await kawaii(*words, "-o", "json")
+    output = await kawaii(*words, "-o", "json")
 
-    assert (said.code, said.out, said.err) == (1, "", f"Error: {sentence}\n")
+    assert (output.code, output.out, output.err) == (1, "", f"Error: {sentence}\n")
 
 
 @pytest.mark.parametrize("verb", ["get", "watch"])
 async def test_no_stack_is_exit_1_and_says_what_helps(kawaii: Kawaii, base: int, verb: str) -> None:
-    said = await kawaii("tasks", verb, "gen_1", base=base)
+    output = await kawaii("tasks", verb, "gen_1", base=base)
 
-    assert said.code == 1
-    assert said.err.startswith(f"Error: No stack answers at 127.0.0.1:{base + 1}.")
+    assert output.code == 1
+    assert output.err.startswith(f"Error: No stack answers at 127.0.0.1:{base + 1}.")
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,10 @@ async def test_a_mistyped_command_is_exit_2(kawaii: Kawaii, words: tuple[str, ..
 
 
 async def test_a_base_that_is_none_is_exit_2(kawaii: Kawaii) -> None:
-    said = await kawaii("tasks", "list", base=1)
+    output = await kawaii("tasks", "list", base=1)
 
-    assert said.code == 2
-    assert "INTERNAL_PORT_BASE" in said.err
+    assert output.code == 2
+    assert "INTERNAL_PORT_BASE" in output.err
 
 
 async def test_parked_work_of_the_community_is_listed_and_released_too(kawaii: Kawaii, servicer: AdminServicer) -> None:

@@ -65,9 +65,9 @@ def test_a_secret_is_told_to_those_that_need_it(monkeypatch: pytest.MonkeyPatch,
     secret = f"postgresql://kawaii:canary-of-{name.lower()}-0123456789@db/kawaii"
     monkeypatch.setenv(name, secret)
     stack = made()
-    told = {process for process, seen in environments(stack).items() if secret in seen.values()}
+    holders = {process for process, seen in environments(stack).items() if secret in seen.values()}
 
-    assert told == SECRETS[name] & set(names(stack))
+    assert holders == SECRETS[name] & set(names(stack))
     assert "canary" not in str(stack.environment) + str(stack.files)
 
 
@@ -77,9 +77,9 @@ def test_the_file_of_a_secret_is_named_to_those_that_need_it(
 ) -> None:
     (tmp_path / "secret").write_text("postgresql://kawaii:canary-0123456789@db/kawaii", encoding="utf-8")
     monkeypatch.setenv(f"{name}_FILE", str(tmp_path / "secret"))
-    told = {process for process, seen in environments(made()).items() if f"{name}_FILE" in seen}
+    holders = {process for process, seen in environments(made()).items() if f"{name}_FILE" in seen}
 
-    assert told == SECRETS[name]
+    assert holders == SECRETS[name]
 
 
 def test_a_stack_without_settings_has_everything_it_needs() -> None:

@@ -22,9 +22,9 @@ ELSEWHERE = {"app_url"}  # follows PORT when it is not set; the example shows wh
 @pytest.mark.parametrize("path", SETTINGS)
 def test_the_example_names_every_setting(path: str) -> None:
     kind: type[CommonSettings] = resolve_name(path)
-    told = set(TOLD.findall(EXAMPLE.read_text(encoding="utf-8")))
+    named = set(TOLD.findall(EXAMPLE.read_text(encoding="utf-8")))
 
-    assert [name for name, field in kind.model_fields.items() if not told & set(names_of(name, field))] == []
+    assert [name for name, field in kind.model_fields.items() if not named & set(names_of(name, field))] == []
 
 
 def test_the_example_names_nothing_that_no_process_reads() -> None:
@@ -148,7 +148,7 @@ def test_the_stack_is_asked_where_it_listens(bind: IPv4Address | IPv6Address | N
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "expected"),
     [
         ({"KIE_AI_API_KEY": "live"}, "at most 500 orders a day"),
         ({"KIE_AI_API_KEY_3": "live", "SITE_DAILY_ORDERS": "40"}, "at most 40 orders a day"),
@@ -156,14 +156,14 @@ def test_the_stack_is_asked_where_it_listens(bind: IPv4Address | IPv6Address | N
     ],
 )
 def test_the_start_says_that_strangers_order_at_the_operators_expense(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
 
     sentence = _facts(LauncherSettings())["orders"]
     assert "at your expense" in sentence
-    assert told in sentence
+    assert expected in sentence
     assert "GENERATION_DAILY_QUOTA" in sentence
     assert LauncherSettings().overrides()["SIGN_IN_CONFIGURED"] == "0"
 

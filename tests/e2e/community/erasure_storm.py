@@ -124,8 +124,8 @@ class Storm:
             self.failures[f"{method} {path.split('/')[2]} {answer.text[:160]}"] += 1
         if answer.status_code >= SERVER_ERROR:
             self.failures[f"{answer.status_code} {method} {path.split('/')[2]} {answer.text[:160]}"] += 1
-        told = answer.json()
-        return told if isinstance(told, dict) else {}
+        body = answer.json()
+        return body if isinstance(body, dict) else {}
 
 
 async def deadlocks(url: str) -> int:
@@ -172,10 +172,10 @@ async def storm(stack: Stack, url: str, clients: int, seconds: float, seed: int)
         await asyncio.gather(*(made.client(number, seconds) for number in range(clients)))
     await asyncio.sleep(SETTLE_SECONDS)
     rings, off = await deadlocks(url), await drift(stack)
-    told = (
+    summary = (
         f"answers {dict(sorted(made.answers.items()))}, failures {dict(made.failures)}, deadlocks {rings}, drift {off}"
     )
-    print(told)  # noqa: T201
+    print(summary)  # noqa: T201
     return int(bool(made.failures or rings or off))
 
 

@@ -12,7 +12,7 @@ from tests.e2e.contract.described import Description
 from tests.e2e.stack import Stack, running
 from tests.support.polling import until
 
-Told = Callable[[httpx.Response], Any]
+Validated = Callable[[httpx.Response], Any]
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +22,9 @@ def description(stack: Stack) -> Description:
 
 
 @pytest.fixture(scope="session")
-def told(description: Description) -> Told:
+def validated(description: Description) -> Validated:
     """The body of an answer, held against the description."""
-    return description.told
+    return description.validated
 
 
 @pytest.fixture(scope="session")

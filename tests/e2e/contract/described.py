@@ -18,7 +18,7 @@ class Description:
         # A path without a parameter wins over one with: /api/share/list is no share.
         self._paths = sorted(document["paths"], key=lambda path: "{" in path)
 
-    def told(self, answer: httpx.Response) -> Any:
+    def validated(self, answer: httpx.Response) -> Any:
         """The body of an answer, which its operation must have promised."""
         schema = self._schema(answer)
         body = answer.json()

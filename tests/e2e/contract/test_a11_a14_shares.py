@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.stack import Stack
 from tests.support.polling import until
 
@@ -30,7 +30,7 @@ def share(stack: Stack, name: str, **fields: Any) -> dict[str, Any]:
     return answer
 
 
-def test_a11_a_share_with_everything(stack: Stack, told: Told) -> None:
+def test_a11_a_share_with_everything(stack: Stack, validated: Validated) -> None:
     body = {
         "generatedUrl": picture("everything"),
         "originalUrl": picture("before"),
@@ -41,7 +41,7 @@ def test_a11_a_share_with_everything(stack: Stack, told: Told) -> None:
         "isR2Stored": True,
         "seoTags": ["fox", "snow"],
     }
-    answer = told(stack.post("/api/share", body))
+    answer = validated(stack.post("/api/share", body))
     record, token, identifier = answer.pop("data"), answer.pop("publishToken"), answer["shareId"]
     seo, created = record.pop("seo"), record.pop("createdAt")
 
@@ -58,9 +58,9 @@ def test_a11_a_share_with_everything(stack: Stack, told: Told) -> None:
     assert max(len(seo["descJa"]), len(seo["descEn"])) <= 160
 
 
-def test_a11_a_share_with_nothing_but_its_picture(stack: Stack, told: Told) -> None:
+def test_a11_a_share_with_nothing_but_its_picture(stack: Stack, validated: Validated) -> None:
     nothing = {"originalUrl": None, "prompt": None, "style": None, "timestamp": None, "isR2Stored": None}
-    record = told(stack.post("/api/share", {"generatedUrl": picture("nothing"), **nothing}))["data"]
+    record = validated(stack.post("/api/share", {"generatedUrl": picture("nothing"), **nothing}))["data"]
 
     assert (record["originalUrl"], record["prompt"], record["style"]) == ("", "", "default")
     assert (record["isR2Stored"], record["published"], "model" in record) == (False, False, False)
@@ -68,36 +68,40 @@ def test_a11_a_share_with_nothing_but_its_picture(stack: Stack, told: Told) -> N
     assert record["timestamp"] > 1_700_000_000_000
 
 
-def test_a11_a_duplicate_answers_the_existing_share_without_a_token(stack: Stack, told: Told) -> None:
-    first = told(stack.post("/api/share", {"generatedUrl": picture("twice"), "prompt": "first"}))
-    second = told(stack.post("/api/share", {"generatedUrl": picture("twice"), "prompt": "second"}))
+def test_a11_a_duplicate_answers_the_existing_share_without_a_token(stack: Stack, validated: Validated) -> None:
+    first = validated(stack.post("/api/share", {"generatedUrl": picture("twice"), "prompt": "first"}))
+    second = validated(stack.post("/api/share", {"generatedUrl": picture("twice"), "prompt": "second"}))
 
     assert second["shareId"] == first["shareId"]
     assert second["data"] == first["data"]
     assert "publishToken" not in second
 
 
-def test_a11_a14_a_share_is_read_by_path_and_by_query(stack: Stack, told: Told) -> None:
+def test_a11_a14_a_share_is_read_by_path_and_by_query(stack: Stack, validated: Validated) -> None:
     made = share(stack, "read", prompt="read me")
     by_path = stack.http.get(f"/api/share/{made['shareId']}")
     by_query = stack.http.get("/api/share", params={"id": made["shareId"]})
 
-    assert told(by_path) == told(by_query) == {"success": True, "data": {**made["data"], "isPublished": False}}
+    assert (
+        validated(by_path) == validated(by_query) == {"success": True, "data": {**made["data"], "isPublished": False}}
+    )
     assert by_path.headers["x-robots-tag"] == "index"
     assert not TOKEN.search(by_path.text)
 
 
 @pytest.mark.parametrize("identifier", ["share_nobody", "stats", "index:published:all", "LIST", "share:list"])
-def test_a14_an_unknown_or_reserved_id_is_404_and_shows_no_insides(stack: Stack, told: Told, identifier: str) -> None:
+def test_a14_an_unknown_or_reserved_id_is_404_and_shows_no_insides(
+    stack: Stack, validated: Validated, identifier: str
+) -> None:
     answer = stack.http.get(f"/api/share/{identifier}")
 
     assert (answer.status_code, answer.headers["x-robots-tag"]) in [(404, "noindex"), (400, "noindex")]
-    assert set(told(answer)) == {"success", "error", "code", "message"}
+    assert set(validated(answer)) == {"success", "error", "code", "message"}
 
 
-def test_a12_the_list_has_the_seed_s_shape(stack: Stack, told: Told) -> None:
+def test_a12_the_list_has_the_seed_s_shape(stack: Stack, validated: Validated) -> None:
     made = share(stack, "listed", style="listed-style", model="listed-model", seoTags=["listed-tag"])
-    whole = told(stack.http.get("/api/share/list", params={"style": "listed-style"}))
+    whole = validated(stack.http.get("/api/share/list", params={"style": "listed-style"}))
     answer = stack.http.get("/api/share/list", params={"limit": 1})
     fields = ("id", "generatedUrl", "style", "timestamp", "createdAt", "originalUrl")
     item = {name: made["data"][name] for name in fields}
@@ -143,12 +147,12 @@ def test_a11_the_share_url_opens_the_page_that_names_the_canonical_one(stack: St
         assert f'<link rel="canonical" href="{made["shareUrl"].replace("?id=", "/")}">' in page.text
 
 
-def test_a12_following_numeric_cursors_shows_each_share_once(stack: Stack, told: Told) -> None:
+def test_a12_following_numeric_cursors_shows_each_share_once(stack: Stack, validated: Validated) -> None:
     made = {share(stack, f"paged-{number}", style="paged")["shareId"] for number in range(7)}
     seen: list[str] = []
     query: dict[str, Any] = {"style": "paged", "limit": 3, "tb": 700}
     for _ in range(3):
-        page = told(stack.http.get("/api/share/list", params=query))["data"]
+        page = validated(stack.http.get("/api/share/list", params=query))["data"]
         seen += [item["id"] for item in page["items"]]
         assert page["hasMore"] is ("cursor" in page)
         query["cursor"] = page.get("cursor", "")
@@ -158,12 +162,12 @@ def test_a12_following_numeric_cursors_shows_each_share_once(stack: Stack, told:
     assert set(seen) == made
 
 
-def test_a13_the_latest_are_at_most_twelve_newest_first(stack: Stack, told: Told) -> None:
+def test_a13_the_latest_are_at_most_twelve_newest_first(stack: Stack, validated: Validated) -> None:
     made = [share(stack, f"latest-{number}")["shareId"] for number in range(13)]
     answer = stack.http.get("/api/share/latest")
     items = until(lambda: newest(stack, made[-1]))
 
-    told(answer)
+    validated(answer)
     assert [item["id"] for item in items] == made[:0:-1]
     assert answer.headers["cache-control"] == "public, s-maxage=600, max-age=300, stale-while-revalidate=120"
 
@@ -174,11 +178,11 @@ def newest(stack: Stack, identifier: str) -> list[dict[str, Any]] | None:
     return items if items and items[0]["id"] == identifier else None
 
 
-def test_a14_publishing_takes_the_token_and_may_be_repeated(stack: Stack, told: Told) -> None:
+def test_a14_publishing_takes_the_token_and_may_be_repeated(stack: Stack, validated: Validated) -> None:
     made = share(stack, "published")
     path, right = f"/api/share/{made['shareId']}", {"action": "publish", "token": made["publishToken"]}
-    first = told(stack.http.put(path, json=right))
-    again = told(stack.http.put(path, json=right))
+    first = validated(stack.http.put(path, json=right))
+    again = validated(stack.http.put(path, json=right))
     record = stack.http.get(path).json()["data"]
 
     assert first == {"success": True, "published": True, "contributedAt": first["contributedAt"]}
@@ -198,24 +202,26 @@ def test_a14_publishing_takes_the_token_and_may_be_repeated(stack: Stack, told: 
     ],
 )
 def test_a14_publishing_without_the_token_is_no_fake_success(
-    stack: Stack, told: Told, body: dict[str, Any], status: int, code: str
+    stack: Stack, validated: Validated, body: dict[str, Any], status: int, code: str
 ) -> None:
     made = share(stack, "kept-back")
     answer = stack.http.put(f"/api/share/{made['shareId']}", json=body)
 
-    assert (answer.status_code, told(answer)["code"]) == (status, code)
+    assert (answer.status_code, validated(answer)["code"]) == (status, code)
     assert stack.http.get(f"/api/share/{made['shareId']}").json()["data"]["published"] is False
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_a14_an_unknown_share_is_404_with_any_token(stack: Stack, told: Told, method: str) -> None:
+def test_a14_an_unknown_share_is_404_with_any_token(stack: Stack, validated: Validated, method: str) -> None:
     answer = stack.http.request(method, "/api/share/share_nobody", json={"action": "publish", "token": "ptk_x"})
 
-    assert (answer.status_code, told(answer)["code"]) == (404, "NOT_FOUND")
+    assert (answer.status_code, validated(answer)["code"]) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("in_header", [True, False])
-def test_a14_deleting_takes_the_same_token_also_after_publishing(stack: Stack, told: Told, *, in_header: bool) -> None:
+def test_a14_deleting_takes_the_same_token_also_after_publishing(
+    stack: Stack, validated: Validated, *, in_header: bool
+) -> None:
     made = share(stack, f"deleted-{in_header}")
     path, token = f"/api/share/{made['shareId']}", made["publishToken"]
     stack.http.put(path, json={"action": "publish", "token": token}).raise_for_status()
@@ -223,8 +229,8 @@ def test_a14_deleting_takes_the_same_token_also_after_publishing(stack: Stack, t
     carried = {"headers": {"X-Share-Token": token}} if in_header else {"json": {"token": token}}
     right = stack.http.request("DELETE", path, **carried)
 
-    assert (wrong.status_code, told(wrong)["code"]) == (403, "INVALID_TOKEN")
-    assert told(right) == {"success": True, "deleted": True, "message": "The share is deleted."}
+    assert (wrong.status_code, validated(wrong)["code"]) == (403, "INVALID_TOKEN")
+    assert validated(right) == {"success": True, "deleted": True, "message": "The share is deleted."}
     assert stack.http.get(path).status_code == 404
     listed = stack.http.get("/api/share/list", params={"limit": 100}).json()["data"]["items"]
     assert made["shareId"] not in [item["id"] for item in listed]

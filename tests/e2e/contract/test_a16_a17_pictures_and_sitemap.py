@@ -10,7 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -48,12 +48,12 @@ def test_a16_a_tile_is_a_small_copy_that_is_kept_for_a_week(
     ],
 )
 def test_a16_nothing_but_our_own_pictures_is_sent_and_failures_are_json(
-    stack: Stack, told: Told, query: dict[str, str], status: int
+    stack: Stack, validated: Validated, query: dict[str, str], status: int
 ) -> None:
     answer = stack.http.get(IMG, params=query)
 
     assert answer.status_code == status
-    assert told(answer)["success"] is False
+    assert validated(answer)["success"] is False
 
 
 def test_a17_the_sitemap_holds_what_is_listed_in_every_language(stack: Stack) -> None:
@@ -74,8 +74,8 @@ def test_a17_the_sitemap_holds_what_is_listed_in_every_language(stack: Stack) ->
 
 
 @pytest.mark.parametrize(("page", "status"), [("abc", 400), ("-1", 400), ("7", 404)])
-def test_a17_a_page_that_is_none_is_json(stack: Stack, told: Told, page: str, status: int) -> None:
+def test_a17_a_page_that_is_none_is_json(stack: Stack, validated: Validated, page: str, status: int) -> None:
     answer = stack.http.get(SITEMAP, params={"page": page})
 
     assert answer.status_code == status
-    assert told(answer)["success"] is False
+    assert validated(answer)["success"] is False

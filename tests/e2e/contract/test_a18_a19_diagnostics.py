@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.e2e
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
-def test_a18_check_r2_config(stack: Stack, told: Told) -> None:
-    answer = told(stack.http.get("/api/check-r2-config"))
+def test_a18_check_r2_config(stack: Stack, validated: Validated) -> None:
+    answer = validated(stack.http.get("/api/check-r2-config"))
 
     assert ISO.fullmatch(answer["r2Config"].pop("timestamp"))
     assert answer == {
@@ -25,15 +25,15 @@ def test_a18_check_r2_config(stack: Stack, told: Told) -> None:
     }
 
 
-def test_a18_debug_env_is_off_by_default(stack: Stack, told: Told) -> None:
+def test_a18_debug_env_is_off_by_default(stack: Stack, validated: Validated) -> None:
     answer = stack.http.get("/api/debug-env")
 
-    assert (answer.status_code, told(answer)["code"]) == (404, "NOT_FOUND")
+    assert (answer.status_code, validated(answer)["code"]) == (404, "NOT_FOUND")
 
 
-def test_a18_debug_env_says_yes_or_no_and_no_value(guarded: Stack, told: Told) -> None:
+def test_a18_debug_env_says_yes_or_no_and_no_value(guarded: Stack, validated: Validated) -> None:
     answer = guarded.http.get("/api/debug-env")
-    debug = told(answer)["debug"]
+    debug = validated(answer)["debug"]
 
     assert [name for name, value in flattened(debug) if not isinstance(value, bool)] == ["timestamp", "envKeys"]
     assert "CORS_ALLOWED_ORIGINS" in debug["envKeys"]
@@ -47,8 +47,8 @@ def flattened(values: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in values.items() if not isinstance(value, dict)] + inner
 
 
-def test_a19_health(stack: Stack, told: Told) -> None:
-    answer = told(stack.http.get("/api/health"))
+def test_a19_health(stack: Stack, validated: Validated) -> None:
+    answer = validated(stack.http.get("/api/health"))
 
     assert answer.pop("time") > 1_700_000_000_000
     assert answer == {
@@ -62,8 +62,8 @@ def test_a19_health(stack: Stack, told: Told) -> None:
     }
 
 
-def test_a19_test_env(stack: Stack, told: Told) -> None:
-    answer = told(stack.http.get("/api/test-env"))
+def test_a19_test_env(stack: Stack, validated: Validated) -> None:
+    answer = validated(stack.http.get("/api/test-env"))
 
     assert set(answer["env"]) == {"kieApiKey", "appUrl", "storagePublicBaseUrl", "database", "redis"}
     assert answer["env"]["kieApiKey"] is True
@@ -84,11 +84,11 @@ def test_a19_poll_task_tells_how_it_ended(stack: Stack, done: tuple[str, str]) -
     [({}, 400, "INVALID_INPUT"), ({"taskId": "gen_nobody"}, 404, "TASK_NOT_FOUND")],
 )
 def test_a19_a_stream_of_no_task_is_json(
-    stack: Stack, told: Told, query: dict[str, str], status: int, code: str
+    stack: Stack, validated: Validated, query: dict[str, str], status: int, code: str
 ) -> None:
     answer = stack.http.get("/api/poll-task", params=query)
 
-    assert (answer.status_code, told(answer)["code"]) == (status, code)
+    assert (answer.status_code, validated(answer)["code"]) == (status, code)
 
 
 def test_the_description_is_served(stack: Stack) -> None:

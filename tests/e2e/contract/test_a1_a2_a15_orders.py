@@ -8,7 +8,7 @@ from google.protobuf.json_format import MessageToDict
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -41,9 +41,9 @@ def ordered(stack: Stack, task: str) -> dict[str, Any]:
     ("size", "ratio"),
     [(None, "1:1"), ("3:2", "3:2"), ("1024x683", "3:2"), ("683x1024", "2:3"), ("1024x1024", "1:1"), ("16:9", "1:1")],
 )
-def test_a1_a_4o_order(stack: Stack, told: Told, size: str | None, ratio: str) -> None:
+def test_a1_a_4o_order(stack: Stack, validated: Validated, size: str | None, ratio: str) -> None:
     body = {"prompt": "a contract cat", "style": "ghibli", "size": size, "mode": "template", "unknown": 1}
-    answer = told(stack.post(GPT4O, body))
+    answer = validated(stack.post(GPT4O, body))
 
     assert answer == accepted(answer["taskId"])
     assert answer["taskId"].startswith("gen_")
@@ -52,23 +52,25 @@ def test_a1_a_4o_order(stack: Stack, told: Told, size: str | None, ratio: str) -
 
 
 @pytest.mark.parametrize("mode", ["template", "image-to-image", None])
-def test_a1_the_picture_goes_along_in_every_mode_but_one(stack: Stack, told: Told, upload: str, mode: str) -> None:
+def test_a1_the_picture_goes_along_in_every_mode_but_one(
+    stack: Stack, validated: Validated, upload: str, mode: str
+) -> None:
     order = {"prompt": "a cat from a picture", "fileUrl": upload, "mode": mode, "enhancePrompt": True}
-    kept = ordered(stack, told(stack.post(GPT4O, order))["taskId"])
-    without = ordered(stack, told(stack.post(GPT4O, {**order, "mode": "text-to-image"}))["taskId"])
+    kept = ordered(stack, validated(stack.post(GPT4O, order))["taskId"])
+    without = ordered(stack, validated(stack.post(GPT4O, {**order, "mode": "text-to-image"}))["taskId"])
 
     assert (kept["imageUris"], kept["parameters"]["isEnhance"]) == ([upload], True)
     assert "imageUris" not in without
 
 
-def test_a1_a_refusal_of_the_provider_is_told_with_its_code(stack: Stack, told: Told) -> None:
+def test_a1_a_refusal_of_the_provider_is_told_with_its_code(stack: Stack, validated: Validated) -> None:
     answer = stack.post(GPT4O, {"prompt": "a forbidden contract sim:422"})
 
-    assert (answer.status_code, told(answer)["code"]) == (422, "PROVIDER_REJECTED")
+    assert (answer.status_code, validated(answer)["code"]) == (422, "PROVIDER_REJECTED")
 
 
-def test_a2_a_flux_order_with_the_seed_s_defaults(stack: Stack, told: Told) -> None:
-    answer = told(stack.post(FLUX, {"prompt": "a flux cat"}))
+def test_a2_a_flux_order_with_the_seed_s_defaults(stack: Stack, validated: Validated) -> None:
+    answer = validated(stack.post(FLUX, {"prompt": "a flux cat"}))
 
     assert answer == accepted(answer["taskId"])
     assert ordered(stack, answer["taskId"]) == {
@@ -80,10 +82,10 @@ def test_a2_a_flux_order_with_the_seed_s_defaults(stack: Stack, told: Told) -> N
     }
 
 
-def test_a2_a_flux_order_as_the_front_end_sends_it(stack: Stack, told: Told, upload: str) -> None:
+def test_a2_a_flux_order_as_the_front_end_sends_it(stack: Stack, validated: Validated, upload: str) -> None:
     order = {"prompt": "a flux cat", "model": "flux-kontext-max", "aspectRatio": "9:16", "inputImage": upload}
     options = {"enableTranslation": True, "outputFormat": "png", "promptUpsampling": True}
-    answer = told(stack.post(FLUX, {**order, **options}))
+    answer = validated(stack.post(FLUX, {**order, **options}))
 
     assert ordered(stack, answer["taskId"]) == {
         "model": "flux-kontext-max",
@@ -98,11 +100,11 @@ def test_a2_a_flux_order_as_the_front_end_sends_it(stack: Stack, told: Told, upl
 @pytest.mark.parametrize("model", ["nano-banana", "google/nano-banana"])
 @pytest.mark.parametrize("nested", [True, False])
 def test_a15_a_nano_banana_order_in_both_spellings_and_layouts(
-    stack: Stack, told: Told, model: str, *, nested: bool
+    stack: Stack, validated: Validated, model: str, *, nested: bool
 ) -> None:
     flat = {"prompt": "a banana", "outputFormat": "png", "enableTranslation": True, "imageSize": "3:2"}
     below = {"prompt": "a banana", "output_format": "png", "enable_translation": True, "image_size": "3:2"}
-    answer = told(stack.post(NANO, {"model": model, "input": below} if nested else {"model": model, **flat}))
+    answer = validated(stack.post(NANO, {"model": model, "input": below} if nested else {"model": model, **flat}))
 
     assert answer == accepted(answer["taskId"], model="google/nano-banana")
     kept = ordered(stack, answer["taskId"])
@@ -111,11 +113,11 @@ def test_a15_a_nano_banana_order_in_both_spellings_and_layouts(
 
 @pytest.mark.parametrize("nested", [True, False])
 def test_a15_the_edit_model_takes_pictures_in_both_layouts(
-    stack: Stack, told: Told, upload: str, *, nested: bool
+    stack: Stack, validated: Validated, upload: str, *, nested: bool
 ) -> None:
     flat = {"model": "google/nano-banana-edit", "prompt": "peeled", "imageUrls": [upload]}
     below = {"model": "nano-banana-edit", "input": {"prompt": "peeled", "image_urls": [upload]}}
-    answer = told(stack.post(NANO, below if nested else flat))
+    answer = validated(stack.post(NANO, below if nested else flat))
 
     assert answer == accepted(answer["taskId"], model="google/nano-banana-edit")
     assert ordered(stack, answer["taskId"])["imageUris"] == [upload]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.stack import Stack
 from tests.support.polling import until
 
@@ -30,13 +30,13 @@ def running(stack: Stack) -> str:
     return stack.order("a slow contract cat sim:slow:30")
 
 
-def read(stack: Stack, told: Told, path: str, task: str) -> dict[str, Any]:
-    answer: dict[str, Any] = told(stack.http.get(path, params={"taskId": task}))
+def read(stack: Stack, validated: Validated, path: str, task: str) -> dict[str, Any]:
+    answer: dict[str, Any] = validated(stack.http.get(path, params={"taskId": task}))
     return answer
 
 
-def test_a3_a_running_record(stack: Stack, told: Told, running: str) -> None:
-    answer = read(stack, told, GPT4O, running)
+def test_a3_a_running_record(stack: Stack, validated: Validated, running: str) -> None:
+    answer = read(stack, validated, GPT4O, running)
     record = answer["data"].pop("data")
 
     assert answer == {"success": True, "data": {"code": 200, "msg": "success"}}
@@ -54,9 +54,9 @@ def test_a3_a_running_record(stack: Stack, told: Told, running: str) -> None:
     assert record["completeTime"] is None
 
 
-def test_a3_a_finished_record(stack: Stack, told: Told, done: tuple[str, str]) -> None:
+def test_a3_a_finished_record(stack: Stack, validated: Validated, done: tuple[str, str]) -> None:
     task, url = done
-    record = read(stack, told, GPT4O, task)["data"]["data"]
+    record = read(stack, validated, GPT4O, task)["data"]["data"]
 
     assert timeless(record) == {
         "taskId": task,
@@ -71,8 +71,10 @@ def test_a3_a_finished_record(stack: Stack, told: Told, done: tuple[str, str]) -
     assert record["completeTime"] >= record["createTime"]
 
 
-def test_a3_a_failed_record_says_so_in_every_way_the_front_end_looks(stack: Stack, told: Told, failed: str) -> None:
-    record = read(stack, told, GPT4O, failed)["data"]["data"]
+def test_a3_a_failed_record_says_so_in_every_way_the_front_end_looks(
+    stack: Stack, validated: Validated, failed: str
+) -> None:
+    record = read(stack, validated, GPT4O, failed)["data"]["data"]
 
     assert (record["status"], record["successFlag"], record["response"]) == ("GENERATE_FAILED", 3, None)
     assert record["errorMessage"]
@@ -80,10 +82,10 @@ def test_a3_a_failed_record_says_so_in_every_way_the_front_end_looks(stack: Stac
 
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, STATUS])
-def test_the_id_is_ours_or_the_provider_s(stack: Stack, told: Told, done: tuple[str, str], path: str) -> None:
+def test_the_id_is_ours_or_the_provider_s(stack: Stack, validated: Validated, done: tuple[str, str], path: str) -> None:
     theirs = stack.bills("a finished picture for the contract")[0]["task_id"]
 
-    assert read(stack, told, path, theirs) == read(stack, told, path, done[0])
+    assert read(stack, validated, path, theirs) == read(stack, validated, path, done[0])
 
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, STATUS])
@@ -98,17 +100,19 @@ def test_the_id_is_ours_or_the_provider_s(stack: Stack, told: Told, done: tuple[
     ],
 )
 def test_a_missing_or_unknown_task_is_no_eternal_generating(
-    stack: Stack, told: Told, path: str, query: dict[str, str], status: int, code: str
+    stack: Stack, validated: Validated, path: str, query: dict[str, str], status: int, code: str
 ) -> None:
     answer = stack.http.get(path, params=query)
 
-    assert (answer.status_code, told(answer)["code"]) == (status, code)
+    assert (answer.status_code, validated(answer)["code"]) == (status, code)
 
 
-def test_a4_flux_details_are_nested_and_flat(stack: Stack, told: Told, done: tuple[str, str], running: str) -> None:
+def test_a4_flux_details_are_nested_and_flat(
+    stack: Stack, validated: Validated, done: tuple[str, str], running: str
+) -> None:
     task, url = done
-    finished, pending = read(stack, told, FLUX, task), read(stack, told, FLUX, running)
-    raw = read(stack, told, GPT4O, task)["data"]["data"]
+    finished, pending = read(stack, validated, FLUX, task), read(stack, validated, FLUX, running)
+    raw = read(stack, validated, GPT4O, task)["data"]["data"]
     flat = {"status": "SUCCESS", "resultUrls": [url], "errorMessage": ""}
 
     assert finished == {"success": True, **flat, "data": {**flat, "raw": raw}}
@@ -117,17 +121,17 @@ def test_a4_flux_details_are_nested_and_flat(stack: Stack, told: Told, done: tup
     assert pending == {"success": True, **flat, "data": flat}
 
 
-def test_a4_a_failed_flux_task(stack: Stack, told: Told, failed: str) -> None:
-    answer = read(stack, told, FLUX, failed)
+def test_a4_a_failed_flux_task(stack: Stack, validated: Validated, failed: str) -> None:
+    answer = read(stack, validated, FLUX, failed)
 
     assert (answer["status"], answer["data"]["status"], answer["resultUrls"]) == ("FAILED", "FAILED", [])
     assert answer["errorMessage"] == answer["data"]["errorMessage"] != ""
 
 
-def test_a15_nano_details(stack: Stack, told: Told, done: tuple[str, str], running: str, failed: str) -> None:
-    finished = read(stack, told, NANO, done[0])["data"]["data"]
-    pending = until(lambda: later(read(stack, told, NANO, running)["data"]["data"]))
-    broken = read(stack, told, NANO, failed)["data"]["data"]
+def test_a15_nano_details(stack: Stack, validated: Validated, done: tuple[str, str], running: str, failed: str) -> None:
+    finished = read(stack, validated, NANO, done[0])["data"]["data"]
+    pending = until(lambda: later(read(stack, validated, NANO, running)["data"]["data"]))
+    broken = read(stack, validated, NANO, failed)["data"]["data"]
 
     assert timeless(finished) == {
         "taskId": done[0],
@@ -151,23 +155,23 @@ def later(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def test_a18_task_status_tells_the_truth(
-    stack: Stack, told: Told, done: tuple[str, str], running: str, failed: str
+    stack: Stack, validated: Validated, done: tuple[str, str], running: str, failed: str
 ) -> None:
     result = {"imageUrl": done[1]}
 
-    assert read(stack, told, STATUS, done[0]) == {
+    assert read(stack, validated, STATUS, done[0]) == {
         "success": True,
         "taskId": done[0],
         "status": "completed",
         "message": "The picture is done.",
         "result": result,
     }
-    assert read(stack, told, STATUS, running) == {
+    assert read(stack, validated, STATUS, running) == {
         "success": True,
         "taskId": running,
         "status": "pending",
         "message": "The picture is being made.",
     }
-    broken = read(stack, told, STATUS, failed)
+    broken = read(stack, validated, STATUS, failed)
     assert (broken["status"], "result" in broken) == ("failed", False)
     assert broken["message"]

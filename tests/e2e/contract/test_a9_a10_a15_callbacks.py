@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.stack import Stack
 from tests.support.polling import until
 
@@ -30,19 +30,21 @@ def shapes(task: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_shape_is_answered_200_also_twice_and_believed_by_nobody(stack: Stack, told: Told, path: str) -> None:
+def test_every_shape_is_answered_200_also_twice_and_believed_by_nobody(
+    stack: Stack, validated: Validated, path: str
+) -> None:
     task = stack.order(f"a cat that is lied about at {path} sim:slow:2")
     theirs = str(until(lambda: stack.bills(f"a cat that is lied about at {path} sim:slow:2") or None)[0]["task_id"])
     for body in shapes(theirs) * 2:
-        assert told(stack.post(path, body)) == TAKEN
+        assert validated(stack.post(path, body)) == TAKEN
 
     assert FORGED not in stack.picture(task)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_task_of_somebody_else_changes_nothing(stack: Stack, told: Told, path: str) -> None:
+def test_a_task_of_somebody_else_changes_nothing(stack: Stack, validated: Validated, path: str) -> None:
     for body in shapes("a-task-of-nobody"):
-        assert told(stack.post(path, body)) == TAKEN
+        assert validated(stack.post(path, body)) == TAKEN
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -59,15 +61,15 @@ def test_a_task_of_somebody_else_changes_nothing(stack: Stack, told: Told, path:
     ],
 )
 def test_what_is_no_webhook_is_refused(
-    stack: Stack, told: Told, path: str, body: bytes, status: int, code: str
+    stack: Stack, validated: Validated, path: str, body: bytes, status: int, code: str
 ) -> None:
     answer = stack.http.post(path, content=body, headers={"content-type": "application/json"})
 
-    assert (answer.status_code, told(answer)["code"]) == (status, code)
+    assert (answer.status_code, validated(answer)["code"]) == (status, code)
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_token_that_is_not_of_an_attempt_is_refused(stack: Stack, told: Told, path: str) -> None:
+def test_a_token_that_is_not_of_an_attempt_is_refused(stack: Stack, validated: Validated, path: str) -> None:
     answer = stack.post(f"{path}/att_nobody.0123456789", {"code": 200, "data": {"taskId": "t1"}})
 
-    assert (answer.status_code, told(answer)["code"]) == (403, "INVALID_TOKEN")
+    assert (answer.status_code, validated(answer)["code"]) == (403, "INVALID_TOKEN")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -112,14 +112,14 @@ IDS = ["a%20b", "..", "a%00b", "%3Cscript%3E", "share_%D9%A3", "x" * 200, "share
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, "/api/share", "/api/download-url", "/api/download-and-upload"])
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON.keys())
-def test_what_is_no_json_object_is_refused(stack: Stack, told: Told, path: str, body: bytes) -> None:
+def test_what_is_no_json_object_is_refused(stack: Stack, validated: Validated, path: str, body: bytes) -> None:
     answer = stack.http.post(path, content=body, headers=JSON)
 
-    assert (answer.status_code, told(answer)["code"]) == BAD
+    assert (answer.status_code, validated(answer)["code"]) == BAD
 
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO, "/api/share", "/api/share/share_1"])
-def test_a_megabyte_of_prompt_is_too_large_however_it_comes(stack: Stack, told: Told, path: str) -> None:
+def test_a_megabyte_of_prompt_is_too_large_however_it_comes(stack: Stack, validated: Validated, path: str) -> None:
     """An order's body may be this large, for the sake of pasted pictures; its prompt may not."""
     method = "PUT" if path.endswith("share_1") else "POST"
     order = {"prompt": "x" * 1024 * 1024, "model": "nano-banana" if path == NANO else None}
@@ -127,69 +127,71 @@ def test_a_megabyte_of_prompt_is_too_large_however_it_comes(stack: Stack, told: 
     answer = stack.http.request(method, path, content=whole, headers=JSON)
     unannounced = stack.http.request(method, path, content=iter([whole]), headers=JSON)
 
-    assert (answer.status_code, told(answer)["code"]) == LARGE
-    assert (unannounced.status_code, told(unannounced)["code"]) == LARGE
+    assert (answer.status_code, validated(answer)["code"]) == LARGE
+    assert (unannounced.status_code, validated(unannounced)["code"]) == LARGE
 
 
-def test_an_order_beyond_all_bounds_is_not_read(stack: Stack, told: Told) -> None:
+def test_an_order_beyond_all_bounds_is_not_read(stack: Stack, validated: Validated) -> None:
     answer = stack.http.post(GPT4O, content=b'{"prompt": "' + b"x" * 16 * 1024 * 1024 + b'"}', headers=JSON)
 
-    assert (answer.status_code, told(answer)["code"]) == LARGE
+    assert (answer.status_code, validated(answer)["code"]) == LARGE
 
 
 @pytest.mark.parametrize("path", [GPT4O, FLUX, NANO])
-def test_a_prompt_longer_than_its_model_takes_is_refused(stack: Stack, told: Told, path: str) -> None:
+def test_a_prompt_longer_than_its_model_takes_is_refused(stack: Stack, validated: Validated, path: str) -> None:
     answer = stack.post(path, {"prompt": "x" * 20_001, "model": "nano-banana" if path == NANO else None})
 
-    assert (answer.status_code, told(answer)["code"]) == BAD
+    assert (answer.status_code, validated(answer)["code"]) == BAD
 
 
 @pytest.mark.parametrize(("path", "field", "value"), WRONG_TYPES)
 def test_an_order_with_a_wrong_field_is_refused_and_names_it(
-    stack: Stack, told: Told, path: str, field: str, value: Any
+    stack: Stack, validated: Validated, path: str, field: str, value: Any
 ) -> None:
     order = {"prompt": "never made", **({"model": "nano-banana"} if path == NANO else {})}
     answer = stack.post(path, {**order, field: value})
 
-    assert (answer.status_code, told(answer)["code"]) == BAD
+    assert (answer.status_code, validated(answer)["code"]) == BAD
     assert stack.bills("never made") == []
 
 
 @pytest.mark.parametrize(("field", "value"), SHARES)
-def test_a_share_with_a_wrong_field_is_refused(stack: Stack, told: Told, field: str, value: Any) -> None:
+def test_a_share_with_a_wrong_field_is_refused(stack: Stack, validated: Validated, field: str, value: Any) -> None:
     answer = stack.post("/api/share", {"generatedUrl": "https://a.example/never.png", field: value})
 
-    assert (answer.status_code, told(answer)["code"]) == BAD
+    assert (answer.status_code, validated(answer)["code"]) == BAD
 
 
 @pytest.mark.parametrize(("name", "value"), PAGES)
-def test_a_page_that_cannot_be_is_refused_or_the_first(stack: Stack, told: Told, name: str, value: str) -> None:
+def test_a_page_that_cannot_be_is_refused_or_the_first(
+    stack: Stack, validated: Validated, name: str, value: str
+) -> None:
     """An empty value is the same as none; a limit above all bounds is brought down."""
     answer = stack.http.get("/api/share/list", params={name: value})
 
     if name == "limit" and value == "":
-        assert (answer.status_code, told(answer)["data"]["limit"]) == (200, 20)
+        assert (answer.status_code, validated(answer)["data"]["limit"]) == (200, 20)
     else:
-        assert (answer.status_code, told(answer)["code"]) == BAD
+        assert (answer.status_code, validated(answer)["code"]) == BAD
 
 
-def test_a_limit_above_all_bounds_is_brought_down(stack: Stack, told: Told) -> None:
-    page = told(stack.http.get("/api/share/list", params={"limit": 10**6}))["data"]
+def test_a_limit_above_all_bounds_is_brought_down(stack: Stack, validated: Validated) -> None:
+    page = validated(stack.http.get("/api/share/list", params={"limit": 10**6}))["data"]
 
     assert (page["limit"], len(page["items"]) <= 100) == (100, True)
 
 
-def test_a_cursor_of_no_page_leads_nowhere_and_not_around(stack: Stack, told: Told) -> None:
+def test_a_cursor_of_no_page_leads_nowhere_and_not_around(stack: Stack, validated: Validated) -> None:
     for cursor in ("0", "1", "9" * 15):
         page = stack.http.get("/api/share/list", params={"cursor": cursor})
         assert page.status_code in (200, 400)
-        assert told(page)["success"] is (page.status_code == 200)
+        assert validated(page)["success"] is (page.status_code == 200)
 
 
-def test_more_than_one_filter_is_refused(stack: Stack, told: Told) -> None:
+def test_more_than_one_filter_is_refused(stack: Stack, validated: Validated) -> None:
     answer = stack.http.get("/api/share/list", params={"style": "a", "tag": "b"})
 
-    assert (answer.status_code, told(answer)["code"]) == BAD
+    assert (answer.status_code, validated(answer)["code"]) == BAD
 
 
 @pytest.mark.parametrize("identifier", IDS)
@@ -211,10 +213,10 @@ def test_a_hidden_slash_is_refused(stack: Stack, path: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
-def test_what_says_that_it_is_no_json_is_refused(stack: Stack, told: Told, kind: str) -> None:
+def test_what_says_that_it_is_no_json_is_refused(stack: Stack, validated: Validated, kind: str) -> None:
     answer = stack.http.post("/api/share", content=b"a=b", headers={"content-type": kind})
 
-    assert (answer.status_code, told(answer)["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert (answer.status_code, validated(answer)["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
 @pytest.mark.parametrize("key", ["x" * 256, "\x7f", "é"])
@@ -226,14 +228,14 @@ def test_an_idempotency_key_that_is_none_is_refused(stack: Stack, key: str) -> N
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\\..\\b.png", "x" * 300 + ".png", "a\u202egnp.exe", "<b>.png"])
-def test_a_file_name_chooses_no_key(stack: Stack, told: Told, png: bytes, name: str) -> None:
+def test_a_file_name_chooses_no_key(stack: Stack, validated: Validated, png: bytes, name: str) -> None:
     answer = stack.http.post("/api/upload-image", files={"file": (name, png, "image/png")})
 
     if answer.status_code == 200:
-        assert told(answer)["key"].startswith("uploads/")
-        assert told(answer)["key"].count("/") == 1
+        assert validated(answer)["key"].startswith("uploads/")
+        assert validated(answer)["key"].count("/") == 1
     else:
-        assert (answer.status_code, told(answer)["code"]) == BAD
+        assert (answer.status_code, validated(answer)["code"]) == BAD
 
 
 def test_a_body_that_breaks_off_is_nobody_s_order(stack: Stack) -> None:

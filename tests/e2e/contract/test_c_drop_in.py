@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.contract.described import Description
 from tests.e2e.stack import Stack
 from tests.support.polling import until
@@ -121,13 +121,13 @@ def test_c10_a_live_task_is_never_missing(stack: Stack) -> None:
     assert set(answers) == {200}
 
 
-def test_c15_a_data_uri_becomes_a_picture_of_ours_or_is_refused(stack: Stack, told: Told, png: bytes) -> None:
+def test_c15_a_data_uri_becomes_a_picture_of_ours_or_is_refused(stack: Stack, validated: Validated, png: bytes) -> None:
     pasted = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     taken = stack.post("/api/generate-image", {"prompt": "from a pasted picture", "fileUrl": pasted})
     refused = stack.post("/api/generate-image", {"prompt": "from nothing", "fileUrl": "data:image/png;base64,%%%"})
 
-    assert (taken.status_code, told(taken)["success"]) == (200, True)
-    assert (refused.status_code, told(refused)["code"]) == (400, "INVALID_INPUT")
+    assert (taken.status_code, validated(taken)["success"]) == (200, True)
+    assert (refused.status_code, validated(refused)["code"]) == (400, "INVALID_INPUT")
 
 
 def test_c16_the_public_addresses_come_from_the_settings(stack: Stack, done: tuple[str, str]) -> None:

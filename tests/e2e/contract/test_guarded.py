@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.e2e.contract.conftest import Told
+from tests.e2e.contract.conftest import Validated
 from tests.e2e.stack import Stack
 
 pytestmark = pytest.mark.e2e
@@ -29,7 +29,7 @@ def left(answer: httpx.Response) -> str:
     return answer.headers["ratelimit"].partition(";t=")[0]
 
 
-def test_the_three_ways_to_order_share_one_quota_and_count_down(guarded: Stack, told: Told) -> None:
+def test_the_three_ways_to_order_share_one_quota_and_count_down(guarded: Stack, validated: Validated) -> None:
     answers = [order(guarded, "203.0.113.1", path) for path in (GPT4O, FLUX, NANO, GPT4O)]
     refused = answers.pop()
 
@@ -39,7 +39,7 @@ def test_the_three_ways_to_order_share_one_quota_and_count_down(guarded: Stack, 
         '"day";r=1',
         '"day";r=0',
     ]
-    assert (refused.status_code, told(refused)["code"]) == (429, "RATE_LIMIT")
+    assert (refused.status_code, validated(refused)["code"]) == (429, "RATE_LIMIT")
     assert refused.headers["ratelimit-policy"] == '"day";q=3;w=86400'
     assert 0 < int(refused.headers["retry-after"]) <= 86_400
     assert refused.headers["x-frame-options"] == "SAMEORIGIN"
@@ -110,7 +110,7 @@ def test_no_other_origin_is_let_in_whoever_answers(guarded: Stack, path: str, or
     assert [answer.headers.get(name) for name in ALLOWED] == [None, None, "Origin"]
 
 
-def test_a_burst_of_shares_passes_and_a_flood_is_told_when_to_come_back(guarded: Stack, told: Told) -> None:
+def test_a_burst_of_shares_passes_and_a_flood_is_told_when_to_come_back(guarded: Stack, validated: Validated) -> None:
     def share(client: str) -> httpx.Response:
         return guarded.http.post("/api/share", json={}, headers={"X-Forwarded-For": client})
 
@@ -118,7 +118,7 @@ def test_a_burst_of_shares_passes_and_a_flood_is_told_when_to_come_back(guarded:
     refused = answers[-1]
 
     assert 429 not in {answer.status_code for answer in answers[:100]}
-    assert (refused.status_code, told(refused)["code"]) == (429, "RATE_LIMITED")
+    assert (refused.status_code, validated(refused)["code"]) == (429, "RATE_LIMITED")
     assert 0 < int(refused.headers["retry-after"]) <= 60
     assert refused.headers["ratelimit-policy"] == '"shares";q=150;w=9000'
     assert share("203.0.113.78").status_code != 429

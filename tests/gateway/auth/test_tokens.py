@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from gateway.auth.jwks import JwksKeys, SharedSecret, signing_keys
-from gateway.auth.tokens import Trust
+from gateway.auth.jwks import JwksKeys, signing_keys
+from gateway.auth.tokens import SharedSecret, Trust
 from services.chassis.errors import Unauthenticated
 from tests.gateway.auth.issuer import AUDIENCE, ISSUER, SECRET, SignIn, claims, encoded, jwk
 

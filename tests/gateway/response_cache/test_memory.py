@@ -12,13 +12,12 @@ import pytest
 from prometheus_client import Counter
 
 from gateway.response_cache.byte_cache import Answer, ByteCache
-from services.chassis.health import Health
 from services.chassis.listen_addresses import LOOPBACK, ListenPort, address_of
-from services.chassis.server import build
 from tests.deploy.conftest import base
 from tests.gateway.conftest import mounts
 from tests.gateway.doubles.share.servicer import ShareService
 from tests.gateway.test_main import answers
+from tests.support.servers import serving
 
 __all__ = ["base"]
 
@@ -55,20 +54,18 @@ def memory_kb(pid: int) -> int:
 @asynccontextmanager
 async def gateway(folder: Path, first_port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """A gateway process before a share service in this one."""
-    share = build(mounts("share", {"share": ShareService()}), Health([], []))
-    share.add_insecure_port(address_of(ListenPort.SHARE, first_port))
-    await share.start()
     environment = os.environ | {"INTERNAL_PORT_BASE": str(first_port), "REDIS_URL": "", "PYTHONPATH": str(Path.cwd())}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", cwd=folder, env=environment, stdout=asyncio.subprocess.DEVNULL
-    )
-    try:
-        await answers(f"http://{LOOPBACK}:{first_port}/healthz")
-        yield process
-    finally:
-        process.kill()
-        await process.wait()
-        await share.stop(None)
+    shares = mounts("share", {"share": ShareService()})
+    async with serving(*shares, address=address_of(ListenPort.SHARE, first_port)):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "gateway", cwd=folder, env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await answers(f"http://{LOOPBACK}:{first_port}/healthz")
+            yield process
+        finally:
+            process.kill()
+            await process.wait()
 
 
 def test_answers_with_long_keys_take_no_more_memory_than_the_bound() -> None:

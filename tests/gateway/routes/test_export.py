@@ -45,20 +45,20 @@ async def test_the_export_is_one_json_document_with_a_record_a_line(
     for identifier in ("share_1", "share_2"):
         doubles.share.add(identifier, prompt=identifier, unlisted=identifier == "share_2")
     answer = await opened.get("/api/export", headers=BEARER)
-    told = json.loads(answer.content)
+    document = json.loads(answer.content)
     first, *lines, last = answer.text.splitlines()
 
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
-    assert told["version"] == 1
-    assert {each["kind"] for each in told["records"]} == {"town", "generation", "object", "share"}
-    [generation] = [each for each in told["records"] if each["kind"] == "generation"]
+    assert document["version"] == 1
+    assert {each["kind"] for each in document["records"]} == {"town", "generation", "object", "share"}
+    [generation] = [each for each in document["records"] if each["kind"] == "generation"]
     assert (generation["name"], generation["prompt"]) == (row.name, row.prompt)
-    shares = [(each["name"], each["tokenDigest"]) for each in told["records"] if each["kind"] == "share"]
+    shares = [(each["name"], each["tokenDigest"]) for each in document["records"] if each["kind"] == "share"]
     assert shares == [("shares/share_1", "d" * 64), ("shares/share_2", "d" * 64)]
     assert (first.startswith('{"version":1,'), last) == (True, "]}")
-    assert [json.loads(line.removesuffix(",")) for line in lines] == told["records"]
+    assert [json.loads(line.removesuffix(",")) for line in lines] == document["records"]
 
 
 async def test_an_export_without_the_services_is_503(opened: httpx.AsyncClient, doubles: Doubles) -> None:

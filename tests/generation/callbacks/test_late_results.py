@@ -10,11 +10,20 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import select
 
-from services.chassis.errors import FailedPrecondition
+from services.chassis.errors import FailedPrecondition, Unavailable
 from services.generation.callbacks.late_results import extras_of
 from services.generation.core.timeline import Timeline
 from services.generation.model import Draft, Generation, Output, State
-from services.generation.outcomes import Accepted, Ambiguous, Completed, InProgress, Later, Refused, TaskFailed
+from services.generation.outcomes import (
+    Accepted,
+    Ambiguous,
+    Completed,
+    InProgress,
+    Later,
+    Refused,
+    TaskFailed,
+    Unreadable,
+)
 from services.generation.stores.tables import attempt, inbox
 from tests.generation.harness import Connected, Harness, Submit, answering
 from tests.generation.waiting import reached
@@ -117,6 +126,19 @@ async def test_an_operator_cannot_adopt_a_task_with_another_prompt(harness: Harn
     assert (await harness.store.get(generation.id)).state is State.AMBIGUOUS
 
 
+async def test_an_operator_who_adopts_a_task_while_the_provider_is_away_is_asked_to_try_again(harness: Harness) -> None:
+    generation, _ = await submitted(harness, Ambiguous("ReadTimeout"))
+    harness.provider.records["task9"] = Unreadable("ConnectError")
+
+    with pytest.raises(Unavailable, match="ConnectError") as refused:
+        await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).adopt(
+            generation.attempt_id, "task9"
+        )
+
+    assert refused.value.retry_after == 5
+    assert (await harness.store.get(generation.id)).task_id == ""
+
+
 async def test_a_second_task_of_one_attempt_is_kept_as_an_extra_picture(harness: Harness) -> None:
     doubles = counted("kawaii_double_bills_observed_total")
     late = counted("kawaii_late_results_total", done="extra")
@@ -173,10 +195,10 @@ async def test_a_reply_that_names_another_task_than_its_callback_loses_neither(h
     generation = await harness.order()
     await harness.submit()
     now = await finished(harness, generation)
-    told = await delivered(harness)
+    verdicts = await delivered(harness)
 
     assert (now.state, now.task_id) == (State.SUCCEEDED, "task2")
-    assert told == {"task2": "done", "task1": "extra"}
+    assert verdicts == {"task2": "done", "task1": "extra"}
     assert [uri for _, uri, _ in pictures(await harness.store.get(generation.id))] == [SECOND, FIRST]
 
 

@@ -553,10 +553,10 @@ async def test_a_repetition_opens_a_callback_again_that_was_given_up(harness: Ha
     given_up = await verdicts(harness)
     await running(harness)
     async with harness.delivering():
-        told = await harness.callback("task1")
+        accepted = await harness.callback("task1")
         await settled(harness)
 
-    assert (given_up, told) == (["unknown"], False)
+    assert (given_up, accepted) == (["unknown"], False)
     assert await verdicts(harness) == ["done"]
 
 
@@ -841,12 +841,12 @@ async def test_a_failure_that_was_told_of_early_is_heard_when_the_wrong_task_is_
     await pair.webhook("cat", 501)
     await pair.webhook("dog")
 
-    async def told() -> bool:
+    async def is_contradicted() -> bool:
         await core.let_time_pass()
         return (await core.store.get(pair.cat.id)).state is State.FAILED
 
     async with core.running():
-        await eventually(told)
+        await eventually(is_contradicted)
         core.provider.records["dog"] = Completed((DOG,))
 
         async def drawn() -> bool:

@@ -28,9 +28,9 @@ async def test_only_so_many_callbacks_without_a_token_may_wait(
 
 async def test_codes_that_kie_does_not_know_make_one_row(harness: Harness) -> None:
     """Each code of a task is a row, and anybody may send one."""
-    told = [await harness.callback("task1", code=code) for code in (777, 888, 999, 200)]
+    accepted = [await harness.callback("task1", code=code) for code in (777, 888, 999, 200)]
 
-    assert told == [True, False, False, True]
+    assert accepted == [True, False, False, True]
 
 
 async def test_only_so_many_tasks_may_be_named_for_one_attempt(harness: Harness) -> None:

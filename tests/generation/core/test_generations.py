@@ -21,7 +21,7 @@ from services.chassis.errors import (
     ResourceExhausted,
 )
 from services.generation.core.admission import ANSWER_SECONDS, AdmissionControl
-from services.generation.core.generations import Generations
+from services.generation.core.generations import Generations, sent_as
 from services.generation.key_pool.pool import Key
 from services.generation.model import FINAL, Draft, Event, Generation, State
 from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected
@@ -247,6 +247,13 @@ async def test_a_digest_stands_for_the_order_it_was_made_of(harness: Harness) ->
         await harness.generations.create(order, "key", request_digest="another")
     with pytest.raises(InvalidArgument):
         await harness.generations.create(order, "key", request_digest="x" * 256)
+
+
+def test_the_order_of_its_parameters_makes_no_other_order() -> None:
+    one, other = (Draft("m", "p", parameters=dict(given)) for given in ([("a", 1), ("b", 2)], [("b", 2), ("a", 1)]))
+
+    assert sent_as(one).hash == sent_as(other).hash
+    assert sent_as(one).hash != sent_as(replace(one, parameters={"a": 1})).hash
 
 
 async def repeated(harness: Harness, draft: Draft, models: Mapping[str, Model] = MODELS) -> Generation:

@@ -110,6 +110,7 @@ async def working(
             pool,
             kie,
             make_providers(kie),
+            MODELS,
             FakeStorage(),
             nowhere,
             timing,

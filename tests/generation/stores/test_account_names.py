@@ -126,13 +126,13 @@ async def test_a_task_waits_for_its_account_and_goes_on_when_it_is_back(harness:
     await harness.poll()
     waiting = await harness.store.get(task)
     show_keys(await harness.key_pool.listing())
-    told = await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).explain(task)
+    entries = await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).explain(task)
 
     assert waiting.state is State.RUNNING
     assert harness.provider.fetches == []
     assert MISSING.collect()[0].samples[0].value == 1
-    assert told[-1].kind == "waiting"
-    assert account_of(ONE.print) in told[-1].text
+    assert entries[-1].kind == "waiting"
+    assert account_of(ONE.print) in entries[-1].text
 
     harness.provider.records[waiting.task_id] = Completed((f"{TEMPORARY}a.png",))
     await restarted(harness, unnamed(TWO, ONE))
@@ -145,7 +145,7 @@ async def test_a_task_waits_for_its_account_and_goes_on_when_it_is_back(harness:
 
 async def test_a_task_that_waits_too_long_for_its_account_says_why_and_still_goes_on(harness: Harness) -> None:
     await restarted(harness, unnamed(ONE))
-    harness.timing = replace(harness.timing, timeout=0.0)
+    harness.lose_patience()
     task = await in_flight(harness)
     await restarted(harness, unnamed(TWO))
     await harness.let_time_pass()

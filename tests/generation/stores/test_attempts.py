@@ -8,10 +8,13 @@ from sqlalchemy import select, text
 
 from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists
+from services.chassis.notifier import Notifier
 from services.generation.model import DECLINABLE, Failure, State
 from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
-from services.generation.ports import Change, GenerationStore
+from services.generation.ports import Change, FenceLost, GenerationStore
 from services.generation.stores import attempts, generations
+from services.generation.stores.generations import SqlGenerationStore
+from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.tables import attempt as table
 from tests.generation.builders import attempt_for, brought, dialed, ordered
 from tests.support.polling import eventually
@@ -89,9 +92,9 @@ async def test_ten_who_learn_it_at_once_set_it_running_once(store: GenerationSto
     held = await brought(store, State.AMBIGUOUS)
     events = len(await store.events(0, 1000))
 
-    told = await asyncio.gather(*(store.accept(held.attempt_id, "task1", 60) for _ in range(10)))
+    accepted = await asyncio.gather(*(store.accept(held.attempt_id, "task1", 60) for _ in range(10)))
 
-    assert [generation.state for generation in told] == [State.RUNNING] * 10
+    assert [generation.state for generation in accepted] == [State.RUNNING] * 10
     assert len(await store.events(0, 1000)) == events + 1
 
 
@@ -144,6 +147,33 @@ async def test_a_task_that_was_given_away_and_back_is_taken_from_nobody(
     assert found.task_id == "task2"
 
 
+@pytest.mark.parametrize("state", [State.RUNNING, State.FAILED])
+async def test_a_task_that_is_given_to_its_order_is_taken_from_the_other_one_and_told(
+    store: GenerationStore, state: State
+) -> None:
+    """One that has ended keeps its end, and loses the task alone."""
+    rightful, holder = await brought(store, State.AMBIGUOUS), await brought(store, State.SENDING)
+    running = await store.accept(holder.attempt_id, "task1", 0)
+    held = running if state is State.RUNNING else await store.move(running, state)
+
+    assert await store.assign(rightful.attempt_id, "task1", 0)
+
+    now = await store.get(held.id)
+    ended = state is State.FAILED
+    assert (now.state, now.task_id, now.fence) == (state if ended else State.AMBIGUOUS, "", held.fence + 1)
+    assert (await store.events(0, 1000))[-1].generation == now
+
+
+async def test_a_late_result_takes_its_order_from_whoever_copied_for_it_before(store: GenerationStore) -> None:
+    """Its state is the same again, so that only the fence tells the two chains of work apart."""
+    copying = await brought(store, State.STORING)
+    lost = await store.move(copying, State.RESULT_LOST)
+    await store.deliver(lost, lost.attempt_id, "task1", ())
+
+    with pytest.raises(FenceLost):
+        await store.touch(copying, Change(progress=50))
+
+
 async def test_an_answer_that_is_recorded_again_while_it_is_taken_away_counts_whole_or_not_at_all(
     store: GenerationStore, database: Database
 ) -> None:
@@ -190,6 +220,22 @@ async def test_the_answer_to_an_earlier_attempt_is_noted_with_it_alone(store: Ge
     assert attempt.id == first.attempt_id
 
 
+async def test_a_task_that_its_generation_does_not_await_is_looked_at_all_the_same(
+    store: GenerationStore, inbox_store: SqlInbox
+) -> None:
+    first, awaiting = await dialed(store), await brought(store, State.SENDING)
+    await store.accept(awaiting.attempt_id, "task2", 0)
+    assert await inbox_store.take(10) == []
+
+    ready = await store.move(first, State.READY)
+    (claimed,) = await store.claim([State.READY], 1, 60)
+    await store.dial(claimed, attempt_for(ready))
+    await store.accept(first.attempt_id, "task1", 0)
+
+    (reminder,) = await inbox_store.take(10)
+    assert (reminder.attempt_id, reminder.task_id) == (first.attempt_id, "task1")
+
+
 @pytest.mark.parametrize(
     ("outcome", "word", "detail"),
     [
@@ -230,13 +276,13 @@ async def test_a_refusal_is_noted_and_followed_in_one_transaction(
     assert [event.generation.state for event in await store.events(0, 100)][-1] is state
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("accepted", [True, False])
 async def test_a_refusal_is_noted_alone_once_its_order_waits_for_it_no_more(
-    store: GenerationStore, *, told: bool
+    store: GenerationStore, *, accepted: bool
 ) -> None:
     """Its task is known, or its owner has ended it."""
     held = await brought(store, State.SENDING)
-    now = await store.accept(held.attempt_id, "task1", 0) if told else await store.cancel(held)
+    now = await store.accept(held.attempt_id, "task1", 0) if accepted else await store.cancel(held)
     declined = await store.decline(held.attempt_id, Refused(429, "Slow down"), State.READY, Change())
     attempt = await store.attempt(held.attempt_id)
 
@@ -275,3 +321,17 @@ async def test_waking_disturbs_nobody_who_waits_for_something_else(store: Genera
     await store.wake("gen_nobody")
 
     assert await store.claim([State.STORING], 1, 60) == []
+
+
+async def test_whoever_waits_for_work_learns_of_a_waking_at_once(database: Database) -> None:
+    notifier = Notifier()
+    store = SqlGenerationStore(database, notifier)
+    held = await brought(store, State.SENDING)
+    await store.accept(held.attempt_id, "task1", 3600)
+
+    with notifier.subscribed(State.RUNNING) as polling:
+        woken = asyncio.create_task(polling.wait(3600))
+        await asyncio.sleep(0)
+        await store.wake(held.id)
+        await asyncio.sleep(0)
+        assert woken.done()

@@ -351,7 +351,7 @@ class Histories(RuleBasedStateMachine):
         database = self.run(self.opened.__aenter__())
         self.store, self.inbox = SqlGenerationStore(database, Notifier()), SqlInbox(database, Notifier())
         self.known: dict[str, Reference] = {}
-        self.told: set[tuple[str, str]] = set()
+        self.named_tasks: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
         self.events_tell_a_legal_story()
@@ -415,7 +415,7 @@ class Histories(RuleBasedStateMachine):
         """A callback with an attempt's token is kept, and not read yet."""
         if task := task_of(named, number):
             self.run(self.inbox.add(Callback(new_id("cb"), "image-generated", named[1], task, 200)))
-            self.told.add((named[1], task))
+            self.named_tasks.add((named[1], task))
 
     @rule(named=attempts, of=attempts, number=NUMBERS)
     def assign(self, named: tuple[str, str], of: tuple[str, str], number: int) -> None:
@@ -424,7 +424,7 @@ class Histories(RuleBasedStateMachine):
         if not named[1] or not task:
             return
         holder = self.holder(task)
-        kept = holder != named[1] and (holder, task) in self.told
+        kept = holder != named[1] and (holder, task) in self.named_tasks
         assert self.run(self.store.assign(named[1], task, 0)) is not kept
         if holder and holder != named[1] and not kept:
             next(known for known in self.known.values() if holder in known.past).disown(holder)
@@ -437,7 +437,7 @@ class Histories(RuleBasedStateMachine):
     def is_anothers(self, attempt: str, task: str) -> bool:
         if holder := self.holder(task):
             return holder != attempt
-        tokens = {told for told, named in self.told if named == task}
+        tokens = {token for token, named in self.named_tasks if named == task}
         return bool(tokens) and attempt not in tokens
 
     @rule(named=attempts, state=strategies.sampled_from((State.READY, State.FAILED)))

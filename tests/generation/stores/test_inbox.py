@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import select, update
 
 from services.chassis.database import Database, db_now
@@ -24,17 +25,23 @@ from tests.generation.builders import aged, park, stumble
 FIRST = Callback("cb_1", "image-generated", "att_1", "task1", 200)
 
 
-async def test_a_callback_is_kept_once(inbox_store: Inbox) -> None:
-    told = [await inbox_store.add(replace(FIRST, id=f"cb_{number}")) for number in range(3)]
+def duplicates() -> float:
+    return REGISTRY.get_sample_value("kawaii_callbacks_total", {"verdict": "duplicate"}) or 0.0
 
-    assert told == [True, False, False]
+
+async def test_a_callback_is_kept_once(inbox_store: Inbox) -> None:
+    before = duplicates()
+    added = [await inbox_store.add(replace(FIRST, id=f"cb_{number}")) for number in range(3)]
+
+    assert added == [True, False, False]
+    assert duplicates() == before + 2
     assert [callback.id for callback in await inbox_store.take(10)] == ["cb_0"]
 
 
 async def test_twenty_copies_at_once_are_kept_once(inbox_store: Inbox) -> None:
-    told = await asyncio.gather(*(inbox_store.add(replace(FIRST, id=f"cb_{n}")) for n in range(20)))
+    added = await asyncio.gather(*(inbox_store.add(replace(FIRST, id=f"cb_{n}")) for n in range(20)))
 
-    assert sum(told) == 1
+    assert sum(added) == 1
     assert len(await inbox_store.take(100)) == 1
 
 

@@ -19,9 +19,9 @@ from services.generation.outcomes import Refused
 from services.generation.ports import Change
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
-from services.generation.stores.tables import attempt
+from services.generation.stores.tables import attempt, unpaid_model
 from services.generation.stores.tables import generation as generation_table
-from tests.generation.builders import ordered
+from tests.generation.builders import ordered, row_count
 from tests.generation.harness import DRAFT, Harness, answering
 from tests.generation.key_pool.support import CREATES, MODEL, ONE, ONE_B, TWO, PoolClock, taken
 from tests.generation.waiting import reached
@@ -54,6 +54,23 @@ async def test_a_model_that_is_off_rests_at_every_account(pool: SqlKeyPool) -> N
     assert isinstance(wait, Wait)
     assert wait.code == 505
     assert len(await taken(pool, 3, "flux-kontext-pro")) == 3
+
+
+@pytest.mark.parametrize(("code", "model"), [(429, MODEL), (402, "")])
+async def test_only_an_order_that_was_not_paid_rests_an_account_and_a_model_together(
+    single: SqlKeyPool, database: Database, code: int, model: str
+) -> None:
+    await single.refused(ONE, code, None, model)
+
+    assert await row_count(database, unpaid_model) == 0
+
+
+async def test_an_order_that_was_not_paid_rests_an_account_and_a_model_together(
+    single: SqlKeyPool, database: Database
+) -> None:
+    await single.refused(ONE, 402, None, MODEL)
+
+    assert await row_count(database, unpaid_model) == 1
 
 
 @pytest.mark.parametrize("code", TIMED)

@@ -40,8 +40,8 @@ async def test_a_consumer_misses_nothing_while_others_write(store: GenerationSto
     async with asyncio.timeout(30):
         read = await reading
 
-    told = [event.generation.id for event in read]
-    assert sorted(told) == sorted(identifier for part in written for identifier in part)
+    seen = [event.generation.id for event in read]
+    assert sorted(seen) == sorted(identifier for part in written for identifier in part)
     sequences = [event.sequence for event in read]
     assert sequences == sorted(set(sequences))
     assert len({event.id for event in read}) == len(read)
@@ -74,8 +74,8 @@ async def stopped(database: Database, writer: asyncio.Task[Generation]) -> bool:
 async def test_the_events_of_a_generation_are_its_story(store: GenerationStore) -> None:
     await brought(store, State.UNKNOWN)
 
-    told = [event.generation.state for event in await store.events(0, 100)]
-    assert told == [State.READY, State.DIALING, State.SENDING, State.AMBIGUOUS, State.UNKNOWN]
+    states = [event.generation.state for event in await store.events(0, 100)]
+    assert states == [State.READY, State.DIALING, State.SENDING, State.AMBIGUOUS, State.UNKNOWN]
 
 
 async def test_an_event_keeps_what_was_then(store: GenerationStore) -> None:
@@ -97,22 +97,22 @@ async def test_a_reader_goes_on_where_it_stopped(store: GenerationStore) -> None
 
 async def test_old_events_go_and_young_ones_stay(database: Database, store: SqlGenerationStore) -> None:
     held = await brought(store, State.SUCCEEDED)
-    told = await store.events(0, 100)
-    await aged(database, told[2].sequence)
+    events = await store.events(0, 100)
+    await aged(database, events[2].sequence)
 
     assert await store.prune_events(30 * DAY_SECONDS, 100) == 3
-    assert await store.events(0, 100) == told[3:]
+    assert await store.events(0, 100) == events[3:]
     assert await store.prune_events(30 * DAY_SECONDS, 100) == 0
     assert await store.get(held.id) == held
 
 
 async def test_a_batch_is_bounded_and_takes_the_oldest(database: Database, store: SqlGenerationStore) -> None:
     await brought(store, State.SUCCEEDED)
-    told = await store.events(0, 100)
-    await aged(database, told[-1].sequence)
+    events = await store.events(0, 100)
+    await aged(database, events[-1].sequence)
 
     assert await store.prune_events(30 * DAY_SECONDS, 2) == 2
-    assert [event.id for event in await store.events(0, 100)] == [event.id for event in told[2:]]
+    assert [event.id for event in await store.events(0, 100)] == [event.id for event in events[2:]]
 
 
 async def test_a_consumer_that_is_too_far_behind_is_told(database: Database, store: SqlGenerationStore) -> None:
@@ -121,20 +121,20 @@ async def test_a_consumer_that_is_too_far_behind_is_told(database: Database, sto
     await aged(database, second.sequence)
     await store.prune_events(30 * DAY_SECONDS, 100)
 
-    with pytest.raises(OutOfRange) as told:
+    with pytest.raises(OutOfRange) as refusal:
         await store.events(first.sequence, 100)
-    assert (told.value.reason, told.value.metadata) == ("EVENTS_PRUNED", {"pruned_through": str(second.sequence)})
+    assert (refusal.value.reason, refusal.value.metadata) == ("EVENTS_PRUNED", {"pruned_through": str(second.sequence)})
     assert (await store.events(second.sequence, 1)) == [third]
     assert (await store.events(0, 1)) == [third]
 
 
 async def test_an_emptied_outbox_still_tells_who_comes_too_late(database: Database, store: SqlGenerationStore) -> None:
     await brought(store, State.RUNNING)
-    told = await store.events(0, 100)
-    await aged(database, told[-1].sequence)
+    events = await store.events(0, 100)
+    await aged(database, events[-1].sequence)
     await store.prune_events(30 * DAY_SECONDS, 100)
 
     assert await row_count(database, outbox_table) == 0
-    assert await store.events(told[-1].sequence, 100) == []
+    assert await store.events(events[-1].sequence, 100) == []
     with pytest.raises(OutOfRange):
-        await store.events(told[-2].sequence, 100)
+        await store.events(events[-2].sequence, 100)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
 from sqlalchemy import update
 
 from services.chassis.database import db_now
@@ -11,11 +10,7 @@ from services.generation.outcomes import (
     Completed,
     Copy,
     Gone,
-    InProgress,
     Later,
-    NotVisible,
-    Record,
-    TaskFailed,
     Unreadable,
 )
 from services.generation.stores.tables import generation as generation_table
@@ -27,15 +22,9 @@ from tests.generation.waiting import after, reached
 FIRST, SECOND = "https://temporary.example/a.png", "https://temporary.example/b.png"
 
 
-async def running(harness: Harness) -> Generation:
-    created = await harness.order()
-    await harness.submit()
-    return await harness.store.get(created.id)
-
-
 async def drawn(harness: Harness, *uris: str) -> Generation:
     """A generation whose pictures wait to be copied."""
-    generation = await running(harness)
+    generation = await harness.submitted()
     harness.provider.records[generation.task_id] = Completed(uris or (FIRST,))
     await harness.poll()
     return await harness.store.get(generation.id)
@@ -235,72 +224,3 @@ async def test_one_lost_picture_of_two_leaves_a_success(harness: Harness) -> Non
 
     assert done.state is State.SUCCEEDED
     assert [output.lost for output in done.outputs] == [True, False]
-
-
-async def test_a_task_that_failed_upstream_has_failed(harness: Harness) -> None:
-    generation = await running(harness)
-    harness.provider.records[generation.task_id] = TaskFailed(400, "The prompt was flagged.")
-    await harness.poll()
-    ended = await harness.store.get(generation.id)
-
-    assert ended.state is State.FAILED
-    assert ended.failure
-    assert (ended.failure.reason, ended.failure.provider_code) == ("PROVIDER_FAILED", 400)
-
-
-@pytest.mark.parametrize("record", [InProgress(0), NotVisible(), Unreadable("HTTP 502")])
-async def test_what_is_not_an_end_is_waited_for(harness: Harness, record: Record) -> None:
-    generation = await running(harness)
-    harness.provider.records[generation.task_id] = record
-    for _ in range(4):
-        await harness.let_time_pass()
-        await harness.poll()
-    now = await harness.store.get(generation.id)
-
-    assert now.state is State.RUNNING
-    assert len(harness.provider.fetches) == 4
-
-
-async def test_progress_is_shown_and_not_taken_back_by_a_bad_day(harness: Harness) -> None:
-    generation = await running(harness)
-    shown = []
-    for record in (InProgress(48), Unreadable("HTTP 502"), NotVisible()):
-        harness.provider.records[generation.task_id] = record
-        await harness.let_time_pass()
-        await harness.poll()
-        shown.append((await harness.store.get(generation.id)).progress)
-
-    assert shown == [48, 48, 48]
-
-
-async def test_a_task_that_takes_too_long_is_unknown_and_still_watched(harness: Harness) -> None:
-    generation = await running(harness)
-    harness.provider.records[generation.task_id] = InProgress(99)
-    harness.timing = replace(harness.timing, timeout=0.0)
-    await after(generation.submit_ms)
-    await harness.let_time_pass()
-    await harness.poll()
-    unknown = await harness.store.get(generation.id)
-    harness.provider.records[generation.task_id] = Completed((FIRST,))
-    await harness.let_time_pass()
-    await harness.poll()
-    done = await tried(harness, generation)
-
-    assert unknown.state is State.UNKNOWN
-    assert unknown.failure
-    assert unknown.failure.reason == "TIMED_OUT"
-    assert (done.state, done.failure) == (State.SUCCEEDED, None)
-    assert done.complete_ms
-
-
-async def test_a_task_is_read_with_a_key_of_the_account_that_ordered_it(harness: Harness) -> None:
-    for _ in range(6):
-        await harness.order()
-    await harness.submit()
-    for number in range(1, 7):
-        harness.provider.records[f"task{number}"] = Completed((FIRST,))
-    await harness.poll()
-
-    assert len({submit.account for submit in harness.provider.submits}) == 2
-    assert {event.generation.state for event in await harness.store.events(0, 100)} >= {State.STORING}
-    assert sum(event.generation.state is State.STORING for event in await harness.store.events(0, 100)) == 6

@@ -239,10 +239,10 @@ async def test_the_timeline_of_an_order_shows_its_parked_work(harness: Harness) 
     entries = await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).explain(
         lost.order.id
     )
-    (told,) = [entry.text for entry in entries if entry.kind == "fault"]
+    (sentence,) = [entry.text for entry in entries if entry.kind == "fault"]
 
-    assert work_id in told
-    assert f"{INBOX}, {MAX_FAULTS} tries" in told
-    assert "RecursionError" in told
-    assert "parked" in told
-    assert "nested objects" not in told
+    assert work_id in sentence
+    assert f"{INBOX}, {MAX_FAULTS} tries" in sentence
+    assert "RecursionError" in sentence
+    assert "parked" in sentence
+    assert "nested objects" not in sentence

@@ -176,6 +176,20 @@ async def test_what_was_forgotten_while_its_refusal_waited_is_not_sent_again(har
     assert len(harness.provider.submits) == 1
 
 
+async def test_an_order_that_no_account_can_pay_for_long_ends_with_the_providers_words(harness: Harness) -> None:
+    harness = replace(harness, timing=replace(harness.timing, unpaid_within=0.0))
+    harness.provider.scripts.extend([answering(Refused(402, "Credits insufficient"))] * 2)
+    created = await harness.order()
+    for _ in range(3):
+        await harness.let_time_pass()
+        await harness.submit()
+
+    ended = await harness.store.get(created.id)
+    assert (ended.state, len(harness.provider.submits)) == (State.EXPIRED, 2)
+    assert ended.failure
+    assert "Credits insufficient" in ended.failure.message
+
+
 async def test_nothing_new_is_sent_while_an_answer_waits_to_be_recorded(impatient: Harness, outage: Outage) -> None:
     """Although the store answers all else, as one that is nearly full or failing over may."""
     impatient.provider.scripts.append(going_away_before(outage, Accepted("task-kept")))

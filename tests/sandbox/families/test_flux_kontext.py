@@ -64,10 +64,10 @@ def test_a_failed_callback_has_empty_strings(
     customer: Customer, receiver: Receiver, path: str, word: str, code: int | None, callback_code: int
 ) -> None:
     task_id = create(customer, prompt=f"sim:{word}")["data"]["taskId"]
-    done, told = finished(customer, task_id), receiver.first(path)
+    done, callback = finished(customer, task_id), receiver.first(path)
 
     assert (done["successFlag"], done["errorCode"], done["response"]) == (3, code, None)
-    assert told == {
+    assert callback == {
         "code": callback_code,
         "msg": done["errorMessage"],
         "data": {"taskId": task_id, "info": {"originImageUrl": "", "resultImageUrl": ""}},

@@ -59,11 +59,11 @@ def test_a_failed_callback_has_no_info(
     customer: Customer, receiver: Receiver, path: str, word: str, flag: int, code: int | None, callback_code: int
 ) -> None:
     task_id = customer.task_4o(f"sim:{word}")
-    record, told = customer.finished_4o(task_id), receiver.first(path)
+    record, callback = customer.finished_4o(task_id), receiver.first(path)
 
     assert (record["successFlag"], record["errorCode"], record["response"]) == (flag, code, None)
     assert record["status"] == "GENERATE_FAILED"
-    assert told == {"code": callback_code, "msg": record["errorMessage"], "data": {"taskId": task_id, "info": None}}
+    assert callback == {"code": callback_code, "msg": record["errorMessage"], "data": {"taskId": task_id, "info": None}}
 
 
 @pytest.mark.parametrize(

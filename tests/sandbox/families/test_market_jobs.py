@@ -30,7 +30,7 @@ def finished(customer: Customer, task_id: str, path: str = "jobs") -> Json:
 def test_a_task_succeeds_in_record_and_callback(customer: Customer, receiver: Receiver, path: str) -> None:
     created = create(customer, "google/nano-banana", {"prompt": "a golden cat", "aspect_ratio": "16:9"})
     task_id = created["data"]["taskId"]
-    done, told = finished(customer, task_id), receiver.first(path)
+    done, callback = finished(customer, task_id), receiver.first(path)
     (url,) = json.loads(done["resultJson"])["resultUrls"]
 
     assert created == {"code": 200, "msg": "success", "data": {"taskId": task_id}}
@@ -48,7 +48,7 @@ def test_a_task_succeeds_in_record_and_callback(customer: Customer, receiver: Re
         "updateTime": done["completeTime"],
         "creditsConsumed": 4.0,
     }
-    assert told == {"code": 200, "msg": "Playground task completed successfully.", "data": done}
+    assert callback == {"code": 200, "msg": "Playground task completed successfully.", "data": done}
     assert customer.http.get(url).headers["content-type"] == "image/png"
 
 
@@ -60,12 +60,16 @@ def test_a_failed_callback_has_code_501(
     customer: Customer, receiver: Receiver, path: str, word: str, code: str, message: str
 ) -> None:
     task_id = create(customer, "z-image", {"prompt": f"sim:{word}", "aspect_ratio": "1:1"})["data"]["taskId"]
-    done, told = finished(customer, task_id), receiver.first(path)
+    done, callback = finished(customer, task_id), receiver.first(path)
 
     assert (done["state"], done["failCode"], done["failMsg"], done["resultJson"]) == ("fail", code, message, "")
-    assert (told["code"], told["msg"]) == (501, "Playground task failed.")
-    assert (told["data"]["state"], told["data"]["failMsg"], told["data"]["resultJson"]) == ("fail", message, None)
-    assert told["data"]["creditsConsumed"] == 0
+    assert (callback["code"], callback["msg"]) == (501, "Playground task failed.")
+    assert (callback["data"]["state"], callback["data"]["failMsg"], callback["data"]["resultJson"]) == (
+        "fail",
+        message,
+        None,
+    )
+    assert callback["data"]["creditsConsumed"] == 0
 
 
 def test_the_playground_paths_still_answer(customer: Customer) -> None:

@@ -65,7 +65,7 @@ async def test_drift_is_measured_and_corrected(database: Database, make: Make) -
         await store.insert(make(style="ink", seo_tags=("cat",), original_ref=""), "d")
     right = await totals(store)
     await database.write(falsify)
-    wrong = await totals(store)
+    wrong, mended = await totals(store), REGISTRY.get_sample_value("kawaii_share_count_mended_total") or 0.0
 
     found = await Reconciliation(store, 1).reconcile()
 
@@ -73,6 +73,7 @@ async def test_drift_is_measured_and_corrected(database: Database, make: Make) -
     assert wrong != right
     assert found >= 3 + 5 + 3
     assert REGISTRY.get_sample_value("kawaii_share_count_drift") == found
+    assert REGISTRY.get_sample_value("kawaii_share_count_mended_total") == mended + found
     assert await totals(store) == right
     assert await store.total(View(Policy.ALL, Facet.STYLE, "gone")) == 0
     assert await Reconciliation(store, 1).reconcile() == 0
@@ -98,13 +99,13 @@ async def test_the_loop_looks_when_it_starts(database: Database, make: Make) -> 
     await database.write(falsify)
     mended = asyncio.Event()
 
-    class Told(Reconciliation):
+    class Noticed(Reconciliation):
         async def reconcile(self) -> int:
             found = await super().reconcile()
             mended.set()
             return found
 
-    loop = asyncio.create_task(Told(store, 1).run())
+    loop = asyncio.create_task(Noticed(store, 1).run())
     await asyncio.wait_for(mended.wait(), 10)
     loop.cancel()
 

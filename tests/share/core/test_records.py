@@ -13,12 +13,12 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from services.chassis.channels import connect
 from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists, InvalidArgument, PermissionDenied
-from services.chassis.health import Health
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.share.admin_servicer import ShareAdminServicer
 from services.share.core.records import ShareRecords
 from services.share.core.shares import digest_of
 from tests.share.conftest import FILES, START_MS, Refused, Serve, cached, in_sql
+from tests.support.servers import serving
 
 if TYPE_CHECKING:
     Admin = shareadminrpc.ShareAdminServiceAsyncStub
@@ -29,7 +29,7 @@ PAST = Timestamp(seconds=1_600_000_000, nanos=123_000_000)
 LATER = Timestamp(seconds=1_600_000_100)
 
 
-def record(identifier: str = "share_old", **fields: Any) -> shareadminpb.ShareRecord:
+def record(identifier: str = "share_old", **changes: Any) -> shareadminpb.ShareRecord:
     """A share as another stack exports it."""
     seo = sharepb.Share.Seo(
         model_label="An older label",
@@ -40,7 +40,7 @@ def record(identifier: str = "share_old", **fields: Any) -> shareadminpb.ShareRe
         keywords_ja=["猫"],
         keywords_en=["cat", "an older word"],
     )
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "name": f"shares/{identifier}",
         "generated_uri": f"https://elsewhere.example/{identifier}.png",
         "prompt": "of a 猫",
@@ -51,7 +51,7 @@ def record(identifier: str = "share_old", **fields: Any) -> shareadminpb.ShareRe
         "seo": seo,
         "create_time": PAST,
     }
-    return shareadminpb.ShareRecord(share=sharepb.Share(**told | fields), token_digest=digest_of(TOKEN))
+    return shareadminpb.ShareRecord(share=sharepb.Share(**fields | changes), token_digest=digest_of(TOKEN))
 
 
 @asynccontextmanager
@@ -59,15 +59,9 @@ async def admin_of(database: Database) -> AsyncIterator[Admin]:
     """The operators' side of the service, on a real socket."""
     records = ShareRecords(cached(database), own_key=FILES.key, clock=lambda: START_MS)
     servicer = ShareAdminServicer(records, FILES)
-    server = build(
-        [Mount(shareadminrpc.add_ShareAdminServiceServicer_to_server, servicer, shareadminpb.DESCRIPTOR)],
-        Health([], []),
-    )
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with connect(f"127.0.0.1:{port}") as channel:
+    mount = Mount(shareadminrpc.add_ShareAdminServiceServicer_to_server, servicer, shareadminpb.DESCRIPTOR)
+    async with serving(mount) as address, connect(address) as channel:
         yield shareadminrpc.ShareAdminServiceStub(channel)
-    await server.stop(None)
 
 
 @pytest.fixture
@@ -76,8 +70,8 @@ async def admin(database: Database) -> AsyncIterator[Admin]:
         yield stub
 
 
-async def restored(admin: Admin, told: shareadminpb.ShareRecord) -> bool:
-    return (await admin.RestoreShare(shareadminpb.RestoreShareRequest(share_record=told))).created
+async def restored(admin: Admin, record: shareadminpb.ShareRecord) -> bool:
+    return (await admin.RestoreShare(shareadminpb.RestoreShareRequest(share_record=record))).created
 
 
 async def listed(admin: Admin, size: int = 0) -> list[shareadminpb.ShareRecord]:

@@ -1,27 +1,21 @@
 """The tables: the migrations make what the statements expect, and every list is read from an index."""
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Select
+from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 
 from services.chassis.database import Database
 from services.share.model import NEWEST, Facet, Policy, View
+from services.share.settings import ShareSettings
 from services.share.stores.shares import select_latest, select_page
 from services.share.stores.tables import metadata
+from tests.support.schema import schema_differences
 
 on_sqlite = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)  # its plans do not depend on the data
 
 
-def differences(connection: Connection) -> list[object]:
-    return list(compare_metadata(MigrationContext.configure(connection), metadata))
-
-
-async def test_the_migrations_make_the_tables(database: Database) -> None:
-    found = await database.read(lambda transaction: differences(transaction.connection))
-
-    assert [each for each in found if "alembic_version" not in str(each)] == []
+async def test_the_migrations_make_the_tables(settings: ShareSettings) -> None:
+    assert await schema_differences(settings, "share", metadata) == []
 
 
 async def plan(database: Database, statement: Select[*tuple[object, ...]]) -> str:

@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from services.chassis.errors import KawaiiError, ResourceExhausted, Unavailable
@@ -61,6 +62,18 @@ async def test_a_pipe_or_a_folder_is_no_file_and_hangs_nobody(local: LocalFiles,
     assert await local.path("uploads/pipe.png") is None
     assert await local.path("uploads") is None
     assert await local.path("uploads/a.png/b.png") is None
+
+
+async def test_what_is_no_file_is_closed_again(local: LocalFiles, root: Path) -> None:
+    """Each that stayed open would be missing to later requests: a process may open only so many."""
+    await put(local, "uploads/a.png", picture())
+    os.mkfifo(root / "uploads" / "pipe.png")
+    await local.stat("uploads/pipe.png")
+    before = psutil.Process().num_fds()
+    for _ in range(20):
+        assert await local.stat("uploads/pipe.png") is None
+
+    assert psutil.Process().num_fds() == before
 
 
 async def nobodys(key: str) -> bool:

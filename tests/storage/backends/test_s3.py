@@ -158,14 +158,14 @@ class Said(BytesIO):
         yield self.read()
 
 
-def answering(objects: S3Objects, status: int, code: str, times: int) -> None:
-    """Let the server answer so many PUTs with an error of S3's."""
+def answering(objects: S3Objects, status: int, code: str, times: int, operation: str = "PutObject") -> None:
+    """Let the server answer so many requests of an operation with an error of S3's."""
     answers = [f"<Error><Code>{code}</Code></Error>".encode()] * times
 
     def answer(request: Any, **_: Any) -> AWSResponse | None:
         return AWSResponse(request.url, status, {}, Said(answers.pop())) if answers else None
 
-    objects._bucket._client.meta.events.register("before-send.s3.PutObject", answer)
+    objects._bucket._client.meta.events.register(f"before-send.s3.{operation}", answer)
 
 
 @pytest.mark.parametrize(("status", "code"), [(409, "ConditionalRequestConflict"), (503, "SlowDown"), (500, "Oops")])
@@ -295,6 +295,18 @@ async def test_parts_that_cannot_be_finished_are_taken_back(settings: StorageSet
 
         assert unfinished(objects) == []
         assert await objects.size(KEY) is None
+
+
+async def test_parts_whose_end_meets_a_conflict_are_sent_once_more(
+    settings: StorageSettings, s3_server: S3Server
+) -> None:
+    body = picture(size=6 * MIB)
+    async with bucket(settings, s3_server, **PARTS) as objects:
+        answering(objects, 409, "ConditionalRequestConflict", times=1, operation="CompleteMultipartUpload")
+
+        assert await put(objects, body)
+        assert await content(objects) == body
+        assert unfinished(objects) == []
 
 
 async def test_parts_of_a_dead_process_are_reaped_when_they_are_old(

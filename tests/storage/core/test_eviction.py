@@ -98,6 +98,15 @@ async def test_within_the_budget_and_without_one_everything_stays(
     assert len(await variants_of(store, backend)) == 1
 
 
+async def test_a_budget_that_is_used_up_exactly_is_kept(
+    objects: Objects, variants: Variants, backend: LocalFiles, store: SqlObjects
+) -> None:
+    made = await variants.make((await kept(objects)).key, WISH)
+
+    assert await Eviction(backend, store, made.size, later).run_once() == 0
+    assert await Eviction(backend, store, made.size - 1, later).run_once() == 1
+
+
 async def test_what_was_just_made_stays_since_somebody_is_about_to_read_it(
     objects: Objects, variants: Variants, backend: LocalFiles, store: SqlObjects
 ) -> None:

@@ -11,7 +11,7 @@ from services.chassis.errors import InvalidArgument
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Variants
 from services.storage.core.garbage_collection import DEFAULT_AGE, GarbageCollection
-from services.storage.core.registration import register
+from services.storage.core.registration import put, register
 from services.storage.core.scan import Problem
 from services.storage.model import Stat, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
@@ -123,6 +123,26 @@ async def test_what_nobody_can_prove_that_we_wrote_is_left_alone(
     assert {path: (path.read_bytes(), path.stat()) for path in foreign} == before
     assert found == dict.fromkeys(FOREIGN, Problem.NOT_OURS) | {"generated/ours.png": Problem.ROW_MISSING}
     assert progress.changed_count == 1
+
+
+async def test_bytes_of_an_upload_that_died_before_its_row_are_ours_but_not_a_file_that_had_its_name(
+    garbage: GarbageCollection, backend: LocalFiles, backend_settings: StorageSettings, store: SqlObjects
+) -> None:
+    body = picture()
+    theirs = lay(backend_settings, "uploads/theirs.png", body)
+    async with backend.spool() as spool:
+        await spool.write(body)
+        for name, named in (("made", False), ("chosen", True), ("theirs", True)):
+            row = StoredObject(f"uploads/{name}.png", "image/png", spool.size, spool.sha256, "upload")
+            assert await put(backend, store, row, spool, named=named)
+    _, found = await last(garbage.run(DEFAULT_AGE, delete=True))
+
+    assert found == {
+        "uploads/made.png": Problem.ROW_MISSING,
+        "uploads/chosen.png": Problem.ROW_MISSING,
+        "uploads/theirs.png": Problem.NOT_OURS,
+    }
+    assert theirs.read_bytes() == body
 
 
 async def test_what_is_younger_than_the_age_is_left_alone(

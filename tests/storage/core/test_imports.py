@@ -3,14 +3,20 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.storage.core import Objects
+from services.storage.core.imports import Imports
+from services.storage.core.inspection import Inspection
+from services.storage.core.keys import ObjectKeys
+from services.storage.fetcher import HttpFetcher
 from services.storage.model import Filter, ImportOrder, StoredObject
 from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
+from tests.storage.conftest import clock
 from tests.storage.samples import Remote, answer, ok, picture
 from tests.support.polling import eventually
 
@@ -232,3 +238,29 @@ async def test_the_first_copy_stays_when_another_process_was_faster(
     remote.held.set()
 
     assert await content(objects, await running) == picture(seed="theirs")
+
+
+async def test_a_key_that_is_taken_and_gone_again_at_this_moment_is_told_to_try_again(
+    objects: Objects,
+    backend: Backend,
+    store: SqlObjects,
+    fetcher: HttpFetcher,
+    inspection: Inspection,
+    remote: Remote,
+) -> None:
+    """Another process put its copy just before ours, and a deletion took it just after."""
+    source = remote.put("/r", ok(picture()), ok(picture()))
+
+    class Taken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(backend, name)
+
+        async def put(self, *_: object) -> bool:
+            return False
+
+    unlucky = Imports(Taken(), store, fetcher, inspection, make_keys=ObjectKeys(clock), max_bytes=300_000)  # type: ignore[arg-type] # all but one method
+    with pytest.raises(Unavailable) as refusal:
+        await unlucky.run(ImportOrder(source, "gen_a"))
+
+    assert refusal.value.retry_after
+    assert (await objects.import_(ImportOrder(source, "gen_a"))).key == "generated/gen_a/0.png"

@@ -18,6 +18,7 @@ from tests.storage.samples import FORMATS, Remote, ok, picture, stream
 
 HONEST = saved(gradient(30, 20), "png")
 PLACED = with_chunk(HONEST, b"eXIf", tiff(orientation=6))
+PHOTO = saved(gradient(30, 20), "jpg")
 CUT, LARGE, TWOFOLD = HONEST[:-1], png(10_050, 10_050), HONEST + FOREIGN["zip"]
 FILM = with_segment(saved(gradient(30, 20), "jpg"), 0xE1, EXIF_HEAD + tiff()) + b"\0\0\0\x18ftypmp42" + bytes(90)
 
@@ -85,6 +86,11 @@ async def test_a_film_behind_a_photograph_is_removed_with_its_location(objects: 
 
     assert content.endswith(b"\xff\xd9")
     assert len(content) == len(FILM) - 102
+
+
+async def test_a_film_behind_a_photograph_without_a_location_is_removed_too(objects: Objects) -> None:
+    assert await bytes_of(objects, await uploaded(objects, PHOTO + bytes(90))) == PHOTO
+    assert await bytes_of(objects, await uploaded(objects, PHOTO)) == PHOTO
 
 
 async def test_results_and_uploads_without_a_location_stay_byte_for_byte(objects: Objects, remote: Remote) -> None:

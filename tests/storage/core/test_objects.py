@@ -5,15 +5,17 @@ import base64
 import pytest
 
 from services.chassis.errors import InvalidArgument
-from services.storage.core import objects
-from services.storage.model import Cursor, Filter
+from services.storage.core import Objects
+from services.storage.core.objects import cursor_of, token_of
+from services.storage.model import Cursor, Filter, UploadSpec
+from tests.storage.samples import picture, stream
 
 
 def test_a_token_comes_back_as_its_cursor() -> None:
     cursor = Cursor(5, "uploads/a.png")
 
-    assert objects.cursor_of(Filter("uploads/"), objects.token_of(Filter("uploads/"), cursor)) == cursor
-    assert objects.cursor_of(Filter(), "") is None
+    assert cursor_of(Filter("uploads/"), token_of(Filter("uploads/"), cursor)) == cursor
+    assert cursor_of(Filter(), "") is None
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,7 @@ def test_a_token_comes_back_as_its_cursor() -> None:
         "x",
         "é",
         "!!!!",
-        objects.token_of(Filter("generated/"), Cursor(5, "a")),
+        token_of(Filter("generated/"), Cursor(5, "a")),
         base64.urlsafe_b64encode(b"00000000:5:a").decode(),
         base64.urlsafe_b64encode(b"00000000:9999999999999999999:a").decode(),
         base64.urlsafe_b64encode(b"00000000:5:a\x00").decode(),
@@ -32,7 +34,7 @@ def test_a_token_comes_back_as_its_cursor() -> None:
 )
 def test_a_token_of_another_list_or_of_nobody_is_refused(token: str) -> None:
     with pytest.raises(InvalidArgument):
-        objects.cursor_of(Filter("uploads/"), token)
+        cursor_of(Filter("uploads/"), token)
 
 
 @pytest.mark.parametrize(
@@ -47,5 +49,13 @@ def test_a_token_of_another_list_or_of_nobody_is_refused(token: str) -> None:
     ],
 )
 def test_a_token_of_an_earlier_release_still_leads_on(wanted: Filter, cursor: Cursor, token: str) -> None:
-    assert objects.token_of(wanted, cursor) == token
-    assert objects.cursor_of(wanted, token) == cursor
+    assert token_of(wanted, cursor) == token
+    assert cursor_of(wanted, token) == cursor
+
+
+async def test_an_upload_of_a_generation_is_listed_with_it(objects: Objects) -> None:
+    ours = await objects.upload(UploadSpec(generation_id="gen_a"), stream([picture(seed="ours")]))
+    nobodys = await objects.upload(UploadSpec(), stream([picture(seed="nobody's")]))
+
+    assert (ours.generation_id, nobodys.generation_id) == ("gen_a", None)
+    assert (await objects.list(Filter(generation_id="gen_a"), 10, "")).objects == (ours,)

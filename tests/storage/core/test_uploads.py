@@ -9,6 +9,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.errors import KawaiiError
 from services.storage.core import Uploads
+from services.storage.core.uploads import UploadToken, UploadTokens
 from services.storage.model import UploadLink
 from services.storage.ports import Backend
 from services.storage.stores.sql import SqlObjects
@@ -81,6 +82,14 @@ async def test_a_link_that_we_did_not_sign_opens_nothing(browser: httpx.AsyncCli
     for forged in [*changed, "/files/-/uploads/", "/files/-/uploads/%ff"]:
         answer = await browser.put(forged, content=BODY)
         assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+
+
+def test_a_token_of_any_length_is_read_as_it_was_signed() -> None:
+    tokens = UploadTokens(b"a secret of thirty-two bytes ...")
+
+    for length in range(8):
+        token = UploadToken(f"uploads/{'a' * length}.png", 5000, 1000)
+        assert tokens.verified(tokens.signed(token), 999) == token
 
 
 async def test_a_link_takes_one_file_and_the_same_again(browser: httpx.AsyncClient, stub: Any) -> None:

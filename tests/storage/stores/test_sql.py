@@ -13,8 +13,9 @@ from services.chassis.migrations import migrate
 from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink
 from services.storage.ports import ObjectStore
 from services.storage.settings import StorageSettings
-from services.storage.stores.sql import SqlObjects
+from services.storage.stores.sql import METADATA, SqlObjects
 from tests.support.postgres import Postgres
+from tests.support.schema import TABLES_AND_COLUMNS, schema_differences
 
 
 def an_object(key: str, generation_id: str | None = None, index: int | None = None) -> StoredObject:
@@ -45,6 +46,11 @@ def engine_settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSe
 async def store(engine_settings: StorageSettings) -> AsyncIterator[ObjectStore]:
     async with open_database(engine_settings, "storage") as database:
         yield SqlObjects(database)
+
+
+async def test_the_migrations_make_the_tables(engine_settings: StorageSettings) -> None:
+    """The tables here say nothing of NULL and indexes; the migrations do."""
+    assert await schema_differences(engine_settings, "storage", METADATA, TABLES_AND_COLUMNS) == []
 
 
 async def test_a_row_comes_back_as_it_was_added_with_the_time_of_the_database(store: ObjectStore) -> None:
@@ -103,7 +109,14 @@ async def test_a_list_shows_newest_first_and_goes_on_below_its_cursor(store: Obj
 
 
 async def test_a_list_is_exact_about_prefix_and_generation(store: ObjectStore) -> None:
-    keys = ("uploads/a.png", "UPLOADS/b.png", "uploadsx/c.png", "generated/gen_a/0.png", "generated/gen_ab/0.png")
+    keys = (
+        "uploads/a.png",
+        "UPLOADS/b.png",
+        "uploadsx/c.png",
+        "uploads0/d.png",
+        "generated/gen_a/0.png",
+        "generated/gen_ab/0.png",
+    )
     for key in keys:
         name = key.split("/")[1]
         await store.add(an_object(key, name, 0) if name.startswith("gen_") else an_object(key))

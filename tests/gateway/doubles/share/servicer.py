@@ -109,9 +109,9 @@ class ShareAdminService(shareadminrpc.ShareAdminServiceServicer):
         self, request: shareadminpb.ListShareRecordsRequest, context: Context
     ) -> shareadminpb.ListShareRecordsResponse:
         at, rows = int(request.page_token or 0), self._shares.rows[::-1]
-        told = [shareadminpb.ShareRecord(share=row, token_digest="d" * 64) for row in rows[at : at + 1]]
+        records = [shareadminpb.ShareRecord(share=row, token_digest="d" * 64) for row in rows[at : at + 1]]
         return shareadminpb.ListShareRecordsResponse(
-            share_records=told, next_page_token=str(at + 1) if at + 1 < len(rows) else ""
+            share_records=records, next_page_token=str(at + 1) if at + 1 < len(rows) else ""
         )
 
     async def RestoreShare(self, request: Any, context: Context) -> Any: ...

@@ -19,9 +19,8 @@ from gateway.clients.stubs import over
 from gateway.settings import GatewaySettings
 from services.chassis.channels import connect
 from services.chassis.database import open_database
-from services.chassis.health import Health
 from services.chassis.migrations import migrate
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
 from services.community.composition import CommunityService
 from services.community.model import OrderState
 from services.community.settings import CommunitySettings
@@ -30,6 +29,7 @@ from services.community.stores.read_models import RedisModels
 from tests.community.fakes import FakeGenerations, FakeObjects
 from tests.community.stubs import Clock
 from tests.gateway.doubles.storage.servicer import StorageService
+from tests.support.servers import serving
 
 ORIGIN = "https://site.example"
 SECRET = "a-secret-that-signs-tokens-in-tests"
@@ -127,11 +127,8 @@ def open_site(migrated_file: Path, tmp_path: Path) -> OpenSite:
             community = CommunityService(settings, stores, generations, objects, clock)
             storage = StorageService()
             mount = Mount(storagerpc.add_StorageServiceServicer_to_server, storage, storagepb.DESCRIPTOR)
-            server = build([*community.mounts(), mount], Health([], []))
-            port = server.add_insecure_port("127.0.0.1:0")
-            await server.start()
-            stack.push_async_callback(server.stop, None)
-            channel = await stack.enter_async_context(connect(f"127.0.0.1:{port}"))
+            address = await stack.enter_async_context(serving(*community.mounts(), mount))
+            channel = await stack.enter_async_context(connect(address))
             identity = {"auth_hs256_secret": SECRET, "rate_limits_enabled": False}
             gateway_settings = GatewaySettings(app_url=ORIGIN, **identity | (gateway or {}))
             app = make_app(gateway_settings, over(channel, channel, channel, channel))

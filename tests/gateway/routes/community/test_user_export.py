@@ -15,8 +15,8 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from gateway.routes.community.user_export import UserExport
 from services.chassis.errors import DataLoss, KawaiiError, NotFound, Unavailable
-from services.chassis.health import Health
-from services.chassis.server import Mount, build
+from services.chassis.server import Mount
+from tests.support.servers import serving
 
 Record = userspb.ExportUserResponse
 
@@ -42,20 +42,14 @@ class Storage(storagerpc.StorageServiceServicer):
 
 async def taken(storage: Storage, *names: str) -> ZipFile:
     mount = Mount(storagerpc.add_StorageServiceServicer_to_server, storage, storagepb.DESCRIPTOR)
-    server = build([mount], Health(mount.names, []))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
 
     async def rest() -> AsyncIterator[Record]:
         for name in names:
             yield Record(file=Record.File(object=f"objects/{name}"))
 
-    try:
-        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            takeout = UserExport(Record(user=userspb.User(user_id="ann")), rest())
-            pieces = [piece async for piece in takeout.archive(storagerpc.StorageServiceStub(channel))]
-    finally:
-        await server.stop(None)
+    async with serving(mount) as address, aio.insecure_channel(address) as channel:
+        takeout = UserExport(Record(user=userspb.User(user_id="ann")), rest())
+        pieces = [piece async for piece in takeout.archive(storagerpc.StorageServiceStub(channel))]
     return ZipFile(BytesIO(b"".join(pieces)))
 
 

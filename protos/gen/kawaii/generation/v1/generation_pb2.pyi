@@ -303,6 +303,7 @@ class Model(_message.Message):
     MAX_IMAGES_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
+    PATIENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, models/{model_id}; the id may hold slashes."""
     family: _builtins.str
@@ -329,6 +330,10 @@ class Model(_message.Message):
     def parameters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names that Generation.parameters may hold for it."""
 
+    @_builtins.property
+    def patience(self) -> _duration_pb2.Duration:
+        """How long an order may take before it is UNKNOWN, with the reason TIMED_OUT; a result that comes later still counts."""
+
     def __init__(
         self,
         *,
@@ -342,10 +347,11 @@ class Model(_message.Message):
         max_images: _builtins.int = ...,
         parameters: _abc.Iterable[_builtins.str] | None = ...,
         credits: _builtins.float = ...,
+        patience: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["patience", b"patience"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratios", b"aspect_ratios", "credits", b"credits", "display_name", b"display_name", "family", b"family", "max_images", b"max_images", "max_prompt_length", b"max_prompt_length", "min_images", b"min_images", "name", b"name", "output_formats", b"output_formats", "parameters", b"parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratios", b"aspect_ratios", "credits", b"credits", "display_name", b"display_name", "family", b"family", "max_images", b"max_images", "max_prompt_length", b"max_prompt_length", "min_images", b"min_images", "name", b"name", "output_formats", b"output_formats", "parameters", b"parameters", "patience", b"patience"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

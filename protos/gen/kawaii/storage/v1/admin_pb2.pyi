@@ -44,11 +44,11 @@ class HousekeepingProgress(_message.Message):
         PROBLEM_HASH_DIFFERS: HousekeepingProgress._Problem.ValueType  # 4
         """Bytes with another hash than the row says."""
         PROBLEM_TARGET_DIFFERS: HousekeepingProgress._Problem.ValueType  # 5
-        """The place to move to holds other bytes under the key; they were left as they are."""
+        """The backend to move to holds other bytes under the key; they were left as they are."""
         PROBLEM_NOT_IN_TARGET: HousekeepingProgress._Problem.ValueType  # 6
-        """The place to move to does not have the bytes, so they were not removed from the other."""
+        """The backend to move to does not have the bytes, so they were not removed from the other."""
         PROBLEM_NOT_HOME_YET: HousekeepingProgress._Problem.ValueType  # 7
-        """Bytes that came while the first place was down and are on their way there; look again in two minutes."""
+        """Bytes that came while the first backend was down and are on their way there; look again in two minutes."""
         PROBLEM_ORIGINAL_GONE: HousekeepingProgress._Problem.ValueType  # 8
         """A variant or thumbnail whose original is gone."""
         PROBLEM_NOT_CONFIRMED: HousekeepingProgress._Problem.ValueType  # 9
@@ -72,11 +72,11 @@ class HousekeepingProgress(_message.Message):
     PROBLEM_HASH_DIFFERS: HousekeepingProgress.Problem.ValueType  # 4
     """Bytes with another hash than the row says."""
     PROBLEM_TARGET_DIFFERS: HousekeepingProgress.Problem.ValueType  # 5
-    """The place to move to holds other bytes under the key; they were left as they are."""
+    """The backend to move to holds other bytes under the key; they were left as they are."""
     PROBLEM_NOT_IN_TARGET: HousekeepingProgress.Problem.ValueType  # 6
-    """The place to move to does not have the bytes, so they were not removed from the other."""
+    """The backend to move to does not have the bytes, so they were not removed from the other."""
     PROBLEM_NOT_HOME_YET: HousekeepingProgress.Problem.ValueType  # 7
-    """Bytes that came while the first place was down and are on their way there; look again in two minutes."""
+    """Bytes that came while the first backend was down and are on their way there; look again in two minutes."""
     PROBLEM_ORIGINAL_GONE: HousekeepingProgress.Problem.ValueType  # 8
     """A variant or thumbnail whose original is gone."""
     PROBLEM_NOT_CONFIRMED: HousekeepingProgress.Problem.ValueType  # 9
@@ -205,7 +205,7 @@ class MigrateObjectsRequest(_message.Message):
         STEP_COPY: MigrateObjectsRequest._Step.ValueType  # 2
         """Copies it, and compares the hashes."""
         STEP_DELETE_SOURCE: MigrateObjectsRequest._Step.ValueType  # 3
-        """Removes from the second place what the first has, after reading both and comparing their hashes."""
+        """Removes from the second backend what the first has, after reading both and comparing their hashes."""
 
     class Step(_Step, metaclass=_StepEnumTypeWrapper):
         """Step is one of the three that a move has."""
@@ -217,12 +217,12 @@ class MigrateObjectsRequest(_message.Message):
     STEP_COPY: MigrateObjectsRequest.Step.ValueType  # 2
     """Copies it, and compares the hashes."""
     STEP_DELETE_SOURCE: MigrateObjectsRequest.Step.ValueType  # 3
-    """Removes from the second place what the first has, after reading both and comparing their hashes."""
+    """Removes from the second backend what the first has, after reading both and comparing their hashes."""
 
     TARGET_MODE_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     target_mode: _builtins.str
-    """The place to move to, local or s3."""
+    """The backend to move to, local or s3."""
     step: Global___MigrateObjectsRequest.Step.ValueType
     """What to do."""
     def __init__(

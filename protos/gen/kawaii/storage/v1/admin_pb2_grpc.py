@@ -88,8 +88,8 @@ class StorageAdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MigrateObjects(self, request, context):
-        """MigrateObjects copies what lies in the second place into the first, or removes there what the first has.
-        FAILED_PRECONDITION unless the place it names is STORAGE_MODE and there is a STORAGE_SECOND_MODE.
+        """MigrateObjects copies what lies in the second backend into the first, or removes there what the first has.
+        FAILED_PRECONDITION unless the backend it names is STORAGE_MODE and there is a STORAGE_SECOND_MODE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

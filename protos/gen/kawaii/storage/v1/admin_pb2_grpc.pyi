@@ -42,8 +42,8 @@ class StorageAdminServiceStub:
     VerifyObjects: _grpc.UnaryStreamMultiCallable[_admin_pb2.VerifyObjectsRequest, _admin_pb2.HousekeepingProgress]
     """VerifyObjects compares every row with its bytes, and reads them all if asked to."""
     MigrateObjects: _grpc.UnaryStreamMultiCallable[_admin_pb2.MigrateObjectsRequest, _admin_pb2.HousekeepingProgress]
-    """MigrateObjects copies what lies in the second place into the first, or removes there what the first has.
-    FAILED_PRECONDITION unless the place it names is STORAGE_MODE and there is a STORAGE_SECOND_MODE.
+    """MigrateObjects copies what lies in the second backend into the first, or removes there what the first has.
+    FAILED_PRECONDITION unless the backend it names is STORAGE_MODE and there is a STORAGE_SECOND_MODE.
     """
     CollectGarbage: _grpc.UnaryStreamMultiCallable[_admin_pb2.CollectGarbageRequest, _admin_pb2.HousekeepingProgress]
     """CollectGarbage names what nobody needs any more, and removes it if asked to: bytes without a row, variants whose
@@ -75,8 +75,8 @@ class StorageAdminServiceAsyncStub(StorageAdminServiceStub):
     VerifyObjects: _aio.UnaryStreamMultiCallable[_admin_pb2.VerifyObjectsRequest, _admin_pb2.HousekeepingProgress]  # type: ignore[assignment]
     """VerifyObjects compares every row with its bytes, and reads them all if asked to."""
     MigrateObjects: _aio.UnaryStreamMultiCallable[_admin_pb2.MigrateObjectsRequest, _admin_pb2.HousekeepingProgress]  # type: ignore[assignment]
-    """MigrateObjects copies what lies in the second place into the first, or removes there what the first has.
-    FAILED_PRECONDITION unless the place it names is STORAGE_MODE and there is a STORAGE_SECOND_MODE.
+    """MigrateObjects copies what lies in the second backend into the first, or removes there what the first has.
+    FAILED_PRECONDITION unless the backend it names is STORAGE_MODE and there is a STORAGE_SECOND_MODE.
     """
     CollectGarbage: _aio.UnaryStreamMultiCallable[_admin_pb2.CollectGarbageRequest, _admin_pb2.HousekeepingProgress]  # type: ignore[assignment]
     """CollectGarbage names what nobody needs any more, and removes it if asked to: bytes without a row, variants whose
@@ -117,8 +117,8 @@ class StorageAdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.MigrateObjectsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_admin_pb2.HousekeepingProgress], _abc.AsyncIterator[_admin_pb2.HousekeepingProgress]]:
-        """MigrateObjects copies what lies in the second place into the first, or removes there what the first has.
-        FAILED_PRECONDITION unless the place it names is STORAGE_MODE and there is a STORAGE_SECOND_MODE.
+        """MigrateObjects copies what lies in the second backend into the first, or removes there what the first has.
+        FAILED_PRECONDITION unless the backend it names is STORAGE_MODE and there is a STORAGE_SECOND_MODE.
         """
 
     @_abc_1.abstractmethod
