@@ -89,7 +89,7 @@ class UserRows:
         another one of a person who has come back meanwhile. It is written again once nobody can check in any more.
         """
         self._write_tombstone(transaction, user_id, now_ms)
-        transaction.execute(select(person.c.id).where(person.c.id == user_id).with_for_update())
+        transaction.scalar(select(person.c.id).where(person.c.id == user_id).with_for_update())
         self._write_tombstone(transaction, user_id, now_ms)
 
     def _write_tombstone(self, transaction: Transaction, user_id: str, now_ms: int) -> None:
