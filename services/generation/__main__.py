@@ -44,28 +44,29 @@ async def main() -> None:
     """Run the service until SIGTERM or SIGINT."""
     settings = load(GenerationSettings)
     logs.configure(settings.log_level, settings.log_format, "generation")
+    notifier = Notifier()
     async with (
-        open_database(settings, "generation") as database,
+        open_database(settings, "generation", notifier) as database,
         open_kie(settings.kie_ai_base_url) as kie,
         connect(settings.address(ListenPort.STORAGE)) as storage_channel,
     ):
-        notifier = Notifier()
-        store, inbox = SqlGenerationStore(database, notifier), SqlInbox(database, notifier)
+        store, inbox = SqlGenerationStore(), SqlInbox()
         parking = make_parking(database)
-        key_pool = await open_key_pool(database, notifier, settings.keys, settings.generation_creates_per_window)
+        key_pool = await open_key_pool(database, settings.keys, settings.generation_creates_per_window)
         warn(settings, await key_pool.listing())
         providers, models, timing = make_providers(kie), settings.models, settings.timing
         files = PublicFiles(*settings.files_base_urls)
-        admission = AdmissionControl(store, notifier, key_pool, timing)
+        admission = AdmissionControl(database, store, notifier, key_pool, timing)
         quotas = {"daily_quota": settings.generation_daily_quota, "site_orders": settings.effective_site_orders}
         storage = StorageClient(storage_channel)
         url_policy = UrlPolicy(files, storage, settings.outbound_allow_private)
-        generations = Generations(store, notifier, admission, models, url_policy, **quotas)
-        receiver = CallbackReceiver(store, inbox, KieCallbackVerifier(settings.callback_keys), CALLBACK_KINDS.values())
-        servicer = GenerationServicer(
-            generations, receiver, DownloadLinks(store, key_pool, providers, url_policy), files
-        )
+        generations = Generations(database, store, notifier, admission, models, url_policy=url_policy, **quotas)
+        verifier = KieCallbackVerifier(settings.callback_keys)
+        receiver = CallbackReceiver(database, store, inbox, verifier, CALLBACK_KINDS.values())
+        links = DownloadLinks(database, store, key_pool, providers, url_policy)
+        servicer = GenerationServicer(generations, receiver, links, files)
         workers = Workers(
+            database,
             store,
             inbox,
             notifier,
@@ -78,11 +79,11 @@ async def main() -> None:
             timing,
             parking,
         )
-        restoration = Restoration(store, workers.copier, models, timing)
+        restoration = Restoration(database, store, workers.copier, models, timing)
         admin = GenerationAdminServicer(
             key_pool,
             workers.health_checks,
-            Timeline(store, workers.poller, key_pool, workers.parking),
+            Timeline(database, store, workers.poller, key_pool, workers.parking),
             restoration,
             parked_work=workers.parked_work,
             files=files,
@@ -91,8 +92,8 @@ async def main() -> None:
             Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR),
             Mount(generationadminrpc.add_GenerationAdminServiceServicer_to_server, admin, generationadminpb.DESCRIPTOR),
         ]
-        gauges = Gauges(store.backlog, key_pool.listing, parking.measure)
-        pruner = Pruner(store.prune_events, inbox.prune, timing)
+        gauges = Gauges(lambda: database.read(store.backlog), key_pool.listing, parking.measure)
+        pruner = Pruner(database, store, inbox, timing)
         metrics_server = MetricsServer(settings.address(ListenPort.GENERATION_METRICS), gauges.refresh)
         loops = [*make_loops(workers, settings.concurrency), pruner.run, metrics_server.run]
         await serve(

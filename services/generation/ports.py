@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.chassis.database import Transaction
 from services.generation.key_pool.pool import Key
 from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State, TimelineFacts
 from services.generation.outcomes import Copy, Gone, Later, Outcome, PromptMismatch, Record
@@ -57,22 +58,23 @@ class Refusal:
 
 
 class GenerationStore(Protocol):
-    """The store of generations. Every method is one transaction that writes its outbox event with the change.
+    """The store of generations. Every method works in the caller's transaction and writes its event with the change.
 
     A change that names a Generation is fenced: it applies only while state and fence are those of the argument, else
-    FenceLost is raised and nothing changed. Facts about attempts are never fenced. Every method may raise
-    errors.Unavailable, with nothing committed.
+    FenceLost is raised and nothing changed. Facts about attempts are never fenced. Once a change is committed it is
+    counted, and wakes whoever waits for it.
     """
 
-    async def requested(self, request_key: str, sent: "Sent") -> Generation | None:
+    def requested(self, transaction: Transaction, request_key: str, sent: "Sent") -> Generation | None:
         """The generation that a request_key made, None when it made none.
 
         Raises:
             AlreadyExists: something else was sent under it (reason IDEMPOTENCY_KEY_REUSED, metadata generation).
         """
 
-    async def insert(
+    def insert(
         self,
+        transaction: Transaction,
         generation: Generation,
         request_key: str,
         request_hash: str,
@@ -90,24 +92,29 @@ class GenerationStore(Protocol):
                 nothing is stored, and nothing counted for anybody.
         """
 
-    async def get(self, identifier: str) -> Generation:
+    def get(self, transaction: Transaction, identifier: str) -> Generation:
         """The generation by our id or by the provider's task id.
 
         Raises:
             NotFound: no such generation (reason TASK_NOT_FOUND).
         """
 
-    async def made_by(self, request_key: str) -> Generation:
+    def made_by(self, transaction: Transaction, request_key: str) -> Generation:
         """The generation that a request made.
 
         Raises:
             NotFound: it made none (reason TASK_NOT_FOUND).
         """
 
-    async def list(self, page: Page) -> Sequence[Generation]:
+    def list(self, transaction: Transaction, page: Page) -> Sequence[Generation]:
         """Generations by (create_ms, id) descending."""
 
-    async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
+    def any_due(self, transaction: Transaction, states: Collection[State]) -> bool:
+        """True when there is work that claim would take."""
+
+    def claim(
+        self, transaction: Transaction, states: Collection[State], limit: int, lease_seconds: float
+    ) -> Sequence[Generation]:
         """Take work that is due and unleased: fence + 1, tries + 1, leased; no row goes to two.
 
         Orders go in the order they came; everything else newest first, since that is most likely being watched.
@@ -115,25 +122,27 @@ class GenerationStore(Protocol):
         The work of a process that died is found by its expired lease.
         """
 
-    async def renew(self, generation: Generation, lease_seconds: float) -> None:
+    def renew(self, transaction: Transaction, generation: Generation, lease_seconds: float) -> None:
         """Prolong the lease. Raises FenceLost."""
 
-    async def hold(self, generation: Generation, lease_seconds: float) -> Generation:
+    def hold(self, transaction: Transaction, generation: Generation, lease_seconds: float) -> Generation:
         """Lease a generation in any state: fence + 1. Raises FenceLost, also while another worker holds it."""
 
-    async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
-        """READY to DIALING with a new attempt, in one transaction. Raises FenceLost."""
+    def dial(self, transaction: Transaction, generation: Generation, attempt: Attempt) -> Generation:
+        """READY to DIALING with a new attempt. Raises FenceLost."""
 
-    async def move(self, generation: Generation, state: State, change: Change = NOTHING) -> Generation:
+    def move(
+        self, transaction: Transaction, generation: Generation, state: State, change: Change = NOTHING
+    ) -> Generation:
         """Move to another state; complete_ms is set when it is final. Raises FenceLost.
 
         SENDING keeps the lease, since the same worker goes on; every other state releases it.
         """
 
-    async def touch(self, generation: Generation, change: Change) -> Generation:
+    def touch(self, transaction: Transaction, generation: Generation, change: Change) -> Generation:
         """Change a generation without a change of state; an event is written only when progress or outputs changed."""
 
-    async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
+    def accept(self, transaction: Transaction, attempt_id: str, task_id: str, due_in: float) -> Generation:
         """Record that an attempt was answered with a task id, by whatever way and however late that becomes known.
 
         The first id stays. A generation that was unsure of its answer becomes RUNNING; one that was canceled keeps
@@ -144,7 +153,7 @@ class GenerationStore(Protocol):
                 that one's token, and none with this one's (reason TASK_TAKEN).
         """
 
-    async def assign(self, attempt_id: str, task_id: str, due_in: float) -> bool:
+    def assign(self, transaction: Transaction, attempt_id: str, task_id: str, due_in: float) -> bool:
         """Give an attempt a task that another attempt of the account was answered with by mistake.
 
         The other's becomes AMBIGUOUS, due in due_in, and loses the pictures it was storing; one that has ended
@@ -152,38 +161,40 @@ class GenerationStore(Protocol):
         changes, when the task was named with the other's token, too.
         """
 
-    async def is_named_by_callback(self, attempt_id: str, task_id: str) -> bool:
+    def is_named_by_callback(self, transaction: Transaction, attempt_id: str, task_id: str) -> bool:
         """True when a callback with the attempt's token named the task."""
 
-    async def decline(self, attempt_id: str, outcome: Outcome, state: State, change: Change) -> bool:
+    def decline(
+        self, transaction: Transaction, attempt_id: str, outcome: Outcome, state: State, change: Change
+    ) -> bool:
         """Record that an attempt's order was provably not taken: its generation becomes READY or FAILED, leases end.
 
-        The outcome is noted in the same transaction: one that is noted is one that was followed. Never fenced, like
+        The outcome is noted with that: one that is noted is one that was followed. Never fenced, like
         accept: recovery may have taken the attempt for unanswered while its refusal waited for the database. False,
         and only the outcome is noted, unless the generation waits for this attempt's answer (DECLINABLE) and knows of
         no task.
         """
 
-    async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
+    def note_outcome(self, transaction: Transaction, attempt_id: str, outcome: Outcome) -> None:
         """Record an outcome other than a refusal with its attempt, for the timeline; see decline."""
 
-    async def refusal(self, generation: Generation, codes: Collection[int]) -> Refusal | None:
+    def refusal(self, transaction: Transaction, generation: Generation, codes: Collection[int]) -> Refusal | None:
         """How the attempts of an order, since it last became READY anew, were refused with a code, if any was."""
 
-    async def attempt(self, attempt_id: str) -> Attempt | None:
+    def attempt(self, transaction: Transaction, attempt_id: str) -> Attempt | None:
         """The attempt with this id, if there is one."""
 
-    async def attempt_of_task(self, task_id: str) -> Attempt | None:
+    def attempt_of_task(self, transaction: Transaction, task_id: str) -> Attempt | None:
         """The attempt that was answered with a task id."""
 
-    async def wake(self, generation_id: str) -> bool:
+    def wake(self, transaction: Transaction, generation_id: str) -> bool:
         """Make a generation that waits for its provider due now; False while its record is read."""
 
-    async def cancel(self, generation: Generation) -> Generation:
+    def cancel(self, transaction: Transaction, generation: Generation) -> Generation:
         """CANCELED from any state that is not final, ending leases. Raises FenceLost."""
 
-    async def restart(
-        self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
+    def restart(
+        self, transaction: Transaction, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
     ) -> Generation:
         """READY again for a new chain of attempts, its outputs removed. Of a task still awaited, the inbox is reminded.
 
@@ -194,8 +205,8 @@ class GenerationStore(Protocol):
             ResourceExhausted: a charge's day is used up, as at insert; nothing is changed.
         """
 
-    async def deliver(
-        self, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
+    def deliver(
+        self, transaction: Transaction, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
     ) -> Generation:
         """From any RESULTLESS state to STORING with the pictures of another task, ending leases. Raises FenceLost.
 
@@ -203,52 +214,64 @@ class GenerationStore(Protocol):
         the task's.
         """
 
-    async def restore(self, generation: Generation) -> bool:
+    def restore(self, transaction: Transaction, generation: Generation) -> bool:
         """Store a generation that ended elsewhere, as it is; False when its id is taken. Writes no event."""
 
-    async def complete(self, generation: Generation, outputs: Sequence[Output]) -> Generation:
+    def complete(self, transaction: Transaction, generation: Generation, outputs: Sequence[Output]) -> Generation:
         """SUCCEEDED, from that or from RESULT_LOST, with pictures whose copies were made late. Raises FenceLost."""
 
-    async def forget(self, generation_id: str) -> bool:
+    def forget(self, transaction: Transaction, generation_id: str) -> bool:
         """Remove prompt and input pictures from a generation that has ended; False when it has not."""
 
-    async def timeline_facts(self, generation: Generation) -> TimelineFacts:
+    def timeline_facts(self, transaction: Transaction, generation: Generation) -> TimelineFacts:
         """The facts of a generation's timeline, each kind oldest first."""
 
-    async def events(self, after: int, limit: int) -> Sequence[Event]:
+    def events(self, transaction: Transaction, after: int, limit: int) -> Sequence[Event]:
         """Outbox events with a higher sequence, in order; 0 begins with the oldest that is kept.
 
         Raises:
             OutOfRange: events after a sequence other than 0 have been pruned (reason EVENTS_PRUNED).
         """
 
+    def old_events(self, transaction: Transaction, older_than: float, limit: int) -> tuple[int, int]:
+        """The last of the oldest events that are older than `older_than` seconds, and how many; of `limit` at most."""
+
+    def delete_events(self, transaction: Transaction, through: int) -> None:
+        """Delete the events up to a sequence, and record that they are deleted."""
+
 
 class Inbox(Protocol):
-    """Callbacks, and our own reminders, until they are processed. Every method may raise errors.Unavailable."""
+    """Callbacks, and our own reminders, until they are processed. Every method works in the caller's transaction."""
 
-    async def add(self, callback: Callback) -> bool:
+    def add(self, transaction: Transaction, callback: Callback) -> bool:
         """Store a callback; False when the same (attempt, task, code) is stored already.
 
         A repetition opens a closed callback again, unless its verdict is settled: done, delivered, extra or recorded.
         """
 
-    async def open_without_token(self) -> int:
+    def open_without_token(self, transaction: Transaction) -> int:
         """How many open callbacks came without a token."""
 
-    async def open_with_token_of(self, attempt_id: str) -> int:
+    def open_with_token_of(self, transaction: Transaction, attempt_id: str) -> int:
         """How many open callbacks came with an attempt's token."""
 
-    async def take(self, limit: int) -> Sequence[Callback]:
+    def take(self, transaction: Transaction, limit: int) -> Sequence[Callback]:
         """Open callbacks that are due, oldest first: leased for some seconds, tries + 1."""
 
-    async def finish(self, callback: Callback, verdict: str) -> None:
+    def finish(self, transaction: Transaction, callback: Callback, verdict: str) -> None:
         """Close a callback with a verdict; one that was repeated since it was taken stays open."""
 
-    async def renew(self, callback: Callback) -> None:
+    def renew(self, transaction: Transaction, callback: Callback) -> None:
         """Prolong the lease of a callback, unless it was repeated since it was taken."""
 
-    async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
+    def postpone(self, transaction: Transaction, callback: Callback, due_in: float, *, counted: bool = True) -> None:
         """Make a callback due again later; with `counted` False this try does not count."""
+
+    def old(self, transaction: Transaction, older_than: float, limit: int) -> Sequence[str]:
+        """Ids of closed callbacks older than `older_than` seconds, else of all but the newest without a token."""
+
+    def delete_closed(self, transaction: Transaction, ids: Sequence[str]) -> None:
+        """Delete those of the callbacks that are closed still."""
 
 
 class Provider(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 JITTER = 0.12  # spreads polls that began together (docs/provider.md#how-kawaii-calls-kie)
 FOR_EVER_SECONDS = 10 * 365 * 86_400.0  # due only when a callback arrives
 DAY_SECONDS = 86_400.0
+READ_GAP_SECONDS = 0.35  # KIE allows three reads of a task a second (docs/provider.md#limits)
 RECONCILE_SECONDS = 14 * DAY_SECONDS  # how long the provider keeps results (docs/provider.md#retention)
 
 

@@ -102,8 +102,8 @@ async def rows_of(stack: ChaosStack, service: str, *wanted: Table) -> list[Rows]
 
 
 async def _rows_of(stack: ChaosStack, service: str, *wanted: Table) -> list[Rows]:
-    async with open_database(stack.settings, service) as database, database.read() as connection:
-        return [(await connection.execute(select(table))).all() for table in wanted]
+    async with open_database(stack.settings, service) as database:
+        return await database.read(lambda transaction: [transaction.execute(select(table)).all() for table in wanted])
 
 
 async def gather_facts(stack: ChaosStack) -> Facts:

@@ -19,7 +19,7 @@ from kawaii.storage.v1 import admin_pb2 as storageadminpb
 from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 from sqlalchemy import ColumnElement, func, select, update
 
-from services.chassis.database import db_now, open_database
+from services.chassis.database import Transaction, db_now, open_database
 from services.generation.model import FINAL, UNDECIDED, State
 from services.generation.stores import tables
 from tests.chaos.evidence import AGENT, rows_of
@@ -27,6 +27,7 @@ from tests.chaos.process import OFFSETS, no_faults
 from tests.chaos.proxy import CommitProxy
 from tests.chaos.stack import LEASE_SECONDS, ChaosStack, random_of
 from tests.support.postgres import Postgres
+from tests.support.sql import fetch_value
 
 STOP_SECONDS = 150.0  # SIGTERM to exit: a submit may take 120 s
 FROZEN_SECONDS = 3 * LEASE_SECONDS
@@ -445,14 +446,18 @@ def time_passes(
 
 async def age(run: FaultRun, seconds: int) -> None:
     """Move the times of generations that have not ended into the past, as if so many seconds had passed."""
-    async with open_database(run.stack.settings, "generation") as database, database.write() as connection:
-        worked_on = tables.generation.c.state.not_in(FINAL - {State.UNKNOWN})
-        for table, open_ in ((tables.generation, worked_on), (tables.inbox, None)):
-            past = {column: column - seconds * 1000 for column in table.c if column.name in AGING}
-            statement = table.update().values({column.name: value for column, value in past.items()})
-            await connection.execute(statement if open_ is None else statement.where(open_))
-        gone = tables.output.c.gone_ms
-        await connection.execute(update(tables.output).where(gone > 0).values(gone_ms=gone - seconds * 1000))
+    async with open_database(run.stack.settings, "generation") as database:
+        await database.write(_age, seconds)
+
+
+def _age(transaction: Transaction, seconds: int) -> None:
+    worked_on = tables.generation.c.state.not_in(FINAL - {State.UNKNOWN})
+    for table, open_ in ((tables.generation, worked_on), (tables.inbox, None)):
+        past = {column: column - seconds * 1000 for column in table.c if column.name in AGING}
+        statement = table.update().values({column.name: value for column, value in past.items()})
+        transaction.execute(statement if open_ is None else statement.where(open_))
+    gone = tables.output.c.gone_ms
+    transaction.execute(update(tables.output).where(gone > 0).values(gone_ms=gone - seconds * 1000))
 
 
 async def until_polled(run: FaultRun) -> None:
@@ -466,7 +471,6 @@ async def until_none(run: FaultRun, *conditions: ColumnElement[bool]) -> None:
     left = select(func.count()).select_from(tables.generation).where(*conditions)
     async with open_database(run.stack.settings, "generation") as database, asyncio.timeout(POLLED_SECONDS):
         while True:
-            async with database.read() as connection:
-                if not await connection.scalar(left):
-                    return
+            if not await fetch_value(database, left):
+                return
             await asyncio.sleep(0.1)

@@ -28,8 +28,9 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from sqlalchemy import insert, select
 
+from catalogue import MODELS
 from services.chassis import logs
-from services.chassis.database import Database, open_database
+from services.chassis.database import Database, Transaction, open_database
 from services.chassis.migrations import migrate
 from services.chassis.notifier import Notifier
 from services.chassis.server import Mount
@@ -51,6 +52,7 @@ from services.generation.stores.leases import make_parking
 from services.generation.timing import Timing
 from services.generation.workers.poll import Poller
 from tests.support.servers import serving
+from tests.support.sql import execute, fetch_all
 
 SECRET = "the webhook key of the flood"
 KIND = "image-generated"
@@ -215,17 +217,20 @@ class WebhookTarget:
 
     async def fingerprint(self) -> str:
         """A hash of every row of every table."""
-        digest = hashlib.sha256()
-        async with self.database.read() as connection:
-            for table in tables.metadata.sorted_tables:
-                rows = await connection.execute(select(table).order_by(*table.primary_key.columns))
-                digest.update(repr((table.name, rows.all())).encode())
-        return digest.hexdigest()
+        return await self.database.read(fingerprint)
 
     async def count(self, table: Any, *clauses: Any) -> int:
         """How many rows of a table meet the conditions."""
-        async with self.database.read() as connection:
-            return len((await connection.execute(select(table).where(*clauses))).all())
+        return len(await fetch_all(self.database, select(table).where(*clauses)))
+
+
+def fingerprint(transaction: Transaction) -> str:
+    """A hash of every row of every table."""
+    digest = hashlib.sha256()
+    for table in tables.metadata.sorted_tables:
+        rows = transaction.execute(select(table).order_by(*table.primary_key.columns))
+        digest.update(repr((table.name, rows.all())).encode())
+    return digest.hexdigest()
 
 
 @asynccontextmanager
@@ -233,12 +238,12 @@ async def webhook_target(folder: Path, attempts: int, database_url: str = "") ->
     """Serve the receiver over a database with this many attempts whose answers were lost."""
     settings = CommonSettings(data_dir=folder, database_url=database_url, _env_file=None)
     await asyncio.to_thread(migrate, "generation", settings)
-    async with open_database(settings, "generation") as database:
+    notifier = Notifier()
+    async with open_database(settings, "generation", notifier) as database:
         await insert_attempts(database, attempts)
-        notifier = Notifier()
-        store = SqlGenerationStore(database, notifier)
-        inbox = SqlInbox(database, notifier)
-        receiver = CallbackReceiver(store, inbox, KieCallbackVerifier((SECRET,)), CALLBACK_KINDS.values())
+        store = SqlGenerationStore()
+        inbox = SqlInbox()
+        receiver = CallbackReceiver(database, store, inbox, KieCallbackVerifier((SECRET,)), CALLBACK_KINDS.values())
         nothing = cast("Any", None)
         servicer = GenerationServicer(nothing, receiver, nothing, nothing)
         mount = Mount(generationrpc.add_GenerationServiceServicer_to_server, servicer, generationpb.DESCRIPTOR)
@@ -267,9 +272,8 @@ async def insert_attempts(database: Database, attempts: int) -> None:
         }
         for number, name in zip(numbers, names, strict=True)
     ]
-    async with database.write() as connection:
-        await connection.execute(insert(tables.generation), orders)
-        await connection.execute(insert(tables.attempt), attempts_)
+    await execute(database, insert(tables.generation), orders)
+    await execute(database, insert(tables.attempt), attempts_)
 
 
 async def flood(target: WebhookTarget, seed: str, bad: int, good_count: int) -> list[tuple[str, object]]:
@@ -310,10 +314,17 @@ async def deliver_good(target: WebhookTarget, rng: random.Random, good_count: in
     """Deliver each good webhook several times, in random order, while the processor works."""
     numbers, codes = [number for number in range(good_count) for _ in range(TIMES)], Counter[grpc.StatusCode]()
     rng.shuffle(numbers)
-    poller = Poller(target.store, cast("Any", StubProvider()), cast("Any", {FAMILY: StubProvider()}), Timing())
-    late_results = LateResults(target.store, cast("Any", None), Timing())
+    stub = cast("Any", StubProvider())
+    poller = Poller(target.database, target.store, stub, {FAMILY: stub}, MODELS, timing=Timing())
+    late_results = LateResults(target.database, target.store, cast("Any", None), Timing())
     processor = CallbackProcessor(
-        target.store, target.inbox, target.notifier, poller, late_results, parking=make_parking(target.database)
+        target.database,
+        target.store,
+        target.inbox,
+        target.notifier,
+        poller,
+        late_results=late_results,
+        parking=make_parking(target.database),
     )
     async with supervised([processor.run]):
         for start in range(0, len(numbers), BATCH):

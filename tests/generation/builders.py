@@ -8,9 +8,11 @@ from sqlalchemy import func, select, update
 from services.chassis.database import Database
 from services.chassis.parking import MAX_FAULTS, Parking
 from services.generation.model import MOVES, Attempt, Draft, Generation, State
-from services.generation.ports import NOTHING, GenerationStore
+from services.generation.ports import NOTHING
 from services.generation.stores.tables import inbox, outbox
 from services.generation.timing import DAY_SECONDS
+from tests.support.awaited import Awaited
+from tests.support.sql import execute, fetch_value
 
 numbers: Iterator[int] = count(1)
 
@@ -29,19 +31,19 @@ def attempt_for(generation: Generation, account: str = "one") -> Attempt:
     return Attempt(f"att_{next(numbers):08}", generation.id, account, "print", "digest")
 
 
-async def ordered(store: GenerationStore, request_key: str = "") -> Generation:
+async def ordered(store: Awaited, request_key: str = "") -> Generation:
     """A stored order."""
     return await store.insert(new(), request_key, "hash")
 
 
-async def dialed(store: GenerationStore) -> Generation:
+async def dialed(store: Awaited) -> Generation:
     """An order whose attempt has begun, leased to us."""
     stored = await ordered(store)
     claimed = [row for row in await store.claim([State.READY], 100, 60) if row.id == stored.id]
     return await store.dial(claimed[0], attempt_for(stored))
 
 
-async def brought(store: GenerationStore, state: State) -> Generation:
+async def brought(store: Awaited, state: State) -> Generation:
     """A generation in a state, by the shortest legal way."""
     generation = await ordered(store)
     for step in way_to(state):
@@ -80,13 +82,11 @@ OLD = 31 * DAY_SECONDS
 
 async def aged(database: Database, through: int, seconds: float = OLD) -> None:
     """The events up to a sequence, and every callback, are older by so much."""
-    async with database.write() as connection:
-        older = update(outbox).where(outbox.c.sequence <= through)
-        await connection.execute(older.values(create_ms=outbox.c.create_ms - int(seconds * 1000)))
-        await connection.execute(update(inbox).values(create_ms=inbox.c.create_ms - int(seconds * 1000)))
+    older = update(outbox).where(outbox.c.sequence <= through)
+    await execute(database, older.values(create_ms=outbox.c.create_ms - int(seconds * 1000)))
+    await execute(database, update(inbox).values(create_ms=inbox.c.create_ms - int(seconds * 1000)))
 
 
 async def row_count(database: Database, table: object) -> int:
     """How many rows a table has."""
-    async with database.read() as connection:
-        return int(await connection.scalar(select(func.count()).select_from(table)) or 0)  # type: ignore[arg-type]
+    return int(await fetch_value(database, select(func.count()).select_from(table)) or 0)  # type: ignore[arg-type]

@@ -13,14 +13,18 @@ from services.chassis.migrations import migrate
 from services.chassis.notifier import Notifier
 from services.chassis.parking import Parking
 from services.chassis.settings import CommonSettings
+from services.generation.key_pool.pool import KeyPool
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import SqlInbox
-from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
+from services.generation.stores.key_pool import open_key_pool
 from services.generation.stores.leases import make_parking
 from services.generation.stores.tables import metadata
+from services.generation.timing import Timing
+from services.generation.workers.prune import Pruner
 from tests.generation.harness import Harness, make_harness
 from tests.generation.key_pool.support import CREATES, ONE, ONE_B, TWO, PoolClock
 from tests.sandbox.support import QUICK, Process
+from tests.support.awaited import Awaited, awaited
 from tests.support.ports import free_base
 from tests.support.postgres import Postgres
 
@@ -77,35 +81,47 @@ def engine(request: pytest.FixtureRequest) -> CommonSettings:
 
 
 @pytest.fixture
-async def database(engine: CommonSettings) -> AsyncIterator[Database]:
-    async with open_database(engine, SERVICE) as opened:
+def notifier() -> Notifier:
+    """Whom the commits of the fixtures' databases wake."""
+    return Notifier()
+
+
+@pytest.fixture
+async def database(engine: CommonSettings, notifier: Notifier) -> AsyncIterator[Database]:
+    async with open_database(engine, SERVICE, notifier) as opened:
         yield opened
 
 
 @pytest.fixture
-def store(database: Database) -> SqlGenerationStore:
+def store(database: Database) -> Awaited:
     """The store under contract."""
-    return SqlGenerationStore(database, Notifier())
+    return awaited(database, SqlGenerationStore())
 
 
 @pytest.fixture
-def inbox_store(database: Database) -> SqlInbox:
+def inbox_store(database: Database) -> Awaited:
     """The inbox under contract."""
-    return SqlInbox(database, Notifier())
+    return awaited(database, SqlInbox())
 
 
 @pytest.fixture
-async def harness(sqlite: CommonSettings) -> AsyncIterator[Harness]:
+def pruner(database: Database) -> Pruner:
+    """Prunes what the stores under contract hold."""
+    return Pruner(database, SqlGenerationStore(), SqlInbox(), Timing())
+
+
+@pytest.fixture
+async def harness(sqlite: CommonSettings, notifier: Notifier) -> AsyncIterator[Harness]:
     """The whole core on a real SQLite file, between a provider and a storage that do what the test says."""
-    async with open_database(sqlite, SERVICE) as opened:
-        yield await make_harness(opened)
+    async with open_database(sqlite, SERVICE, notifier) as opened:
+        yield await make_harness(opened, notifier)
 
 
 @pytest.fixture
-async def sqlite_store(sqlite: CommonSettings) -> AsyncIterator[SqlGenerationStore]:
+async def sqlite_store(sqlite: CommonSettings) -> AsyncIterator[Awaited]:
     """The store on one engine, for what does not depend on it."""
     async with open_database(sqlite, SERVICE) as opened:
-        yield SqlGenerationStore(opened, Notifier())
+        yield awaited(opened, SqlGenerationStore())
 
 
 @pytest.fixture
@@ -114,15 +130,15 @@ def parking(database: Database) -> Parking:
 
 
 @pytest.fixture
-async def pool(database: Database) -> SqlKeyPool:
+async def pool(database: Database) -> KeyPool:
     """Two accounts, the first with two keys."""
-    return await open_key_pool(database, Notifier(), [ONE, ONE_B, TWO], CREATES)
+    return await open_key_pool(database, [ONE, ONE_B, TWO], CREATES)
 
 
 @pytest.fixture
-async def single(database: Database) -> SqlKeyPool:
+async def single(database: Database) -> KeyPool:
     """One account with one key."""
-    return await open_key_pool(database, Notifier(), [ONE], CREATES)
+    return await open_key_pool(database, [ONE], CREATES)
 
 
 @pytest.fixture
@@ -132,9 +148,9 @@ def pool_clock(database: Database) -> PoolClock:
 
 
 @pytest.fixture
-async def sqlite_database(sqlite: CommonSettings) -> AsyncIterator[Database]:
+async def sqlite_database(sqlite: CommonSettings, notifier: Notifier) -> AsyncIterator[Database]:
     """One engine, for what does not depend on it."""
-    async with open_database(sqlite, SERVICE) as opened:
+    async with open_database(sqlite, SERVICE, notifier) as opened:
         yield opened
 
 

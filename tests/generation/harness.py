@@ -21,7 +21,7 @@ from services.generation.core.admission import AdmissionControl
 from services.generation.core.download_links import DownloadLinks
 from services.generation.core.generations import Generations
 from services.generation.core.validation import UrlPolicy
-from services.generation.key_pool.pool import Key
+from services.generation.key_pool.pool import Key, KeyPool
 from services.generation.model import Draft, Generation, Output, State
 from services.generation.outcomes import (
     Accepted,
@@ -38,16 +38,15 @@ from services.generation.ports import Provider, ResultStorage
 from services.generation.providers.callback_verification import KieCallbackVerifier
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import SqlInbox
-from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
+from services.generation.stores.key_pool import open_key_pool
 from services.generation.stores.leases import make_parking
 from services.generation.stores.tables import generation as generation_table
 from services.generation.stores.tables import inbox as inbox_table
 from services.generation.timing import Concurrency, Timing
-from services.generation.workers.copy import Copier
 from services.generation.workers.loops import Workers, make_loops
-from services.generation.workers.poll import Poller
 from services.generation.workers.recover import Recovery
-from services.generation.workers.submit import Submitter
+from tests.support.awaited import Awaited, awaited
+from tests.support.sql import execute
 
 FAMILY = "gpt4o-image"
 KIND = "image-generated"
@@ -56,6 +55,8 @@ FILES = PublicFiles("http://localhost:8080/files")
 TIMING = Timing(create_wait=0.2, first_poll=0.0, lost_after=0.0)
 CONCURRENCY = Concurrency(submits=4, polls=4, copies=4)
 DRAFT = Draft("gpt4o-image", "a cat")
+
+CREATES = 18
 
 Connected = Callable[[], Awaitable[None]]
 Script = Callable[["Submit", Connected], Awaitable[Outcome]]
@@ -174,15 +175,25 @@ class Harness:
     """Everything of the generation service but its skin."""
 
     database: Database
-    store: SqlGenerationStore
-    inbox: SqlInbox
+    sql_store: Awaited
+    sql_inbox: Awaited
     notifier: Notifier
     provider: FakeProvider
     storage: FakeStorage
-    key_pool: SqlKeyPool
+    key_pool: KeyPool
     timing: Timing = TIMING
     models: Mapping[str, Model] = field(default_factory=lambda: MODELS)
     callback_keys: Sequence[str] = ()
+
+    @property
+    def store(self) -> Awaited:
+        """The store's methods, each in a transaction of its own."""
+        return awaited(self.database, self.sql_store)
+
+    @property
+    def inbox(self) -> Awaited:
+        """The inbox's methods, each in a transaction of its own."""
+        return awaited(self.database, self.sql_inbox)
 
     @property
     def url_policy(self) -> UrlPolicy:
@@ -193,22 +204,25 @@ class Harness:
     def generations(self) -> Generations:
         """The face of the core."""
         return Generations(
-            self.store,
+            self.database,
+            self.sql_store,
             self.notifier,
-            AdmissionControl(self.store, self.notifier, self.key_pool, self.timing),
+            AdmissionControl(self.database, self.sql_store, self.notifier, self.key_pool, self.timing),
             self.models,
-            self.url_policy,
+            url_policy=self.url_policy,
         )
 
     @property
     def receiver(self) -> CallbackReceiver:
         """The way in for callbacks."""
-        return CallbackReceiver(self.store, self.inbox, KieCallbackVerifier(self.callback_keys), (KIND,))
+        return CallbackReceiver(
+            self.database, self.sql_store, self.sql_inbox, KieCallbackVerifier(self.callback_keys), (KIND,)
+        )
 
     @property
     def links(self) -> DownloadLinks:
         """Direct links."""
-        return DownloadLinks(self.store, self.key_pool, {FAMILY: self.provider}, self.url_policy)
+        return DownloadLinks(self.database, self.sql_store, self.key_pool, {FAMILY: self.provider}, self.url_policy)
 
     @property
     def parking(self) -> Parking:
@@ -220,8 +234,9 @@ class Harness:
         """What the loops work with."""
         families = {FAMILY: self.provider}
         return Workers(
-            self.store,
-            self.inbox,
+            self.database,
+            self.sql_store,
+            self.sql_inbox,
             self.notifier,
             self.key_pool,
             self.provider,
@@ -252,24 +267,20 @@ class Harness:
 
     async def submit(self) -> None:
         """Work on what waits to be submitted, once."""
-        workers = self.workers
-        worker = Submitter(workers.store, workers.key_pool, workers.providers, workers.callback_uri, workers.timing)
-        await self._each([State.READY], worker.submit)
+        await self._each([State.READY], self.workers.submitter.submit)
 
     async def poll(self) -> None:
         """Look at what the provider draws, once."""
-        await self._each([State.RUNNING, State.UNKNOWN], self._poller.poll)
+        await self._each([State.RUNNING, State.UNKNOWN], self.workers.poller.poll)
 
     async def copy(self) -> None:
         """Copy what is drawn, once."""
-        workers = self.workers
-        worker = Copier(workers.store, workers.storage, workers.key_pool, workers.providers, workers.timing)
-        await self._each([State.STORING], worker.copy)
+        await self._each([State.STORING], self.workers.copier.copy)
 
     async def recover(self) -> None:
         """Move on what nobody holds, once."""
         states = [State.DIALING, State.SENDING, State.AMBIGUOUS]
-        await self._each(states, Recovery(self.store, self.timing).recover)
+        await self._each(states, Recovery(self.database, self.sql_store, self.timing).recover)
 
     async def order(self, request_key: str = "", draft: Draft = DRAFT) -> Generation:
         """An order that nobody waits for."""
@@ -288,24 +299,23 @@ class Harness:
 
     async def let_time_pass(self) -> None:
         """All that waits is due now."""
-        async with self.database.write() as connection:
-            await connection.execute(update(generation_table).values(due_ms=0))
-            await connection.execute(update(inbox_table).values(due_ms=0))
+        await execute(self.database, update(generation_table).values(due_ms=0))
+        await execute(self.database, update(inbox_table).values(due_ms=0))
         self.notifier.notify(*State, "inbox")
 
     async def let_leases_end(self) -> None:
         """Whoever held work is gone, and time has passed since."""
-        async with self.database.write() as connection:
-            await connection.execute(update(generation_table).values(lease_until_ms=0))
+        await execute(self.database, update(generation_table).values(lease_until_ms=0))
         await self.let_time_pass()
-
-    @property
-    def _poller(self) -> Poller:
-        return Poller(self.store, self.key_pool, {FAMILY: self.provider}, self.models, self.timing)
 
     async def _each(self, states: Sequence[State], work: Callable[[Generation], Awaitable[Any]]) -> None:
         for generation in await self.store.claim(states, 50, 60):
             await work(generation)
+
+
+def keys_of(accounts: Sequence[str] = ("one", "two")) -> list[Key]:
+    """A key for each account."""
+    return [Key.of(account, f"key-of-{account}") for account in accounts]
 
 
 def callback_uri(family: str, token: str) -> str:
@@ -313,15 +323,13 @@ def callback_uri(family: str, token: str) -> str:
     return f"https://site.example/api/callback/{family}/{token}"
 
 
-async def make_harness(database: Database, accounts: Sequence[str] = ("one", "two")) -> Harness:
-    """A harness on an open database, with a key for each account."""
-    notifier = Notifier()
-    pool = [Key.of(account, f"key-of-{account}") for account in accounts]
-    keys = await open_key_pool(database, notifier, pool, creates=18)
+async def make_harness(database: Database, notifier: Notifier, accounts: Sequence[str] = ("one", "two")) -> Harness:
+    """A harness on a database that notifies the notifier, with a key for each account."""
+    keys = await open_key_pool(database, keys_of(accounts), CREATES)
     return Harness(
         database,
-        SqlGenerationStore(database, notifier),
-        SqlInbox(database, notifier),
+        SqlGenerationStore(),
+        SqlInbox(),
         notifier,
         FakeProvider(),
         FakeStorage(),
@@ -340,3 +348,4 @@ async def killed(harness: Harness, *ends: Awaitable[object]) -> None:
     await asyncio.gather(*tasks, *doomed, *waiting, return_exceptions=True)
     if begun := asyncio.all_tasks() - {asyncio.current_task()}:  # transactions, which end as they would in the database
         await asyncio.wait(begun)
+    await harness.database.write(lambda _: None)  # on SQLite it comes after them

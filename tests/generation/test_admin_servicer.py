@@ -21,7 +21,7 @@ from services.generation.core.restoration import Restoration
 from services.generation.core.timeline import Timeline
 from services.generation.model import State
 from services.generation.outcomes import Accepted, Ambiguous, InProgress, Later, Refused
-from services.generation.stores.key_pool import SqlKeyPool
+from services.generation.stores.key_pool import open_key_pool
 from tests.generation.harness import FILES, Harness, answering
 from tests.generation.key_pool.support import ONE, ONE_B, TWO, taken
 from tests.support.servers import serving
@@ -63,13 +63,12 @@ class Operator:
 @pytest.fixture
 async def operator(harness: Harness, sqlite_database: Database) -> AsyncIterator[Operator]:
     """An operator of a harness with three keys."""
-    harness.key_pool = SqlKeyPool(sqlite_database, harness.notifier, [ONE, ONE_B, TWO], 18)
-    await harness.key_pool.register()
-    restoration = Restoration(harness.store, harness.workers.copier, MODELS, harness.timing)
+    harness.key_pool = await open_key_pool(sqlite_database, [ONE, ONE_B, TWO], 18)
+    restoration = Restoration(harness.database, harness.sql_store, harness.workers.copier, MODELS, harness.timing)
     servicer = GenerationAdminServicer(
         harness.key_pool,
         harness.workers.health_checks,
-        Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking),
+        Timeline(harness.database, harness.sql_store, harness.workers.poller, harness.key_pool, harness.parking),
         restoration,
         parked_work=harness.workers.parked_work,
         files=FILES,

@@ -20,6 +20,7 @@ from services.generation.outcomes import (
 )
 from services.generation.stores.tables import attempt, generation, outbox
 from tests.generation.harness import Harness, answering
+from tests.support.sql import fetch_values
 
 SECRET = "a portrait of my neighbour at 12 Elm Street"
 
@@ -70,11 +71,10 @@ async def test_no_row_and_no_line_quotes_the_prompt(
     assert ended.state is State.FAILED
     assert ended.failure
     assert ended.failure.message == f"flagged: {CUT}"
-    async with harness.database.read() as connection:
-        rows = [
-            *await connection.scalars(select(attempt.c.detail)),
-            *await connection.scalars(select(outbox.c.snapshot)),
-            *await connection.scalars(select(generation.c.message)),
-        ]
+    rows = [
+        *await fetch_values(harness.database, select(attempt.c.detail)),
+        *await fetch_values(harness.database, select(outbox.c.snapshot)),
+        *await fetch_values(harness.database, select(generation.c.message)),
+    ]
     output = capsys.readouterr()
     assert SECRET not in "".join(rows) + output.out + output.err

@@ -3,7 +3,7 @@
 import time
 
 from services.generation.model import Generation, State
-from services.generation.ports import GenerationStore
+from tests.support.awaited import Awaited
 from tests.support.polling import eventually
 
 
@@ -16,7 +16,7 @@ async def after(moment_ms: int) -> None:
     await eventually(past)
 
 
-async def reached(store: GenerationStore, identifier: str, state: State) -> Generation:
+async def reached(store: Awaited, identifier: str, state: State) -> Generation:
     """The generation once it is in a state."""
 
     async def there() -> bool:

@@ -87,7 +87,7 @@ class Job:
         """Run the notices and answer the caller, if it still waits. Called on the event loop."""
         for notice in self.notices:
             try:
-                notice()
+                self.context.run(notice)
             except Exception:
                 logger.exception("notice_failed")
         if self.answer.done():

@@ -2,17 +2,17 @@
 
 import asyncio
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 
 import structlog
 
-from services.chassis.lease_loop import renewing
+from services.chassis.database import Database
 from services.generation import metrics
 from services.generation.model import RESULTLESS, Attempt, Generation, Output, State
 from services.generation.outcomes import Completed, Copy, Gone, Later
 from services.generation.ports import Change, GenerationStore, ResultStorage
 from services.generation.timing import Timing
+from services.generation.workers.leases import Leases
 from services.generation.workers.poll import outputs_of
 
 COPIES_AT_ONCE = 4  # of extra results; far fewer than the callbacks in work, so that they never delay these
@@ -23,10 +23,11 @@ logger = structlog.get_logger()
 class LateResults:
     """Delivers the first success, whichever task it is of; results that come after it are added as extra outputs."""
 
-    def __init__(self, store: GenerationStore, storage: ResultStorage, timing: Timing) -> None:
+    def __init__(self, database: Database, store: GenerationStore, storage: ResultStorage, timing: Timing) -> None:
+        self._database = database
         self._store = store
         self._storage = storage
-        self._timing = timing
+        self._leases = Leases(database, store, timing.lease)
         self._copies = asyncio.Semaphore(COPIES_AT_ONCE)
 
     async def handle(self, generation: Generation, attempt: Attempt, task_id: str, record: Completed) -> str:
@@ -41,14 +42,14 @@ class LateResults:
             metrics.late_result(generation.id, attempt.id, task_id, done)
         second = bool(attempt.task_id) and task_id != attempt.task_id
         if done == "delivered" and second:  # an id that only a reply named may have been wrong
-            second = await self._store.is_named_by_callback(attempt.id, attempt.task_id)
+            second = await self._database.read(self._store.is_named_by_callback, attempt.id, attempt.task_id)
         if done and fresh and second:
             metrics.double_bill(attempt.id, attempt.task_id, task_id)
         return done
 
     async def _handled(self, generation: Generation, attempt: Attempt, task_id: str, record: Completed) -> str:
         if generation.state in RESULTLESS:
-            await self._store.deliver(generation, attempt.id, task_id, outputs_of(record))
+            await self._database.write(self._store.deliver, generation, attempt.id, task_id, outputs_of(record))
             return "delivered"
         if generation.state is State.SUCCEEDED:
             return await self._add_extra(generation, record)
@@ -57,7 +58,7 @@ class LateResults:
     async def _record(self, generation: Generation, record: Completed) -> str:
         """Record the results of a canceled order; they are neither copied nor shown."""
         if not generation.outputs:
-            await self._store.touch(generation, Change(outputs=outputs_of(record)))
+            await self._database.write(self._store.touch, generation, Change(outputs=outputs_of(record)))
         return "recorded"
 
     async def _add_extra(self, generation: Generation, record: Completed) -> str:
@@ -71,12 +72,11 @@ class LateResults:
             return await self._copied_extra(generation, record)
 
     async def _copied_extra(self, generation: Generation, record: Completed) -> str:
-        held = await self._store.hold(generation, self._timing.lease)
-        async with renewing(partial(self._store.renew, held, self._timing.lease), self._timing.lease):
+        async with self._leases.held(generation) as held:
             copies = [await self._copied(held, output) for output in extras_of(held, record)]
         kept = tuple(output for output in copies if output)
         complete = len(kept) == len(copies)
-        await self._store.touch(held, Change(outputs=kept if complete else ()))
+        await self._database.write(self._store.touch, held, Change(outputs=kept if complete else ()))
         return "extra" if complete else ""
 
     async def _copied(self, generation: Generation, output: Output) -> Output | None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 import structlog
 
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.lease_loop import LOOK_SECONDS, LeasedWork, LeaseLoop
 from services.chassis.notifier import Notifier
@@ -13,7 +14,7 @@ from services.generation.callbacks.late_results import LateResults
 from services.generation.model import INBOX, NOT_POLLED, UNANSWERED, Attempt, Callback, Generation, State
 from services.generation.outcomes import Completed, NotVisible, PromptMismatch, TaskFailed, Unreadable
 from services.generation.ports import Change, FenceLost, GenerationStore, Inbox
-from services.generation.timing import RECONCILE_SECONDS, reconcile_delay, retry_delay
+from services.generation.timing import READ_GAP_SECONDS, RECONCILE_SECONDS, reconcile_delay, retry_delay
 from services.generation.workers.poll import Poller, outputs_of
 
 AT_ONCE = 20  # callbacks in work at once; late results, the slow ones, are bounded further
@@ -30,27 +31,30 @@ class CallbackProcessor:
 
     def __init__(
         self,
+        database: Database,
         store: GenerationStore,
         inbox: Inbox,
         notifier: Notifier,
         poller: Poller,
-        late_results: LateResults,
         *,
+        late_results: LateResults,
         parking: Parking,
     ) -> None:
+        self._database = database
         self._store = store
         self._inbox = inbox
+        self._notifier = notifier
         self._poller = poller
         self._late_results = late_results
         work = LeasedWork(
             loop=INBOX,
-            claim=inbox.take,
+            claim=lambda limit: database.write_urgently(inbox.take, limit),
             do=self._delivered,
             failed=self._failed,
             postponed=self._postponed,
             at_once=AT_ONCE,
             lease_seconds=LEASE_SECONDS,
-            renew=inbox.renew,
+            renew=lambda callback: database.write_urgently(inbox.renew, callback),
             expected=(FenceLost, *TRANSIENT),
             crash_event="callback_failed",
         )
@@ -75,25 +79,25 @@ class CallbackProcessor:
     async def _put_off(self, callback: Callback, seconds: float) -> None:
         """Make a callback due again without counting the try. If that fails, the lease ends by itself."""
         with suppress(Unavailable):
-            await self._inbox.postpone(callback, seconds, counted=False)
+            await self._database.write(self._inbox.postpone, callback, seconds, counted=False)
 
     async def _delivered(self, callback: Callback) -> None:
         try:
             await self._deliver(callback)
         except AlreadyExists:  # a callback with another attempt's token named the task at this moment
-            await self._inbox.finish(callback, "foreign")
+            await self._database.write(self._inbox.finish, callback, "foreign")
 
     async def _deliver(self, callback: Callback) -> None:
         attempt = await self._attempt_of(callback)
         if attempt is None:
             await self._ask_again(callback)
             return
-        generation = await self._store.get(attempt.generation_id)
+        generation = await self._database.read(self._store.get, attempt.generation_id)
         awaited = (generation.attempt_id, generation.task_id) == (attempt.id, callback.task_id)
         if awaited and generation.state not in NOT_POLLED:
             await self._wake(callback, generation)
         elif not callback.proves_attempt and await self._has_another_owner(callback, attempt):
-            await self._inbox.finish(callback, "foreign")
+            await self._database.write(self._inbox.finish, callback, "foreign")
         else:
             await self._verify(callback, attempt, generation)
 
@@ -102,29 +106,35 @@ class CallbackProcessor:
         if generation.state is State.CANCELED:
             record = await self._poller.read(generation.attempt_id, generation.family, generation.task_id)
             if isinstance(record, Completed) and not generation.outputs:
-                await self._store.touch(generation, Change(outputs=outputs_of(record)))
-        if await self._store.wake(generation.id):
-            await self._inbox.finish(callback, "done")
+                await self._database.write(self._store.touch, generation, Change(outputs=outputs_of(record)))
+        woken = await self._database.write(self._store.wake, generation.id)
+        self._notifier.notify_later(State.RUNNING, READ_GAP_SECONDS)  # it may be due only then
+        if woken:
+            await self._database.write(self._inbox.finish, callback, "done")
         else:
-            await self._inbox.postpone(callback, BEING_READ_SECONDS)
+            await self._database.write(self._inbox.postpone, callback, BEING_READ_SECONDS)
 
     async def _attempt_of(self, callback: Callback) -> Attempt | None:
         if callback.attempt_id:
-            return await self._store.attempt(callback.attempt_id)
-        return await self._store.attempt_of_task(callback.task_id)
+            return await self._database.read(self._store.attempt, callback.attempt_id)
+        return await self._database.read(self._store.attempt_of_task, callback.task_id)
 
     async def _has_another_owner(self, callback: Callback, attempt: Attempt) -> bool:
         if attempt.task_id == callback.task_id:  # ids are unique within an account only
             return False
-        owner = await self._store.attempt_of_task(callback.task_id)
+        owner = await self._database.read(self._store.attempt_of_task, callback.task_id)
         if owner is None or owner.id == attempt.id:
             return False
-        return not callback.proves_attempt or await self._store.is_named_by_callback(owner.id, callback.task_id)
+        if not callback.proves_attempt:
+            return True
+        return await self._database.read(self._store.is_named_by_callback, owner.id, callback.task_id)
 
     async def _is_assigned(self, callback: Callback, attempt: Attempt) -> bool:
         """Trust the token and the record over a reply that gave the task's id to another order."""
+        if not callback.proves_attempt:
+            return True
         after = self._poller.unknown_after
-        return not callback.proves_attempt or await self._store.assign(attempt.id, callback.task_id, after)
+        return await self._database.write(self._store.assign, attempt.id, callback.task_id, after)
 
     async def _verify(self, callback: Callback, attempt: Attempt, generation: Generation) -> None:
         """Act on the provider's record, read with a key of the account that ordered; a callback proves nothing."""
@@ -132,14 +142,14 @@ class CallbackProcessor:
             case Unreadable():
                 await self._keep_asking(callback)
             case NotVisible() if await self._has_another_owner(callback, attempt):
-                await self._inbox.finish(callback, "foreign")
+                await self._database.write(self._inbox.finish, callback, "foreign")
             case NotVisible():
                 await self._ask_again(callback)
             case PromptMismatch():
                 logger.warning("task_quarantined", attempt=attempt.id, task=callback.task_id)
-                await self._inbox.finish(callback, "quarantined")
+                await self._database.write(self._inbox.finish, callback, "quarantined")
             case _ if not await self._is_assigned(callback, attempt):
-                await self._inbox.finish(callback, "foreign")
+                await self._database.write(self._inbox.finish, callback, "foreign")
             case _ if is_lost(generation, attempt):
                 await self._adopt(callback, attempt)
             case Completed() as record:
@@ -147,13 +157,13 @@ class CallbackProcessor:
             case TaskFailed() if callback.code == SUCCESS:  # callback and record disagree, and either may lag
                 await self._ask_again(callback)
             case TaskFailed():
-                await self._inbox.finish(callback, "failed")
+                await self._database.write(self._inbox.finish, callback, "failed")
             case _:
                 await self._keep_asking(callback)
 
     async def _adopt(self, callback: Callback, attempt: Attempt) -> None:
         """Let the attempt whose answer was lost adopt its task."""
-        generation = await self._store.accept(attempt.id, callback.task_id, 0)
+        generation = await self._database.write(self._store.accept, attempt.id, callback.task_id, 0)
         await failpoints.reach("adopt.after")
         logger.info("task_adopted", generation=generation.id, attempt=attempt.id)
         await self._wake(callback, generation)
@@ -166,30 +176,30 @@ class CallbackProcessor:
         Recording the task of an earlier attempt writes a reminder, so the callback is processed once more.
         """
         if not attempt.task_id and attempt.id != generation.attempt_id:
-            await self._store.accept(attempt.id, callback.task_id, 0)
+            await self._database.write(self._store.accept, attempt.id, callback.task_id, 0)
             return
         if done := await self._late_results.handle(generation, attempt, callback.task_id, record):
-            await self._inbox.finish(callback, done)
+            await self._database.write(self._inbox.finish, callback, done)
         else:
             await self._keep_asking(callback)
 
     async def _keep_asking(self, callback: Callback) -> None:
         """Read the record again ever less often, for as long as the provider keeps results."""
         if callback.age_seconds > RECONCILE_SECONDS:
-            await self._inbox.finish(callback, "unknown")
+            await self._database.write(self._inbox.finish, callback, "unknown")
         elif callback.tries < FREQUENT_TRIES:
-            await self._inbox.postpone(callback, retry_delay(callback.tries))
+            await self._database.write(self._inbox.postpone, callback, retry_delay(callback.tries))
         else:
-            await self._inbox.postpone(callback, reconcile_delay(callback.age_seconds))
+            await self._database.write(self._inbox.postpone, callback, reconcile_delay(callback.age_seconds))
 
     async def _ask_again(self, callback: Callback) -> None:
         """The task is unknown yet: with a token try for as long as results are kept, without one for some minutes."""
         if callback.attempt_id:
             await self._keep_asking(callback)
         elif callback.tries >= FREQUENT_TRIES:
-            await self._inbox.finish(callback, "unknown")
+            await self._database.write(self._inbox.finish, callback, "unknown")
         else:
-            await self._inbox.postpone(callback, retry_delay(callback.tries))
+            await self._database.write(self._inbox.postpone, callback, retry_delay(callback.tries))
 
 
 def is_lost(generation: Generation, attempt: Attempt) -> bool:

@@ -4,6 +4,8 @@ import hashlib
 import hmac
 from collections.abc import Collection, Mapping
 
+from services.chassis import failpoints
+from services.chassis.database import Database
 from services.chassis.errors import NotFound, PermissionDenied, ResourceExhausted
 from services.chassis.names import ID, new_id
 from services.generation.model import Callback
@@ -21,8 +23,14 @@ class CallbackReceiver:
     """Verifies callbacks and stores them in the inbox."""
 
     def __init__(
-        self, store: GenerationStore, inbox: Inbox, verifier: CallbackVerifier, kinds: Collection[str]
+        self,
+        database: Database,
+        store: GenerationStore,
+        inbox: Inbox,
+        verifier: CallbackVerifier,
+        kinds: Collection[str],
     ) -> None:
+        self._database = database
         self._store = store
         self._inbox = inbox
         self._verifier = verifier
@@ -43,11 +51,13 @@ class CallbackReceiver:
         task_id, code_given = self._verifier.read(body, headers)
         attempt_id = await self._attempt_of(token) if token else await self._without_token()
         code = code_given if code_given in CODES else OTHER_CODE
-        return await self._inbox.add(Callback(new_id("cb"), kind, attempt_id, task_id, code))
+        new = await self._database.write(self._inbox.add, Callback(new_id("cb"), kind, attempt_id, task_id, code))
+        await failpoints.reach("inbox.after_commit")
+        return new
 
     async def _without_token(self) -> str:
         """No attempt. Anybody can send these, so only MAX_WITHOUT_TOKEN of them may be open."""
-        if await self._inbox.open_without_token() >= MAX_WITHOUT_TOKEN:
+        if await self._database.read(self._inbox.open_without_token) >= MAX_WITHOUT_TOKEN:
             raise ResourceExhausted(
                 "Too many callbacks without a token are waiting. Send it again later.", retry_after=60
             )
@@ -55,10 +65,10 @@ class CallbackReceiver:
 
     async def _attempt_of(self, token: str) -> str:
         attempt_id, _, secret = token.partition(".")
-        attempt = await self._store.attempt(attempt_id) if ID.fullmatch(attempt_id) else None
+        attempt = await self._database.read(self._store.attempt, attempt_id) if ID.fullmatch(attempt_id) else None
         if attempt is None or not hmac.compare_digest(attempt.token_digest, digest_of(secret)):
             raise PermissionDenied("This callback token is not ours.", "INVALID_TOKEN")
-        if await self._inbox.open_with_token_of(attempt.id) >= MAX_TASKS:
+        if await self._database.read(self._inbox.open_with_token_of, attempt.id) >= MAX_TASKS:
             raise ResourceExhausted(
                 "Too many callbacks with this token are waiting. Send it again later.", retry_after=60
             )

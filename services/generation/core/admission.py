@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from time import monotonic
 
 from services.chassis import context
+from services.chassis.database import Database
 from services.chassis.errors import Aborted, KawaiiError, ResourceExhausted, Unavailable
 from services.chassis.lease_loop import LOOK_SECONDS
 from services.chassis.notifier import Notifier
@@ -24,7 +25,10 @@ NO_CREDITS = "The upstream refuses this model for lack of credits at the moment.
 class AdmissionControl:
     """Waits for the provider's answer to a new order, and refuses the order when no account can take it."""
 
-    def __init__(self, store: GenerationStore, notifier: Notifier, key_pool: KeyPool, timing: Timing) -> None:
+    def __init__(
+        self, database: Database, store: GenerationStore, notifier: Notifier, key_pool: KeyPool, timing: Timing
+    ) -> None:
+        self._database = database
         self._store = store
         self._notifier = notifier
         self._key_pool = key_pool
@@ -49,7 +53,7 @@ class AdmissionControl:
                     await self._refuse(generation, wait)
                 else:
                     await subscription.wait(min(left, LOOK_SECONDS))
-                generation = await self._store.get(generation.id)
+                generation = await self._database.read(self._store.get, generation.id)
         return await self._unless_refused(generation)
 
     async def readmitted(self, generation: Generation, charges: Sequence[Charge]) -> Generation:
@@ -64,7 +68,7 @@ class AdmissionControl:
         if not was_refused(generation):
             return generation
         try:
-            return await self._store.restart(generation, charges, counted_ms=generation.update_ms)
+            return await self._database.write(self._store.restart, generation, charges, counted_ms=generation.update_ms)
         except FenceLost:
             raise Aborted("The same order is being made elsewhere at this moment. Try again.") from None
 
@@ -85,7 +89,7 @@ class AdmissionControl:
         error = refusal(wait)
         try:
             failure = Failure(error.reason, error.message, wait.code)
-            await self._store.move(generation, State.EXPIRED, Change(failure=failure))
+            await self._database.write(self._store.move, generation, State.EXPIRED, Change(failure=failure))
         except FenceLost:
             return
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.chassis.database import Database
 from services.chassis.errors import NotFound, Unavailable
 from services.generation.core.validation import UrlPolicy
 from services.generation.key_pool.pool import Key, KeyPool
@@ -26,8 +27,14 @@ class DownloadLinks:
     """Makes direct links to results."""
 
     def __init__(
-        self, store: GenerationStore, key_pool: KeyPool, providers: Mapping[str, Provider], url_policy: UrlPolicy
+        self,
+        database: Database,
+        store: GenerationStore,
+        key_pool: KeyPool,
+        providers: Mapping[str, Provider],
+        url_policy: UrlPolicy,
     ) -> None:
+        self._database = database
         self._store = store
         self._key_pool = key_pool
         self._providers = providers
@@ -45,7 +52,7 @@ class DownloadLinks:
         if owner is None:
             self._url_policy.require_public(uri, "uri")
             return DownloadLink(uri)
-        generation = await self._store.get(identifier) if identifier else None
+        generation = await self._database.read(self._store.get, identifier) if identifier else None
         provider = self._providers[generation.family] if generation else owner
         key = await self._key_for(generation)
         expire_ms = int((time.time() + LINK_SECONDS) * 1000)  # counted from before the request, so never too late
@@ -57,7 +64,7 @@ class DownloadLinks:
         return DownloadLink(link, expire_ms)
 
     async def _key_for(self, generation: Generation | None) -> Key:
-        attempt = await self._store.attempt(generation.attempt_id) if generation else None
+        attempt = await self._database.read(self._store.attempt, generation.attempt_id) if generation else None
         key = await self._key_pool.reader(*((attempt.account, attempt.key_print) if attempt else ()))
         if key is None:
             raise Unavailable("No upstream key works at the moment. Try again later.", retry_after=30)

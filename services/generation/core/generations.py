@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from catalogue import Model
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.chassis.errors import (
     Aborted,
     FailedPrecondition,
@@ -39,15 +40,17 @@ class Generations:
 
     def __init__(
         self,
+        database: Database,
         store: GenerationStore,
         notifier: Notifier,
         admission: AdmissionControl,
         models: Mapping[str, Model],
-        url_policy: UrlPolicy,
         *,
+        url_policy: UrlPolicy,
         daily_quota: int = 0,
         site_orders: int = 0,
     ) -> None:
+        self._database = database
         self._store = store
         self._notifier = notifier
         self._models = models
@@ -77,7 +80,7 @@ class Generations:
         check_name("request_digest", request_digest)
         sent = sent_as(draft, request_digest)
         # Before anything is checked: what an order of before had to be says nothing of what one has to be today.
-        first = await self._store.requested(request_id, sent) if request_id else None
+        first = await self._database.read(self._store.requested, request_id, sent) if request_id else None
         charges = self._charges(quota_subjects)
         stored = replace(first, joined=True) if first else await self._new(draft, request_id, charges, sent)
         admitted = await self._admission.readmitted(stored, charges)
@@ -92,7 +95,11 @@ class Generations:
         await self._url_policy.check(complete.image_uris)
         new = Generation(new_id("gen"), complete, spec.family)
         request_hash = sent_as(complete).hash if sent.draft else sent.hash
-        return await self._store.insert(new, request_id, request_hash, charges, sent_hash=sent.hash)
+        insert = self._store.insert
+        stored = await self._database.write(insert, new, request_id, request_hash, charges, sent_hash=sent.hash)
+        if not stored.joined:
+            await failpoints.reach("accept.after_commit")
+        return stored
 
     def _charges(self, subjects: Sequence[str]) -> Sequence[Charge]:
         callers = sorted({subject for subject in subjects if subject}) if self._daily_quota else []
@@ -101,11 +108,11 @@ class Generations:
 
     async def get(self, identifier: str) -> Generation:
         """One generation by either id. Raises NotFound."""
-        return await self._store.get(identifier)
+        return await self._database.read(self._store.get, identifier)
 
     async def list(self, page: Page) -> Sequence[Generation]:
         """A page, newest first."""
-        return await self._store.list(page)
+        return await self._database.read(self._store.list, page)
 
     async def cancel(self, identifier: str) -> Generation:
         """Cancel a generation for its owner; repeating it changes nothing.
@@ -114,19 +121,19 @@ class Generations:
             NotFound: no such generation.
             FailedPrecondition: it has ended otherwise.
         """
-        generation = await self._store.get(identifier)
+        generation = await self._database.read(self._store.get, identifier)
         while generation.state not in FINAL:
             try:
-                return await self._store.cancel(generation)
+                return await self._database.write(self._store.cancel, generation)
             except FenceLost:
-                generation = await self._store.get(identifier)
+                generation = await self._database.read(self._store.get, identifier)
         if generation.state is not State.CANCELED:
             raise FailedPrecondition(f"The generation has ended as {generation.state} and cannot be canceled.")
         return generation
 
     async def find(self, request_id: str) -> Generation:
         """The generation that a request has made. Raises NotFound."""
-        return await self._store.made_by(request_id)
+        return await self._database.read(self._store.made_by, request_id)
 
     async def forget(self, identifier: str) -> None:
         """Remove the prompt and input pictures of a generation; repeating it changes nothing.
@@ -135,7 +142,8 @@ class Generations:
             NotFound: no such generation.
             FailedPrecondition: it has not ended (reason NOT_ENDED).
         """
-        if not await self._store.forget((await self._store.get(identifier)).id):
+        generation = await self._database.read(self._store.get, identifier)
+        if not await self._database.write(self._store.forget, generation.id):
             sentence = "The generation is still under way. Cancel it, or come back when it has ended."
             raise FailedPrecondition(sentence, "NOT_ENDED")
 
@@ -154,7 +162,7 @@ class Generations:
             Aborted: it changed meanwhile.
         """
         check_subjects(quota_subjects)
-        generation = await self._store.get(identifier)
+        generation = await self._database.read(self._store.get, identifier)
         if generation.state not in RETRYABLE or not generation.draft.prompt:  # without one it was forgotten
             raise FailedPrecondition(f"A generation in {generation.state} cannot be retried.", "NOT_RETRYABLE")
         if generation.state is State.UNKNOWN and not accept_double_billing:
@@ -162,20 +170,20 @@ class Generations:
                 "Its first order may have been taken. Accept double billing to retry.", "MAY_BILL_TWICE"
             )
         try:
-            ready = await self._store.restart(generation, self._charges(quota_subjects))
+            ready = await self._database.write(self._store.restart, generation, self._charges(quota_subjects))
         except FenceLost:
             raise Aborted("The generation changed meanwhile. Look at it again.") from None
         return replace(await self._admission.decided(ready), quota=ready.quota)
 
     async def watch(self, identifier: str) -> AsyncIterator[Generation]:
         """The generation now and at each change, until it is final. Raises NotFound."""
-        generation = await self._store.get(identifier)
+        generation = await self._database.read(self._store.get, identifier)
         with self._notifier.subscribed(generation.id) as subscription:
             yield generation
             while generation.state not in FINAL:
                 await subscription.wait(LOOK_SECONDS)
                 self._stay_open()
-                now = await self._store.get(generation.id)
+                now = await self._database.read(self._store.get, generation.id)
                 if now.visible != generation.visible:
                     yield now
                 generation = now
@@ -184,7 +192,7 @@ class Generations:
         """Outbox events after a sequence; never ends by itself."""
         with self._notifier.subscribed("outbox") as subscription:
             while True:
-                batch = await self._store.events(after, EVENT_BATCH)
+                batch = await self._database.read(self._store.events, after, EVENT_BATCH)
                 for event in batch:
                     yield event
                     after = event.sequence

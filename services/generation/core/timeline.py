@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum, auto
 
+from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists, FailedPrecondition, NotFound, Unavailable
 from services.chassis.parking import Parking, WorkFault
 from services.generation.key_pool.pool import KeyPool
@@ -43,7 +44,10 @@ class TimelineEntry:
 class Timeline:
     """Explains generations to operators, and adopts tasks for them."""
 
-    def __init__(self, store: GenerationStore, poller: Poller, key_pool: KeyPool, parking: Parking) -> None:
+    def __init__(
+        self, database: Database, store: GenerationStore, poller: Poller, key_pool: KeyPool, parking: Parking
+    ) -> None:
+        self._database = database
         self._store = store
         self._parking = parking
         self._poller = poller
@@ -51,8 +55,8 @@ class Timeline:
 
     async def explain(self, identifier: str) -> Sequence[TimelineEntry]:
         """The timeline, oldest first. Raises NotFound."""
-        generation = await self._store.get(identifier)
-        facts = await self._store.timeline_facts(generation)
+        generation = await self._database.read(self._store.get, identifier)
+        facts = await self._database.read(self._store.timeline_facts, generation)
         entries = [state_entry(event) for event in facts.events]
         entries += [entry for attempt in facts.attempts for entry in attempt_entries(attempt)]
         entries += [callback_entry(callback) for callback in facts.callbacks]
@@ -78,14 +82,14 @@ class Timeline:
                 the attempt's (reason PROMPT_MISMATCH).
             Unavailable: the provider did not answer.
         """
-        attempt = await self._store.attempt(attempt_id)
+        attempt = await self._database.read(self._store.attempt, attempt_id)
         if attempt is None:
             raise NotFound("There is no attempt with this id. ExplainGeneration shows them.")
         if attempt.task_id:
             raise FailedPrecondition("This attempt was answered; it has a task already.")
         if await self._is_anothers(task_id):
             raise AlreadyExists("Another attempt owns this task.")
-        generation = await self._store.get(attempt.generation_id)
+        generation = await self._database.read(self._store.get, attempt.generation_id)
         match await self._poller.recognise(attempt, generation, task_id):
             case PromptMismatch():
                 raise FailedPrecondition(OTHER_PROMPT, "PROMPT_MISMATCH")
@@ -93,16 +97,16 @@ class Timeline:
                 raise NotFound("The provider does not show this task to the attempt's account.", "TASK_NOT_FOUND")
             case Unreadable(detail):
                 raise Unavailable(f"The provider could not be asked now: {detail}. Try again.", retry_after=5)
-        if not await self._store.assign(attempt.id, task_id, self._poller.unknown_after):
+        if not await self._database.write(self._store.assign, attempt.id, task_id, self._poller.unknown_after):
             raise AlreadyExists("Another attempt owns this task.")
-        return await self._store.accept(attempt.id, task_id, 0)
+        return await self._database.write(self._store.accept, attempt.id, task_id, 0)
 
     async def _is_anothers(self, task_id: str) -> bool:
         """Whether another attempt owns the task; not when a reply named it by mistake, as the record shows."""
-        holder = await self._store.attempt_of_task(task_id)
-        if holder is None or await self._store.is_named_by_callback(holder.id, task_id):
+        holder = await self._database.read(self._store.attempt_of_task, task_id)
+        if holder is None or await self._database.read(self._store.is_named_by_callback, holder.id, task_id):
             return holder is not None
-        generation = await self._store.get(holder.generation_id)
+        generation = await self._database.read(self._store.get, holder.generation_id)
         return not isinstance(await self._poller.recognise(holder, generation, task_id), PromptMismatch | NotVisible)
 
 

@@ -40,7 +40,7 @@ class KeyHealthChecks:
             NotFound: no such key.
             Unavailable: the provider did not answer.
         """
-        answer = await self._ask(await self._key_pool.find(key_print))
+        answer = await self._ask(self._key_pool.find(key_print))
         if isinstance(answer, Later):
             raise Unavailable(f"The upstream did not answer: {answer.detail}. Try again.", retry_after=LOOK_SECONDS)
         return await self._key_pool.status(key_print)

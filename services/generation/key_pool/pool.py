@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Protocol
 
+from services.chassis.database import Database, Transaction
+from services.chassis.errors import NotFound
 from services.generation.outcomes import Later, Refused
 
+NO_KEY = "There is no key of this name. ListProviderKeys shows them."
 PRINT_DIGITS = 8  # of a key's SHA-256: enough to tell five keys apart, useless for guessing one
 
 
@@ -90,12 +93,60 @@ class PoolStatus:
     accounts: tuple[AccountStatus, ...]
 
 
-class KeyPool(Protocol):
+class KeyPoolStore(Protocol):
+    """The rows of the key pool, shared by all replicas and kept over restarts; `KeyPool` says what each method does.
+
+    What ends a rest early makes the orders that wait for it due at once.
+    """
+
+    def acquire(self, transaction: Transaction, attempt_id: str, model: str) -> Key | Wait:
+        """Choose a key for a create, and count that."""
+
+    def outlook(self, transaction: Transaction, model: str) -> Wait:
+        """How long acquire would have to wait."""
+
+    def reader(self, transaction: Transaction, account: str, key_print: str) -> Key | None:
+        """A key for reading."""
+
+    def refused(self, transaction: Transaction, key: Key, code: int, retry_after: float | None, model: str) -> None:
+        """Begin a rest."""
+
+    def is_tried_again(self, key: Key, model: str) -> bool:
+        """True when this process took a key for a model whose rest together with the account was over."""
+
+    def accepted(self, transaction: Transaction, key: Key, model: str) -> None:
+        """Forget the rest of account and model together."""
+
+    def note_balance(self, transaction: Transaction, key: Key, credits_left: float) -> None:
+        """Store a balance, and end the rests that it ends."""
+
+    def any_due(self, transaction: Transaction, balance_seconds: float, dry_seconds: float) -> bool:
+        """True when take_due would take a key now."""
+
+    def take_due(self, transaction: Transaction, balance_seconds: float, dry_seconds: float) -> Sequence[Key]:
+        """Claim the reads of balances that are due."""
+
+    def listing(self, transaction: Transaction) -> PoolStatus:
+        """The status of all keys and accounts."""
+
+    def enable(self, transaction: Transaction, key_print: str) -> None:
+        """Enable a key and end its rest."""
+
+    def disable(self, transaction: Transaction, key_print: str) -> None:
+        """Disable a key."""
+
+
+class KeyPool:
     """The pool of provider keys, shared by all replicas and kept over restarts; cooldowns.py has who rests for what.
 
-    Every method is one transaction, and may raise errors.Unavailable with nothing changed. What ends a rest early makes
-    the orders that wait for it due at once.
+    Every method may raise errors.Unavailable with nothing changed. What ends a rest early makes the orders that wait
+    for it due at once.
     """
+
+    def __init__(self, database: Database, store: KeyPoolStore, keys: Sequence[Key]) -> None:
+        self._database = database
+        self._store = store
+        self._keys = {key.print: key for key in keys}
 
     async def acquire(self, attempt_id: str, model: str) -> Key | Wait:
         """A key for the one create of this attempt, or how long until one may be free.
@@ -104,12 +155,15 @@ class KeyPool(Protocol):
         counts somewhere in between, never sees more than the bucket in any window; nor are more ever in flight.
         Exact over all replicas. The account with the least such creates goes first.
         """
+        return await self._database.write(self._store.acquire, attempt_id, model)
 
     async def outlook(self, model: str) -> Wait:
         """How long acquire would have to wait now, without counting a create: 0 seconds when a key is free."""
+        return await self._database.read(self._store.outlook, model)
 
     def configured(self, account: str, key_print: str = "") -> bool:
         """True when a key of the account is configured, or the key itself, whatever its account is called now."""
+        return key_print in self._keys or any(key.account == account for key in self._keys.values())
 
     async def reader(self, account: str = "", key_print: str = "") -> Key | None:
         """A key of the account, or of any when empty, for reading; None when there is none.
@@ -119,6 +173,7 @@ class KeyPool(Protocol):
         A resting account is still read. A key that the provider does not accept is never returned; one that rests for
         another cause, or that an operator disabled, only if its account has no better.
         """
+        return await self._database.read(self._store.reader, account, key_print)
 
     async def refused(self, key: Key, code: int, retry_after: float | None, model: str = "") -> None:
         """Rest the key, its account, or the model at every account, by the code of a refusal.
@@ -129,9 +184,13 @@ class KeyPool(Protocol):
 
         A rest is never cut short by another; one that only a probe or a balance ends is not replaced by a timed one.
         """
+        # Before what waits: until it is committed, others take the key, and the refusal waits to be recorded.
+        await self._database.write_urgently(self._store.refused, key, code, retry_after, model)
 
     async def accepted(self, key: Key, model: str) -> None:
         """The provider took an order of the model: a rest of the two because of a 402 is forgotten."""
+        if self._store.is_tried_again(key, model):  # else there is nothing to forget, and nothing is written
+            await self._database.write(self._store.accepted, key, model)
 
     async def note_balance(self, key: Key, credits_left: float) -> None:
         """The provider answered this key with its account's balance.
@@ -139,6 +198,7 @@ class KeyPool(Protocol):
         The key is accepted again, and so is an account that had run dry, if it holds more than nothing. One that holds
         nothing after a 402 has run dry. One that holds more than before is tried again with every model.
         """
+        await self._database.write(self._store.note_balance, key, credits_left)
 
     async def due(self, balance_seconds: float, dry_seconds: float) -> Sequence[Key]:
         """Keys whose account's balance is to be read now, taken so that no other replica reads it at the same time.
@@ -146,21 +206,36 @@ class KeyPool(Protocol):
         A key that was not accepted is due when its rest ends, and the next time later. An account is due every
         balance_seconds, or dry_seconds while it has run dry, by a key that reads.
         """
+        if not await self._database.read(self._store.any_due, balance_seconds, dry_seconds):
+            return ()  # so that an idle stack writes nothing
+        return await self._database.write(self._store.take_due, balance_seconds, dry_seconds)
 
-    async def find(self, key_print: str) -> Key:
+    def find(self, key_print: str) -> Key:
         """A configured key. Raises NotFound (reason KEY_NOT_FOUND)."""
+        if key_print not in self._keys:
+            raise NotFound(NO_KEY, "KEY_NOT_FOUND")
+        return self._keys[key_print]
 
     async def status(self, key_print: str) -> KeyStatus:
         """The status of a key. Raises NotFound."""
+        statuses = {key.print: key for key in (await self.listing()).keys}
+        if key_print not in statuses:
+            raise NotFound(NO_KEY, "KEY_NOT_FOUND")
+        return statuses[key_print]
 
     async def listing(self) -> PoolStatus:
         """The status of all keys and accounts, with the accounts of which tasks wait but no key is configured."""
+        return await self._database.read(self._store.listing)
 
     async def enable(self, key_print: str) -> KeyStatus:
         """Enable a key and end its rest. Raises NotFound."""
+        await self._database.write(self._store.enable, self.find(key_print).print)
+        return await self.status(key_print)
 
     async def disable(self, key_print: str) -> KeyStatus:
         """Disable a key until it is enabled. Raises NotFound."""
+        await self._database.write(self._store.disable, self.find(key_print).print)
+        return await self.status(key_print)
 
 
 class BalanceReader(Protocol):

@@ -9,9 +9,8 @@ which another key may have today; such rows take the name of their key's digest.
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Row, and_, func, literal, or_, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import db_now, upsert
+from services.chassis.database import Transaction, db_now, upsert
 from services.generation.key_pool.pool import Key, account_of
 from services.generation.model import State
 from services.generation.stores.tables import (
@@ -30,20 +29,20 @@ POSITIONAL = tuple(f"account-{position}" for position in range(1, 6))  # the nam
 AWAITED = (State.RUNNING, State.STORING, State.UNKNOWN)  # states that go on by asking the account
 
 
-async def rename(connection: AsyncConnection, keys: Sequence[Key]) -> None:
+def rename(transaction: Transaction, keys: Sequence[Key]) -> None:
     """Give attempts, creates that count, rests and balances the names that the settings give their keys now."""
-    if connection.dialect.name == "postgresql":
-        await connection.execute(RENAME_LOCK)
+    if transaction.dialect == "postgresql":
+        transaction.execute(RENAME_LOCK)
     configured = {key.print: key.account for key in keys}
-    stored = (await connection.execute(select(provider_key))).all()
+    stored = transaction.execute(select(provider_key)).all()
     positional = set(POSITIONAL) - set(configured.values())
     for line in stored:
         new = configured.get(line.print) or (account_of(line.print) if line.account in positional else line.account)
         if new != line.account:
-            await _copy_account(connection, line.account, new)
+            _copy_account(transaction, line.account, new)
     for old in _outdated(stored, configured) | positional:
-        await _rename_attempts(connection, old, configured, positional=old in positional)
-    await _rename_marks(connection)
+        _rename_attempts(transaction, old, configured, positional=old in positional)
+    _rename_marks(transaction)
 
 
 def _outdated(stored: Sequence[Row[tuple[object, ...]]], configured: Mapping[str, str]) -> set[str]:
@@ -53,43 +52,41 @@ def _outdated(stored: Sequence[Row[tuple[object, ...]]], configured: Mapping[str
     return (moved | by_digest) - {account_of(p) for p, name in configured.items() if name == account_of(p)}
 
 
-async def _rename_attempts(
-    connection: AsyncConnection, old: str, configured: Mapping[str, str], *, positional: bool
-) -> None:
+def _rename_attempts(transaction: Transaction, old: str, configured: Mapping[str, str], *, positional: bool) -> None:
     """Rename attempts by the index of (account, task_id), so that it costs nothing where there is nothing to rename."""
     named_so = update(attempt).where(attempt.c.account == old)
     for key_print, new in configured.items():
         if new != old:
-            await connection.execute(named_so.where(attempt.c.key_print == key_print).values(account=new))
+            transaction.execute(named_so.where(attempt.c.key_print == key_print).values(account=new))
     if positional:
-        await connection.execute(named_so.values(account=literal(account_of("")) + attempt.c.key_print))
+        transaction.execute(named_so.values(account=literal(account_of("")) + attempt.c.key_print))
 
 
-async def _rename_marks(connection: AsyncConnection) -> None:
+def _rename_marks(transaction: Transaction) -> None:
     """Count each create for the account of its attempt."""
     owner = select(attempt.c.account).where(attempt.c.id == create_mark.c.attempt_id).scalar_subquery()
-    await connection.execute(update(create_mark).where(owner != create_mark.c.account).values(account=owner))
+    transaction.execute(update(create_mark).where(owner != create_mark.c.account).values(account=owner))
 
 
-async def _copy_account(connection: AsyncConnection, old: str, new: str) -> None:
+def _copy_account(transaction: Transaction, old: str, new: str) -> None:
     """Copy an account's row to its new name: its rest goes on, and its balance is still known."""
-    line = (await connection.execute(select(provider_account).where(provider_account.c.name == old))).first()
+    line = transaction.execute(select(provider_account).where(provider_account.c.name == old)).first()
     if line is not None:
-        fresh = upsert(connection, provider_account).values({**line._asdict(), "name": new})
-        await connection.execute(fresh.on_conflict_do_nothing())
+        fresh = upsert(transaction, provider_account).values({**line._asdict(), "name": new})
+        transaction.execute(fresh.on_conflict_do_nothing())
 
 
-async def wake(connection: AsyncConnection, returned: Collection[str]) -> None:
+def wake(transaction: Transaction, returned: Collection[str]) -> None:
     """Make tasks and callbacks of accounts that are configured again due now; leases stay."""
     of_account = select(attempt.c.id).where(attempt.c.account.in_(returned))
     waiting = and_(generation.c.state.in_(AWAITED), generation.c.due_ms > db_now())
     tasks = and_(waiting, generation.c.task_id != "", generation.c.attempt_id.in_(of_account))
-    await connection.execute(update(generation).where(tasks).values(due_ms=db_now()))
+    transaction.execute(update(generation).where(tasks).values(due_ms=db_now()))
     callbacks = and_(inbox.c.verdict == "", inbox.c.due_ms > db_now(), inbox.c.attempt_id.in_(of_account))
-    await connection.execute(update(inbox).where(callbacks).values(due_ms=db_now()))
+    transaction.execute(update(inbox).where(callbacks).values(due_ms=db_now()))
 
 
-async def waiting(connection: AsyncConnection, names: Collection[str], prints: Collection[str]) -> dict[str, int]:
+def waiting(transaction: Transaction, names: Collection[str], prints: Collection[str]) -> dict[str, int]:
     """How many tasks wait for each account of which no key is configured, of those that the provider still keeps."""
     known = or_(attempt.c.account.in_(names), attempt.c.key_print.in_(prints))
     kept = generation.c.submit_ms > db_now() - int(RECONCILE_SECONDS * 1000)
@@ -100,4 +97,4 @@ async def waiting(connection: AsyncConnection, names: Collection[str], prints: C
         .group_by(attempt.c.account)
         .order_by(attempt.c.account)
     )
-    return {row.account: row.tasks for row in await connection.execute(query)}
+    return {row.account: row.tasks for row in transaction.execute(query)}

@@ -5,9 +5,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import db_now
+from services.chassis.database import Transaction, db_now
 from services.chassis.errors import AlreadyExists
 from services.generation.model import REMINDER, Attempt, Generation
 from services.generation.outcomes import Accepted, Ambiguous, Outcome
@@ -19,7 +18,7 @@ MAX_DETAIL_LENGTH = 512  # enough to explain; an upstream page is not kept whole
 TASK_CONSTRAINT = ("attempt_task", "attempt.account, attempt.task_id")  # as PostgreSQL and SQLite name it
 
 
-async def add(connection: AsyncConnection, new: Attempt) -> None:
+def add(transaction: Transaction, new: Attempt) -> None:
     """Insert an attempt that is about to be made."""
     values = {
         "id": new.id,
@@ -28,54 +27,54 @@ async def add(connection: AsyncConnection, new: Attempt) -> None:
         "key_print": new.key_print,
         "token_digest": new.token_digest,
     }
-    await connection.execute(insert(attempt).values(create_ms=db_now(), **values))
+    transaction.execute(insert(attempt).values(create_ms=db_now(), **values))
 
 
-async def find(connection: AsyncConnection, attempt_id: str, *, locked: bool = False) -> Attempt | None:
+def find(transaction: Transaction, attempt_id: str, *, locked: bool = False) -> Attempt | None:
     """One attempt by its id; locked, no other transaction changes it until this one ends."""
     query = select(attempt).where(attempt.c.id == attempt_id)
-    row = (await connection.execute(query.with_for_update() if locked else query)).first()
+    row = transaction.execute(query.with_for_update() if locked else query).first()
     return rows.attempt_of(row) if row else None
 
 
-async def of_task(connection: AsyncConnection, task_id: str, account: str = "") -> Attempt | None:
+def of_task(transaction: Transaction, task_id: str, account: str = "") -> Attempt | None:
     """The attempt that was answered with a task id, of one account or of whichever."""
     query = select(attempt).where(attempt.c.task_id == task_id)
     query = query.where(attempt.c.account == account) if account else query
-    row = (await connection.execute(query.order_by(attempt.c.create_ms).limit(1))).first()
+    row = transaction.execute(query.order_by(attempt.c.create_ms).limit(1)).first()
     return rows.attempt_of(row) if row else None
 
 
-async def of_generation(connection: AsyncConnection, generation_id: str) -> Sequence[Attempt]:
+def of_generation(transaction: Transaction, generation_id: str) -> Sequence[Attempt]:
     """Every attempt of a generation, oldest first."""
     query = select(attempt).where(attempt.c.generation_id == generation_id).order_by(attempt.c.create_ms, attempt.c.id)
-    return [rows.attempt_of(row) for row in await connection.execute(query)]
+    return [rows.attempt_of(row) for row in transaction.execute(query)]
 
 
-async def refusal(connection: AsyncConnection, held: Generation, codes: Collection[int]) -> Refusal | None:
+def refusal(transaction: Transaction, held: Generation, codes: Collection[int]) -> Refusal | None:
     """Since when the attempts of an order have been refused with some codes, and what was said last."""
     refused = and_(attempt.c.generation_id == held.id, attempt.c.create_ms >= held.ready_ms, attempt.c.code.in_(codes))
     query = select(attempt, db_now().label("now")).where(refused).order_by(attempt.c.create_ms, attempt.c.id)
-    found = (await connection.execute(query)).all()
+    found = transaction.execute(query).all()
     return Refusal((found[0].now - found[0].create_ms) / 1000, found[-1].code, found[-1].detail) if found else None
 
 
-async def accept(connection: AsyncConnection, attempt_id: str, task_id: str, *, instead: bool = False) -> None:
+def accept(transaction: Transaction, attempt_id: str, task_id: str, *, instead: bool = False) -> None:
     """Note the task id, unless one is noted already; `instead` of one that no callback with the token has named.
 
     Raises:
         AlreadyExists: another attempt of the account has it, or only that one's token came with it.
         IntegrityError: another transaction noted it with another attempt at this moment; see `one_owner`.
     """
-    mine = await find(connection, attempt_id, locked=True)
-    if mine and await _is_anothers(connection, mine, task_id):
+    mine = find(transaction, attempt_id, locked=True)
+    if mine and _is_anothers(transaction, mine, task_id):
         raise taken()
     free: ColumnElement[bool] = attempt.c.task_id.is_(None)
-    if instead and mine and mine.task_id and not await is_named_by_callback(connection, attempt_id, mine.task_id):
+    if instead and mine and mine.task_id and not is_named_by_callback(transaction, attempt_id, mine.task_id):
         free = attempt.c.task_id == mine.task_id
     # The create counts against its account's bucket for a window from here, not only from its outcome's note.
     values = {"task_id": task_id, "answer_ms": func.coalesce(func.nullif(attempt.c.answer_ms, 0), db_now())}
-    await connection.execute(update(attempt).where(attempt.c.id == attempt_id, free).values(values))
+    transaction.execute(update(attempt).where(attempt.c.id == attempt_id, free).values(values))
 
 
 @contextmanager
@@ -94,12 +93,12 @@ def taken() -> AlreadyExists:
     return AlreadyExists("Another attempt of the account was answered with this task.", "TASK_TAKEN")
 
 
-async def _is_anothers(connection: AsyncConnection, mine: Attempt, task_id: str) -> bool:
-    if owner := await of_task(connection, task_id, mine.account):
+def _is_anothers(transaction: Transaction, mine: Attempt, task_id: str) -> bool:
+    if owner := of_task(transaction, task_id, mine.account):
         return owner.id != mine.id
     siblings = select(attempt.c.id).where(attempt.c.account == mine.account, attempt.c.id != mine.id)
     named = select(exists(_named_by_callbacks(task_id).where(inbox.c.attempt_id.in_(siblings))))
-    return bool(await connection.scalar(named)) and not await is_named_by_callback(connection, mine.id, task_id)
+    return bool(transaction.scalar(named)) and not is_named_by_callback(transaction, mine.id, task_id)
 
 
 def _named_by_callbacks(task_id: str) -> Select[tuple[str]]:
@@ -110,13 +109,13 @@ def _named_by_callbacks(task_id: str) -> Select[tuple[str]]:
     )
 
 
-async def is_named_by_callback(connection: AsyncConnection, attempt_id: str, task_id: str) -> bool:
+def is_named_by_callback(transaction: Transaction, attempt_id: str, task_id: str) -> bool:
     """True when a callback with the attempt's token named the task."""
     named = _named_by_callbacks(task_id).where(inbox.c.attempt_id == attempt_id)
-    return bool(await connection.scalar(select(exists(named))))
+    return bool(transaction.scalar(select(exists(named))))
 
 
-async def disown(connection: AsyncConnection, attempt_id: str, task_id: str) -> bool:
+def disown(transaction: Transaction, attempt_id: str, task_id: str) -> bool:
     """Take back a task that a reply named by mistake; False when the attempt does not have it any more."""
     values = {
         "task_id": None,
@@ -124,12 +123,12 @@ async def disown(connection: AsyncConnection, attempt_id: str, task_id: str) -> 
         "detail": f"answered with {task_id} of another order",
     }
     holding = update(attempt).where(attempt.c.id == attempt_id, attempt.c.task_id == task_id)
-    return bool((await connection.execute(holding.values(values))).rowcount)
+    return bool(transaction.execute(holding.values(values)).rowcount)
 
 
-async def note(connection: AsyncConnection, attempt_id: str, outcome: Outcome) -> None:
+def note(transaction: Transaction, attempt_id: str, outcome: Outcome) -> None:
     """Record an outcome, for the timeline."""
     detail = "" if isinstance(outcome, Accepted) else getattr(outcome, "message", getattr(outcome, "detail", ""))
     values = {"outcome": type(outcome).__name__.upper(), "detail": detail[:MAX_DETAIL_LENGTH], "answer_ms": db_now()}
     values["code"] = getattr(outcome, "code", 0)
-    await connection.execute(update(attempt).where(attempt.c.id == attempt_id).values(values))
+    transaction.execute(update(attempt).where(attempt.c.id == attempt_id).values(values))

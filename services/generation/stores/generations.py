@@ -8,16 +8,15 @@ the class are statements on the tables of generations and their outputs.
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import orjson
 from sqlalchemy import Row, and_, delete, exists, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.chassis import failpoints
-from services.chassis.database import Database, db_now, shielded, upsert
+from services.chassis.database import Transaction, db_now, upsert
 from services.chassis.errors import Aborted
-from services.chassis.notifier import Notifier
 from services.generation import metrics
 from services.generation.model import (
     AWAITING,
@@ -50,16 +49,12 @@ NO_FAILURE = Failure("", "")
 KEEPS_LEASE = frozenset({State.DIALING, State.SENDING})  # the same worker goes on
 
 
-@shielded
 class SqlGenerationStore(SqlGenerationQueries):
-    """The generation store on SQLite or PostgreSQL. Each method is one transaction; its commit wakes subscriptions."""
+    """The generation store on SQLite or PostgreSQL. Notices of a change run once it is committed."""
 
-    def __init__(self, database: Database, notifier: Notifier) -> None:
-        super().__init__(database)
-        self._notifier = notifier
-
-    async def insert(
+    def insert(
         self,
+        transaction: Transaction,
         generation: Generation,
         request_key: str,
         request_hash: str,
@@ -67,224 +62,195 @@ class SqlGenerationStore(SqlGenerationQueries):
         *,
         sent_hash: str = "",
     ) -> Generation:
-        async with self._database.write() as connection:
-            if await _add(connection, generation, request_key, request_hash, sent_hash) is None:
-                first = await of_request(connection, request_key, Sent(sent_hash or request_hash))
-                if first is None:
-                    raise Aborted("The same order is being made elsewhere at this moment. Try again.")
-                return replace(first, joined=True)
-            quota = await quotas.count(connection, charges)
-            stored = await find(connection, generation.id)
-            await outbox.append(connection, stored)
-            await failpoints.reach("accept.before_commit")
-        await failpoints.reach("accept.after_commit")
-        metrics.created(stored)
-        return replace(self._notified(stored, stored), quota=quota)
+        if _add(transaction, generation, request_key, request_hash, sent_hash) is None:
+            first = of_request(transaction, request_key, Sent(sent_hash or request_hash))
+            if first is None:
+                raise Aborted("The same order is being made elsewhere at this moment. Try again.")
+            return replace(first, joined=True)
+        quota = quotas.count(transaction, charges)
+        stored = find(transaction, generation.id)
+        outbox.append(transaction, stored)
+        failpoints.reach_in_thread("accept.before_commit")
+        transaction.after_commit(partial(metrics.created, stored))
+        return replace(_announced(transaction, stored, stored), quota=quota)
 
-    async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
-        """As in the port. It reads before it writes, so that an idle stack writes nothing."""
-        if limit < 1 or not await self._any_due(states):
-            return []
-        async with self._database.write() as connection:
-            taken = await leases.claim(connection, states, limit, lease_seconds)
-        await failpoints.reach("claim.after")
-        return taken
+    def any_due(self, transaction: Transaction, states: Collection[State]) -> bool:
+        return bool(transaction.scalar(select(exists(leases.due(states, 1)))))
 
-    async def renew(self, generation: Generation, lease_seconds: float) -> None:
-        async with self._database.write() as connection:
-            await leases.renew(connection, generation, lease_seconds)
-        await failpoints.reach("lease.renewed")
+    def claim(
+        self, transaction: Transaction, states: Collection[State], limit: int, lease_seconds: float
+    ) -> Sequence[Generation]:
+        return leases.claim(transaction, states, limit, lease_seconds)
 
-    async def hold(self, generation: Generation, lease_seconds: float) -> Generation:
-        async with self._database.write() as connection:
-            return await leases.hold(connection, generation, lease_seconds)
+    def renew(self, transaction: Transaction, generation: Generation, lease_seconds: float) -> None:
+        leases.renew(transaction, generation, lease_seconds)
 
-    async def dial(self, generation: Generation, attempt: Attempt) -> Generation:
-        async with self._database.write() as connection:
-            await attempts.add(connection, attempt)
-            await key_pool.count_create(connection, attempt.id, attempt.account)
-            change = Change(tries=generation.tries)
-            dialing = await _move(connection, generation, State.DIALING, change, attempt_id=attempt.id, task_id="")
-            await outbox.append(connection, dialing)
-        return self._notified(generation, dialing)
+    def hold(self, transaction: Transaction, generation: Generation, lease_seconds: float) -> Generation:
+        return leases.hold(transaction, generation, lease_seconds)
 
-    async def move(self, generation: Generation, state: State, change: Change = NOTHING) -> Generation:
-        async with self._database.write() as connection:
-            moved = await _move(connection, generation, state, change)
-            if state is State.FAILED and moved.task_id:
-                await inbox.contradict(connection, moved.attempt_id, moved.task_id)
-            await outbox.append(connection, moved)
-        return self._notified(generation, moved)
+    def dial(self, transaction: Transaction, generation: Generation, attempt: Attempt) -> Generation:
+        attempts.add(transaction, attempt)
+        key_pool.count_create(transaction, attempt.id, attempt.account)
+        change = Change(tries=generation.tries)
+        dialing = _move(transaction, generation, State.DIALING, change, attempt_id=attempt.id, task_id="")
+        outbox.append(transaction, dialing)
+        return _announced(transaction, generation, dialing)
 
-    async def touch(self, generation: Generation, change: Change) -> Generation:
-        async with self._database.write() as connection:
-            touched = await _change(connection, generation, generation.state, change)
-            if touched.visible != generation.visible:
-                await outbox.append(connection, touched)
-        return self._notified(generation, touched) if touched.visible != generation.visible else touched
-
-    async def cancel(self, generation: Generation) -> Generation:
-        async with self._database.write() as connection:
-            raised = generation.fence + 1  # a worker that holds the lease loses it
-            canceled = await _move(connection, generation, State.CANCELED, NOTHING, fence=raised)
-            await _unpark(connection, generation.id)
-            await outbox.append(connection, canceled)
-        return self._notified(generation, canceled)
-
-    async def restart(
-        self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
+    def move(
+        self, transaction: Transaction, generation: Generation, state: State, change: Change = NOTHING
     ) -> Generation:
-        async with self._database.write() as connection:
-            ready = await _restart(connection, generation)
-            quota = await quotas.count(connection, charges, counted_ms)
-            if generation.task_id and generation.state is State.UNKNOWN:
-                await inbox.remind(connection, generation.attempt_id, generation.task_id)
-            await outbox.append(connection, ready)
-        return replace(self._notified(generation, ready), quota=quota)
+        moved = _move(transaction, generation, state, change)
+        if state is State.FAILED and moved.task_id:
+            inbox.contradict(transaction, moved.attempt_id, moved.task_id)
+        outbox.append(transaction, moved)
+        return _announced(transaction, generation, moved)
 
-    async def deliver(
-        self, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
+    def touch(self, transaction: Transaction, generation: Generation, change: Change) -> Generation:
+        touched = _change(transaction, generation, generation.state, change)
+        if touched.visible != generation.visible:
+            outbox.append(transaction, touched)
+            _announced(transaction, generation, touched)
+        return touched
+
+    def cancel(self, transaction: Transaction, generation: Generation) -> Generation:
+        raised = generation.fence + 1  # a worker that holds the lease loses it
+        canceled = _move(transaction, generation, State.CANCELED, NOTHING, fence=raised)
+        _unpark(transaction, generation.id)
+        outbox.append(transaction, canceled)
+        return _announced(transaction, generation, canceled)
+
+    def restart(
+        self, transaction: Transaction, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
+    ) -> Generation:
+        ready = _restart(transaction, generation)
+        quota = quotas.count(transaction, charges, counted_ms)
+        if generation.task_id and generation.state is State.UNKNOWN:
+            inbox.remind(transaction, generation.attempt_id, generation.task_id)
+        outbox.append(transaction, ready)
+        return replace(_announced(transaction, generation, ready), quota=quota)
+
+    def deliver(
+        self, transaction: Transaction, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
     ) -> Generation:
         with attempts.one_owner():
-            async with self._database.write() as connection:
-                await attempts.accept(connection, attempt_id, task_id, instead=True)
-                delivered = await _deliver(connection, generation, attempt_id, task_id, outputs)
-                if generation.task_id and generation.task_id != task_id:
-                    await inbox.remind(connection, generation.attempt_id, generation.task_id)
-                await outbox.append(connection, delivered)
-        return self._notified(generation, delivered)
+            attempts.accept(transaction, attempt_id, task_id, instead=True)
+            delivered = _deliver(transaction, generation, attempt_id, task_id, outputs)
+            if generation.task_id and generation.task_id != task_id:
+                inbox.remind(transaction, generation.attempt_id, generation.task_id)
+            outbox.append(transaction, delivered)
+        return _announced(transaction, generation, delivered)
 
-    async def restore(self, generation: Generation) -> bool:
-        async with self._database.write() as connection:
-            return await _restore(connection, generation)
+    def restore(self, transaction: Transaction, generation: Generation) -> bool:
+        return _restore(transaction, generation)
 
-    async def complete(self, generation: Generation, outputs: Sequence[Output]) -> Generation:
-        async with self._database.write() as connection:
-            late = Change(outputs=tuple(outputs), progress=100)
-            unfailed = rows.failure_columns(NO_FAILURE)
-            mended = await _change(connection, generation, State.SUCCEEDED, late, **unfailed)
-            await outbox.append(connection, mended)
-        self._notifier.notify(mended.id, "outbox")  # not counted: how long it took says nothing about the provider
+    def complete(self, transaction: Transaction, generation: Generation, outputs: Sequence[Output]) -> Generation:
+        late = Change(outputs=tuple(outputs), progress=100)
+        unfailed = rows.failure_columns(NO_FAILURE)
+        mended = _change(transaction, generation, State.SUCCEEDED, late, **unfailed)
+        outbox.append(transaction, mended)
+        # Not counted: how long it took says nothing about the provider.
+        transaction.notify(mended.id, "outbox")
         return mended
 
-    async def forget(self, generation_id: str) -> bool:
-        async with self._database.write() as connection:
-            return await _forget(connection, generation_id)
+    def forget(self, transaction: Transaction, generation_id: str) -> bool:
+        return _forget(transaction, generation_id)
 
-    async def prune_events(self, older_than: float, limit: int) -> int:
-        """Delete at most `limit` events older than `older_than` seconds; how many. Of two at once one may find none.
+    def old_events(self, transaction: Transaction, older_than: float, limit: int) -> tuple[int, int]:
+        return outbox.old_events(transaction, older_than, limit)
 
-        It reads before it writes, so that an idle stack writes nothing.
-        """
-        async with self._database.read() as connection:
-            through, count = await outbox.old_events(connection, older_than, limit)
-        if count:
-            async with self._database.write() as connection:
-                await outbox.delete_through(connection, through)
-        return count
+    def delete_events(self, transaction: Transaction, through: int) -> None:
+        outbox.delete_through(transaction, through)
 
-    async def accept(self, attempt_id: str, task_id: str, due_in: float) -> Generation:
+    def accept(self, transaction: Transaction, attempt_id: str, task_id: str, due_in: float) -> Generation:
         with attempts.one_owner():
-            async with self._database.write() as connection:
-                before = await self._of_attempt(connection, attempt_id)
-                await attempts.accept(connection, attempt_id, task_id)
-                changed = await _accept(connection, attempt_id, task_id, due_in)
-                now = await self._of_attempt(connection, attempt_id)
-                if now.task_id != task_id:
-                    await inbox.remind(connection, attempt_id, task_id)
-                if changed:
-                    await outbox.append(connection, now)
-        self._notifier.notify("inbox")
-        return self._notified(before, now)
+            before = _of_attempt(transaction, attempt_id)
+            attempts.accept(transaction, attempt_id, task_id)
+            changed = _accept(transaction, attempt_id, task_id, due_in)
+            now = _of_attempt(transaction, attempt_id)
+            if now.task_id != task_id:
+                inbox.remind(transaction, attempt_id, task_id)
+            if changed:
+                outbox.append(transaction, now)
+        transaction.notify("inbox")
+        return _announced(transaction, before, now)
 
-    async def assign(self, attempt_id: str, task_id: str, due_in: float) -> bool:
-        async with self._database.write() as connection:
-            rightful = await attempts.find(connection, attempt_id)
-            holder = await attempts.of_task(connection, task_id, rightful.account) if rightful else None
-            if holder is None or holder.id == attempt_id:
-                return True
-            if await attempts.is_named_by_callback(connection, holder.id, task_id):
-                return False
-            if not await attempts.disown(connection, holder.id, task_id):
-                return True
-            before = await self._of_attempt(connection, holder.id, locked=True)
-            now = await disown(connection, before, holder.id, task_id, due_in)
-            await inbox.reopen(connection, holder.id)
-            if now:
-                await outbox.append(connection, now)
-        self._notifier.notify("inbox")
+    def assign(self, transaction: Transaction, attempt_id: str, task_id: str, due_in: float) -> bool:
+        rightful = attempts.find(transaction, attempt_id)
+        holder = attempts.of_task(transaction, task_id, rightful.account) if rightful else None
+        if holder is None or holder.id == attempt_id:
+            return True
+        if attempts.is_named_by_callback(transaction, holder.id, task_id):
+            return False
+        if not attempts.disown(transaction, holder.id, task_id):
+            return True
+        before = _of_attempt(transaction, holder.id, locked=True)
+        now = disown(transaction, before, holder.id, task_id, due_in)
+        inbox.reopen(transaction, holder.id)
         if now:
-            self._notified(before, now)
+            outbox.append(transaction, now)
+        transaction.notify("inbox")
+        if now:
+            _announced(transaction, before, now)
         return True
 
-    async def decline(self, attempt_id: str, outcome: Outcome, state: State, change: Change) -> bool:
-        async with self._database.write() as connection:
-            await attempts.note(connection, attempt_id, outcome)
-            before = await self._of_attempt(connection, attempt_id, locked=True)
-            waits = before.state in DECLINABLE and before.attempt_id == attempt_id and not before.task_id
-            now = before
-            if waits:
-                raised = before.fence + 1  # a recovery at this moment loses it
-                now = await _change(connection, before, state, change, fence=raised)
-                await outbox.append(connection, now)
-        metrics.attempted(outcome)
+    def decline(
+        self, transaction: Transaction, attempt_id: str, outcome: Outcome, state: State, change: Change
+    ) -> bool:
+        attempts.note(transaction, attempt_id, outcome)
+        before = _of_attempt(transaction, attempt_id, locked=True)
+        waits = before.state in DECLINABLE and before.attempt_id == attempt_id and not before.task_id
+        now = before
         if waits:
-            self._notified(before, now)
+            raised = before.fence + 1  # a recovery at this moment loses it
+            now = _change(transaction, before, state, change, fence=raised)
+            outbox.append(transaction, now)
+        transaction.after_commit(partial(metrics.attempted, outcome))
+        if waits:
+            _announced(transaction, before, now)
         return waits
 
-    async def note_outcome(self, attempt_id: str, outcome: Outcome) -> None:
-        async with self._database.write() as connection:
-            await attempts.note(connection, attempt_id, outcome)
-        metrics.attempted(outcome)
+    def note_outcome(self, transaction: Transaction, attempt_id: str, outcome: Outcome) -> None:
+        attempts.note(transaction, attempt_id, outcome)
+        transaction.after_commit(partial(metrics.attempted, outcome))
 
-    async def wake(self, generation_id: str) -> bool:
-        async with self._database.write() as connection:
-            woken = await leases.wake(connection, generation_id)
-        self._notifier.notify(State.RUNNING)
-        self._notifier.notify_later(State.RUNNING, leases.READ_GAP_MS / 1000)
-        return woken
-
-    async def _any_due(self, states: Collection[State]) -> bool:
-        async with self._database.read() as connection:
-            return bool(await connection.scalar(select(exists(leases.due(states, 1)))))
-
-    async def _of_attempt(self, connection: AsyncConnection, attempt_id: str, *, locked: bool = False) -> Generation:
-        column = attempt_table.c.generation_id
-        owner = await connection.scalar(select(column).where(attempt_table.c.id == attempt_id))
-        return await of_attempt(connection, str(owner), locked=locked)
-
-    def _notified(self, before: Generation, after: Generation) -> Generation:
-        metrics.moved(before, after)
-        self._notifier.notify(after.id, after.state, "outbox")
-        return after
+    def wake(self, transaction: Transaction, generation_id: str) -> bool:
+        transaction.notify(State.RUNNING)
+        return leases.wake(transaction, generation_id)
 
 
-async def _add(
-    connection: AsyncConnection, new: Generation, request_key: str, request_hash: str, sent_hash: str
-) -> str | None:
+def _of_attempt(transaction: Transaction, attempt_id: str, *, locked: bool = False) -> Generation:
+    column = attempt_table.c.generation_id
+    owner = transaction.scalar(select(column).where(attempt_table.c.id == attempt_id))
+    return of_attempt(transaction, str(owner), locked=locked)
+
+
+def _announced(transaction: Transaction, before: Generation, after: Generation) -> Generation:
+    """The generation as it is now; once that is committed, the change is counted and wakes whoever waits for it."""
+    transaction.after_commit(partial(metrics.moved, before, after))
+    transaction.notify(after.id, after.state, "outbox")
+    return after
+
+
+def _add(transaction: Transaction, new: Generation, request_key: str, request_hash: str, sent_hash: str) -> str | None:
     """Insert a new generation, due now; None when its request_key is taken."""
     hashes = {"request_hash": request_hash, "sent_hash": sent_hash}
     values = {**rows.generation_columns(new), "request_key": request_key or None, **hashes}
-    statement = upsert(connection, generation).values(
+    statement = upsert(transaction, generation).values(
         due_ms=db_now(), create_ms=db_now(), update_ms=db_now(), ready_ms=db_now(), **values
     )
     fresh = statement.on_conflict_do_nothing(index_elements=["request_key"])
-    inserted: str | None = await connection.scalar(fresh.returning(generation.c.id))
+    inserted: str | None = transaction.scalar(fresh.returning(generation.c.id))
     return inserted
 
 
-async def _move(
-    connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
-) -> Generation:
+def _move(transaction: Transaction, held: Generation, state: State, wanted: Change, **columns: Any) -> Generation:
     """Apply a fenced change of state. Raises FenceLost, and ValueError for a move that the model does not know."""
     if state not in MOVES[held.state]:
         raise ValueError(f"{held.state} may not become {state}")
-    return await _change(connection, held, state, wanted, **columns)
+    return _change(transaction, held, state, wanted, **columns)
 
 
-async def _change(
-    connection: AsyncConnection, held: Generation, state: State, wanted: Change, **columns: Any
-) -> Generation:
+def _change(transaction: Transaction, held: Generation, state: State, wanted: Change, **columns: Any) -> Generation:
     """Apply a fenced change; the generation as it is now. Raises FenceLost."""
     values = {
         "state": state,
@@ -300,16 +266,16 @@ async def _change(
         values["lease_until_ms"] = 0
     if state is not held.state and (milestone := MILESTONES.get(state)):
         values[milestone] = db_now()
-    row = await _fenced(connection, held, values)
-    await _put_outputs(connection, held.id, wanted.outputs)
-    return (await with_outputs(connection, [row]))[0]
+    row = _fenced(transaction, held, values)
+    _put_outputs(transaction, held.id, wanted.outputs)
+    return with_outputs(transaction, [row])[0]
 
 
-async def _fenced(connection: AsyncConnection, held: Generation, values: rows.Columns) -> Row[Any]:
+def _fenced(transaction: Transaction, held: Generation, values: rows.Columns) -> Row[Any]:
     """Change the row if it is still as it was read; the row as it is now. Raises FenceLost."""
     unchanged = and_(generation.c.id == held.id, generation.c.state == held.state, generation.c.fence == held.fence)
     changed = update(generation).where(unchanged).values(values).returning(generation)
-    row: Row[Any] | None = (await connection.execute(changed)).first()
+    row: Row[Any] | None = transaction.execute(changed).first()
     if row is None:
         raise FenceLost(held.id)
     return row
@@ -321,34 +287,34 @@ def _cleared(held: Generation, state: State) -> rows.Columns:
     return {**rows.failure_columns(NO_FAILURE), "complete_ms": 0} if moves_on else {}
 
 
-async def _restart(connection: AsyncConnection, held: Generation) -> Generation:
+def _restart(transaction: Transaction, held: Generation) -> Generation:
     """READY anew, without the outputs of the attempts before. Raises FenceLost."""
     blank: dict[str, Any] = dict.fromkeys(("attempt_id", "task_id", "reason", "message"), "")
     zero = ("progress", "provider_code", "submit_ms", "store_ms", "complete_ms", "lease_until_ms", "tries")
     values = {**blank, **dict.fromkeys(zero, 0), "state": State.READY, "fence": held.fence + 1}
     times = dict.fromkeys(("ready_ms", "due_ms", "update_ms"), db_now())
-    row = await _fenced(connection, held, {**values, **times})
-    await _unpark(connection, held.id)
-    await connection.execute(delete(output).where(output.c.generation_id == held.id))
+    row = _fenced(transaction, held, {**values, **times})
+    _unpark(transaction, held.id)
+    transaction.execute(delete(output).where(output.c.generation_id == held.id))
     return rows.generation_of(row, ())
 
 
-async def _deliver(
-    connection: AsyncConnection, held: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
+def _deliver(
+    transaction: Transaction, held: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]
 ) -> Generation:
     """STORING with the results of a task that was no longer awaited. Raises FenceLost."""
     values = {**rows.failure_columns(NO_FAILURE), "attempt_id": attempt_id, "task_id": task_id, "progress": 100}
     zero = dict.fromkeys(("tries", "lease_until_ms", "complete_ms"), 0)
     times = dict.fromkeys(("store_ms", "due_ms", "update_ms"), db_now())
-    row = await _fenced(connection, held, {**values, **zero, **times, "state": State.STORING, "fence": held.fence + 1})
-    await _unpark(connection, held.id)
-    await connection.execute(delete(output).where(output.c.generation_id == held.id))
-    await _put_outputs(connection, held.id, outputs)
+    row = _fenced(transaction, held, {**values, **zero, **times, "state": State.STORING, "fence": held.fence + 1})
+    _unpark(transaction, held.id)
+    transaction.execute(delete(output).where(output.c.generation_id == held.id))
+    _put_outputs(transaction, held.id, outputs)
     return rows.generation_of(row, outputs)
 
 
-async def disown(
-    connection: AsyncConnection, held: Generation, attempt_id: str, task_id: str, due_in: float
+def disown(
+    transaction: Transaction, held: Generation, attempt_id: str, task_id: str, due_in: float
 ) -> Generation | None:
     """Take a task from a generation that awaits it by mistake: its answer is lost. None when it awaits another.
 
@@ -357,20 +323,20 @@ async def disown(
     if (held.attempt_id, held.task_id) != (attempt_id, task_id):
         return None
     if held.state not in AWAITING:
-        row = await _fenced(connection, held, {"task_id": "", "fence": held.fence + 1, "update_ms": db_now()})
-        return (await with_outputs(connection, [row]))[0]
-    await connection.execute(delete(output).where(output.c.generation_id == held.id))
-    await _unpark(connection, held.id)
+        row = _fenced(transaction, held, {"task_id": "", "fence": held.fence + 1, "update_ms": db_now()})
+        return with_outputs(transaction, [row])[0]
+    transaction.execute(delete(output).where(output.c.generation_id == held.id))
+    _unpark(transaction, held.id)
     blank = {"task_id": "", "fence": held.fence + 1, **dict.fromkeys(("progress", "submit_ms", "store_ms"), 0)}
-    return await _change(connection, held, State.AMBIGUOUS, Change(due_in=due_in), **blank)
+    return _change(transaction, held, State.AMBIGUOUS, Change(due_in=due_in), **blank)
 
 
-async def _unpark(connection: AsyncConnection, generation_id: str) -> None:
+def _unpark(transaction: Transaction, generation_id: str) -> None:
     """Forget the failures of earlier work: a new chain of attempts begins."""
-    await connection.execute(delete(work_fault).where(work_fault.c.work_id == generation_id))
+    transaction.execute(delete(work_fault).where(work_fault.c.work_id == generation_id))
 
 
-async def _accept(connection: AsyncConnection, attempt_id: str, task_id: str, due_in: float) -> bool:
+def _accept(transaction: Transaction, attempt_id: str, task_id: str, due_in: float) -> bool:
     """Give the generation of an attempt its task id, RUNNING if it was unsure of its answer; False when it has one."""
     unsure = generation.c.state.in_((State.SENDING, State.AMBIGUOUS, State.UNKNOWN))
     statement = update(generation).where(generation.c.attempt_id == attempt_id, generation.c.task_id == "")
@@ -384,39 +350,39 @@ async def _accept(connection: AsyncConnection, attempt_id: str, task_id: str, du
         **rows.failure_columns(NO_FAILURE),
         "due_ms": db_now() + int(due_in * 1000),
     }
-    moved = await connection.execute(statement.where(unsure).values(**learnt, **running))
-    return bool(moved.rowcount or (await connection.execute(statement.values(learnt))).rowcount)
+    moved = transaction.execute(statement.where(unsure).values(**learnt, **running))
+    return bool(moved.rowcount or transaction.execute(statement.values(learnt)).rowcount)
 
 
-async def _put_outputs(connection: AsyncConnection, generation_id: str, outputs: Sequence[Output]) -> None:
+def _put_outputs(transaction: Transaction, generation_id: str, outputs: Sequence[Output]) -> None:
     """Insert new outputs, each with the name of its file, and update known ones, whose files keep their names."""
     for changed in outputs:
         values = rows.output_columns(generation_id, changed)
         # A stored picture that comes without a name is a restored one of an older version: its key says all.
         stem = values.pop("file_stem") or ("" if changed.key else secrets.token_hex(FILE_STEM_BYTES))
-        statement = upsert(connection, output).values(**values, file_stem=stem)
-        await connection.execute(statement.on_conflict_do_update(index_elements=["generation_id", "idx"], set_=values))
+        statement = upsert(transaction, output).values(**values, file_stem=stem)
+        transaction.execute(statement.on_conflict_do_update(index_elements=["generation_id", "idx"], set_=values))
 
 
-async def _restore(connection: AsyncConnection, old: Generation) -> bool:
+def _restore(transaction: Transaction, old: Generation) -> bool:
     """Insert a generation as it was elsewhere, with its times; False when its id is taken."""
     times = {name: getattr(old, name) for name in ("create_ms", "update_ms", "complete_ms")}
     marks = {"due_ms": old.update_ms, "ready_ms": old.create_ms, "task_id": old.task_id, "progress": old.progress}
     values = {**rows.generation_columns(old), **rows.failure_columns(old.failure), **times, **marks, "request_hash": ""}
-    fresh = upsert(connection, generation).values(values).on_conflict_do_nothing(index_elements=["id"])
-    inserted = await connection.scalar(fresh.returning(generation.c.id))
+    fresh = upsert(transaction, generation).values(values).on_conflict_do_nothing(index_elements=["id"])
+    inserted = transaction.scalar(fresh.returning(generation.c.id))
     if inserted:
-        await _put_outputs(connection, old.id, old.outputs)
+        _put_outputs(transaction, old.id, old.outputs)
     return bool(inserted)
 
 
-async def _forget(connection: AsyncConnection, generation_id: str) -> bool:
+def _forget(transaction: Transaction, generation_id: str) -> bool:
     """Empty prompt and input pictures of an ended generation; False otherwise. The new fence stops a retry."""
     chosen = generation.c.id == generation_id
-    given = await connection.scalar(select(generation.c.draft).where(chosen, generation.c.state.in_(FINAL)))
+    given = transaction.scalar(select(generation.c.draft).where(chosen, generation.c.state.in_(FINAL)))
     if given is None:
         return False
     blank = orjson.dumps(asdict(replace(rows.draft_of(given), prompt="", image_uris=()))).decode()
     emptied = update(generation).where(chosen, generation.c.state.in_(FINAL))
-    done = await connection.execute(emptied.values(draft=blank, fence=generation.c.fence + 1, update_ms=db_now()))
+    done = transaction.execute(emptied.values(draft=blank, fence=generation.c.fence + 1, update_ms=db_now()))
     return bool(done.rowcount)

@@ -3,16 +3,16 @@
 from collections.abc import Collection, Sequence
 
 from sqlalchemy import Select, and_, case, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.chassis.database import Database, db_now
+from services.chassis.database import Database, Transaction, db_now
 from services.chassis.parking import FaultStore, Parking, not_parked
 from services.generation.model import INBOX, LOOP_OF, Generation, State
 from services.generation.ports import FenceLost
 from services.generation.stores.generation_queries import with_outputs
 from services.generation.stores.tables import generation, work_fault
+from services.generation.timing import READ_GAP_SECONDS
 
-READ_GAP_MS = 350  # KIE allows three reads of a task a second (docs/provider.md#limits)
+READ_GAP_MS = int(READ_GAP_SECONDS * 1000)
 
 
 def due(states: Collection[State], limit: int) -> Select[tuple[str]]:
@@ -27,8 +27,8 @@ def due(states: Collection[State], limit: int) -> Select[tuple[str]]:
     )
 
 
-async def claim(
-    connection: AsyncConnection, states: Collection[State], limit: int, lease_seconds: float
+def claim(
+    transaction: Transaction, states: Collection[State], limit: int, lease_seconds: float
 ) -> Sequence[Generation]:
     """Claim due work in one statement, skipping rows that another transaction is claiming."""
     statement = (
@@ -41,19 +41,19 @@ async def claim(
         )
         .returning(generation, db_now().label("now_ms"))
     )
-    return await with_outputs(connection, (await connection.execute(statement)).all())
+    return with_outputs(transaction, transaction.execute(statement).all())
 
 
-async def renew(connection: AsyncConnection, held: Generation, lease_seconds: float) -> None:
+def renew(transaction: Transaction, held: Generation, lease_seconds: float) -> None:
     """Prolong a lease; one that was given back stays so. Raises FenceLost."""
     ours = and_(generation.c.id == held.id, generation.c.fence == held.fence, generation.c.lease_until_ms > 0)
     prolonged = update(generation).where(ours).values(lease_until_ms=db_now() + int(lease_seconds * 1000))
-    result = await connection.execute(prolonged)
+    result = transaction.execute(prolonged)
     if result.rowcount != 1:
         raise FenceLost(held.id)
 
 
-async def hold(connection: AsyncConnection, wanted: Generation, lease_seconds: float) -> Generation:
+def hold(transaction: Transaction, wanted: Generation, lease_seconds: float) -> Generation:
     """Lease a generation that is as it was read and not leased, whatever its state. Raises FenceLost."""
     unchanged = and_(generation.c.state == wanted.state, generation.c.fence == wanted.fence)
     statement = (
@@ -62,25 +62,25 @@ async def hold(connection: AsyncConnection, wanted: Generation, lease_seconds: f
         .values(fence=generation.c.fence + 1, lease_until_ms=db_now() + int(lease_seconds * 1000))
         .returning(generation)
     )
-    row = (await connection.execute(statement)).first()
+    row = transaction.execute(statement).first()
     if row is None:
         raise FenceLost(wanted.id)
-    return (await with_outputs(connection, [row]))[0]
+    return with_outputs(transaction, [row])[0]
 
 
-async def wake(connection: AsyncConnection, generation_id: str) -> bool:
+def wake(transaction: Transaction, generation_id: str) -> bool:
     """Make a generation that waits for its provider due now, or as soon as its record may be read again.
 
     False while a worker is reading the record: the change that the caller knows of may have been missed.
     """
     waiting = and_(generation.c.id == generation_id, generation.c.state.in_((State.RUNNING, State.UNKNOWN)))
     being_read = select(generation.c.id).where(waiting, generation.c.lease_until_ms > db_now())
-    if await connection.scalar(being_read):
+    if transaction.scalar(being_read):
         return False
     statement = update(generation).where(waiting, generation.c.task_id != "", generation.c.due_ms > db_now())
     soonest = generation.c.update_ms + READ_GAP_MS
     too_soon = and_(generation.c.tries > 0, soonest > db_now())  # tries counts reads since the task was accepted
-    await connection.execute(statement.values(due_ms=case((too_soon, soonest), else_=db_now())))
+    transaction.execute(statement.values(due_ms=case((too_soon, soonest), else_=db_now())))
     return True
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.generation.key_pool.pool import KeyPool
 from services.generation.model import Failure, Generation, Output, State
 from services.generation.outcomes import Completed, Copy, Gone, Later, Unreadable
@@ -25,12 +26,15 @@ class Copier:
 
     def __init__(
         self,
+        database: Database,
         store: GenerationStore,
         storage: ResultStorage,
         key_pool: KeyPool,
         providers: Mapping[str, Provider],
+        *,
         timing: Timing,
     ) -> None:
+        self._database = database
         self._store = store
         self._storage = storage
         self._key_pool = key_pool
@@ -42,12 +46,13 @@ class Copier:
         outputs = tuple([await self._settled(generation, output) for output in generation.outputs])
         if not all(output.settled for output in outputs):
             change = Change(due_in=pause(generation, outputs), tries=generation.tries, outputs=outputs)
-            await self._store.touch(generation, change)
+            await self._database.write(self._store.touch, generation, change)
         elif any(output.key for output in outputs):
             await failpoints.reach("storing.before_commit")
-            await self._store.move(generation, State.SUCCEEDED, Change(outputs=outputs))
+            await self._database.write(self._store.move, generation, State.SUCCEEDED, Change(outputs=outputs))
         else:
-            await self._store.move(generation, State.RESULT_LOST, Change(outputs=outputs, failure=LOST))
+            lost = Change(outputs=outputs, failure=LOST)
+            await self._database.write(self._store.move, generation, State.RESULT_LOST, lost)
 
     async def _settled(self, generation: Generation, output: Output) -> Output:
         if output.settled:
@@ -81,7 +86,7 @@ class Copier:
 
     async def _by_record(self, generation: Generation, output: Output, gone: Gone) -> Copy | Gone | Later:
         """Copy from the URL in the record read again, if that is another by now; an unreadable record is Later."""
-        attempt = await self._store.attempt(generation.attempt_id)
+        attempt = await self._database.read(self._store.attempt, generation.attempt_id)
         key = await self._key_pool.reader(attempt.account) if attempt else None
         if attempt is None:
             return Gone(NO_RECORD)
@@ -96,7 +101,7 @@ class Copier:
 
     async def _by_fresh_link(self, generation: Generation, output: Output) -> Copy | Gone | Later:
         """Copy from a fresh direct link: the provider keeps results longer than their first URLs."""
-        attempt = await self._store.attempt(generation.attempt_id)
+        attempt = await self._database.read(self._store.attempt, generation.attempt_id)
         if attempt is None:
             return Gone("its URL is gone, and the provider was not asked for it here")
         key = await self._key_pool.reader(attempt.account, attempt.key_print)

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from catalogue import Model
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.chassis.lease_loop import LeasedWork, LeaseLoop, no_change
 from services.chassis.notifier import Notifier
 from services.chassis.parking import TRANSIENT, Parking, WorkFault
@@ -18,6 +20,7 @@ from services.generation.model import LOOP_OF, Generation, State
 from services.generation.ports import Change, FenceLost, GenerationStore, Inbox, Provider, ResultStorage
 from services.generation.timing import Concurrency, Timing
 from services.generation.workers import copy, poll, recover, submit
+from services.generation.workers.leases import Leases
 from services.generation.workers.parked_work import ParkedWork
 
 RECOVERED_AT_ONCE = 50  # recovering one is one statement
@@ -31,6 +34,7 @@ logger = structlog.get_logger()
 class Workers:
     """Builds the background workers from what they share."""
 
+    database: Database
     store: GenerationStore
     inbox: Inbox
     notifier: Notifier
@@ -46,23 +50,38 @@ class Workers:
     @property
     def parked_work(self) -> ParkedWork:
         """Shows and releases parked work."""
-        return ParkedWork(self.store, self.parking, self.notifier)
+        return ParkedWork(self.database, self.store, self.parking, self.notifier)
+
+    @property
+    def submitter(self) -> submit.Submitter:
+        """Sends orders."""
+        return submit.Submitter(
+            self.database, self.store, self.key_pool, self.providers, self.callback_uri, timing=self.timing
+        )
 
     @property
     def poller(self) -> poll.Poller:
         """Reads the provider's records."""
-        return poll.Poller(self.store, self.key_pool, self.providers, self.models, self.timing)
+        return poll.Poller(self.database, self.store, self.key_pool, self.providers, self.models, timing=self.timing)
 
     @property
     def processor(self) -> CallbackProcessor:
         """Processes the callback inbox."""
-        late_results = LateResults(self.store, self.storage, self.timing)
-        return CallbackProcessor(self.store, self.inbox, self.notifier, self.poller, late_results, parking=self.parking)
+        late_results = LateResults(self.database, self.store, self.storage, self.timing)
+        return CallbackProcessor(
+            self.database,
+            self.store,
+            self.inbox,
+            self.notifier,
+            self.poller,
+            late_results=late_results,
+            parking=self.parking,
+        )
 
     @property
     def copier(self) -> copy.Copier:
         """Copies results."""
-        return copy.Copier(self.store, self.storage, self.key_pool, self.providers, self.timing)
+        return copy.Copier(self.database, self.store, self.storage, self.key_pool, self.providers, timing=self.timing)
 
     @property
     def health_checks(self) -> KeyHealthChecks:
@@ -73,24 +92,25 @@ class Workers:
         self, states: Sequence[State], at_once: int, work: Work, before_parking: Work = no_change
     ) -> LeaseLoop[Generation]:
         """The loop that works on due generations in some states; without `before_parking` a state shows enough."""
-        store, lease = self.store, self.timing.lease
+        leases = Leases(self.database, self.store, self.timing.lease)
 
         async def do(generation: Generation) -> None:
             with failpoints.work_on(generation.id):
                 await work(generation)
 
         async def failed(generation: Generation, fault: WorkFault) -> None:
-            await store.touch(generation, Change(due_in=fault.pause_seconds, tries=generation.tries))
+            change = Change(due_in=fault.pause_seconds, tries=generation.tries)
+            await self.database.write(self.store.touch, generation, change)
 
         leased = LeasedWork(
             loop=LOOP_OF[states[0]],
-            claim=lambda limit: store.claim(states, limit, lease),
+            claim=partial(leases.claim, states),
             do=do,
             failed=failed,
             postponed=_log_postponed,
             at_once=at_once,
-            lease_seconds=lease,
-            renew=lambda generation: store.renew(generation, lease),
+            lease_seconds=leases.seconds,
+            renew=leases.renew,
             fenced=True,
             expected=(FenceLost, *TRANSIENT),
             before_parking=before_parking,
@@ -109,12 +129,11 @@ async def _log_postponed(generation: Generation, error: Exception) -> None:
 def make_loops(workers: Workers, concurrency: Concurrency) -> Sequence[Callable[[], Awaitable[None]]]:
     """The loops, each ready to run under a supervisor."""
     reads = workers.poller
-    sends = submit.Submitter(workers.store, workers.key_pool, workers.providers, workers.callback_uri, workers.timing)
-    recovery = recover.Recovery(workers.store, workers.timing)
+    recovery = recover.Recovery(workers.database, workers.store, workers.timing)
 
     parked_work, loop = workers.parked_work, workers.lease_loop
     return (
-        loop((State.READY,), concurrency.submits, sends.submit, parked_work.unsent).run,
+        loop((State.READY,), concurrency.submits, workers.submitter.submit, parked_work.unsent).run,
         loop((State.RUNNING, State.UNKNOWN), concurrency.polls, reads.poll, parked_work.unread).run,
         loop((State.STORING,), concurrency.copies, workers.copier.copy, parked_work.uncopied).run,
         loop((State.DIALING, State.SENDING, State.AMBIGUOUS), RECOVERED_AT_ONCE, recovery.recover).run,

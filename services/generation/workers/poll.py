@@ -8,6 +8,7 @@ import structlog
 
 from catalogue import Model
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.generation.key_pool.cooldowns import UNACCEPTED
 from services.generation.key_pool.pool import Key, KeyPool
 from services.generation.model import Attempt, Failure, Generation, Output, State
@@ -43,12 +44,15 @@ class Poller:
 
     def __init__(
         self,
+        database: Database,
         store: GenerationStore,
         key_pool: KeyPool,
         providers: Mapping[str, Provider],
         models: Mapping[str, Model],
+        *,
         timing: Timing,
     ) -> None:
+        self._database = database
         self._store = store
         self._key_pool = key_pool
         self._providers = providers
@@ -66,11 +70,12 @@ class Poller:
         await failpoints.reach("poll.reply")
         match redacted(record, generation.draft.prompt):
             case Completed() as record:
-                await self._store.move(generation, State.STORING, Change(progress=100, outputs=outputs_of(record)))
+                drawn = Change(progress=100, outputs=outputs_of(record))
+                await self._database.write(self._store.move, generation, State.STORING, drawn)
                 await failpoints.reach("running.final")
             case TaskFailed(code, message):
                 failure = Failure("PROVIDER_FAILED", message, code)
-                await self._store.move(generation, State.FAILED, Change(failure=failure))
+                await self._database.write(self._store.move, generation, State.FAILED, Change(failure=failure))
                 await failpoints.reach("running.final")
             case InProgress(progress):
                 await self._wait(generation, progress)
@@ -82,7 +87,8 @@ class Poller:
     async def read(self, attempt_id: str, family: str, task_id: str) -> Record:
         """The record of a task, read with a key of the account that ordered it."""
         provider = self._providers[family]
-        return await self._asked(await self._store.attempt(attempt_id), partial(provider.fetch, task_id))
+        attempt = await self._database.read(self._store.attempt, attempt_id)
+        return await self._asked(attempt, partial(provider.fetch, task_id))
 
     async def recognise(self, attempt: Attempt, generation: Generation, task_id: str) -> Record | PromptMismatch:
         """The record of a task that may be an attempt's; PromptMismatch when it was ordered with another prompt."""
@@ -103,15 +109,16 @@ class Poller:
     async def _wait(self, generation: Generation, progress: int | None, why: Failure = TIMED_OUT) -> None:
         age = generation.since(generation.submit_ms)
         if age > self._timing.reconcile:
-            await self._store.touch(generation, Change(due_in=FOR_EVER_SECONDS))
+            await self._database.write(self._store.touch, generation, Change(due_in=FOR_EVER_SECONDS))
         elif generation.state is State.UNKNOWN:
-            await self._store.touch(generation, Change(due_in=reconcile_delay(age), progress=progress))
+            later = Change(due_in=reconcile_delay(age), progress=progress)
+            await self._database.write(self._store.touch, generation, later)
         elif age > self._patience(generation.draft.model):
             change = Change(due_in=reconcile_delay(age), progress=progress, failure=why)
-            await self._store.move(generation, State.UNKNOWN, change)
+            await self._database.write(self._store.move, generation, State.UNKNOWN, change)
         else:
-            delay = poll_delay(generation.tries)
-            await self._store.touch(generation, Change(due_in=delay, tries=generation.tries, progress=progress))
+            soon = Change(due_in=poll_delay(generation.tries), tries=generation.tries, progress=progress)
+            await self._database.write(self._store.touch, generation, soon)
 
     def _patience(self, name: str) -> float:
         """Seconds that an order of a model may take; of a model that left the catalogue, the longest of those in it."""

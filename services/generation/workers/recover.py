@@ -5,6 +5,7 @@ waits for its callback, and is not sent again.
 """
 
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.generation.model import Failure, Generation, State
 from services.generation.ports import Change, GenerationStore
 from services.generation.timing import FOR_EVER_SECONDS, Timing
@@ -19,7 +20,8 @@ NO_ANSWER = Failure(
 class Recovery:
     """Moves generations whose lease, or whose wait for a callback, has ended."""
 
-    def __init__(self, store: GenerationStore, timing: Timing) -> None:
+    def __init__(self, database: Database, store: GenerationStore, timing: Timing) -> None:
+        self._database = database
         self._store = store
         self._timing = timing
 
@@ -28,9 +30,10 @@ class Recovery:
         await failpoints.reach("recover.before")
         match generation.state:
             case State.DIALING:  # SENDING is committed before the first byte, so nothing was sent
-                await self._store.move(generation, State.READY, Change(tries=generation.tries))
+                await self._database.write(self._store.move, generation, State.READY, Change(tries=generation.tries))
             case State.SENDING:
-                await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._timing.unknown_after))
+                waiting = Change(due_in=self._timing.unknown_after)
+                await self._database.write(self._store.move, generation, State.AMBIGUOUS, waiting)
             case State.AMBIGUOUS:
                 change = Change(due_in=FOR_EVER_SECONDS, failure=NO_ANSWER)
-                await self._store.move(generation, State.UNKNOWN, change)
+                await self._database.write(self._store.move, generation, State.UNKNOWN, change)

@@ -13,6 +13,7 @@ from time import monotonic
 import structlog
 
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.names import new_id
 from services.generation import metrics
@@ -37,14 +38,16 @@ logger = structlog.get_logger()
 class SubmitConnection:
     """Commits SENDING for an attempt when the connection is up, the last moment at which nothing is sent yet."""
 
-    def __init__(self, store: GenerationStore, dialing: Generation) -> None:
+    def __init__(self, database: Database, store: GenerationStore, dialing: Generation) -> None:
+        self._database = database
         self._store = store
         self.generation = dialing
 
     async def connected(self) -> None:
         """Commit SENDING. Raises FenceLost, and then nothing may be sent."""
         await failpoints.reach("dial.connected")
-        self.generation = await self._store.move(self.generation, State.SENDING)
+        move = self._store.move
+        self.generation = await self._database.write_urgently(move, self.generation, State.SENDING)
         await failpoints.reach("sending.marked")
 
 
@@ -53,12 +56,15 @@ class Submitter:
 
     def __init__(
         self,
+        database: Database,
         store: GenerationStore,
         key_pool: KeyPool,
         providers: Mapping[str, Provider],
         callback_uri: Callable[[str, str], str],
+        *,
         timing: Timing,
     ) -> None:
+        self._database = database
         self._store = store
         self._key_pool = key_pool
         self._providers = providers
@@ -78,7 +84,7 @@ class Submitter:
             raise Unavailable("An answer waits for the database, so no new order is sent.", retry_after=1)
         left = self._timing.submit_within - generation.since(generation.ready_ms)
         if left < 0 or not generation.draft.prompt:  # without one it was forgotten while its refusal waited
-            await self._store.move(generation, State.EXPIRED, Change(failure=EXPIRED))
+            await self._database.write(self._store.move, generation, State.EXPIRED, Change(failure=EXPIRED))
             return
         attempt_id = new_id("att")
         key = await self._key_pool.acquire(attempt_id, generation.draft.model)
@@ -89,18 +95,20 @@ class Submitter:
 
     async def _put_off(self, generation: Generation, wait: Wait, left: float) -> None:
         """Postpone an order until an account is free; shortly when every account refuses it for lack of credits."""
-        if wait.unpaid and (refusal := await self._store.refusal(generation, OUT_OF_CREDITS)):
+        if wait.unpaid and (refusal := await self._database.read(self._store.refusal, generation, OUT_OF_CREDITS)):
             left = min(left, self._timing.unpaid_within - refusal.seconds)
             if left <= 0:
                 failure = Failure("UPSTREAM_CREDITS", UNPAID.format(refusal.message), refusal.code)
-                await self._store.move(generation, State.EXPIRED, Change(failure=failure))
+                await self._database.write(self._store.move, generation, State.EXPIRED, Change(failure=failure))
                 return
-        await self._store.touch(generation, Change(due_in=min(wait.seconds, left), tries=generation.tries - 1))
+        later = Change(due_in=min(wait.seconds, left), tries=generation.tries - 1)
+        await self._database.write(self._store.touch, generation, later)
 
     async def _attempt(self, generation: Generation, attempt_id: str, key: Key) -> None:
         secret = secrets.token_urlsafe(24)
         attempt = Attempt(attempt_id, generation.id, key.account, key.print, digest_of(secret))
-        connection = SubmitConnection(self._store, await self._store.dial(generation, attempt))
+        dialing = await self._database.write(self._store.dial, generation, attempt)
+        connection = SubmitConnection(self._database, self._store, dialing)
         uri = self._callback_uri(generation.family, f"{attempt.id}.{secret}")
         await failpoints.reach("dial.before")
         provider = self._providers[generation.family]
@@ -157,24 +165,28 @@ class Submitter:
                 failure = Failure("PROVIDER_REJECTED", message, code)
                 await self._decline(generation, outcome, State.FAILED, Change(failure=failure))
             case Ambiguous():
-                await self._store.note_outcome(attempt.id, outcome)
+                await self._database.write_urgently(self._store.note_outcome, attempt.id, outcome)
                 with suppress(FenceLost):  # recovery has moved it to the same state
-                    await self._store.move(generation, State.AMBIGUOUS, Change(due_in=self._timing.unknown_after))
+                    waiting = Change(due_in=self._timing.unknown_after)
+                    await self._database.write_urgently(self._store.move, generation, State.AMBIGUOUS, waiting)
                 await failpoints.reach("ambiguous.recorded")
 
     async def _accept(self, generation: Generation, attempt: Attempt, key: Key, accepted: Accepted) -> None:
         """Record the task id first: it is known to this process only."""
         try:
-            await self._store.accept(attempt.id, accepted.task_id, self._timing.first_poll)
+            await self._database.write_urgently(
+                self._store.accept, attempt.id, accepted.task_id, self._timing.first_poll
+            )
         except AlreadyExists:  # the id is not of this order; its own id comes with its callback
             vague = Ambiguous(f"answered with {accepted.task_id} of another order")
             await self._settle(generation, attempt, key, vague)
             return
         await self._key_pool.accepted(key, generation.draft.model)
         await failpoints.reach("submitted.recorded")
-        await self._store.note_outcome(attempt.id, accepted)
+        await self._database.write_urgently(self._store.note_outcome, attempt.id, accepted)
 
     async def _decline(self, generation: Generation, outcome: Outcome, state: State, change: Change) -> None:
         """Record that the order was not taken, also when recovery has meanwhile treated the attempt as unanswered."""
-        if not await self._store.decline(generation.attempt_id, outcome, state, change):
+        decline = self._store.decline
+        if not await self._database.write_urgently(decline, generation.attempt_id, outcome, state, change):
             logger.info("fence_lost", generation=generation.id, state=generation.state)

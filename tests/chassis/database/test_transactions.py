@@ -302,6 +302,20 @@ async def test_the_callers_context_is_there(migrated: CommonSettings) -> None:
     assert found == ("req_1", "req_1")
 
 
+async def test_a_notice_has_the_callers_context(migrated: CommonSettings) -> None:
+    """The line that it logs names the request."""
+    found: list[str] = []
+
+    def announce(transaction: Transaction) -> None:
+        transaction.after_commit(lambda: found.append(context.request_id.get()))
+
+    async with open_database(migrated, SERVICE) as database:
+        context.request_id.set("req_1")
+        await database.write(announce)
+
+    assert found == ["req_1"]
+
+
 async def test_closing_finishes_what_was_accepted_and_takes_no_more(migrated: CommonSettings) -> None:
     async with open_database(migrated, SERVICE) as database:
         await make_tally(database)

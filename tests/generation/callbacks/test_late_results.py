@@ -28,15 +28,15 @@ from services.generation.stores.tables import attempt, inbox
 from tests.generation.harness import Connected, Harness, Submit, answering
 from tests.generation.waiting import reached
 from tests.support.polling import eventually
+from tests.support.sql import fetch_all, fetch_values
 
 FIRST, SECOND, THIRD = (f"https://temporary.example/{number}.png" for number in (1, 2, 3))
 
 
 async def verdicts(harness: Harness) -> dict[str, str]:
     """What was made of each task that the inbox names."""
-    async with harness.database.read() as connection:
-        rows = await connection.execute(select(inbox.c.task_id, inbox.c.verdict).order_by(inbox.c.create_ms))
-        return {row.task_id: row.verdict for row in rows}
+    rows = await fetch_all(harness.database, select(inbox.c.task_id, inbox.c.verdict).order_by(inbox.c.create_ms))
+    return {row.task_id: row.verdict for row in rows}
 
 
 async def delivered(harness: Harness) -> dict[str, str]:
@@ -82,9 +82,9 @@ def counted(name: str, **labels: str) -> float:
 
 
 async def explained(harness: Harness, generation: Generation) -> str:
-    timeline = await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).explain(
-        generation.id
-    )
+    timeline = await Timeline(
+        harness.database, harness.sql_store, harness.workers.poller, harness.key_pool, harness.parking
+    ).explain(generation.id)
     return "\n".join(f"{entry.kind}: {entry.text}" for entry in timeline)
 
 
@@ -117,9 +117,9 @@ async def test_an_operator_cannot_adopt_a_task_with_another_prompt(harness: Harn
     harness.provider.prompts["task9"] = "a dog"
 
     with pytest.raises(FailedPrecondition) as refused:
-        await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).adopt(
-            generation.attempt_id, "task9"
-        )
+        await Timeline(
+            harness.database, harness.sql_store, harness.workers.poller, harness.key_pool, harness.parking
+        ).adopt(generation.attempt_id, "task9")
 
     assert refused.value.reason == "PROMPT_MISMATCH"
     assert "a dog" not in refused.value.message
@@ -131,9 +131,9 @@ async def test_an_operator_who_adopts_a_task_while_the_provider_is_away_is_asked
     harness.provider.records["task9"] = Unreadable("ConnectError")
 
     with pytest.raises(Unavailable, match="ConnectError") as refused:
-        await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).adopt(
-            generation.attempt_id, "task9"
-        )
+        await Timeline(
+            harness.database, harness.sql_store, harness.workers.poller, harness.key_pool, harness.parking
+        ).adopt(generation.attempt_id, "task9")
 
     assert refused.value.retry_after == 5
     assert (await harness.store.get(generation.id)).task_id == ""
@@ -262,8 +262,7 @@ async def test_a_late_result_beside_the_new_one_is_an_extra_picture(harness: Har
 
     now = await harness.store.get(generation.id)
     assert [uri for _, uri, _ in pictures(now)] == [SECOND, FIRST]
-    async with harness.database.read() as connection:
-        assert set(await connection.scalars(select(attempt.c.task_id))) == {"task1", "task2"}
+    assert set(await fetch_values(harness.database, select(attempt.c.task_id))) == {"task1", "task2"}
 
 
 async def test_a_task_that_is_still_drawn_when_its_order_is_retried_is_not_forgotten(harness: Harness) -> None:
@@ -284,7 +283,9 @@ async def test_the_result_of_an_adopted_task_of_an_earlier_attempt_is_stored(har
     earlier = generation.attempt_id
     await retried(harness, generation)
     harness.provider.records["lost"] = Completed((FIRST,))
-    await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).adopt(earlier, "lost")
+    await Timeline(
+        harness.database, harness.sql_store, harness.workers.poller, harness.key_pool, harness.parking
+    ).adopt(earlier, "lost")
 
     assert (await delivered(harness))["lost"] == "delivered"
     assert pictures(await finished(harness, generation)) == [(0, FIRST, copy_of(generation, 0))]

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from services.chassis.database import Database, db_now
+from services.chassis.database import Database, Transaction, db_now
 from services.chassis.errors import (
     AlreadyExists,
     InvalidArgument,
@@ -22,6 +22,7 @@ from services.chassis.errors import (
     Unauthenticated,
     Unavailable,
 )
+from services.chassis.notifier import Notifier
 from services.chassis.supervisor import supervised
 from services.generation.callbacks.late_results import LateResults
 from services.generation.callbacks.processor import FREQUENT_TRIES, CallbackProcessor
@@ -38,22 +39,22 @@ from services.generation.outcomes import (
     Unreadable,
 )
 from services.generation.ports import Page
+from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import TAKEN_SECONDS
 from services.generation.stores.tables import attempt, inbox
 from services.generation.stores.tables import generation as table
 from services.generation.timing import RECONCILE_SECONDS
-from services.generation.workers.copy import Copier
 from tests.generation.harness import FAMILY, KIND, Connected, Harness, Submit, answering, make_harness
 from tests.generation.waiting import reached
 from tests.support.polling import eventually
+from tests.support.sql import execute, fetch_all, fetch_one, fetch_value, fetch_values
 
 URI = "https://temporary.example/a.png"
 
 
 async def verdicts(harness: Harness) -> list[str]:
     """What became of each callback, oldest first."""
-    async with harness.database.read() as connection:
-        return list(await connection.scalars(select(inbox.c.verdict).order_by(inbox.c.id)))
+    return list(await fetch_values(harness.database, select(inbox.c.verdict).order_by(inbox.c.id)))
 
 
 async def settled(harness: Harness) -> list[str]:
@@ -71,8 +72,7 @@ async def looked_into(harness: Harness) -> None:
     """Wait until each callback was taken at least once and put back."""
 
     async def put_back() -> bool:
-        async with harness.database.read() as connection:
-            rows = (await connection.execute(select(inbox.c.tries, inbox.c.verdict))).all()
+        rows = await fetch_all(harness.database, select(inbox.c.tries, inbox.c.verdict))
         return all(row.tries or row.verdict for row in rows)
 
     await eventually(put_back)
@@ -97,8 +97,7 @@ async def running(harness: Harness) -> Generation:
 
 async def due_of(harness: Harness) -> int:
     """When the only generation is looked at next."""
-    async with harness.database.read() as connection:
-        return int(await connection.scalar(select(table.c.due_ms)) or 0)
+    return int(await fetch_value(harness.database, select(table.c.due_ms)) or 0)
 
 
 async def test_an_ambiguous_order_is_never_sent_again(harness: Harness) -> None:
@@ -380,21 +379,17 @@ async def test_an_upstream_that_is_away_postpones_the_adoption(harness: Harness)
     assert now.task_id == "task9"
 
 
-class AwayStore:
+class AwayStore(SqlGenerationStore):
     """The store, whose database is away for the first looks at an attempt."""
 
-    def __init__(self, harness: Harness, looks: int) -> None:
-        self._store = harness.store
+    def __init__(self, looks: int) -> None:
         self._looks = looks
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    async def attempt(self, attempt_id: str) -> Attempt | None:
+    def attempt(self, transaction: Transaction, attempt_id: str) -> Attempt | None:
         self._looks -= 1
         if self._looks >= 0:
             raise Unavailable("The database is away.")
-        return await self._store.attempt(attempt_id)
+        return super().attempt(transaction, attempt_id)
 
 
 async def test_a_database_that_is_away_is_no_fault_of_the_callback(harness: Harness) -> None:
@@ -402,12 +397,18 @@ async def test_a_database_that_is_away_is_no_fault_of_the_callback(harness: Harn
     generation, token = await lost(harness)
     harness.provider.records["task9"] = InProgress(1)
     await harness.callback("task9", token)
-    store = AwayStore(harness, FREQUENT_TRIES + 3)
+    store = AwayStore(FREQUENT_TRIES + 3)
     workers = harness.workers
-    late_results = LateResults(harness.store, harness.storage, harness.timing)
+    late_results = LateResults(harness.database, harness.sql_store, harness.storage, harness.timing)
     processor = CallbackProcessor(
-        store, harness.inbox, harness.notifier, workers.poller, late_results, parking=harness.parking
-    )  # type: ignore[arg-type] # passes on what it is not
+        harness.database,
+        store,
+        harness.sql_inbox,
+        harness.notifier,
+        workers.poller,
+        late_results=late_results,
+        parking=harness.parking,
+    )
     with capture_logs() as logs:
         async with supervised([processor.run]):
             while (await harness.store.get(generation.id)).state is not State.RUNNING:
@@ -421,8 +422,9 @@ async def test_a_database_that_is_away_is_no_fault_of_the_callback(harness: Harn
 
 async def opened(harness: Harness) -> list[str]:
     """The tasks that open callbacks name."""
-    async with harness.database.read() as connection:
-        return list(await connection.scalars(select(inbox.c.task_id).where(inbox.c.verdict == "").order_by(inbox.c.id)))
+    return list(
+        await fetch_values(harness.database, select(inbox.c.task_id).where(inbox.c.verdict == "").order_by(inbox.c.id))
+    )
 
 
 async def failed(harness: Harness) -> tuple[Generation, str]:
@@ -495,8 +497,7 @@ async def looked_often(harness: Harness, tries: int) -> None:
 
     async def so_often() -> bool:
         await harness.let_time_pass()
-        async with harness.database.read() as connection:
-            rows = (await connection.execute(select(inbox.c.tries, inbox.c.verdict))).all()
+        rows = await fetch_all(harness.database, select(inbox.c.tries, inbox.c.verdict))
         return all(row.tries >= tries or row.verdict for row in rows)
 
     await eventually(so_often)
@@ -522,16 +523,13 @@ async def test_a_late_task_is_asked_for_ever_less_and_not_beyond_what_the_provid
     await harness.callback("task9", token)
     dues = []
     for days in (1, 13, 15):
-        async with harness.database.write() as connection:
-            aged = inbox.c.due_ms - days * 86_400_000
-            await connection.execute(update(inbox).values(tries=FREQUENT_TRIES, due_ms=0, create_ms=aged))
+        aged = inbox.c.due_ms - days * 86_400_000
+        await execute(harness.database, update(inbox).values(tries=FREQUENT_TRIES, due_ms=0, create_ms=aged))
         async with harness.delivering():
             await looked_often_once(harness)
-        async with harness.database.read() as connection:
-            row = (await connection.execute(select(inbox.c.due_ms - db_now(), inbox.c.verdict))).one()
+        row = await fetch_one(harness.database, select(inbox.c.due_ms - db_now(), inbox.c.verdict))
         dues.append((row[0] > 1_800_000, row.verdict))
-        async with harness.database.write() as connection:
-            await connection.execute(update(inbox).values(due_ms=db_now()))
+        await execute(harness.database, update(inbox).values(due_ms=db_now()))
 
     assert dues[:2] == [(True, ""), (True, "")]
     assert dues[2][1] == "unknown"
@@ -539,8 +537,7 @@ async def test_a_late_task_is_asked_for_ever_less_and_not_beyond_what_the_provid
 
 async def looked_often_once(harness: Harness) -> None:
     async def put_back() -> bool:
-        async with harness.database.read() as connection:
-            row = (await connection.execute(select(inbox.c.due_ms - db_now(), inbox.c.verdict))).one()
+        row = await fetch_one(harness.database, select(inbox.c.due_ms - db_now(), inbox.c.verdict))
         return bool(row.verdict) or row[0] > 60_000
 
     await eventually(put_back)
@@ -652,18 +649,15 @@ async def called_back_while_the_provider_is_away(harness: Harness) -> Generation
 
 async def asked(harness: Harness, **columns: int) -> str:
     """What becomes of the callback when it is read as if it had been tried, or kept, for that long."""
-    async with harness.database.write() as connection:
-        await connection.execute(update(inbox).values(due_ms=0, **columns))
+    await execute(harness.database, update(inbox).values(due_ms=0, **columns))
     async with harness.delivering():
         await eventually(lambda: put_down(harness))
-    async with harness.database.read() as connection:
-        return str(await connection.scalar(select(inbox.c.verdict)))
+    return str(await fetch_value(harness.database, select(inbox.c.verdict)))
 
 
 async def put_down(harness: Harness) -> bool:
     """Whether the callback is closed, or left for longer than a reader holds it."""
-    async with harness.database.read() as connection:
-        row = (await connection.execute(select(inbox.c.verdict, inbox.c.due_ms))).one()
+    row = await fetch_one(harness.database, select(inbox.c.verdict, inbox.c.due_ms))
     return bool(row.verdict) or row.due_ms > (time.time() + TAKEN_SECONDS + 5) * 1000
 
 
@@ -698,8 +692,7 @@ async def test_a_long_copy_keeps_its_lease_and_a_short_one_gives_it_back(harness
     await harness.let_time_pass()
     await harness.poll()
     workers = replace(harness.workers, timing=replace(harness.workers.timing, lease=LEASE_SECONDS))
-    copier = Copier(workers.store, workers.storage, workers.key_pool, workers.providers, workers.timing)
-    worker = asyncio.create_task(workers.lease_loop((State.STORING,), 1, copier.copy).run())
+    worker = asyncio.create_task(workers.lease_loop((State.STORING,), 1, workers.copier.copy).run())
     await entered.wait()
     first = await lease_of(harness)
     await eventually(lambda: prolonged(harness, first))
@@ -712,8 +705,7 @@ async def test_a_long_copy_keeps_its_lease_and_a_short_one_gives_it_back(harness
 
 
 async def lease_of(harness: Harness) -> int:
-    async with harness.database.read() as connection:
-        return int(await connection.scalar(select(table.c.lease_until_ms)) or 0)
+    return int(await fetch_value(harness.database, select(table.c.lease_until_ms)) or 0)
 
 
 async def prolonged(harness: Harness, first: int) -> bool:
@@ -730,9 +722,9 @@ STEPS = ("webhook of the cat", "webhook of the dog", "poll and copy")
 
 
 @pytest.fixture
-async def core(database: Database) -> Harness:
+async def core(database: Database, notifier: Notifier) -> Harness:
     """The core with one account, on each engine."""
-    return await make_harness(database, ("one",))
+    return await make_harness(database, notifier, ("one",))
 
 
 class Pair:
@@ -764,8 +756,7 @@ class Pair:
     async def _read(self) -> bool:
         """Of every callback, and reminder, something was made."""
         await self.harness.let_time_pass()
-        async with self.harness.database.read() as connection:
-            return await connection.scalar(select(inbox.c.id).where(inbox.c.verdict == "")) is None
+        return await fetch_value(self.harness.database, select(inbox.c.id).where(inbox.c.verdict == "")) is None
 
     async def ended(self) -> tuple[Generation, Generation]:
         """Both with their own pictures, with all loops at work."""
@@ -795,8 +786,7 @@ async def ordered(core: Harness, *answers: Accepted | Ambiguous) -> Pair:
 
 
 async def tasks(core: Harness) -> list[str]:
-    async with core.database.read() as connection:
-        return sorted(filter(None, await connection.scalars(select(attempt.c.task_id))))
+    return sorted(filter(None, await fetch_values(core.database, select(attempt.c.task_id))))
 
 
 REPLIES = {
@@ -871,13 +861,12 @@ async def test_a_task_that_its_own_token_named_is_taken_by_no_other(core: Harnes
 
 
 async def foreign(core: Harness) -> bool:
-    async with core.database.read() as connection:
-        return await connection.scalar(select(inbox.c.id).where(inbox.c.verdict == "foreign")) is not None
+    return await fetch_value(core.database, select(inbox.c.id).where(inbox.c.verdict == "foreign")) is not None
 
 
 async def test_an_operator_may_adopt_a_task_that_a_reply_gave_to_another_order(core: Harness) -> None:
     pair = await ordered(core, *REPLIES["the other's, and none"])
-    timeline = Timeline(core.store, core.workers.poller, core.key_pool, core.parking)
+    timeline = Timeline(core.database, core.sql_store, core.workers.poller, core.key_pool, core.parking)
     await timeline.adopt(pair.dog.attempt_id, "dog")
 
     assert (await core.store.get(pair.dog.id)).task_id == "dog"
@@ -887,7 +876,7 @@ async def test_an_operator_may_adopt_a_task_that_a_reply_gave_to_another_order(c
 async def test_an_operator_may_not_adopt_a_task_whose_record_fits_its_holder(core: Harness) -> None:
     pair = await ordered(core, Accepted("cat"), Ambiguous("ReadTimeout"))
     del core.provider.prompts["cat"]
-    timeline = Timeline(core.store, core.workers.poller, core.key_pool, core.parking)
+    timeline = Timeline(core.database, core.sql_store, core.workers.poller, core.key_pool, core.parking)
 
     with pytest.raises(AlreadyExists):
         await timeline.adopt(pair.dog.attempt_id, "cat")

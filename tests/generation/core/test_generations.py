@@ -33,6 +33,7 @@ from tests.generation.builders import brought
 from tests.generation.harness import DRAFT, Connected, Harness, Submit, answering, unreachable
 from tests.generation.waiting import reached
 from tests.support.polling import eventually
+from tests.support.sql import execute, fetch_all
 
 LONG_WAIT = 60.0
 
@@ -259,11 +260,15 @@ def test_the_order_of_its_parameters_makes_no_other_order() -> None:
 async def repeated(harness: Harness, draft: Draft, models: Mapping[str, Model] = MODELS) -> Generation:
     """The same request id again, at a process that may have another table of models."""
     admission = AdmissionControl(
-        harness.store, harness.notifier, harness.key_pool, replace(harness.timing, create_wait=0.0)
+        harness.database,
+        harness.sql_store,
+        harness.notifier,
+        harness.key_pool,
+        replace(harness.timing, create_wait=0.0),
     )
-    return await Generations(harness.store, harness.notifier, admission, models, harness.url_policy).create(
-        draft, "key"
-    )
+    return await Generations(
+        harness.database, harness.sql_store, harness.notifier, admission, models, url_policy=harness.url_policy
+    ).create(draft, "key")
 
 
 OTHER_DEFAULTS = {**MODELS, DRAFT.model: replace(MODELS[DRAFT.model], aspect_ratios=("2:3", "1:1", "3:2"))}
@@ -319,8 +324,7 @@ async def test_an_order_of_an_older_version_is_found_by_its_fields(
     """Its row knows no hash of what was sent, and our address and defaults may have changed since."""
     draft = replace(DRAFT, image_uris=("http://localhost:8080/files/uploads/1-a.png",))
     first = await repeated(harness, draft)
-    async with harness.database.write() as connection:
-        await connection.execute(update(table).values(sent_hash="", request_hash="of other defaults"))
+    await execute(harness.database, update(table).values(sent_hash="", request_hash="of other defaults"))
 
     if same:
         assert (await repeated(harness, replace(draft, **change), OTHER_DEFAULTS)).id == first.id
@@ -337,17 +341,27 @@ ACCOUNTS = ("one", "two")
 def limited(harness: Harness, orders: int, site: int = 0, wait: float = 0.0) -> Generations:
     """The core with a daily quota, that waits for nobody unless told otherwise."""
     admission = AdmissionControl(
-        harness.store, harness.notifier, harness.key_pool, replace(harness.timing, create_wait=wait)
+        harness.database,
+        harness.sql_store,
+        harness.notifier,
+        harness.key_pool,
+        replace(harness.timing, create_wait=wait),
     )
     return Generations(
-        harness.store, harness.notifier, admission, MODELS, harness.url_policy, daily_quota=orders, site_orders=site
+        harness.database,
+        harness.sql_store,
+        harness.notifier,
+        admission,
+        MODELS,
+        url_policy=harness.url_policy,
+        daily_quota=orders,
+        site_orders=site,
     )
 
 
 async def counted(harness: Harness) -> dict[str, int]:
     """How many orders count today, by subject."""
-    async with harness.database.read() as connection:
-        return {row.subject: row.used for row in await connection.execute(select(quota_use))}
+    return {row.subject: row.used for row in await fetch_all(harness.database, select(quota_use))}
 
 
 async def test_an_order_too_many_is_refused_and_others_are_not(harness: Harness) -> None:
@@ -457,8 +471,7 @@ async def test_an_order_that_was_sent_away_counts_once_on_each_day_on_which_it_i
     for _ in range(2):
         await sent_away(generations)
     same_day = await counted(harness)
-    async with harness.database.write() as connection:
-        await connection.execute(update(generation).values(update_ms=generation.c.update_ms - DAY_MS))
+    await execute(harness.database, update(generation).values(update_ms=generation.c.update_ms - DAY_MS))
     await sent_away(generations)
 
     assert same_day == {CALLER: 1, SITE: 1}

@@ -17,7 +17,7 @@ LOST = Output(0, URI.format(0), error="gone", lost=True)
 
 @pytest.fixture
 def restoration(harness: Harness) -> Restoration:
-    return Restoration(harness.store, harness.workers.copier, MODELS, harness.timing)
+    return Restoration(harness.database, harness.sql_store, harness.workers.copier, MODELS, harness.timing)
 
 
 def old(*outputs: Output, state: State = State.RESULT_LOST) -> Generation:

@@ -17,13 +17,13 @@ from services.chassis.supervisor import supervised
 from services.generation.core.admission import AdmissionControl
 from services.generation.core.generations import Generations
 from services.generation.core.validation import UrlPolicy
-from services.generation.key_pool.pool import Key
+from services.generation.key_pool.pool import Key, KeyPool
 from services.generation.model import Draft
 from services.generation.providers import make_providers
 from services.generation.providers.kie import open_kie
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import SqlInbox
-from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
+from services.generation.stores.key_pool import open_key_pool
 from services.generation.stores.leases import make_parking
 from services.generation.stores.tables import (
     attempt,
@@ -36,6 +36,8 @@ from services.generation.stores.tables import (
 from services.generation.timing import Concurrency, Timing
 from services.generation.workers.loops import Workers, make_loops
 from tests.generation.harness import FakeStorage
+from tests.support.awaited import Awaited, awaited
+from tests.support.sql import execute
 
 CREATES = 18
 WINDOW_MS = 10_000
@@ -74,11 +76,10 @@ class PoolClock:
         await self._set(update(provider_account).values(asked_ms=0))
 
     async def _set(self, statement: Any) -> None:
-        async with self.database.write() as connection:
-            await connection.execute(statement)
+        await execute(self.database, statement)
 
 
-async def taken(pool: SqlKeyPool, times: int, model: str = MODEL) -> list[Key]:
+async def taken(pool: KeyPool, times: int, model: str = MODEL) -> list[Key]:
     """So many creates, all of which must be free."""
     keys = [await pool.acquire(f"att_{next(numbers)}", model) for _ in range(times)]
     assert all(isinstance(key, Key) for key in keys)
@@ -90,20 +91,25 @@ class RunningCore:
     """A replica at work."""
 
     generations: Generations
-    store: SqlGenerationStore
-    pool: SqlKeyPool
+    store: Awaited
+    pool: KeyPool
 
 
 @asynccontextmanager
 async def working(
-    database: Database, url: str, keys: Sequence[Key], timing: Timing, window_ms: int = WINDOW_MS
+    database: Database,
+    notifier: Notifier,
+    url: str,
+    keys: Sequence[Key],
+    timing: Timing,
+    window_ms: int = WINDOW_MS,
 ) -> AsyncIterator[RunningCore]:
     """The real core with all its loops, against the stand-in at a URL; only storage is a double."""
     async with open_kie(url) as kie:
-        notifier = Notifier()
-        store, inbox = SqlGenerationStore(database, notifier), SqlInbox(database, notifier)
-        pool = await open_key_pool(database, notifier, keys, CREATES, window_ms)
+        store, inbox = SqlGenerationStore(), SqlInbox()
+        pool = await open_key_pool(database, keys, CREATES, window_ms)
         workers = Workers(
+            database,
             store,
             inbox,
             notifier,
@@ -117,8 +123,10 @@ async def working(
             make_parking(database),
         )
         async with supervised(make_loops(workers, CONCURRENCY)):
-            admission, url_policy = AdmissionControl(store, notifier, pool, timing), UrlPolicy(FILES, FakeStorage())
-            yield RunningCore(Generations(store, notifier, admission, MODELS, url_policy), store, pool)
+            admission = AdmissionControl(database, store, notifier, pool, timing)
+            url_policy = UrlPolicy(FILES, FakeStorage())
+            generations = Generations(database, store, notifier, admission, MODELS, url_policy=url_policy)
+            yield RunningCore(generations, awaited(database, store), pool)
 
 
 def nowhere(_family: str, token: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
+from services.chassis.notifier import Notifier
 from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import FINAL, Generation, State
 from services.generation.timing import Timing
@@ -45,15 +46,15 @@ async def answers(upstream: Process, path: str) -> Counter[int]:
 
 
 async def test_forty_orders_at_once_over_two_replicas_are_never_too_fast_for_the_upstream(
-    sqlite_database: Database, hasty_upstream: Process
+    sqlite_database: Database, notifier: Notifier, hasty_upstream: Process
 ) -> None:
     """The upstream counts in windows of a second, both replicas in longer ones: a busy machine stretches them."""
     upstream = hasty_upstream
     keys = keys_of("speed")
     prompts = [f"order {number} of forty" for number in range(40)]
     async with (
-        working(sqlite_database, upstream.url, keys, TIMING, WINDOW_MS // 5) as first,
-        working(sqlite_database, upstream.url, keys, TIMING, WINDOW_MS // 5) as second,
+        working(sqlite_database, notifier, upstream.url, keys, TIMING, WINDOW_MS // 5) as first,
+        working(sqlite_database, notifier, upstream.url, keys, TIMING, WINDOW_MS // 5) as second,
     ):
         labs = (first, second)
         created = await asyncio.gather(
@@ -69,11 +70,11 @@ async def test_forty_orders_at_once_over_two_replicas_are_never_too_fast_for_the
 
 
 async def test_a_key_that_stops_working_rests_within_one_call_and_its_siblings_take_over(
-    sqlite_database: Database, upstream: Process
+    sqlite_database: Database, notifier: Notifier, upstream: Process
 ) -> None:
     keys = keys_of("family", 2)
     refused_before = (await answers(upstream, "/api/v1/"))[401]
-    async with working(sqlite_database, upstream.url, keys, TIMING) as core:
+    async with working(sqlite_database, notifier, upstream.url, keys, TIMING) as core:
         before = await core.generations.create(draft("before the key dies sim:slow:2"), "")
         await turn(upstream.url, "family", revoked_keys=[keys[0].value])
         after = [await core.generations.create(draft(f"after the key died {number}"), "") for number in range(3)]
@@ -87,10 +88,10 @@ async def test_a_key_that_stops_working_rests_within_one_call_and_its_siblings_t
 
 
 async def test_a_task_is_read_by_a_sibling_when_its_own_key_is_refused_at_reading(
-    sqlite_database: Database, upstream: Process
+    sqlite_database: Database, notifier: Notifier, upstream: Process
 ) -> None:
     keys = keys_of("readers", 2)
-    async with working(sqlite_database, upstream.url, keys, TIMING) as core:
+    async with working(sqlite_database, notifier, upstream.url, keys, TIMING) as core:
         order = await core.generations.create(draft("made by a key that dies sim:slow:1"), "")
         await turn(upstream.url, "readers", revoked_keys=[keys[0].value])
         (ended,) = await finished(core, [order], 30)
@@ -101,10 +102,10 @@ async def test_a_task_is_read_by_a_sibling_when_its_own_key_is_refused_at_readin
 
 
 async def test_an_account_without_credits_comes_back_by_itself_once_it_has_some(
-    sqlite_database: Database, upstream: Process
+    sqlite_database: Database, notifier: Notifier, upstream: Process
 ) -> None:
     await turn(upstream.url, "purse", credits=0)
-    async with working(sqlite_database, upstream.url, keys_of("purse"), TIMING) as core:
+    async with working(sqlite_database, notifier, upstream.url, keys_of("purse"), TIMING) as core:
         first = await core.generations.create(draft("made once there is money"), "")
         with pytest.raises(Unavailable) as caught:
             await core.generations.create(draft("sent away for want of money"), "")
@@ -123,10 +124,10 @@ async def test_an_account_without_credits_comes_back_by_itself_once_it_has_some(
 
 
 async def test_a_dead_key_comes_back_by_itself_once_it_is_accepted_again(
-    sqlite_database: Database, upstream: Process
+    sqlite_database: Database, notifier: Notifier, upstream: Process
 ) -> None:
     (key,) = keys_of("lazarus")
-    async with working(sqlite_database, upstream.url, [key], TIMING) as core:
+    async with working(sqlite_database, notifier, upstream.url, [key], TIMING) as core:
         await core.pool.refused(key, 401, 0.1)
 
         async def back() -> bool:

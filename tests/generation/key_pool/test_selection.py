@@ -6,17 +6,16 @@ from collections import Counter
 import pytest
 
 from services.chassis.database import Database, open_database
-from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
-from services.generation.key_pool.pool import Key, Wait
+from services.generation.key_pool.pool import Key, KeyPool, Wait
 from services.generation.model import Attempt, State
-from services.generation.stores.generations import SqlGenerationStore
-from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
+from services.generation.stores.key_pool import open_key_pool
 from tests.generation.builders import ordered
 from tests.generation.key_pool.support import CREATES, MODEL, ONE, ONE_B, TWO, PoolClock, taken
+from tests.support.awaited import Awaited
 
 
-async def test_an_account_takes_its_bucket_and_then_says_when(single: SqlKeyPool) -> None:
+async def test_an_account_takes_its_bucket_and_then_says_when(single: KeyPool) -> None:
     await taken(single, CREATES)
     wait = await single.acquire("att_next", MODEL)
 
@@ -25,7 +24,7 @@ async def test_an_account_takes_its_bucket_and_then_says_when(single: SqlKeyPool
     assert 0 < wait.seconds <= 10
 
 
-async def test_the_bucket_is_full_again_a_window_later(single: SqlKeyPool, pool_clock: PoolClock) -> None:
+async def test_the_bucket_is_full_again_a_window_later(single: KeyPool, pool_clock: PoolClock) -> None:
     await taken(single, CREATES)
     await pool_clock.window_passes()
     keys = [await single.acquire(f"att_{number}", MODEL) for number in range(CREATES + 1)]
@@ -34,7 +33,7 @@ async def test_the_bucket_is_full_again_a_window_later(single: SqlKeyPool, pool_
 
 
 async def test_a_create_counts_while_it_is_in_flight_and_a_window_after_its_answer(
-    single: SqlKeyPool, pool_clock: PoolClock, store: SqlGenerationStore
+    single: KeyPool, pool_clock: PoolClock, store: Awaited
 ) -> None:
     """The provider counts at a moment between request and answer, which may be long after a key was given."""
     attempts = []
@@ -59,7 +58,7 @@ async def test_a_create_counts_while_it_is_in_flight_and_a_window_after_its_answ
 
 
 async def test_a_create_counts_from_its_dialling_however_long_ago_its_key_was_given(
-    single: SqlKeyPool, pool_clock: PoolClock, store: SqlGenerationStore
+    single: KeyPool, pool_clock: PoolClock, store: Awaited
 ) -> None:
     """A process that hangs between the two must not free a create for another."""
     await ordered(store)
@@ -76,7 +75,7 @@ async def test_a_create_counts_from_its_dialling_however_long_ago_its_key_was_gi
     assert isinstance(await single.acquire("att_next", MODEL), Wait)
 
 
-async def test_creates_in_flight_are_shown(single: SqlKeyPool, store: SqlGenerationStore) -> None:
+async def test_creates_in_flight_are_shown(single: KeyPool, store: Awaited) -> None:
     await ordered(store)
     (generation,) = await store.claim([State.READY], 1, 60)
     await single.acquire("att_1", MODEL)
@@ -89,13 +88,13 @@ async def test_creates_in_flight_are_shown(single: SqlKeyPool, store: SqlGenerat
 
 
 async def test_keys_of_one_account_share_its_bucket(database: Database) -> None:
-    pool = await open_key_pool(database, Notifier(), [ONE, ONE_B], CREATES)
+    pool = await open_key_pool(database, [ONE, ONE_B], CREATES)
     await taken(pool, CREATES)
 
     assert isinstance(await pool.acquire("att_next", MODEL), Wait)
 
 
-async def test_the_account_with_the_least_creates_goes_first(pool: SqlKeyPool) -> None:
+async def test_the_account_with_the_least_creates_goes_first(pool: KeyPool) -> None:
     keys = await taken(pool, CREATES)
 
     assert Counter(key.account for key in keys) == {"one": CREATES // 2, "two": CREATES // 2}
@@ -106,7 +105,7 @@ async def test_fifty_who_ask_two_replicas_at_once_get_no_more_than_the_bucket(
     engine: CommonSettings, database: Database
 ) -> None:
     async with open_database(engine, "generation") as other:
-        replicas = [await open_key_pool(opened, Notifier(), [ONE, TWO], CREATES) for opened in (database, other)]
+        replicas = [await open_key_pool(opened, [ONE, TWO], CREATES) for opened in (database, other)]
         answers = await asyncio.gather(*(replicas[n % 2].acquire(f"att_{n}", MODEL) for n in range(50)))
 
     given = Counter(key.account for key in answers if isinstance(key, Key))
@@ -115,20 +114,20 @@ async def test_fifty_who_ask_two_replicas_at_once_get_no_more_than_the_bucket(
 
 @pytest.mark.parametrize("creates", [1, 40])
 async def test_the_bucket_is_a_setting(database: Database, creates: int) -> None:
-    pool = await open_key_pool(database, Notifier(), [ONE], creates)
+    pool = await open_key_pool(database, [ONE], creates)
     await taken(pool, creates)
 
     assert isinstance(await pool.acquire("att_next", MODEL), Wait)
 
 
-async def test_creates_are_counted_over_a_restart(single: SqlKeyPool, database: Database) -> None:
+async def test_creates_are_counted_over_a_restart(single: KeyPool, database: Database) -> None:
     await taken(single, CREATES)
-    restarted = await open_key_pool(database, Notifier(), [ONE], CREATES)
+    restarted = await open_key_pool(database, [ONE], CREATES)
 
     assert isinstance(await restarted.acquire("att_next", MODEL), Wait)
 
 
-async def test_asking_for_the_outlook_takes_nothing(single: SqlKeyPool) -> None:
+async def test_asking_for_the_outlook_takes_nothing(single: KeyPool) -> None:
     for _ in range(CREATES):
         assert await single.outlook(MODEL) == Wait(0.0)
     await taken(single, CREATES)

@@ -57,6 +57,7 @@ from services.generation.stores.tables import work_fault
 from services.generation.workers.loops import make_loops
 from tests.generation.harness import CONCURRENCY, KIND, Harness
 from tests.support.polling import eventually
+from tests.support.sql import fetch_all
 
 TASK = "62eb3f00112233445566778899aabbcc"
 
@@ -559,8 +560,7 @@ async def test_a_record_nested_a_thousand_deep_never_makes_our_code_fail(
         await eventually(read_often)
 
     assert await harness.parking.listed() == []
-    async with harness.database.read() as connection:
-        assert (await connection.execute(select(work_fault))).all() == []
+    assert await fetch_all(harness.database, select(work_fault)) == []
     assert (await harness.store.get(created.id)).state in {State.RUNNING, State.FAILED, State.UNKNOWN}
 
 

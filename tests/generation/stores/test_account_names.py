@@ -8,17 +8,17 @@ import structlog
 from sqlalchemy import insert, select, update
 
 from services.chassis.database import Database
-from services.chassis.notifier import Notifier
 from services.generation.core.timeline import Timeline
-from services.generation.key_pool.pool import Key, account_of
+from services.generation.key_pool.pool import Key, KeyPool, account_of
 from services.generation.metrics import MISSING, show_keys
 from services.generation.model import State
 from services.generation.outcomes import Completed, InProgress
 from services.generation.settings import GenerationSettings, warn
-from services.generation.stores.key_pool import SqlKeyPool, open_key_pool
+from services.generation.stores.key_pool import open_key_pool
 from services.generation.stores.tables import attempt, create_mark, provider_account, provider_key
 from tests.generation.harness import TEMPORARY, Harness
 from tests.generation.key_pool.support import CREATES, MODEL
+from tests.support.sql import execute, fetch_all
 
 ONE, TWO, THREE = (Key.of("", f"secret-{number}") for number in (1, 2, 3))
 
@@ -40,7 +40,7 @@ def positional(*keys: Key) -> list[Key]:
 
 async def restarted(harness: Harness, keys: list[Key]) -> Harness:
     """The same data under other settings."""
-    harness.key_pool = await open_key_pool(harness.database, harness.notifier, keys, CREATES)
+    harness.key_pool = await open_key_pool(harness.database, keys, CREATES)
     return harness
 
 
@@ -55,8 +55,7 @@ async def in_flight(harness: Harness) -> str:
 
 async def stored(database: Database, *columns: Any) -> list[tuple[Any, ...]]:
     """Rows as they lie there."""
-    async with database.read() as connection:
-        return [tuple(row) for row in await connection.execute(select(*columns).order_by(*columns))]
+    return [tuple(row) for row in await fetch_all(database, select(*columns).order_by(*columns))]
 
 
 async def test_stored_positions_become_names_and_repeating_it_changes_nothing(harness: Harness) -> None:
@@ -126,7 +125,9 @@ async def test_a_task_waits_for_its_account_and_goes_on_when_it_is_back(harness:
     await harness.poll()
     waiting = await harness.store.get(task)
     show_keys(await harness.key_pool.listing())
-    entries = await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).explain(task)
+    entries = await Timeline(
+        harness.database, harness.sql_store, harness.workers.poller, harness.key_pool, harness.parking
+    ).explain(task)
 
     assert waiting.state is State.RUNNING
     assert harness.provider.fetches == []
@@ -163,26 +164,25 @@ async def test_a_task_that_waits_too_long_for_its_account_says_why_and_still_goe
 
 async def test_an_old_row_without_its_attempt_is_no_obstacle(database: Database) -> None:
     """A replica died between taking a key and dialling."""
-    async with database.write() as connection:
-        await connection.execute(insert(provider_account).values(name="account-1"))
-        row = {"print": ONE.print, "account": "account-1", "position": 0}
-        await connection.execute(insert(provider_key).values(row))
-        await connection.execute(insert(create_mark).values(attempt_id="att_1", account="account-1", at_ms=1))
-    opened = await open_key_pool(database, Notifier(), unnamed(ONE), CREATES)
+    await execute(database, insert(provider_account).values(name="account-1"))
+    row = {"print": ONE.print, "account": "account-1", "position": 0}
+    await execute(database, insert(provider_key).values(row))
+    await execute(database, insert(create_mark).values(attempt_id="att_1", account="account-1", at_ms=1))
+    opened = await open_key_pool(database, unnamed(ONE), CREATES)
 
     assert [account.name for account in (await opened.listing()).accounts] == [account_of(ONE.print)]
 
 
 async def test_a_rest_goes_along_with_a_renamed_account(database: Database) -> None:
-    keys = await open_key_pool(database, Notifier(), positional(ONE), CREATES)
+    keys = await open_key_pool(database, positional(ONE), CREATES)
     await keys.refused(positional(ONE)[0], 455, None)
-    renamed: SqlKeyPool = await open_key_pool(database, Notifier(), named(main=ONE), CREATES)
+    renamed: KeyPool = await open_key_pool(database, named(main=ONE), CREATES)
 
     assert (await renamed.outlook(MODEL)).code == 455
 
 
 @pytest.mark.parametrize(("accounts", "warned"), [("", True), ("main", False)])
-async def test_the_start_says_what_rotating_a_key_needs(single: SqlKeyPool, accounts: str, *, warned: bool) -> None:
+async def test_the_start_says_what_rotating_a_key_needs(single: KeyPool, accounts: str, *, warned: bool) -> None:
     settings = GenerationSettings(
         _env_file=None, KIE_AI_API_KEY="secret", generation_daily_quota=1, kie_accounts=accounts
     )
@@ -196,8 +196,7 @@ async def test_the_start_says_what_rotating_a_key_needs(single: SqlKeyPool, acco
 async def test_the_start_names_accounts_that_tasks_wait_for(harness: Harness) -> None:
     await restarted(harness, unnamed(ONE))
     await in_flight(harness)
-    async with harness.database.write() as connection:
-        await connection.execute(update(attempt).values(account="gone", key_print="gone"))
+    await execute(harness.database, update(attempt).values(account="gone", key_print="gone"))
     settings = GenerationSettings(
         _env_file=None, KIE_AI_API_KEY="secret", generation_daily_quota=1, kie_accounts="main"
     )

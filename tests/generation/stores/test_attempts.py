@@ -6,24 +6,27 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, text
 
-from services.chassis.database import Database
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import AlreadyExists
 from services.chassis.notifier import Notifier
+from services.chassis.settings import CommonSettings
 from services.generation.model import DECLINABLE, Failure, State
 from services.generation.outcomes import Accepted, Ambiguous, NotSent, Outcome, Refused, Rejected
-from services.generation.ports import Change, FenceLost, GenerationStore
+from services.generation.ports import Change, FenceLost
 from services.generation.stores import attempts, generations
-from services.generation.stores.generations import SqlGenerationStore
-from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.tables import attempt as table
 from tests.generation.builders import attempt_for, brought, dialed, ordered
+from tests.generation.conftest import SERVICE
+from tests.support.awaited import Awaited
 from tests.support.polling import eventually
+from tests.support.replica import uncommitted
+from tests.support.sql import fetch_one, fetch_value
 
 UNSURE = (State.SENDING, State.AMBIGUOUS, State.UNKNOWN)
 DIALED = sorted(set(State) - {State.READY, State.EXPIRED, State.CANCELED})
 
 
-async def test_an_attempt_is_found_by_its_id(store: GenerationStore) -> None:
+async def test_an_attempt_is_found_by_its_id(store: Awaited) -> None:
     await ordered(store)
     (ready,) = await store.claim([State.READY], 1, 60)
     attempt = attempt_for(ready)
@@ -38,7 +41,7 @@ async def test_an_attempt_is_found_by_its_id(store: GenerationStore) -> None:
 
 
 @pytest.mark.parametrize("state", UNSURE)
-async def test_an_answer_sets_an_unsure_generation_running(store: GenerationStore, state: State) -> None:
+async def test_an_answer_sets_an_unsure_generation_running(store: Awaited, state: State) -> None:
     held = await brought(store, state)
     now = await store.accept(held.attempt_id, "task1", 0)
 
@@ -50,14 +53,14 @@ async def test_an_answer_sets_an_unsure_generation_running(store: GenerationStor
 
 
 @pytest.mark.parametrize("state", [state for state in DIALED if state not in UNSURE])
-async def test_an_answer_leaves_any_other_state_as_it_is(store: GenerationStore, state: State) -> None:
+async def test_an_answer_leaves_any_other_state_as_it_is(store: Awaited, state: State) -> None:
     held = await brought(store, state)
     now = await store.accept(held.attempt_id, "task1", 0)
 
     assert (now.state, now.task_id) == (state, "task1")
 
 
-async def test_an_answer_to_a_canceled_order_is_noted(store: GenerationStore) -> None:
+async def test_an_answer_to_a_canceled_order_is_noted(store: Awaited) -> None:
     held = await brought(store, State.SENDING)
     canceled = await store.cancel(held)
     now = await store.accept(held.attempt_id, "task1", 0)
@@ -65,7 +68,7 @@ async def test_an_answer_to_a_canceled_order_is_noted(store: GenerationStore) ->
     assert (now.state, now.task_id, now.fence) == (State.CANCELED, "task1", canceled.fence)
 
 
-async def test_an_answer_takes_back_the_end_of_an_unknown(store: GenerationStore) -> None:
+async def test_an_answer_takes_back_the_end_of_an_unknown(store: Awaited) -> None:
     held = await brought(store, State.AMBIGUOUS)
     unknown = await store.move(held, State.UNKNOWN, Change(failure=Failure("ANSWER_LOST", "No news.")))
     now = await store.accept(unknown.attempt_id, "task1", 0)
@@ -74,7 +77,7 @@ async def test_an_answer_takes_back_the_end_of_an_unknown(store: GenerationStore
     assert now.failure is None
 
 
-async def test_the_first_answer_stays(store: GenerationStore) -> None:
+async def test_the_first_answer_stays(store: Awaited) -> None:
     held = await brought(store, State.SENDING)
     first = await store.accept(held.attempt_id, "task1", 60)
     events = len(await store.events(0, 1000))
@@ -88,7 +91,7 @@ async def test_the_first_answer_stays(store: GenerationStore) -> None:
     assert attempt.task_id == "task1"
 
 
-async def test_ten_who_learn_it_at_once_set_it_running_once(store: GenerationStore) -> None:
+async def test_ten_who_learn_it_at_once_set_it_running_once(store: Awaited) -> None:
     held = await brought(store, State.AMBIGUOUS)
     events = len(await store.events(0, 1000))
 
@@ -102,20 +105,18 @@ async def blocked(database: Database) -> bool:
     """True when a transaction waits for another's; SQLite's writers queue, so there nobody has to be waited for."""
     if database.is_sqlite:
         return True
-    async with database.read() as connection:
-        return bool(await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+    return bool(await fetch_value(database, text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["accepted", "delivered"])
 async def test_a_task_that_two_attempts_take_at_once_is_the_first_ones(
-    store: GenerationStore, database: Database, *, late: bool
+    store: Awaited, database: Database, engine: CommonSettings, *, late: bool
 ) -> None:
     """Neither sees the other's uncommitted row; the second hears whose it is, as one who came later does."""
     first, second = await brought(store, State.SENDING), await brought(store, State.AMBIGUOUS)
     unknown = await store.move(second, State.UNKNOWN)
     taking = store.deliver(unknown, second.attempt_id, "task1", ()) if late else None
-    async with database.write() as connection:
-        await attempts.accept(connection, first.attempt_id, "task1")
+    async with uncommitted(engine, SERVICE, lambda held: attempts.accept(held, first.attempt_id, "task1")):
         other = asyncio.create_task(taking or store.accept(second.attempt_id, "task1", 0))
         await eventually(lambda: blocked(database))
 
@@ -130,14 +131,17 @@ async def test_a_task_that_two_attempts_take_at_once_is_the_first_ones(
 
 
 async def test_a_task_that_was_given_away_and_back_is_taken_from_nobody(
-    store: GenerationStore, database: Database
+    store: Awaited, database: Database, engine: CommonSettings
 ) -> None:
     """Two readers of one callback learn whose a task is; the slower one must not take the holder's own task."""
     holder, rightful = await brought(store, State.SENDING), await brought(store, State.AMBIGUOUS)
     await store.accept(holder.attempt_id, "task1", 0)
-    async with database.write() as connection:
-        await attempts.disown(connection, holder.attempt_id, "task1")
-        await attempts.accept(connection, holder.attempt_id, "task2")
+
+    def given_back(transaction: Transaction) -> None:
+        attempts.disown(transaction, holder.attempt_id, "task1")
+        attempts.accept(transaction, holder.attempt_id, "task2")
+
+    async with uncommitted(engine, SERVICE, given_back):
         slow = asyncio.create_task(store.assign(rightful.attempt_id, "task1", 0))
         await eventually(lambda: blocked(database))
 
@@ -149,7 +153,7 @@ async def test_a_task_that_was_given_away_and_back_is_taken_from_nobody(
 
 @pytest.mark.parametrize("state", [State.RUNNING, State.FAILED])
 async def test_a_task_that_is_given_to_its_order_is_taken_from_the_other_one_and_told(
-    store: GenerationStore, state: State
+    store: Awaited, state: State
 ) -> None:
     """One that has ended keeps its end, and loses the task alone."""
     rightful, holder = await brought(store, State.AMBIGUOUS), await brought(store, State.SENDING)
@@ -164,7 +168,7 @@ async def test_a_task_that_is_given_to_its_order_is_taken_from_the_other_one_and
     assert (await store.events(0, 1000))[-1].generation == now
 
 
-async def test_a_late_result_takes_its_order_from_whoever_copied_for_it_before(store: GenerationStore) -> None:
+async def test_a_late_result_takes_its_order_from_whoever_copied_for_it_before(store: Awaited) -> None:
     """Its state is the same again, so that only the fence tells the two chains of work apart."""
     copying = await brought(store, State.STORING)
     lost = await store.move(copying, State.RESULT_LOST)
@@ -175,14 +179,17 @@ async def test_a_late_result_takes_its_order_from_whoever_copied_for_it_before(s
 
 
 async def test_an_answer_that_is_recorded_again_while_it_is_taken_away_counts_whole_or_not_at_all(
-    store: GenerationStore, database: Database
+    store: Awaited, database: Database, engine: CommonSettings
 ) -> None:
     """A generation must not await a task that its attempt does not have: another order may have it by then."""
     held = await brought(store, State.SENDING)
     running = await store.accept(held.attempt_id, "task1", 0)
-    async with database.write() as connection:
-        await attempts.disown(connection, held.attempt_id, "task1")
-        await generations.disown(connection, running, held.attempt_id, "task1", 60)
+
+    def disowned(transaction: Transaction) -> None:
+        attempts.disown(transaction, held.attempt_id, "task1")
+        generations.disown(transaction, running, held.attempt_id, "task1", 60)
+
+    async with uncommitted(engine, SERVICE, disowned):
         again = asyncio.create_task(store.accept(held.attempt_id, "task1", 0))
 
         async def met() -> bool:
@@ -196,7 +203,7 @@ async def test_an_answer_that_is_recorded_again_while_it_is_taken_away_counts_wh
     assert (now.state, now.task_id, attempt.task_id) == (State.RUNNING, "task1", "task1")
 
 
-async def test_a_generation_is_found_by_its_task(store: GenerationStore) -> None:
+async def test_a_generation_is_found_by_its_task(store: Awaited) -> None:
     held = await brought(store, State.SENDING)
     now = await store.accept(held.attempt_id, "task1", 0)
 
@@ -207,7 +214,7 @@ async def test_a_generation_is_found_by_its_task(store: GenerationStore) -> None
     assert await store.attempt_of_task("task2") is None
 
 
-async def test_the_answer_to_an_earlier_attempt_is_noted_with_it_alone(store: GenerationStore) -> None:
+async def test_the_answer_to_an_earlier_attempt_is_noted_with_it_alone(store: Awaited) -> None:
     first = await dialed(store)
     ready = await store.move(first, State.READY)
     (claimed,) = await store.claim([State.READY], 1, 60)
@@ -221,7 +228,7 @@ async def test_the_answer_to_an_earlier_attempt_is_noted_with_it_alone(store: Ge
 
 
 async def test_a_task_that_its_generation_does_not_await_is_looked_at_all_the_same(
-    store: GenerationStore, inbox_store: SqlInbox
+    store: Awaited, inbox_store: Awaited
 ) -> None:
     first, awaiting = await dialed(store), await brought(store, State.SENDING)
     await store.accept(awaiting.attempt_id, "task2", 0)
@@ -247,13 +254,12 @@ async def test_a_task_that_its_generation_does_not_await_is_looked_at_all_the_sa
     ],
 )
 async def test_the_outcome_of_an_attempt_is_kept(
-    store: GenerationStore, database: Database, outcome: Outcome, word: str, detail: str
+    store: Awaited, database: Database, outcome: Outcome, word: str, detail: str
 ) -> None:
     held = await dialed(store)
     await store.note_outcome(held.attempt_id, outcome)
 
-    async with database.read() as connection:
-        row = (await connection.execute(select(table).where(table.c.id == held.attempt_id))).one()
+    row = await fetch_one(database, select(table).where(table.c.id == held.attempt_id))
     assert (row.outcome, row.detail) == (word, detail)
     assert row.answer_ms >= row.create_ms
 
@@ -264,7 +270,7 @@ REFUSALS = ((Refused(429, "Slow down"), State.READY), (Rejected(422, "No"), Stat
 @pytest.mark.parametrize(("outcome", "state"), REFUSALS)
 @pytest.mark.parametrize("before", sorted(DECLINABLE))
 async def test_a_refusal_is_noted_and_followed_in_one_transaction(
-    store: GenerationStore, before: State, outcome: Outcome, state: State
+    store: Awaited, before: State, outcome: Outcome, state: State
 ) -> None:
     held = await brought(store, before)
     declined = await store.decline(held.attempt_id, outcome, state, Change())
@@ -277,9 +283,7 @@ async def test_a_refusal_is_noted_and_followed_in_one_transaction(
 
 
 @pytest.mark.parametrize("accepted", [True, False])
-async def test_a_refusal_is_noted_alone_once_its_order_waits_for_it_no_more(
-    store: GenerationStore, *, accepted: bool
-) -> None:
+async def test_a_refusal_is_noted_alone_once_its_order_waits_for_it_no_more(store: Awaited, *, accepted: bool) -> None:
     """Its task is known, or its owner has ended it."""
     held = await brought(store, State.SENDING)
     now = await store.accept(held.attempt_id, "task1", 0) if accepted else await store.cancel(held)
@@ -292,7 +296,7 @@ async def test_a_refusal_is_noted_alone_once_its_order_waits_for_it_no_more(
     assert await store.get(held.id) == now
 
 
-async def test_waking_makes_a_waiting_generation_due(store: GenerationStore) -> None:
+async def test_waking_makes_a_waiting_generation_due(store: Awaited) -> None:
     held = await brought(store, State.SENDING)
     await store.accept(held.attempt_id, "task1", 3600)
     before = await store.claim([State.RUNNING], 1, 60)
@@ -302,7 +306,7 @@ async def test_waking_makes_a_waiting_generation_due(store: GenerationStore) -> 
     assert [row.id for row in await store.claim([State.RUNNING], 1, 60)] == [held.id]
 
 
-async def test_a_generation_that_is_being_read_must_be_told_again(store: GenerationStore) -> None:
+async def test_a_generation_that_is_being_read_must_be_told_again(store: Awaited) -> None:
     """The news may be younger than what the reader sees, so it must not be taken for told."""
     held = await brought(store, State.SENDING)
     await store.accept(held.attempt_id, "task1", 0)
@@ -313,7 +317,7 @@ async def test_a_generation_that_is_being_read_must_be_told_again(store: Generat
     assert await store.wake(held.id) is True
 
 
-async def test_waking_disturbs_nobody_who_waits_for_something_else(store: GenerationStore) -> None:
+async def test_waking_disturbs_nobody_who_waits_for_something_else(store: Awaited) -> None:
     held = await brought(store, State.STORING)
     (claimed,) = await store.claim([State.STORING], 1, 60)
     await store.touch(claimed, Change(due_in=3600))
@@ -323,9 +327,7 @@ async def test_waking_disturbs_nobody_who_waits_for_something_else(store: Genera
     assert await store.claim([State.STORING], 1, 60) == []
 
 
-async def test_whoever_waits_for_work_learns_of_a_waking_at_once(database: Database) -> None:
-    notifier = Notifier()
-    store = SqlGenerationStore(database, notifier)
+async def test_whoever_waits_for_work_learns_of_a_waking_at_once(store: Awaited, notifier: Notifier) -> None:
     held = await brought(store, State.SENDING)
     await store.accept(held.attempt_id, "task1", 3600)
 

@@ -6,18 +6,19 @@ import pytest
 
 from services.chassis.errors import NotFound
 from services.generation.model import Generation, State
-from services.generation.ports import GenerationStore, Page
+from services.generation.ports import Page
 from tests.generation.builders import brought, ordered
+from tests.support.awaited import Awaited
 
 
-async def test_an_order_is_found_by_its_id(store: GenerationStore) -> None:
+async def test_an_order_is_found_by_its_id(store: Awaited) -> None:
     stored = await ordered(store)
 
     assert await store.get(stored.id) == stored
 
 
 @pytest.mark.parametrize("identifier", ["gen_nobody", "' OR '1'='1", "%", ""])
-async def test_nothing_is_found_by_a_foreign_id(store: GenerationStore, identifier: str) -> None:
+async def test_nothing_is_found_by_a_foreign_id(store: Awaited, identifier: str) -> None:
     await ordered(store)
 
     with pytest.raises(NotFound) as caught:
@@ -26,7 +27,7 @@ async def test_nothing_is_found_by_a_foreign_id(store: GenerationStore, identifi
     assert caught.value.reason == "TASK_NOT_FOUND"
 
 
-async def everything(store: GenerationStore, page: Page) -> list[Generation]:
+async def everything(store: Awaited, page: Page) -> list[Generation]:
     """All pages."""
     listed: list[Generation] = []
     while found := await store.list(page):
@@ -36,7 +37,7 @@ async def everything(store: GenerationStore, page: Page) -> list[Generation]:
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
-async def test_pages_hold_everything_once_newest_first(store: GenerationStore, size: int) -> None:
+async def test_pages_hold_everything_once_newest_first(store: Awaited, size: int) -> None:
     stored = [await ordered(store) for _ in range(7)]
 
     listed = await everything(store, Page(size))
@@ -44,7 +45,7 @@ async def test_pages_hold_everything_once_newest_first(store: GenerationStore, s
     assert [row.id for row in listed] == [row.id for row in sorted(stored, key=lambda r: (r.create_ms, r.id))][::-1]
 
 
-async def test_an_order_that_comes_between_two_pages_disturbs_neither(store: GenerationStore) -> None:
+async def test_an_order_that_comes_between_two_pages_disturbs_neither(store: Awaited) -> None:
     before = {(await ordered(store)).id for _ in range(4)}
     first = await store.list(Page(2))
     await ordered(store)
@@ -53,7 +54,7 @@ async def test_an_order_that_comes_between_two_pages_disturbs_neither(store: Gen
     assert {row.id for row in [*first, *rest]} == before
 
 
-async def test_a_list_can_be_of_some_states(store: GenerationStore) -> None:
+async def test_a_list_can_be_of_some_states(store: Awaited) -> None:
     running = await brought(store, State.RUNNING)
     await brought(store, State.EXPIRED)
     unknown = await brought(store, State.UNKNOWN)
@@ -63,7 +64,7 @@ async def test_a_list_can_be_of_some_states(store: GenerationStore) -> None:
     assert {row.id for row in listed} == {running.id, unknown.id}
 
 
-async def test_a_list_can_be_of_some_time(store: GenerationStore) -> None:
+async def test_a_list_can_be_of_some_time(store: Awaited) -> None:
     stored = await ordered(store)
     start = stored.create_ms
 

@@ -23,7 +23,6 @@ from services.chassis.database import Database, connect_database
 from services.chassis.errors import AlreadyExists
 from services.chassis.migrations import migrate
 from services.chassis.names import new_id
-from services.chassis.notifier import Notifier
 from services.generation.model import (
     AWAITING,
     DECLINABLE,
@@ -40,12 +39,14 @@ from services.generation.model import (
     State,
 )
 from services.generation.outcomes import Refused
-from services.generation.ports import Change, FenceLost, GenerationStore
+from services.generation.ports import Change, FenceLost
 from services.generation.stores.generations import SqlGenerationStore
 from services.generation.stores.inbox import SqlInbox
 from services.generation.stores.tables import generation as table
 from tests.generation.builders import DRAFT, attempt_for, brought, dialed, new, ordered
 from tests.generation.conftest import SERVICE, settings_of
+from tests.support.awaited import Awaited, awaited
+from tests.support.sql import fetch_value
 
 LEGAL = [(state, step) for state, steps in MOVES.items() for step in sorted(steps)]
 
@@ -56,11 +57,11 @@ BROKEN = Failure("PROVIDER_FAILED", "It broke.", 501)
 OUTPUTS = (Output(0, "https://temporary.example/a.png"), Output(1, "https://temporary.example/b.png"))
 
 
-async def last_event(store: GenerationStore) -> Generation:
+async def last_event(store: Awaited) -> Generation:
     return (await store.events(0, 1000))[-1].generation
 
 
-async def moved(store: GenerationStore, generation: Generation, state: State, change: Change) -> Generation:
+async def moved(store: Awaited, generation: Generation, state: State, change: Change) -> Generation:
     if state is State.DIALING:
         (generation,) = await store.claim([State.READY], 1, 60)
         return await store.dial(generation, attempt_for(generation))
@@ -68,7 +69,7 @@ async def moved(store: GenerationStore, generation: Generation, state: State, ch
 
 
 @pytest.mark.parametrize(("state", "step"), LEGAL)
-async def test_a_legal_move_is_made_and_told(store: GenerationStore, state: State, step: State) -> None:
+async def test_a_legal_move_is_made_and_told(store: Awaited, state: State, step: State) -> None:
     held = await brought(store, state)
 
     now = await moved(store, held, step, Change())
@@ -80,7 +81,7 @@ async def test_a_legal_move_is_made_and_told(store: GenerationStore, state: Stat
 
 
 @pytest.mark.parametrize(("state", "step"), ILLEGAL)
-async def test_an_illegal_move_is_a_mistake(sqlite_store: GenerationStore, state: State, step: State) -> None:
+async def test_an_illegal_move_is_a_mistake(sqlite_store: Awaited, state: State, step: State) -> None:
     held = await brought(sqlite_store, state)
 
     with pytest.raises(ValueError, match=step):
@@ -90,7 +91,7 @@ async def test_an_illegal_move_is_a_mistake(sqlite_store: GenerationStore, state
 
 
 @pytest.mark.parametrize("wrong", [{"fence": 7}, {"state": State.RUNNING}, {"id": "gen_nobody"}])
-async def test_a_stale_holder_changes_nothing(store: GenerationStore, wrong: dict[str, Any]) -> None:
+async def test_a_stale_holder_changes_nothing(store: Awaited, wrong: dict[str, Any]) -> None:
     held = await dialed(store)
     events = await store.events(0, 1000)
     stale = replace(held, **wrong)
@@ -102,7 +103,7 @@ async def test_a_stale_holder_changes_nothing(store: GenerationStore, wrong: dic
     assert await store.events(0, 1000) == events
 
 
-async def test_of_two_moves_at_once_one_wins(store: GenerationStore) -> None:
+async def test_of_two_moves_at_once_one_wins(store: Awaited) -> None:
     held = await brought(store, State.RUNNING)
 
     ends = (State.STORING, State.FAILED, State.UNKNOWN, State.CANCELED)
@@ -115,7 +116,7 @@ async def test_of_two_moves_at_once_one_wins(store: GenerationStore) -> None:
     assert await last_event(store) == won[0]
 
 
-async def test_a_failure_is_kept(store: GenerationStore) -> None:
+async def test_a_failure_is_kept(store: Awaited) -> None:
     held = await brought(store, State.RUNNING)
     now = await store.move(held, State.FAILED, Change(failure=BROKEN))
 
@@ -123,7 +124,7 @@ async def test_a_failure_is_kept(store: GenerationStore) -> None:
     assert (await last_event(store)).failure == BROKEN
 
 
-async def test_each_output_has_a_file_name_before_its_copy_and_keeps_it(store: GenerationStore) -> None:
+async def test_each_output_has_a_file_name_before_its_copy_and_keeps_it(store: Awaited) -> None:
     """No id can be read off the name, and a copy that is repeated, by whomever, is the same file."""
     held = await brought(store, State.RUNNING)
     storing = await store.move(held, State.STORING, Change(progress=100, outputs=OUTPUTS))
@@ -135,7 +136,7 @@ async def test_each_output_has_a_file_name_before_its_copy_and_keeps_it(store: G
     assert [output.file_stem for output in (await store.get(held.id)).outputs] == names
 
 
-async def test_outputs_are_added_and_then_updated(store: GenerationStore) -> None:
+async def test_outputs_are_added_and_then_updated(store: Awaited) -> None:
     held = await brought(store, State.RUNNING)
     storing = await store.move(held, State.STORING, Change(progress=100, outputs=OUTPUTS))
     kept = replace(OUTPUTS[1], key="generated/x/1.png", content_type="image/png", size=7)
@@ -147,7 +148,7 @@ async def test_outputs_are_added_and_then_updated(store: GenerationStore) -> Non
     assert storing.store_ms
 
 
-async def test_a_touch_that_nobody_can_see_is_no_event(store: GenerationStore) -> None:
+async def test_a_touch_that_nobody_can_see_is_no_event(store: Awaited) -> None:
     held = await brought(store, State.RUNNING)
     events = len(await store.events(0, 1000))
     now = await store.touch(held, Change(due_in=5, tries=3))
@@ -156,7 +157,7 @@ async def test_a_touch_that_nobody_can_see_is_no_event(store: GenerationStore) -
     assert len(await store.events(0, 1000)) == events
 
 
-async def test_progress_is_an_event(store: GenerationStore) -> None:
+async def test_progress_is_an_event(store: Awaited) -> None:
     held = await brought(store, State.RUNNING)
     now = await store.touch(held, Change(progress=48))
 
@@ -165,7 +166,7 @@ async def test_progress_is_an_event(store: GenerationStore) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - FINAL))
-async def test_a_cancel_ends_the_lease_of_whoever_works(store: GenerationStore, state: State) -> None:
+async def test_a_cancel_ends_the_lease_of_whoever_works(store: Awaited, state: State) -> None:
     held = await brought(store, state)
     canceled = await store.cancel(held)
 
@@ -177,7 +178,7 @@ async def test_a_cancel_ends_the_lease_of_whoever_works(store: GenerationStore, 
     assert await last_event(store) == canceled
 
 
-async def test_a_cancel_of_something_that_moved_on_is_refused(store: GenerationStore) -> None:
+async def test_a_cancel_of_something_that_moved_on_is_refused(store: Awaited) -> None:
     held = await brought(store, State.RUNNING)
     now = await store.move(held, State.STORING)
 
@@ -187,7 +188,7 @@ async def test_a_cancel_of_something_that_moved_on_is_refused(store: GenerationS
     assert await store.get(held.id) == now
 
 
-async def test_news_of_an_unknown_takes_back_its_end(store: GenerationStore) -> None:
+async def test_news_of_an_unknown_takes_back_its_end(store: Awaited) -> None:
     """UNKNOWN is final until news arrives: then nothing has ended and nothing is wrong."""
     running = await brought(store, State.RUNNING)
     unknown = await store.move(running, State.UNKNOWN, Change(failure=Failure("TIMED_OUT", "Too slow.")))
@@ -197,7 +198,7 @@ async def test_news_of_an_unknown_takes_back_its_end(store: GenerationStore) -> 
     assert (storing.failure, storing.complete_ms) == (None, 0)
 
 
-async def test_a_sender_keeps_its_lease(store: GenerationStore) -> None:
+async def test_a_sender_keeps_its_lease(store: Awaited) -> None:
     await ordered(store)
     (ready,) = await store.claim([State.READY], 1, 60)
     dialing = await store.dial(ready, attempt_for(ready))
@@ -208,11 +209,10 @@ async def test_a_sender_keeps_its_lease(store: GenerationStore) -> None:
 
 
 async def rows(database: Database) -> int:
-    async with database.read() as connection:
-        return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+    return int(await fetch_value(database, select(func.count()).select_from(table)) or 0)
 
 
-async def test_an_order_is_ready_and_due_at_once(store: GenerationStore) -> None:
+async def test_an_order_is_ready_and_due_at_once(store: Awaited) -> None:
     stored = await store.insert(new(), "", "hash")
     (claimed,) = await store.claim([State.READY], 10, 60)
 
@@ -236,13 +236,13 @@ async def test_an_order_is_ready_and_due_at_once(store: GenerationStore) -> None
         ),
     ],
 )
-async def test_a_draft_is_kept_exactly(store: GenerationStore, draft: Draft) -> None:
+async def test_a_draft_is_kept_exactly(store: Awaited, draft: Draft) -> None:
     stored = await store.insert(new(draft), "", "hash")
 
     assert (await store.get(stored.id)).draft == draft
 
 
-async def test_a_repeated_request_joins_the_first(store: GenerationStore, database: Database) -> None:
+async def test_a_repeated_request_joins_the_first(store: Awaited, database: Database) -> None:
     first = await store.insert(new(), "key", "hash")
     again = await store.insert(new(), "key", "hash")
 
@@ -251,7 +251,7 @@ async def test_a_repeated_request_joins_the_first(store: GenerationStore, databa
     assert len(await store.events(0, 10)) == 1
 
 
-async def test_a_request_key_belongs_to_its_request(store: GenerationStore, database: Database) -> None:
+async def test_a_request_key_belongs_to_its_request(store: Awaited, database: Database) -> None:
     await store.insert(new(), "key", "hash")
 
     with pytest.raises(AlreadyExists) as caught:
@@ -261,14 +261,14 @@ async def test_a_request_key_belongs_to_its_request(store: GenerationStore, data
     assert await rows(database) == 1
 
 
-async def test_orders_without_a_key_are_all_new(store: GenerationStore, database: Database) -> None:
+async def test_orders_without_a_key_are_all_new(store: Awaited, database: Database) -> None:
     await store.insert(new(), "", "hash")
     await store.insert(new(), "", "hash")
 
     assert await rows(database) == 2
 
 
-async def test_twenty_requests_at_once_make_one_order(store: GenerationStore, database: Database) -> None:
+async def test_twenty_requests_at_once_make_one_order(store: Awaited, database: Database) -> None:
     stored = await asyncio.gather(*(store.insert(new(), "key", "hash") for _ in range(20)))
 
     assert len({generation.id for generation in stored}) == 1
@@ -276,7 +276,7 @@ async def test_twenty_requests_at_once_make_one_order(store: GenerationStore, da
     assert len(await store.events(0, 100)) == 1
 
 
-async def test_twenty_orders_at_once_are_all_stored(store: GenerationStore, database: Database) -> None:
+async def test_twenty_orders_at_once_are_all_stored(store: Awaited, database: Database) -> None:
     await asyncio.gather(*(store.insert(new(), f"key {number}", "hash") for number in range(20)))
 
     assert await rows(database) == 20
@@ -349,7 +349,8 @@ class Histories(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.opened = connect_database(settings_of(Path(self.folder.name)), SERVICE)
         database = self.run(self.opened.__aenter__())
-        self.store, self.inbox = SqlGenerationStore(database, Notifier()), SqlInbox(database, Notifier())
+        self.store = awaited(database, SqlGenerationStore())
+        self.inbox = awaited(database, SqlInbox())
         self.known: dict[str, Reference] = {}
         self.named_tasks: set[tuple[str, str]] = set()
 

@@ -15,12 +15,14 @@ from sqlalchemy import select, update
 from services.chassis.database import Database, db_now
 from services.chassis.parking import MAX_FAULTS, Parking
 from services.generation.model import INBOX, Callback
-from services.generation.ports import Inbox
 from services.generation.stores import inbox
-from services.generation.stores.inbox import MAX_BARE, SqlInbox
+from services.generation.stores.inbox import MAX_BARE
 from services.generation.stores.tables import inbox as table
 from services.generation.timing import DAY_SECONDS
+from services.generation.workers.prune import Pruner
 from tests.generation.builders import aged, park, stumble
+from tests.support.awaited import Awaited
+from tests.support.sql import execute, fetch_one, fetch_values
 
 FIRST = Callback("cb_1", "image-generated", "att_1", "task1", 200)
 
@@ -29,7 +31,7 @@ def duplicates() -> float:
     return REGISTRY.get_sample_value("kawaii_callbacks_total", {"verdict": "duplicate"}) or 0.0
 
 
-async def test_a_callback_is_kept_once(inbox_store: Inbox) -> None:
+async def test_a_callback_is_kept_once(inbox_store: Awaited) -> None:
     before = duplicates()
     added = [await inbox_store.add(replace(FIRST, id=f"cb_{number}")) for number in range(3)]
 
@@ -38,14 +40,14 @@ async def test_a_callback_is_kept_once(inbox_store: Inbox) -> None:
     assert [callback.id for callback in await inbox_store.take(10)] == ["cb_0"]
 
 
-async def test_twenty_copies_at_once_are_kept_once(inbox_store: Inbox) -> None:
+async def test_twenty_copies_at_once_are_kept_once(inbox_store: Awaited) -> None:
     added = await asyncio.gather(*(inbox_store.add(replace(FIRST, id=f"cb_{n}")) for n in range(20)))
 
     assert sum(added) == 1
     assert len(await inbox_store.take(100)) == 1
 
 
-async def test_another_attempt_task_or_code_is_another_callback(inbox_store: Inbox) -> None:
+async def test_another_attempt_task_or_code_is_another_callback(inbox_store: Awaited) -> None:
     others: list[dict[str, Any]] = [{"attempt_id": "att_2"}, {"attempt_id": ""}, {"task_id": "task2"}, {"code": 501}]
     await inbox_store.add(FIRST)
 
@@ -54,7 +56,7 @@ async def test_another_attempt_task_or_code_is_another_callback(inbox_store: Inb
     ] * 4
 
 
-async def test_a_taken_callback_is_as_it_came(inbox_store: Inbox) -> None:
+async def test_a_taken_callback_is_as_it_came(inbox_store: Awaited) -> None:
     await inbox_store.add(FIRST)
     (taken,) = await inbox_store.take(10)
 
@@ -62,7 +64,7 @@ async def test_a_taken_callback_is_as_it_came(inbox_store: Inbox) -> None:
     assert taken.create_ms
 
 
-async def test_readers_share_callbacks_without_overlap(inbox_store: Inbox) -> None:
+async def test_readers_share_callbacks_without_overlap(inbox_store: Awaited) -> None:
     for number in range(30):
         await inbox_store.add(replace(FIRST, id=f"cb_{number}", task_id=f"task{number}"))
 
@@ -73,7 +75,7 @@ async def test_readers_share_callbacks_without_overlap(inbox_store: Inbox) -> No
     assert counts == Counter(f"cb_{number}" for number in range(30))
 
 
-async def test_a_finished_callback_is_never_taken_again(inbox_store: Inbox) -> None:
+async def test_a_finished_callback_is_never_taken_again(inbox_store: Awaited) -> None:
     await inbox_store.add(FIRST)
     (taken,) = await inbox_store.take(10)
     await inbox_store.postpone(taken, 0)
@@ -86,7 +88,7 @@ async def test_a_finished_callback_is_never_taken_again(inbox_store: Inbox) -> N
     assert not await inbox_store.add(replace(FIRST, id="cb_again"))
 
 
-async def test_a_postponed_callback_waits(inbox_store: Inbox) -> None:
+async def test_a_postponed_callback_waits(inbox_store: Awaited) -> None:
     await inbox_store.add(FIRST)
     (taken,) = await inbox_store.take(10)
     await inbox_store.postpone(taken, 3600)
@@ -94,7 +96,7 @@ async def test_a_postponed_callback_waits(inbox_store: Inbox) -> None:
     assert await inbox_store.take(10) == []
 
 
-async def test_a_callback_that_comes_again_while_it_is_looked_at_is_not_closed(inbox_store: Inbox) -> None:
+async def test_a_callback_that_comes_again_while_it_is_looked_at_is_not_closed(inbox_store: Awaited) -> None:
     await inbox_store.add(FIRST)
     (taken,) = await inbox_store.take(10)
     again = await inbox_store.add(replace(FIRST, id="cb_again"))
@@ -108,28 +110,25 @@ async def test_a_callback_that_comes_again_while_it_is_looked_at_is_not_closed(i
 
 @pytest.mark.parametrize("how", ["closed", "postponed"])
 async def test_a_reminder_is_not_lost_on_a_callback_that_is_looked_at(
-    database: Database, inbox_store: Inbox, how: str
+    database: Database, inbox_store: Awaited, how: str
 ) -> None:
     """The generation stopped waiting for the task during the look, which knew nothing of that."""
     await inbox_store.add(FIRST)
     (taken,) = await inbox_store.take(10)
-    async with database.write() as connection:
-        await inbox.remind(connection, "att_1", "task1")
+    await database.write(inbox.remind, "att_1", "task1")
     if how == "closed":
         await inbox_store.finish(taken, "done")
     else:
         await inbox_store.postpone(taken, 3600)
 
-    async with database.read() as connection:
-        row = (await connection.execute(select(table.c.verdict, table.c.due_ms - db_now()))).one()
+    row = await fetch_one(database, select(table.c.verdict, table.c.due_ms - db_now()))
     assert row.verdict == ""
     assert row[1] <= inbox.REPEAT_GAP_MS
 
 
-async def test_a_reminder_opens_its_own_row_again(database: Database, inbox_store: Inbox) -> None:
+async def test_a_reminder_opens_its_own_row_again(database: Database, inbox_store: Awaited) -> None:
     for _ in range(2):
-        async with database.write() as connection:
-            await inbox.remind(connection, "att_1", "task1")
+        await database.write(inbox.remind, "att_1", "task1")
         (taken,) = await inbox_store.take(10)
         await inbox_store.finish(taken, "failed")
 
@@ -137,7 +136,7 @@ async def test_a_reminder_opens_its_own_row_again(database: Database, inbox_stor
 
 
 @pytest.mark.parametrize(("verdict", "opened"), [("unknown", 1), ("failed", 1), ("done", 0), ("extra", 0)])
-async def test_a_repetition_opens_what_was_not_settled(inbox_store: Inbox, verdict: str, opened: int) -> None:
+async def test_a_repetition_opens_what_was_not_settled(inbox_store: Awaited, verdict: str, opened: int) -> None:
     await inbox_store.add(FIRST)
     (taken,) = await inbox_store.take(10)
     await inbox_store.finish(taken, verdict)
@@ -147,11 +146,10 @@ async def test_a_repetition_opens_what_was_not_settled(inbox_store: Inbox, verdi
 
 
 async def test_a_reader_knows_how_old_a_callback_is_by_the_databases_clock(
-    database: Database, inbox_store: Inbox
+    database: Database, inbox_store: Awaited
 ) -> None:
     await inbox_store.add(FIRST)
-    async with database.write() as connection:
-        await connection.execute(update(table).values(create_ms=table.c.create_ms - 60_000))
+    await execute(database, update(table).values(create_ms=table.c.create_ms - 60_000))
     (taken,) = await inbox_store.take(10)
 
     assert 60 <= taken.age_seconds < 3600
@@ -168,12 +166,12 @@ async def succeed() -> None:
     """Do it."""
 
 
-async def taken(inbox_store: Inbox) -> list[str]:
+async def taken(inbox_store: Awaited) -> list[str]:
     return [callback.id for callback in await inbox_store.take(10)]
 
 
 @pytest.fixture(params=[NAMED, BARE], ids=["token", "bare"])
-async def parked(request: pytest.FixtureRequest, inbox_store: Inbox, parking: Parking) -> Callback:
+async def parked(request: pytest.FixtureRequest, inbox_store: Awaited, parking: Parking) -> Callback:
     """A callback at which our code failed too often, due as ever."""
     await inbox_store.add(request.param)
     (callback,) = await inbox_store.take(10)
@@ -183,7 +181,7 @@ async def parked(request: pytest.FixtureRequest, inbox_store: Inbox, parking: Pa
 
 
 async def test_a_parked_callback_is_taken_by_nobody_and_stops_no_neighbour(
-    inbox_store: Inbox, parking: Parking, parked: Callback
+    inbox_store: Awaited, parking: Parking, parked: Callback
 ) -> None:
     await inbox_store.add(NEIGHBOUR)
 
@@ -194,7 +192,7 @@ async def test_a_parked_callback_is_taken_by_nobody_and_stops_no_neighbour(
 
 
 async def test_a_released_callback_is_taken_again_and_fails_from_the_beginning(
-    inbox_store: Inbox, parking: Parking, parked: Callback
+    inbox_store: Awaited, parking: Parking, parked: Callback
 ) -> None:
     released = [await parking.release(INBOX, parked.id) for _ in range(2)]
 
@@ -204,7 +202,7 @@ async def test_a_released_callback_is_taken_again_and_fails_from_the_beginning(
 
 
 async def test_a_repetition_releases_a_callback_that_names_an_attempt_and_no_other(
-    inbox_store: Inbox, parking: Parking, parked: Callback
+    inbox_store: Awaited, parking: Parking, parked: Callback
 ) -> None:
     """Anybody can repeat a bare one."""
     kept = await inbox_store.add(replace(parked, id="cb_again"))
@@ -216,19 +214,17 @@ async def test_a_repetition_releases_a_callback_that_names_an_attempt_and_no_oth
 
 @pytest.mark.parametrize("parked", [NAMED], ids=["token"], indirect=True)
 async def test_a_reminder_releases_a_parked_callback(
-    database: Database, inbox_store: Inbox, parking: Parking, parked: Callback
+    database: Database, inbox_store: Awaited, parking: Parking, parked: Callback
 ) -> None:
-    async with database.write() as connection:
-        await inbox.remind(connection, "att_1", "task1")
+    await database.write(inbox.remind, "att_1", "task1")
 
     assert await parking.listed() == []
-    async with database.write() as connection:
-        await connection.execute(update(table).values(due_ms=0))
+    await execute(database, update(table).values(due_ms=0))
     assert await taken(inbox_store) == [parked.id]
 
 
 async def test_faults_of_one_callback_that_are_counted_at_once_are_all_counted(
-    inbox_store: Inbox, parking: Parking
+    inbox_store: Awaited, parking: Parking
 ) -> None:
     """Two replicas may fail at it in the same moment; the piece is parked once, and no count is lost."""
     await inbox_store.add(NAMED)
@@ -240,7 +236,7 @@ async def test_faults_of_one_callback_that_are_counted_at_once_are_all_counted(
     assert await taken(inbox_store) == []
 
 
-async def test_a_try_that_succeeds_forgets_the_faults_before(inbox_store: Inbox, parking: Parking) -> None:
+async def test_a_try_that_succeeds_forgets_the_faults_before(inbox_store: Awaited, parking: Parking) -> None:
     await inbox_store.add(NAMED)
     await parking.attempt(INBOX, NAMED.id, stumble)
     counted = await parking.counts(INBOX, [NAMED.id, "cb_other"])
@@ -251,7 +247,7 @@ async def test_a_try_that_succeeds_forgets_the_faults_before(inbox_store: Inbox,
     assert await parking.counts(INBOX, [NAMED.id]) == {}
 
 
-async def test_old_callbacks_go_once_they_are_closed(database: Database, inbox_store: SqlInbox) -> None:
+async def test_old_callbacks_go_once_they_are_closed(database: Database, inbox_store: Awaited, pruner: Pruner) -> None:
     first = Callback("cb_1", "image-generated", "att_1", "task1", 200)
     open_, young = replace(first, id="cb_2", task_id="task2"), replace(first, id="cb_3", task_id="task3")
     for callback in (first, open_):
@@ -261,14 +257,11 @@ async def test_old_callbacks_go_once_they_are_closed(database: Database, inbox_s
     await inbox_store.add(young)
     await inbox_store.finish(young, "done")
 
-    assert await inbox_store.prune(30 * DAY_SECONDS, 100) == 1
-    async with database.read() as connection:
-        assert set(await connection.scalars(select(table.c.id))) == {"cb_2", "cb_3"}
+    assert await pruner.prune_callbacks(30 * DAY_SECONDS, 100) == 1
+    assert set(await fetch_values(database, select(table.c.id))) == {"cb_2", "cb_3"}
 
 
-async def test_of_closed_callbacks_without_a_token_only_the_newest_are_kept(
-    database: Database, inbox_store: SqlInbox
-) -> None:
+async def test_of_closed_callbacks_without_a_token_only_the_newest_are_kept(database: Database, pruner: Pruner) -> None:
     """Anybody can send them; those with a token are the provider's, and stay their time."""
     common = {"kind": "image-generated", "code": 200, "due_ms": 0, "verdict": "unknown"}
     tokened = {"id": "cb_tokened", "attempt_id": "att_1", "task_id": "task1", "create_ms": 10**15, **common}
@@ -276,11 +269,9 @@ async def test_of_closed_callbacks_without_a_token_only_the_newest_are_kept(
         {"id": f"cb_{n}", "attempt_id": "", "task_id": f"task{n}", "create_ms": 2 * 10**15 + n, **common}
         for n in range(MAX_BARE + 3)
     ]
-    async with database.write() as connection:
-        await connection.execute(table.insert(), [tokened, *rows])
-    removed = [await inbox_store.prune(30 * DAY_SECONDS, 500) for _ in range(2)]
+    await execute(database, table.insert(), [tokened, *rows])
+    removed = [await pruner.prune_callbacks(30 * DAY_SECONDS, 500) for _ in range(2)]
 
     assert removed == [3, 0]
-    async with database.read() as connection:
-        oldest = list(await connection.scalars(select(table.c.id).order_by(table.c.create_ms).limit(2)))
+    oldest = list(await fetch_values(database, select(table.c.id).order_by(table.c.create_ms).limit(2)))
     assert oldest == ["cb_tokened", "cb_3"]

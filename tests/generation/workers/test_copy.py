@@ -18,6 +18,7 @@ from services.generation.stores.tables import output as output_table
 from services.generation.timing import Timing
 from tests.generation.harness import DRAFT, Harness
 from tests.generation.waiting import after, reached
+from tests.support.sql import execute
 
 FIRST, SECOND = "https://temporary.example/a.png", "https://temporary.example/b.png"
 
@@ -111,10 +112,9 @@ def days(harness: Harness) -> Harness:
 
 async def backdated(harness: Harness, **columns: int) -> None:
     """As if the pictures had waited since so many milliseconds before."""
-    async with harness.database.write() as connection:
-        for table, name in ((generation_table, "store_ms"), (output_table, "gone_ms")):
-            if name in columns:
-                await connection.execute(update(table).values({name: db_now() - columns[name]}))
+    for table, name in ((generation_table, "store_ms"), (output_table, "gone_ms")):
+        if name in columns:
+            await execute(harness.database, update(table).values({name: db_now() - columns[name]}))
 
 
 async def test_an_edge_that_refuses_for_hours_costs_no_picture(harness: Harness) -> None:

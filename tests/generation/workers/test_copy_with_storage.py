@@ -14,6 +14,7 @@ from services.chassis.channels import connect
 from services.chassis.database import open_database
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
+from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
 from services.generation.model import Generation, State
 from services.generation.outcomes import Completed
@@ -65,8 +66,12 @@ def storage(tmp_path: Path, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 async def harness(sqlite: CommonSettings, storage: StorageSettings) -> AsyncIterator[Harness]:
     """The core over the address of a storage service that each test starts."""
-    async with open_database(sqlite, "generation") as database, connect(storage.address(ListenPort.STORAGE)) as channel:
-        made = await make_harness(database)
+    notifier = Notifier()
+    async with (
+        open_database(sqlite, "generation", notifier) as database,
+        connect(storage.address(ListenPort.STORAGE)) as channel,
+    ):
+        made = await make_harness(database, notifier)
         yield replace(made, storage=StorageClient(channel), timing=replace(made.timing, lost_after=Timing().lost_after))  # type: ignore[arg-type] # the real one
 
 

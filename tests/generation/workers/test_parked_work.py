@@ -18,6 +18,7 @@ from tests.generation.harness import Harness, answering
 from tests.generation.waiting import reached
 from tests.generation.workers.test_submit import URI
 from tests.support.polling import eventually
+from tests.support.sql import fetch_value
 
 
 class Bug:
@@ -154,12 +155,10 @@ class LostOrder:
     async def webhook(self) -> str:
         """Send it; the id under which the inbox keeps it."""
         await self.harness.callback("task9", self.token)
-        async with self.harness.database.read() as connection:
-            return str(await connection.scalar(select(inbox.c.id).where(inbox.c.task_id == "task9")))
+        return str(await fetch_value(self.harness.database, select(inbox.c.id).where(inbox.c.task_id == "task9")))
 
     async def open(self) -> bool:
-        async with self.harness.database.read() as connection:
-            return await connection.scalar(select(inbox.c.verdict).where(inbox.c.task_id == "task9")) == ""
+        return await fetch_value(self.harness.database, select(inbox.c.verdict).where(inbox.c.task_id == "task9")) == ""
 
 
 async def orphan(harness: Harness) -> LostOrder:
@@ -222,8 +221,7 @@ async def test_a_repeated_callback_without_a_token_does_not_release_it(harness: 
     await harness.store.cancel(await harness.store.get(running.id))
     task = (await harness.store.get(running.id)).task_id
     await harness.callback(task)
-    async with harness.database.read() as connection:
-        work_id = str(await connection.scalar(select(inbox.c.id)))
+    work_id = str(await fetch_value(harness.database, select(inbox.c.id)))
     await parked(harness, work_id)
     await harness.callback(task)
 
@@ -236,9 +234,9 @@ async def test_the_timeline_of_an_order_shows_its_parked_work(harness: Harness) 
     work_id = await lost.webhook()
     await parked(harness, work_id)
 
-    entries = await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).explain(
-        lost.order.id
-    )
+    entries = await Timeline(
+        harness.database, harness.sql_store, harness.workers.poller, harness.key_pool, harness.parking
+    ).explain(lost.order.id)
     (sentence,) = [entry.text for entry in entries if entry.kind == "fault"]
 
     assert work_id in sentence

@@ -1,15 +1,18 @@
 """Wherever the process dies, the order ends and is billed at most once: nothing behind SENDING is ever sent again."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from services.chassis.database import Database
 from services.chassis.supervisor import supervised
 from services.generation.model import FINAL, State
 from services.generation.outcomes import Accepted, Completed, NotSent, Outcome, Refused, Rejected
+from services.generation.stores.key_pool import open_key_pool
 from services.generation.workers.loops import make_loops
-from tests.generation.harness import CONCURRENCY, Connected, Harness, Script, Submit, killed
+from tests.generation.harness import CONCURRENCY, CREATES, Connected, Harness, Script, Submit, keys_of, killed
 from tests.generation.waiting import reached
 from tests.support.polling import eventually
 
@@ -29,6 +32,39 @@ class Cut:
         """Never returns."""
         self.reached.set()
         await asyncio.Event().wait()
+
+
+class MortalDatabase:
+    """The database of a process that dies around the use of a store's method: before it, or once it is committed."""
+
+    def __init__(self, database: Database, cut: Cut, when: str, step: str = "") -> None:
+        self._database, self._cut, self._when = database, cut, when
+        self.step = step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def read(self, *call: Any, **options: Any) -> Any:
+        return self._dying(self._database.read, *call, **options)
+
+    def write(self, *call: Any, **options: Any) -> Any:
+        return self._dying(self._database.write, *call, **options)
+
+    def write_urgently(self, *call: Any, **options: Any) -> Any:
+        return self._dying(self._database.write_urgently, *call, **options)
+
+    def _dying(self, honest: Any, *call: Any, **options: Any) -> Any:
+        if not call or getattr(call[0], "__name__", "") != self.step:
+            return honest(*call, **options)
+        return self._die(honest, *call, **options)
+
+    async def _die(self, honest: Any, *call: Any, **options: Any) -> Any:
+        if self._when == "before":
+            await self._cut.die()
+        answer = await honest(*call, **options)
+        if self.step != "claim" or answer:
+            await self._cut.die()
+        return answer
 
 
 def before_connect(cut: Cut) -> Script:
@@ -126,21 +162,11 @@ async def test_a_process_that_lost_its_lease_before_the_first_byte_sends_nothing
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_death_at_any_step_of_the_store_bills_once(harness: Harness, step: str, when: str) -> None:
     """The loops are killed around the first use of a store method, then started anew on the same rows."""
-    cut, honest = Cut(), getattr(harness.store, step)
-
-    async def dying(*arguments: object) -> object:
-        if when == "before":
-            await cut.die()
-        answer = await honest(*arguments)
-        if step != "claim" or answer:
-            await cut.die()
-        return answer
-
+    cut = Cut()
+    mortal = replace(harness, database=MortalDatabase(harness.database, cut, when, step))
     harness.provider.records["task1"] = Completed((URI,))
     created = await harness.order()
-    setattr(harness.store, step, dying)
-    await killed(harness, cut.reached.wait(), eventually(lambda: ended(harness, created.id)))
-    setattr(harness.store, step, honest)
+    await killed(mortal, cut.reached.wait(), eventually(lambda: ended(harness, created.id)))
     await harness.let_leases_end()
     async with harness.running():
         await eventually(lambda: ended(harness, created.id))
@@ -157,25 +183,19 @@ async def test_a_death_while_a_refusal_is_recorded_leaves_none_that_is_noted_and
 ) -> None:
     """A refusal is either lost whole, with the process that had it in hand, or its order moves on."""
     cut = Cut()
-    owner: Any = harness.key_pool if step == "refused" else harness.store
-    honest = getattr(owner, step)
-
-    async def dying(*arguments: object) -> object:
-        if when == "before":
-            await cut.die()
-        await honest(*arguments)
-        return await cut.die()
+    database: Any = MortalDatabase(harness.database, cut, when)
+    pool = await open_key_pool(database, keys_of(), CREATES)
+    mortal = replace(harness, database=database, key_pool=pool)
 
     async def refusing(_submit: Submit, connected: Connected) -> Outcome:
         await connected()
-        setattr(owner, step, dying)
+        database.step = step
         return outcome
 
     harness.provider.scripts.append(refusing)
     harness.provider.records["task2"] = Completed((URI,))
     created = await harness.order()
-    await killed(harness, cut.reached.wait(), eventually(lambda: ended(harness, created.id)))
-    setattr(owner, step, honest)
+    await killed(mortal, cut.reached.wait(), eventually(lambda: ended(harness, created.id)))
     left = await harness.store.get(created.id)
     refused, *_ = (await harness.store.timeline_facts(left)).attempts
     await harness.let_leases_end()
@@ -193,7 +213,7 @@ async def test_a_death_while_a_refusal_is_recorded_leaves_none_that_is_noted_and
 
 
 async def ended(harness: Harness, identifier: str) -> bool:
-    generation = await type(harness.store).get(harness.store, identifier)
+    generation = await harness.store.get(identifier)
     if generation.state is State.AMBIGUOUS:
         await harness.let_time_pass()
     return generation.state in FINAL

@@ -1,7 +1,7 @@
 """The answer to a submit is recorded as long as the process lives; nothing is sent while one waits for the database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ class Outage:
     """A database that is away for whatever writes, from a moment on until the test ends it."""
 
     def __init__(self, harness: Harness) -> None:
-        self._store = harness.store
+        self._store = harness.sql_store
         self.refused = 0
         self._away = False
         self.writes = WRITES
@@ -45,12 +45,12 @@ class Outage:
         """Whether it has gone on for many tries."""
         return self.refused >= MANY
 
-    def _failing(self, honest: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def write(*arguments: object) -> Any:
+    def _failing(self, honest: Callable[..., Any]) -> Callable[..., Any]:
+        def write(*arguments: object) -> Any:
             if self._away:
                 self.refused += 1
                 raise Unavailable("The database is away.")
-            return await honest(*arguments)
+            return honest(*arguments)
 
         return write
 
@@ -118,7 +118,7 @@ async def test_a_refusal_is_believed_after_recovery_took_its_answer_for_lost(
     impatient: Harness, outage: Outage, outcome: Outcome, state: State
 ) -> None:
     """Another process, whose database is there, knows of no answer; this one does."""
-    elsewhere = replace(impatient, store=SqlGenerationStore(impatient.database, impatient.notifier))
+    elsewhere = replace(impatient, sql_store=SqlGenerationStore())
     impatient.provider.scripts.append(going_away_before(outage, outcome))
     created = await impatient.order()
     submitting = asyncio.create_task(impatient.submit())
@@ -139,7 +139,7 @@ async def test_a_refusal_is_believed_after_recovery_took_its_answer_for_lost(
 async def test_a_refusal_is_news_of_an_order_whose_answer_was_given_up_for_lost(
     impatient: Harness, outage: Outage, outcome: Outcome, state: State
 ) -> None:
-    elsewhere = replace(impatient, store=SqlGenerationStore(impatient.database, impatient.notifier))
+    elsewhere = replace(impatient, sql_store=SqlGenerationStore())
     impatient.provider.scripts.append(going_away_before(outage, outcome))
     created = await impatient.order()
     submitting = asyncio.create_task(impatient.submit())
