@@ -5,14 +5,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import text
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from services.chassis.database import Database, open_database
+from services.chassis.database import Database, Transaction, open_database
 from services.chassis.migrations import migrate
 from services.storage.model import Filter
 from services.storage.settings import StorageSettings
@@ -29,14 +29,14 @@ NUMBERS = {
     "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT {low} UNION ALL SELECT n + 1 FROM numbers WHERE n < {high})",
     "postgresql": "WITH numbers AS (SELECT generate_series({low}, {high}) AS n)",
 }
-Question = Callable[[SqlObjects], Awaitable[object]]
+Question = Callable[[Transaction, SqlObjects], object]
 QUESTIONS: dict[str, Question] = {
-    "newest page": lambda store: store.list(Filter(), None, PAGE),
-    "page by a wide prefix": lambda store: store.list(Filter(prefix="generated/"), None, PAGE),
-    "page by a narrow prefix": lambda store: store.list(Filter(prefix="generated/gen_500/"), None, PAGE),
-    "find by generation": lambda store: store.list(Filter(generation_id="gen_500"), None, PAGE),
-    "find by generation and index": lambda store: store.of_generation("gen_500", 0),
-    "find by key": lambda store: store.get("generated/gen_500/0.png"),
+    "newest page": lambda asked, store: store.list(asked, Filter(), None, PAGE),
+    "page by a wide prefix": lambda asked, store: store.list(asked, Filter(prefix="generated/"), None, PAGE),
+    "page by a narrow prefix": lambda asked, store: store.list(asked, Filter(prefix="generated/gen_500/"), None, PAGE),
+    "find by generation": lambda asked, store: store.list(asked, Filter(generation_id="gen_500"), None, PAGE),
+    "find by generation and index": lambda asked, store: store.of_generation(asked, "gen_500", 0),
+    "find by key": lambda asked, store: store.get(asked, "generated/gen_500/0.png"),
 }
 
 
@@ -46,18 +46,18 @@ async def fill(database: Database, engine: str, low: int, high: int) -> None:
     row = ROW.format(digest="0" * 64)
     select = f"SELECT 'generated/gen_' || n || '/0.png', {row} FROM numbers"  # noqa: S608 - our own constants
     insert = f"{numbers} INSERT INTO object ({FIELDS}) {select}" if engine == "sqlite" else ""
-    async with database.write() as connection:
-        await connection.execute(text(insert or f"INSERT INTO object ({FIELDS}) {numbers} {select}"))
-        if engine == "postgresql":
-            await connection.execute(text("ANALYZE object"))  # as autovacuum does by itself, a minute later
+    rows = text(insert or f"INSERT INTO object ({FIELDS}) {numbers} {select}")
+    await database.write(lambda transaction: transaction.execute(rows))
+    if engine == "postgresql":  # as autovacuum does by itself, a minute later
+        await database.write(lambda transaction: transaction.execute(text("ANALYZE object")))
 
 
-async def milliseconds(store: SqlObjects, question: Question) -> float:
+async def milliseconds(database: Database, question: Question) -> float:
     """The median time of an answer."""
-    times = []
+    store, times = SqlObjects(), []
     for _ in range(REPEATS):
         begun = time.perf_counter()
-        await question(store)
+        await database.read(question, store)
         times.append(time.perf_counter() - begun)
     return statistics.median(times) * 1000
 
@@ -66,11 +66,10 @@ async def measure(settings: StorageSettings, engine: str) -> list[dict[str, floa
     """The times of every question at each size."""
     found, low = [], 1
     async with open_database(settings, "storage") as database:
-        store = SqlObjects(database)
         for size in SIZES:
             await fill(database, engine, low, size)
             low = size + 1
-            found.append({name: await milliseconds(store, question) for name, question in QUESTIONS.items()})
+            found.append({name: await milliseconds(database, question) for name, question in QUESTIONS.items()})
     return found
 
 

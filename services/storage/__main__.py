@@ -10,7 +10,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
-from services.chassis.database import open_database
+from services.chassis.database import Database, open_database
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.key_file import read_or_make_key
 from services.chassis.listen_addresses import ListenPort
@@ -37,7 +37,7 @@ from services.storage.core.verification import Verification
 from services.storage.fetcher import open_fetchers
 from services.storage.listener import UPLOADS, Listener
 from services.storage.media.decoder_pool import open_decoder_pool
-from services.storage.ports import Backend, DecoderPool, Fetchers, ObjectStore
+from services.storage.ports import Backend, DecoderPool, Fetchers
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
@@ -46,32 +46,38 @@ BYTES = "bytes"  # the health part of the disk or the bucket
 
 
 def build_core(
-    settings: StorageSettings, backend: Backend, store: ObjectStore, fetchers: Fetchers, decoder: DecoderPool
+    settings: StorageSettings, backend: Backend, database: Database, fetchers: Fetchers, decoder: DecoderPool
 ) -> tuple[Objects, Uploads, Variants]:
     """Build the core of the service on its adapters."""
-    limits = SizeLimits(settings.max_upload_bytes, settings.max_result_bytes)
+    store, limits = SqlObjects(), SizeLimits(settings.max_upload_bytes, settings.max_result_bytes)
     inspection = Inspection(backend, decoder)
     presets = VariantPresets(read_or_make_key(settings.data_dir / "storage-variant.key"))
     most, budget = limits.result_bytes, settings.variant_bytes_per_picture
-    variants = Variants(backend, store, decoder, presets, max_bytes=most, budget_bytes=budget, clock=now_ms)
+    variants = Variants(backend, database, store, decoder, presets, max_bytes=most, budget_bytes=budget, clock=now_ms)
     own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
-    objects = Objects(backend, store, fetchers, inspection, limits, own_key=own_key, on_upload=thumbed, clock=now_ms)
+    objects = Objects(
+        backend, database, store, fetchers, inspection, limits=limits, own_key=own_key, on_upload=thumbed, clock=now_ms
+    )
     tokens = UploadTokens(read_or_make_key(settings.data_dir / "storage-link.key"))
     most, lifetime = limits.upload_bytes, settings.upload_link_seconds
-    uploads = Uploads(backend, store, tokens, inspection, max_bytes=most, lifetime_seconds=lifetime, clock=now_ms)
+    uploads = Uploads(
+        backend, database, store, tokens, inspection, max_bytes=most, lifetime_seconds=lifetime, clock=now_ms
+    )
     return objects, uploads, variants
 
 
 def admin_servicer(
-    backends: OpenedBackends, store: ObjectStore, decoder: DecoderPool, variants: Variants, settings: StorageSettings
+    backends: OpenedBackends, database: Database, decoder: DecoderPool, variants: Variants, settings: StorageSettings
 ) -> StorageAdminServicer:
     """Build the admin service."""
+    store = SqlObjects()
     verification, garbage = (
-        Verification(backends.backend, store, now_ms),
-        GarbageCollection(backends.backend, store, now_ms),
+        Verification(backends.backend, database, store, now_ms),
+        GarbageCollection(backends.backend, database, store, now_ms),
     )
     restoration = Restoration(
         backends.backend,
+        database,
         store,
         Inspection(backends.backend, decoder),
         settings.max_result_bytes,
@@ -79,9 +85,14 @@ def admin_servicer(
         clock=now_ms,
     )
     files = PublicFiles(*settings.files_base_urls)
-    migration = ObjectMigration(backends.by_mode, store)
+    migration = ObjectMigration(backends.by_mode, database, store)
     adoption = Adoption(
-        backends.backend, store, Inspection(backends.backend, decoder), settings.max_result_bytes, now_ms
+        backends.backend,
+        database,
+        store,
+        Inspection(backends.backend, decoder),
+        max_bytes=settings.max_result_bytes,
+        clock=now_ms,
     )
     return StorageAdminServicer(
         verification, migration, garbage, adoption=adoption, variants=variants, restoration=restoration, files=files
@@ -97,15 +108,17 @@ async def main() -> None:
         open_fetchers(settings) as fetchers,
         open_decoder_pool(settings) as decoder,
     ):
-        store = SqlObjects(database)
-        async with open_backends(settings, partial(metadata_of, store), partial(is_kept, store)) as backends:
+        store = SqlObjects()
+        async with open_backends(
+            settings, partial(metadata_of, database, store), partial(is_kept, database, store)
+        ) as backends:
             backend = backends.backend
-            objects, uploads, variants = build_core(settings, backend, store, fetchers, decoder)
+            objects, uploads, variants = build_core(settings, backend, database, fetchers, decoder)
             listener = Listener(settings.address(ListenPort.FILES), backend, uploads)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
             replays = IdempotencyKeys(database, REQUEST_ANSWER)
             servicer = StorageServicer(objects, uploads, variants, files, links, replays=replays)
-            admin = admin_servicer(backends, store, decoder, variants, settings)
+            admin = admin_servicer(backends, database, decoder, variants, settings)
             mounts = [
                 Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR),
                 Mount(storageadminrpc.add_StorageAdminServiceServicer_to_server, admin, storageadminpb.DESCRIPTOR),
@@ -118,8 +131,8 @@ async def main() -> None:
                     listener.run,
                     uploads.reap,
                     variants.make_thumbs,
-                    ObjectDeletion(backend, store, now_ms).run,
-                    Eviction(backend, store, settings.variants_max_bytes, now_ms).run,
+                    ObjectDeletion(backend, database, store, now_ms).run,
+                    Eviction(backend, database, store, settings.variants_max_bytes, now_ms).run,
                     metrics_server.run,
                     *backends.loops,
                 ],

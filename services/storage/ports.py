@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from services.chassis.database import Transaction
 from services.storage.model import (
     NO_METADATA,
     Cursor,
@@ -123,12 +124,12 @@ class Backend(Protocol):
 
 
 class ObjectStore(Protocol):
-    """The rows of stored objects. A row is written only after its bytes are durable.
+    """The rows of stored objects, within the transaction that it is given.
 
-    Every method raises Unavailable when the database cannot be reached.
+    A row is written only after its bytes are durable.
     """
 
-    async def add(self, new: StoredObject) -> StoredObject:
+    def add(self, transaction: Transaction, new: StoredObject) -> StoredObject:
         """Insert a row and return it with its create_ms: the one given, or the database's time for 0.
 
         A key that is being deleted cannot be added: Unavailable, OBJECT_BEING_DELETED.
@@ -136,80 +137,82 @@ class ObjectStore(Protocol):
         (source_uri, import_alias), nothing is written and that row is returned.
         """
 
-    async def get(self, key: str) -> StoredObject | None:
+    def get(self, transaction: Transaction, key: str) -> StoredObject | None:
         """The row of a key; None when there is none."""
 
-    async def of_generation(self, generation_id: str, index: int) -> StoredObject | None:
+    def of_generation(self, transaction: Transaction, generation_id: str, index: int) -> StoredObject | None:
         """The row of a generation's picture; None when there is none."""
 
-    async def of_source(self, source_uri: str, alias: str) -> StoredObject | None:
+    def of_source(self, transaction: Transaction, source_uri: str, alias: str) -> StoredObject | None:
         """The row of an import without a generation, by its URL and import_alias; None when there is none."""
 
-    async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
+    def list(
+        self, transaction: Transaction, wanted: Filter, before: Cursor | None, limit: int
+    ) -> tuple[StoredObject, ...]:
         """At most limit rows, newest first, by (create_ms, key) descending, strictly below the cursor."""
 
-    async def without_thumb(self, since_ms: int, limit: int) -> tuple[str, ...]:
+    def without_thumb(self, transaction: Transaction, since_ms: int, limit: int) -> tuple[str, ...]:
         """The keys of at most `limit` artworks without a thumbnail that were stored since a time, newest first."""
 
-    async def by_key(self, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
+    def by_key(self, transaction: Transaction, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
         """At most limit rows whose key begins with the prefix and comes after `after`, by the order of its bytes."""
 
-    async def variant_bytes(self) -> int:
+    def variant_bytes(self, transaction: Transaction) -> int:
         """The sum of the sizes in the rows of all variants."""
 
-    async def oldest_variants(self, before_ms: int, limit: int) -> tuple[StoredObject, ...]:
+    def oldest_variants(self, transaction: Transaction, before_ms: int, limit: int) -> tuple[StoredObject, ...]:
         """The rows of at most limit variants that were made before a time, the oldest first."""
 
-    async def totals(self) -> tuple[int, int]:
+    def totals(self, transaction: Transaction) -> tuple[int, int]:
         """The number of rows and the sum of their sizes."""
 
-    async def correct(self, key: str, stat: Stat) -> StoredObject | None:
+    def correct(self, transaction: Transaction, key: str, stat: Stat) -> StoredObject | None:
         """Set size and hash of a row to those of its bytes; returns the row, None when there is none."""
 
-    async def delete(self, key: str) -> None:
+    def delete(self, transaction: Transaction, key: str) -> None:
         """Delete a row, if there is one."""
 
-    async def announce(self, key: str, stat: Stat) -> None:
+    def announce(self, transaction: Transaction, key: str, stat: Stat) -> None:
         """Note that these bytes are about to be put under a key; adding the key's row ends the announcement.
 
         It is the only proof that bytes without a row are ours and not another program's.
         """
 
-    async def announced(self, key: str) -> Stat | None:
+    def announced(self, transaction: Transaction, key: str) -> Stat | None:
         """The announced size and hash of a key that has no row yet; None when nothing is announced."""
 
-    async def withdraw(self, key: str) -> None:
+    def withdraw(self, transaction: Transaction, key: str) -> None:
         """End an announcement without a row."""
 
-    async def begin_deletion(self, key: str) -> bool:
+    def begin_deletion(self, transaction: Transaction, key: str) -> bool:
         """Replace a row by a tombstone, atomically: the object is gone at once, its bytes are deleted afterwards.
 
         Returns False when there is neither a row nor an unfinished deletion. Until the deletion is finished no row of
         the key can be added: add raises Unavailable, OBJECT_BEING_DELETED.
         """
 
-    async def end_deletion(self, key: str) -> None:
+    def end_deletion(self, transaction: Transaction, key: str) -> None:
         """Note that the bytes of a deleted object are gone; the tombstone stays until it is removed."""
 
-    async def due_tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
+    def due_tombstones(self, transaction: Transaction, before_ms: int, limit: int) -> tuple[str, ...]:
         """At most limit keys with a tombstone older than a time or with an unfinished deletion.
 
         From then on no row of these keys can be added until their tombstone is removed.
         """
 
-    async def remove_tombstone(self, key: str) -> None:
+    def remove_tombstone(self, transaction: Transaction, key: str) -> None:
         """Remove a tombstone."""
 
-    async def add_link(self, link: UploadLink) -> None:
+    def add_link(self, transaction: Transaction, link: UploadLink) -> None:
         """Insert an upload link; its key is new."""
 
-    async def get_link(self, key: str) -> UploadLink | None:
+    def get_link(self, transaction: Transaction, key: str) -> UploadLink | None:
         """The upload link of a key; None when there is none."""
 
-    async def expired_links(self, before_ms: int, limit: int) -> tuple[str, ...]:
+    def expired_links(self, transaction: Transaction, before_ms: int, limit: int) -> tuple[str, ...]:
         """The keys of at most `limit` links that expired before a time, the oldest first."""
 
-    async def delete_link(self, key: str) -> None:
+    def delete_link(self, transaction: Transaction, key: str) -> None:
         """Delete a link, if there is one."""
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -31,6 +32,7 @@ from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
 from tests.storage.buckets import in_mode
 from tests.storage.public_listener import browsing
 from tests.storage.samples import InlineDecoder, Remote, open_remote
+from tests.support.awaited import Awaited, awaited
 from tests.support.servers import serving
 
 BUDGET_BYTES = 10_000_000  # of all variants of a picture
@@ -84,8 +86,9 @@ async def database(migrated: StorageSettings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def store(database: Database) -> SqlObjects:
-    return SqlObjects(database)
+def store(database: Database) -> Any:
+    """The store, each of its functions in a transaction of its own."""
+    return awaited(database, SqlObjects())
 
 
 @pytest.fixture(params=sorted(BACKENDS))
@@ -123,27 +126,46 @@ def presets() -> VariantPresets:
 
 @pytest.fixture
 def variants(
-    backend: Backend, store: SqlObjects, decoder: InlineDecoder, presets: VariantPresets, settings: StorageSettings
+    backend: Backend, store: Awaited, decoder: InlineDecoder, presets: VariantPresets, settings: StorageSettings
 ) -> Variants:
-    most = settings.max_result_bytes
-    return Variants(backend, store, decoder, presets, max_bytes=most, budget_bytes=BUDGET_BYTES, clock=clock)
+    bounds = {"max_bytes": settings.max_result_bytes, "budget_bytes": BUDGET_BYTES}
+    return Variants(backend, store.database, store.functions, decoder, presets, **bounds, clock=clock)
 
 
 @pytest.fixture
 async def objects(
-    backend: Backend, store: SqlObjects, inspection: Inspection, variants: Variants, settings: StorageSettings
+    backend: Backend, store: Awaited, inspection: Inspection, variants: Variants, settings: StorageSettings
 ) -> AsyncIterator[Objects]:
     limits = SizeLimits(settings.max_upload_bytes, settings.max_result_bytes)
     own_key, on_upload = PublicFiles(BASE).key, variants.wants_thumb
     async with open_fetchers(settings) as fetchers:
-        yield Objects(backend, store, fetchers, inspection, limits, own_key=own_key, on_upload=on_upload, clock=clock)
+        yield Objects(
+            backend,
+            store.database,
+            store.functions,
+            fetchers,
+            inspection,
+            limits=limits,
+            own_key=own_key,
+            on_upload=on_upload,
+            clock=clock,
+        )
 
 
 @pytest.fixture
-def uploads(backend: Backend, store: SqlObjects, inspection: Inspection, settings: StorageSettings) -> Uploads:
+def uploads(backend: Backend, store: Awaited, inspection: Inspection, settings: StorageSettings) -> Uploads:
     tokens = UploadTokens(b"a secret of thirty-two bytes ...")
     most, lifetime = settings.max_upload_bytes, settings.upload_link_seconds
-    return Uploads(backend, store, tokens, inspection, max_bytes=most, lifetime_seconds=lifetime, clock=clock)
+    return Uploads(
+        backend,
+        store.database,
+        store.functions,
+        tokens,
+        inspection,
+        max_bytes=most,
+        lifetime_seconds=lifetime,
+        clock=clock,
+    )
 
 
 @asynccontextmanager

@@ -61,12 +61,12 @@ async def fill(stack: StorageSettings, objects: int) -> list[str]:
     keys = [f"uploads/{number:06}.png" for number in range(objects)]
     local = LocalFiles(stack.objects_dir)
     async with open_database(stack, "storage") as database:
-        store = SqlObjects(database)
+        store = SqlObjects()
         for key in keys:
             async with local.spool() as spool:
                 await spool.write(body_of(key))
                 await local.put(key, spool)
-                await store.add(StoredObject(key, "image/png", spool.size, spool.sha256, "upload"))
+                await database.write(store.add, StoredObject(key, "image/png", spool.size, spool.sha256, "upload"))
     return keys
 
 

@@ -9,14 +9,14 @@ from services.chassis.database import Database
 class Awaited:
     """Each function of the store as a coroutine function, without its transaction."""
 
-    def __init__(self, database: Database, store: object) -> None:
-        self._database, self._store = database, store
+    def __init__(self, database: Database, functions: Any) -> None:
+        self.database, self.functions = database, functions
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-        function = getattr(self._store, name)
+        function = getattr(self.functions, name)
 
         async def call(*args: Any, **kwargs: Any) -> Any:
-            return await self._database.write(function, *args, **kwargs)
+            return await self.database.write(function, *args, **kwargs)
 
         return call
 

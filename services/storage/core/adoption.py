@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import DataLoss, InvalidArgument, invalid_field
 from services.chassis.names import is_key
 from services.storage.core import keys
 from services.storage.core.garbage_collection import LEAST_AGE
 from services.storage.core.inspection import Inspection, spool_all
+from services.storage.core.registration import add
 from services.storage.core.restoration import PREFIXES
 from services.storage.core.scan import (
     Problem,
@@ -30,9 +32,17 @@ class Adoption:
     """Writes the missing rows of pictures that were stored by another system."""
 
     def __init__(
-        self, backend: Backend, store: ObjectStore, inspection: Inspection, max_bytes: int, clock: Clock
+        self,
+        backend: Backend,
+        database: Database,
+        store: ObjectStore,
+        inspection: Inspection,
+        *,
+        max_bytes: int,
+        clock: Clock,
     ) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._inspection = inspection
         self._max_bytes = max_bytes
@@ -56,7 +66,7 @@ class Adoption:
             return await self._checked(listed, adopt=adopt)
 
         async for progress in scanned(
-            rows_and_objects(rows(self._store, prefix), self._backend.keys(prefix)), check, counts
+            rows_and_objects(rows(self._database, self._store, prefix), self._backend.keys(prefix)), check, counts
         ):
             yield progress
         yield counts.progress(complete=True)
@@ -76,8 +86,8 @@ class Adoption:
                 return ScanResult(listed.key, listed.size, problem=Problem.NOT_A_PICTURE)
             source = Source.UPLOAD if listed.key.startswith(f"{keys.UPLOADS}/") else Source.IMPORT
             new = StoredObject(listed.key, picture.kind.content_type, spool.size, spool.sha256, source)
-            await self._store.add(picture.described(new))
+            await add(self._database, self._store, picture.described(new))
         if await self._backend.stat(listed.key) != Stat(new.size, new.sha256):  # deleted or changed meanwhile
-            await self._store.delete(listed.key)
+            await self._database.write(self._store.delete, listed.key)
             return None
         return ScanResult(listed.key, listed.size, changed=True)

@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import NotFound, Unavailable
 from services.storage.core import keys
 from services.storage.core.scan import rows
@@ -23,8 +24,9 @@ BATCH = 100  # tombstones of a round
 class ObjectDeletion:
     """Deletes objects and their derivatives."""
 
-    def __init__(self, backend: Backend, store: ObjectStore, clock: Clock) -> None:
+    def __init__(self, backend: Backend, database: Database, store: ObjectStore, clock: Clock) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._clock = clock
 
@@ -34,10 +36,10 @@ class ObjectDeletion:
         Raises:
             NotFound: there is no such object.
         """
-        if not await self._store.begin_deletion(key):
+        if not await self._database.write(self._store.begin_deletion, key):
             raise NotFound("There is no such object.", metadata={"key": key})
         await self._delete_bytes(key)
-        await self._store.end_deletion(key)
+        await self._database.write(self._store.end_deletion, key)
 
     async def run(self) -> None:
         """Complete interrupted deletions, and repeat those of old tombstones, once a minute, until cancelled."""
@@ -48,22 +50,22 @@ class ObjectDeletion:
 
     async def run_once(self) -> None:
         """Process the tombstones that are due."""
-        for key in await self._store.due_tombstones(self._clock() - TOMBSTONE_MS, BATCH):
+        for key in await self._database.write(self._store.due_tombstones, self._clock() - TOMBSTONE_MS, BATCH):
             await self._delete_bytes(key)
-            await self._store.remove_tombstone(key)
+            await self._database.write(self._store.remove_tombstone, key)
 
     async def _delete_bytes(self, key: str) -> None:
         """Delete the bytes of an object and its derivatives, with and without rows."""
         prefix = keys.variants_of(key)
-        derived = [row.key async for row in rows(self._store, prefix)]
+        derived = [row.key async for row in rows(self._database, self._store, prefix)]
         derived += [listed.key async for listed in self._backend.keys(prefix)]
         for each in dict.fromkeys([*derived, *keys.thumbs_of(key)]):
             await self.remove(each)
         await self._backend.delete(key)
-        await self._store.withdraw(key)
+        await self._database.write(self._store.withdraw, key)
 
     async def remove(self, derived: str) -> None:
         """Delete one derivative: the bytes first, so that a failure in between can be repeated."""
         await self._backend.delete(derived)
-        await self._store.delete(derived)
-        await self._store.withdraw(derived)
+        await self._database.write(self._store.delete, derived)
+        await self._database.write(self._store.withdraw, derived)

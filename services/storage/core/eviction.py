@@ -9,6 +9,7 @@ import asyncio
 import structlog
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import KawaiiError
 from services.storage.core.deletion import ObjectDeletion
 from services.storage.ports import Backend, ObjectStore
@@ -26,10 +27,13 @@ logger = structlog.get_logger()
 class Eviction:
     """The loop that removes the oldest variants; with a budget of 0 it removes none."""
 
-    def __init__(self, backend: Backend, store: ObjectStore, budget_bytes: int, clock: Clock) -> None:
+    def __init__(
+        self, backend: Backend, database: Database, store: ObjectStore, budget_bytes: int, clock: Clock
+    ) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
-        self._deletion = ObjectDeletion(backend, store, clock)
+        self._deletion = ObjectDeletion(backend, database, store, clock)
         self._budget_bytes = budget_bytes
         self._clock = clock
 
@@ -48,12 +52,12 @@ class Eviction:
         Raises:
             Unavailable: the database or the backend is; variants deleted until then stay deleted.
         """
-        total, gone = await self._store.variant_bytes(), 0
+        total, gone = await self._database.read(self._store.variant_bytes), 0
         if not self._budget_bytes or total <= self._budget_bytes:
             return 0
         least = self._budget_bytes - int(self._budget_bytes * SPARE)
         while total > least:
-            oldest = await self._store.oldest_variants(self._clock() - YOUNG_MS, BATCH)
+            oldest = await self._database.read(self._store.oldest_variants, self._clock() - YOUNG_MS, BATCH)
             for row in oldest:
                 if total <= least:
                     break
@@ -67,6 +71,6 @@ class Eviction:
     async def _evict(self, key: str) -> None:
         await self._deletion.remove(key)
         for _ in range(MOST_LOOKS):
-            if await self._store.get(key) or await self._backend.size(key) is None:
+            if await self._database.read(self._store.get, key) or await self._backend.size(key) is None:
                 return
             await self._deletion.remove(key)

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import PurePosixPath
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import invalid_field
 from services.storage.core import keys
+from services.storage.core.registration import is_kept
 from services.storage.core.scan import (
     Problem,
     Progress,
@@ -30,8 +32,9 @@ DEFAULT_AGE, LEAST_AGE = 86_400.0, 3600.0  # seconds; an hour is beyond every up
 class GarbageCollection:
     """Garbage collection over all rows and objects."""
 
-    def __init__(self, backend: Backend, store: ObjectStore, clock: Clock) -> None:
+    def __init__(self, backend: Backend, database: Database, store: ObjectStore, clock: Clock) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._clock = clock
 
@@ -44,12 +47,13 @@ class GarbageCollection:
         if age_seconds < LEAST_AGE:
             sentence = "Garbage must be at least an hour old: what is younger may still be on its way in."
             raise invalid_field("min_age", sentence)
-        counts, before = ScanCounts(*await self._store.totals()), self._clock() / 1000 - age_seconds
+        counts, before = ScanCounts(*await self._database.read(self._store.totals)), self._clock() / 1000 - age_seconds
 
         async def check(found: RowAndObject) -> ScanResult | None:
             return await self._check(*found, before, delete=delete)
 
-        async for progress in scanned(rows_and_objects(rows(self._store), self._backend.keys("")), check, counts):
+        known = rows(self._database, self._store)
+        async for progress in scanned(rows_and_objects(known, self._backend.keys("")), check, counts):
             yield progress
         yield counts.progress(complete=True)
 
@@ -62,7 +66,7 @@ class GarbageCollection:
             return None
         if listed.key.startswith(f"{keys.PENDING}/"):
             return await self._unconfirmed(listed, delete=delete)
-        if listed.key.startswith(ROWLESS) or await self._store.get(listed.key):
+        if listed.key.startswith(ROWLESS) or await is_kept(self._database, self._store, listed.key):
             return None
         return await self._rowless(listed, delete=delete)
 
@@ -72,7 +76,7 @@ class GarbageCollection:
         return await self._report_rowless(listed, delete=delete)
 
     async def _is_ours(self, listed: ListedObject) -> bool:
-        announced = await self._store.announced(listed.key)
+        announced = await self._database.read(self._store.announced, listed.key)
         return bool(announced and announced.size == listed.size and await self._backend.stat(listed.key) == announced)
 
     async def _unconfirmed(self, listed: ListedObject, *, delete: bool) -> ScanResult:
@@ -93,14 +97,14 @@ class GarbageCollection:
         async with self._backend.spool() as spare:
             async for chunk in self._backend.read(key, 0, 0):
                 await spare.write(chunk)
-            if await self._store.get(key):
+            if await self._database.read(self._store.get, key):
                 return False
             await self._backend.delete(key)
-            row = await self._store.get(key)
+            row = await self._database.read(self._store.get, key)
             if row:
                 await self._backend.put(key, spare, row.metadata)
             else:
-                await self._store.withdraw(key)
+                await self._database.write(self._store.withdraw, key)
         return row is None
 
     async def _derived(self, row: StoredObject, before: float, *, delete: bool) -> ScanResult:
@@ -108,15 +112,15 @@ class GarbageCollection:
             return ScanResult(row.key, row.size)
         if delete:  # the bytes first, so that a failure in between can be repeated
             await self._backend.delete(row.key)
-            await self._store.delete(row.key)
+            await self._database.write(self._store.delete, row.key)
         return ScanResult(row.key, row.size, changed=True, problem=Problem.ORIGINAL_GONE)
 
     async def _orphaned(self, key: str) -> bool:
         """Whether a key is that of a variant or thumbnail whose original is deleted."""
         if key.startswith(f"{keys.VARIANTS}/"):
             original = key.removeprefix(f"{keys.VARIANTS}/").rpartition("/")[0]
-            return await self._store.get(original) is None
+            return await self._database.read(self._store.get, original) is None
         if key.startswith(f"{keys.THUMBS}/"):
             originals = Filter(f"{keys.ARTWORKS}/{PurePosixPath(key).stem}.")
-            return not await self._store.list(originals, None, 1)
+            return not await self._database.read(self._store.list, originals, None, 1)
         return False

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from services.chassis import failpoints
+from services.chassis.database import Database
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.chassis.single_flight import SingleFlight
 from services.storage.core import keys
@@ -20,6 +21,7 @@ class Imports:
     def __init__(
         self,
         backend: Backend,
+        database: Database,
         store: ObjectStore,
         fetcher: Fetcher,
         inspection: Inspection,
@@ -28,6 +30,7 @@ class Imports:
         max_bytes: int,
     ) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._fetcher = fetcher
         self._inspection = inspection
@@ -44,8 +47,8 @@ class Imports:
 
     async def _known(self, order: ImportOrder) -> StoredObject | None:
         if order.generation_id:
-            return await self._store.of_generation(order.generation_id, order.index)
-        return await self._store.of_source(order.source_uri, order.alias)
+            return await self._database.read(self._store.of_generation, order.generation_id, order.index)
+        return await self._database.read(self._store.of_source, order.source_uri, order.alias)
 
     async def _adopted(self, order: ImportOrder) -> StoredObject | None:
         """Write the row of bytes that a crash left without one: they are whole, and their source may be gone by now."""
@@ -61,7 +64,7 @@ class Imports:
         async with self._backend.spool() as spool:
             await spool_all(self._backend.read(key, 0, 0), spool, size)
             found = _object(order, key, await self._inspection.inspected(spool))
-            return await register(self._backend, self._store, found, spool)
+            return await register(self._backend, self._database, self._store, found, spool)
 
     async def _fetched(self, order: ImportOrder) -> StoredObject:
         """Copy from the first URL that has the picture. Raises Unavailable while any of them may work later."""
@@ -80,7 +83,7 @@ class Imports:
             await failpoints.reach("download.done")
             async with self._inspected(order, spool) as picture:
                 if put := await self._put(order, picture):
-                    return await register(self._backend, self._store, put, picture.spool)
+                    return await register(self._backend, self._database, self._store, put, picture.spool)
             return await self._kept_first(order)
 
     @asynccontextmanager
@@ -97,7 +100,7 @@ class Imports:
         for key in self._wishes(order, picture.kind):
             imported = _object(order, key, picture)
             named = not order.generation_id and bool(order.file_name)
-            if await put(self._backend, self._store, imported, picture.spool, named=named):
+            if await put(self._backend, self._database, self._store, imported, picture.spool, named=named):
                 return imported
         return None
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from enum import Enum, auto
 
+from services.chassis.database import Database
 from services.chassis.errors import DataLoss, FailedPrecondition
 from services.storage.core import keys
 from services.storage.core.registration import is_kept, metadata_of
@@ -28,8 +29,9 @@ class Step(Enum):
 class ObjectMigration:
     """Migrates from the second backend to the first. `by_mode` holds them in that order, by their modes."""
 
-    def __init__(self, by_mode: Mapping[str, Backend], store: ObjectStore) -> None:
+    def __init__(self, by_mode: Mapping[str, Backend], database: Database, store: ObjectStore) -> None:
         self._by_mode = by_mode
+        self._database = database
         self._store = store
 
     async def run(self, target_mode: str, step: Step) -> AsyncIterator[Progress]:
@@ -84,23 +86,23 @@ class ObjectMigration:
 
     async def _wanted(self, source: Backend, key: str) -> Stat | None:
         """The expected size and hash, from the row; without a row, from the source's bytes."""
-        row = await self._store.get(key)
+        row = await self._database.read(self._store.get, key)
         return Stat(row.size, row.sha256) if row else await source.stat(key)
 
     async def _copy(self, source: Backend, target: Backend, key: str, wanted: Stat) -> Problem | None:
         """Copy an object whose bytes have the expected hash; a damaged object is not copied."""
-        had_row = await is_kept(self._store, key)
+        had_row = await is_kept(self._database, self._store, key)
         async with target.spool() as spool:
             with suppress(DataLoss):  # deleted since it was listed
                 async for chunk in source.read(key, 0, 0):
                     await spool.write(chunk)
             if Stat(spool.size, spool.sha256) != wanted:
                 return Problem.HASH_DIFFERS if await source.size(key) is not None else None
-            if not await target.put(key, spool, await metadata_of(self._store, key)):
+            if not await target.put(key, spool, await metadata_of(self._database, self._store, key)):
                 return Problem.TARGET_DIFFERS
         # A deletion removes the row first, and the source's bytes before the target's: one of the two sees the other.
         gone = had_row or await source.size(key) is None
-        if gone and not await is_kept(self._store, key):
+        if gone and not await is_kept(self._database, self._store, key):
             await target.delete(key)
         return None
 

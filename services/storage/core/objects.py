@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.chassis import failpoints, paging
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import Aborted, NotFound, invalid_field
 from services.storage.core import keys
 from services.storage.core.deletion import ObjectDeletion
@@ -36,16 +37,18 @@ class Objects:
     def __init__(
         self,
         backend: Backend,
+        database: Database,
         store: ObjectStore,
         fetchers: Fetchers,
         inspection: Inspection,
-        limits: SizeLimits,
         *,
+        limits: SizeLimits,
         own_key: Callable[[str], str],
         on_upload: Callable[[StoredObject], None],
         clock: Clock,
     ) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._limits = limits
         self._own_key = own_key
@@ -53,9 +56,9 @@ class Objects:
         self._keys = keys.ObjectKeys(clock)
         self._fetchers = fetchers
         self._inspection = inspection
-        self._deletion = ObjectDeletion(backend, store, clock)
+        self._deletion = ObjectDeletion(backend, database, store, clock)
         self._imports, self._copies = (
-            Imports(backend, store, fetcher, inspection, make_keys=self._keys, max_bytes=limits.result_bytes)
+            Imports(backend, database, store, fetcher, inspection, make_keys=self._keys, max_bytes=limits.result_bytes)
             for fetcher in (fetchers.imports, fetchers.copies)
         )
 
@@ -87,9 +90,9 @@ class Objects:
             original_name=spec.original_name,
         )
         uploaded = picture.described(new)
-        if not await put(self._backend, self._store, uploaded, picture.spool):
+        if not await put(self._backend, self._database, self._store, uploaded, picture.spool):
             raise Aborted("Two uploads drew the same key. Send the file again.")
-        return await register(self._backend, self._store, uploaded, picture.spool)
+        return await register(self._backend, self._database, self._store, uploaded, picture.spool)
 
     async def import_(self, order: ImportOrder) -> StoredObject:
         """Store a copy of a URL's picture; the object of a URL of ours is returned without a fetch.
@@ -121,7 +124,7 @@ class Objects:
         Raises:
             NotFound: there is no such object.
         """
-        if found := await self._store.get(key):
+        if found := await self._database.read(self._store.get, key):
             return found
         raise NotFound("There is no such object.", metadata={"key": key})
 
@@ -147,7 +150,7 @@ class Objects:
         """
         size = paging.page_size(page_size, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
         before = cursor_of(wanted, page_token)
-        found = await self._store.list(wanted, before, size + 1)
+        found = await self._database.read(self._store.list, wanted, before, size + 1)
         shown = found[:size]
         more = len(found) > size
         return ObjectPage(shown, token_of(wanted, Cursor(shown[-1].create_ms, shown[-1].key)) if more else "")

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists, InvalidArgument, invalid_field
 from services.storage.core import keys
 from services.storage.core.inspection import Inspection, spool_all
@@ -23,6 +24,7 @@ class Restoration:
     def __init__(
         self,
         backend: Backend,
+        database: Database,
         store: ObjectStore,
         inspection: Inspection,
         max_bytes: int,
@@ -31,6 +33,7 @@ class Restoration:
         clock: Clock,
     ) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._inspection = inspection
         self._max_bytes = max_bytes
@@ -56,9 +59,9 @@ class Restoration:
                 raise InvalidArgument("The bytes are not those of the record. Export it anew.", "HASH_DIFFERS")
             picture = await self._inspection.inspected(spool, Lane.CLIENTS)
             described = picture.described(replace(record, content_type=picture.kind.content_type))
-            if not await put(self._backend, self._store, described, spool, named=True):
+            if not await put(self._backend, self._database, self._store, described, spool, named=True):
                 raise AlreadyExists("Another file has this key here.")
-            kept = await register(self._backend, self._store, described, spool)
+            kept = await register(self._backend, self._database, self._store, described, spool)
         if kept.key != record.key:
             raise AlreadyExists(f"This picture is here already, as {kept.key}.")
         self._on_restored(kept)  # the loop for missing thumbnails looks at new objects only

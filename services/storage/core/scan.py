@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+from services.chassis.database import Database
 from services.chassis.errors import DataLoss
 from services.storage.model import ListedObject, Stat, StoredObject
 from services.storage.ports import Backend, ObjectStore
@@ -110,10 +111,10 @@ async def _batches(items: AsyncIterator[T]) -> AsyncIterator[list[T]]:
         yield batch
 
 
-async def rows(store: ObjectStore, prefix: str = "") -> AsyncIterator[StoredObject]:
+async def rows(database: Database, store: ObjectStore, prefix: str = "") -> AsyncIterator[StoredObject]:
     """All rows whose key begins with the prefix, in the order of their keys."""
     after = ""
-    while found := await store.by_key(prefix, after, ROW_BATCH):
+    while found := await database.read(store.by_key, prefix, after, ROW_BATCH):
         for row in found:
             yield row
         after = found[-1].key

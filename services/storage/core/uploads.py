@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -27,7 +28,7 @@ from services.chassis.errors import (
 from services.chassis.single_flight import SingleFlight
 from services.storage.core import keys
 from services.storage.core.inspection import Inspection, Picture, spool_all, too_large
-from services.storage.core.registration import CROWDED, put, register
+from services.storage.core.registration import CROWDED, is_kept, put, register
 from services.storage.model import PICTURE_TYPES, IssuedLink, PictureType, Source, StoredObject, UploadLink
 from services.storage.ports import Backend, ObjectStore
 
@@ -84,6 +85,7 @@ class Uploads:
     def __init__(
         self,
         backend: Backend,
+        database: Database,
         store: ObjectStore,
         upload_tokens: UploadTokens,
         inspection: Inspection,
@@ -93,6 +95,7 @@ class Uploads:
         clock: Clock,
     ) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._upload_tokens = upload_tokens
         self._inspection = inspection
@@ -115,7 +118,7 @@ class Uploads:
             raise too_large(self._max_bytes)
         expire_ms = self._clock() + self._lifetime * 1000
         link = UploadLink(self._keys.upload(kind), kind.content_type, size, original_name, expire_ms)
-        await self._store.add_link(link)
+        await self._database.write(self._store.add_link, link)
         token = self._upload_tokens.signed(UploadToken(link.key, link.size, link.expire_ms))
         uri = await self._backend.upload_uri(keys.pending(link.key), kind.content_type, size, self._lifetime)
         return IssuedLink(link, token, uri)
@@ -160,22 +163,23 @@ class Uploads:
     async def reap_once(self) -> None:
         """Remove abandoned spool files, uploads and links once."""
         before = self._clock() - self._lifetime * 1000
-        while expired := await self._store.expired_links(before, REAP_BATCH):
+        while expired := await self._database.read(self._store.expired_links, before, REAP_BATCH):
             for key in expired:  # by its link, since others may keep files under our prefix
                 await self._backend.delete(keys.pending(key))
-                await self._store.delete_link(key)
+                await self._database.write(self._store.delete_link, key)
         await self._backend.reap(self._is_ours)
 
     async def _is_ours(self, key: str) -> bool:
         """Whether a key is ours: it was announced, has a row, or is that of an upload link."""
         if key.startswith(f"{keys.PENDING}/"):
-            return await self._store.get_link(keys.linked(key)) is not None
-        return bool(await self._store.announced(key) or await self._store.get(key))
+            return await self._database.read(self._store.get_link, keys.linked(key)) is not None
+        announced = await self._database.read(self._store.announced, key)
+        return announced is not None or await is_kept(self._database, self._store, key)
 
     async def _confirm(self, key: str) -> StoredObject:
-        if known := await self._store.get(key):
+        if known := await self._database.read(self._store.get, key):
             return known
-        link = await self._store.get_link(key)
+        link = await self._database.read(self._store.get_link, key)
         if link is None:
             raise NotFound("There is no such upload link. Ask for a new one.")
         if await self._backend.size(keys.pending(key)) is None:
@@ -202,9 +206,9 @@ class Uploads:
             original_name=link.original_name,
         )
         uploaded = picture.described(new)
-        if not await put(self._backend, self._store, uploaded, picture.spool):
+        if not await put(self._backend, self._database, self._store, uploaded, picture.spool):
             uploaded = await self._confirmed_before(uploaded)
-        return await register(self._backend, self._store, uploaded, picture.spool)
+        return await register(self._backend, self._database, self._store, uploaded, picture.spool)
 
     async def _confirmed_before(self, uploaded: StoredObject) -> StoredObject:
         """The object of an earlier confirmation that died before its row, although other bytes were uploaded since."""

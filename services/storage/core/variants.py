@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.chassis.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -132,6 +133,7 @@ class Variants:
     def __init__(
         self,
         backend: Backend,
+        database: Database,
         store: ObjectStore,
         decoder: DecoderPool,
         presets: VariantPresets,
@@ -141,13 +143,14 @@ class Variants:
         clock: Clock,
     ) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._decoder = decoder
         self._presets = presets
         self._max_bytes = max_bytes
         self._budget_bytes = budget_bytes
         self._clock = clock
-        self._deletion = ObjectDeletion(backend, store, clock)
+        self._deletion = ObjectDeletion(backend, database, store, clock)
         self._single_flight = SingleFlight[StoredObject](CROWDED)
         self._missing = deque[str](maxlen=MAX_QUEUED)
         self._wakeup = asyncio.Event()
@@ -174,7 +177,7 @@ class Variants:
 
     async def _keep_budget(self, made: StoredObject) -> None:
         """Delete the oldest variants of a picture beyond its budget of bytes; each can be made anew."""
-        of_picture = [row async for row in rows(self._store, f"{made.key.rpartition('/')[0]}/")]
+        of_picture = [row async for row in rows(self._database, self._store, f"{made.key.rpartition('/')[0]}/")]
         left = self._budget_bytes - made.size
         for row in sorted(of_picture, key=lambda row: (row.create_ms, row.key), reverse=True):
             left -= row.size if row.key != made.key else 0
@@ -205,7 +208,9 @@ class Variants:
                 async with asyncio.timeout(MISSING_SECONDS):
                     await self._wakeup.wait()
             except TimeoutError:
-                self._missing.extend(await self._store.without_thumb(self._clock() - MISSING_BACK_MS, MISSING_BATCH))
+                since_ms = self._clock() - MISSING_BACK_MS
+                missing = await self._database.read(self._store.without_thumb, since_ms, MISSING_BATCH)
+                self._missing.extend(missing)
             self._wakeup.clear()
 
     async def make_thumbs_once(self) -> None:
@@ -218,12 +223,12 @@ class Variants:
                 logger.warning("thumbnail_failed", key=key, reason=failure.reason)
 
     async def _original(self, key: str) -> StoredObject:
-        if found := await self._store.get(key):
+        if found := await self._database.read(self._store.get, key):
             return found
         raise NotFound("There is no such object.", metadata={"key": key})
 
     async def _made(self, original: StoredObject, spec: VariantSpec, target: str) -> StoredObject:
-        if known := await self._store.get(target):
+        if known := await self._database.read(self._store.get, target):
             return known
         return await self._single_flight.join(target, partial(self._make, original, spec, target))
 
@@ -239,9 +244,9 @@ class Variants:
             await spool_all(_sliced(made.content), spool, self._max_bytes)
             new = _object(target, spec.kind, made, Stat(spool.size, spool.sha256))
             await self._original(original.key)
-            if not await put(self._backend, self._store, new, spool):
+            if not await put(self._backend, self._database, self._store, new, spool):
                 new = _object(target, spec.kind, made, await self._left_there(target))
-            kept = await register(self._backend, self._store, new, spool)
+            kept = await register(self._backend, self._database, self._store, new, spool)
         try:
             await self._original(original.key)
         except NotFound:  # deleted meanwhile, perhaps without seeing this variant

@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 
 from services.chassis.clock import Clock
+from services.chassis.database import Database
 from services.storage.core import keys
+from services.storage.core.registration import is_kept
 from services.storage.core.scan import (
     Problem,
     Progress,
@@ -28,8 +30,9 @@ ROWLESS = (OLD_RESULTS, f"{keys.PENDING}/")
 class Verification:
     """Compares all rows with all bytes."""
 
-    def __init__(self, backend: Backend, store: ObjectStore, clock: Clock) -> None:
+    def __init__(self, backend: Backend, database: Database, store: ObjectStore, clock: Clock) -> None:
         self._backend = backend
+        self._database = database
         self._store = store
         self._clock = clock
 
@@ -38,7 +41,7 @@ class Verification:
 
         Each difference is checked a second time at once: clients go on writing meanwhile.
         """
-        counts = ScanCounts(*await self._store.totals())
+        counts = ScanCounts(*await self._database.read(self._store.totals))
 
         async def check(found: RowAndObject) -> ScanResult | None:
             row, listed = found
@@ -46,7 +49,8 @@ class Verification:
                 return await self._alone(row, listed)
             return ScanResult(row.key, listed.size, problem=await self._compared(row, listed, read_bytes=read_bytes))
 
-        async for progress in scanned(rows_and_objects(rows(self._store), self._backend.keys("")), check, counts):
+        known = rows(self._database, self._store)
+        async for progress in scanned(rows_and_objects(known, self._backend.keys("")), check, counts):
             yield progress
         yield counts.progress(complete=True)
 
@@ -57,14 +61,15 @@ class Verification:
 
     async def _without_row(self, listed: ListedObject) -> ScanResult | None:
         young = listed.modified > self._clock() / 1000 - GRACE_SECONDS
-        if young or listed.key.startswith(ROWLESS) or await self._store.get(listed.key):
+        if young or listed.key.startswith(ROWLESS) or await is_kept(self._database, self._store, listed.key):
             return None
         return ScanResult(listed.key, listed.size, problem=Problem.ROW_MISSING)
 
     async def _without_bytes(self, row: StoredObject) -> ScanResult | None:
         if await self._backend.size(row.key) is not None:
             return ScanResult(row.key, row.size)
-        return ScanResult(row.key, 0, problem=Problem.BYTES_MISSING) if await self._store.get(row.key) else None
+        has_row = await is_kept(self._database, self._store, row.key)
+        return ScanResult(row.key, 0, problem=Problem.BYTES_MISSING) if has_row else None
 
     async def _compared(self, row: StoredObject, listed: ListedObject, *, read_bytes: bool) -> Problem | None:
         if row.size != listed.size and not await self._mended(row.key):
@@ -75,5 +80,5 @@ class Verification:
 
     async def _mended(self, key: str) -> bool:
         """Whether row and bytes agree on a second look, or the object was deleted."""
-        row = await self._store.get(key)
+        row = await self._database.read(self._store.get, key)
         return row is None or await stat_of_bytes(self._backend, key) == Stat(row.size, row.sha256)

@@ -1,13 +1,13 @@
 """The rows of objects, announcements, tombstones and upload links in SQL, on SQLite and PostgreSQL alike."""
 
 from hashlib import sha256
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
     ColumnElement,
-    Delete,
     Integer,
     MetaData,
     Select,
@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from services.chassis import failpoints
-from services.chassis.database import Database, db_now, shielded, upsert
+from services.chassis.database import Transaction, db_now, upsert
 from services.chassis.errors import Unavailable
 from services.chassis.idempotency import answers_table
 from services.storage.model import Cursor, Filter, Source, Stat, StoredObject, UploadLink, import_alias
@@ -127,178 +127,156 @@ def _matches(wanted: Filter, key: ColumnElement[str] = OBJECTS.c.key) -> list[Co
 VARIANT = (OBJECTS.c.source == Source.VARIANT, *_matches(Filter("variants/"), OBJECTS.c.key + ""))
 
 
-@shielded
 class SqlObjects:
-    """The ObjectStore on a SQL database."""
+    """The ObjectStore in SQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def add(self, new: StoredObject) -> StoredObject:
+    def add(self, transaction: Transaction, new: StoredObject) -> StoredObject:
         """Insert the row, or return the one that has one of its identities."""
         dying = select(TOMBSTONES.c.key).where(TOMBSTONES.c.key == new.key, ~TOMBSTONES.c.swept)
         values = {column.name: value for column, value in zip(FIELDS, _row(new), strict=True)}
         values |= {"create_ms": new.create_ms or db_now(), "import_digest": _digest_of(new)}
-        async with self._database.write() as connection:
-            if (await connection.execute(dying)).one_or_none():
-                raise being_deleted()
-            await connection.execute(delete(TOMBSTONES).where(TOMBSTONES.c.key == new.key))
-            await connection.execute(delete(ANNOUNCED).where(ANNOUNCED.c.key == new.key))
-            statement = upsert(connection, OBJECTS).values(values).on_conflict_do_nothing()
-            row = (await connection.execute(statement.returning(*FIELDS))).one_or_none()
-            kept = StoredObject(*(row or (await connection.execute(_same(new))).one()))
-            await failpoints.reach("row.before_commit")
-        await failpoints.reach("row.after_commit")
+        if transaction.execute(dying).one_or_none():
+            raise being_deleted()
+        transaction.execute(delete(TOMBSTONES).where(TOMBSTONES.c.key == new.key))
+        transaction.execute(delete(ANNOUNCED).where(ANNOUNCED.c.key == new.key))
+        statement = upsert(transaction, OBJECTS).values(values).on_conflict_do_nothing()
+        row = transaction.execute(statement.returning(*FIELDS)).one_or_none()
+        kept = StoredObject(*(row or transaction.execute(_same(new)).one()))
+        failpoints.reach_in_thread("row.before_commit")
         return kept
 
-    async def get(self, key: str) -> StoredObject | None:
+    def get(self, transaction: Transaction, key: str) -> StoredObject | None:
         """Select a row by its key."""
-        return await self._find(OBJECTS.c.key == key)
+        return _find(transaction, OBJECTS.c.key == key)
 
-    async def of_generation(self, generation_id: str, index: int) -> StoredObject | None:
+    def of_generation(self, transaction: Transaction, generation_id: str, index: int) -> StoredObject | None:
         """Select a row by generation and index."""
-        return await self._find(_picture(generation_id, index))
+        return _find(transaction, _picture(generation_id, index))
 
-    async def of_source(self, source_uri: str, alias: str) -> StoredObject | None:
+    def of_source(self, transaction: Transaction, source_uri: str, alias: str) -> StoredObject | None:
         """Select a row by its import digest."""
-        return await self._find(OBJECTS.c.import_digest == import_digest(source_uri, alias))
+        return _find(transaction, OBJECTS.c.import_digest == import_digest(source_uri, alias))
 
-    async def list(self, wanted: Filter, before: Cursor | None, limit: int) -> tuple[StoredObject, ...]:
+    def list(
+        self, transaction: Transaction, wanted: Filter, before: Cursor | None, limit: int
+    ) -> tuple[StoredObject, ...]:
         """Select a page by keyset: by the index of keys where few match, by the index of times where many do."""
-        async with self._database.read() as connection:
-            few = select(OBJECTS.c.key).where(*_matches(wanted)).limit(FEW).subquery()
-            is_few = (await connection.scalar(select(func.count()).select_from(few)) or 0) < FEW
-            clauses = _matches(wanted, OBJECTS.c.key if is_few else OBJECTS.c.key + "")
-            if before:
-                clauses.append(tuple_(OBJECTS.c.create_ms, OBJECTS.c.key) < (before.create_ms, before.key))
-            newest = select(*FIELDS).where(*clauses).order_by(OBJECTS.c.create_ms.desc(), OBJECTS.c.key.desc())
-            return tuple(StoredObject(*row) for row in await connection.execute(newest.limit(limit)))
+        few = select(OBJECTS.c.key).where(*_matches(wanted)).limit(FEW).subquery()
+        is_few = (transaction.scalar(select(func.count()).select_from(few)) or 0) < FEW
+        clauses = _matches(wanted, OBJECTS.c.key if is_few else OBJECTS.c.key + "")
+        if before:
+            clauses.append(tuple_(OBJECTS.c.create_ms, OBJECTS.c.key) < (before.create_ms, before.key))
+        newest = select(*FIELDS).where(*clauses).order_by(OBJECTS.c.create_ms.desc(), OBJECTS.c.key.desc())
+        return _objects(transaction, newest.limit(limit))
 
-    async def without_thumb(self, since_ms: int, limit: int) -> tuple[str, ...]:
+    def without_thumb(self, transaction: Transaction, since_ms: int, limit: int) -> tuple[str, ...]:
         """Select artworks for whose UUID there is no thumbnail."""
         thumbs = OBJECTS.alias()
         uuid = func.substr(OBJECTS.c.key, len(ARTWORKS) + 1, UUID_LENGTH)
         made = select(thumbs.c.key).where(thumbs.c.key == literal(THUMBS) + uuid + THUMB_ENDING)
         wanted = [*_matches(Filter(ARTWORKS)), OBJECTS.c.create_ms >= since_ms, ~made.exists()]
         newest = select(OBJECTS.c.key).where(*wanted).order_by(OBJECTS.c.create_ms.desc()).limit(limit)
-        async with self._database.read() as connection:
-            return tuple((await connection.execute(newest)).scalars())
+        return tuple(transaction.scalars(newest))
 
-    async def by_key(self, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
+    def by_key(self, transaction: Transaction, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
         """Select a range of the index of keys."""
         wanted = select(*FIELDS).where(*_matches(Filter(prefix)), OBJECTS.c.key > after)
-        async with self._database.read() as connection:
-            rows = await connection.execute(wanted.order_by(OBJECTS.c.key).limit(limit))
-            return tuple(StoredObject(*row) for row in rows)
+        return _objects(transaction, wanted.order_by(OBJECTS.c.key).limit(limit))
 
-    async def variant_bytes(self) -> int:
+    def variant_bytes(self, transaction: Transaction) -> int:
         """Add up the sizes, which an index holds."""
-        async with self._database.read() as connection:
-            return int(await connection.scalar(select(func.sum(OBJECTS.c.size)).where(*VARIANT)) or 0)
+        return int(transaction.scalar(select(func.sum(OBJECTS.c.size)).where(*VARIANT)) or 0)
 
-    async def oldest_variants(self, before_ms: int, limit: int) -> tuple[StoredObject, ...]:
+    def oldest_variants(self, transaction: Transaction, before_ms: int, limit: int) -> tuple[StoredObject, ...]:
         """Select variants by their age."""
         wanted = select(*FIELDS).where(*VARIANT, OBJECTS.c.create_ms < before_ms)
-        async with self._database.read() as connection:
-            rows = await connection.execute(wanted.order_by(OBJECTS.c.create_ms, OBJECTS.c.key).limit(limit))
-            return tuple(StoredObject(*row) for row in rows)
+        return _objects(transaction, wanted.order_by(OBJECTS.c.create_ms, OBJECTS.c.key).limit(limit))
 
-    async def totals(self) -> tuple[int, int]:
+    def totals(self, transaction: Transaction) -> tuple[int, int]:
         """Count the rows and add up their sizes."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(func.count(), func.sum(OBJECTS.c.size)).select_from(OBJECTS))).one()
+        row = transaction.execute(select(func.count(), func.sum(OBJECTS.c.size)).select_from(OBJECTS)).one()
         return int(row[0]), int(row[1] or 0)
 
-    async def correct(self, key: str, stat: Stat) -> StoredObject | None:
+    def correct(self, transaction: Transaction, key: str, stat: Stat) -> StoredObject | None:
         """Update size and hash."""
         statement = update(OBJECTS).where(OBJECTS.c.key == key).values(size=stat.size, sha256=stat.sha256)
-        async with self._database.write() as connection:
-            row = (await connection.execute(statement.returning(*FIELDS))).one_or_none()
+        row = transaction.execute(statement.returning(*FIELDS)).one_or_none()
         return StoredObject(*row) if row else None
 
-    async def delete(self, key: str) -> None:
+    def delete(self, transaction: Transaction, key: str) -> None:
         """Delete a row."""
-        await self._delete(delete(OBJECTS).where(OBJECTS.c.key == key))
+        transaction.execute(delete(OBJECTS).where(OBJECTS.c.key == key))
 
-    async def announce(self, key: str, stat: Stat) -> None:
+    def announce(self, transaction: Transaction, key: str, stat: Stat) -> None:
         """Insert the announcement, or replace an older one."""
         values = {"key": key, "size": stat.size, "sha256": stat.sha256, "create_ms": db_now()}
-        async with self._database.write() as connection:
-            statement = upsert(connection, ANNOUNCED).values(values)
-            fields = {name: statement.excluded[name] for name in ("size", "sha256", "create_ms")}
-            await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fields))
+        statement = upsert(transaction, ANNOUNCED).values(values)
+        fields = {name: statement.excluded[name] for name in ("size", "sha256", "create_ms")}
+        transaction.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fields))
 
-    async def announced(self, key: str) -> Stat | None:
+    def announced(self, transaction: Transaction, key: str) -> Stat | None:
         """Select an announcement."""
         wanted = select(ANNOUNCED.c.size, ANNOUNCED.c.sha256).where(ANNOUNCED.c.key == key)
-        async with self._database.read() as connection:
-            row = (await connection.execute(wanted)).one_or_none()
+        row = transaction.execute(wanted).one_or_none()
         return Stat(*row) if row else None
 
-    async def withdraw(self, key: str) -> None:
+    def withdraw(self, transaction: Transaction, key: str) -> None:
         """Delete an announcement."""
-        await self._delete(delete(ANNOUNCED).where(ANNOUNCED.c.key == key))
+        transaction.execute(delete(ANNOUNCED).where(ANNOUNCED.c.key == key))
 
-    async def begin_deletion(self, key: str) -> bool:
+    def begin_deletion(self, transaction: Transaction, key: str) -> bool:
         """Replace the row by a tombstone, or find that of an unfinished deletion."""
         values = {"key": key, "create_ms": db_now(), "swept": False}
         removed = delete(OBJECTS).where(OBJECTS.c.key == key).returning(OBJECTS.c.key)
         dying = select(TOMBSTONES.c.key).where(TOMBSTONES.c.key == key, ~TOMBSTONES.c.swept)
-        async with self._database.write() as connection:
-            if not (await connection.execute(removed)).one_or_none():
-                return (await connection.execute(dying)).one_or_none() is not None
-            statement = upsert(connection, TOMBSTONES).values(values)
-            fields = {name: statement.excluded[name] for name in ("create_ms", "swept")}
-            await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fields))
+        if not transaction.execute(removed).one_or_none():
+            return transaction.execute(dying).one_or_none() is not None
+        statement = upsert(transaction, TOMBSTONES).values(values)
+        fields = {name: statement.excluded[name] for name in ("create_ms", "swept")}
+        transaction.execute(statement.on_conflict_do_update(index_elements=["key"], set_=fields))
         return True
 
-    async def end_deletion(self, key: str) -> None:
+    def end_deletion(self, transaction: Transaction, key: str) -> None:
         """Mark the tombstone as swept."""
-        async with self._database.write() as connection:
-            await connection.execute(update(TOMBSTONES).where(TOMBSTONES.c.key == key).values(swept=True))
+        transaction.execute(update(TOMBSTONES).where(TOMBSTONES.c.key == key).values(swept=True))
 
-    async def due_tombstones(self, before_ms: int, limit: int) -> tuple[str, ...]:
+    def due_tombstones(self, transaction: Transaction, before_ms: int, limit: int) -> tuple[str, ...]:
         """Select the oldest and mark them as unswept, which locks their keys."""
         old = select(TOMBSTONES.c.key).where(or_(TOMBSTONES.c.create_ms < before_ms, ~TOMBSTONES.c.swept))
-        oldest = old.order_by(TOMBSTONES.c.create_ms).limit(limit)
-        async with self._database.write() as connection:
-            keys = tuple((await connection.execute(oldest)).scalars())
-            await connection.execute(update(TOMBSTONES).where(TOMBSTONES.c.key.in_(keys)).values(swept=False))
+        keys = tuple(transaction.scalars(old.order_by(TOMBSTONES.c.create_ms).limit(limit)))
+        transaction.execute(update(TOMBSTONES).where(TOMBSTONES.c.key.in_(keys)).values(swept=False))
         return keys
 
-    async def remove_tombstone(self, key: str) -> None:
+    def remove_tombstone(self, transaction: Transaction, key: str) -> None:
         """Delete a tombstone."""
-        await self._delete(delete(TOMBSTONES).where(TOMBSTONES.c.key == key))
+        transaction.execute(delete(TOMBSTONES).where(TOMBSTONES.c.key == key))
 
-    async def add_link(self, link: UploadLink) -> None:
+    def add_link(self, transaction: Transaction, link: UploadLink) -> None:
         """Insert a link."""
-        async with self._database.write() as connection:
-            await connection.execute(insert(LINKS).values(vars(link)))
+        transaction.execute(insert(LINKS).values(vars(link)))
 
-    async def get_link(self, key: str) -> UploadLink | None:
+    def get_link(self, transaction: Transaction, key: str) -> UploadLink | None:
         """Select a link by the key of its file."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(LINKS).where(LINKS.c.key == key))).one_or_none()
+        row = transaction.execute(select(LINKS).where(LINKS.c.key == key)).one_or_none()
         return UploadLink(*row) if row else None
 
-    async def expired_links(self, before_ms: int, limit: int) -> tuple[str, ...]:
+    def expired_links(self, transaction: Transaction, before_ms: int, limit: int) -> tuple[str, ...]:
         """Select the links that expired first."""
         oldest = select(LINKS.c.key).where(LINKS.c.expire_ms < before_ms).order_by(LINKS.c.expire_ms).limit(limit)
-        async with self._database.read() as connection:
-            return tuple((await connection.execute(oldest)).scalars())
+        return tuple(transaction.scalars(oldest))
 
-    async def delete_link(self, key: str) -> None:
+    def delete_link(self, transaction: Transaction, key: str) -> None:
         """Delete a link."""
-        await self._delete(delete(LINKS).where(LINKS.c.key == key))
+        transaction.execute(delete(LINKS).where(LINKS.c.key == key))
 
-    async def _find(self, clause: ColumnElement[bool]) -> StoredObject | None:
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(*FIELDS).where(clause))).one_or_none()
-        return StoredObject(*row) if row else None
 
-    async def _delete(self, statement: Delete) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(statement)
+def _find(transaction: Transaction, clause: ColumnElement[bool]) -> StoredObject | None:
+    row = transaction.execute(select(*FIELDS).where(clause)).one_or_none()
+    return StoredObject(*row) if row else None
+
+
+def _objects(transaction: Transaction, statement: Select[*tuple[Any, ...]]) -> tuple[StoredObject, ...]:
+    return tuple(StoredObject(*row) for row in transaction.execute(statement))
 
 
 def _row(new: StoredObject) -> tuple[object, ...]:

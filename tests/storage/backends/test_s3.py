@@ -24,10 +24,10 @@ from services.storage.core.registration import register
 from services.storage.model import ObjectMetadata, Stat, StoredObject
 from services.storage.ports import SPOOL_SECONDS
 from services.storage.settings import StorageSettings
-from services.storage.stores.sql import SqlObjects
 from tests.chaos.proxy import CHUNK_BYTES, Call, ToxicProxy
 from tests.storage.buckets import in_bucket
 from tests.storage.samples import picture
+from tests.support.awaited import Awaited
 from tests.support.s3 import S3Server
 
 MIB = 1024 * 1024
@@ -360,7 +360,7 @@ async def test_what_another_program_brought_without_a_hash_is_read(
 
 
 async def test_on_a_server_that_ignores_the_condition_one_whole_object_and_its_row_remain(
-    settings: StorageSettings, s3_server: S3Server, store: SqlObjects
+    settings: StorageSettings, s3_server: S3Server, store: Awaited
 ) -> None:
     """All its racers may get success; the row then follows the bytes."""
     async with bucket(settings, s3_server) as objects:
@@ -375,7 +375,7 @@ async def test_on_a_server_that_ignores_the_condition_one_whole_object_and_its_r
                 await spool.write(picture(seed=str(number), size=3000 + number))
                 if await objects.put(KEY, spool):
                     row = StoredObject(KEY, "image/png", spool.size, spool.sha256, "kie-download", "gen_a", 0)
-                    await register(objects, store, row, spool)
+                    await register(objects, store.database, store.functions, row, spool)
 
         await asyncio.gather(*map(write, range(16)))
         stat, row = await objects.stat(KEY), await store.get(KEY)

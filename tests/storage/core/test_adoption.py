@@ -13,10 +13,10 @@ from services.storage.core.adoption import Adoption
 from services.storage.core.inspection import Inspection
 from services.storage.core.scan import Problem
 from services.storage.settings import StorageSettings
-from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
 from tests.storage.core.test_verification import kept, last, lay
 from tests.storage.samples import InlineDecoder, picture
+from tests.support.awaited import Awaited
 
 MOST = 100_000  # bytes of a picture
 OLD = {"uploads/old.png": "upload", "kie-downloads/old.webp": "import", "generated/task_1.jpg": "import"}
@@ -29,8 +29,8 @@ def backend_settings(settings: StorageSettings) -> StorageSettings:
 
 
 @pytest.fixture
-def adoption(backend: LocalFiles, store: SqlObjects, decoder: InlineDecoder) -> Adoption:
-    return Adoption(backend, store, Inspection(backend, decoder), MOST, clock)
+def adoption(backend: LocalFiles, store: Awaited, decoder: InlineDecoder) -> Adoption:
+    return Adoption(backend, store.database, store.functions, Inspection(backend, decoder), max_bytes=MOST, clock=clock)
 
 
 def laid(backend_settings: StorageSettings) -> dict[str, bytes]:
@@ -61,7 +61,7 @@ async def test_old_pictures_get_rows_that_describe_them_and_a_second_run_finds_n
 
 
 async def test_a_dry_run_counts_and_writes_nothing(
-    adoption: Adoption, backend_settings: StorageSettings, store: SqlObjects
+    adoption: Adoption, backend_settings: StorageSettings, store: Awaited
 ) -> None:
     laid(backend_settings)
     progress, found = await last(adoption.run("", adopt=False))
@@ -71,7 +71,7 @@ async def test_a_dry_run_counts_and_writes_nothing(
 
 
 async def test_only_what_lies_below_a_prefix_is_adopted(
-    adoption: Adoption, backend_settings: StorageSettings, store: SqlObjects
+    adoption: Adoption, backend_settings: StorageSettings, store: Awaited
 ) -> None:
     laid(backend_settings)
     await last(adoption.run("kie-downloads/", adopt=True))
@@ -83,7 +83,7 @@ async def test_only_what_lies_below_a_prefix_is_adopted(
 
 
 async def test_what_is_no_picture_or_too_large_is_named_and_left(
-    adoption: Adoption, backend_settings: StorageSettings, store: SqlObjects
+    adoption: Adoption, backend_settings: StorageSettings, store: Awaited
 ) -> None:
     bodies = {
         "uploads/a.png": b"<html></html>",
@@ -104,7 +104,7 @@ async def test_what_is_no_picture_or_too_large_is_named_and_left(
 
 
 async def test_what_may_still_be_on_its_way_is_not_touched(
-    adoption: Adoption, backend_settings: StorageSettings, store: SqlObjects
+    adoption: Adoption, backend_settings: StorageSettings, store: Awaited
 ) -> None:
     """Its own upload writes the row within the hour."""
     for key in laid(backend_settings):
@@ -117,7 +117,7 @@ async def test_what_may_still_be_on_its_way_is_not_touched(
 
 @pytest.mark.parametrize("gone", [True, False])
 async def test_a_picture_that_changes_while_it_is_adopted_gets_no_row(
-    backend: LocalFiles, store: SqlObjects, backend_settings: StorageSettings, *, gone: bool
+    backend: LocalFiles, store: Awaited, backend_settings: StorageSettings, *, gone: bool
 ) -> None:
     path = lay(backend_settings, "uploads/old.png", picture())
 
@@ -129,7 +129,8 @@ async def test_a_picture_that_changes_while_it_is_adopted_gets_no_row(
             _change(path, gone=gone)
             return found
 
-    adoption = Adoption(backend, store, Inspection(backend, Slow()), MOST, clock)  # type: ignore[arg-type] # its answer is the parent's
+    inspection = Inspection(backend, Slow())  # type: ignore[arg-type] # its answer is the parent's
+    adoption = Adoption(backend, store.database, store.functions, inspection, max_bytes=MOST, clock=clock)
     progress, found = await last(adoption.run("", adopt=True))
 
     assert (progress.changed_count, found) == (0, {})

@@ -23,6 +23,7 @@ from tests.storage.interleaving import Steps
 from tests.storage.media.builders import gradient, saved
 from tests.storage.public_listener import browsing
 from tests.storage.samples import InlineDecoder, stream
+from tests.support.awaited import Awaited
 
 WIDE = saved(gradient(90, 60), "png")
 WISHES = (VariantWish(width=64), VariantWish(width=64, extension="jpeg"))
@@ -35,16 +36,18 @@ def backend_settings(settings: StorageSettings) -> StorageSettings:
 
 
 @pytest.fixture
-def deletion(backend: LocalFiles, store: SqlObjects) -> ObjectDeletion:
-    return ObjectDeletion(backend, store, clock)
+def deletion(backend: LocalFiles, store: Awaited) -> ObjectDeletion:
+    return ObjectDeletion(backend, store.database, store.functions, clock)
 
 
 async def artwork(objects: Objects) -> StoredObject:
     return await objects.upload(UploadSpec("artworks/original"), stream([WIDE]))
 
 
-def made_by(backend: object, store: object, decoder: object, presets: VariantPresets) -> Variants:
-    return Variants(backend, store, decoder, presets, max_bytes=300_000, budget_bytes=300_000, clock=clock)  # type: ignore[arg-type] # counted
+def made_by(backend: Any, database: Any, decoder: Any, presets: VariantPresets) -> Variants:
+    """Makes variants; the parts may be counted ones."""
+    bounds = {"max_bytes": 300_000, "budget_bytes": 300_000}
+    return Variants(backend, database, SqlObjects(), decoder, presets, **bounds, clock=clock)
 
 
 async def derived(variants: Variants, row: StoredObject) -> None:
@@ -56,7 +59,7 @@ async def derived(variants: Variants, row: StoredObject) -> None:
     await variants.make_thumbs_once()
 
 
-async def left(backend: LocalFiles, store: SqlObjects, uploads: Uploads) -> list[str]:
+async def left(backend: LocalFiles, store: Awaited, uploads: Uploads) -> list[str]:
     """What can still be seen by anybody: every public path, every row, every announcement of bytes."""
     found = [listed.key async for listed in backend.keys("")]
     async with browsing(backend, uploads) as browser:
@@ -82,7 +85,7 @@ async def test_a_deletion_at_each_await_of_deriving_leaves_nothing(
     objects: Objects,
     uploads: Uploads,
     backend: LocalFiles,
-    store: SqlObjects,
+    store: Awaited,
     decoder: InlineDecoder,
     presets: VariantPresets,
 ) -> None:
@@ -90,7 +93,8 @@ async def test_a_deletion_at_each_await_of_deriving_leaves_nothing(
 
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
-        await derived(made_by(steps.around(backend), steps.around(store), steps.around(decoder), presets), rows[-1])
+        variants = made_by(steps.around(backend), steps.around(store.database), steps.around(decoder), presets)
+        await derived(variants, rows[-1])
 
     async def act() -> None:
         await objects.delete(rows[-1].key)
@@ -105,7 +109,7 @@ async def test_deriving_at_each_await_of_a_deletion_leaves_nothing(
     objects: Objects,
     uploads: Uploads,
     backend: LocalFiles,
-    store: SqlObjects,
+    store: Awaited,
     decoder: InlineDecoder,
     presets: VariantPresets,
 ) -> None:
@@ -113,11 +117,12 @@ async def test_deriving_at_each_await_of_a_deletion_leaves_nothing(
 
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
-        await made_by(backend, store, decoder, presets).make(rows[-1].key, VariantWish(width=128))
-        await ObjectDeletion(steps.around(backend), steps.around(store), clock).delete(rows[-1].key)
+        await made_by(backend, store.database, decoder, presets).make(rows[-1].key, VariantWish(width=128))
+        counted = steps.around(backend), steps.around(store.database)
+        await ObjectDeletion(*counted, store.functions, clock).delete(rows[-1].key)
 
     async def act() -> None:
-        await derived(made_by(backend, store, decoder, presets), rows[-1])
+        await derived(made_by(backend, store.database, decoder, presets), rows[-1])
 
     async def check() -> None:
         assert await left(backend, store, uploads) == []
@@ -141,25 +146,25 @@ async def test_whoever_wants_a_variant_of_what_is_deleted_at_this_moment_hears_s
             return found
 
     with pytest.raises(NotFound):
-        await made_by(Meeting(), store, decoder, presets).make(original.key, WISHES[0])
+        await made_by(Meeting(), store.database, decoder, presets).make(original.key, WISHES[0])
 
 
 async def test_a_maker_that_dies_between_bytes_and_row_leaves_nothing_for_long(
     objects: Objects,
     uploads: Uploads,
     backend: LocalFiles,
-    store: SqlObjects,
+    store: Awaited,
     decoder: InlineDecoder,
     presets: VariantPresets,
 ) -> None:
     """Killed at any await: a deletion sees what it left, or the look after old tombstones does."""
     rows: list[StoredObject] = []
-    later = ObjectDeletion(backend, store, lambda: clock() + 2 * TOMBSTONE_MS)
+    later = ObjectDeletion(backend, store.database, store.functions, lambda: clock() + 2 * TOMBSTONE_MS)
 
     async def work(steps: Steps) -> None:
         rows.append(await artwork(objects))
         with suppress(asyncio.CancelledError):
-            variants = made_by(steps.around(backend), steps.around(store), steps.around(decoder), presets)
+            variants = made_by(steps.around(backend), steps.around(store.database), steps.around(decoder), presets)
             await variants.make(rows[-1].key, WISHES[0])
 
     async def act() -> None:
@@ -190,14 +195,14 @@ async def test_a_deletion_that_was_cut_short_is_gone_at_once_and_goes_on(
     backend_settings: StorageSettings,
     objects: Objects,
     uploads: Uploads,
-    store: SqlObjects,
+    store: Awaited,
     variants: Variants,
 ) -> None:
     row = await artwork(objects)
     await derived(variants, row)
     broken = Broken(backend_settings.objects_dir)
     broken.refused = refused
-    deletion = ObjectDeletion(broken, store, clock)
+    deletion = ObjectDeletion(broken, store.database, store.functions, clock)
     with pytest.raises(Unavailable):
         await deletion.delete(row.key)
     with pytest.raises(NotFound):
@@ -213,21 +218,21 @@ async def test_a_deletion_that_was_cut_short_is_gone_at_once_and_goes_on(
 
 
 async def test_a_deletion_that_failed_may_be_repeated(
-    backend_settings: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects
+    backend_settings: StorageSettings, objects: Objects, uploads: Uploads, store: Awaited
 ) -> None:
     row = await artwork(objects)
     broken = Broken(backend_settings.objects_dir)
     broken.refused = row.key
     with pytest.raises(KawaiiError):
-        await ObjectDeletion(broken, store, clock).delete(row.key)
+        await ObjectDeletion(broken, store.database, store.functions, clock).delete(row.key)
     broken.refused = ""
-    await ObjectDeletion(broken, store, clock).delete(row.key)
+    await ObjectDeletion(broken, store.database, store.functions, clock).delete(row.key)
 
     assert await left(broken, store, uploads) == []
 
 
 async def test_more_variants_than_any_list_shows_go_too(
-    backend_settings: StorageSettings, objects: Objects, uploads: Uploads, store: SqlObjects, deletion: ObjectDeletion
+    backend_settings: StorageSettings, objects: Objects, uploads: Uploads, store: Awaited, deletion: ObjectDeletion
 ) -> None:
     row = await artwork(objects)
     for number in range(1100):

@@ -15,10 +15,10 @@ from services.storage.core.registration import put, register
 from services.storage.core.scan import Problem
 from services.storage.model import Stat, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
-from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
 from tests.storage.core.test_verification import kept, last, lay
 from tests.storage.samples import picture, stream
+from tests.support.awaited import Awaited
 
 DAYS_LATER = 3 * 86_400_000
 KEY = "generated/gen_a/0.png"
@@ -42,21 +42,19 @@ def backend_settings(settings: StorageSettings) -> StorageSettings:
 
 
 @pytest.fixture
-def garbage(backend: LocalFiles, store: SqlObjects) -> GarbageCollection:
+def garbage(backend: LocalFiles, store: Awaited) -> GarbageCollection:
     """Garbage collection, some days after everything here was stored."""
-    return GarbageCollection(backend, store, lambda: clock() + DAYS_LATER)
+    return GarbageCollection(backend, store.database, store.functions, lambda: clock() + DAYS_LATER)
 
 
-async def announced(
-    store: SqlObjects, backend_settings: StorageSettings, key: str, body: bytes = b"left behind"
-) -> Path:
+async def announced(store: Awaited, backend_settings: StorageSettings, key: str, body: bytes = b"left behind") -> Path:
     """Bytes that a process of ours put before it died."""
     await store.announce(key, Stat(len(body), hashlib.sha256(body).hexdigest()))
     return lay(backend_settings, key, body)
 
 
 async def test_a_dry_run_names_everything_and_removes_nothing(
-    garbage: GarbageCollection, backend_settings: StorageSettings, objects: Objects, store: SqlObjects
+    garbage: GarbageCollection, backend_settings: StorageSettings, objects: Objects, store: Awaited
 ) -> None:
     row = await kept(objects)
     stray, waiting = await announced(store, backend_settings, "generated/stray.png"), lay(backend_settings, WAITING)
@@ -75,7 +73,7 @@ async def test_a_dry_run_names_everything_and_removes_nothing(
 
 
 async def test_a_collection_removes_what_it_names_and_a_second_one_finds_nothing(
-    garbage: GarbageCollection, backend_settings: StorageSettings, objects: Objects, store: SqlObjects
+    garbage: GarbageCollection, backend_settings: StorageSettings, objects: Objects, store: Awaited
 ) -> None:
     row = await kept(objects)
     paths = [await announced(store, backend_settings, "generated/stray.png"), lay(backend_settings, WAITING)]
@@ -91,7 +89,7 @@ async def test_a_collection_removes_what_it_names_and_a_second_one_finds_nothing
 
 
 async def test_variants_and_thumbnails_go_when_their_original_is_gone(
-    garbage: GarbageCollection, objects: Objects, variants: Variants, store: SqlObjects, backend: LocalFiles
+    garbage: GarbageCollection, objects: Objects, variants: Variants, store: Awaited, backend: LocalFiles
 ) -> None:
     first, second = [await objects.upload(UploadSpec("artworks/original"), stream([picture(seed=s)])) for s in "ab"]
     orphan, owned = [await variants.make(row.key, VariantWish(width=64)) for row in (first, second)]
@@ -110,7 +108,7 @@ async def test_variants_and_thumbnails_go_when_their_original_is_gone(
 
 
 async def test_what_nobody_can_prove_that_we_wrote_is_left_alone(
-    garbage: GarbageCollection, backend_settings: StorageSettings, store: SqlObjects, objects: Objects
+    garbage: GarbageCollection, backend_settings: StorageSettings, store: Awaited, objects: Objects
 ) -> None:
     """An older site's pictures, somebody's backups, and bytes under a key of ours that are not those we announced."""
     await kept(objects)
@@ -126,7 +124,7 @@ async def test_what_nobody_can_prove_that_we_wrote_is_left_alone(
 
 
 async def test_bytes_of_an_upload_that_died_before_its_row_are_ours_but_not_a_file_that_had_its_name(
-    garbage: GarbageCollection, backend: LocalFiles, backend_settings: StorageSettings, store: SqlObjects
+    garbage: GarbageCollection, backend: LocalFiles, backend_settings: StorageSettings, store: Awaited
 ) -> None:
     body = picture()
     theirs = lay(backend_settings, "uploads/theirs.png", body)
@@ -134,7 +132,7 @@ async def test_bytes_of_an_upload_that_died_before_its_row_are_ours_but_not_a_fi
         await spool.write(body)
         for name, named in (("made", False), ("chosen", True), ("theirs", True)):
             row = StoredObject(f"uploads/{name}.png", "image/png", spool.size, spool.sha256, "upload")
-            assert await put(backend, store, row, spool, named=named)
+            assert await put(backend, store.database, store.functions, row, spool, named=named)
     _, found = await last(garbage.run(DEFAULT_AGE, delete=True))
 
     assert found == {
@@ -146,7 +144,7 @@ async def test_bytes_of_an_upload_that_died_before_its_row_are_ours_but_not_a_fi
 
 
 async def test_what_is_younger_than_the_age_is_left_alone(
-    garbage: GarbageCollection, backend_settings: StorageSettings, store: SqlObjects
+    garbage: GarbageCollection, backend_settings: StorageSettings, store: Awaited
 ) -> None:
     path = await announced(store, backend_settings, "generated/stray.png")
     os.utime(path, ((clock() + DAYS_LATER) / 1000 - 7200,) * 2)
@@ -180,15 +178,14 @@ class Meeting(LocalFiles):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 async def test_a_row_that_is_written_while_its_bytes_are_collected_keeps_them(
-    moment: str, backend_settings: StorageSettings, store: SqlObjects
+    moment: str, backend_settings: StorageSettings, store: Awaited
 ) -> None:
     """The copy of a result that died before its row was written is made again at just this moment (S13)."""
     meeting, body = Meeting(backend_settings), picture()
     moments = {"before": meeting.before, "after": meeting.after}
     await announced(store, backend_settings, KEY, body)
-    sweep = asyncio.create_task(
-        last(GarbageCollection(meeting, store, lambda: clock() + DAYS_LATER).run(3600, delete=True))
-    )
+    garbage = GarbageCollection(meeting, store.database, store.functions, lambda: clock() + DAYS_LATER)
+    sweep = asyncio.create_task(last(garbage.run(3600, delete=True)))
     async with meeting.spool() as spool:
         await spool.write(body)
         assert await meeting.put(KEY, spool)
@@ -196,7 +193,7 @@ async def test_a_row_that_is_written_while_its_bytes_are_collected_keeps_them(
         if moment == "after":
             meeting.leave_before.set()
         await moments[moment].wait()
-        await register(meeting, store, row, spool)
+        await register(meeting, store.database, store.functions, row, spool)
     meeting.leave_before.set()
     meeting.leave_after.set()
     await sweep

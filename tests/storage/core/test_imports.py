@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -15,9 +15,9 @@ from services.storage.core.keys import ObjectKeys
 from services.storage.fetcher import HttpFetcher
 from services.storage.model import Filter, ImportOrder, StoredObject
 from services.storage.ports import Backend
-from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
 from tests.storage.samples import Remote, answer, ok, picture
+from tests.support.awaited import Awaited
 from tests.support.polling import eventually
 
 
@@ -120,7 +120,7 @@ async def test_a_copy_without_any_name_gets_a_key_of_its_own(objects: Objects, r
 
 
 async def test_a_task_s_url_is_imported_once_whatever_it_is_called(
-    objects: Objects, remote: Remote, store: SqlObjects
+    objects: Objects, remote: Remote, store: Awaited
 ) -> None:
     source = remote.put("/r.png", ok(picture()))
     first = await objects.import_(ImportOrder(source, file_name="a.png", task_id="kie-77"))
@@ -135,7 +135,7 @@ async def test_a_task_s_url_is_imported_once_whatever_it_is_called(
     assert remote.visits == ["/r.png", "/r.png"]
 
 
-async def test_a_url_of_ours_is_answered_without_a_fetch(objects: Objects, remote: Remote, store: SqlObjects) -> None:
+async def test_a_url_of_ours_is_answered_without_a_fetch(objects: Objects, remote: Remote, store: Awaited) -> None:
     first = await objects.import_(ImportOrder(remote.put("/r.png", ok(picture())), "gen_a"))
     ours = "https://site.example/files/generated/gen_a/0.png"
 
@@ -243,7 +243,7 @@ async def test_the_first_copy_stays_when_another_process_was_faster(
 async def test_a_key_that_is_taken_and_gone_again_at_this_moment_is_told_to_try_again(
     objects: Objects,
     backend: Backend,
-    store: SqlObjects,
+    store: Awaited,
     fetcher: HttpFetcher,
     inspection: Inspection,
     remote: Remote,
@@ -258,7 +258,10 @@ async def test_a_key_that_is_taken_and_gone_again_at_this_moment_is_told_to_try_
         async def put(self, *_: object) -> bool:
             return False
 
-    unlucky = Imports(Taken(), store, fetcher, inspection, make_keys=ObjectKeys(clock), max_bytes=300_000)  # type: ignore[arg-type] # all but one method
+    taken = cast("Backend", Taken())  # all but one method
+    unlucky = Imports(
+        taken, store.database, store.functions, fetcher, inspection, make_keys=ObjectKeys(clock), max_bytes=300_000
+    )
     with pytest.raises(Unavailable) as refusal:
         await unlucky.run(ImportOrder(source, "gen_a"))
 

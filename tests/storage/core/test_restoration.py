@@ -11,8 +11,8 @@ from services.storage.core.inspection import Inspection
 from services.storage.core.restoration import Restoration
 from services.storage.model import StoredObject
 from services.storage.ports import Backend
-from services.storage.stores.sql import SqlObjects
 from tests.storage.samples import picture, stream
+from tests.support.awaited import Awaited
 
 UUID = "0b5a2a34-3a5c-4b6e-9f0a-6a1f2d3c4b5a"
 NOW_MS = 1_800_000_000_000
@@ -30,8 +30,10 @@ RECORD = StoredObject(
 
 
 @pytest.fixture
-def restoration(backend: Backend, store: SqlObjects, inspection: Inspection) -> Restoration:
-    return Restoration(backend, store, inspection, 100_000, on_restored=lambda _: None, clock=lambda: NOW_MS)
+def restoration(backend: Backend, store: Awaited, inspection: Inspection) -> Restoration:
+    return Restoration(
+        backend, store.database, store.functions, inspection, 100_000, on_restored=lambda _: None, clock=lambda: NOW_MS
+    )
 
 
 async def test_an_object_comes_in_as_it_was_and_repeating_it_changes_nothing(
@@ -75,11 +77,13 @@ async def test_another_object_under_the_key_or_of_the_generation_stays(
 
 
 async def test_an_object_keeps_the_time_that_it_had(
-    restoration: Restoration, backend: Backend, store: SqlObjects, inspection: Inspection
+    restoration: Restoration, backend: Backend, store: Awaited, inspection: Inspection
 ) -> None:
     old = replace(RECORD, key=f"artworks/original/{UUID}.png", source="upload", create_ms=1_700_000_000_123)
     heard: list[StoredObject] = []
-    listening = Restoration(backend, store, inspection, 100_000, on_restored=heard.append, clock=lambda: NOW_MS)
+    listening = Restoration(
+        backend, store.database, store.functions, inspection, 100_000, on_restored=heard.append, clock=lambda: NOW_MS
+    )
     kept = await listening.restore(old, stream([BODY]))
 
     assert kept.create_ms == old.create_ms

@@ -12,8 +12,8 @@ from services.storage.core import Uploads
 from services.storage.core.uploads import UploadToken, UploadTokens
 from services.storage.model import UploadLink
 from services.storage.ports import Backend
-from services.storage.stores.sql import SqlObjects
 from tests.storage.samples import picture, stream
+from tests.support.awaited import Awaited
 
 BODY = picture(size=5000)
 
@@ -126,7 +126,7 @@ async def test_nothing_is_confirmed_before_it_came(uploads: Uploads) -> None:
     assert refusal.value.reason == "NOT_UPLOADED"
 
 
-async def test_an_upload_that_nobody_confirms_is_reaped(uploads: Uploads, backend: Backend, store: SqlObjects) -> None:
+async def test_an_upload_that_nobody_confirms_is_reaped(uploads: Uploads, backend: Backend, store: Awaited) -> None:
     old = UploadLink("uploads/old.png", "image/png", 5, "", 1)
     await store.add_link(old)
     await put(backend, "pending/old.png")

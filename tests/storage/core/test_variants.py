@@ -11,10 +11,10 @@ from services.storage.core import Objects, Variants
 from services.storage.core.variants import QUALITIES, WIDTHS, VariantPresets
 from services.storage.model import Filter, StoredObject, UploadSpec, VariantWish
 from services.storage.ports import Backend
-from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
 from tests.storage.media.builders import gradient, saved
 from tests.storage.samples import InlineDecoder, picture, stream
+from tests.support.awaited import Awaited
 from tests.support.polling import eventually
 
 WIDE = saved(gradient(300, 200), "png")
@@ -81,11 +81,13 @@ async def test_strangers_can_ask_for_presets_only(objects: Objects, variants: Va
 
 
 async def test_one_picture_becomes_few_variants_within_a_budget_of_bytes(
-    objects: Objects, backend: Backend, store: SqlObjects, decoder: InlineDecoder, presets: VariantPresets
+    objects: Objects, backend: Backend, store: Awaited, decoder: InlineDecoder, presets: VariantPresets
 ) -> None:
     """Whatever strangers ask for: the oldest go, what was just made stays, and each is made anew when wanted."""
     budget = 40_000
-    variants = Variants(backend, store, decoder, presets, max_bytes=300_000, budget_bytes=budget, clock=clock)
+    variants = Variants(
+        backend, store.database, store.functions, decoder, presets, max_bytes=300_000, budget_bytes=budget, clock=clock
+    )
     original, other = [await kept(objects, saved(gradient(700, 500), "png")) for _ in range(2)]
     beside = await variants.make(other.key, VariantWish(width=64))
     wishes = [
@@ -143,7 +145,7 @@ def test_a_signed_wish_may_be_as_small_and_as_large_as_its_limits(
     assert (spec.width, spec.height) == (width, height)
 
 
-async def test_what_cannot_be_made_is_said(objects: Objects, variants: Variants, store: SqlObjects) -> None:
+async def test_what_cannot_be_made_is_said(objects: Objects, variants: Variants, store: Awaited) -> None:
     original = await kept(objects)
     await store.add(StoredObject("uploads/old.svg", "image/svg+xml", 3, "0" * 64, "upload"))
 
@@ -188,7 +190,7 @@ async def test_an_artwork_gets_its_thumbnail_by_itself(objects: Objects, variant
 
 
 async def test_a_thumbnail_whose_making_was_cut_short_is_found_and_made(
-    objects: Objects, variants: Variants, store: SqlObjects
+    objects: Objects, variants: Variants, store: Awaited
 ) -> None:
     first, second = [await kept(objects, prefix="artworks/original") for _ in range(2)]
     variants._missing.clear()  # as after a restart
@@ -200,7 +202,7 @@ async def test_a_thumbnail_whose_making_was_cut_short_is_found_and_made(
     assert await store.without_thumb(second.create_ms + 1, 9) == ()
 
 
-async def test_the_loop_wakes_for_a_new_artwork(objects: Objects, variants: Variants, store: SqlObjects) -> None:
+async def test_the_loop_wakes_for_a_new_artwork(objects: Objects, variants: Variants, store: Awaited) -> None:
     looping = asyncio.create_task(variants.make_thumbs())
     await asyncio.sleep(0)
     original = await kept(objects, prefix="artworks/original")
@@ -213,7 +215,7 @@ async def test_the_loop_wakes_for_a_new_artwork(objects: Objects, variants: Vari
 
 
 async def test_one_artwork_without_a_thumbnail_does_not_hold_up_the_next(
-    objects: Objects, variants: Variants, store: SqlObjects
+    objects: Objects, variants: Variants, store: Awaited
 ) -> None:
     gone = await kept(objects, prefix="artworks/original")
     await store.delete(gone.key)

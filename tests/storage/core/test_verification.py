@@ -12,9 +12,9 @@ from services.storage.core.scan import Problem, Progress
 from services.storage.core.verification import Verification
 from services.storage.model import StoredObject, UploadSpec
 from services.storage.settings import StorageSettings
-from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
 from tests.storage.samples import picture, stream
+from tests.support.awaited import Awaited
 
 LONG_AGO = 1_700_000_000
 
@@ -26,8 +26,8 @@ def backend_settings(settings: StorageSettings) -> StorageSettings:
 
 
 @pytest.fixture
-def verification(backend: LocalFiles, store: SqlObjects) -> Verification:
-    return Verification(backend, store, clock)
+def verification(backend: LocalFiles, store: Awaited) -> Verification:
+    return Verification(backend, store.database, store.functions, clock)
 
 
 async def kept(objects: Objects, seed: str = "") -> StoredObject:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,9 @@ from services.chassis.database import open_database
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import migrate
 from services.storage.model import Cursor, Filter, Stat, StoredObject, UploadLink
-from services.storage.ports import ObjectStore
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import METADATA, SqlObjects
+from tests.support.awaited import Awaited, awaited
 from tests.support.postgres import Postgres
 from tests.support.schema import TABLES_AND_COLUMNS, schema_differences
 
@@ -43,9 +44,9 @@ def engine_settings(request: pytest.FixtureRequest, tmp_path: Path) -> StorageSe
 
 
 @pytest.fixture
-async def store(engine_settings: StorageSettings) -> AsyncIterator[ObjectStore]:
+async def store(engine_settings: StorageSettings) -> AsyncIterator[Any]:
     async with open_database(engine_settings, "storage") as database:
-        yield SqlObjects(database)
+        yield awaited(database, SqlObjects())
 
 
 async def test_the_migrations_make_the_tables(engine_settings: StorageSettings) -> None:
@@ -53,7 +54,7 @@ async def test_the_migrations_make_the_tables(engine_settings: StorageSettings) 
     assert await schema_differences(engine_settings, "storage", METADATA, TABLES_AND_COLUMNS) == []
 
 
-async def test_a_row_comes_back_as_it_was_added_with_the_time_of_the_database(store: ObjectStore) -> None:
+async def test_a_row_comes_back_as_it_was_added_with_the_time_of_the_database(store: Awaited) -> None:
     new = replace(an_object("generated/gen_a/0.png", "gen_a", 0), source_uri="https://x.example/a?b=c")
     added = await store.add(new)
 
@@ -64,20 +65,20 @@ async def test_a_row_comes_back_as_it_was_added_with_the_time_of_the_database(st
     assert await store.get("generated/gen_a/1.png") is None
 
 
-async def test_the_same_key_returns_the_row_that_is_there(store: ObjectStore) -> None:
+async def test_the_same_key_returns_the_row_that_is_there(store: Awaited) -> None:
     first = await store.add(an_object("uploads/a.png"))
 
     assert await store.add(replace(an_object("uploads/a.png"), size=4)) == first
 
 
-async def test_one_picture_of_a_generation_has_one_row(store: ObjectStore) -> None:
+async def test_one_picture_of_a_generation_has_one_row(store: Awaited) -> None:
     first = await store.add(an_object("generated/gen_a/0.png", "gen_a", 0))
 
     assert await store.add(an_object("generated/gen_a/0.jpg", "gen_a", 0)) == first
     assert await store.get("generated/gen_a/0.jpg") is None
 
 
-async def test_one_source_under_one_name_has_one_row_but_each_name_its_own(store: ObjectStore) -> None:
+async def test_one_source_under_one_name_has_one_row_but_each_name_its_own(store: Awaited) -> None:
     copied = replace(an_object("generated/a.png"), source_uri="https://x.example/" + "a" * 8000)
     first = await store.add(copied)
 
@@ -87,19 +88,19 @@ async def test_one_source_under_one_name_has_one_row_but_each_name_its_own(store
     assert other.key == "generated/c.png"
 
 
-async def test_uploads_of_one_generation_do_not_keep_each_other_out(store: ObjectStore) -> None:
+async def test_uploads_of_one_generation_do_not_keep_each_other_out(store: Awaited) -> None:
     for key in ("uploads/a.png", "uploads/b.png"):
         assert (await store.add(an_object(key, "gen_a"))).key == key
 
 
-async def test_of_sixteen_that_add_one_picture_all_get_the_same_row(store: ObjectStore) -> None:
+async def test_of_sixteen_that_add_one_picture_all_get_the_same_row(store: Awaited) -> None:
     added = await asyncio.gather(*(store.add(an_object(f"generated/gen_a/{n}.png", "gen_a", 0)) for n in range(16)))
 
     assert len(set(added)) == 1
     assert len(await store.list(Filter(generation_id="gen_a"), None, 50)) == 1
 
 
-async def test_a_list_shows_newest_first_and_goes_on_below_its_cursor(store: ObjectStore) -> None:
+async def test_a_list_shows_newest_first_and_goes_on_below_its_cursor(store: Awaited) -> None:
     added = [await store.add(an_object(f"uploads/{n}.png")) for n in (3, 1, 2)]
     newest = tuple(sorted(added, key=lambda found: (found.create_ms, found.key), reverse=True))
 
@@ -108,7 +109,7 @@ async def test_a_list_shows_newest_first_and_goes_on_below_its_cursor(store: Obj
     assert await store.list(Filter(), Cursor(newest[1].create_ms, newest[1].key), 2) == newest[2:]
 
 
-async def test_a_list_is_exact_about_prefix_and_generation(store: ObjectStore) -> None:
+async def test_a_list_is_exact_about_prefix_and_generation(store: Awaited) -> None:
     keys = (
         "uploads/a.png",
         "UPLOADS/b.png",
@@ -126,7 +127,7 @@ async def test_a_list_is_exact_about_prefix_and_generation(store: ObjectStore) -
     assert await store.list(Filter("uploads/", "gen_a"), None, 50) == ()
 
 
-async def test_a_deleted_row_is_gone_and_deleting_again_is_fine(store: ObjectStore) -> None:
+async def test_a_deleted_row_is_gone_and_deleting_again_is_fine(store: Awaited) -> None:
     await store.add(an_object("uploads/a.png"))
     await store.delete("uploads/a.png")
     await store.delete("uploads/a.png")
@@ -135,7 +136,7 @@ async def test_a_deleted_row_is_gone_and_deleting_again_is_fine(store: ObjectSto
 
 
 async def test_a_deleted_object_is_gone_at_once_and_its_key_is_free_again_when_its_bytes_are(
-    store: ObjectStore,
+    store: Awaited,
 ) -> None:
     new = an_object("uploads/a.png")
     assert not await store.begin_deletion(new.key)
@@ -153,7 +154,7 @@ async def test_a_deleted_object_is_gone_at_once_and_its_key_is_free_again_when_i
     assert await store.due_tombstones(2**60, 9) == ()
 
 
-async def test_tombstones_are_found_when_they_are_old_or_their_deletion_was_cut_short(store: ObjectStore) -> None:
+async def test_tombstones_are_found_when_they_are_old_or_their_deletion_was_cut_short(store: Awaited) -> None:
     for key in ("uploads/a.png", "uploads/b.png"):
         await store.add(an_object(key))
         await store.begin_deletion(key)
@@ -167,7 +168,7 @@ async def test_tombstones_are_found_when_they_are_old_or_their_deletion_was_cut_
     assert (await store.add(an_object("uploads/a.png"))).key == "uploads/a.png"
 
 
-async def test_an_announcement_ends_with_the_row(store: ObjectStore) -> None:
+async def test_an_announcement_ends_with_the_row(store: Awaited) -> None:
     new = an_object("uploads/a.png")
     await store.announce(new.key, Stat(1, "0" * 64))
     await store.announce(new.key, Stat(2, "1" * 64))
@@ -179,7 +180,7 @@ async def test_an_announcement_ends_with_the_row(store: ObjectStore) -> None:
     assert await store.announced("uploads/b.png") is None
 
 
-async def test_links_are_kept_until_they_have_long_expired(store: ObjectStore) -> None:
+async def test_links_are_kept_until_they_have_long_expired(store: Awaited) -> None:
     old, young = (UploadLink(f"uploads/{ms}.png", "image/png", 5, "a.png", ms) for ms in (1000, 2000))
     await store.add_link(old)
     await store.add_link(young)
@@ -191,13 +192,13 @@ async def test_links_are_kept_until_they_have_long_expired(store: ObjectStore) -
     assert await store.get_link(young.key) == young
 
 
-async def test_what_was_seen_of_a_picture_is_kept_with_its_row(store: ObjectStore) -> None:
+async def test_what_was_seen_of_a_picture_is_kept_with_its_row(store: Awaited) -> None:
     new = replace(an_object("uploads/a.png"), width=30, height=20, thumb_hash="mhgKNZhw")
 
     assert await store.add(new) == replace(new, create_ms=(await store.add(new)).create_ms)
 
 
-async def test_artworks_without_a_thumbnail_are_found_newest_first(store: ObjectStore) -> None:
+async def test_artworks_without_a_thumbnail_are_found_newest_first(store: Awaited) -> None:
     uuids = [f"0000000{number}-0000-4000-8000-000000000000" for number in range(3)]
     first, second, third = [await store.add(an_object(f"artworks/original/{uuid}.png")) for uuid in uuids]
     await store.add(an_object(f"artworks/thumb/{uuids[1]}.webp"))
@@ -209,7 +210,7 @@ async def test_artworks_without_a_thumbnail_are_found_newest_first(store: Object
     assert second.key not in await store.without_thumb(0, 9)
 
 
-async def test_rows_are_walked_in_the_order_of_their_keys_bytes(store: ObjectStore) -> None:
+async def test_rows_are_walked_in_the_order_of_their_keys_bytes(store: Awaited) -> None:
     keys = ("uploads/B.png", "uploads/_.png", "uploads/a.png", "uploads/a/b.png", "variants/a.png")
     for key in reversed(keys):
         await store.add(an_object(key))
@@ -222,5 +223,5 @@ async def test_rows_are_walked_in_the_order_of_their_keys_bytes(store: ObjectSto
     assert await store.totals() == (5, 15)
 
 
-async def test_an_empty_store_has_no_totals(store: ObjectStore) -> None:
+async def test_an_empty_store_has_no_totals(store: Awaited) -> None:
     assert await store.totals() == (0, 0)
