@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.generation.key_pool.pool import Key
-from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State, TimelineFacts
+from services.generation.model import (
+    Attempt,
+    Callback,
+    Draft,
+    Event,
+    Failure,
+    Generation,
+    Output,
+    Placed,
+    State,
+    TimelineFacts,
+)
 from services.generation.outcomes import Copy, Gone, Later, Outcome, PromptMismatch, Record
 from services.generation.quota import Charge
 
@@ -79,7 +90,7 @@ class GenerationStore(Protocol):
         charges: Sequence[Charge] = (),
         *,
         sent_hash: str = "",
-    ) -> Generation:
+    ) -> Placed:
         """Store a new READY generation, due now. A request_key seen before returns its first generation, uncounted.
 
         request_hash is of the order with its defaults, for replicas of before that know no other.
@@ -182,9 +193,7 @@ class GenerationStore(Protocol):
     async def cancel(self, generation: Generation) -> Generation:
         """CANCELED from any state that is not final, ending leases. Raises FenceLost."""
 
-    async def restart(
-        self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
-    ) -> Generation:
+    async def restart(self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0) -> Placed:
         """READY again for a new chain of attempts, its outputs removed. Of a task still awaited, the inbox is reminded.
 
         The charges count one order, unless it was counted at `counted_ms` and that is on the present day.

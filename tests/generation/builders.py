@@ -31,7 +31,7 @@ def attempt_for(generation: Generation, account: str = "one") -> Attempt:
 
 async def ordered(store: GenerationStore, request_key: str = "") -> Generation:
     """A stored order."""
-    return await store.insert(new(), request_key, "hash")
+    return (await store.insert(new(), request_key, "hash")).generation
 
 
 async def dialed(store: GenerationStore) -> Generation:

@@ -28,6 +28,7 @@ from services.generation.model import (
     Failure,
     Generation,
     Output,
+    Placed,
     State,
 )
 from services.generation.outcomes import Outcome
@@ -66,20 +67,20 @@ class SqlGenerationStore(SqlGenerationQueries):
         charges: Sequence[Charge] = (),
         *,
         sent_hash: str = "",
-    ) -> Generation:
+    ) -> Placed:
         async with self._database.write() as connection:
             if await _add(connection, generation, request_key, request_hash, sent_hash) is None:
                 first = await of_request(connection, request_key, Sent(sent_hash or request_hash))
                 if first is None:
                     raise Aborted("The same order is being made elsewhere at this moment. Try again.")
-                return replace(first, joined=True)
+                return Placed(first, joined=True)
             quota = await quotas.count(connection, charges)
             stored = await find(connection, generation.id)
             await outbox.append(connection, stored)
             await failpoints.reach("accept.before_commit")
         await failpoints.reach("accept.after_commit")
         metrics.created(stored)
-        return replace(self._notified(stored, stored), quota=quota)
+        return Placed(self._notified(stored, stored), quota=quota)
 
     async def claim(self, states: Collection[State], limit: int, lease_seconds: float) -> Sequence[Generation]:
         """As in the port. It reads before it writes, so that an idle stack writes nothing."""
@@ -131,16 +132,14 @@ class SqlGenerationStore(SqlGenerationQueries):
             await outbox.append(connection, canceled)
         return self._notified(generation, canceled)
 
-    async def restart(
-        self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
-    ) -> Generation:
+    async def restart(self, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0) -> Placed:
         async with self._database.write() as connection:
             ready = await _restart(connection, generation)
             quota = await quotas.count(connection, charges, counted_ms)
             if generation.task_id and generation.state is State.UNKNOWN:
                 await inbox.remind(connection, generation.attempt_id, generation.task_id)
             await outbox.append(connection, ready)
-        return replace(self._notified(generation, ready), quota=quota)
+        return Placed(self._notified(generation, ready), quota=quota)
 
     async def deliver(
         self, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]

@@ -11,7 +11,7 @@ from services.chassis.names import ID, name, parse_id
 from services.chassis.protobuf import checked_milliseconds, duration, scalar, timestamp
 from services.chassis.public_files import PublicFiles
 from services.generation.core.download_links import DownloadLink
-from services.generation.model import Draft, Event, Failure, Generation, Output, State
+from services.generation.model import Draft, Event, Failure, Generation, Output, Placed, State
 from services.generation.ports import Page
 from services.generation.quota import Quota
 
@@ -60,16 +60,17 @@ def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation
     return message
 
 
-def created_pb(generation: Generation, files: PublicFiles) -> generationpb.CreateGenerationResponse:
+def created_pb(placed: Placed, files: PublicFiles) -> generationpb.CreateGenerationResponse:
     """The answer to an order."""
     return generationpb.CreateGenerationResponse(
-        generation=to_pb(generation, files), joined=generation.joined, quota=quota_pb(generation.quota)
+        generation=to_pb(placed.generation, files), joined=placed.joined, quota=quota_pb(placed.quota)
     )
 
 
-def retried_pb(generation: Generation, files: PublicFiles) -> generationpb.RetryGenerationResponse:
+def retried_pb(placed: Placed, files: PublicFiles) -> generationpb.RetryGenerationResponse:
     """The answer to an order that is placed again."""
-    return generationpb.RetryGenerationResponse(generation=to_pb(generation, files), quota=quota_pb(generation.quota))
+    generation = to_pb(placed.generation, files)
+    return generationpb.RetryGenerationResponse(generation=generation, quota=quota_pb(placed.quota))
 
 
 def output_pb(output: Output, files: PublicFiles) -> generationpb.Generation.Output:

@@ -2,8 +2,9 @@
 
 import asyncio
 
+import orjson
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from services.chassis.database import Database
 from services.chassis.errors import OutOfRange
@@ -84,6 +85,19 @@ async def test_an_event_keeps_what_was_then(store: GenerationStore) -> None:
     await store.move(then, State.FAILED)
 
     assert (await store.events(0, 100))[-2].generation == then
+
+
+async def test_an_event_of_a_release_that_kept_more_of_a_generation_is_read(
+    store: GenerationStore, database: Database
+) -> None:
+    """Until 2026-11-30 a generation held what only the answer to its order tells."""
+    then = await brought(store, State.READY)
+    async with database.write() as connection:
+        kept = orjson.loads(str(await connection.scalar(select(outbox_table.c.snapshot))))
+        older = orjson.dumps({**kept, "joined": False, "quota": None}).decode()
+        await connection.execute(update(outbox_table).values(snapshot=older))
+
+    assert [event.generation for event in await store.events(0, 100)] == [then]
 
 
 async def test_a_reader_goes_on_where_it_stopped(store: GenerationStore) -> None:
