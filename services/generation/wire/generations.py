@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
-from catalogue import Model
+from catalogue import Model, Parameter
 from services.chassis import paging
 from services.chassis.errors import invalid_field
 from services.chassis.names import ID, name, parse_id
-from services.chassis.protobuf import checked_milliseconds, duration, scalar, timestamp
+from services.chassis.protobuf import checked_milliseconds, duration, scalar, timestamp, value
 from services.chassis.public_files import PublicFiles
 from services.generation.core.download_links import DownloadLink
 from services.generation.model import Draft, Event, Failure, Generation, Output, Placed, State
@@ -17,6 +17,11 @@ from services.generation.quota import Quota
 
 COLLECTION = "generations"
 DEFAULT_PAGE, MAX_PAGE = 50, 1000  # AIP-158: too large is coerced
+PARAMETER_TYPES = {
+    bool: generationpb.Model.Parameter.TYPE_BOOLEAN,
+    int: generationpb.Model.Parameter.TYPE_INTEGER,
+    str: generationpb.Model.Parameter.TYPE_TEXT,
+}
 MAX_MS = 2**62  # fits a 64-bit column
 
 
@@ -120,6 +125,18 @@ def link_pb(link: DownloadLink) -> generationpb.DownloadLink:
     return generationpb.DownloadLink(uri=link.uri, direct=direct, expire_time=timestamp(link.expire_ms))
 
 
+def parameter_pb(name: str, parameter: Parameter) -> generationpb.Model.Parameter:
+    """The message of what a model's parameter may hold."""
+    return generationpb.Model.Parameter(
+        name=name,
+        type=PARAMETER_TYPES[parameter.kind],
+        choices=map(value, parameter.choices),
+        minimum=parameter.least,
+        maximum=parameter.most,
+        default_value=None if parameter.default is None else value(parameter.default),
+    )
+
+
 def model_pb(spec: Model) -> generationpb.Model:
     """The message of a catalogue row."""
     return generationpb.Model(
@@ -134,6 +151,8 @@ def model_pb(spec: Model) -> generationpb.Model:
         parameters=list(spec.parameters),
         credits=spec.credits,
         patience=duration(int(spec.patience_seconds * 1000)),
+        media_kind=generationpb.Model.MediaKind.Value(f"MEDIA_KIND_{spec.media_kind.upper()}"),
+        parameter_rules=[parameter_pb(name, parameter) for name, parameter in spec.parameters.items()],
     )
 
 
