@@ -8,9 +8,12 @@ import pytest
 
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
+from services.generation.key_pool.health_checks import KeyHealthChecks
 from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import FINAL, Generation, State
+from services.generation.outcomes import Later, Refused
 from services.generation.timing import Timing
+from tests.generation.harness import Harness
 from tests.generation.key_pool.support import MODEL, WINDOW_MS, RunningCore, draft, seen, turn, working
 from tests.sandbox.support import Process
 from tests.support.polling import eventually
@@ -138,3 +141,18 @@ async def test_a_dead_key_comes_back_by_itself_once_it_is_accepted_again(
         status = await core.pool.status(key.print)
 
     assert (status.cause_code, status.rest_until_ms) == (0, 0)
+
+
+async def test_a_key_that_its_check_finds_refused_rests_and_one_that_was_not_answered_does_not(
+    harness: Harness,
+) -> None:
+    checks = KeyHealthChecks(harness.key_pool, harness.provider, harness.timing)
+    refused, unanswered = (key.print for key in (await harness.key_pool.listing()).keys)
+    harness.provider.balances |= {"one": Refused(401, "No access"), "two": Later("ConnectError")}
+
+    status = await checks.probe(refused)
+    with pytest.raises(Unavailable):
+        await checks.probe(unanswered)
+
+    assert status.cause_code == 401
+    assert (await harness.key_pool.status(unanswered)).cause_code == 0

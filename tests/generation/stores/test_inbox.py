@@ -257,9 +257,10 @@ async def test_old_callbacks_go_once_they_are_closed(database: Database, inbox_s
     for callback in (first, open_):
         await inbox_store.add(callback)
     await inbox_store.finish(first, "done")
-    await aged(database, 0)
+    await aged(database, 0, 2 * DAY_SECONDS)
     await inbox_store.add(young)
     await inbox_store.finish(young, "done")
+    await aged(database, 0, 29 * DAY_SECONDS)
 
     assert await inbox_store.prune(30 * DAY_SECONDS, 100) == 1
     async with database.read() as connection:
