@@ -278,7 +278,7 @@ def _outranks(code: int, until: int, line: Row[Any]) -> bool:
 async def _holds_something(connection: AsyncConnection, account: str) -> bool:
     """True when the balance that an account was last known to have is more than nothing."""
     query = select(provider_account.c.credits).where(provider_account.c.name == account)
-    return (await connection.scalar(query.where(provider_account.c.credits_ms > 0)) or 0) > 0
+    return (await connection.scalar(query) or 0) > 0
 
 
 async def _rest_unpaid(connection: AsyncConnection, account: str, model: str) -> bool:

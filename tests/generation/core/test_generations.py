@@ -23,7 +23,7 @@ from services.chassis.errors import (
 from services.generation.core.admission import ANSWER_SECONDS, AdmissionControl
 from services.generation.core.generations import Generations, sent_as
 from services.generation.key_pool.pool import Key
-from services.generation.model import FINAL, Draft, Event, Placed, State
+from services.generation.model import FINAL, Draft, Event, Generation, Placed, State
 from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected
 from services.generation.ports import Page
 from services.generation.quota import SITE

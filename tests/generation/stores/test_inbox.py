@@ -136,6 +136,26 @@ async def test_a_reminder_opens_its_own_row_again(database: Database, inbox_stor
     assert await inbox_store.take(10) == []
 
 
+@pytest.mark.parametrize("attempt_id", ["att_1", ""])
+async def test_a_failure_opens_the_callback_again_that_announced_a_success_and_was_believed(
+    database: Database, inbox_store: Inbox, attempt_id: str
+) -> None:
+    believed = replace(FIRST, id="cb_1", attempt_id=attempt_id)
+    others = [
+        replace(believed, id="cb_2", task_id="task2"),
+        replace(believed, id="cb_3", code=501),
+        replace(believed, id="cb_4", attempt_id="att_2"),
+    ]
+    for callback in (believed, *others):
+        await inbox_store.add(callback)
+        await inbox_store.finish(callback, "done")
+    async with database.write() as connection:
+        await inbox.contradict(connection, "att_1", "task1")
+
+    async with database.read() as connection:
+        assert list(await connection.scalars(select(table.c.id).where(table.c.verdict == ""))) == ["cb_1"]
+
+
 @pytest.mark.parametrize(("verdict", "opened"), [("unknown", 1), ("failed", 1), ("done", 0), ("extra", 0)])
 async def test_a_repetition_opens_what_was_not_settled(inbox_store: Inbox, verdict: str, opened: int) -> None:
     await inbox_store.add(FIRST)
