@@ -140,13 +140,13 @@ async def test_a_reminder_opens_its_own_row_again(database: Database, inbox_stor
 async def test_a_failure_opens_the_callback_again_that_announced_a_success_and_was_believed(
     database: Database, inbox_store: Inbox, attempt_id: str
 ) -> None:
-    believed = replace(FIRST, id="cb_1", attempt_id=attempt_id)
+    trusted = replace(FIRST, id="cb_1", attempt_id=attempt_id)
     others = [
-        replace(believed, id="cb_2", task_id="task2"),
-        replace(believed, id="cb_3", code=501),
-        replace(believed, id="cb_4", attempt_id="att_2"),
+        replace(trusted, id="cb_2", task_id="task2"),
+        replace(trusted, id="cb_3", code=501),
+        replace(trusted, id="cb_4", attempt_id="att_2"),
     ]
-    for callback in (believed, *others):
+    for callback in (trusted, *others):
         await inbox_store.add(callback)
         await inbox_store.finish(callback, "done")
     async with database.write() as connection:
