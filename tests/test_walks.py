@@ -10,7 +10,7 @@ from tests.e2e.stack import ROOT
 from tests.walks import AIMS
 
 # Counted in November 2026, and four more for what a clock decides. Lower them with the count; the aims are in walks.py.
-REACHED = {"a share read": 31, "a like": 40, "a callback": 36, "a prompt to its stored picture": 88}
+REACHED = {"a share read": 31, "a like": 40, "a callback": 36, "a prompt to its stored picture": 87}
 SECONDS = 300  # on a busy machine
 
 

@@ -37,7 +37,7 @@ STATUS: dict[type[errors.KawaiiError], HTTPStatus] = {
     errors.Internal: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
-# Reasons whose HTTP face is finer than that of their class.
+# Reasons whose HTTP status is finer than that of their class.
 STATUS_OF_REASON = {
     "PROVIDER_REJECTED": HTTPStatus.UNPROCESSABLE_ENTITY,
     "IDEMPOTENCY_KEY_REUSED": HTTPStatus.UNPROCESSABLE_ENTITY,

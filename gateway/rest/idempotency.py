@@ -13,11 +13,12 @@ from grpc import aio
 from starlette.requests import Request
 
 from gateway.auth.authenticator import of
-from gateway.rest import client_address, request_fields
+from gateway.rest import client_address
 from gateway.rest.routing import template
 from services.chassis import context
-from services.chassis.errors import PermissionDenied, Unauthenticated
+from services.chassis.errors import PermissionDenied, Unauthenticated, invalid_field
 
+MAX_KEY_LENGTH = 255  # of an Idempotency-Key (docs/rest.md#idempotency)
 REPLAYED = {"Idempotent-Replayed": "true"}  # Stripe's word for it
 
 
@@ -44,11 +45,21 @@ async def request_key(request: Request, *, read_body: bool = True) -> RequestKey
         InvalidArgument: the key is too long, or not printable.
         Unavailable: the token cannot be verified now, and a guess at the caller could order twice.
     """
-    if not (key := request_fields.idempotency_key(request)):
+    if not (key := _key_of(request)):
         return RequestKey()
     scope = "\0".join((await _caller(request), request.method, request.url.path, key))
     digest = sha256(canonical(await request.body())).hexdigest() if read_body else ""
     return RequestKey(f"{request.method} {template(request.scope)} {sha256(scope.encode()).hexdigest()}", digest)
+
+
+def _key_of(request: Request) -> str:
+    """The Idempotency-Key of a request; empty when it has none. Raises InvalidArgument."""
+    value = request.headers.get("idempotency-key", "")
+    if len(value) > MAX_KEY_LENGTH or not value.isascii() or not value.isprintable():
+        raise invalid_field(
+            "Idempotency-Key", f"Idempotency-Key must be at most {MAX_KEY_LENGTH} printable ASCII characters."
+        )
+    return value
 
 
 async def replayed(call: aio.Call) -> dict[str, str]:

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from services.chassis.errors import InvalidArgument, invalid_field
 from services.chassis.names import ID
 
-MAX_KEY_LENGTH = 255  # of an Idempotency-Key (docs/rest.md#idempotency)
 MAX_QUERY_LENGTH = 200  # of a filter: the longest style or model a share may have
 MAX_URL_LENGTH = 8192  # longer than any signed URL; servers take no longer request line
 WEB_URL = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
@@ -159,14 +158,4 @@ def query_cursor(request: Request, name: str) -> str:
     value = request.query_params.get(name, "")
     if value and not CURSOR.fullmatch(value):
         raise invalid_field(name, f"{name} must be the cursor of the page before.")
-    return value
-
-
-def idempotency_key(request: Request) -> str:
-    """The Idempotency-Key of a request; empty when it has none."""
-    value = request.headers.get("idempotency-key", "")
-    if len(value) > MAX_KEY_LENGTH or not value.isascii() or not value.isprintable():
-        raise invalid_field(
-            "Idempotency-Key", f"Idempotency-Key must be at most {MAX_KEY_LENGTH} printable ASCII characters."
-        )
     return value

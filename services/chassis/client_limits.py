@@ -18,12 +18,12 @@ RETRY_SECONDS = 1.0  # places come free as answers are read
 def client_of(header: str, peer: str) -> str:
     """The client's IPv4 address, or the /64 network of its IPv6 address; UNKNOWN without either."""
     try:
-        return place_of(ip_address(header or peer))
+        return network_of(ip_address(header or peer))
     except ValueError:
         return UNKNOWN
 
 
-def place_of(address: IPv4Address | IPv6Address) -> str:
+def network_of(address: IPv4Address | IPv6Address) -> str:
     """The IPv4 address, or the IPv6 network, for which an address counts; IPv4 written as IPv6 is IPv4."""
     if isinstance(address, IPv6Address) and not address.ipv4_mapped:
         return str(IPv6Network((int(address), NETWORK_BITS), strict=False))

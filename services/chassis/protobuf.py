@@ -3,6 +3,7 @@
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -36,6 +37,11 @@ def duration(milliseconds: int) -> Duration:
     """A duration from milliseconds."""
     seconds, rest = divmod(milliseconds, 1000)
     return Duration(seconds=seconds, nanos=rest * 1_000_000)
+
+
+def value(plain: Any) -> Value:
+    """A Struct's value from a bool, a number or a text."""
+    return ParseDict(plain, Value())
 
 
 def scalar(value: Value) -> Any:

@@ -58,10 +58,10 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
             image_uris=tuple(request.image_uris),
             parameters={key: scalar(value) for key, value in request.parameters.fields.items()},
         )
-        card = await self._orders.create(
+        answer = await self._orders.create(
             request.viewer_id, order, request.request_id, request.request_digest, request.quota_subjects
         )
-        return self._wire.created(card, request.viewer_id)
+        return self._wire.created(answer, request.viewer_id)
 
     async def SaveArtwork(self, request: artworkspb.SaveArtworkRequest, context: Context) -> artworkspb.Artwork:
         save = Save(
@@ -120,10 +120,10 @@ class ArtworkServicer(artworksrpc.ArtworkServiceServicer):
         self, request: artworkspb.RegenerateArtworkRequest, context: Context
     ) -> artworkspb.RegenerateArtworkResponse:
         artwork_id = wire.artwork_id(request.name)
-        card = await self._orders.regenerate(
+        answer = await self._orders.regenerate(
             request.viewer_id, artwork_id, request.request_id, request.request_digest, request.quota_subjects
         )
-        return self._wire.regenerated(card, request.viewer_id)
+        return self._wire.regenerated(answer, request.viewer_id)
 
     async def DeleteArtwork(self, request: artworkspb.DeleteArtworkRequest, context: Context) -> Empty:
         await self._artworks.delete(request.viewer_id, wire.artwork_id(request.name))

@@ -28,6 +28,7 @@ from services.community.model import (
     HiddenMark,
     ListEntry,
     Order,
+    OrderAnswer,
     Quota,
     Reacted,
     Report,
@@ -125,15 +126,15 @@ class Wire:
             rendered.order.CopyFrom(order(card.order))
         return rendered
 
-    def created(self, card: Card, viewer_id: str) -> artworkspb.CreateArtworkResponse:
+    def created(self, answer: OrderAnswer, viewer_id: str) -> artworkspb.CreateArtworkResponse:
         """The answer to an order."""
-        artwork, counted = self.artwork(card, viewer_id), quota(card.quota)
-        return artworkspb.CreateArtworkResponse(artwork=artwork, joined=card.joined, quota=counted)
+        artwork, counted = self.artwork(answer.card, viewer_id), quota(answer.quota)
+        return artworkspb.CreateArtworkResponse(artwork=artwork, joined=answer.joined, quota=counted)
 
-    def regenerated(self, card: Card, viewer_id: str) -> artworkspb.RegenerateArtworkResponse:
+    def regenerated(self, answer: OrderAnswer, viewer_id: str) -> artworkspb.RegenerateArtworkResponse:
         """The answer to an order of a new picture."""
-        artwork, counted = self.artwork(card, viewer_id), quota(card.quota)
-        return artworkspb.RegenerateArtworkResponse(artwork=artwork, joined=card.joined, quota=counted)
+        artwork, counted = self.artwork(answer.card, viewer_id), quota(answer.quota)
+        return artworkspb.RegenerateArtworkResponse(artwork=artwork, joined=answer.joined, quota=counted)
 
     def artworks(self, page: ArtworkPage, viewer_id: str) -> list[artworkspb.Artwork]:
         """The cards of a page."""

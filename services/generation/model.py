@@ -137,10 +137,6 @@ class Generation:
     complete_ms: int = 0
     now_ms: int = field(default=0, compare=False)
     """When it was claimed or read, by the same clock, so that ages need no other; 0 where it was not selected."""
-    joined: bool = False
-    """True when an order's request id had made it before."""
-    quota: Quota | None = None
-    """The caller's daily quota when the order was stored; None when it was not counted."""
 
     def since(self, moment_ms: int) -> float:
         """Seconds from one of the generation's times until it was claimed, both by the database's clock."""
@@ -150,6 +146,17 @@ class Generation:
     def visible(self) -> tuple[object, ...]:
         """The fields whose change callers can see; leases and counts are internal."""
         return self.state, self.progress, self.outputs, self.failure, self.task_id
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The answer to an order: its generation, and what only this answer tells."""
+
+    generation: Generation
+    joined: bool = False
+    """True when the order's request id had made the generation before."""
+    quota: Quota | None = None
+    """The caller's daily quota when the order was stored; None when it was not counted."""
 
 
 @dataclass(frozen=True)

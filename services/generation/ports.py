@@ -6,7 +6,18 @@ from typing import Protocol
 
 from services.chassis.database import Transaction
 from services.generation.key_pool.pool import Key
-from services.generation.model import Attempt, Callback, Draft, Event, Failure, Generation, Output, State, TimelineFacts
+from services.generation.model import (
+    Attempt,
+    Callback,
+    Draft,
+    Event,
+    Failure,
+    Generation,
+    Output,
+    Placed,
+    State,
+    TimelineFacts,
+)
 from services.generation.outcomes import Copy, Gone, Later, Outcome, PromptMismatch, Record
 from services.generation.quota import Charge
 
@@ -81,7 +92,7 @@ class GenerationStore(Protocol):
         charges: Sequence[Charge] = (),
         *,
         sent_hash: str = "",
-    ) -> Generation:
+    ) -> Placed:
         """Store a new READY generation, due now. A request_key seen before returns its first generation, uncounted.
 
         request_hash is of the order with its defaults, for replicas of before that know no other.
@@ -195,7 +206,7 @@ class GenerationStore(Protocol):
 
     def restart(
         self, transaction: Transaction, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
-    ) -> Generation:
+    ) -> Placed:
         """READY again for a new chain of attempts, its outputs removed. Of a task still awaited, the inbox is reminded.
 
         The charges count one order, unless it was counted at `counted_ms` and that is on the present day.

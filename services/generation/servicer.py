@@ -32,10 +32,10 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
         self, request: generationpb.CreateGenerationRequest, context: Context
     ) -> generationpb.CreateGenerationResponse:
         subjects = [subject for subject in (request.quota_subject, *request.quota_subjects) if subject]
-        generation = await self._generations.create(
+        placed = await self._generations.create(
             generations.draft(request.generation), request.request_id, subjects, request.request_digest
         )
-        return generations.created_pb(generation, self._files)
+        return generations.created_pb(placed, self._files)
 
     async def GetGeneration(
         self, request: generationpb.GetGenerationRequest, context: Context
@@ -72,8 +72,8 @@ class GenerationServicer(generationrpc.GenerationServiceServicer):
     ) -> generationpb.RetryGenerationResponse:
         identifier, accepted = generations.identifier(request.name), request.accept_double_billing
         subjects = [subject for subject in request.quota_subjects if subject]
-        generation = await self._generations.retry(identifier, subjects, accept_double_billing=accepted)
-        return generations.retried_pb(generation, self._files)
+        placed = await self._generations.retry(identifier, subjects, accept_double_billing=accepted)
+        return generations.retried_pb(placed, self._files)
 
     async def WatchGeneration(
         self, request: generationpb.WatchGenerationRequest, context: Context

@@ -11,6 +11,7 @@ from services.chassis.errors import NotFound, Unavailable
 from services.chassis.parking import MAX_FAULTS, FaultStore, Parking, WorkFault, not_parked, work_fault_table
 from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
+from tests.support.sql import execute, fetch_values
 
 LOOP = "copy"
 metadata = MetaData()
@@ -25,9 +26,8 @@ class Poison(Exception):  # noqa: N818 - it stands for any mistake of ours
 @pytest.fixture
 async def database(migrated: CommonSettings) -> AsyncIterator[Database]:
     async with open_database(migrated, SERVICE) as opened:
-        async with opened.write() as connection:
-            await connection.run_sync(metadata.create_all)
-            await connection.execute(piece.insert(), [{"id": "good"}, {"id": "bad"}])
+        await opened.write(lambda transaction: metadata.create_all(transaction.connection))
+        await execute(opened, piece.insert(), [{"id": "good"}, {"id": "bad"}])
         yield opened
 
 
@@ -45,9 +45,8 @@ async def succeed() -> None:
 
 
 async def claimed(database: Database, loop: str = LOOP) -> list[str]:
-    async with database.read() as connection:
-        chosen = select(piece.c.id).where(not_parked(faults, loop, piece.c.id)).order_by(piece.c.id)
-        return list(await connection.scalars(chosen))
+    chosen = select(piece.c.id).where(not_parked(faults, loop, piece.c.id)).order_by(piece.c.id)
+    return list(await fetch_values(database, chosen))
 
 
 async def tried(parking: Parking, times: int, loop: str = LOOP) -> list[WorkFault]:

@@ -5,7 +5,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.errors import InvalidArgument
-from services.chassis.protobuf import checked_milliseconds, duration, milliseconds, scalar, timestamp
+from services.chassis.protobuf import checked_milliseconds, duration, milliseconds, scalar, timestamp, value
 
 MOST_SECONDS = 253_402_300_799  # the end of the year 9999
 
@@ -45,3 +45,10 @@ def test_numbers_of_a_struct_without_a_fraction_are_whole() -> None:
 
     assert plain == {"whole": 2, "part": 2.5, "text": "2", "yes": True, "nothing": 0}
     assert type(plain["whole"]) is int
+
+
+@pytest.mark.parametrize("plain", [True, False, 0, -3, 2**40, 1.5, "", "猫"])
+def test_a_plain_value_comes_back_from_its_message(plain: object) -> None:
+    back = scalar(value(plain))
+
+    assert (type(back), back) == (type(plain), plain)

@@ -12,7 +12,7 @@ ANN, BOB = "auth0|ann", "auth0|bob"
 
 async def ordered(community: CommunityService, user_id: str = ANN, request_id: str = "", digest: str = "") -> Card:
     """An artwork whose picture is being made."""
-    return await community.orders.create(user_id, WISH, request_id, digest)
+    return (await community.orders.create(user_id, WISH, request_id, digest)).card
 
 
 def order_of(card: Card) -> Order:

@@ -33,7 +33,7 @@ def attempt_for(generation: Generation, account: str = "one") -> Attempt:
 
 async def ordered(store: Awaited, request_key: str = "") -> Generation:
     """A stored order."""
-    return await store.insert(new(), request_key, "hash")
+    return (await store.insert(new(), request_key, "hash")).generation
 
 
 async def dialed(store: Awaited) -> Generation:

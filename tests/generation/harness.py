@@ -284,7 +284,8 @@ class Harness:
 
     async def order(self, request_key: str = "", draft: Draft = DRAFT) -> Generation:
         """An order that nobody waits for."""
-        return await replace(self, timing=replace(self.timing, create_wait=0.0)).generations.create(draft, request_key)
+        impatient = replace(self, timing=replace(self.timing, create_wait=0.0))
+        return (await impatient.generations.create(draft, request_key)).generation
 
     async def submitted(self) -> Generation:
         """An order that the provider has accepted."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 from kawaii.generation.v1 import generation_pb2 as generationpb
@@ -348,6 +349,37 @@ async def test_the_table_of_models_is_told(harness: Harness) -> None:
     assert (flux.max_prompt_length, flux.aspect_ratios[0], list(flux.output_formats)) == (3000, "16:9", ["jpeg", "png"])
     assert "safetyTolerance" in flux.parameters
     assert (flux.credits, flux.patience.seconds) == (5, 900)
+
+
+async def test_the_table_of_models_says_what_each_makes_and_what_its_parameters_may_hold(harness: Harness) -> None:
+    async with served(harness) as stub:
+        listed = (await stub.ListModels(generationpb.ListModelsRequest())).models
+    models = {model.name.removeprefix("models/"): model for model in listed}
+    rules = {
+        identifier: {rule.name: MessageToDict(rule) for rule in model.parameter_rules}
+        for identifier, model in models.items()
+    }
+
+    assert {model.media_kind for model in listed} == {generationpb.Model.MEDIA_KIND_IMAGE}
+    assert all(list(model.parameters) == list(rules[identifier]) for identifier, model in models.items())
+    assert rules["gpt4o-image"]["isEnhance"] == {"name": "isEnhance", "type": "TYPE_BOOLEAN"}
+    assert rules["gpt4o-image"]["nVariants"] == {
+        "name": "nVariants",
+        "type": "TYPE_INTEGER",
+        "choices": [1.0, 2.0, 4.0],
+    }
+    assert rules["flux-kontext-pro"]["safetyTolerance"] == {
+        "name": "safetyTolerance",
+        "type": "TYPE_INTEGER",
+        "minimum": 0,
+        "maximum": 6,
+    }
+    assert rules["nano-banana-2"]["resolution"] == {
+        "name": "resolution",
+        "type": "TYPE_TEXT",
+        "choices": ["1K", "2K", "4K"],
+        "defaultValue": "1K",
+    }
 
 
 async def test_the_table_of_models_tells_the_patience_that_is_in_force(harness: Harness) -> None:

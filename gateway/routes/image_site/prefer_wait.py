@@ -42,8 +42,10 @@ async def waited(
 
     While too many clients wait the preference is not applied; the order is placed all the same.
     """
+    if not patience.seconds:
+        return {}, {}
     watching, client = watches.of(request), client_address.address_of(request)
-    if not patience.seconds or watching.full(client):
+    if watching.full(client):
         return {}, {}
     async with watching.open(stubs.of(request).generation, task_records.task_id_of(generation), client) as watch:
         generation = await _decided(watch, generation, patience.end)

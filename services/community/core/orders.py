@@ -16,7 +16,17 @@ from services.chassis.parking import Parking, WorkFault, guarded
 from services.community import metrics
 from services.community.core import validation
 from services.community.core.artworks import Artworks, new_artwork, title_of
-from services.community.model import Card, GenerationStatus, NewArtwork, Order, Quota, Refused, Request, State, Unclear
+from services.community.model import (
+    GenerationStatus,
+    NewArtwork,
+    Order,
+    OrderAnswer,
+    Quota,
+    Refused,
+    Request,
+    State,
+    Unclear,
+)
 from services.community.model.artworks import MOVES
 from services.community.model.orders import ORDERS, PARKED_SENTENCE
 from services.community.ports import CreditsShortError, Generations, OrderStore
@@ -88,7 +98,7 @@ class Orders:
 
     async def create(
         self, viewer_id: str, given: NewOrder, request_id: str, digest: str = "", quota_subjects: Sequence[str] = ()
-    ) -> Card:
+    ) -> OrderAnswer:
         """Order a picture for a new artwork; the same request_id is the same artwork.
 
         Raises:
@@ -120,9 +130,9 @@ class Orders:
             raise self._short(short) from None
         await failpoints.reach("order.opened")
         if kept.id != artwork.id:  # a concurrent equal request was faster
-            return await self._joined(user_id, request_key) or await self._artworks.get(user_id, kept.id)
+            return await self._joined(user_id, request_key) or OrderAnswer(await self._artworks.get(user_id, kept.id))
         quota = await self._place(order, fresh=True)
-        return replace(await self._artworks.get(user_id, kept.id), quota=quota)
+        return OrderAnswer(await self._artworks.get(user_id, kept.id), quota=quota)
 
     async def regenerate(
         self,
@@ -131,7 +141,7 @@ class Orders:
         request_id: str = "",
         digest: str = "",
         quota_subjects: Sequence[str] = (),
-    ) -> Card:
+    ) -> OrderAnswer:
         """Order the picture of an artwork anew, once for each request_id.
 
         Raises:
@@ -174,10 +184,10 @@ class Orders:
                 return earlier
             raise Aborted("The artwork changed meanwhile. Look at it again.")
         quota = await self._place(order, fresh=False)
-        return replace(await self._artworks.get(viewer_id, artwork_id), quota=quota)
+        return OrderAnswer(await self._artworks.get(viewer_id, artwork_id), quota=quota)
 
-    async def _joined(self, user_id: str, request_key: "_RequestKey") -> Card | None:
-        """The artwork that an earlier request with this key ordered. Raises AlreadyExists, NotFound."""
+    async def _joined(self, user_id: str, request_key: "_RequestKey") -> OrderAnswer | None:
+        """The answer with the artwork that an earlier request with this key ordered. Raises AlreadyExists, NotFound."""
         if not request_key.id:
             return None
         earlier = await self._database.read(self._store.requested, user_id, request_key.id)
@@ -185,7 +195,7 @@ class Orders:
             return None
         if request_key.digest and earlier.request_digest and request_key.digest != earlier.request_digest:
             raise AlreadyExists("This idempotency key was used for a different request.", "IDEMPOTENCY_KEY_REUSED")
-        return replace(await self._artworks.get(user_id, earlier.artwork_id), joined=True)
+        return OrderAnswer(await self._artworks.get(user_id, earlier.artwork_id), joined=True)
 
     async def run(self) -> None:
         """Process due orders until cancelled: those that generation has not confirmed, or that had no event lately."""

@@ -125,10 +125,17 @@ class Card:
     order: Order | None = None
     liked: bool = False
     favorited: bool = False
+
+
+@dataclass(frozen=True)
+class OrderAnswer:
+    """The answer to an order of a picture: its artwork, and what only this answer tells."""
+
+    card: Card
     joined: bool = False
-    """Whether the answer is that of an earlier, equal request."""
+    """Whether an earlier, equal request had ordered it."""
     quota: Quota | None = None
-    """The state of the daily quota of the user who ordered, when the request that is answered was counted."""
+    """The state of the daily quota of the user who ordered, when the order was just counted."""
 
 
 class Shelf(StrEnum):

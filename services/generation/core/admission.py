@@ -10,7 +10,7 @@ from services.chassis.lease_loop import LOOK_SECONDS
 from services.chassis.notifier import Notifier
 from services.generation.key_pool.cooldowns import OUT_OF_CREDITS, cooldown_of
 from services.generation.key_pool.pool import KeyPool, Wait
-from services.generation.model import UNDECIDED, Failure, Generation, State
+from services.generation.model import UNDECIDED, Failure, Generation, Placed, State
 from services.generation.ports import Change, FenceLost, GenerationStore
 from services.generation.quota import Charge
 from services.generation.timing import Timing
@@ -56,7 +56,7 @@ class AdmissionControl:
                 generation = await self._database.read(self._store.get, generation.id)
         return await self._unless_refused(generation)
 
-    async def readmitted(self, generation: Generation, charges: Sequence[Charge]) -> Generation:
+    async def readmitted(self, placed: Placed, charges: Sequence[Charge]) -> Placed:
         """An order that was refused before and is repeated by its request_id, READY anew; any other order as it is.
 
         It is charged once on each day: else orders of many days could wait for one on which all are taken.
@@ -65,8 +65,9 @@ class AdmissionControl:
             Aborted: it was repeated twice at the same time.
             ResourceExhausted: a charge's day is used up.
         """
+        generation = placed.generation
         if not was_refused(generation):
-            return generation
+            return placed
         try:
             return await self._database.write(self._store.restart, generation, charges, counted_ms=generation.update_ms)
         except FenceLost:

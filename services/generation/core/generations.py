@@ -25,6 +25,7 @@ from services.generation.model import (
     Draft,
     Event,
     Generation,
+    Placed,
     State,
 )
 from services.generation.ports import FenceLost, GenerationStore, Page, Sent
@@ -60,7 +61,7 @@ class Generations:
 
     async def create(
         self, draft: Draft, request_id: str, quota_subjects: Sequence[str] = (), request_digest: str = ""
-    ) -> Generation:
+    ) -> Placed:
         """Store an order and wait a short time for the provider's definite answer.
 
         The daily quotas count it for each of its subjects, and for the site, once it is stored, whatever becomes of it:
@@ -82,14 +83,14 @@ class Generations:
         # Before anything is checked: what an order of before had to be says nothing of what one has to be today.
         first = await self._database.read(self._store.requested, request_id, sent) if request_id else None
         charges = self._charges(quota_subjects)
-        stored = replace(first, joined=True) if first else await self._new(draft, request_id, charges, sent)
+        stored = Placed(first, joined=True) if first else await self._new(draft, request_id, charges, sent)
         admitted = await self._admission.readmitted(stored, charges)
-        decided = await self._admission.decided(admitted)
+        decided = await self._admission.decided(admitted.generation)
         if decided.state is State.FAILED and decided.failure and not decided.task_id:
             raise FailedPrecondition(decided.failure.message, decided.failure.reason, metadata=named(decided))
-        return replace(decided, joined=admitted.joined, quota=admitted.quota)
+        return replace(admitted, generation=decided)
 
-    async def _new(self, draft: Draft, request_id: str, charges: Sequence[Charge], sent: Sent) -> Generation:
+    async def _new(self, draft: Draft, request_id: str, charges: Sequence[Charge], sent: Sent) -> Placed:
         """Check and store an order, unless the same was stored meanwhile."""
         complete, spec = checked(draft, self._models)
         await self._url_policy.check(complete.image_uris)
@@ -149,7 +150,7 @@ class Generations:
 
     async def retry(
         self, identifier: str, quota_subjects: Sequence[str] = (), *, accept_double_billing: bool
-    ) -> Generation:
+    ) -> Placed:
         """Order a generation that ended without pictures once more; the daily quotas count it like a new order.
 
         Raises:
@@ -173,7 +174,7 @@ class Generations:
             ready = await self._database.write(self._store.restart, generation, self._charges(quota_subjects))
         except FenceLost:
             raise Aborted("The generation changed meanwhile. Look at it again.") from None
-        return replace(await self._admission.decided(ready), quota=ready.quota)
+        return replace(ready, generation=await self._admission.decided(ready.generation))
 
     async def watch(self, identifier: str) -> AsyncIterator[Generation]:
         """The generation now and at each change, until it is final. Raises NotFound."""

@@ -27,6 +27,7 @@ from services.generation.model import (
     Failure,
     Generation,
     Output,
+    Placed,
     State,
 )
 from services.generation.outcomes import Outcome
@@ -61,18 +62,18 @@ class SqlGenerationStore(SqlGenerationQueries):
         charges: Sequence[Charge] = (),
         *,
         sent_hash: str = "",
-    ) -> Generation:
+    ) -> Placed:
         if _add(transaction, generation, request_key, request_hash, sent_hash) is None:
             first = of_request(transaction, request_key, Sent(sent_hash or request_hash))
             if first is None:
                 raise Aborted("The same order is being made elsewhere at this moment. Try again.")
-            return replace(first, joined=True)
+            return Placed(first, joined=True)
         quota = quotas.count(transaction, charges)
         stored = find(transaction, generation.id)
         outbox.append(transaction, stored)
         failpoints.reach_in_thread("accept.before_commit")
         transaction.after_commit(partial(metrics.created, stored))
-        return replace(_announced(transaction, stored, stored), quota=quota)
+        return Placed(_announced(transaction, stored, stored), quota=quota)
 
     def any_due(self, transaction: Transaction, states: Collection[State]) -> bool:
         return bool(transaction.scalar(select(exists(leases.due(states, 1)))))
@@ -121,13 +122,13 @@ class SqlGenerationStore(SqlGenerationQueries):
 
     def restart(
         self, transaction: Transaction, generation: Generation, charges: Sequence[Charge] = (), *, counted_ms: int = 0
-    ) -> Generation:
+    ) -> Placed:
         ready = _restart(transaction, generation)
         quota = quotas.count(transaction, charges, counted_ms)
         if generation.task_id and generation.state is State.UNKNOWN:
             inbox.remind(transaction, generation.attempt_id, generation.task_id)
         outbox.append(transaction, ready)
-        return replace(_announced(transaction, generation, ready), quota=quota)
+        return Placed(_announced(transaction, generation, ready), quota=quota)
 
     def deliver(
         self, transaction: Transaction, generation: Generation, attempt_id: str, task_id: str, outputs: Sequence[Output]

@@ -231,7 +231,7 @@ def _outranks(code: int, until: int, line: Row[Any]) -> bool:
 def _holds_something(transaction: Transaction, account: str) -> bool:
     """True when the balance that an account was last known to have is more than nothing."""
     query = select(provider_account.c.credits).where(provider_account.c.name == account)
-    return (transaction.scalar(query.where(provider_account.c.credits_ms > 0)) or 0) > 0
+    return (transaction.scalar(query) or 0) > 0
 
 
 def _rest_unpaid(transaction: Transaction, account: str, model: str) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from services.generation.model import Attempt, Callback, Draft, Failure, Generation, Output, State
 
 Columns = dict[str, Any]
+OF_ANSWERS = frozenset({"joined", "quota"})  # in events of releases in which these were fields of a generation
 
 
 def generation_columns(generation: Generation) -> Columns:
@@ -105,7 +106,7 @@ def snapshot(generation: Generation) -> str:
 
 def from_snapshot(text: str, draft: str) -> Generation:
     """The generation of an event; its draft never changes and comes from the generation's row."""
-    values = orjson.loads(text)
+    values = {name: value for name, value in orjson.loads(text).items() if name not in OF_ANSWERS}
     values["draft"] = draft_of(draft)
     values["state"] = State(values["state"])
     values["outputs"] = tuple(Output(**output) for output in values["outputs"])

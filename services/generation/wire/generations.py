@@ -4,19 +4,24 @@ from collections.abc import Sequence
 
 from kawaii.generation.v1 import generation_pb2 as generationpb
 
-from catalogue import Model
+from catalogue import Model, Parameter
 from services.chassis import paging
 from services.chassis.errors import invalid_field
 from services.chassis.names import ID, name, parse_id
-from services.chassis.protobuf import checked_milliseconds, duration, scalar, timestamp
+from services.chassis.protobuf import checked_milliseconds, duration, scalar, timestamp, value
 from services.chassis.public_files import PublicFiles
 from services.generation.core.download_links import DownloadLink
-from services.generation.model import Draft, Event, Failure, Generation, Output, State
+from services.generation.model import Draft, Event, Failure, Generation, Output, Placed, State
 from services.generation.ports import Page
 from services.generation.quota import Quota
 
 COLLECTION = "generations"
 DEFAULT_PAGE, MAX_PAGE = 50, 1000  # AIP-158: too large is coerced
+PARAMETER_TYPES = {
+    bool: generationpb.Model.Parameter.TYPE_BOOLEAN,
+    int: generationpb.Model.Parameter.TYPE_INTEGER,
+    str: generationpb.Model.Parameter.TYPE_TEXT,
+}
 MAX_MS = 2**62  # fits a 64-bit column
 
 
@@ -60,16 +65,17 @@ def to_pb(generation: Generation, files: PublicFiles) -> generationpb.Generation
     return message
 
 
-def created_pb(generation: Generation, files: PublicFiles) -> generationpb.CreateGenerationResponse:
+def created_pb(placed: Placed, files: PublicFiles) -> generationpb.CreateGenerationResponse:
     """The answer to an order."""
     return generationpb.CreateGenerationResponse(
-        generation=to_pb(generation, files), joined=generation.joined, quota=quota_pb(generation.quota)
+        generation=to_pb(placed.generation, files), joined=placed.joined, quota=quota_pb(placed.quota)
     )
 
 
-def retried_pb(generation: Generation, files: PublicFiles) -> generationpb.RetryGenerationResponse:
+def retried_pb(placed: Placed, files: PublicFiles) -> generationpb.RetryGenerationResponse:
     """The answer to an order that is placed again."""
-    return generationpb.RetryGenerationResponse(generation=to_pb(generation, files), quota=quota_pb(generation.quota))
+    generation = to_pb(placed.generation, files)
+    return generationpb.RetryGenerationResponse(generation=generation, quota=quota_pb(placed.quota))
 
 
 def output_pb(output: Output, files: PublicFiles) -> generationpb.Generation.Output:
@@ -119,6 +125,18 @@ def link_pb(link: DownloadLink) -> generationpb.DownloadLink:
     return generationpb.DownloadLink(uri=link.uri, direct=direct, expire_time=timestamp(link.expire_ms))
 
 
+def parameter_pb(name: str, parameter: Parameter) -> generationpb.Model.Parameter:
+    """The message of what a model's parameter may hold."""
+    return generationpb.Model.Parameter(
+        name=name,
+        type=PARAMETER_TYPES[parameter.kind],
+        choices=map(value, parameter.choices),
+        minimum=parameter.least,
+        maximum=parameter.most,
+        default_value=None if parameter.default is None else value(parameter.default),
+    )
+
+
 def model_pb(spec: Model) -> generationpb.Model:
     """The message of a catalogue row."""
     return generationpb.Model(
@@ -133,6 +151,8 @@ def model_pb(spec: Model) -> generationpb.Model:
         parameters=list(spec.parameters),
         credits=spec.credits,
         patience=duration(int(spec.patience_seconds * 1000)),
+        media_kind=generationpb.Model.MediaKind.Value(f"MEDIA_KIND_{spec.media_kind.upper()}"),
+        parameter_rules=[parameter_pb(name, parameter) for name, parameter in spec.parameters.items()],
     )
 
 

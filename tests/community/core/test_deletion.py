@@ -161,7 +161,7 @@ async def test_a_late_picture_that_somebody_has_saved_meanwhile_stays(
     community: CommunityService, fake_generations: FakeGenerations, fake_objects: FakeObjects
 ) -> None:
     """Its artwork is gone before the event is read, but its picture was saved by its URL."""
-    card = await community.orders.create(ANN, WISH, "")
+    card = (await community.orders.create(ANN, WISH, "")).card
     await community.artworks.delete(ANN, card.artwork.id)
     event = fake_generations.end("gen_1")
     await community.saving.save(ANN, Save("Late", OURS + event.object_key))

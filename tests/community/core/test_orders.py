@@ -64,14 +64,14 @@ async def test_the_same_request_is_the_same_artwork(
 async def test_a_key_that_was_used_for_another_order_is_refused(
     community: CommunityService, fake_generations: FakeGenerations
 ) -> None:
-    first = await ordered(community, request_id="1", digest="of a cat")
+    first = await community.orders.create(ANN, WISH, "1", "of a cat")
 
     with pytest.raises(AlreadyExists) as caught:
         await ordered(community, request_id="1", digest="of a dog")
-    again = await ordered(community, request_id="1", digest="of a cat")
+    again = await community.orders.create(ANN, WISH, "1", "of a cat")
 
     assert caught.value.reason == "IDEMPOTENCY_KEY_REUSED"
-    assert (again.artwork.id, again.joined, first.joined) == (first.artwork.id, True, False)
+    assert (again.card.artwork.id, again.joined, first.joined) == (first.card.artwork.id, True, False)
     assert len(fake_generations.placed) == 1
 
 
@@ -86,7 +86,7 @@ async def test_a_repeated_regeneration_is_ordered_and_paid_once(
     third = await community.orders.regenerate(ANN, card.artwork.id, "again", "empty")
 
     assert [first.joined, second.joined, third.joined] == [False, True, True]
-    assert order_of(first).id == order_of(second).id == order_of(third).id
+    assert order_of(first.card).id == order_of(second.card).id == order_of(third.card).id
     assert len(fake_generations.placed) == 2
     assert await community.credits.balance(ANN) == Balance(1, 0)
 
@@ -134,7 +134,7 @@ async def test_a_repeated_request_is_found_although_it_could_not_be_made_today(c
 
     again = await community.orders.create(ANN, replace(WISH, prompt=""), "1")
 
-    assert again.artwork.id == first.artwork.id
+    assert again.card.artwork.id == first.artwork.id
 
 
 async def test_too_few_credits_are_an_error_and_nothing_is_stored(
@@ -247,7 +247,7 @@ async def test_a_rejected_order_stays_visible_and_can_be_made_anew(
     assert await community.credits.balance(ANN) == Balance(7, 0)
     fake_generations.answer = taken
     assert (await ordered(community, request_id="1")).artwork.id != card.artwork.id
-    assert (await community.orders.regenerate(ANN, card.artwork.id)).artwork.state is State.GENERATING
+    assert (await community.orders.regenerate(ANN, card.artwork.id)).card.artwork.state is State.GENERATING
 
 
 async def test_in_the_background_an_order_waits_for_capacity_but_not_for_ever(
@@ -318,7 +318,7 @@ async def test_a_new_picture_takes_the_place_of_the_old_one(
 ) -> None:
     card = await finished_draft(community, fake_generations)
 
-    again = await community.orders.regenerate(ANN, card.artwork.id)
+    again = (await community.orders.regenerate(ANN, card.artwork.id)).card
     assert (again.artwork.state, again.artwork.object_key) == (State.GENERATING, "generated/gen_1/0.png")
     await community.event_consumer.consume(fake_generations.end("gen_2"))
     await community.deletion_worker.delete_due()
@@ -422,7 +422,7 @@ async def test_the_order_carries_all_that_was_wished(
     ours = "https://site.example/files/uploads/1-a.png"
     wish = type(WISH)("a dog", "m", "Dog", "16:9", "png", (ours, "https://a.example/b.png"), {"promptUpsampling": True})
 
-    card = await community.orders.create(ANN, wish, "")
+    card = (await community.orders.create(ANN, wish, "")).card
 
     request = fake_generations.requests[order_of(card).id]
     assert (request.prompt, request.model, request.aspect_ratio, request.output_format) == ("a dog", "m", "16:9", "png")
@@ -440,7 +440,7 @@ async def test_an_order_counts_for_its_person_and_address_also_when_it_is_placed
     community: CommunityService, fake_generations: FakeGenerations
 ) -> None:
     fake_generations.answer = lost
-    card = await community.orders.create(ANN, WISH, "", quota_subjects=["203.0.113.9", "", "person 1"])
+    card = (await community.orders.create(ANN, WISH, "", quota_subjects=["203.0.113.9", "", "person 1"])).card
     assert order_of(card).quota_subjects == SUBJECTS
 
     fake_generations.answer = taken
@@ -455,12 +455,12 @@ async def test_an_order_and_a_regeneration_say_what_is_left_of_the_day(
     community: CommunityService, fake_generations: FakeGenerations
 ) -> None:
     fake_generations.answer = lambda status: replace(taken(status), quota=Quota(3, 2, 9000))
-    card = await community.orders.create(ANN, WISH, "key", quota_subjects=SUBJECTS)
+    first = await community.orders.create(ANN, WISH, "key", quota_subjects=SUBJECTS)
     joined = await community.orders.create(ANN, WISH, "key", quota_subjects=SUBJECTS)
     await community.event_consumer.consume(fake_generations.end("gen_1"))
-    again = await community.orders.regenerate(ANN, card.artwork.id, quota_subjects=SUBJECTS)
+    again = await community.orders.regenerate(ANN, first.card.artwork.id, quota_subjects=SUBJECTS)
 
-    assert (card.quota, joined.quota, again.quota) == (Quota(3, 2, 9000), None, Quota(3, 2, 9000))
+    assert (first.quota, joined.quota, again.quota) == (Quota(3, 2, 9000), None, Quota(3, 2, 9000))
 
 
 async def test_a_regeneration_counts_like_an_order(

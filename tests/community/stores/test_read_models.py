@@ -85,6 +85,17 @@ async def test_they_have_the_names_and_types_of_the_seeds(
     assert redis.get(f"artwork:{three[0]}:likes") == b"1"
 
 
+async def test_a_list_that_was_written_is_read_from_there_until_it_is_invalidated(
+    community: CommunityService, models: RedisModels, three: list[str]
+) -> None:
+    assert (await models.list("feed_queue", 10)).members is None
+    await community.feed.newest(PageRequest(""))
+    assert (await models.list("feed_queue", 10)).members == tuple(three[::-1])
+
+    await models.forget("feed_queue")
+    assert (await models.list("feed_queue", 10)).members is None
+
+
 @pytest.mark.usefixtures("three")
 async def test_flushing_changes_no_answer(community: CommunityService, valkey: Valkey) -> None:
     before = await answers(community)

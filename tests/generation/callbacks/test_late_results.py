@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import select
 
-from services.chassis.errors import FailedPrecondition, Unavailable
+from services.chassis.errors import FailedPrecondition, NotFound, Unavailable
 from services.generation.callbacks.late_results import extras_of
 from services.generation.core.timeline import Timeline
 from services.generation.model import Draft, Generation, Output, State
@@ -124,6 +124,15 @@ async def test_an_operator_cannot_adopt_a_task_with_another_prompt(harness: Harn
     assert refused.value.reason == "PROMPT_MISMATCH"
     assert "a dog" not in refused.value.message
     assert (await harness.store.get(generation.id)).state is State.AMBIGUOUS
+
+
+async def test_an_attempt_that_does_not_exist_adopts_nothing(harness: Harness) -> None:
+    harness.provider.records["task9"] = Completed((FIRST,))
+
+    with pytest.raises(NotFound, match="no attempt"):
+        await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).adopt(
+            "att_none", "task9"
+        )
 
 
 async def test_an_operator_who_adopts_a_task_while_the_provider_is_away_is_asked_to_try_again(harness: Harness) -> None:

@@ -25,9 +25,9 @@ from services.chassis.errors import (
 from services.chassis.notifier import Notifier
 from services.chassis.supervisor import supervised
 from services.generation.callbacks.late_results import LateResults
-from services.generation.callbacks.processor import FREQUENT_TRIES, CallbackProcessor
+from services.generation.callbacks.processor import BEING_READ_SECONDS, FREQUENT_TRIES, CallbackProcessor
 from services.generation.core.timeline import Timeline
-from services.generation.model import Attempt, Draft, Generation, State
+from services.generation.model import Attempt, Callback, Draft, Generation, State
 from services.generation.outcomes import (
     Accepted,
     Ambiguous,
@@ -38,9 +38,9 @@ from services.generation.outcomes import (
     TaskFailed,
     Unreadable,
 )
-from services.generation.ports import Page
+from services.generation.ports import Change, Page
 from services.generation.stores.generations import SqlGenerationStore
-from services.generation.stores.inbox import TAKEN_SECONDS
+from services.generation.stores.inbox import TAKEN_SECONDS, SqlInbox
 from services.generation.stores.tables import attempt, inbox
 from services.generation.stores.tables import generation as table
 from services.generation.timing import RECONCILE_SECONDS
@@ -210,6 +210,29 @@ async def test_a_bare_callback_for_a_known_task_wakes_it(harness: Harness) -> No
         await settled(harness)
 
     assert await due_of(harness) < asleep
+
+
+async def test_a_callback_of_a_record_that_is_being_read_waits_for_the_reader_and_not_for_its_own_lease(
+    harness: Harness,
+) -> None:
+    await running(harness)
+    await harness.let_time_pass()
+    (reader,) = await harness.store.claim([State.RUNNING], 1, 3600)
+    pauses: list[float] = []
+
+    class Recording(SqlInbox):
+        async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
+            pauses.append(due_in)
+            await super().postpone(callback, due_in, counted=counted)
+
+    recording = replace(harness, inbox=Recording(harness.database, harness.notifier))
+    async with recording.delivering():
+        await recording.callback("task1")
+        await eventually(lambda: bool(pauses), 20)
+        await harness.store.touch(reader, Change(due_in=3600))
+        assert await settled(harness) == ["done"]
+
+    assert set(pauses) == {BEING_READ_SECONDS}
 
 
 async def test_a_bare_callback_for_an_unknown_task_ends_as_unknown(harness: Harness) -> None:

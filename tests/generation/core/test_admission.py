@@ -71,7 +71,7 @@ async def test_an_order_that_is_refused_has_expired_and_nothing_was_sent(harness
 async def test_an_order_waits_for_an_account_that_is_back_soon(harness: Harness) -> None:
     harness = await dried(harness, 429, 0.3)
     async with harness.running():
-        created = await harness.generations.create(DRAFT, "")
+        created = (await harness.generations.create(DRAFT, "")).generation
 
     assert created.task_id == "task1"
 
@@ -79,9 +79,11 @@ async def test_an_order_waits_for_an_account_that_is_back_soon(harness: Harness)
 async def test_a_full_bucket_refuses_no_order(harness: Harness) -> None:
     for number in range(36):
         assert isinstance(await harness.key_pool.acquire(f"att_{number}", DRAFT.model), Key)
-    created = await replace(
-        harness, timing=replace(harness.timing, create_wait=0.05, dry_after=0.01)
-    ).generations.create(DRAFT, "")
+    created = (
+        await replace(harness, timing=replace(harness.timing, create_wait=0.05, dry_after=0.01)).generations.create(
+            DRAFT, ""
+        )
+    ).generation
 
     assert created.state is State.READY
 
@@ -91,7 +93,7 @@ async def test_an_order_that_was_tried_stays_accepted_when_its_own_refusal_leave
     harness.provider.scripts.extend([answering(Refused(402, "no credit"))] * 2)
     harness.provider.balances = dict.fromkeys(ACCOUNTS, 0.0)
     async with harness.running():
-        created = await harness.generations.create(DRAFT, "")
+        created = (await harness.generations.create(DRAFT, "")).generation
 
     assert created.state is State.READY
     assert len(harness.provider.submits) == 2
@@ -118,10 +120,10 @@ async def test_the_same_request_orders_again_once_an_account_works(harness: Harn
         with pytest.raises(Unavailable):
             await harness.generations.create(DRAFT, "key")
         await PoolClock(harness.database).rests_end()
-        created = await harness.generations.create(DRAFT, "key")
+        placed = await harness.generations.create(DRAFT, "key")
 
-    assert created.task_id == "task1"
-    assert not created.joined
+    assert placed.generation.task_id == "task1"
+    assert not placed.joined
     assert len(await harness.store.list(Page(10))) == 1
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from services.chassis.errors import (
 from services.generation.core.admission import ANSWER_SECONDS, AdmissionControl
 from services.generation.core.generations import Generations, sent_as
 from services.generation.key_pool.pool import Key
-from services.generation.model import FINAL, Draft, Event, Generation, State
+from services.generation.model import FINAL, Draft, Event, Generation, Placed, State
 from services.generation.outcomes import Accepted, Ambiguous, Completed, NotSent, Outcome, Refused, Rejected
 from services.generation.ports import Page
 from services.generation.quota import SITE
@@ -46,7 +46,7 @@ def patient(harness: Harness) -> Harness:
 async def test_an_accepted_order_comes_back_running(harness: Harness) -> None:
     harness = patient(harness)
     async with harness.running():
-        created = await harness.generations.create(DRAFT, "")
+        created = (await harness.generations.create(DRAFT, "")).generation
 
     assert created.state not in {State.READY, State.DIALING, State.SENDING}
     assert created.task_id == "task1"
@@ -90,7 +90,7 @@ async def test_a_slow_provider_does_not_hold_the_caller(harness: Harness) -> Non
 
     harness.provider.scripts.append(slow)
     async with harness.running():
-        created = await harness.generations.create(DRAFT, "")
+        created = (await harness.generations.create(DRAFT, "")).generation
         answer.set()
         running = await reached(harness.store, created.id, State.RUNNING)
 
@@ -100,7 +100,7 @@ async def test_a_slow_provider_does_not_hold_the_caller(harness: Harness) -> Non
 
 
 async def test_an_order_without_a_submitter_is_still_accepted(harness: Harness) -> None:
-    created = await harness.generations.create(DRAFT, "")
+    created = (await harness.generations.create(DRAFT, "")).generation
 
     assert created.state is State.READY
     assert await harness.store.get(created.id) == created
@@ -110,7 +110,7 @@ async def test_an_ambiguous_answer_is_accepted_and_pending(harness: Harness) -> 
     harness = patient(harness)
     harness.provider.scripts.append(answering(Ambiguous("HTTP 524 without JSON")))
     async with harness.running():
-        created = await harness.generations.create(DRAFT, "")
+        created = (await harness.generations.create(DRAFT, "")).generation
 
     assert created.state is State.AMBIGUOUS
 
@@ -120,7 +120,7 @@ async def test_a_request_that_is_repeated_while_it_runs_joins(harness: Harness) 
     async with harness.running():
         created = await asyncio.gather(*(harness.generations.create(DRAFT, "key") for _ in range(10)))
 
-    assert len({generation.id for generation in created}) == 1
+    assert len({placed.generation.id for placed in created}) == 1
     assert len(harness.provider.submits) == 1
 
 
@@ -154,7 +154,7 @@ async def test_an_order_that_one_account_refuses_goes_to_the_other(harness: Harn
     harness = patient(harness)
     harness.provider.scripts.append(answering(outcome))
     async with harness.running():
-        created = await harness.generations.create(DRAFT, "")
+        created = (await harness.generations.create(DRAFT, "")).generation
 
     assert created.task_id
     assert len({submit.account for submit in harness.provider.submits}) == 2
@@ -229,7 +229,7 @@ async def test_a_create_waits_no_longer_than_its_caller(harness: Harness) -> Non
     """A caller who is told DEADLINE_EXCEEDED has an order it does not know of."""
     token = context.deadline.set(time.monotonic() + ANSWER_SECONDS + 0.05)
     async with asyncio.timeout(LONG_WAIT / 2):
-        created = await patient(harness).generations.create(DRAFT, "")
+        created = (await patient(harness).generations.create(DRAFT, "")).generation
     context.deadline.reset(token)
 
     assert created.state is State.READY
@@ -243,7 +243,8 @@ async def test_a_digest_stands_for_the_order_it_was_made_of(harness: Harness) ->
         replace(order, image_uris=("https://example.org/b.png",)), "key", "", "digest"
     )
 
-    assert (again.id, again.joined, again.draft.image_uris) == (first.id, True, order.image_uris)
+    assert (again.generation.id, again.joined) == (first.generation.id, True)
+    assert again.generation.draft.image_uris == order.image_uris
     with pytest.raises(AlreadyExists):
         await harness.generations.create(order, "key", request_digest="another")
     with pytest.raises(InvalidArgument):
@@ -257,7 +258,7 @@ def test_the_order_of_its_parameters_makes_no_other_order() -> None:
     assert sent_as(one).hash != sent_as(replace(one, parameters={"a": 1})).hash
 
 
-async def repeated(harness: Harness, draft: Draft, models: Mapping[str, Model] = MODELS) -> Generation:
+async def repeated(harness: Harness, draft: Draft, models: Mapping[str, Model] = MODELS) -> Placed:
     """The same request id again, at a process that may have another table of models."""
     admission = AdmissionControl(
         harness.database,
@@ -285,17 +286,18 @@ async def test_a_repeated_request_finds_its_first_whatever_is_checked_today(
     first = await repeated(harness, DRAFT)
     again = await repeated(harness, DRAFT, models)
 
-    assert (again.id, again.joined) == (first.id, True)
-    assert again.draft == first.draft
+    assert (again.generation.id, again.joined) == (first.generation.id, True)
+    assert again.generation.draft == first.generation.draft
 
 
 async def test_a_repeated_request_is_told_from_another_by_what_was_sent(harness: Harness) -> None:
     """To name the default is to send something else, and the answer names the first order."""
     first = await repeated(harness, DRAFT)
     with pytest.raises(AlreadyExists) as caught:
-        await repeated(harness, replace(DRAFT, aspect_ratio=first.draft.aspect_ratio))
+        await repeated(harness, replace(DRAFT, aspect_ratio=first.generation.draft.aspect_ratio))
 
-    assert (caught.value.reason, caught.value.metadata) == ("IDEMPOTENCY_KEY_REUSED", {"generation": first.id})
+    assert caught.value.reason == "IDEMPOTENCY_KEY_REUSED"
+    assert caught.value.metadata == {"generation": first.generation.id}
 
 
 async def test_a_repeated_request_needs_no_storage(harness: Harness) -> None:
@@ -327,7 +329,8 @@ async def test_an_order_of_an_older_version_is_found_by_its_fields(
     await execute(harness.database, update(table).values(sent_hash="", request_hash="of other defaults"))
 
     if same:
-        assert (await repeated(harness, replace(draft, **change), OTHER_DEFAULTS)).id == first.id
+        again = await repeated(harness, replace(draft, **change), OTHER_DEFAULTS)
+        assert again.generation.id == first.generation.id
     else:
         with pytest.raises(AlreadyExists):
             await repeated(harness, replace(draft, **change), OTHER_DEFAULTS)
@@ -393,7 +396,7 @@ async def test_the_same_request_again_is_answered_even_when_the_day_is_used_up(h
     first = await generations.create(DRAFT, "key", [CALLER])
     again = await generations.create(DRAFT, "key", [CALLER])
 
-    assert (again.id, again.joined, again.quota) == (first.id, True, None)
+    assert (again.generation.id, again.joined, again.quota) == (first.generation.id, True, None)
 
 
 @pytest.mark.parametrize(("orders", "subject"), [(0, CALLER), (1, "")])
@@ -666,6 +669,28 @@ async def test_a_watcher_of_another_process_sees_changes_too(harness: Harness) -
 async def test_nothing_to_watch_is_not_found(harness: Harness) -> None:
     with pytest.raises(NotFound):
         await anext(harness.generations.watch("gen_nobody"))
+
+
+async def test_whoever_watches_what_stands_still_reads_it_seldom(harness: Harness) -> None:
+    watched, other, reads = await harness.order(), await harness.order(), [0]
+    read = harness.store.get
+
+    async def counted(identifier: str) -> Generation:
+        reads[0] += identifier == watched.id
+        return await read(identifier)
+
+    harness.store.get = counted  # type: ignore[method-assign] # counted
+    watching = asyncio.create_task(_each(harness.generations.watch(watched.id)))
+    for _ in range(50):
+        await harness.store.get(other.id)
+    watching.cancel()
+
+    assert 0 < reads[0] < 10
+
+
+async def _each(generations: AsyncIterator[Generation]) -> None:
+    async for _ in generations:
+        pass
 
 
 async def test_events_are_told_as_they_come(harness: Harness) -> None:

@@ -9,9 +9,12 @@ import pytest
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
 from services.chassis.notifier import Notifier
+from services.generation.key_pool.health_checks import KeyHealthChecks
 from services.generation.key_pool.pool import Key, Wait
 from services.generation.model import FINAL, Generation, State
+from services.generation.outcomes import Later, Refused
 from services.generation.timing import Timing
+from tests.generation.harness import Harness
 from tests.generation.key_pool.support import MODEL, WINDOW_MS, RunningCore, draft, seen, turn, working
 from tests.sandbox.support import Process
 from tests.support.polling import eventually
@@ -60,7 +63,7 @@ async def test_forty_orders_at_once_over_two_replicas_are_never_too_fast_for_the
         created = await asyncio.gather(
             *(labs[number % 2].generations.create(draft(prompt), "") for number, prompt in enumerate(prompts))
         )
-        ended = await finished(first, created, 60)
+        ended = await finished(first, [placed.generation for placed in created], 60)
 
     assert Counter(order.state for order in ended) == {State.SUCCEEDED: 40}
     assert [await bills(upstream, prompt) for prompt in prompts] == [1] * 40
@@ -75,9 +78,11 @@ async def test_a_key_that_stops_working_rests_within_one_call_and_its_siblings_t
     keys = keys_of("family", 2)
     refused_before = (await answers(upstream, "/api/v1/"))[401]
     async with working(sqlite_database, notifier, upstream.url, keys, TIMING) as core:
-        before = await core.generations.create(draft("before the key dies sim:slow:2"), "")
+        before = (await core.generations.create(draft("before the key dies sim:slow:2"), "")).generation
         await turn(upstream.url, "family", revoked_keys=[keys[0].value])
-        after = [await core.generations.create(draft(f"after the key died {number}"), "") for number in range(3)]
+        after = [
+            (await core.generations.create(draft(f"after the key died {number}"), "")).generation for number in range(3)
+        ]
         ended = await finished(core, [before, *after], 30)
         pool = await core.pool.listing()
 
@@ -92,7 +97,7 @@ async def test_a_task_is_read_by_a_sibling_when_its_own_key_is_refused_at_readin
 ) -> None:
     keys = keys_of("readers", 2)
     async with working(sqlite_database, notifier, upstream.url, keys, TIMING) as core:
-        order = await core.generations.create(draft("made by a key that dies sim:slow:1"), "")
+        order = (await core.generations.create(draft("made by a key that dies sim:slow:1"), "")).generation
         await turn(upstream.url, "readers", revoked_keys=[keys[0].value])
         (ended,) = await finished(core, [order], 30)
         pool = await core.pool.listing()
@@ -106,7 +111,7 @@ async def test_an_account_without_credits_comes_back_by_itself_once_it_has_some(
 ) -> None:
     await turn(upstream.url, "purse", credits=0)
     async with working(sqlite_database, notifier, upstream.url, keys_of("purse"), TIMING) as core:
-        first = await core.generations.create(draft("made once there is money"), "")
+        first = (await core.generations.create(draft("made once there is money"), "")).generation
         with pytest.raises(Unavailable) as caught:
             await core.generations.create(draft("sent away for want of money"), "")
         dry = await core.pool.listing()
@@ -137,3 +142,18 @@ async def test_a_dead_key_comes_back_by_itself_once_it_is_accepted_again(
         status = await core.pool.status(key.print)
 
     assert (status.cause_code, status.rest_until_ms) == (0, 0)
+
+
+async def test_a_key_that_its_check_finds_refused_rests_and_one_that_was_not_answered_does_not(
+    harness: Harness,
+) -> None:
+    checks = KeyHealthChecks(harness.key_pool, harness.provider, harness.timing)
+    refused, unanswered = (key.print for key in (await harness.key_pool.listing()).keys)
+    harness.provider.balances |= {"one": Refused(401, "No access"), "two": Later("ConnectError")}
+
+    status = await checks.probe(refused)
+    with pytest.raises(Unavailable):
+        await checks.probe(unanswered)
+
+    assert status.cause_code == 401
+    assert (await harness.key_pool.status(unanswered)).cause_code == 0

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from services.chassis.database import Database, Transaction
 from services.chassis.errors import AlreadyExists
@@ -151,6 +151,22 @@ async def test_a_task_that_was_given_away_and_back_is_taken_from_nobody(
     assert found.task_id == "task2"
 
 
+async def test_what_only_the_database_saw_is_an_error_of_the_second_attempt(store: Awaited, database: Database) -> None:
+    """Its transaction looked before the first one was committed."""
+    first, second = await brought(store, State.SENDING), await brought(store, State.SENDING)
+    await store.accept(first.attempt_id, "task1", 0)
+
+    def take_unseen(transaction: Transaction) -> None:
+        with attempts.one_owner():
+            unseen = update(table).where(table.c.id == second.attempt_id)
+            transaction.execute(unseen.values(task_id="task1"))
+
+    with pytest.raises(AlreadyExists) as caught:
+        await database.write(take_unseen)
+
+    assert caught.value.reason == "TASK_TAKEN"
+
+
 @pytest.mark.parametrize("state", [State.RUNNING, State.FAILED])
 async def test_a_task_that_is_given_to_its_order_is_taken_from_the_other_one_and_told(
     store: Awaited, state: State
@@ -172,8 +188,9 @@ async def test_a_late_result_takes_its_order_from_whoever_copied_for_it_before(s
     """Its state is the same again, so that only the fence tells the two chains of work apart."""
     copying = await brought(store, State.STORING)
     lost = await store.move(copying, State.RESULT_LOST)
-    await store.deliver(lost, lost.attempt_id, "task1", ())
+    delivered = await store.deliver(lost, lost.attempt_id, "task1", ())
 
+    assert (delivered.tries, delivered.complete_ms) == (0, 0)
     with pytest.raises(FenceLost):
         await store.touch(copying, Change(progress=50))
 
@@ -337,3 +354,19 @@ async def test_whoever_waits_for_work_learns_of_a_waking_at_once(store: Awaited,
         await store.wake(held.id)
         await asyncio.sleep(0)
         assert woken.done()
+        woken.cancel()
+
+
+async def test_the_reader_of_the_inbox_learns_at_once_that_a_task_was_given_away(
+    store: Awaited, notifier: Notifier
+) -> None:
+    rightful, holder = await brought(store, State.AMBIGUOUS), await brought(store, State.SENDING)
+    await store.accept(holder.attempt_id, "task1", 0)
+
+    with notifier.subscribed("inbox") as reading:
+        woken = asyncio.create_task(reading.wait(3600))
+        await asyncio.sleep(0)
+        await store.assign(rightful.attempt_id, "task1", 0)
+        await asyncio.sleep(0)
+        assert woken.done()
+        woken.cancel()

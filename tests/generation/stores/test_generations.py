@@ -213,7 +213,7 @@ async def rows(database: Database) -> int:
 
 
 async def test_an_order_is_ready_and_due_at_once(store: Awaited) -> None:
-    stored = await store.insert(new(), "", "hash")
+    stored = (await store.insert(new(), "", "hash")).generation
     (claimed,) = await store.claim([State.READY], 10, 60)
 
     assert (stored.state, stored.draft, stored.fence, stored.outputs) == (State.READY, DRAFT, 0, ())
@@ -237,7 +237,7 @@ async def test_an_order_is_ready_and_due_at_once(store: Awaited) -> None:
     ],
 )
 async def test_a_draft_is_kept_exactly(store: Awaited, draft: Draft) -> None:
-    stored = await store.insert(new(draft), "", "hash")
+    stored = (await store.insert(new(draft), "", "hash")).generation
 
     assert (await store.get(stored.id)).draft == draft
 
@@ -271,7 +271,7 @@ async def test_orders_without_a_key_are_all_new(store: Awaited, database: Databa
 async def test_twenty_requests_at_once_make_one_order(store: Awaited, database: Database) -> None:
     stored = await asyncio.gather(*(store.insert(new(), "key", "hash") for _ in range(20)))
 
-    assert len({generation.id for generation in stored}) == 1
+    assert len({placed.generation.id for placed in stored}) == 1
     assert await rows(database) == 1
     assert len(await store.events(0, 100)) == 1
 
@@ -365,7 +365,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(target=held)
     def order(self) -> Generation:
-        generation = self.run(self.store.insert(new(), "", "hash"))
+        generation = self.run(self.store.insert(new(), "", "hash")).generation
         self.known[generation.id] = Reference()
         return generation
 

@@ -135,6 +135,24 @@ async def test_a_reminder_opens_its_own_row_again(database: Database, inbox_stor
     assert await inbox_store.take(10) == []
 
 
+@pytest.mark.parametrize("attempt_id", ["att_1", ""])
+async def test_a_failure_opens_the_callback_again_that_announced_a_success_and_was_believed(
+    database: Database, inbox_store: Awaited, attempt_id: str
+) -> None:
+    trusted = replace(FIRST, id="cb_1", attempt_id=attempt_id)
+    others = [
+        replace(trusted, id="cb_2", task_id="task2"),
+        replace(trusted, id="cb_3", code=501),
+        replace(trusted, id="cb_4", attempt_id="att_2"),
+    ]
+    for callback in (trusted, *others):
+        await inbox_store.add(callback)
+        await inbox_store.finish(callback, "done")
+    await database.write(inbox.contradict, "att_1", "task1")
+
+    assert await fetch_values(database, select(table.c.id).where(table.c.verdict == "")) == ["cb_1"]
+
+
 @pytest.mark.parametrize(("verdict", "opened"), [("unknown", 1), ("failed", 1), ("done", 0), ("extra", 0)])
 async def test_a_repetition_opens_what_was_not_settled(inbox_store: Awaited, verdict: str, opened: int) -> None:
     await inbox_store.add(FIRST)
@@ -253,9 +271,10 @@ async def test_old_callbacks_go_once_they_are_closed(database: Database, inbox_s
     for callback in (first, open_):
         await inbox_store.add(callback)
     await inbox_store.finish(first, "done")
-    await aged(database, 0)
+    await aged(database, 0, 2 * DAY_SECONDS)
     await inbox_store.add(young)
     await inbox_store.finish(young, "done")
+    await aged(database, 0, 29 * DAY_SECONDS)
 
     assert await pruner.prune_callbacks(30 * DAY_SECONDS, 100) == 1
     assert set(await fetch_values(database, select(table.c.id))) == {"cb_2", "cb_3"}

@@ -94,6 +94,26 @@ async def test_a_rest_that_only_a_probe_or_balance_ends_is_not_ended_by_time(
     assert (await single.outlook(MODEL)).code == code
 
 
+@pytest.mark.parametrize("code", sorted(set(TIMED) & set(KEY_CODES)))
+async def test_a_key_whose_rest_is_over_shows_no_cause_any_more(
+    single: KeyPool, pool_clock: PoolClock, code: int
+) -> None:
+    await single.refused(ONE, code, None)
+    resting = await single.status(ONE.print)
+    await pool_clock.rests_end()
+    over = await single.status(ONE.print)
+
+    assert resting.cause_code == code
+    assert resting.rest_until_ms
+    assert (over.cause_code, over.rest_until_ms) == (0, 0)
+
+
+async def test_an_account_is_configured_when_the_settings_name_it_or_the_key(single: KeyPool) -> None:
+    assert single.configured("one")
+    assert single.configured("renamed", ONE.print)
+    assert not single.configured("two", TWO.print)
+
+
 async def test_a_balance_ends_the_rests_of_key_and_account(single: KeyPool) -> None:
     await single.refused(ONE, 401, None)
     await single.refused(ONE, 402, None)

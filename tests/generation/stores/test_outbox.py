@@ -2,10 +2,11 @@
 
 import asyncio
 
+import orjson
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
-from services.chassis.database import Database
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import OutOfRange
 from services.chassis.settings import CommonSettings
 from services.generation.model import Event, Generation, State
@@ -90,6 +91,20 @@ async def test_an_event_keeps_what_was_then(store: Awaited) -> None:
     await store.move(then, State.FAILED)
 
     assert (await store.events(0, 100))[-2].generation == then
+
+
+async def test_an_event_of_a_release_that_kept_more_of_a_generation_is_read(store: Awaited, database: Database) -> None:
+    """Until 2026-11-30 a generation held what only the answer to its order tells."""
+    then = await brought(store, State.READY)
+
+    def age(transaction: Transaction) -> None:
+        kept = orjson.loads(str(transaction.scalar(select(outbox_table.c.snapshot))))
+        older = orjson.dumps({**kept, "joined": False, "quota": None}).decode()
+        transaction.execute(update(outbox_table).values(snapshot=older))
+
+    await database.write(age)
+
+    assert [event.generation for event in await store.events(0, 100)] == [then]
 
 
 async def test_a_reader_goes_on_where_it_stopped(store: Awaited) -> None:

@@ -76,7 +76,7 @@ async def test_a_repeated_request_counts_once_also_at_once(store: Awaited, datab
     repeated = [store.insert(new(), "key", "hash", [Charge("192.0.2.1", 1)]) for _ in range(10)]
     orders = await asyncio.gather(*repeated)
 
-    assert len({order.id for order in orders}) == 1
+    assert len({order.generation.id for order in orders}) == 1
     assert [order.joined for order in orders].count(False) == 1
     assert [order.quota is None for order in orders].count(False) == 1
     assert await counted(database) == [("192.0.2.1", 1)]

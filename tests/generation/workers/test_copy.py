@@ -52,7 +52,7 @@ async def test_a_drawn_picture_is_stored_and_then_shown(harness: Harness) -> Non
 async def test_the_whole_way_without_any_callback(harness: Harness) -> None:
     harness.provider.records["task1"] = Completed((FIRST, SECOND))
     async with harness.running():
-        created = await harness.generations.create(DRAFT, "")
+        created = (await harness.generations.create(DRAFT, "")).generation
         done = await reached(harness.store, created.id, State.SUCCEEDED)
 
     assert [output.key for output in done.outputs] == [f"generated/{created.id}/{index}.png" for index in (0, 1)]

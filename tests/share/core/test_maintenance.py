@@ -112,6 +112,23 @@ async def test_the_loop_looks_when_it_starts(database: Database, make: Make) -> 
     assert await totals(store) == [1, 1, 1]
 
 
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_the_loop_rests_between_two_looks(store: CachedShares) -> None:
+    looks = [0]
+
+    class Counting(Reconciliation):
+        async def reconcile(self) -> int:
+            looks[0] += 1
+            return 0
+
+    loop = asyncio.create_task(Counting(store, 1).run())
+    for _ in range(10):
+        await store.stats(0)
+    loop.cancel()
+
+    assert looks == [1]
+
+
 async def test_an_unlisted_share_is_in_no_list_until_it_is_published(store: CachedShares, make: Make) -> None:
     for original in ("", "https://a.example/photo.png"):
         kept = await store.insert(make(style="ink", seo_tags=("cat",), original_ref=original, unlisted=True), "d")

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -464,6 +464,26 @@ async def test_one_failover_copy_that_cannot_be_read_does_not_block_the_others(t
     await FailoverBackend(first, second, metadata, rowless).fail_back()
 
     assert await keys(first.keys("")) == ["uploads/a.png", "uploads/c.png"]
+
+
+@pytest.mark.parametrize(("bad", "raised", "copied"), [("bcef", False, "adg"), ("bcd", True, "a")])
+async def test_only_failover_copies_that_fail_one_after_the_other_end_a_round(
+    tmp_path: Path, bad: str, copied: str, *, raised: bool
+) -> None:
+    class Spoilt(LocalFiles):
+        async def stat(self, key: str) -> Stat | None:
+            if key.removesuffix(".png")[-1] in bad:
+                raise Unavailable("A bad sector.", "STORAGE_DOWN")
+            return await super().stat(key)
+
+    first, second = LocalFiles(tmp_path / "first"), Spoilt(tmp_path / "second")
+    for name in "abcdefg":
+        await put(second, picture(seed=name), f"{FAILOVER_PREFIX}uploads/{name}.png")
+    await first.ping()
+    with pytest.raises(Unavailable) if raised else nullcontext():
+        await FailoverBackend(first, second, metadata, rowless).fail_back()
+
+    assert await keys(first.keys("")) == [f"uploads/{name}.png" for name in copied]
 
 
 async def test_a_deletion_at_each_await_of_a_fail_back_leaves_nothing(tmp_path: Path) -> None:

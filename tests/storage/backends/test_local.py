@@ -38,6 +38,10 @@ async def test_a_file_may_be_sent_from_its_path(local: LocalFiles) -> None:
     assert path.read_bytes() == picture()
 
 
+async def test_a_folder_issues_no_upload_link_of_its_own(local: LocalFiles) -> None:
+    assert await local.upload_uri("pending/a.png", "image/png", 5, 60) == ""
+
+
 async def test_a_planted_symbolic_link_is_no_file(local: LocalFiles, root: Path, tmp_path: Path) -> None:
     await put(local, "uploads/a.png", picture())
     outside = tmp_path / "outside"

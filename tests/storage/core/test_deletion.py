@@ -14,7 +14,7 @@ from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.deletion import TOMBSTONE_MS, ObjectDeletion
 from services.storage.core.variants import VariantPresets
-from services.storage.model import StoredObject, UploadSpec, VariantWish
+from services.storage.model import Stat, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from services.storage.stores.sql import SqlObjects
 from tests.storage.conftest import clock
@@ -147,6 +147,15 @@ async def test_whoever_wants_a_variant_of_what_is_deleted_at_this_moment_hears_s
 
     with pytest.raises(NotFound):
         await made_by(Meeting(), store.database, decoder, presets).make(original.key, WISHES[0])
+
+
+async def test_a_deletion_ends_what_a_writer_that_died_had_announced(objects: Objects, store: SqlObjects) -> None:
+    """Bytes that somebody else puts there later are not taken for ours."""
+    kept = await artwork(objects)
+    await store.announce(kept.key, Stat(kept.size, kept.sha256))
+    await objects.delete(kept.key)
+
+    assert await store.announced(kept.key) is None
 
 
 async def test_a_maker_that_dies_between_bytes_and_row_leaves_nothing_for_long(

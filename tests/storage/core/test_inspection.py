@@ -4,17 +4,20 @@ Its type comes from its bytes, and what does not decode is refused. GPS data is 
 """
 
 import hashlib
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.chassis.errors import KawaiiError
 from services.storage.core import Objects, Uploads
-from services.storage.core.inspection import sniff
-from services.storage.model import ImportOrder, StoredObject, UploadSpec
+from services.storage.core.inspection import Inspection, sniff
+from services.storage.model import Edit, ImportOrder, Lane, PictureFacts, PictureType, StoredObject, UploadSpec
+from services.storage.ports import Backend
 from tests.storage.media.builders import EXIF_HEAD, gradient, png, saved, tiff, with_chunk, with_segment
 from tests.storage.media.corpus import FOREIGN
-from tests.storage.samples import FORMATS, Remote, ok, picture, stream
+from tests.storage.samples import FORMATS, InlineDecoder, Remote, ok, picture, stream
 
 HONEST = saved(gradient(30, 20), "png")
 PLACED = with_chunk(HONEST, b"eXIf", tiff(orientation=6))
@@ -91,6 +94,21 @@ async def test_a_film_behind_a_photograph_is_removed_with_its_location(objects: 
 async def test_a_film_behind_a_photograph_without_a_location_is_removed_too(objects: Objects) -> None:
     assert await bytes_of(objects, await uploaded(objects, PHOTO + bytes(90))) == PHOTO
     assert await bytes_of(objects, await uploaded(objects, PHOTO)) == PHOTO
+
+
+async def test_a_file_that_is_longer_without_its_location_is_kept_whole(backend: Backend) -> None:
+    """A block that is compressed anew may grow."""
+
+    class Growing(InlineDecoder):
+        async def inspect(self, path: Path, kind: PictureType, lane: Lane = Lane.CLIENTS) -> PictureFacts:
+            return replace(await super().inspect(path, kind, lane), edits=(Edit(1, 2, b"grown"), Edit(9, 9, b"twice")))
+
+    async with backend.spool() as spool:
+        await spool.write(HONEST)
+        async with Inspection(backend, Growing()).without_gps(spool) as picture:
+            content = picture.spool.path.read_bytes()
+
+    assert content == HONEST[:1] + b"grown" + HONEST[2:9] + b"twice" + HONEST[9:]
 
 
 async def test_results_and_uploads_without_a_location_stay_byte_for_byte(objects: Objects, remote: Remote) -> None:

@@ -39,6 +39,14 @@ async def test_a_variant_is_stored_beside_its_original(objects: Objects, variant
     assert await objects.get(made.key) == made
 
 
+async def test_no_variant_is_made_wider_than_its_original(objects: Objects, variants: Variants) -> None:
+    original = await kept(objects)
+    made = [await variants.make(original.key, VariantWish(width=width)) for width in (0, 300, 4000)]
+
+    assert len({each.key for each in made}) == 1
+    assert made[0].width <= 300
+
+
 async def test_sixteen_who_want_the_same_at_once_cost_one_decoding_and_get_one_object(
     objects: Objects, variants: Variants, decoder: InlineDecoder
 ) -> None:

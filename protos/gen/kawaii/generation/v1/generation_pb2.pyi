@@ -293,6 +293,103 @@ class Model(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _MediaKind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _MediaKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Model._MediaKind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MEDIA_KIND_UNSPECIFIED: Model._MediaKind.ValueType  # 0
+        """Unset."""
+        MEDIA_KIND_IMAGE: Model._MediaKind.ValueType  # 1
+        """Pictures."""
+
+    class MediaKind(_MediaKind, metaclass=_MediaKindEnumTypeWrapper):
+        """MediaKind is a kind of result."""
+
+    MEDIA_KIND_UNSPECIFIED: Model.MediaKind.ValueType  # 0
+    """Unset."""
+    MEDIA_KIND_IMAGE: Model.MediaKind.ValueType  # 1
+    """Pictures."""
+
+    @_typing.final
+    class Parameter(_message.Message):
+        """Parameter says what one field of Generation.parameters may hold."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Type:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _TypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Model.Parameter._Type.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            TYPE_UNSPECIFIED: Model.Parameter._Type.ValueType  # 0
+            """Unset."""
+            TYPE_BOOLEAN: Model.Parameter._Type.ValueType  # 1
+            """True or false."""
+            TYPE_INTEGER: Model.Parameter._Type.ValueType  # 2
+            """A number without a fraction."""
+            TYPE_TEXT: Model.Parameter._Type.ValueType  # 3
+            """A text."""
+
+        class Type(_Type, metaclass=_TypeEnumTypeWrapper):
+            """Type of a value."""
+
+        TYPE_UNSPECIFIED: Model.Parameter.Type.ValueType  # 0
+        """Unset."""
+        TYPE_BOOLEAN: Model.Parameter.Type.ValueType  # 1
+        """True or false."""
+        TYPE_INTEGER: Model.Parameter.Type.ValueType  # 2
+        """A number without a fraction."""
+        TYPE_TEXT: Model.Parameter.Type.ValueType  # 3
+        """A text."""
+
+        NAME_FIELD_NUMBER: _builtins.int
+        TYPE_FIELD_NUMBER: _builtins.int
+        CHOICES_FIELD_NUMBER: _builtins.int
+        MINIMUM_FIELD_NUMBER: _builtins.int
+        MAXIMUM_FIELD_NUMBER: _builtins.int
+        DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
+        name: _builtins.str
+        """Its name in Generation.parameters."""
+        type: Global___Model.Parameter.Type.ValueType
+        """Type of its value."""
+        minimum: _builtins.int
+        """Least value of an integer; unset without a bound."""
+        maximum: _builtins.int
+        """Greatest value of an integer; unset without a bound."""
+        @_builtins.property
+        def choices(self) -> _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]:
+            """All values that it may have; empty when others decide."""
+
+        @_builtins.property
+        def default_value(self) -> _struct_pb2.Value:
+            """The value that is sent when an order holds none; unset when none is sent then."""
+
+        def __init__(
+            self,
+            *,
+            name: _builtins.str = ...,
+            type: Global___Model.Parameter.Type.ValueType = ...,
+            choices: _abc.Iterable[_struct_pb2.Value] | None = ...,
+            minimum: _builtins.int | None = ...,
+            maximum: _builtins.int | None = ...,
+            default_value: _struct_pb2.Value | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "default_value", b"default_value", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "choices", b"choices", "default_value", b"default_value", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "type", b"type"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+        _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+        _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+        _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     FAMILY_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
@@ -304,6 +401,8 @@ class Model(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     CREDITS_FIELD_NUMBER: _builtins.int
     PATIENCE_FIELD_NUMBER: _builtins.int
+    MEDIA_KIND_FIELD_NUMBER: _builtins.int
+    PARAMETER_RULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, models/{model_id}; the id may hold slashes."""
     family: _builtins.str
@@ -318,6 +417,8 @@ class Model(_message.Message):
     """Most pictures to start from."""
     credits: _builtins.float
     """What one picture costs, in the provider's credits; 0 when it is not known."""
+    media_kind: Global___Model.MediaKind.ValueType
+    """What it makes."""
     @_builtins.property
     def aspect_ratios(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ratios it takes; the first is the default."""
@@ -334,6 +435,10 @@ class Model(_message.Message):
     def patience(self) -> _duration_pb2.Duration:
         """How long an order may take before it is UNKNOWN, with the reason TIMED_OUT; a result that comes later still counts."""
 
+    @_builtins.property
+    def parameter_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model.Parameter]:
+        """The parameters that are named above: their types, choices, bounds and defaults."""
+
     def __init__(
         self,
         *,
@@ -348,10 +453,12 @@ class Model(_message.Message):
         parameters: _abc.Iterable[_builtins.str] | None = ...,
         credits: _builtins.float = ...,
         patience: _duration_pb2.Duration | None = ...,
+        media_kind: Global___Model.MediaKind.ValueType = ...,
+        parameter_rules: _abc.Iterable[Global___Model.Parameter] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["patience", b"patience"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratios", b"aspect_ratios", "credits", b"credits", "display_name", b"display_name", "family", b"family", "max_images", b"max_images", "max_prompt_length", b"max_prompt_length", "min_images", b"min_images", "name", b"name", "output_formats", b"output_formats", "parameters", b"parameters", "patience", b"patience"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratios", b"aspect_ratios", "credits", b"credits", "display_name", b"display_name", "family", b"family", "max_images", b"max_images", "max_prompt_length", b"max_prompt_length", "media_kind", b"media_kind", "min_images", b"min_images", "name", b"name", "output_formats", b"output_formats", "parameter_rules", b"parameter_rules", "parameters", b"parameters", "patience", b"patience"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
