@@ -9,22 +9,17 @@ functions on a Transaction; they may be run again, and return models. The whole 
 A caller that leaves while its function waits has had no effect; what has begun runs to its end.
 """
 
-import asyncio
-import inspect
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import wraps
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from services.chassis.database.failures import COLLISION, translated
-from services.chassis.database.legacy import session
+from services.chassis.database.failures import COLLISION
 from services.chassis.database.notifications import Notifications
 from services.chassis.database.postgresql import CONNECT_SECONDS, STATEMENT_SECONDS, Pool
 from services.chassis.database.sqlite import Threads
@@ -39,67 +34,24 @@ __all__ = ["COLLISION", "Database", "Transaction", "db_now", "open_database", "u
 BUSY_TIMEOUT_MS = 5000  # how long a writer waits for one of another process before it is an error
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb3", "9p", "fuse.sshfs")  # their locks cannot be trusted by SQLite
 
-C = TypeVar("C")
 P = ParamSpec("P")
 R = TypeVar("R")
-Work = Callable[[Transaction], R]
-_running: set[asyncio.Task[Any]] = set()
 
 
-def shielded(store: type[C]) -> type[C]:
-    """Make each public coroutine method of a store run to its end once begun; its caller may leave at any time."""
-    for name, method in list(vars(store).items()):
-        if inspect.iscoroutinefunction(method) and not name.startswith("_"):
-            setattr(store, name, shielded_method(method))
-    return store
-
-
-async def settled() -> None:
-    """Wait until every shielded call that was begun has ended."""
-    while _running:
-        await asyncio.wait(_running)
-
-
-def shielded_method(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Make one coroutine method run to its end once begun."""
-
-    @wraps(method)
-    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        task = asyncio.ensure_future(method(*args, **kwargs))
-        _running.add(task)
-        task.add_done_callback(_leave)
-        return await asyncio.shield(task)
-
-    return call
-
-
-def _leave(task: "asyncio.Task[Any]") -> None:
-    """Forget a task; its exception was raised at its caller, unless that had left."""
-    _running.discard(task)
-    if not task.cancelled():
-        task.exception()
-
-
-class Database(ABC):
+class Database:
     """Transactions of one service on its own schema."""
 
+    def __init__(self, engine: Engine, transactions: Threads | Pool) -> None:
+        self.engine = engine
+        """SQLAlchemy's engine, for events and the dialect."""
+        self._transactions = transactions
+
     @property
-    @abstractmethod
     def is_sqlite(self) -> bool:
         """True on SQLite, which has one writer and no row locks."""
+        return self.engine.dialect.name == "sqlite"
 
-    @property
-    @abstractmethod
-    def engine(self) -> Engine:
-        """SQLAlchemy's engine, for events and the dialect."""
-
-    @overload
-    def write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
-    @overload
-    def write(
-        self, function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R]: ...
-    def write(self, function: Any = None, *args: Any, **kwargs: Any) -> Any:
+    async def write(self, function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function in a transaction and return what it returned, once that is committed.
 
         When the transaction collided with another one, the function is run once more.
@@ -109,166 +61,40 @@ class Database(ABC):
                 was lost at the very commit.
             what the function raises: nothing was committed.
         """
-        if function is None:
-            return self._legacy_write()
-        return self._write_twice(_on(function, *args, **kwargs), urgent=False)
+        return await self._write(lambda transaction: function(transaction, *args, **kwargs), urgent=False)
 
     async def write_urgently(
         self, function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """The same before all others that wait: for leases, which run out, and what must be noted before a call."""
-        return await self._write_twice(_on(function, *args, **kwargs), urgent=True)
+        return await self._write(lambda transaction: function(transaction, *args, **kwargs), urgent=True)
 
-    @overload
-    def read(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
-    @overload
-    def read(
-        self, function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R]: ...
-    def read(self, function: Any = None, *args: Any, **kwargs: Any) -> Any:
+    async def read(self, function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function that only reads, all of it on one snapshot on SQLite; readers do not wait for writers.
 
         Raises:
-            Unavailable: the database is down or too busy.
+            Unavailable: the database is down or too busy, or the function tried to write.
         """
-        if function is None:
-            return self._legacy_read()
-        return self._read(_on(function, *args, **kwargs))
+        result: R = await self._transactions.read(lambda transaction: function(transaction, *args, **kwargs))
+        return result
 
     async def ping(self) -> None:
         """Run SELECT 1; raises when the database does not answer."""
-        await self.read(_ping)
+        await self.read(Transaction.scalar, text("SELECT 1"))
 
-    @abstractmethod
     async def close(self) -> None:
         """Take no more transactions, finish those that were accepted, and close the connections."""
+        await self._transactions.close()
 
-    async def _write_twice(self, work: Work[R], *, urgent: bool) -> R:
+    async def _write(self, work: Callable[[Transaction], R], *, urgent: bool) -> R:
+        result: R
         try:
-            return await self._write(work, urgent=urgent)
+            result = await self._transactions.write(work, urgent=urgent)
         except Unavailable as error:
             if error.reason != COLLISION:
                 raise
-            return await self._write(work, urgent=urgent)
-
-    @abstractmethod
-    async def _write(self, work: Work[R], *, urgent: bool) -> R: ...
-    @abstractmethod
-    async def _read(self, work: Work[R]) -> R: ...
-    @abstractmethod
-    def _legacy_write(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
-    @abstractmethod
-    def _legacy_read(self) -> AbstractAsyncContextManager[AsyncConnection]: ...
-
-
-def _on(function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> Work[R]:
-    return lambda transaction: function(transaction, *args, **kwargs)
-
-
-def _ping(transaction: Transaction) -> None:
-    transaction.execute(text("SELECT 1"))
-
-
-class SqliteDatabase(Database):
-    """A file of SQLite's, with threads of its own. Made on the event loop."""
-
-    def __init__(self, engine: Engine, name: str, notifier: Notifier) -> None:
-        self._engine, self._threads = engine, Threads(engine, name, notifier)
-
-    @property
-    def is_sqlite(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def engine(self) -> Engine:
-        """The engine whose connections the threads hold."""
-        return self._engine
-
-    async def close(self) -> None:
-        """Finish what waits and end the threads."""
-        await self._threads.close()
-
-    async def _write(self, work: Work[R], *, urgent: bool) -> R:
-        result: R = await self._threads.writes.run(work, urgent=urgent)
+            result = await self._transactions.write(work, urgent=urgent)
         return result
-
-    async def _read(self, work: Work[R]) -> R:
-        result: R = await self._threads.reads.run(work)
-        return result
-
-    def _legacy_write(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return session(self._threads.writes)
-
-    def _legacy_read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return session(self._threads.reads)
-
-
-class PostgresDatabase(Database):
-    """A schema of PostgreSQL's, with a pool of connections."""
-
-    def __init__(
-        self, engine: AsyncEngine, connections: int, statement_seconds: float, notifications: Notifications
-    ) -> None:
-        self._engine = engine
-        self._pool = Pool(engine, connections, statement_seconds, notifications)
-        self._notifications = notifications
-
-    @property
-    def is_sqlite(self) -> bool:
-        """False."""
-        return False
-
-    @property
-    def engine(self) -> Engine:
-        """The engine below the pool."""
-        return self._engine.sync_engine
-
-    async def close(self) -> None:
-        """Finish what has begun and close the connections."""
-        await self._pool.close()
-        await self._notifications.close()
-
-    async def _write(self, work: Work[R], *, urgent: bool) -> R:
-        result: R = await self._pool.run(work, "BEGIN", "write", urgent=urgent)
-        return result
-
-    async def _read(self, work: Work[R]) -> R:
-        result: R = await self._pool.run(work, "BEGIN READ ONLY", "read")
-        return result
-
-    @asynccontextmanager
-    async def _legacy_write(self) -> AsyncIterator[AsyncConnection]:
-        with translated():
-            async with self._engine.connect() as connection, connection.begin():
-                yield connection
-
-    def _legacy_read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        return self._legacy_write()
-
-
-def retried(store: type[C]) -> type[C]:
-    """Make each public coroutine method of a store run once more when its transaction collided with another.
-
-    A method must be fit for that: one transaction, or earlier ones that may be repeated.
-    """
-    for name, method in list(vars(store).items()):
-        if inspect.iscoroutinefunction(method) and not name.startswith("_"):
-            setattr(store, name, _once_more(method))
-    return store
-
-
-def _once_more(method: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    @wraps(method)
-    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await method(*args, **kwargs)
-        except Unavailable as error:
-            if error.reason != COLLISION:
-                raise
-            return await method(*args, **kwargs)
-
-    return call
 
 
 @asynccontextmanager
@@ -295,18 +121,17 @@ async def connect_database(
     """The same without a look at the schema."""
     notified = notifier or Notifier()
     engine = make_engine(settings, service, statement_seconds)
-    database: Database
     if isinstance(engine, Engine):
-        database = SqliteDatabase(engine, service, notified)
+        database = Database(engine, Threads(engine, service, notified))
     else:
         notifications = Notifications(engine.url, f"kawaii_{service}", notified)
+        pool = Pool(engine, settings.database_connections, statement_seconds, notifications)
+        database = Database(engine.sync_engine, pool)
         if notifier is not None:
             notifications.listen()
-        database = PostgresDatabase(engine, settings.database_connections, statement_seconds, notifications)
     try:
         yield database
     finally:
-        await settled()
         await database.close()
 
 

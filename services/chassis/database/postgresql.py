@@ -39,7 +39,7 @@ class Pool:
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def run(self, work: Callable[[Transaction], Any], begin: str, kind: str, *, urgent: bool = False) -> Any:
+    async def write(self, work: Callable[[Transaction], Any], *, urgent: bool) -> Any:
         """Run the function in a transaction of its own, and return what it returned once that is committed.
 
         A caller that leaves while it waits for a connection has had no effect; what has begun is finished.
@@ -47,6 +47,13 @@ class Pool:
         Raises:
             Unavailable: no connection became free in time, or the database is away.
         """
+        return await self._run(work, "BEGIN", "write", urgent=urgent)
+
+    async def read(self, work: Callable[[Transaction], Any]) -> Any:
+        """The same for a function that only reads."""
+        return await self._run(work, "BEGIN READ ONLY", "read", urgent=False)
+
+    async def _run(self, work: Callable[[Transaction], Any], begin: str, kind: str, *, urgent: bool) -> Any:
         if self._closed:
             raise away("closed")
         if self._waiting >= MAX_QUEUED and not urgent:
@@ -154,6 +161,7 @@ class Pool:
         while self._running:
             await asyncio.wait(self._running)
         await self._engine.dispose()
+        await self._notifications.close()
 
 
 def reserved(connections: int) -> int:

@@ -47,20 +47,12 @@ logger = structlog.get_logger()
 class Job:
     """A function that waits for a transaction, and what became of it."""
 
-    __slots__ = ("_notifier", "alone", "answer", "context", "error", "notices", "queued", "result", "work")
+    __slots__ = ("_notifier", "answer", "context", "error", "notices", "queued", "result", "work")
 
-    def __init__(
-        self,
-        work: Callable[[Transaction], Any],
-        answer: "asyncio.Future[Any]",
-        notifier: Notifier,
-        *,
-        alone: bool,
-    ) -> None:
+    def __init__(self, work: Callable[[Transaction], Any], answer: "asyncio.Future[Any]", notifier: Notifier) -> None:
         self.work = work
         self._notifier = notifier
         self.answer = answer
-        self.alone = alone
         self.context: Context = copy_context()
         self.queued = time.monotonic()
         self.result: Any = None
@@ -110,7 +102,7 @@ class Queue:
         self._changed = Condition()
         self._closed = False
 
-    async def run(self, work: Callable[[Transaction], Any], *, urgent: bool = False, alone: bool = False) -> Any:
+    async def run(self, work: Callable[[Transaction], Any], *, urgent: bool) -> Any:
         """Have a thread run the function, and return what it returned once that is committed.
 
         A caller that leaves takes its job out of the queue; one that has begun is finished.
@@ -118,7 +110,7 @@ class Queue:
         Raises:
             Unavailable: the queue is full, the job waited for too long, or the database is being closed.
         """
-        job = Job(work, self._loop.create_future(), self._notifier, alone=alone)
+        job = Job(work, self._loop.create_future(), self._notifier)
         lane = self._urgent if urgent else self._ordinary
         self._put(job, lane)
         patience = WAIT_SECONDS if (left := time_remaining()) is None else min(WAIT_SECONDS, max(0.0, left))
@@ -161,22 +153,15 @@ class Queue:
                 if self._closed:
                     return []
                 self._changed.wait()
-            taken = self._next(limit)
+            taken = [self._next() for _ in range(min(limit, len(self._urgent) + len(self._ordinary)))]
         now = time.monotonic()
         QUEUED.labels(self.kind).dec(len(taken))
         for job in taken:
             WAITED.labels(self.kind).observe(now - job.queued)
         return taken
 
-    def _next(self, limit: int) -> list[Job]:
-        taken: list[Job] = []
-        while len(taken) < limit and (lane := self._urgent or self._ordinary):
-            if lane[0].alone and taken:
-                break
-            taken.append(lane.popleft())
-            if taken[-1].alone:
-                break
-        return taken
+    def _next(self) -> Job:
+        return (self._urgent or self._ordinary).popleft()
 
     def put_back(self, jobs: Sequence[Job]) -> None:
         """Return jobs that were taken and not begun to the head of the queue. Called by the thread that took them."""
@@ -365,10 +350,10 @@ class Threads:
 
     def __init__(self, engine: Engine, name: str, notifier: Notifier) -> None:
         self._engine = engine
-        self.writes, self.reads = Queue("write", notifier), Queue("read", notifier)
+        self._writes, self._reads = Queue("write", notifier), Queue("read", notifier)
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Semaphore(0)
-        workers = {f"{name}-writer": Writer(engine, self.writes).run}
-        workers |= {f"{name}-reader-{number}": Reader(engine, self.reads).run for number in range(READERS)}
+        workers = {f"{name}-writer": Writer(engine, self._writes).run}
+        workers |= {f"{name}-reader-{number}": Reader(engine, self._reads).run for number in range(READERS)}
         self._threads = [Thread(target=self._run, args=(run,), name=name) for name, run in workers.items()]
         for thread in self._threads:
             thread.daemon = True
@@ -381,10 +366,18 @@ class Threads:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._ended.release)
 
+    async def write(self, work: Callable[[Transaction], Any], *, urgent: bool) -> Any:
+        """Have the writer run the function, and return what it returned once that is committed."""
+        return await self._writes.run(work, urgent=urgent)
+
+    async def read(self, work: Callable[[Transaction], Any]) -> Any:
+        """Have a reader run the function."""
+        return await self._reads.run(work, urgent=False)
+
     async def close(self) -> None:
         """Finish what waits and end the threads."""
-        self.writes.close()
-        self.reads.close()
+        self._writes.close()
+        self._reads.close()
         for _ in self._threads:
             await self._ended.acquire()
         self._engine.dispose()

@@ -97,8 +97,8 @@ def _postgresql_now(_element: Any, _compiler: Any, **_options: Any) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
 
 
-def upsert(transaction: Any, table: Table) -> "sqlite.Insert | postgresql.Insert":
+def upsert(transaction: Transaction, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """An INSERT that can say ON CONFLICT, in the transaction's dialect, which is the only one that is loaded."""
-    dialect = transaction.dialect if isinstance(transaction, Transaction) else transaction.dialect.name
-    statement: sqlite.Insert | postgresql.Insert = import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+    dialect = import_module(f"sqlalchemy.dialects.{transaction.dialect}")
+    statement: sqlite.Insert | postgresql.Insert = dialect.insert(table)
     return statement
