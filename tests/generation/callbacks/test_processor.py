@@ -22,6 +22,7 @@ from services.chassis.errors import (
     Unauthenticated,
     Unavailable,
 )
+from services.chassis.lease_loop import LOOK_SECONDS
 from services.chassis.notifier import Notifier
 from services.chassis.supervisor import supervised
 from services.generation.callbacks.late_results import LateResults
@@ -212,27 +213,33 @@ async def test_a_bare_callback_for_a_known_task_wakes_it(harness: Harness) -> No
     assert await due_of(harness) < asleep
 
 
+class RecordingInbox(SqlInbox):
+    """The inbox, which notes for how long callbacks are put off, and whether that counts as a look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[tuple[float, bool]] = []
+
+    def postpone(self, transaction: Transaction, callback: Callback, due_in: float, *, counted: bool = True) -> None:
+        self.pauses.append((due_in, counted))
+        super().postpone(transaction, callback, due_in, counted=counted)
+
+
 async def test_a_callback_of_a_record_that_is_being_read_waits_for_the_reader_and_not_for_its_own_lease(
     harness: Harness,
 ) -> None:
     await running(harness)
     await harness.let_time_pass()
     (reader,) = await harness.store.claim([State.RUNNING], 1, 3600)
-    pauses: list[float] = []
-
-    class Recording(SqlInbox):
-        async def postpone(self, callback: Callback, due_in: float, *, counted: bool = True) -> None:
-            pauses.append(due_in)
-            await super().postpone(callback, due_in, counted=counted)
-
-    recording = replace(harness, inbox=Recording(harness.database, harness.notifier))
+    recorded = RecordingInbox()
+    recording = replace(harness, sql_inbox=recorded)
     async with recording.delivering():
         await recording.callback("task1")
-        await eventually(lambda: bool(pauses), 20)
+        await eventually(lambda: bool(recorded.pauses), 20)
         await harness.store.touch(reader, Change(due_in=3600))
         assert await settled(harness) == ["done"]
 
-    assert set(pauses) == {BEING_READ_SECONDS}
+    assert set(recorded.pauses) == {(BEING_READ_SECONDS, True)}
 
 
 async def test_a_bare_callback_for_an_unknown_task_ends_as_unknown(harness: Harness) -> None:
@@ -423,10 +430,11 @@ async def test_a_database_that_is_away_is_no_fault_of_the_callback(harness: Harn
     store = AwayStore(FREQUENT_TRIES + 3)
     workers = harness.workers
     late_results = LateResults(harness.database, harness.sql_store, harness.storage, harness.timing)
+    recorded = RecordingInbox()
     processor = CallbackProcessor(
         harness.database,
         store,
-        harness.sql_inbox,
+        recorded,
         harness.notifier,
         workers.poller,
         late_results=late_results,
@@ -440,6 +448,7 @@ async def test_a_database_that_is_away_is_no_fault_of_the_callback(harness: Harn
 
     away = [line for line in logs if line["event"] == "callback_postponed"]
     assert len(away) == FREQUENT_TRIES + 3
+    assert recorded.pauses.count((LOOK_SECONDS, False)) == len(away)
     assert not [line for line in logs if line.get("exc_info")]
 
 

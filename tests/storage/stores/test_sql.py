@@ -88,6 +88,15 @@ async def test_one_source_under_one_name_has_one_row_but_each_name_its_own(store
     assert other.key == "generated/c.png"
 
 
+async def test_one_source_of_one_task_has_one_row_whatever_its_name(store: Awaited) -> None:
+    copied = replace(an_object("generated/a.png", "task1"), source_uri="https://x.example/a")
+    first = await store.add(copied)
+
+    assert await store.add(replace(copied, key="generated/b.png", original_name="b.png")) == first
+    other = await store.add(replace(copied, key="generated/c.png", generation_id="task2"))
+    assert other.key == "generated/c.png"
+
+
 async def test_uploads_of_one_generation_do_not_keep_each_other_out(store: Awaited) -> None:
     for key in ("uploads/a.png", "uploads/b.png"):
         assert (await store.add(an_object(key, "gen_a"))).key == key
