@@ -130,9 +130,9 @@ async def test_an_attempt_that_does_not_exist_adopts_nothing(harness: Harness) -
     harness.provider.records["task9"] = Completed((FIRST,))
 
     with pytest.raises(NotFound, match="no attempt"):
-        await Timeline(harness.store, harness.workers.poller, harness.key_pool, harness.parking).adopt(
-            "att_none", "task9"
-        )
+        await Timeline(
+            harness.database, harness.sql_store, harness.workers.poller, harness.key_pool, harness.parking
+        ).adopt("att_none", "task9")
 
 
 async def test_an_operator_who_adopts_a_task_while_the_provider_is_away_is_asked_to_try_again(harness: Harness) -> None:

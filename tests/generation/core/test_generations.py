@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 from catalogue import MODELS, Model
 from services.chassis import context
 from services.chassis.clock import DAY_MS
+from services.chassis.database import Transaction
 from services.chassis.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -673,13 +674,13 @@ async def test_nothing_to_watch_is_not_found(harness: Harness) -> None:
 
 async def test_whoever_watches_what_stands_still_reads_it_seldom(harness: Harness) -> None:
     watched, other, reads = await harness.order(), await harness.order(), [0]
-    read = harness.store.get
+    read = harness.sql_store.get
 
-    async def counted(identifier: str) -> Generation:
+    def counted(transaction: Transaction, identifier: str) -> Generation:
         reads[0] += identifier == watched.id
-        return await read(identifier)
+        return read(transaction, identifier)
 
-    harness.store.get = counted  # type: ignore[method-assign] # counted
+    harness.sql_store.get = counted  # type: ignore[method-assign] # counted
     watching = asyncio.create_task(_each(harness.generations.watch(watched.id)))
     for _ in range(50):
         await harness.store.get(other.id)
