@@ -4,8 +4,6 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from services.chassis.database import Database
-
 
 class Steps:
     """Counts the awaits of what it wraps, and does something else once, at the one whose number it was given."""
@@ -42,7 +40,7 @@ class _Counted:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._target, name)
-        if inspect.iscoroutinefunction(found) or (isinstance(self._target, Database) and name in ("read", "write")):
+        if inspect.iscoroutinefunction(found):
             return self._call(found)
         return self._stream(found) if inspect.isasyncgenfunction(found) else found
 
