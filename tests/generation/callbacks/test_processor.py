@@ -243,6 +243,46 @@ async def test_a_callback_of_a_record_that_is_being_read_waits_for_the_reader_an
     assert set(recorded.pauses) == {(BEING_READ_SECONDS, True)}
 
 
+class AwayStore:
+    """The store, whose database is away for the first looks at an attempt."""
+
+    def __init__(self, harness: Harness, looks: int) -> None:
+        self._store = harness.store
+        self._looks = looks
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    async def attempt(self, attempt_id: str) -> Attempt | None:
+        self._looks -= 1
+        if self._looks >= 0:
+            raise Unavailable("The database is away.")
+        return await self._store.attempt(attempt_id)
+
+
+async def test_a_database_that_is_away_is_no_fault_of_the_callback(harness: Harness) -> None:
+    """It is neither counted as a look, of which there are only so many, nor logged with a trace."""
+    generation, token = await lost(harness)
+    harness.provider.records["task9"] = InProgress(1)
+    await harness.callback("task9", token)
+    store = AwayStore(harness, FREQUENT_TRIES + 3)
+    workers = harness.workers
+    late_results, recorded = LateResults(harness.store, harness.storage, harness.timing), RecordingInbox(harness)
+    processor = CallbackProcessor(
+        store, recorded, harness.notifier, workers.poller, late_results, parking=harness.parking
+    )  # type: ignore[arg-type] # passes on what it is not
+    with capture_logs() as logs:
+        async with supervised([processor.run]):
+            while (await harness.store.get(generation.id)).state is not State.RUNNING:
+                await harness.let_time_pass()
+                await asyncio.sleep(0.005)
+
+    away = [line for line in logs if line["event"] == "callback_postponed"]
+    assert len(away) == FREQUENT_TRIES + 3
+    assert recorded.pauses.count((LOOK_SECONDS, False)) == len(away)
+    assert not [line for line in logs if line.get("exc_info")]
+
+
 async def test_a_bare_callback_for_an_unknown_task_ends_as_unknown(harness: Harness) -> None:
     generation, _ = await lost(harness)
     events = await harness.store.events(0, 100)
@@ -408,46 +448,6 @@ async def test_an_upstream_that_is_away_postpones_the_adoption(harness: Harness)
         now = await reached(harness.store, generation.id, State.RUNNING)
 
     assert now.task_id == "task9"
-
-
-class AwayStore:
-    """The store, whose database is away for the first looks at an attempt."""
-
-    def __init__(self, harness: Harness, looks: int) -> None:
-        self._store = harness.store
-        self._looks = looks
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._store, name)
-
-    async def attempt(self, attempt_id: str) -> Attempt | None:
-        self._looks -= 1
-        if self._looks >= 0:
-            raise Unavailable("The database is away.")
-        return await self._store.attempt(attempt_id)
-
-
-async def test_a_database_that_is_away_is_no_fault_of_the_callback(harness: Harness) -> None:
-    """It is neither counted as a look, of which there are only so many, nor logged with a trace."""
-    generation, token = await lost(harness)
-    harness.provider.records["task9"] = InProgress(1)
-    await harness.callback("task9", token)
-    store = AwayStore(harness, FREQUENT_TRIES + 3)
-    workers = harness.workers
-    late_results, recorded = LateResults(harness.store, harness.storage, harness.timing), RecordingInbox(harness)
-    processor = CallbackProcessor(
-        store, recorded, harness.notifier, workers.poller, late_results, parking=harness.parking
-    )  # type: ignore[arg-type] # passes on what it is not
-    with capture_logs() as logs:
-        async with supervised([processor.run]):
-            while (await harness.store.get(generation.id)).state is not State.RUNNING:
-                await harness.let_time_pass()
-                await asyncio.sleep(0.005)
-
-    away = [line for line in logs if line["event"] == "callback_postponed"]
-    assert len(away) == FREQUENT_TRIES + 3
-    assert recorded.pauses.count((LOOK_SECONDS, False)) == len(away)
-    assert not [line for line in logs if line.get("exc_info")]
 
 
 async def opened(harness: Harness) -> list[str]:

@@ -234,6 +234,28 @@ async def test_a_create_waits_no_longer_than_its_caller(harness: Harness) -> Non
     assert created.state is State.READY
 
 
+async def test_whoever_watches_what_stands_still_reads_it_seldom(harness: Harness) -> None:
+    watched, other, reads = await harness.order(), await harness.order(), [0]
+    read = harness.store.get
+
+    async def counted(identifier: str) -> Generation:
+        reads[0] += identifier == watched.id
+        return await read(identifier)
+
+    harness.store.get = counted  # type: ignore[method-assign] # counted
+    watching = asyncio.create_task(_each(harness.generations.watch(watched.id)))
+    for _ in range(50):
+        await harness.store.get(other.id)
+    watching.cancel()
+
+    assert 0 < reads[0] < 10
+
+
+async def _each(generations: AsyncIterator[Generation]) -> None:
+    async for _ in generations:
+        pass
+
+
 async def test_a_digest_stands_for_the_order_it_was_made_of(harness: Harness) -> None:
     """A picture given in the request is stored anew each time, so the order has another URL each time."""
     order = replace(DRAFT, image_uris=("https://example.org/first.png",))
@@ -656,28 +678,6 @@ async def test_a_watcher_of_another_process_sees_changes_too(harness: Harness) -
 async def test_nothing_to_watch_is_not_found(harness: Harness) -> None:
     with pytest.raises(NotFound):
         await anext(harness.generations.watch("gen_nobody"))
-
-
-async def test_whoever_watches_what_stands_still_reads_it_seldom(harness: Harness) -> None:
-    watched, other, reads = await harness.order(), await harness.order(), [0]
-    read = harness.store.get
-
-    async def counted(identifier: str) -> Generation:
-        reads[0] += identifier == watched.id
-        return await read(identifier)
-
-    harness.store.get = counted  # type: ignore[method-assign] # counted
-    watching = asyncio.create_task(_each(harness.generations.watch(watched.id)))
-    for _ in range(50):
-        await harness.store.get(other.id)
-    watching.cancel()
-
-    assert 0 < reads[0] < 10
-
-
-async def _each(generations: AsyncIterator[Generation]) -> None:
-    async for _ in generations:
-        pass
 
 
 async def test_events_are_told_as_they_come(harness: Harness) -> None:

@@ -78,6 +78,34 @@ async def at_each_await(
     raise AssertionError
 
 
+async def test_whoever_wants_a_variant_of_what_is_deleted_at_this_moment_hears_so(
+    objects: Objects, backend: LocalFiles, store: SqlObjects, decoder: InlineDecoder, presets: VariantPresets
+) -> None:
+    """The deletion comes when the variant has its row: its key must not be handed out, since it is gone again."""
+    original = await artwork(objects)
+
+    class Meeting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(backend, name)
+
+        async def size(self, key: str) -> int | None:
+            found = await backend.size(key)
+            await objects.delete(original.key)
+            return found
+
+    with pytest.raises(NotFound):
+        await made_by(Meeting(), store, decoder, presets).make(original.key, WISHES[0])
+
+
+async def test_a_deletion_ends_what_a_writer_that_died_had_announced(objects: Objects, store: SqlObjects) -> None:
+    """Bytes that somebody else puts there later are not taken for ours."""
+    kept = await artwork(objects)
+    await store.announce(kept.key, Stat(kept.size, kept.sha256))
+    await objects.delete(kept.key)
+
+    assert await store.announced(kept.key) is None
+
+
 async def test_a_deletion_at_each_await_of_deriving_leaves_nothing(
     objects: Objects,
     uploads: Uploads,
@@ -123,34 +151,6 @@ async def test_deriving_at_each_await_of_a_deletion_leaves_nothing(
         assert await left(backend, store, uploads) == []
 
     assert await at_each_await(work, act, check) > 15
-
-
-async def test_whoever_wants_a_variant_of_what_is_deleted_at_this_moment_hears_so(
-    objects: Objects, backend: LocalFiles, store: SqlObjects, decoder: InlineDecoder, presets: VariantPresets
-) -> None:
-    """The deletion comes when the variant has its row: its key must not be handed out, since it is gone again."""
-    original = await artwork(objects)
-
-    class Meeting:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(backend, name)
-
-        async def size(self, key: str) -> int | None:
-            found = await backend.size(key)
-            await objects.delete(original.key)
-            return found
-
-    with pytest.raises(NotFound):
-        await made_by(Meeting(), store, decoder, presets).make(original.key, WISHES[0])
-
-
-async def test_a_deletion_ends_what_a_writer_that_died_had_announced(objects: Objects, store: SqlObjects) -> None:
-    """Bytes that somebody else puts there later are not taken for ours."""
-    kept = await artwork(objects)
-    await store.announce(kept.key, Stat(kept.size, kept.sha256))
-    await objects.delete(kept.key)
-
-    assert await store.announced(kept.key) is None
 
 
 async def test_a_maker_that_dies_between_bytes_and_row_leaves_nothing_for_long(
