@@ -48,6 +48,21 @@ async def answers(upstream: Process, path: str) -> Counter[int]:
     return Counter(code for request in asked for code in {request["code"], request["status"]})
 
 
+async def test_a_key_that_its_check_finds_refused_rests_and_one_that_was_not_answered_does_not(
+    harness: Harness,
+) -> None:
+    checks = KeyHealthChecks(harness.key_pool, harness.provider, harness.timing)
+    refused, unanswered = (key.print for key in (await harness.key_pool.listing()).keys)
+    harness.provider.balances |= {"one": Refused(401, "No access"), "two": Later("ConnectError")}
+
+    status = await checks.probe(refused)
+    with pytest.raises(Unavailable):
+        await checks.probe(unanswered)
+
+    assert status.cause_code == 401
+    assert (await harness.key_pool.status(unanswered)).cause_code == 0
+
+
 async def test_forty_orders_at_once_over_two_replicas_are_never_too_fast_for_the_upstream(
     sqlite_database: Database, notifier: Notifier, hasty_upstream: Process
 ) -> None:
@@ -142,18 +157,3 @@ async def test_a_dead_key_comes_back_by_itself_once_it_is_accepted_again(
         status = await core.pool.status(key.print)
 
     assert (status.cause_code, status.rest_until_ms) == (0, 0)
-
-
-async def test_a_key_that_its_check_finds_refused_rests_and_one_that_was_not_answered_does_not(
-    harness: Harness,
-) -> None:
-    checks = KeyHealthChecks(harness.key_pool, harness.provider, harness.timing)
-    refused, unanswered = (key.print for key in (await harness.key_pool.listing()).keys)
-    harness.provider.balances |= {"one": Refused(401, "No access"), "two": Later("ConnectError")}
-
-    status = await checks.probe(refused)
-    with pytest.raises(Unavailable):
-        await checks.probe(unanswered)
-
-    assert status.cause_code == 401
-    assert (await harness.key_pool.status(unanswered)).cause_code == 0

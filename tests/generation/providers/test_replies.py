@@ -186,6 +186,36 @@ def test_a_page_that_is_no_json_object_proves_nothing(status: int, page: bytes) 
     assert type(classify(decode(status, page))) is Ambiguous
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        decode(200, b"<html>busy</html>"),
+        decode(200, b'{"code": 200, "data": null}'),
+        decode(200, b'{"data": {"paramJson": {"prompt": "a dog"}}}'),
+        Later("the provider is away"),
+    ],
+)
+def test_what_is_no_record_of_the_providers_quotes_no_prompt(reply: Reply | NonJson | Later) -> None:
+    """Without a code a CDN may have answered, with whatever it keeps."""
+    assert not is_foreign(reply, "paramJson", "a cat")
+
+
+def test_a_record_that_quotes_another_prompt_is_foreign() -> None:
+    reply = decode(200, b'{"code": 200, "data": {"paramJson": {"prompt": "a dog"}}}')
+
+    assert is_foreign(reply, "paramJson", "a cat")
+    assert not is_foreign(reply, "paramJson", " a  dog\n")
+
+
+def test_urls_are_sought_no_deeper_than_a_bound() -> None:
+    """Each list in a text is two levels."""
+    texts = [URI]
+    for _ in range(MAX_DEPTH):
+        texts.append(orjson.dumps([texts[-1]]).decode())
+
+    assert [depth for depth, text in enumerate(texts) if uris_in(text)] == list(range(MAX_DEPTH // 2 + 1))
+
+
 def test_an_empty_object_proves_nothing() -> None:
     assert type(answered({})) is Ambiguous
 
@@ -575,27 +605,6 @@ async def test_an_order_nested_a_thousand_deep_quotes_no_prompt(place: str) -> N
     assert not is_foreign(reply, place.partition(" ")[0], "a cat")
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        decode(200, b"<html>busy</html>"),
-        decode(200, b'{"code": 200, "data": null}'),
-        decode(200, b'{"data": {"paramJson": {"prompt": "a dog"}}}'),
-        Later("the provider is away"),
-    ],
-)
-def test_what_is_no_record_of_the_providers_quotes_no_prompt(reply: Reply | NonJson | Later) -> None:
-    """Without a code a CDN may have answered, with whatever it keeps."""
-    assert not is_foreign(reply, "paramJson", "a cat")
-
-
-def test_a_record_that_quotes_another_prompt_is_foreign() -> None:
-    reply = decode(200, b'{"code": 200, "data": {"paramJson": {"prompt": "a dog"}}}')
-
-    assert is_foreign(reply, "paramJson", "a cat")
-    assert not is_foreign(reply, "paramJson", " a  dog\n")
-
-
 async def test_a_callback_nested_a_thousand_deep_names_its_task_all_the_same(harness: Harness) -> None:
     body = f'{{"code":200,"data":{{"taskId":"task1","info":{nested("info")}}}}}'.encode()
 
@@ -607,12 +616,3 @@ def test_urls_are_found_as_deep_as_any_known_record_holds_them() -> None:
 
     assert uris_in(orjson.dumps({"resultUrls": [inner]}).decode()) == (URI,)
     assert uris_in(orjson.loads(nested("url", f'"{URI}"'))) == ()
-
-
-def test_urls_are_sought_no_deeper_than_a_bound() -> None:
-    """Each list in a text is two levels."""
-    texts = [URI]
-    for _ in range(MAX_DEPTH):
-        texts.append(orjson.dumps([texts[-1]]).decode())
-
-    assert [depth for depth, text in enumerate(texts) if uris_in(text)] == list(range(MAX_DEPTH // 2 + 1))
