@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.chassis.context import time_remaining
 from services.chassis.database.failures import PASSING_STATES, away, busy, translated
 from services.chassis.database.notifications import Notifications
-from services.chassis.database.sqlite import MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED
+from services.chassis.database.sqlite import MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED, run_notices
 from services.chassis.database.transaction import Transaction
 
 CONNECT_SECONDS = 5.0  # asyncpg's own minute would outlive every caller
@@ -114,8 +114,7 @@ class Pool:
             IN_USE.dec()
             _release(turn)
         for transaction in transactions:
-            for notice in transaction.notices:
-                notice()
+            run_notices(transaction.notices)
             self._notifications.notifier.notify(*transaction.topics)
         return result
 
@@ -126,10 +125,10 @@ class Pool:
             try:
                 result, commit = await connection.run_sync(run)
             except BaseException:
-                await _send(driver, "ROLLBACK")
+                await _send(driver, "ROLLBACK", self._statement_seconds)
                 ended = True
                 raise
-            await _send(driver, commit)
+            await _send(driver, commit, self._statement_seconds)
             ended = True
             return result
         finally:
@@ -145,7 +144,7 @@ class Pool:
             connection = await self._engine.connect()
             try:
                 driver = (await connection.get_raw_connection()).driver_connection
-                await _send(driver, opening)
+                await _send(driver, opening, CONNECT_SECONDS)
             except BaseException as error:
                 await connection.invalidate()
                 await connection.close()
@@ -179,12 +178,12 @@ def _release(taken: list[asyncio.Semaphore]) -> None:
         semaphore.release()
 
 
-async def _send(driver: Any, statements: str) -> None:
+async def _send(driver: Any, statements: str, seconds: float) -> None:
     """Send statements without parameters as one message. Raises OSError when the connection is lost."""
     import asyncpg  # noqa: PLC0415 - 8 MB that a process on SQLite does not need
 
     try:
-        await driver.execute(statements, timeout=CONNECT_SECONDS)
+        await driver.execute(statements, timeout=seconds)
     except asyncpg.PostgresError as error:
         if not str(error.sqlstate).startswith(PASSING_STATES):
             raise

@@ -77,17 +77,22 @@ class Job:
 
     def settle(self) -> None:
         """Run the notices and answer the caller, if it still waits. Called on the event loop."""
-        for notice in self.notices:
-            try:
-                self.context.run(notice)
-            except Exception:
-                logger.exception("notice_failed")
+        self.context.run(run_notices, self.notices)
         if self.answer.done():
             return
         if self.error is None:
             self.answer.set_result(self.result)
         else:
             self.answer.set_exception(self.error)
+
+
+def run_notices(notices: Sequence[Notice]) -> None:
+    """Run what was registered for after the commit; one that fails changes nothing of what is committed."""
+    for notice in notices:
+        try:
+            notice()
+        except Exception:
+            logger.exception("notice_failed")
 
 
 class Queue:
