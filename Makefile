@@ -55,6 +55,7 @@ chaos: $(VENV)/.dev ## Run stacks under faults for an hour: random ones, injecti
 	@$(BIN)/python -m tests.chaos.generations --postgres --generations 500 --kills 125 $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.injections $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.failpoint_matrix $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+	@$(BIN)/python -m tests.chaos.failpoint_matrix --commits $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.webhook_flood $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.artworks $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.likes $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))

@@ -35,8 +35,8 @@ class Fault:
     def parse(cls, text: str) -> "Fault":
         """Read name:action[:chance|nth]; a number with a dot is a chance. Raises ValueError."""
         name, action, *rest = text.split(":")
-        if action not in ("kill", "error", "sleep", "hang") or len(rest) > 1:
-            raise ValueError(f"FAILPOINT takes name:kill|error|sleep|hang[:chance|nth], not {text}")
+        if action not in ("kill", "error", "sleep", "hang", "note") or len(rest) > 1:
+            raise ValueError(f"FAILPOINT takes name:kill|error|sleep|hang|note[:chance|nth], not {text}")
         if not rest:
             return cls(name, action)
         return cls(name, action, chance=float(rest[0])) if "." in rest[0] else cls(name, action, nth=int(rest[0]))
@@ -77,6 +77,8 @@ class Failpoints:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "error":
                 raise Unavailable("A test's failpoint raised this error. Try again.", retry_after=1)
+            case "note":  # it is in the log, and nothing else happens
+                return ""
             case "hang":  # the whole process halts, as when it is stopped or its machine swaps
                 time.sleep(self._hang_seconds)
         return action

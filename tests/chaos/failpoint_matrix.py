@@ -1,5 +1,7 @@
 """Every failpoint with every action: the fault is injected once, and the stack has to converge afterwards.
 
+With --commits instead a kill between COMMIT and answer of every function of a store that orders pass, each once.
+
 See docs/testing.md#fault-injector.
 """
 
@@ -16,7 +18,7 @@ from pathlib import Path
 from tests.chaos.checker import Checker
 from tests.chaos.event_consumer import EventConsumer
 from tests.chaos.evidence import Observations, gather_facts
-from tests.chaos.failpoints import FAILPOINTS, SERVICE_OF
+from tests.chaos.failpoints import SERVICE_OF
 from tests.chaos.generations import background, drain
 from tests.chaos.order_clients import ClientLog, Order, OrderClients, scripted
 from tests.chaos.process import no_faults
@@ -41,6 +43,8 @@ CEILING_SECONDS = 180.0  # a stack that has not converged by then never will
 KINDS = ("gateway", "generation", "storage", "sandbox")  # those that have points, and the provider
 STACKS = 5  # side by side: a cell is mostly waiting
 POSTGRES_STACKS = 3  # of two generations each, which share the hundred connections of one PostgreSQL
+COMMITTING = ("generation", "storage")  # processes with a database that orders pass
+COMMIT = "commit."  # begins the name of the failpoint behind the commit of a function (services/chassis/database)
 SETTINGS = {"GENERATION_UNKNOWN_AFTER_SECONDS": "2", "GENERATION_LEASE_SECONDS": "1", "FAILPOINT_HANG_SECONDS": "3"}
 
 
@@ -50,6 +54,7 @@ class Cell:
 
     point: str
     action: str
+    service: str
     seconds: float | None = None
     broken: list[str] = field(default_factory=list)
 
@@ -71,12 +76,30 @@ class Cell:
     def __str__(self) -> str:
         """A line of the table."""
         took = "not settled" if self.seconds is None else f"{self.seconds:5.1f} s"
-        return f"{self.point:<24}{self.action:<7}{took}  {'; '.join(self.broken)}".rstrip()
+        return f"{self.point:<32}{self.action:<7}{took}  {'; '.join(self.broken)}".rstrip()
 
 
 def cells_of(*actions: str) -> list[Cell]:
     """Every failpoint with these actions."""
-    return [Cell(point, action) for action in actions for points in FAILPOINTS.values() for point in points]
+    return [Cell(point, action, SERVICE_OF[point]) for action in actions for point in SERVICE_OF]
+
+
+async def commit_cells(folder: Path, seed: str, server: Postgres | None) -> list[Cell]:
+    """A kill after each commit that orders pass: one run notes which there are."""
+    settings = SETTINGS | {"DATABASE_URL": server.create_database() if server else ""}
+    async with running(folder, seed, settings, KINDS, two_generations=bool(server)) as chaos:
+        chaos.faults = lambda name, _start: {"FAILPOINT": "*:note"} if name in COMMITTING else {}
+        for service in COMMITTING:
+            await chaos.restart(service)
+        async with AsyncExitStack() as exits:
+            pending = await ordering(exits, chaos, ClientLog())
+            for turn in range(ROUNDS):
+                pending.order([scripted(f"{seed}-{turn}", n, script) for n, script in enumerate(SCRIPTS)])
+            await pending.finish()
+            await drain(chaos, CEILING_SECONDS)
+        service_of = {run.pid: each for run in chaos.runs for each in COMMITTING if run.name.startswith(each)}
+        found = {(service_of[hit.pid], hit.point) for hit in chaos.logs.hits() if hit.point.startswith(COMMIT)}
+    return [Cell(point, "kill", service) for service, point in sorted(found)]
 
 
 @dataclass
@@ -88,7 +111,7 @@ class MatrixRun:
 
     async def inject(self, cell: Cell, number: int) -> None:
         """Arm the failpoint for one run of its process, order until it is hit, and wait until the stack has settled."""
-        stack, service, log = self.chaos, SERVICE_OF[cell.point], ClientLog()
+        stack, service, log = self.chaos, cell.service, ClientLog()
         before, hits = stack.processes[service].starts, len(stack.logs.hits())
         stack.faults = lambda name, start: cell.fault if (name, start) == (service, before) else {}
         await stack.restart(service)
@@ -192,12 +215,15 @@ def main() -> int:
     parser.add_argument("--actions", nargs="*", default=ACTIONS)
     parser.add_argument("--points", nargs="*", default=list(SERVICE_OF))
     parser.add_argument("--seed", default="matrix")
+    parser.add_argument("--commits", action="store_true", help="a kill after every commit that orders pass")
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL, and two generation processes")
     arguments = parser.parse_args()
     wanted = [cell for cell in cells_of(*arguments.actions) if cell.point in arguments.points]
     with ExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="kawaii-matrix-")))
         server = exits.enter_context(postgres()) if arguments.postgres else None
+        if arguments.commits:
+            wanted = asyncio.run(commit_cells(folder / "commits", arguments.seed, server))
         asyncio.run(run(folder, arguments.seed, wanted, POSTGRES_STACKS if server else STACKS, server))
     sys.stdout.write("\n".join([f"seed {arguments.seed}", *map(str, wanted), summary(wanted)]) + "\n")
     return not all(cell.soon for cell in wanted)

@@ -20,7 +20,7 @@ STACKS = 3
 async def test_the_stack_converges_after_a_fault_at_any_failpoint(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     points = rng.sample(list(SERVICE_OF), SAMPLE)
-    wanted = [failpoint_matrix.Cell(point, rng.choice(failpoint_matrix.ACTIONS)) for point in points]
+    wanted = [failpoint_matrix.Cell(point, rng.choice(failpoint_matrix.ACTIONS), SERVICE_OF[point]) for point in points]
     await failpoint_matrix.run(tmp_path, SEED, wanted, STACKS)
 
     failed = [str(cell) for cell in wanted if not cell.converged]

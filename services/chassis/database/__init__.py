@@ -61,13 +61,15 @@ class Database:
                 was lost at the very commit.
             what the function raises: nothing was committed.
         """
-        return await self._write(lambda transaction: function(transaction, *args, **kwargs), urgent=False)
+        name = name_of(function)
+        return await self._write(lambda transaction: function(transaction, *args, **kwargs), name, urgent=False)
 
     async def write_urgently(
         self, function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """The same before all others that wait: for leases, which run out, and what must be noted before a call."""
-        return await self._write(lambda transaction: function(transaction, *args, **kwargs), urgent=True)
+        name = name_of(function)
+        return await self._write(lambda transaction: function(transaction, *args, **kwargs), name, urgent=True)
 
     async def read(self, function: Callable[Concatenate[Transaction, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function that only reads, all of it on one snapshot on SQLite; readers do not wait for writers.
@@ -86,15 +88,20 @@ class Database:
         """Take no more transactions, finish those that were accepted, and close the connections."""
         await self._transactions.close()
 
-    async def _write(self, work: Callable[[Transaction], R], *, urgent: bool) -> R:
+    async def _write(self, work: Callable[[Transaction], R], name: str, *, urgent: bool) -> R:
         result: R
         try:
-            result = await self._transactions.write(work, urgent=urgent)
+            result = await self._transactions.write(work, name, urgent=urgent)
         except Unavailable as error:
             if error.reason != COLLISION:
                 raise
-            result = await self._transactions.write(work, urgent=urgent)
+            result = await self._transactions.write(work, name, urgent=urgent)
         return result
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """The function's name in the failpoint that every commit passes, `commit.NAME`."""
+    return getattr(function, "__name__", "function")
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from prometheus_client import Gauge
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.chassis import failpoints
 from services.chassis.context import time_remaining
 from services.chassis.database.failures import PASSING_STATES, away, busy, translated
 from services.chassis.database.notifications import Notifications
@@ -39,7 +40,7 @@ class Pool:
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def write(self, work: Callable[[Transaction], Any], *, urgent: bool) -> Any:
+    async def write(self, work: Callable[[Transaction], Any], name: str, *, urgent: bool) -> Any:
         """Run the function in a transaction of its own, and return what it returned once that is committed.
 
         A caller that leaves while it waits for a connection has had no effect; what has begun is finished.
@@ -47,13 +48,13 @@ class Pool:
         Raises:
             Unavailable: no connection became free in time, or the database is away.
         """
-        return await self._run(work, "BEGIN", "write", urgent=urgent)
+        return await self._run(work, name, "BEGIN", "write", urgent=urgent)
 
     async def read(self, work: Callable[[Transaction], Any]) -> Any:
         """The same for a function that only reads."""
-        return await self._run(work, "BEGIN READ ONLY", "read", urgent=False)
+        return await self._run(work, "read", "BEGIN READ ONLY", "read", urgent=False)
 
-    async def _run(self, work: Callable[[Transaction], Any], begin: str, kind: str, *, urgent: bool) -> Any:
+    async def _run(self, work: Callable[[Transaction], Any], name: str, begin: str, kind: str, *, urgent: bool) -> Any:
         if self._closed:
             raise away("closed")
         if self._waiting >= MAX_QUEUED and not urgent:
@@ -61,7 +62,7 @@ class Pool:
         since = time.monotonic()
         turn = await self._turn(kind, urgent=urgent)
         WAITED.labels(kind).observe(time.monotonic() - since)
-        task = asyncio.create_task(self._transaction(work, begin, kind, turn))
+        task = asyncio.create_task(self._finished(work, name, begin, kind, turn))
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -93,6 +94,20 @@ class Pool:
             self._waiting -= 1
             QUEUED.labels(kind).dec()
         return taken
+
+    async def _finished(
+        self,
+        work: Callable[[Transaction], Any],
+        name: str,
+        begin: str,
+        kind: str,
+        turn: list[asyncio.Semaphore],
+    ) -> Any:
+        """The result of a transaction whose notices have been run, past the failpoint between commit and answer."""
+        result = await self._transaction(work, begin, kind, turn)
+        if kind == "write":
+            await failpoints.reach(f"commit.{name}")
+        return result
 
     async def _transaction(
         self, work: Callable[[Transaction], Any], begin: str, kind: str, turn: list[asyncio.Semaphore]

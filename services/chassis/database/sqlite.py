@@ -20,9 +20,11 @@ import structlog
 from prometheus_client import Gauge, Histogram
 from sqlalchemy import Connection, Engine
 
+from services.chassis import failpoints
 from services.chassis.context import time_remaining
 from services.chassis.database.failures import away, busy, state_of, translated
 from services.chassis.database.transaction import Notice, Transaction
+from services.chassis.errors import Unavailable
 from services.chassis.notifier import Notifier
 
 MAX_GROUP = 64  # transactions that are committed together; more save little of a sync and delay the first
@@ -47,10 +49,13 @@ logger = structlog.get_logger()
 class Job:
     """A function that waits for a transaction, and what became of it."""
 
-    __slots__ = ("_notifier", "answer", "context", "error", "notices", "queued", "result", "work")
+    __slots__ = ("_notifier", "answer", "context", "error", "name", "notices", "queued", "result", "work")
 
-    def __init__(self, work: Callable[[Transaction], Any], answer: "asyncio.Future[Any]", notifier: Notifier) -> None:
+    def __init__(
+        self, work: Callable[[Transaction], Any], name: str, answer: "asyncio.Future[Any]", notifier: Notifier
+    ) -> None:
         self.work = work
+        self.name = name
         self._notifier = notifier
         self.answer = answer
         self.context: Context = copy_context()
@@ -70,6 +75,15 @@ class Job:
                 self.notices.append(partial(self._notifier.notify, *transaction.topics))
         except BaseException as error:  # noqa: BLE001 - it is raised at the caller
             self.fail(error)
+
+    def pass_failpoint(self) -> None:
+        """Pass the failpoint between the commit and the answer; an error there is what the caller hears."""
+        if not failpoints.FAILPOINTS.armed:
+            return
+        try:
+            self.context.run(failpoints.reach_in_thread, f"commit.{self.name}")
+        except Unavailable as error:
+            self.error = error
 
     def fail(self, error: BaseException) -> None:
         """Note the error to raise at the caller; its transaction is rolled back."""
@@ -107,7 +121,7 @@ class Queue:
         self._changed = Condition()
         self._closed = False
 
-    async def run(self, work: Callable[[Transaction], Any], *, urgent: bool) -> Any:
+    async def run(self, work: Callable[[Transaction], Any], name: str, *, urgent: bool) -> Any:
         """Have a thread run the function, and return what it returned once that is committed.
 
         A caller that leaves takes its job out of the queue; one that has begun is finished.
@@ -115,7 +129,7 @@ class Queue:
         Raises:
             Unavailable: the queue is full, the job waited for too long, or the database is being closed.
         """
-        job = Job(work, self._loop.create_future(), self._notifier)
+        job = Job(work, name, self._loop.create_future(), self._notifier)
         lane = self._urgent if urgent else self._ordinary
         self._put(job, lane)
         patience = WAIT_SECONDS if (left := time_remaining()) is None else min(WAIT_SECONDS, max(0.0, left))
@@ -308,6 +322,9 @@ class Writer:
             self._session.discard()
             self._fail(jobs, away(error))
             return
+        for job in jobs:
+            if job.error is None:
+                job.pass_failpoint()
         self._queue.settle(jobs)
 
     def _fail(self, jobs: Sequence[Job], error: BaseException) -> None:
@@ -371,13 +388,13 @@ class Threads:
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._ended.release)
 
-    async def write(self, work: Callable[[Transaction], Any], *, urgent: bool) -> Any:
+    async def write(self, work: Callable[[Transaction], Any], name: str, *, urgent: bool) -> Any:
         """Have the writer run the function, and return what it returned once that is committed."""
-        return await self._writes.run(work, urgent=urgent)
+        return await self._writes.run(work, name, urgent=urgent)
 
     async def read(self, work: Callable[[Transaction], Any]) -> Any:
         """Have a reader run the function."""
-        return await self._reads.run(work, urgent=False)
+        return await self._reads.run(work, "read", urgent=False)
 
     async def close(self) -> None:
         """Finish what waits and end the threads."""
