@@ -26,6 +26,7 @@ TOO_MANY_STREAMS = (
     "Too many calls are being answered as streams at the moment. Try again shortly, or ask instead of watching."
 )
 STREAMS_RETRY_SECONDS = 5.0  # until some watchers have left
+EARLY_SECONDS = 0.05  # a caller whose time is up hangs up, and we may hear that before our clock says so
 REFUSED_STREAM_SECONDS = 5.0  # for what the sender of a refused stream still has on its way
 QUIET_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.")
 
@@ -83,7 +84,9 @@ def final_code(call: Context, *, answered: bool) -> grpc.StatusCode:
     noted: Any = call.code()
     if noted or answered:
         return noted or grpc.StatusCode.OK
-    return grpc.StatusCode.DEADLINE_EXCEEDED if call.time_remaining() == 0 else grpc.StatusCode.CANCELLED
+    left = call.time_remaining()
+    late = left is not None and left < EARLY_SECONDS
+    return grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED
 
 
 @asynccontextmanager
