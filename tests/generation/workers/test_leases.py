@@ -8,6 +8,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.chassis.database import Database, Transaction
 from services.generation.key_pool.pool import Key, KeyPool
@@ -63,10 +64,9 @@ class Lanes:
         return self._database.write_urgently(function, *arguments, **options)
 
 
-def waiting(database: Any) -> int:
+def waiting() -> float:
     """How many functions wait for the writer."""
-    queue = database._threads.writes
-    return len(queue._urgent) + len(queue._ordinary)
+    return REGISTRY.get_sample_value("kawaii_database_queued", {"kind": "write"}) or 0.0
 
 
 async def first_served(database: Database, served: list[str], work: Callable[[], Awaitable[object]]) -> str:
@@ -77,18 +77,17 @@ async def first_served(database: Database, served: list[str], work: Callable[[],
         begun.set()
         ending.wait()
 
-    holder = asyncio.create_task(database.write(hold))
-    await eventually(begun.is_set)
-    crowd = [asyncio.create_task(database.write(lambda _: served.append("crowd"))) for _ in range(CROWD)]
-    await eventually(lambda: waiting(database) == CROWD)
-    served.clear()
-    last = asyncio.ensure_future(work())
+    before, tasks = waiting(), [asyncio.ensure_future(database.write(hold))]
     try:
-        await eventually(lambda: waiting(database) == CROWD + 1)
+        await eventually(begun.is_set)
+        tasks += [asyncio.create_task(database.write(lambda _: served.append("crowd"))) for _ in range(CROWD)]
+        await eventually(lambda: waiting() == before + CROWD)
+        tasks.append(asyncio.ensure_future(work()))
+        await eventually(lambda: waiting() == before + CROWD + 1)
         served.clear()  # of what was read before
     finally:
         ending.set()
-        await asyncio.gather(holder, last, *crowd)
+        await asyncio.gather(*tasks)
     return served[0]
 
 
