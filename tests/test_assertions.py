@@ -17,7 +17,6 @@ ASSERTING = {
 }
 # Tests whose only failure is an exception of what they call.
 ALLOWED = {
-    "chassis/test_database_write_queue.py::test_a_reader_is_served_while_writers_queue": "asyncio.timeout raises",
     "chassis/test_outbound.py::test_a_url_that_only_a_name_server_or_a_visit_could_tell_from_an_honest_one_passes": (
         "a refusal raises InvalidArgument; another test asserts that the function does refuse"
     ),

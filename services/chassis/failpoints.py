@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -80,7 +81,7 @@ class Failpoints:
             case "note":  # it is in the log, and nothing else happens
                 return ""
             case "hang":  # the whole process halts, as when it is stopped or its machine swaps
-                time.sleep(self._hang_seconds)
+                _halt(self._hang_seconds)
         return action
 
     def _applies(self, fault: Fault, name: str) -> bool:
@@ -95,6 +96,15 @@ class Failpoints:
             now = self._epoch + time.monotonic()
             os.write(descriptor, f"{now:.6f} {name} {action} {os.getpid()} {subject}\n".encode())
             os.close(descriptor)
+
+
+def _halt(seconds: float) -> None:
+    """Stop this process, all its threads, for some seconds; a process of its own wakes it."""
+    pid = os.getpid()
+    stopped = f"grep -q '^State:.T' /proc/{pid}/status"  # a signal to go on that came too early would be lost
+    waking = f"until {stopped}; do sleep 0.001; done; sleep {seconds}; kill -CONT {pid}"
+    subprocess.Popen(["/bin/sh", "-c", waking], stdin=subprocess.DEVNULL)  # noqa: S603 - numbers of ours
+    os.kill(pid, signal.SIGSTOP)
 
 
 # Read here and not in the settings: it is no knob for operators, and must hold before the settings are read.

@@ -29,6 +29,24 @@ def passing_twice(log: Path, fault: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+TICKING = """
+import threading, time
+from services.chassis.failpoints import reach_in_thread
+ticks = 0
+def tick():
+    global ticks
+    while True:
+        time.sleep(0.001)
+        ticks += 1
+threading.Thread(target=tick, daemon=True).start()
+while ticks < 10:
+    time.sleep(0.001)
+before = ticks
+reach_in_thread("a.point")
+print(ticks - before)
+"""
+
+
 def noted(log: Path) -> list[list[str]]:
     return [line.split()[1:3] for line in log.read_text().splitlines()]
 
@@ -60,6 +78,13 @@ def test_what_only_holds_a_process_lets_it_go_on(tmp_path: Path, action: str) ->
 
     assert done.stdout == "once\ntwice\n"
     assert noted(tmp_path / "log") == [["a.point", action]] * 2
+
+
+def test_a_process_that_hangs_halts_with_all_its_threads() -> None:
+    environment = os.environ | {"FAILPOINT": "a.point:hang", "FAILPOINT_HANG_SECONDS": "1"}
+    done = subprocess.run([sys.executable, "-c", TICKING], cwd=ROOT, env=environment, capture_output=True, check=True)
+
+    assert int(done.stdout) < 200  # of a thousand
 
 
 def test_another_point_is_left_alone(tmp_path: Path) -> None:

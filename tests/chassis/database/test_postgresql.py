@@ -174,4 +174,6 @@ async def test_connections_that_died_in_the_pool_are_replaced(postgres_server: P
         kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kawaii-generation'"
         psql = (postgres_server.binaries / "psql", "-q", "-c", kill, url)
         await asyncio.to_thread(subprocess.run, psql, check=True, capture_output=True)
-        await asyncio.gather(*(database.write(run, "SELECT 1") for _ in range(3)))
+        answers = await asyncio.gather(*(database.write(run, "SELECT 1") for _ in range(3)))
+
+    assert answers == [None, None, None]

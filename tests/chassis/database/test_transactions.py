@@ -269,10 +269,11 @@ async def test_notices_follow_the_commit_even_if_the_caller_has_left(migrated: C
             await asyncio.sleep(0)
             caller.cancel()
             await asyncio.wait([caller])
-            before = await tally(database)
-            if before:
+            if counted := await tally(database):
                 async with asyncio.timeout(5):
                     await noticed.wait()
+
+    assert counted == 1
 
 
 async def test_a_transaction_that_failed_gives_no_notice(migrated: CommonSettings) -> None:
