@@ -13,6 +13,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from sqlite3 import Connection as Driver
 from sqlite3 import Error as DriverError
+from sqlite3 import OperationalError
 from threading import Condition, Thread
 from typing import Any, cast
 
@@ -30,7 +31,7 @@ from services.chassis.notifier import Notifier
 MAX_GROUP = 64  # transactions that are committed together; more save little of a sync and delay the first
 MAX_CHANGES = 500  # rows that a group changes before it commits, so that no member waits for a clean-up's thousands
 MAX_QUEUED = 1000  # as many as a server's calls (services/chassis/server.py): more callers are told to come back
-READERS = 4
+READERS = 3  # more cost speed, since one runs Python at a time; with fewer, two slow reads would hold up all others
 WAIT_SECONDS = 5.0  # in the queue, before a caller is told to come back
 # After these SQLite may have rolled the whole transaction back, savepoints and all (https://sqlite.org/lang_savepoint.html,
 # https://sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction).
@@ -113,11 +114,13 @@ class Queue:
     """Jobs that wait for the threads of one kind, urgent ones first."""
 
     def __init__(self, kind: str, notifier: Notifier) -> None:
-        self.kind = kind
+        self.took = TOOK.labels(kind)
+        self._queued, self._waited = QUEUED.labels(kind), WAITED.labels(kind)
         self._notifier = notifier
         self._loop = asyncio.get_running_loop()
         self._urgent: deque[Job] = deque()
         self._ordinary: deque[Job] = deque()
+        self._ended: list[Job] = []
         self._changed = Condition()
         self._closed = False
 
@@ -149,7 +152,7 @@ class Queue:
                 raise busy()
             lane.append(job)
             self._changed.notify()
-        QUEUED.labels(self.kind).inc()
+        self._queued.inc()
 
     def _remove(self, job: Job, lane: deque[Job]) -> bool:
         """Take a job out that no thread has taken; False when one has."""
@@ -158,7 +161,7 @@ class Queue:
                 lane.remove(job)
             except ValueError:
                 return False
-        QUEUED.labels(self.kind).dec()
+        self._queued.dec()
         return True
 
     def _expire(self, job: Job, lane: deque[Job]) -> None:
@@ -174,9 +177,9 @@ class Queue:
                 self._changed.wait()
             taken = [self._next() for _ in range(min(limit, len(self._urgent) + len(self._ordinary)))]
         now = time.monotonic()
-        QUEUED.labels(self.kind).dec(len(taken))
+        self._queued.dec(len(taken))
         for job in taken:
-            WAITED.labels(self.kind).observe(now - job.queued)
+            self._waited.observe(now - job.queued)
         return taken
 
     def _next(self) -> Job:
@@ -187,23 +190,28 @@ class Queue:
         with self._changed:
             self._urgent.extendleft(reversed(jobs))
             self._changed.notify()
-        QUEUED.labels(self.kind).inc(len(jobs))
+        self._queued.inc(len(jobs))
 
     def settle(self, jobs: Sequence[Job]) -> None:
-        """Answer the callers of jobs that have ended. Called by threads."""
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(_settle, jobs)
+        """Answer the callers of jobs that have ended. Called by threads, which wake the loop once for all that end."""
+        with self._changed:
+            scheduled = bool(self._ended)
+            self._ended += jobs
+        if not scheduled:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._settle_ended)
+
+    def _settle_ended(self) -> None:
+        with self._changed:
+            ended, self._ended = self._ended, []
+        for job in ended:
+            job.settle()
 
     def close(self) -> None:
         """Take no more jobs; the threads end when they have done those that wait."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-
-def _settle(jobs: Sequence[Job]) -> None:
-    for job in jobs:
-        job.settle()
 
 
 class _Session:
@@ -223,7 +231,10 @@ class _Session:
                     self._connection.exec_driver_sql("PRAGMA query_only = ON")
             driver = cast("Driver", self._connection.connection.driver_connection)
             try:
-                self._connection.exec_driver_sql(statement)
+                driver.execute(statement)
+            except OperationalError as error:
+                self.discard()
+                raise away(error) from error
             except BaseException:
                 self.discard()
                 raise
@@ -256,7 +267,7 @@ class Writer:
                 logger.exception("database_thread_failed")
                 self._session.discard()
                 self._fail(jobs, away(error))
-            TOOK.labels(self._queue.kind).observe(time.perf_counter() - began)
+            self._queue.took.observe(time.perf_counter() - began)
         self._session.discard()
 
     def _write(self, jobs: list[Job]) -> None:
@@ -350,7 +361,7 @@ class Reader:
         while jobs := self._queue.take(1):
             began = time.perf_counter()
             self._read(jobs[0])
-            TOOK.labels(self._queue.kind).observe(time.perf_counter() - began)
+            self._queue.took.observe(time.perf_counter() - began)
         self._session.discard()
 
     def _read(self, job: Job) -> None:
