@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -55,8 +54,10 @@ class Notifications:
 
     async def _run(self) -> None:
         while True:
-            with suppress(DBAPIError, OSError, TimeoutError):
+            try:
                 await self._hear()
+            except Exception as error:  # noqa: BLE001 - a supervisor: the driver has errors of its own beside SQLAlchemy's
+                logger.warning("notifications_lost", cause=repr(getattr(error, "orig", error)))
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _hear(self) -> None:
@@ -73,7 +74,7 @@ class Notifications:
                         await lost.wait()
                 if not lost.is_set():
                     await driver.execute("SELECT 1", timeout=CONNECT_SECONDS)
-        logger.warning("notifications_lost")
+        logger.warning("notifications_lost", cause="the connection was closed")
 
     def _heard(self, _driver: object, _pid: int, _channel: str, payload: object) -> None:
         sender, *topics = str(payload).split(" ")

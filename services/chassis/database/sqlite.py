@@ -50,13 +50,14 @@ logger = structlog.get_logger()
 class Job:
     """A function that waits for a transaction, and what became of it."""
 
-    __slots__ = ("_notifier", "answer", "context", "error", "name", "notices", "queued", "result", "work")
+    __slots__ = ("_notifier", "answer", "context", "error", "lane", "name", "notices", "queued", "result", "work")
 
     def __init__(
         self, work: Callable[[Transaction], Any], name: str, answer: "asyncio.Future[Any]", notifier: Notifier
     ) -> None:
         self.work = work
         self.name = name
+        self.lane: deque[Job] = deque()
         self._notifier = notifier
         self.answer = answer
         self.context: Context = copy_context()
@@ -133,39 +134,39 @@ class Queue:
             Unavailable: the queue is full, the job waited for too long, or the database is being closed.
         """
         job = Job(work, name, self._loop.create_future(), self._notifier)
-        lane = self._urgent if urgent else self._ordinary
-        self._put(job, lane)
+        job.lane = self._urgent if urgent else self._ordinary
+        self._put(job)
         patience = WAIT_SECONDS if (left := time_remaining()) is None else min(WAIT_SECONDS, max(0.0, left))
-        timer = self._loop.call_later(patience, self._expire, job, lane)
+        timer = self._loop.call_later(patience, self._expire, job)
         try:
             return await job.answer
         finally:
             timer.cancel()
             if not job.answer.done() or job.answer.cancelled():
-                self._remove(job, lane)
+                self._remove(job)
 
-    def _put(self, job: Job, lane: deque[Job]) -> None:
+    def _put(self, job: Job) -> None:
         with self._changed:
             if self._closed:
                 raise away("closed")
-            if len(self._urgent) + len(self._ordinary) >= MAX_QUEUED and lane is self._ordinary:
+            if len(self._urgent) + len(self._ordinary) >= MAX_QUEUED and job.lane is self._ordinary:
                 raise busy()
-            lane.append(job)
+            job.lane.append(job)
             self._changed.notify()
         self._queued.inc()
 
-    def _remove(self, job: Job, lane: deque[Job]) -> bool:
+    def _remove(self, job: Job) -> bool:
         """Take a job out that no thread has taken; False when one has."""
         with self._changed:
             try:
-                lane.remove(job)
+                job.lane.remove(job)
             except ValueError:
                 return False
         self._queued.dec()
         return True
 
-    def _expire(self, job: Job, lane: deque[Job]) -> None:
-        if self._remove(job, lane) and not job.answer.done():
+    def _expire(self, job: Job) -> None:
+        if self._remove(job) and not job.answer.done():
             job.answer.set_exception(busy())
 
     def take(self, limit: int) -> list[Job]:
@@ -186,9 +187,10 @@ class Queue:
         return (self._urgent or self._ordinary).popleft()
 
     def put_back(self, jobs: Sequence[Job]) -> None:
-        """Return jobs that were taken and not begun to the head of the queue. Called by the thread that took them."""
+        """Return jobs that were taken and not begun to the head of their lane. Called by the thread that took them."""
         with self._changed:
-            self._urgent.extendleft(reversed(jobs))
+            for job in reversed(jobs):
+                job.lane.appendleft(job)
             self._changed.notify()
         self._queued.inc(len(jobs))
 

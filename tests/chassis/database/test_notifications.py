@@ -103,3 +103,45 @@ async def test_a_listener_whose_connection_was_lost_hears_again(shared: CommonSe
             assert await heard(subscription)
             await one.write(announce, "gen_1")
             assert await heard(subscription)
+
+
+ON_A_STANDBY = b"SERROR\0VERROR\0C25006\0Mcannot execute LISTEN during recovery\0\0"
+REFUSAL = b"E" + (len(ON_A_STANDBY) + 4).to_bytes(4, "big") + ON_A_STANDBY + b"Z\0\0\0\5I"
+
+
+@asynccontextmanager
+async def refusing_the_first_listener(server: Postgres) -> AsyncIterator[int]:
+    """A port that leads to the server, and at which the first LISTEN is answered as by one that has failed over."""
+    refused = False
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal refused
+        upstream, downstream = await asyncio.open_connection("127.0.0.1", server.port)
+        back = asyncio.create_task(copy(upstream, writer))
+        while data := await reader.read(65_536):
+            if b"LISTEN" in data and not refused:
+                refused = True
+                writer.write(REFUSAL)
+            else:
+                downstream.write(data)
+        downstream.close()
+        await back
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+        writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+async def test_a_listener_that_the_server_refuses_tries_again(postgres_server: Postgres, tmp_path: Path) -> None:
+    url = postgres_server.create_database()
+    async with refusing_the_first_listener(postgres_server) as port:
+        through = url.replace(f":{postgres_server.port}/", f":{port}/")
+        settings = CommonSettings(data_dir=tmp_path, database_url=through, _env_file=None)
+        notifier = Notifier()
+        with notifier.subscribed("gen_1") as subscription:
+            async with connect_database(settings, "public", notifier=notifier):
+                assert await heard(subscription)  # it listens at last, and has woken everybody

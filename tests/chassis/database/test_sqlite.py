@@ -91,6 +91,27 @@ async def test_urgent_writers_go_first(database: Database) -> None:
     assert await database.read(ids) == [99, 0, 1, 2]
 
 
+async def test_an_urgent_writer_goes_before_those_that_a_full_group_left_over(database: Database) -> None:
+    rows = "WITH RECURSIVE rows (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM rows WHERE n < 600)"
+    many = text(f"{rows} INSERT INTO item SELECT 0, NULL FROM rows")  # noqa: S608 - literals
+    begun, released = threading.Event(), threading.Event()
+
+    def keep_many(transaction: Transaction) -> None:
+        begun.set()
+        released.wait(LONG_SECONDS)
+        transaction.execute(many)
+
+    async with held(database):
+        writers = [asyncio.create_task(database.write(keep_many)), asyncio.create_task(database.write(keep, 1))]
+    await eventually(begun.is_set)
+    urgent = asyncio.create_task(database.write_urgently(keep, 99))
+    await asyncio.sleep(0)
+    released.set()
+    await asyncio.gather(*writers, urgent)
+
+    assert (await database.read(ids))[-2:] == [99, 1]
+
+
 async def test_a_group_ends_when_it_has_changed_many_rows(database: Database) -> None:
     rows = "WITH RECURSIVE rows (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM rows WHERE n < 300)"
     many = f"{rows} INSERT INTO item SELECT n, NULL FROM rows"  # noqa: S608 - literals
