@@ -13,5 +13,11 @@ def time_remaining() -> float | None:
     return None if end is None else end - time.monotonic()
 
 
+def patience(most: float) -> float:
+    """How many seconds to wait for something: at most so many, and not beyond the current call's deadline."""
+    left = time_remaining()
+    return most if left is None else min(most, max(0.0, left))
+
+
 KEY, DIGEST, REPLAYED = "idempotency-key", "idempotency-digest", "idempotent-replayed"
 """Metadata of a call that may be repeated: its request's name, what a repetition must repeat, and whether it was."""

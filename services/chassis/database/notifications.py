@@ -16,7 +16,7 @@ from services.chassis.notifier import Notifier
 
 TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 MAX_PAYLOAD = 7000  # bytes; PostgreSQL takes less than 8000 (https://www.postgresql.org/docs/current/sql-notify.html)
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 5.0  # asyncpg's own minute would outlive every caller
 RECONNECT_SECONDS = 1.0
 CHECK_SECONDS = 15.0  # how long a connection that died silently goes unnoticed; those who wait also look by themselves
 

@@ -13,13 +13,12 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.chassis import failpoints
-from services.chassis.context import time_remaining
+from services.chassis.context import patience
 from services.chassis.database.failures import PASSING_STATES, away, busy, translated
-from services.chassis.database.notifications import Notifications
+from services.chassis.database.notifications import CONNECT_SECONDS, Notifications
 from services.chassis.database.sqlite import MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED, run_notices
 from services.chassis.database.transaction import Transaction
 
-CONNECT_SECONDS = 5.0  # asyncpg's own minute would outlive every caller
 STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
 IN_USE = Gauge("kawaii_database_connections_in_use", "Connections to PostgreSQL on which a transaction runs.")
 
@@ -80,7 +79,7 @@ class Pool:
         self._waiting += 1
         QUEUED.labels(kind).inc()
         try:
-            async with asyncio.timeout(_patience()):
+            async with asyncio.timeout(patience(WAIT_SECONDS)):
                 for semaphore in wanted:
                     await semaphore.acquire()
                     taken.append(semaphore)
@@ -153,8 +152,8 @@ class Pool:
 
     async def _begun(self, begin: str) -> tuple[AsyncConnection, Any]:
         """A connection with an open transaction. Those of the pool may have died unnoticed, so each may fail once."""
-        seconds = min(self._statement_seconds, max(0.001, time_remaining() or self._statement_seconds))
-        opening = f"{begin}; SET LOCAL statement_timeout = {int(seconds * 1000) or 1}"
+        milliseconds = int(patience(self._statement_seconds) * 1000) or 1  # 0 would be no limit
+        opening = f"{begin}; SET LOCAL statement_timeout = {milliseconds}"
         for left in range(self._connections, -1, -1):
             connection = await self._engine.connect()
             try:
@@ -181,11 +180,6 @@ class Pool:
 def reserved(connections: int) -> int:
     """How many connections are kept for urgent transactions: a renewal must not wait behind a crowd."""
     return min(2, connections // 4) or 1
-
-
-def _patience() -> float:
-    left = time_remaining()
-    return WAIT_SECONDS if left is None else min(WAIT_SECONDS, max(0.0, left))
 
 
 def _release(taken: list[asyncio.Semaphore]) -> None:

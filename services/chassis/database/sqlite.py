@@ -22,7 +22,7 @@ from prometheus_client import Gauge, Histogram
 from sqlalchemy import Connection, Engine
 
 from services.chassis import failpoints
-from services.chassis.context import time_remaining
+from services.chassis.context import patience
 from services.chassis.database.failures import away, busy, state_of, translated
 from services.chassis.database.transaction import Notice, Transaction
 from services.chassis.errors import Unavailable
@@ -136,8 +136,7 @@ class Queue:
         job = Job(work, name, self._loop.create_future(), self._notifier)
         job.lane = self._urgent if urgent else self._ordinary
         self._put(job)
-        patience = WAIT_SECONDS if (left := time_remaining()) is None else min(WAIT_SECONDS, max(0.0, left))
-        timer = self._loop.call_later(patience, self._expire, job)
+        timer = self._loop.call_later(patience(WAIT_SECONDS), self._expire, job)
         try:
             return await job.answer
         finally:
