@@ -8,10 +8,9 @@ worth one more process at the start. (Private of /proc/self/smaps_rollup, Python
 import os
 import pickle
 import secrets
-import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -32,6 +31,7 @@ from deploy.launcher.processes import (
 )
 from deploy.launcher.settings import LauncherSettings
 from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
+from services.chassis.migrations import Window, head_of, window_of_file
 
 SANDBOX_NOTE = "sandbox: no KIE key is set, so pictures are drawn here and nothing is billed"
 MIGRATE = (sys.executable, "-m", "deploy.cli.main", "migrate")
@@ -106,32 +106,14 @@ def _stale(settings: LauncherSettings) -> bool:
     return not settings.database_url and bool(pending_migrations(DATABASES, settings.data_dir))
 
 
-SERVICES = Path(__file__).resolve().parents[2] / "services"
-
-
 def pending_migrations(services: Iterable[str], data_dir: Path) -> list[str]:
-    """The services whose database is not at the newest revision of their code."""
-    return [
-        service for service in services if newest_revision(service) != current_revision(data_dir / f"{service}.sqlite3")
-    ]
+    """The services whose schema is older than their code, or does not say yet which code may use it."""
+    return [service for service in services if _pending(window_of_file(data_dir / f"{service}.sqlite3"), service)]
 
 
-def newest_revision(service: str, home: Path = SERVICES) -> str:
-    """The number before the underscore of the last revision file; empty when there is none."""
-    files = (home / service / "migrations" / "versions").glob("[0-9]*_*.py")
-    return max((file.name.partition("_")[0] for file in files), default="")
-
-
-def current_revision(database: Path) -> str:
-    """The revision that a database says it is at; empty when it does not say."""
-    if not database.exists():
-        return ""
-    try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.Error:
-        return ""  # the migration itself will find out what is wrong, and say it
-    return str(row[0]) if row else ""
+def _pending(window: Window, service: str) -> bool:
+    head = head_of(service)
+    return bool(window.complaint(service, head)) and not window.is_ahead_of(head)
 
 
 def valkey_password(data_dir: Path) -> str:

@@ -8,6 +8,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData
 
 from services.chassis.database import connect_database
+from services.chassis.migrations.window import TABLE
 from services.chassis.settings import CommonSettings
 
 # Alembic's words for differences of tables, and of columns by name and type: not of indexes, constraints and NULL.
@@ -23,7 +24,8 @@ async def schema_differences(
     """
 
     def compare(connection: Connection) -> list[Any]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        options = {"compare_type": True, "include_name": lambda name, kind, _parents: (kind, name) != ("table", TABLE)}
+        context = MigrationContext.configure(connection, opts=options)
         found = compare_metadata(context, metadata)
         # Changes of one column come as a list of their own.
         return [each for change in found for each in (change if isinstance(change, list) else [change])]

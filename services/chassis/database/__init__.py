@@ -25,7 +25,7 @@ from services.chassis.database.postgresql import STATEMENT_SECONDS, Pool
 from services.chassis.database.sqlite import Threads
 from services.chassis.database.transaction import Transaction, db_now, upsert
 from services.chassis.errors import Unavailable
-from services.chassis.migrations import require_current
+from services.chassis.migrations import require_compatible
 from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings, refuse
 
@@ -111,10 +111,10 @@ async def open_database(
     """Open a service's database for the life of the process. Its transactions notify the notifier's subscriptions.
 
     Raises:
-        SystemExit: its schema is not the one this code was written for.
+        SystemExit: this code may not use its schema.
     """
     async with connect_database(settings, service, notifier=notifier) as database:
-        await require_current(database, service)
+        await require_compatible(database, service)
         yield database
 
 

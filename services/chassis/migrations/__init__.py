@@ -1,15 +1,15 @@
-"""Brings each service's schema up to date as a step of its own, and keeps a service off a schema it does not know."""
+"""Brings each service's schema up to date as a step of its own, and keeps a service off a schema it cannot use."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError, ProgrammingError
-
+from services.chassis.migrations.window import Window, window_of, window_of_file
 from services.chassis.settings import CommonSettings, refuse
 
 if TYPE_CHECKING:
-    from services.chassis.database import Database, Transaction
+    from services.chassis.database import Database
+
+__all__ = ["Window", "head_of", "migrate", "require_compatible", "versions_of", "window_of", "window_of_file"]
 
 SERVICES = Path(__file__).parents[2]
 
@@ -24,33 +24,31 @@ def head_of(service: str) -> str:
     return max(path.name.split("_")[0] for path in versions_of(service).glob("[0-9]*_*.py"))
 
 
-def migrate(service: str, settings: CommonSettings, revision: str = "head") -> None:
-    """Bring a service's schema to a revision, its newest if none is named; repeating it changes nothing."""
+def migrate(service: str, settings: CommonSettings, revision: str = "head", additional: Path | None = None) -> None:
+    """Bring a service's schema up to a revision, its newest if none is named; repeating it changes nothing.
+
+    A schema that is newer than the code is left as it is. `additional` is a folder of revisions of a test, after ours.
+
+    Raises:
+        SystemExit: the schema is newer, and this code may not use it.
+    """
     from alembic import command  # noqa: PLC0415 - 10 MB that a running service does not need
     from alembic.config import Config  # noqa: PLC0415 - as above
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
-    config.set_main_option("version_locations", str(versions_of(service)))
+    config.set_main_option("version_locations", "\n".join(map(str, filter(None, (versions_of(service), additional)))))
     config.set_main_option("path_separator", "newline")
     config.attributes.update(service=service, settings=settings)
     command.upgrade(config, revision)
 
 
-async def require_current(database: "Database", service: str) -> None:
-    """Refuse a database whose schema is older or newer than the code.
+async def require_compatible(database: "Database", service: str) -> None:
+    """Refuse a database whose schema this code may not use.
 
     Raises:
-        SystemExit: with code 78 and a sentence that says what to run.
+        SystemExit: with code 78 and a sentence that says what to do.
     """
-    found, wanted = await database.read(_revision), head_of(service)
-    if found != wanted:
-        refuse(f"The {service} database is at revision {found or 'none'}, the code wants {wanted}. Run: kawaii migrate")
-
-
-def _revision(transaction: "Transaction") -> str:
-    try:
-        return str(transaction.scalar(text("SELECT version_num FROM alembic_version")))
-    except (OperationalError, ProgrammingError):  # SQLite's and PostgreSQL's word for a table that is not there
-        return ""
+    if complaint := (await database.read(window_of)).complaint(service, head_of(service)):
+        refuse(complaint)

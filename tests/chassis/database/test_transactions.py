@@ -196,17 +196,6 @@ async def test_an_unmigrated_database_is_refused(empty: CommonSettings, capsys: 
     assert "kawaii migrate" in capsys.readouterr().err
 
 
-async def test_a_schema_of_another_time_is_refused(migrated: CommonSettings) -> None:
-    async with open_database(migrated, SERVICE) as database:
-        await database.write(run, "UPDATE alembic_version SET version_num = '0000'")
-
-    with pytest.raises(SystemExit) as caught:
-        async with open_database(migrated, SERVICE):
-            pytest.fail("it was opened")
-
-    assert caught.value.code == EXIT_CONFIGURATION
-
-
 def test_a_service_ends_with_78_on_a_schema_it_does_not_know(tmp_path: Path) -> None:
     environment = {**os.environ, "DATA_DIR": str(tmp_path), "DATABASE_URL": ""}
     ended = subprocess.run(

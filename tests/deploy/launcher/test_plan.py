@@ -17,15 +17,9 @@ from redis.exceptions import AuthenticationError
 
 from deploy.launcher import plan
 from deploy.launcher.model import ConfigurationError, Plan
-from deploy.launcher.plan import (
-    PASSWORD_FILE,
-    current_revision,
-    newest_revision,
-    pending_migrations,
-    settle,
-    valkey_password,
-)
+from deploy.launcher.plan import PASSWORD_FILE, pending_migrations, settle, valkey_password
 from deploy.launcher.preflight import prepare
+from services.chassis.migrations import head_of
 from services.chassis.server import DRAIN_SECONDS, GRACE_SECONDS
 from services.generation.providers.kie import SUBMIT
 
@@ -212,45 +206,44 @@ def test_an_unreadable_secret_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp
     assert str(refusal.value) == f"A secret file cannot be read: {tmp_path / 'absent'}: No such file or directory"
 
 
-def at_revision(database: Path, revision: str) -> None:
+def at_revision(database: Path, *window: str) -> None:
+    """Make a database that says its revision, and its window if there is one."""
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
-        connection.execute("INSERT INTO alembic_version VALUES (?)", (revision,))
+        connection.execute("INSERT INTO alembic_version VALUES (?)", window[:1])
+        if window[1:]:
+            connection.execute("CREATE TABLE schema_window (id SMALLINT, revision TEXT, oldest_compatible TEXT)")
+            connection.execute("INSERT INTO schema_window VALUES (1, ?, ?)", window)
 
 
-def test_a_database_that_is_not_there_has_no_revision(tmp_path: Path) -> None:
-    assert current_revision(tmp_path / "share.sqlite3") == ""
+HEAD = head_of("share")
+LATER = f"{int(HEAD) + 1:04}"
+
+
+def test_looking_for_a_database_that_is_not_there_makes_none(tmp_path: Path) -> None:
+    assert pending_migrations(["share"], tmp_path) == ["share"]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_database_tells_its_revision(tmp_path: Path) -> None:
-    at_revision(tmp_path / "share.sqlite3", "0001")
-
-    assert current_revision(tmp_path / "share.sqlite3") == "0001"
 
 
 def test_a_file_that_is_no_database_is_left_to_the_migration(tmp_path: Path) -> None:
     (tmp_path / "share.sqlite3").write_bytes(b"not a database at all")
 
-    assert current_revision(tmp_path / "share.sqlite3") == ""
+    assert pending_migrations(["share"], tmp_path) == ["share"]
 
 
-def test_the_newest_revision_is_the_highest_number(tmp_path: Path) -> None:
-    versions = tmp_path / "share" / "migrations" / "versions"
-    versions.mkdir(parents=True)
-    for name in ("0001_initial.py", "0002_titles.py", "helpers.py"):
-        (versions / name).touch()
+@pytest.mark.parametrize("window", [("0001",), ("0001", "0001"), (HEAD,)], ids=["older", "windowed", "no window"])
+def test_a_database_behind_its_code_is_migrated_first(tmp_path: Path, window: tuple[str, ...]) -> None:
+    at_revision(tmp_path / "share.sqlite3", *window)
 
-    assert newest_revision("share", tmp_path) == "0002"
-    assert newest_revision("storage", tmp_path) == ""
+    assert pending_migrations(["share"], tmp_path) == ["share"]
 
 
-def test_only_databases_behind_their_code_are_pending(tmp_path: Path) -> None:
-    at_revision(tmp_path / "share.sqlite3", newest_revision("share"))
+@pytest.mark.parametrize("window", [(HEAD, HEAD), (LATER, HEAD), (LATER, LATER)], ids=["head", "ahead", "too new"])
+def test_a_database_that_is_not_behind_its_code_is_never_migrated(tmp_path: Path, window: tuple[str, ...]) -> None:
+    at_revision(tmp_path / "share.sqlite3", *window)
 
     assert pending_migrations(["share"], tmp_path) == []
-    assert pending_migrations(["share"], tmp_path / "elsewhere") == (["share"] if newest_revision("share") else [])
 
 
 def test_the_password_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:

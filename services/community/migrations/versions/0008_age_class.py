@@ -7,6 +7,7 @@ from alembic import op
 
 revision = "0008"
 down_revision = "0007"
+oldest_compatible = "0008"  # code before this revision does not know the version window
 
 HOUR_MS = 3_600_000
 AGES = (HOUR_MS, 6 * HOUR_MS, 24 * HOUR_MS, 7 * 24 * HOUR_MS, 30 * 24 * HOUR_MS)

@@ -5,6 +5,7 @@ from alembic import op
 
 revision = "0008"
 down_revision = "0007"
+oldest_compatible = "0008"  # code before this revision does not know the version window
 
 
 def upgrade() -> None:

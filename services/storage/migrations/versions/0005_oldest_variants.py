@@ -4,6 +4,7 @@ from alembic import op
 
 revision = "0005"
 down_revision = "0004"
+oldest_compatible = "0005"  # code before this revision does not know the version window
 
 
 def upgrade() -> None:

@@ -14,7 +14,7 @@ from services.chassis.settings import CommonSettings
 from tests.chassis.conftest import SERVICE
 from tests.support.polling import DEADLINE_SECONDS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MIGRATE = """
 import sys
 from services.chassis.migrations import migrate
