@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from services.chassis.clock import now_ms
 from services.chassis.database import Database, Transaction, open_database
 from services.chassis.migrations import migrate
+from services.chassis.signing_keys import PurposeKeys
 from services.community.core.feed import Feed, PageRequest
 from services.community.core.users import Users
 from services.community.model import Shelf
@@ -142,7 +143,7 @@ def reaction_row(number: int, start: int) -> dict[str, object]:
 
 async def reads(database: Database) -> dict[str, Read]:
     """What is measured, straight on the rows: a read model would hide what they cost."""
-    stores = make_stores(database, RedisModels(None, time.monotonic), now_ms, 0, b"erasure key")
+    stores = make_stores(database, RedisModels(None, time.monotonic), now_ms, 0, PurposeKeys(b"erasure key"))
     feed = Feed(database, stores.lists, stores.artworks, now_ms)
     users = Users(database, stores.users, stores.lists)
     newest = await feed.newest(PageRequest(VIEWER))

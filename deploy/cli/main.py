@@ -48,6 +48,24 @@ def migrate() -> None:
         click.echo(f"{service}: up to date")
 
 
+@main.group("signing-key")
+def signing_key() -> None:
+    """See to SIGNING_KEY, which all storage and community processes share."""
+
+
+@signing_key.command("forget")
+def forget_signing_key() -> None:
+    """Let the next start decide which SIGNING_KEY is right, when the former one is lost.
+
+    Upload links and picture URLs that the lost key signed are refused from then on, and people who were erased under it
+    may come back with a token from before.
+    """
+    settings = _settings("services.chassis.settings:CommonSettings")
+    forget: Callable[[str, Any], bool] = resolve_name("services.chassis.signing_keys:forget_key")
+    for service in resolve_name("services.chassis.signing_keys:SIGNERS"):
+        click.echo(f"{service}: {'forgotten' if forget(service, settings) else 'none was known'}")
+
+
 @main.group()
 def config() -> None:
     """Look at the configuration."""

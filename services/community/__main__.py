@@ -7,35 +7,40 @@ from services.chassis.channels import connect
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
-from services.chassis.key_file import read_or_make_key
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
 from services.chassis.metrics import MetricsServer
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import serve
 from services.chassis.settings import load
+from services.chassis.signing_keys import Purpose, former_key, open_signing_keys, require_same_key
 from services.community.composition import CommunityService
 from services.community.generation_client import GenerationClient
 from services.community.settings import CommunitySettings
 from services.community.storage_client import StorageClient
 from services.community.stores import make_stores
 from services.community.stores.read_models import open_models
+from services.community.stores.tables import agreement
 
 SERVICE = "community"
+FORMER_ERASURE_KEY = "community-erasure.key"  # of versions before SIGNING_KEY
 
 
 async def main() -> None:
     """Run the service until it is stopped."""
     settings = load(CommunitySettings)
     configure(settings.log_level, settings.log_format, SERVICE)
+    signing_keys = open_signing_keys(settings, may_make=True)
     async with (
         open_models(settings.effective_redis_url, time.monotonic) as models,  # its updates follow the last commits
         open_database(settings, SERVICE) as database,
         connect(settings.address(ListenPort.GENERATION)) as generation,
         connect(settings.address(ListenPort.STORAGE)) as storage,
     ):
-        erasure_key = read_or_make_key(settings.data_dir / "community-erasure.key")
-        stores = make_stores(database, models, now_ms, settings.credits_initial, erasure_key)
+        await require_same_key(database, agreement, signing_keys)
+        former = former_key(settings.data_dir / FORMER_ERASURE_KEY)
+        erasure_keys = signing_keys.of(Purpose.ERASED_USER, *former)
+        stores = make_stores(database, models, now_ms, settings.credits_initial, erasure_keys)
         generations = GenerationClient(generation, PublicFiles(settings.files_base_url))
         service = CommunityService(settings, stores, generations, StorageClient(storage), now_ms)
         metrics_server = MetricsServer(settings.address(ListenPort.COMMUNITY_METRICS), service.refresh)

@@ -3,10 +3,10 @@
 from pydantic import Field
 
 from services.chassis.outbound import Exempt
-from services.chassis.settings import CommonSettings
+from services.chassis.signing_keys import SigningSettings
 
 
-class CommunitySettings(CommonSettings):
+class CommunitySettings(SigningSettings):
     """Credits, limits and allowed private hosts; each has a good default."""
 
     outbound_allow_private: Exempt = frozenset()

@@ -12,13 +12,13 @@ from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import Database, open_database
 from services.chassis.idempotency import IdempotencyKeys
-from services.chassis.key_file import read_or_make_key
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
 from services.chassis.metrics import MetricsServer
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load
+from services.chassis.signing_keys import Purpose, SigningKeys, former_key, open_signing_keys, require_same_key
 from services.storage.admin_servicer import StorageAdminServicer
 from services.storage.backends import OpenedBackends, open_backends
 from services.storage.core import Objects, Uploads, Variants
@@ -40,25 +40,34 @@ from services.storage.media.decoder_pool import open_decoder_pool
 from services.storage.ports import Backend, DecoderPool, Fetchers
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
-from services.storage.stores.sql import REQUEST_ANSWER, SqlObjects
+from services.storage.stores.sql import AGREEMENT, REQUEST_ANSWER, SqlObjects
 
+FORMER_LINK_KEY, FORMER_VARIANT_KEY = "storage-link.key", "storage-variant.key"  # of versions before SIGNING_KEY
 BYTES = "bytes"  # the health part of the disk or the bucket
 
 
 def build_core(
-    settings: StorageSettings, backend: Backend, database: Database, fetchers: Fetchers, decoder: DecoderPool
+    settings: StorageSettings,
+    backend: Backend,
+    database: Database,
+    *,
+    signing_keys: SigningKeys,
+    fetchers: Fetchers,
+    decoder: DecoderPool,
 ) -> tuple[Objects, Uploads, Variants]:
     """Build the core of the service on its adapters."""
     store, limits = SqlObjects(), SizeLimits(settings.max_upload_bytes, settings.max_result_bytes)
     inspection = Inspection(backend, decoder)
-    presets = VariantPresets(read_or_make_key(settings.data_dir / "storage-variant.key"))
+    former = former_key(settings.data_dir / FORMER_VARIANT_KEY)
+    presets = VariantPresets(signing_keys.of(Purpose.VARIANT_URL, *former))
     most, budget = limits.result_bytes, settings.variant_bytes_per_picture
     variants = Variants(backend, database, store, decoder, presets, max_bytes=most, budget_bytes=budget, clock=now_ms)
     own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
     objects = Objects(
         backend, database, store, fetchers, inspection, limits=limits, own_key=own_key, on_upload=thumbed, clock=now_ms
     )
-    tokens = UploadTokens(read_or_make_key(settings.data_dir / "storage-link.key"))
+    former = former_key(settings.data_dir / FORMER_LINK_KEY)
+    tokens = UploadTokens(signing_keys.of(Purpose.UPLOAD_LINK, *former))
     most, lifetime = limits.upload_bytes, settings.upload_link_seconds
     uploads = Uploads(
         backend, database, store, tokens, inspection, max_bytes=most, lifetime_seconds=lifetime, clock=now_ms
@@ -103,17 +112,21 @@ async def main() -> None:
     """Run until the process is stopped."""
     settings = load(StorageSettings)
     configure(settings.log_level, settings.log_format, "storage")
+    signing_keys = open_signing_keys(settings, may_make=True)
     async with (
         open_database(settings, "storage") as database,
         open_fetchers(settings) as fetchers,
         open_decoder_pool(settings) as decoder,
     ):
+        await require_same_key(database, AGREEMENT, signing_keys)
         store = SqlObjects()
         async with open_backends(
             settings, partial(metadata_of, database, store), partial(is_kept, database, store)
         ) as backends:
             backend = backends.backend
-            objects, uploads, variants = build_core(settings, backend, database, fetchers, decoder)
+            objects, uploads, variants = build_core(
+                settings, backend, database, signing_keys=signing_keys, fetchers=fetchers, decoder=decoder
+            )
             listener = Listener(settings.address(ListenPort.FILES), backend, uploads)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
             replays = IdempotencyKeys(database, REQUEST_ANSWER)

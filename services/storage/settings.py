@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 
 from services.chassis.outbound import Exempt
-from services.chassis.settings import CommonSettings
+from services.chassis.signing_keys import SigningSettings
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -19,7 +19,7 @@ BACKENDS = {
 }
 
 
-class StorageSettings(CommonSettings):
+class StorageSettings(SigningSettings):
     """Backends, limits, the fetcher and the decoder pool."""
 
     storage_mode: str = Field("local", min_length=1)

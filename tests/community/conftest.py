@@ -15,6 +15,7 @@ from sqlalchemy import URL, make_url
 from services.chassis.database import Database, open_database
 from services.chassis.errors import KawaiiError
 from services.chassis.migrations import migrate
+from services.chassis.signing_keys import PurposeKeys
 from services.chassis.status import from_rpc
 from services.community.composition import CommunityService
 from services.community.settings import CommunitySettings
@@ -81,7 +82,7 @@ def clock() -> Clock:
 @pytest.fixture
 def stores(database: Database, clock: Clock) -> Stores:
     """The stores without read models; an account begins with seven credits."""
-    return make_stores(database, RedisModels(None, time.monotonic), clock, INITIAL_CREDITS, b"erasure key")
+    return make_stores(database, RedisModels(None, time.monotonic), clock, INITIAL_CREDITS, PurposeKeys(b"erasure key"))
 
 
 @pytest.fixture

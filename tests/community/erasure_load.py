@@ -18,6 +18,7 @@ from pathlib import Path
 from services.chassis.database import open_database
 from services.chassis.errors import Internal, KawaiiError, Unavailable
 from services.chassis.migrations import migrate
+from services.chassis.signing_keys import PurposeKeys
 from services.community.composition import CommunityService
 from services.community.core.saving import Save
 from services.community.model import Claims, OrderState, Reaction
@@ -104,7 +105,7 @@ async def load_test(url: str, folder: Path, clients: int, seconds: float, seed: 
         return time.time_ns() // 1_000_000
 
     async with open_database(settings, "community") as database:
-        stores = make_stores(database, RedisModels(None, time.monotonic), clock, 100, b"erasure key")
+        stores = make_stores(database, RedisModels(None, time.monotonic), clock, 100, PurposeKeys(b"erasure key"))
         community = CommunityService(settings, stores, FakeGenerations(), FakeObjects(), clock)
         made = LoadTest(community, seed)
         await asyncio.gather(*(made.client(number, seconds=seconds) for number in range(clients)))

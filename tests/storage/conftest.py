@@ -18,6 +18,7 @@ from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.migrations import migrate
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount
+from services.chassis.signing_keys import PurposeKeys
 from services.storage.backends import open_backend
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.inspection import Inspection
@@ -121,7 +122,7 @@ def inspection(backend: Backend, decoder: InlineDecoder) -> Inspection:
 
 @pytest.fixture
 def presets() -> VariantPresets:
-    return VariantPresets(b"another secret of thirty-two ...")
+    return VariantPresets(PurposeKeys(b"another secret of thirty-two ..."))
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ async def objects(
 
 @pytest.fixture
 def uploads(backend: Backend, store: Awaited, inspection: Inspection, settings: StorageSettings) -> Uploads:
-    tokens = UploadTokens(b"a secret of thirty-two bytes ...")
+    tokens = UploadTokens(PurposeKeys(b"a secret of thirty-two bytes ..."))
     most, lifetime = settings.max_upload_bytes, settings.upload_link_seconds
     return Uploads(
         backend,

@@ -39,6 +39,18 @@ async def running(stack: StorageSettings, **more: str) -> AsyncIterator[asyncio.
         await process.communicate()
 
 
+async def refused(stack: StorageSettings, **more: str) -> tuple[int, str]:
+    """The exit code of a process that does not start, and what it says."""
+    environment = environment_of(stack) | {"INTERNAL_PORT_BASE": str(stack.internal_port_base)} | more
+    command = (sys.executable, "-m", "services.storage")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=pipe, cwd=REPOSITORY)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        _, said = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
 @asynccontextmanager
 async def connected(stack: StorageSettings) -> AsyncIterator[Any]:
     async with aio.insecure_channel(stack.address(ListenPort.STORAGE)) as channel:

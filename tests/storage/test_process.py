@@ -9,8 +9,12 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
+from services.chassis.signing_keys import PurposeKeys
+from services.storage.core.uploads import UploadToken, UploadTokens
+from services.storage.core.variants import VariantPresets
+from services.storage.model import VariantWish
 from services.storage.settings import StorageSettings
-from tests.storage.processes import connected, parts, running
+from tests.storage.processes import connected, parts, refused, running
 from tests.storage.samples import picture
 from tests.support.polling import eventually
 from tests.support.ports import free_base
@@ -35,9 +39,11 @@ def any_stack(backend_settings: StorageSettings) -> StorageSettings:
     return settings
 
 
-async def status_of(stack: StorageSettings, path: str) -> int:
+async def status_of(stack: StorageSettings, path: str, content: bytes = b"") -> int:
+    """The status of a GET, or of a PUT of some content."""
+    url = f"http://{stack.address(ListenPort.FILES)}/files/{path}"
     async with httpx.AsyncClient(trust_env=False) as client:
-        return (await client.get(f"http://{stack.address(ListenPort.FILES)}/files/{path}")).status_code
+        return (await (client.put(url, content=content) if content else client.get(url))).status_code
 
 
 def files_of(stack: StorageSettings) -> list[str]:
@@ -87,13 +93,38 @@ async def test_a_large_upload_passes_through_in_bounded_memory(any_stack: Storag
         assert memory(process.pid, "VmHWM") - before < MAX_GROWTH_BYTES
 
 
-async def test_the_link_key_is_made_once_and_is_ours_alone(stack: StorageSettings) -> None:
+async def test_the_signing_key_is_made_once_and_a_start_with_another_one_is_refused(stack: StorageSettings) -> None:
     keys = []
+    path = stack.data_dir / "signing.key"
     for _ in range(2):
         async with running(stack):
-            path = stack.data_dir / "storage-link.key"
             assert path.stat().st_mode & 0o777 == 0o600
-            keys.append(path.read_bytes())
-
+            keys.append(path.read_text())
     assert keys[0] == keys[1]
-    assert len(keys[0]) == 32
+
+    path.unlink()
+    code, said = await refused(stack)
+    assert code == 78
+    assert "kawaii signing-key forget" in said
+
+
+async def test_a_link_and_a_picture_url_signed_by_an_older_version_stay_good(stack: StorageSettings) -> None:
+    """Whose keys lay in a file for each purpose, and signed as they were."""
+    old = b"\x01" * 32
+    for name in ("storage-link.key", "storage-variant.key"):
+        (stack.data_dir / name).write_bytes(old)
+    async with running(stack), connected(stack) as stub:
+        link = await stub.CreateUploadLink(
+            storagepb.CreateUploadLinkRequest(original_name="a.png", content_type="image/png", size_bytes=3)
+        )
+        key = link.object.removeprefix("objects/")
+        signed = UploadTokens(PurposeKeys(old)).signed(UploadToken(key, 3, 2**42))
+        assert await status_of(stack, f"-/uploads/{signed}", b"abc") == 201
+
+        found = await stub.UploadObject(parts(picture()))
+        wish = VariantWish(width=99, quality=80, extension="webp")
+        signature = VariantPresets(PurposeKeys(old)).signature(found.name.removeprefix("objects/"), wish)
+        variant = storagepb.CreateVariantRequest(
+            object=found.name, width=99, quality=80, format="webp", signature=signature
+        )
+        assert "/99x0q80." in (await stub.CreateVariant(variant)).name  # no preset

@@ -6,6 +6,7 @@ from services.chassis.clock import Clock
 from services.chassis.database import Database
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.parking import FaultStore, Parking
+from services.chassis.signing_keys import PurposeKeys
 from services.community.model.orders import ORDERS
 from services.community.model.users import DELETIONS
 from services.community.stores.artworks import SqlArtworks
@@ -36,10 +37,10 @@ class Stores:
 
 
 def make_stores(
-    database: Database, models: RedisModels, clock: Clock, initial_credits: int, erasure_key: bytes
+    database: Database, models: RedisModels, clock: Clock, initial_credits: int, erasure_keys: PurposeKeys
 ) -> Stores:
-    """Make the stores; erasure_key is the HMAC key of the digests of erased users."""
-    users = UserRows(erasure_key)
+    """Make the stores; erasure_keys make the digests of erased users."""
+    users = UserRows(erasure_keys)
     artworks, ledger = SqlArtworks(users, clock), Ledger(initial_credits, users)
     return Stores(
         database=database,

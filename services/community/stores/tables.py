@@ -17,6 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+from services.chassis.agreements import agreement_table
 from services.chassis.idempotency import answers_table
 from services.chassis.parking import work_fault_table
 
@@ -208,3 +209,4 @@ event_cursor = Table(
 
 work_fault = work_fault_table(metadata)
 request_answer = answers_table(metadata)
+agreement = agreement_table(metadata)

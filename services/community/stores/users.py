@@ -5,8 +5,6 @@ order everywhere: tombstone, person, order, artworks by id, account, owners of o
 deadlock.
 """
 
-import hashlib
-import hmac
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +14,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from services.chassis.clock import Clock
 from services.chassis.database import Transaction, upsert
 from services.chassis.errors import Unauthenticated
+from services.chassis.signing_keys import PurposeKeys
 from services.community.model import Claims, DeletionState, Entry, EntryKind, Erasure, Report, User
 from services.community.model.hotness import DAY_MS
 from services.community.stores import user_erasure
@@ -50,10 +49,10 @@ class Tombstone:
 
 
 class UserRows:
-    """Rows and tombstones of users; `key` is the HMAC key of the digests in tombstones."""
+    """Rows and tombstones of users; the digest in a tombstone is the HMAC of the user's id by the present key."""
 
-    def __init__(self, key: bytes) -> None:
-        self._key = key
+    def __init__(self, keys: PurposeKeys) -> None:
+        self._keys = keys
 
     def lock(self, transaction: Transaction, user_id: str, now_ms: int, issue_ms: int = 0) -> None:
         """Lock the user's row, which is inserted on first use.
@@ -78,8 +77,9 @@ class UserRows:
 
     def tombstone(self, transaction: Transaction, user_id: str) -> Tombstone | None:
         """The tombstone of a user, if they were erased."""
-        query = select(erased_person).where(erased_person.c.digest == self._digest(user_id))
-        row = transaction.execute(query).one_or_none()
+        digests = [signature.hex() for signature in self._keys.signatures(user_id.encode())]
+        query = select(erased_person).where(erased_person.c.digest.in_(digests))
+        row = transaction.execute(query.order_by(erased_person.c.erase_ms.desc()).limit(1)).one_or_none()
         return Tombstone(row.check_in_day, row.erase_ms) if row else None
 
     def lock_for_erasure(self, transaction: Transaction, user_id: str, now_ms: int) -> None:
@@ -97,13 +97,10 @@ class UserRows:
         last = transaction.scalar(select(func.max(check_in.c.day)).where(check_in.c.user_id == user_id))
         older = self.tombstone(transaction, user_id)
         day = max(-1 if last is None else last, older.check_in_day if older else -1)
-        values = {"digest": self._digest(user_id), "check_in_day": day, "erase_ms": now_ms}
+        values = {"digest": self._keys.sign(user_id.encode()).hex(), "check_in_day": day, "erase_ms": now_ms}
         statement = upsert(transaction, erased_person).values(values)
         newer = {"check_in_day": statement.excluded.check_in_day, "erase_ms": statement.excluded.erase_ms}
         transaction.execute(statement.on_conflict_do_update(index_elements=["digest"], set_=newer))
-
-    def _digest(self, user_id: str) -> str:
-        return hmac.new(self._key, user_id.encode(), hashlib.sha256).hexdigest()
 
 
 class SqlUsers:

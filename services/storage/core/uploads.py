@@ -6,8 +6,6 @@ The URL ends in a signed token, which the public listener verifies without askin
 import asyncio
 import base64
 import binascii
-import hashlib
-import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -25,6 +23,7 @@ from services.chassis.errors import (
     Unavailable,
     invalid_field,
 )
+from services.chassis.signing_keys import PurposeKeys
 from services.chassis.single_flight import SingleFlight
 from services.storage.core import keys
 from services.storage.core.inspection import Inspection, Picture, spool_all, too_large
@@ -47,15 +46,15 @@ class UploadToken:
 
 
 class UploadTokens:
-    """Signs and verifies the tokens of upload links by HMAC-SHA256; the secret stays on this machine."""
+    """Signs and verifies the tokens of upload links by HMAC-SHA256."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+    def __init__(self, keys: PurposeKeys) -> None:
+        self._keys = keys
 
     def signed(self, token: UploadToken) -> str:
         """The text of a token with its signature in front, safe in a URL."""
         payload = json.dumps([token.key, token.size, token.expire_ms]).encode()
-        return base64.urlsafe_b64encode(self._sign(payload) + payload).rstrip(b"=").decode()
+        return base64.urlsafe_b64encode(self._keys.sign(payload) + payload).rstrip(b"=").decode()
 
     def verified(self, text: str, now_ms: int) -> UploadToken:
         """The token of a text.
@@ -68,15 +67,12 @@ class UploadTokens:
         except (binascii.Error, ValueError):
             signed = b""
         signature, payload = signed[:SIGNATURE_BYTES], signed[SIGNATURE_BYTES:]
-        if not hmac.compare_digest(signature, self._sign(payload)):
+        if not self._keys.verifies(signature, payload):
             raise PermissionDenied("This upload link is not one of ours. Ask for a new one.")
         token = UploadToken(*json.loads(payload))
         if token.expire_ms <= now_ms:
             raise PermissionDenied("This upload link has expired. Ask for a new one.")
         return token
-
-    def _sign(self, payload: bytes) -> bytes:
-        return hmac.digest(self._secret, payload, hashlib.sha256)
 
 
 class Uploads:

@@ -5,7 +5,6 @@ Everyone may have a few presets made, so that a picture has a bounded number of 
 
 import asyncio
 import base64
-import hashlib
 import hmac
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -28,6 +27,7 @@ from services.chassis.errors import (
     invalid_field,
 )
 from services.chassis.names import is_key
+from services.chassis.signing_keys import PurposeKeys
 from services.chassis.single_flight import SingleFlight
 from services.storage.core import keys
 from services.storage.core.deletion import ObjectDeletion
@@ -67,11 +67,11 @@ logger = structlog.get_logger()
 class VariantPresets:
     """Decides which variants may be made: a few presets for everyone, any size for the holder of a signed URL.
 
-    Signatures are HMAC-SHA256 with the secret, which stays on this machine.
+    Signatures are HMAC-SHA256.
     """
 
-    def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+    def __init__(self, keys: PurposeKeys) -> None:
+        self._keys = keys
 
     def of(self, key: str, wish: VariantWish, original_width: int = 0) -> VariantSpec:
         """The least preset that serves a wish, or exactly what was signed; never wider than needed for the original.
@@ -84,7 +84,8 @@ class VariantPresets:
         if not wish.signature:
             width = _preset(WIDTHS, min(wish.width or WIDTHS[-1], original_width or WIDTHS[-1]))
             return VariantSpec(width, 0, _encoded(kind, _preset(QUALITIES, _quality(wish))), kind)
-        if not hmac.compare_digest(self.signature(key, wish).encode(), wish.signature.encode()):
+        accepted = map(_text, self._keys.signatures(_message(key, wish)))
+        if not any(hmac.compare_digest(text.encode(), wish.signature.encode()) for text in accepted):
             raise PermissionDenied("This picture's URL is not signed by us. Use it as it was given to you.")
         if not 1 <= wish.width <= MAX_SIGNED_SIDE or wish.height > MAX_SIGNED_SIDE:
             raise InvalidArgument(f"A variant has at most {MAX_SIGNED_SIDE} pixels on a side.")
@@ -103,9 +104,16 @@ class VariantPresets:
 
     def signature(self, key: str, wish: VariantWish) -> str:
         """The signature of a wish for a variant of an object, safe in a URL."""
-        text = "\0".join(map(str, ("variant", key, wish.width, wish.height, wish.quality, wish.extension)))
-        digest = hmac.digest(self._secret, text.encode(), hashlib.sha256)
-        return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return _text(self._keys.sign(_message(key, wish)))
+
+
+def _message(key: str, wish: VariantWish) -> bytes:
+    fields = ("variant", key, wish.width, wish.height, wish.quality, wish.extension)
+    return "\0".join(map(str, fields)).encode()
+
+
+def _text(signature: bytes) -> str:
+    return base64.urlsafe_b64encode(signature).rstrip(b"=").decode()
 
 
 def _quality(wish: VariantWish) -> int:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from services.chassis import failpoints
+from services.chassis.agreements import agreement_table
 from services.chassis.database import Transaction, db_now, upsert
 from services.chassis.errors import Unavailable
 from services.chassis.idempotency import answers_table
@@ -33,6 +34,7 @@ from services.storage.model import Cursor, Filter, Source, Stat, StoredObject, U
 
 METADATA = MetaData()
 REQUEST_ANSWER = answers_table(METADATA)
+AGREEMENT = agreement_table(METADATA)
 KEY = String(512, collation="C").with_variant(String(512), "sqlite")
 OBJECTS = Table(
     "object",

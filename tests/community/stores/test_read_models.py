@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from services.chassis.database import Database
 from services.chassis.errors import Unavailable
+from services.chassis.signing_keys import PurposeKeys
 from services.community.composition import CommunityService
 from services.community.core.feed import PageRequest
 from services.community.model import ArtworkPage, Reaction, Shelf
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 @pytest.fixture
 def stores(database: Database, models: RedisModels, clock: Clock) -> Stores:
     """The stores on a real Valkey."""
-    return make_stores(database, models, clock, 0, b"erasure key")
+    return make_stores(database, models, clock, 0, PurposeKeys(b"erasure key"))
 
 
 @pytest.fixture
@@ -41,7 +42,11 @@ async def other_replica(
     """Another replica on the same database and the same Valkey."""
     async with open_models(valkey.url, lambda: 0.0) as models:
         yield CommunityService(
-            settings, make_stores(database, models, clock, 0, b"erasure key"), FakeGenerations(), FakeObjects(), clock
+            settings,
+            make_stores(database, models, clock, 0, PurposeKeys(b"erasure key")),
+            FakeGenerations(),
+            FakeObjects(),
+            clock,
         )
 
 

@@ -9,13 +9,14 @@ from structlog.testing import capture_logs
 
 from services.chassis.database import Database, Transaction
 from services.chassis.errors import Unauthenticated
+from services.chassis.signing_keys import PurposeKeys
 from services.community.composition import CommunityService
 from services.community.core.feed import PageRequest
 from services.community.core.saving import Save
 from services.community.model import Balance, Claims, Reaction, Report
 from services.community.model.hotness import DAY_MS
 from services.community.stores.tables import artwork, artwork_like, artwork_order, check_in, discarded_object, person
-from services.community.stores.users import UNDATED_TOKENS_MS
+from services.community.stores.users import UNDATED_TOKENS_MS, SqlUsers, UserRows
 from tests.community.erasure_load import LoadTest
 from tests.community.fakes import FakeGenerations, FakeObjects, lost
 from tests.community.steps import ANN, BOB, order_of, ordered, published
@@ -164,6 +165,25 @@ async def test_a_new_token_begins_anew_and_an_old_one_stays_refused(community: C
         await community.users.ensure(ANN, Claims("Ann"))
     clock.now += UNDATED_TOKENS_MS + 1
     assert await community.users.ensure(ANN, Claims("Ann"))
+
+
+async def test_an_erased_person_is_recognised_after_the_signing_key_was_rotated(
+    community: CommunityService, database: Database, clock: Clock
+) -> None:
+    await community.users.ensure(ANN, Claims("Ann"), clock.now - 1000)
+    await community.credits.check_in(ANN)
+    await community.users.erase(ANN)
+    rotated = UserRows(PurposeKeys(b"new key", (b"erasure key",)))
+    before = await database.read(rotated.tombstone, ANN)
+    clock.now += DAY_MS
+    await database.write(rotated.lock, ANN, clock.now, clock.now)
+    await database.write(SqlUsers(rotated, clock).erase, ANN, "erasure_2")
+
+    after = await database.read(rotated.tombstone, ANN)
+    assert before
+    assert after
+    assert (after.erase_ms, after.check_in_day) == (clock.now, before.check_in_day)
+    assert await database.read(UserRows(PurposeKeys(b"new key")).tombstone, ANN) == after
 
 
 async def test_a_report_of_an_artwork_that_goes_at_this_moment_is_refused(

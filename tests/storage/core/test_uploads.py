@@ -8,6 +8,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.errors import KawaiiError
+from services.chassis.signing_keys import PurposeKeys
 from services.storage.core import Uploads
 from services.storage.core.uploads import UploadToken, UploadTokens
 from services.storage.model import UploadLink
@@ -85,7 +86,7 @@ async def test_a_link_that_we_did_not_sign_opens_nothing(browser: httpx.AsyncCli
 
 
 def test_a_token_of_any_length_is_read_as_it_was_signed() -> None:
-    tokens = UploadTokens(b"a secret of thirty-two bytes ...")
+    tokens = UploadTokens(PurposeKeys(b"a secret of thirty-two bytes ..."))
 
     for length in range(8):
         token = UploadToken(f"uploads/{'a' * length}.png", 5000, 1000)

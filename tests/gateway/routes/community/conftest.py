@@ -21,6 +21,7 @@ from services.chassis.channels import connect
 from services.chassis.database import open_database
 from services.chassis.migrations import migrate
 from services.chassis.server import Mount
+from services.chassis.signing_keys import PurposeKeys
 from services.community.composition import CommunityService
 from services.community.model import OrderState
 from services.community.settings import CommunitySettings
@@ -123,7 +124,7 @@ def open_site(migrated_file: Path, tmp_path: Path) -> OpenSite:
         async with AsyncExitStack() as stack:
             database = await stack.enter_async_context(open_database(settings, "community"))
             models = RedisModels(None, time.monotonic)
-            stores = make_stores(database, models, clock, settings.credits_initial, b"erasure key")
+            stores = make_stores(database, models, clock, settings.credits_initial, PurposeKeys(b"erasure key"))
             community = CommunityService(settings, stores, generations, objects, clock)
             storage = StorageService()
             mount = Mount(storagerpc.add_StorageServiceServicer_to_server, storage, storagepb.DESCRIPTOR)
