@@ -15,13 +15,16 @@ from gateway.clients.stubs import open_clients
 from gateway.response_cache.byte_cache import ByteCache
 from gateway.rest.rate_limits import open_buckets
 from gateway.settings import GatewaySettings
+from services.chassis.addresses import ListenPort
+from services.chassis.health import Readiness
 from services.chassis.invalidation import open_invalidations
-from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
 from services.chassis.logs import configure
 from services.chassis.metrics import MetricsServer
-from services.chassis.settings import load
+from services.chassis.settings import load, require_addresses
 from services.chassis.supervisor import supervised
 
+LISTENERS = (ListenPort.GATEWAY, ListenPort.GATEWAY_METRICS)
+SERVICES = ("generation", "storage", "share", "community")
 GRACE_SECONDS = 7  # running requests may finish; the launcher allows ten seconds for all of the stop
 SHARES = DESCRIPTOR.services_by_name["ShareService"].full_name  # its changes are announced under this name
 # Far above Envoy's four, so that it is never us who closes a connection that Envoy uses, not even when we get no time
@@ -33,12 +36,19 @@ BACKLOG = 4096  # connections that wait while we are busy; Linux allows no more 
 class Server(uvicorn.Server):
     """uvicorn's server, which sets `leaving` when it stops: open streams end, and do not delay the stop."""
 
-    def __init__(self, config: uvicorn.Config, leaving: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, leaving: asyncio.Event, readiness: Readiness) -> None:
         super().__init__(config)
         self._leaving = leaving
+        self._readiness = readiness
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and be ready from then on."""
+        await super().startup(sockets)
+        self._readiness.checked(well=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the streams end, then stop as usual."""
+        self._readiness.drain()
         self._leaving.set()
         await super().shutdown(sockets)
 
@@ -47,11 +57,13 @@ async def main() -> None:
     """Serve until SIGTERM or SIGINT."""
     settings = load(GatewaySettings)
     configure(settings.log_level, settings.log_format, "gateway")
+    require_addresses(settings, LISTENERS, SERVICES)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has stopped, which must not kill us before the channels are closed
         signal.signal(number, lambda *_: None)
     leaving = asyncio.Event()
-    metrics_server = MetricsServer(settings.address(ListenPort.GATEWAY_METRICS))
+    readiness = Readiness()
+    metrics_server = MetricsServer(settings.listens(ListenPort.GATEWAY_METRICS), readiness)
     kept = ByteCache(settings.read_cache_seconds, settings.read_cache_bytes)
     async with (
         open_clients(settings) as clients,
@@ -60,15 +72,16 @@ async def main() -> None:
     ):
         app = make_app(settings, clients, leaving, kept, buckets)
         async with supervised([metrics_server.run, partial(shares.listen, lambda _notice: kept.clear())]):
-            await Server(configuration(settings, app), leaving).serve()
+            await Server(configuration(settings, app), leaving, readiness).serve()
 
 
 def configuration(settings: GatewaySettings, app: ASGIApp) -> uvicorn.Config:
     """The configuration of uvicorn behind Envoy."""
+    address = settings.listens(ListenPort.GATEWAY)
     return uvicorn.Config(
         app,
-        host=LOOPBACK,
-        port=port_of(ListenPort.GATEWAY, settings.internal_port_base),
+        host=address.host,
+        port=address.port,
         loop="none",
         http="httptools",
         ws="none",

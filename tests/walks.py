@@ -32,7 +32,7 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from services.chassis.names import new_id
 from services.generation.model import Callback, Generation
 from tests.e2e.community.callers import SECRET, token

@@ -25,7 +25,6 @@ from gateway.clients.stubs import Clients, found, open_clients
 from gateway.routes.export import document
 from services.chassis.channels import connect
 from services.chassis.errors import InvalidArgument, KawaiiError
-from services.chassis.listen_addresses import ListenPort
 from services.chassis.names import parse_key
 from services.chassis.settings import CommonSettings
 from services.chassis.status import from_rpc
@@ -63,7 +62,7 @@ async def _asked(work: Callable[[Clients], Awaitable[Counts]]) -> Counts:
                 f"{error.filename}: {error.strerror}. Name a place that exists and is yours."
             ) from None
         except aio.AioRpcError as failure:
-            address = settings.address(ListenPort.GENERATION)
+            address = settings.target("generation")
             raise click.ClickException(rpc.sentence(failure, address)) from None
 
 
@@ -170,7 +169,7 @@ class Import:
 
     async def run(self, file: Path) -> Counts:
         """Take in the objects first, so that generations can name them."""
-        async with connect(CommonSettings().address(ListenPort.STORAGE)) as channel:
+        async with connect(CommonSettings().target("storage")) as channel:
             storage = storageadminrpc.StorageAdminServiceStub(channel)
             for where, record in records(file, "object"):
                 await self._counted("objects", where, record, self._object(storage, record))

@@ -1,5 +1,6 @@
 """The `kawaii` command; each verb loads what it needs only when it runs, so that help is quick."""
 
+import os
 from collections.abc import Callable
 from importlib.metadata import version as installed
 from pkgutil import resolve_name
@@ -36,6 +37,21 @@ def up() -> None:
     """Start the whole stack on this machine and keep it running."""
     run: Callable[[], int] = resolve_name("deploy.launcher.run:run")
     raise SystemExit(run())
+
+
+@main.command()
+@click.argument("name")
+def serve(name: str) -> None:
+    """Run one process until it is stopped: gateway, storage, share, generation, community or sandbox.
+
+    The …_TARGET settings say where it finds the others, LISTEN_HOST and the …_PORT settings where it listens.
+    """
+    modules = resolve_name("deploy.launcher.processes:MODULES")
+    if name not in modules:
+        resolve_name("services.chassis.settings:refuse")(f"There is no process {name}; there are {', '.join(modules)}.")
+    inherited: dict[str, str] = resolve_name("deploy.launcher.configuration:INHERITED")
+    command: tuple[str, ...] = resolve_name("deploy.launcher.processes:entry")(name)
+    os.execve(command[0], command, inherited | os.environ)  # noqa: S606 - this process becomes the other: no shell
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """Calls the services of the stack at INTERNAL_PORT_BASE by gRPC, for the operator's commands."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +24,10 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from deploy.launcher.configuration import complaint
 from services.chassis.channels import connect
-from services.chassis.listen_addresses import ListenPort
 from services.chassis.settings import CommonSettings
 from services.chassis.status import DETAILS_KEY, from_rpc
 
+SCHEME = r"^(ipv[46]:|dns:///)"  # of a target; people write the rest
 MISCONFIGURED_EXIT = 2
 COMMUNITY_SECONDS = 3600.0  # counting every like of a large site takes its time, and the operator waits for it
 SLOW = {"RecopyGeneration": 300.0}  # some pictures, each with two fetches of half a minute
@@ -37,22 +38,20 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ServiceClient:
-    """A service that the commands call: its messages, its stub, where it listens, the seconds that a call may take."""
+    """A service that the commands call: its messages, its stub, its name, the seconds that a call may take."""
 
     messages: Any
     stub: Callable[[aio.Channel], Any]
-    listener: ListenPort
+    service: str
     seconds: float | None = None
 
 
 SERVICES = (
-    ServiceClient(
-        communityadminpb, communityadminrpc.CommunityAdminServiceStub, ListenPort.COMMUNITY, COMMUNITY_SECONDS
-    ),
-    ServiceClient(generationadminpb, generationadminrpc.GenerationAdminServiceStub, ListenPort.GENERATION),
-    ServiceClient(generationpb, generationrpc.GenerationServiceStub, ListenPort.GENERATION),
-    ServiceClient(storageadminpb, storageadminrpc.StorageAdminServiceStub, ListenPort.STORAGE),
-    ServiceClient(storagepb, storagerpc.StorageServiceStub, ListenPort.STORAGE),
+    ServiceClient(communityadminpb, communityadminrpc.CommunityAdminServiceStub, "community", COMMUNITY_SECONDS),
+    ServiceClient(generationadminpb, generationadminrpc.GenerationAdminServiceStub, "generation"),
+    ServiceClient(generationpb, generationrpc.GenerationServiceStub, "generation"),
+    ServiceClient(storageadminpb, storageadminrpc.StorageAdminServiceStub, "storage"),
+    ServiceClient(storagepb, storagerpc.StorageServiceStub, "storage"),
 )
 
 
@@ -99,7 +98,7 @@ def where(verb: str) -> str:
     """The address of the service that has an RPC. Raises MisconfiguredError."""
     if problems := complaint(CommonSettings):
         raise MisconfiguredError(problems)
-    return CommonSettings().address(service_client(verb).listener)
+    return CommonSettings().target(service_client(verb).service)
 
 
 def service_client(verb: str) -> ServiceClient:
@@ -123,5 +122,9 @@ def sentence(failure: aio.AioRpcError, address: str) -> str:
     """The message of a failed call; where no stack answers, what helps."""
     detailed = any(key == DETAILS_KEY for key, _ in failure.trailing_metadata() or ())
     if failure.code() is grpc.StatusCode.UNAVAILABLE and not detailed:
-        return f"No stack answers at {address}. Start it with `make up`, or set INTERNAL_PORT_BASE to its own."
+        place = re.sub(SCHEME, "", address)
+        return (
+            f"No stack answers at {place}. Start it with `make up`, or set INTERNAL_PORT_BASE to its own, or the "
+            "…_TARGET of a service that runs elsewhere."
+        )
     return from_rpc(failure).message

@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from deploy.launcher.configuration import speaks_text
 from deploy.launcher.preflight import most_files
 from deploy.launcher.settings import LauncherSettings
+from services.chassis.addresses import LOOPBACK, ListenPort, port_of
 from services.chassis.client_limits import GATHERED_BYTES
-from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
 from services.chassis.origins import ANY_ORIGIN
 
 TEMPLATE = "envoy.yaml.j2"

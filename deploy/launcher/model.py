@@ -46,8 +46,9 @@ class Process:
     command: tuple[str, ...]
     stop_seconds: float = STOP_SECONDS
     migrated: bool = False
-    secrets: dict[str, str] = field(default_factory=dict)
-    """What its environment holds beyond the plan's: the secrets that it alone, or with few others, has to know."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What its environment holds beyond the plan's: its ports, and the secrets that it alone, or with few others, has
+    to know."""
     folder: str = ""
     probe: Probe | None = None
 

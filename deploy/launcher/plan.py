@@ -30,7 +30,7 @@ from deploy.launcher.processes import (
     every_secret,
 )
 from deploy.launcher.settings import LauncherSettings
-from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
+from services.chassis.addresses import LOOPBACK, ListenPort, port_of
 from services.chassis.migrations import Window, head_of, window_of_file
 
 SANDBOX_NOTE = "sandbox: no KIE key is set, so pictures are drawn here and nothing is billed"
@@ -62,6 +62,7 @@ def make(settings: LauncherSettings) -> Plan:
     Raises:
         LaunchError: when a server is missing for this machine.
     """
+    settings = settings.model_copy(update={"gateway_upstream": (), "files_upstream": ()})  # all is on this machine
     rows = [row for row in STACK if row.wanted(settings)]
     secret = valkey_password(settings.data_dir) if embeds_valkey(settings) else ""
     redis = {CACHE: f"redis://:{secret}@{settings.address(ListenPort.VALKEY)}/0"} if secret else {}

@@ -15,7 +15,8 @@ from deploy.envoy.render import ADMIN_SOCKET
 from deploy.launcher.configuration import CACHE, DATABASE, own, secret_names
 from deploy.launcher.model import STOP_SECONDS, LaunchError, Probe, Process, get
 from deploy.launcher.settings import LauncherSettings
-from services.chassis.listen_addresses import LOOPBACK, ListenPort, port_of
+from services.chassis.addresses import LOOPBACK, ListenPort, port_of
+from services.chassis.settings import setting_of
 
 # A submit in flight must get its answer and record it, or the answer is lost: 150 s at most for the exchange
 # (services/generation/providers/kie.py), 10 s for draining, and 30 s for a database that is restarting meanwhile.
@@ -71,9 +72,21 @@ def valkey(settings: LauncherSettings) -> tuple[str, ...]:
     return (valkey_binary(), *own, *keep, *limits, "--loglevel", "warning", "--logfile", "valkey.log")
 
 
-def module(name: str) -> "Command":
-    """A process of ours, named by its module."""
-    return lambda _: (sys.executable, "-m", name)
+MODULES = {
+    "gateway": "gateway",
+    **{name: f"services.{name}" for name in ("storage", "share", "generation", "community", "sandbox")},
+}
+"""The processes of ours, by the name that `kawaii serve` takes, and the modules that are their entries."""
+
+
+def entry(name: str) -> tuple[str, ...]:
+    """The command that runs one process of ours."""
+    return (sys.executable, "-m", MODULES[name])
+
+
+def served(name: str) -> "Command":
+    """A process of ours."""
+    return lambda _: entry(name)
 
 
 def always(_: LauncherSettings) -> bool:
@@ -131,8 +144,13 @@ class Row:
         """The program to start; it waits for its migrations when we are the ones who run them."""
         waits = self.database and not settings.database_url
         folder = str((settings.data_dir / self.folder).absolute()) if self.folder else ""
-        command, secrets = self.command(settings), own(self.secrets, environment)
-        return Process(self.name, command, self.stop_seconds, waits, secrets, folder, self.probe(settings))
+        command, own_environment = self.command(settings), own(self.secrets, environment) | self.ports(settings)
+        return Process(self.name, command, self.stop_seconds, waits, own_environment, folder, self.probe(settings))
+
+    def ports(self, settings: LauncherSettings) -> dict[str, str]:
+        """Where the process listens, as it is told."""
+        base = settings.internal_port_base
+        return {setting_of(each).upper(): str(port_of(each, base)) for each in self.listens} if self.ours else {}
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -155,7 +173,7 @@ STACK = (
     Row("valkey", valkey, (ListenPort.VALKEY,), valkey_probe, ours=False, folder=VALKEY_DIR, wanted=embeds_valkey),
     Row(
         "sandbox",
-        module("services.sandbox"),
+        served("sandbox"),
         (ListenPort.SANDBOX,),
         sandbox_probe,
         settings="services.sandbox.settings:SandboxSettings",
@@ -163,7 +181,7 @@ STACK = (
     ),
     Row(
         "storage",
-        module("services.storage"),
+        served("storage"),
         (ListenPort.STORAGE, ListenPort.FILES, ListenPort.STORAGE_METRICS),
         metrics_probe(ListenPort.STORAGE_METRICS),
         settings="services.storage.settings:StorageSettings",
@@ -171,7 +189,7 @@ STACK = (
     ),
     Row(
         "share",
-        module("services.share"),
+        served("share"),
         (ListenPort.SHARE, ListenPort.SHARE_METRICS),
         metrics_probe(ListenPort.SHARE_METRICS),
         settings="services.share.settings:ShareSettings",
@@ -180,7 +198,7 @@ STACK = (
     ),
     Row(
         "generation",
-        module("services.generation"),
+        served("generation"),
         (ListenPort.GENERATION, ListenPort.GENERATION_METRICS),
         metrics_probe(ListenPort.GENERATION_METRICS),
         settings="services.generation.settings:GenerationSettings",
@@ -189,7 +207,7 @@ STACK = (
     ),
     Row(
         "community",
-        module("services.community"),
+        served("community"),
         (ListenPort.COMMUNITY, ListenPort.COMMUNITY_METRICS),
         metrics_probe(ListenPort.COMMUNITY_METRICS),
         settings="services.community.settings:CommunitySettings",
@@ -198,7 +216,7 @@ STACK = (
     ),
     Row(
         "gateway",
-        module("gateway"),
+        served("gateway"),
         (ListenPort.GATEWAY, ListenPort.GATEWAY_METRICS),
         metrics_probe(ListenPort.GATEWAY_METRICS),
         settings="gateway.settings:GatewaySettings",

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.launcher.model import Probe
-from services.chassis.listen_addresses import LOOPBACK
+from services.chassis.addresses import LOOPBACK
 
 POLL_SECONDS = 0.05  # the person waits for this answer
 REQUEST_SECONDS = 5.0  # /readyz asks every service; one that hangs must not hang us

@@ -1,18 +1,29 @@
 """The settings of the launcher and of Envoy; decides on the sandbox, development identity and the public address."""
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated
 
-from pydantic import AliasChoices, Field, IPvAnyAddress, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, IPvAnyAddress, SecretStr
+from pydantic_settings import NoDecode
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import LOOPBACK, Address, ListenPort, parse_upstreams
 from services.chassis.origins import ANY_ORIGIN, Origins
 from services.chassis.settings import CommonSettings
 from services.generation.quota import is_billed, meaning, site_orders
 
 SANDBOX_KEY = "sandbox-key"
 LOOPBACK_ADDRESS, EVERY_ADDRESS = IPv4Address("127.0.0.1"), IPv4Address(0)
+SERVICES = ("GENERATION", "STORAGE", "SHARE", "COMMUNITY")  # which others call by gRPC
 OFF = frozenset({"0", "false", "no", "off", "n", "f"})  # what pydantic reads as no
 KIE_KEY_NAMES = ("KIE_AI_API_KEY", "KIE_API_KEY", *(f"KIE_AI_API_KEY_{number}" for number in range(2, 6)))
+
+
+def read_upstreams(value: object) -> object:
+    """The addresses of a list in text. Raises ValueError."""
+    return parse_upstreams(value) if isinstance(value, str) else value
+
+
+Upstreams = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(read_upstreams)]
 
 
 class LauncherSettings(CommonSettings):
@@ -23,6 +34,11 @@ class LauncherSettings(CommonSettings):
     An address beyond loopback turns development identity off."""
     cors_allowed_origins: Origins = ANY_ORIGIN
     """Origins whose pages may read what Envoy answers itself, as the gateway has it."""
+    gateway_upstream: Upstreams = ()
+    """Where Envoy finds the gateway: host:port[,host:port…], each a DNS name, whose addresses are all used, or an IP
+    address. Empty: on this machine."""
+    files_upstream: Upstreams = ()
+    """Where Envoy finds storage's FILES_PORT, in the same form."""
     trusted_hops: int = Field(0, ge=0, le=10)
     """How many proxies before us write X-Forwarded-For; too many lets clients forge their address."""
     envoy_concurrency: int = Field(1, ge=1, le=64)
@@ -140,7 +156,12 @@ class LauncherSettings(CommonSettings):
         """The variables that this configuration sets for its processes, whatever .env says."""
         development = {"AUTH_DEV_MODE": "1" if self.development else "0"}
         sign_in = {"SIGN_IN_CONFIGURED": "1" if self.has_sign_in else "0"}
-        return {**(self._sandbox() if self.sandboxed else {}), **development, **sign_in}
+        return {**(self._sandbox() if self.sandboxed else {}), **development, **sign_in, **self._addresses()}
+
+    def _addresses(self) -> dict[str, str]:
+        """Where the processes of a whole stack listen and find each other: on this machine alone."""
+        targets = {f"{service}_TARGET": self.address(ListenPort[service]) for service in SERVICES}
+        return {"LISTEN_HOST": LOOPBACK, **targets}
 
     def _sandbox(self) -> dict[str, str]:
         sandbox = self.address(ListenPort.SANDBOX)

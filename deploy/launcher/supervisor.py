@@ -138,7 +138,7 @@ class Child:
     async def _spawn(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *self._process.command,
-            env={**self._environment, **self._process.secrets},
+            env={**self._environment, **self._process.environment},
             cwd=self._process.folder or None,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE if self._text else sys.stderr,

@@ -19,7 +19,6 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from starlette.requests import Request
 
 from services.chassis.channels import connect
-from services.chassis.listen_addresses import ListenPort
 from services.chassis.settings import CommonSettings
 
 BYTES = "bytes"  # the part of storage that is its disk or bucket
@@ -99,10 +98,10 @@ def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel, comm
 async def open_clients(settings: CommonSettings) -> AsyncIterator[Clients]:
     """Open the channels to this stack's services; each connects when first used."""
     async with (
-        connect(settings.address(ListenPort.GENERATION)) as generation,
-        connect(settings.address(ListenPort.STORAGE)) as storage,
-        connect(settings.address(ListenPort.SHARE)) as share,
-        connect(settings.address(ListenPort.COMMUNITY)) as community,
+        connect(settings.target("generation")) as generation,
+        connect(settings.target("storage")) as storage,
+        connect(settings.target("share")) as share,
+        connect(settings.target("community")) as community,
     ):
         yield over(generation, storage, share, community)
 

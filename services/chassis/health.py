@@ -10,10 +10,36 @@ from grpc_health.v1._async import HealthServicer
 Ping = Callable[[], Awaitable[None]]
 
 NO_PARTS: Mapping[str, Ping] = {}
+STARTING, SERVING, DEGRADED, DRAINING = "starting", "serving", "degraded", "draining"
 PING_SECONDS = 5.0  # how late an outage may show; a ping costs one trivial query
 PING_TIMEOUT_SECONDS = 2.0  # a dependency slower than this is of no use
 
 logger = structlog.get_logger()
+
+
+class Readiness:
+    """Whether a process takes work, for /readyz: its own ability, whatever becomes of what it depends on.
+
+    An orchestrator removes a process that is not ready. If a dependency that is away made it so, one dead service
+    would remove all its callers; so such a process is ready, and says `degraded`.
+    """
+
+    def __init__(self) -> None:
+        self.word = STARTING
+
+    @property
+    def ready(self) -> bool:
+        """True from the first check until the process drains."""
+        return self.word in {SERVING, DEGRADED}
+
+    def checked(self, *, well: bool) -> None:
+        """Take down the result of a check; a process that drains goes on draining."""
+        if self.word != DRAINING:
+            self.word = SERVING if well else DEGRADED
+
+    def drain(self) -> None:
+        """Not ready any more, for good."""
+        self.word = DRAINING
 
 
 class Health:
@@ -27,6 +53,7 @@ class Health:
         self._services = ("", *services)
         self._pings = pings
         self._parts = parts
+        self.readiness = Readiness()
 
     async def watch(self) -> None:
         """Ping for ever."""
@@ -38,12 +65,14 @@ class Health:
         """Ping once and show the result."""
         answers = await asyncio.gather(*map(self._answers, (*self._parts.values(), *self._pings)))
         healthy = all(answers[len(self._parts) :])
+        self.readiness.checked(well=all(answers))
         await self._show(self._services, serving=healthy)
         for part, answered in zip(self._parts, answers, strict=False):
             await self._show([part], serving=healthy and answered)
 
     async def drain(self) -> None:
         """Say NOT_SERVING from now on, whatever the pings say; even a check that runs at this moment."""
+        self.readiness.drain()
         await self.servicer.enter_graceful_shutdown()
 
     async def start(self) -> None:

@@ -1,10 +1,11 @@
 """The port on which Prometheus reads the metrics of a process.
 
-A few lines of our own serve it: two paths, one method, no framework and no thread. `/livez` is answered by the
+A few lines of our own serve it: three paths, one method, no framework and no thread. `/livez` is answered by the
 event loop that does all work of the process and asks no dependency, so that a process which does not answer it hangs,
-and only a restart helps. `prometheus_client.start_http_server` answers from a thread for each connection, also while
-the event loop hangs; it has no bound for slow clients, answers nearly every path with the metrics, and cannot await the
-refresh of gauges. Its ASGI application would need an HTTP server in each process that has none.
+and only a restart helps. `/readyz` says whether the process takes work: 200 `serving` or `degraded` (a dependency is
+away), 503 `starting` or `draining`. `prometheus_client.start_http_server` answers from a thread for each connection,
+also while the event loop hangs; it has no bound for slow clients, answers nearly every path with the metrics, and
+cannot await the refresh of gauges. Its ASGI application would need an HTTP server in each process that has none.
 """
 
 import asyncio
@@ -13,6 +14,9 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, disable_created_metrics, generate_latest
+
+from services.chassis.addresses import Address
+from services.chassis.health import Readiness
 
 # They would add a series to each counter that nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no types for it
@@ -23,20 +27,22 @@ REQUEST_SECONDS = 2.0  # a scraper has its request ready; a slow one must not de
 Refresh = Callable[[], Awaitable[None]]
 
 
-async def _nothing() -> None:
+async def nothing() -> None:
     """The default refresh, for a process without gauges that are looked up."""
 
 
 class MetricsServer:
-    """Answers GET /metrics and GET /livez. `refresh` runs before each /metrics, for gauges that are looked up."""
+    """Answers GET /metrics, /livez and /readyz. `refresh` runs before each /metrics, for gauges that are looked up."""
 
-    def __init__(self, address: str, refresh: Refresh = _nothing) -> None:
-        self._host, _, self._port = address.rpartition(":")
+    def __init__(self, address: Address, readiness: Readiness, refresh: Refresh = nothing) -> None:
+        self._address = address
+        self._readiness = readiness
         self._refresh = refresh
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        server = await asyncio.start_server(self._serve, self._host, int(self._port), limit=MAX_REQUEST_BYTES)
+        host, port = self._address.host, self._address.port
+        server = await asyncio.start_server(self._serve, host, port, limit=MAX_REQUEST_BYTES)
         await server.serve_forever()
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -57,6 +63,9 @@ class MetricsServer:
         asked = line.split(b"?")[0].split()[:2]
         if asked == [b"GET", b"/livez"]:
             return _response(HTTPStatus.OK, b"alive\n")
+        if asked == [b"GET", b"/readyz"]:
+            status = HTTPStatus.OK if self._readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
+            return _response(status, f"{self._readiness.word}\n".encode())
         if asked != [b"GET", b"/metrics"]:
             return _response(HTTPStatus.NOT_FOUND)
         await self._refresh()

@@ -14,8 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
+from services.chassis.addresses import ListenPort
 from services.chassis.health import NO_PARTS, Health, Ping
 from services.chassis.interceptors import INTERCEPTORS, REFUSED_STREAM_SECONDS, Interceptor, RefusedStreams, StreamLimit
+from services.chassis.metrics import MetricsServer, Refresh, nothing
+from services.chassis.settings import CommonSettings
 from services.chassis.supervisor import Loop, supervised
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # four times the largest chunk; files go in streams
@@ -81,9 +84,11 @@ def build(
 
 
 async def serve(
-    address: str,
+    settings: CommonSettings,
+    listeners: Sequence[ListenPort],
     mounts: Sequence[Mount],
     *,
+    refresh: Refresh = nothing,
     loops: Sequence[Loop] = (),
     pings: Sequence[Ping] = (),
     parts: Mapping[str, Ping] = NO_PARTS,
@@ -91,15 +96,18 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then report NOT_SERVING, let running calls and loops finish, and return.
 
-    `on_drain` runs once draining has begun: it ends streams that would otherwise last as long as their readers.
+    `listeners` are that of gRPC and that of the metrics, whose gauges `refresh` looks up. `on_drain` runs once draining
+    has begun: it ends streams that would otherwise last as long as their readers.
     """
     health = Health(names_of(mounts), pings, parts)
     await health.start()
     server = build(mounts, health)
-    server.add_insecure_port(address)
+    address, metrics_address = map(settings.listens, listeners)
+    server.add_insecure_port(str(address))
+    metrics_server = MetricsServer(metrics_address, health.readiness, refresh)
     await server.start()
-    logger.info("serving", address=address)
-    async with supervised([*loops, health.watch]):
+    logger.info("serving", address=str(address))
+    async with supervised([*loops, metrics_server.run, health.watch]):
         await stop_signal()
         logger.info("draining")
         await health.drain()

@@ -2,21 +2,44 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, IPvAnyAddress, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from services.chassis.listen_addresses import ListenPort, address_of
+from services.chassis.addresses import (
+    LOOPBACK,
+    Address,
+    ListenPort,
+    address_of,
+    names_in,
+    parse_target,
+    port_of,
+    taken,
+    unresolved,
+)
 
 S = TypeVar("S", bound="CommonSettings")
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 PRIVATE_UMASK = 0o077  # prompts, pictures and tokens lie in what we write
 MAX_SECRET_FILE_BYTES = 65_536  # a secret is a line, not a document
+LISTENERS_OF_THEIR_OWN = {
+    ListenPort.FILES: "files_port"
+}  # of a process that has more than LISTEN_PORT and METRICS_PORT
+
+
+def check_target(text: str) -> str:
+    """A target as gRPC takes it; empty as it is. Raises ValueError."""
+    return parse_target(text) if text.strip() else ""
+
+
+Target = Annotated[str, AfterValidator(check_target)]
+ListeningPort = Annotated[int, Field(ge=1, le=65_535)]
 
 
 def names_of(name: str, field: FieldInfo) -> list[str]:
@@ -61,7 +84,24 @@ class CommonSettings(BaseSettings):
     port: int = Field(8080, ge=1, le=65_535)
     """The one public port, Envoy's."""
     internal_port_base: int = Field(50_050, ge=1024, le=65_000)
-    """First of the internal ports; all of them bind to loopback."""
+    """First of the internal ports of a whole stack, which follow from it unless the settings below say otherwise."""
+    listen_host: IPvAnyAddress = IPv4Address(LOOPBACK)
+    """The address at which a process listens for the others; `make up` keeps to 127.0.0.1."""
+    listen_port: ListeningPort | None = None
+    """Where a process that runs alone (`kawaii serve`) listens: by gRPC, the gateway and the sandbox by HTTP."""
+    files_port: ListeningPort | None = None
+    """Where storage serves files by HTTP when it runs alone."""
+    metrics_port: ListeningPort | None = None
+    """Where a process that runs alone serves /metrics, /livez and /readyz."""
+    generation_target: Target = ""
+    """Where generation is found: dns:///name:port, or host:port[,host:port…]; its replicas share the calls. Empty: on
+    this machine, at the port that follows from INTERNAL_PORT_BASE."""
+    storage_target: Target = ""
+    """The same for storage."""
+    share_target: Target = ""
+    """The same for share."""
+    community_target: Target = ""
+    """The same for community."""
     data_dir: Path = Path("data")
     """Everything that must survive: databases, files, the sandbox's ledger."""
     app_url: str = Field("", validation_alias=AliasChoices("APP_URL", "NEXT_PUBLIC_APP_URL"))
@@ -112,8 +152,18 @@ class CommonSettings(BaseSettings):
         return self.redis_url or f"redis://{self.address(ListenPort.VALKEY)}/0"
 
     def address(self, listener: ListenPort) -> str:
-        """Host and port of a process of this stack."""
+        """Host and port of a listener of a whole stack on this machine."""
         return address_of(listener, self.internal_port_base)
+
+    def listens(self, listener: ListenPort) -> Address:
+        """Where this process, which has the listener, listens."""
+        given: int | None = getattr(self, setting_of(listener))
+        return Address(str(self.listen_host), given or port_of(listener, self.internal_port_base))
+
+    def target(self, service: str) -> str:
+        """Where gRPC finds a service, by its name in lower case: a target as `parse_target` returns it."""
+        given: str = getattr(self, f"{service}_target")
+        return given or f"ipv4:{self.address(ListenPort[service.upper()])}"
 
     @classmethod
     def settings_customise_sources(
@@ -129,6 +179,27 @@ class CommonSettings(BaseSettings):
         written = dotenv_settings.env_vars if isinstance(dotenv_settings, DotEnvSettingsSource) else {}
         environment, files = FileSource(settings_cls, os.environ), FileSource(settings_cls, written)
         return init_settings, environment, env_settings, files, dotenv_settings
+
+
+def setting_of(listener: ListenPort) -> str:
+    """The setting, in lower case, that moves a listener of a process that runs alone."""
+    return "metrics_port" if listener.name.endswith("_METRICS") else LISTENERS_OF_THEIR_OWN.get(listener, "listen_port")
+
+
+def require_addresses(settings: CommonSettings, listeners: Sequence[ListenPort], services: Sequence[str] = ()) -> None:
+    """Refuse to start where one of our ports is taken, or the name of a service that we call does not exist.
+
+    Raises:
+        SystemExit: with code 78 and a sentence that names the setting.
+    """
+    for listener in listeners:
+        address = settings.listens(listener)
+        if reason := taken(address.host, address.port):
+            setting = setting_of(listener).upper()
+            refuse(f"{setting}: nothing can listen at {address}: {reason}. Choose another port or LISTEN_HOST.")
+    for service in services:
+        if host := unresolved(names_in(settings.target(service))):
+            refuse(f"{service.upper()}_TARGET: there is no host {host}. Correct the name, or its DNS record.")
 
 
 def problems(error: ValidationError) -> str:

@@ -3,16 +3,15 @@
 import asyncio
 import time
 
+from services.chassis.addresses import ListenPort
 from services.chassis.channels import connect
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
-from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.metrics import MetricsServer
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import serve
-from services.chassis.settings import load
+from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, former_key, open_signing_keys, require_same_key
 from services.community.composition import CommunityService
 from services.community.generation_client import GenerationClient
@@ -24,18 +23,20 @@ from services.community.stores.tables import agreement
 
 SERVICE = "community"
 FORMER_ERASURE_KEY = "community-erasure.key"  # of versions before SIGNING_KEY
+LISTENERS = (ListenPort.COMMUNITY, ListenPort.COMMUNITY_METRICS)
 
 
 async def main() -> None:
     """Run the service until it is stopped."""
     settings = load(CommunitySettings)
     configure(settings.log_level, settings.log_format, SERVICE)
+    require_addresses(settings, LISTENERS, ["generation", "storage"])
     signing_keys = open_signing_keys(settings, may_make=True)
     async with (
         open_models(settings.effective_redis_url, time.monotonic) as models,  # its updates follow the last commits
         open_database(settings, SERVICE) as database,
-        connect(settings.address(ListenPort.GENERATION)) as generation,
-        connect(settings.address(ListenPort.STORAGE)) as storage,
+        connect(settings.target("generation")) as generation,
+        connect(settings.target("storage")) as storage,
     ):
         await require_same_key(database, agreement, signing_keys)
         former = former_key(settings.data_dir / FORMER_ERASURE_KEY)
@@ -43,12 +44,12 @@ async def main() -> None:
         stores = make_stores(database, models, now_ms, settings.credits_initial, erasure_keys)
         generations = GenerationClient(generation, PublicFiles(settings.files_base_url))
         service = CommunityService(settings, stores, generations, StorageClient(storage), now_ms)
-        metrics_server = MetricsServer(settings.address(ListenPort.COMMUNITY_METRICS), service.refresh)
-        address = settings.address(ListenPort.COMMUNITY)
         await serve(
-            address,
+            settings,
+            LISTENERS,
             service.mounts(),
-            loops=[*service.loops(), metrics_server.run],
+            refresh=service.refresh,
+            loops=service.loops(),
             pings=[database.ping],
             parts={CLOCK: ClockSkew(database).ping},
         )

@@ -9,15 +9,14 @@ from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
 from catalogue import CALLBACK_KINDS
 from services.chassis import logs
+from services.chassis.addresses import ListenPort
 from services.chassis.channels import connect
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
-from services.chassis.listen_addresses import ListenPort
-from services.chassis.metrics import MetricsServer
 from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
-from services.chassis.settings import load
+from services.chassis.settings import load, require_addresses
 from services.generation.admin_servicer import GenerationAdminServicer
 from services.generation.callbacks.receiver import CallbackReceiver
 from services.generation.core.admission import AdmissionControl
@@ -39,16 +38,19 @@ from services.generation.stores.leases import make_parking
 from services.generation.workers.loops import Workers, make_loops
 from services.generation.workers.prune import Pruner
 
+LISTENERS = (ListenPort.GENERATION, ListenPort.GENERATION_METRICS)
+
 
 async def main() -> None:
     """Run the service until SIGTERM or SIGINT."""
     settings = load(GenerationSettings)
     logs.configure(settings.log_level, settings.log_format, "generation")
+    require_addresses(settings, LISTENERS, ["storage"])
     notifier = Notifier()
     async with (
         open_database(settings, "generation", notifier) as database,
         open_kie(settings.kie_ai_base_url) as kie,
-        connect(settings.address(ListenPort.STORAGE)) as storage_channel,
+        connect(settings.target("storage")) as storage_channel,
     ):
         store, inbox = SqlGenerationStore(), SqlInbox()
         parking = make_parking(database)
@@ -94,11 +96,12 @@ async def main() -> None:
         ]
         gauges = Gauges(lambda: database.read(store.backlog), key_pool.listing, parking.measure)
         pruner = Pruner(database, store, inbox, timing)
-        metrics_server = MetricsServer(settings.address(ListenPort.GENERATION_METRICS), gauges.refresh)
-        loops = [*make_loops(workers, settings.concurrency), pruner.run, metrics_server.run]
+        loops = [*make_loops(workers, settings.concurrency), pruner.run]
         await serve(
-            settings.address(ListenPort.GENERATION),
+            settings,
+            LISTENERS,
             mounts,
+            refresh=gauges.refresh,
             loops=loops,
             pings=[database.ping],
             parts={CLOCK: ClockSkew(database).ping},

@@ -8,8 +8,9 @@ from functools import partial
 
 import structlog
 
+from services.chassis.addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.settings import load
+from services.chassis.settings import load, require_addresses
 from services.sandbox.accounts import Accounts
 from services.sandbox.app import make_app, make_server
 from services.sandbox.callbacks import Sender, open_client
@@ -27,6 +28,8 @@ async def main() -> None:
     """Serves until SIGTERM or Ctrl-C. A sender that crashes ends the process, and the launcher starts it again."""
     settings = load(SandboxSettings)
     configure(settings.log_level, settings.log_format, "sandbox")
+    require_addresses(settings, [ListenPort.SANDBOX])
+    address = settings.listens(ListenPort.SANDBOX)
     rules, folder = settings.rules, settings.folder
     key, delays = settings.kie_webhook_hmac_key.get_secret_value(), settings.sandbox_callback_retry_seconds
     with open_store(folder) as store:
@@ -38,13 +41,13 @@ async def main() -> None:
             files = Files(store, tasks, rules, clock, new_token=token, folder=folder / "files")
             sender = Sender(store, tasks, clock, FAMILIES, client, key=key, retry_delays=delays)
             app = make_app(Components(store, clock, accounts, tasks, files, sender))
-            server = make_server(app, settings.listen_port)
+            server = make_server(app, address)
             loop = asyncio.get_running_loop()
             for stop in (signal.SIGINT, signal.SIGTERM):
                 # uvicorn repeats the signal once it has drained
                 loop.add_signal_handler(stop, logger.debug, "stopping")
             sending = group.create_task(sender.run())
-            logger.info("starting", port=settings.listen_port)
+            logger.info("starting", address=str(address))
             await server.serve()
             sending.cancel()
 

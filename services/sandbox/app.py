@@ -13,8 +13,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from services.chassis.addresses import Address
 from services.chassis.errors import KawaiiError, NotFound
-from services.chassis.listen_addresses import LOOPBACK
 from services.sandbox.families import FAMILIES
 from services.sandbox.files import LINKS
 from services.sandbox.refusals import RefusalError
@@ -145,6 +145,6 @@ def make_app(parts: Components) -> Starlette:
     return app
 
 
-def make_server(app: Starlette, port: int) -> uvicorn.Server:
-    """The server of the app, on loopback only, since the control routes ask for no key."""
-    return uvicorn.Server(uvicorn.Config(app, LOOPBACK, port, **SERVER_OPTIONS))
+def make_server(app: Starlette, address: Address) -> uvicorn.Server:
+    """The server of the app. Its control routes ask for no key, so only loopback and test hosts may reach it."""
+    return uvicorn.Server(uvicorn.Config(app, address.host, address.port, **SERVER_OPTIONS))

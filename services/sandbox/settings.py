@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from services.chassis.settings import CommonSettings
 from services.sandbox.model import Rules
 
@@ -41,13 +41,10 @@ class SandboxSettings(CommonSettings):
     """Seconds before each repetition of a callback, as a comma list; after the last one the callback is given up."""
     sandbox_image_side: int = Field(1024, ge=64, le=4096)
     """Pixels on a result's long side; small pictures make tests quick."""
+    sandbox_base_url: str = ""
+    """Where others find this process, which its URLs begin with. Empty: at the address where it listens."""
     kie_webhook_hmac_key: SecretStr = SecretStr("")
     """Signs callbacks when set; generation verifies them with the same variable."""
-
-    @property
-    def listen_port(self) -> int:
-        """Port that the process listens on."""
-        return self.internal_port_base + ListenPort.SANDBOX
 
     @property
     def folder(self) -> Path:
@@ -58,7 +55,7 @@ class SandboxSettings(CommonSettings):
     def rules(self) -> Rules:
         """The settings in the units of the code: milliseconds and decimals."""
         return Rules(
-            base_url=f"http://{self.address(ListenPort.SANDBOX)}",
+            base_url=self.sandbox_base_url.rstrip("/") or f"http://{self.listens(ListenPort.SANDBOX)}",
             credits=self.sandbox_credits,
             generation_ms=round(self.sandbox_generation_seconds * 1000),
             result_ttl_ms=round(self.sandbox_result_ttl_seconds * 1000),

@@ -9,18 +9,17 @@ from kawaii.share.v1.admin_pb2_grpc import add_ShareAdminServiceServicer_to_serv
 from kawaii.share.v1.share_pb2 import DESCRIPTOR
 from kawaii.share.v1.share_pb2_grpc import add_ShareServiceServicer_to_server
 
+from services.chassis.addresses import ListenPort
 from services.chassis.cache import open_cache
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.invalidation import open_invalidations
-from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.metrics import MetricsServer
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
-from services.chassis.settings import load
+from services.chassis.settings import load, require_addresses
 from services.chassis.supervisor import Loop
 from services.share.admin_servicer import ShareAdminServicer
 from services.share.core.cached import CachedShares, CacheLifetimes
@@ -34,6 +33,7 @@ from services.share.stores.shares import SqlShares
 from services.share.stores.tables import request_answer
 
 SERVICE = "share"
+LISTENERS = (ListenPort.SHARE, ListenPort.SHARE_METRICS)
 CHANNEL = DESCRIPTOR.services_by_name["ShareService"].full_name  # as the proto says
 
 
@@ -41,6 +41,7 @@ async def main() -> None:
     """Run the service until it is stopped."""
     settings = load(ShareSettings)
     configure(settings.log_level, settings.log_format, SERVICE)
+    require_addresses(settings, LISTENERS)
     files = PublicFiles(*settings.files_base_urls)
     lifetimes = CacheLifetimes(
         record=settings.share_record_cache_seconds,
@@ -69,15 +70,14 @@ async def main() -> None:
         admin = Mount(
             add_ShareAdminServiceServicer_to_server, ShareAdminServicer(records, files), shareadminpb.DESCRIPTOR
         )
-        metrics_server = MetricsServer(settings.address(ListenPort.SHARE_METRICS))
         loops: list[Loop] = [
-            metrics_server.run,
             expiry.run,
             reconciliation.run,
             partial(invalidations.listen, cached.invalidate),
         ]
         await serve(
-            settings.address(ListenPort.SHARE),
+            settings,
+            LISTENERS,
             [mount, admin],
             loops=loops,
             pings=[database.ping],

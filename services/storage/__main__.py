@@ -8,16 +8,15 @@ from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
+from services.chassis.addresses import ListenPort
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import Database, open_database
 from services.chassis.idempotency import IdempotencyKeys
-from services.chassis.listen_addresses import ListenPort
 from services.chassis.logs import configure
-from services.chassis.metrics import MetricsServer
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
-from services.chassis.settings import load
+from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, SigningKeys, former_key, open_signing_keys, require_same_key
 from services.storage.admin_servicer import StorageAdminServicer
 from services.storage.backends import OpenedBackends, open_backends
@@ -43,6 +42,7 @@ from services.storage.settings import StorageSettings
 from services.storage.stores.sql import AGREEMENT, REQUEST_ANSWER, SqlObjects
 
 FORMER_LINK_KEY, FORMER_VARIANT_KEY = "storage-link.key", "storage-variant.key"  # of versions before SIGNING_KEY
+LISTENERS = (ListenPort.STORAGE, ListenPort.STORAGE_METRICS)
 BYTES = "bytes"  # the health part of the disk or the bucket
 
 
@@ -112,6 +112,7 @@ async def main() -> None:
     """Run until the process is stopped."""
     settings = load(StorageSettings)
     configure(settings.log_level, settings.log_format, "storage")
+    require_addresses(settings, (*LISTENERS, ListenPort.FILES))
     signing_keys = open_signing_keys(settings, may_make=True)
     async with (
         open_database(settings, "storage") as database,
@@ -127,7 +128,7 @@ async def main() -> None:
             objects, uploads, variants = build_core(
                 settings, backend, database, signing_keys=signing_keys, fetchers=fetchers, decoder=decoder
             )
-            listener = Listener(settings.address(ListenPort.FILES), backend, uploads)
+            listener = Listener(settings.listens(ListenPort.FILES), backend, uploads)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
             replays = IdempotencyKeys(database, REQUEST_ANSWER)
             servicer = StorageServicer(objects, uploads, variants, files, links, replays=replays)
@@ -136,9 +137,9 @@ async def main() -> None:
                 Mount(storagerpc.add_StorageServiceServicer_to_server, servicer, storagepb.DESCRIPTOR),
                 Mount(storageadminrpc.add_StorageAdminServiceServicer_to_server, admin, storageadminpb.DESCRIPTOR),
             ]
-            metrics_server = MetricsServer(settings.address(ListenPort.STORAGE_METRICS))
             await serve(
-                settings.address(ListenPort.STORAGE),
+                settings,
+                LISTENERS,
                 mounts,
                 loops=[
                     listener.run,
@@ -146,7 +147,6 @@ async def main() -> None:
                     variants.make_thumbs,
                     ObjectDeletion(backend, database, store, now_ms).run,
                     Eviction(backend, database, store, settings.variants_max_bytes, now_ms).run,
-                    metrics_server.run,
                     *backends.loops,
                 ],
                 pings=[database.ping],

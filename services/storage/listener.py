@@ -11,6 +11,7 @@ from typing import Protocol
 from aiohttp import web
 
 from services.chassis import preconditions
+from services.chassis.addresses import Address
 from services.chassis.client_limits import HEADER, ClientLimit, client_of
 from services.chassis.errors import (
     AlreadyExists,
@@ -121,8 +122,8 @@ def given(request: web.Request) -> preconditions.Headers:
 class Listener:
     """The HTTP listener of the storage service on one host:port."""
 
-    def __init__(self, address: str, backend: Backend, receiver: UploadReceiver) -> None:
-        self._host, _, self._port = address.rpartition(":")
+    def __init__(self, address: Address, backend: Backend, receiver: UploadReceiver) -> None:
+        self._address = address
         self._backend = backend
         self._receiver = receiver
         self._reads = ClientLimit(READS_PER_CLIENT, "files")
@@ -140,7 +141,7 @@ class Listener:
         """The application, served until its `cleanup`."""
         runner = self._runner()
         await runner.setup()
-        await web.TCPSite(runner, self._host, int(self._port), backlog=BACKLOG).start()
+        await web.TCPSite(runner, self._address.host, self._address.port, backlog=BACKLOG).start()
         return runner
 
     def _runner(self) -> web.AppRunner:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 from sqlalchemy import Row
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from services.community.model import Hold, OrderState
 from services.community.model.orders import ENDED
 from services.community.stores.tables import account, artwork, artwork_order, entry

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.launcher import processes
 from services.chassis import failpoints
-from services.chassis.listen_addresses import LOOPBACK
+from services.chassis.addresses import LOOPBACK
 from tests.chaos import dropped_answers
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h

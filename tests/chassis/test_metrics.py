@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -10,8 +10,10 @@ import pytest
 from grpc import aio
 from prometheus_client import REGISTRY
 
+from services.chassis.addresses import Address
 from services.chassis.errors import NotFound
-from services.chassis.metrics import MAX_REQUEST_BYTES, MetricsServer
+from services.chassis.health import Readiness
+from services.chassis.metrics import MAX_REQUEST_BYTES, MetricsServer, Refresh, nothing
 from services.chassis.supervisor import supervised
 from tests.chassis.echo import SERVICE, SHAPES, echoing
 from tests.support.polling import eventually
@@ -58,12 +60,12 @@ def listens(address: str) -> bool:
 
 
 @asynccontextmanager
-async def exposed(exposition: Callable[[str], MetricsServer] = MetricsServer) -> AsyncIterator[str]:
+async def exposed(refresh: Refresh = nothing, readiness: Readiness | None = None) -> AsyncIterator[str]:
     """The address of a metrics port that is open."""
-    address = f"127.0.0.1:{free_port()}"
-    async with supervised([exposition(address).run]):
-        await eventually(lambda: listens(address))
-        yield address
+    address = Address("127.0.0.1", free_port())
+    async with supervised([MetricsServer(address, readiness or Readiness(), refresh).run]):
+        await eventually(lambda: listens(str(address)))
+        yield str(address)
 
 
 def lines(answer: bytes) -> list[str]:
@@ -145,8 +147,28 @@ async def test_what_is_looked_up_is_fresh_at_each_scrape() -> None:
     async def look() -> None:
         looks.append(None)
 
-    async with exposed(lambda address: MetricsServer(address, look)) as address:
+    async with exposed(look) as address:
         before = len(looks)
         await ask(address, ASKED)
 
     assert len(looks) == before + 1
+
+
+async def readyz(address: str) -> tuple[int, str]:
+    answer = await ask(address, b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode().strip()
+
+
+async def test_a_process_is_ready_between_its_first_check_and_its_draining_and_says_when_a_dependency_is_away() -> None:
+    readiness = Readiness()
+    async with exposed(readiness=readiness) as address:
+        assert await readyz(address) == (503, "starting")
+        readiness.checked(well=True)
+        assert await readyz(address) == (200, "serving")
+        readiness.checked(well=False)
+        assert await readyz(address) == (200, "degraded")
+        readiness.drain()
+        assert await readyz(address) == (503, "draining")
+        readiness.checked(well=True)
+        assert await readyz(address) == (503, "draining")

@@ -1,6 +1,7 @@
 """A service stops gracefully: it says so, finishes what runs, and ends with success."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,8 @@ def address() -> str:
 @pytest.fixture
 def process(address: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A real process of the chassis."""
-    with subprocess.Popen([sys.executable, "-m", "tests.chassis.program", address], cwd=ROOT) as running:
+    ports = {"LISTEN_PORT": address.rpartition(":")[2], "METRICS_PORT": str(free_port())}
+    with subprocess.Popen([sys.executable, "-m", "tests.chassis.program"], cwd=ROOT, env=os.environ | ports) as running:
         yield running
         running.kill()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from services.chassis.listen_addresses import ListenPort, address_of
+from services.chassis.addresses import ListenPort, address_of
 from services.community.composition import CommunityService
 from tests.community.steps import ANN, BOB, published
 from tests.support.ports import free_base

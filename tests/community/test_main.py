@@ -19,8 +19,8 @@ from kawaii.community.v1 import users_pb2 as userspb
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
+from services.chassis.addresses import ListenPort, address_of
 from services.chassis.channels import OPTIONS
-from services.chassis.listen_addresses import ListenPort, address_of
 from services.chassis.server import Mount
 from services.community.settings import CommunitySettings
 from tests.community.fake_generation_servicer import FakeGenerationServicer

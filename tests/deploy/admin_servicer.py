@@ -14,9 +14,9 @@ from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
+from services.chassis.addresses import ListenPort, address_of
 from services.chassis.errors import FailedPrecondition, NotFound
 from services.chassis.health import Health
-from services.chassis.listen_addresses import ListenPort, address_of
 from services.chassis.server import Mount, build
 from tests.support.ports import free_base
 

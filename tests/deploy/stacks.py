@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.chassis.settings import CommonSettings
 from tests.support.ports import free_base

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from deploy.launcher.settings import SANDBOX_KEY
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from tests.e2e.stack import Stack
 from tests.support.polling import until
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from services.chassis.listen_addresses import ListenPort, port_of
+from services.chassis.addresses import ListenPort, port_of
 from services.sandbox.accounts import Accounts
 from services.sandbox.families import FAMILIES
 from services.sandbox.files import Files

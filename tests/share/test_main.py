@@ -16,7 +16,7 @@ from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from redis.client import PubSub
 
-from services.chassis.listen_addresses import ListenPort, port_of
+from services.chassis.addresses import ListenPort, port_of
 from services.share.__main__ import CHANNEL
 from services.share.settings import ShareSettings
 from tests.support.ports import free_port

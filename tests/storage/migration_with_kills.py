@@ -19,8 +19,8 @@ from kawaii.storage.v1 import admin_pb2 as storageadminpb
 from kawaii.storage.v1 import admin_pb2_grpc as storageadminrpc
 
 from deploy.launcher.console import say
+from services.chassis.addresses import ListenPort, port_of
 from services.chassis.database import open_database
-from services.chassis.listen_addresses import ListenPort, port_of
 from services.chassis.migrations import migrate
 from services.storage.backends.local import LocalFiles
 from services.storage.model import StoredObject

@@ -11,7 +11,7 @@ from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from services.storage.settings import StorageSettings
 from tests.storage.buckets import environment_of
 from tests.storage.samples import PATIENCE_SECONDS

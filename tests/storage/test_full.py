@@ -20,8 +20,8 @@ from PIL import Image
 from gateway.app import make_app
 from gateway.clients import stubs
 from gateway.settings import GatewaySettings
+from services.chassis.addresses import ListenPort
 from services.chassis.channels import connect
-from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.storage.settings import StorageSettings
 from tests.storage.test_process import running

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import status
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.storage.settings import StorageSettings
 from tests.chaos.proxy import ToxicProxy

@@ -7,7 +7,7 @@ import pytest
 from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.chassis.signing_keys import PurposeKeys
 from services.storage.core.uploads import UploadToken, UploadTokens

@@ -16,7 +16,7 @@ from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from tests.deploy.stacks import Output, Stack, opened
 from tests.storage.samples import ok, open_remote, picture
 from tests.support.postgres import Postgres

@@ -1,11 +1,20 @@
 """The `kawaii` command as a person types it."""
 
+import os
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
+import grpc
 import pytest
+from kawaii.share.v1.share_pb2 import ListSharesRequest
+from kawaii.share.v1.share_pb2_grpc import ShareServiceStub
+
+from tests.support.ports import free_port
 
 Kawaii = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -24,7 +33,7 @@ def kawaii() -> Kawaii:
 def test_help_names_every_verb(kawaii: Kawaii) -> None:
     output = kawaii("--help").stdout
 
-    assert all(f"\n  {verb} " in output for verb in ("up", "migrate", "config", "envoy", "version"))
+    assert all(f"\n  {verb} " in output for verb in ("up", "serve", "migrate", "config", "envoy", "version"))
 
 
 def test_version_is_the_package_s(kawaii: Kawaii) -> None:
@@ -56,3 +65,38 @@ def test_up_names_problems_before_anything_starts(kawaii: Kawaii) -> None:
 
 def test_envoy_render_prints_the_configuration_in_force(kawaii: Kawaii) -> None:
     assert "port_value: 8123" in kawaii("envoy", "render", PORT="8123").stdout
+
+
+def test_serve_refuses_a_process_that_does_not_exist_and_names_those_that_do(kawaii: Kawaii) -> None:
+    done = kawaii("serve", "payments")
+
+    assert done.returncode == 78
+    assert done.stderr == (
+        "There is no process payments; there are gateway, storage, share, generation, community, sandbox.\n"
+    )
+
+
+def test_serve_becomes_the_process_where_the_settings_say(tmp_path: Path) -> None:
+    ports = {name: str(free_port()) for name in ("LISTEN_PORT", "METRICS_PORT")}
+    environment = {**os.environ, **ports, "DATA_DIR": str(tmp_path), "REDIS_URL": "none"}
+    kawaii = (sys.executable, "-m", "deploy.cli.main")
+    subprocess.run([*kawaii, "migrate"], env=environment, check=True, capture_output=True, timeout=60)
+    with subprocess.Popen([*kawaii, "serve", "share"], env=environment) as share:
+        with grpc.insecure_channel(f"127.0.0.1:{ports['LISTEN_PORT']}") as channel:
+            stub = ShareServiceStub(channel)
+            answer = stub.ListShares(ListSharesRequest(), timeout=30, wait_for_ready=True)
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports['METRICS_PORT']}/readyz", timeout=10) as response:
+            word = response.read()
+        share.terminate()
+
+    assert (list(answer.shares), word, share.returncode) == ([], b"serving\n", 0)
+
+
+def test_serve_refuses_a_port_that_another_holds(kawaii: Kawaii, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = kawaii("serve", "share", LISTEN_PORT=port, METRICS_PORT=str(free_port()), DATA_DIR=str(tmp_path))
+
+    assert done.returncode == 78
+    assert f"LISTEN_PORT: nothing can listen at 127.0.0.1:{port}: address already in use." in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from tests.deploy.stacks import Stack, opened
 from tests.storage.processes import parts
 from tests.storage.samples import picture

@@ -51,7 +51,7 @@ async def edge_and_gateway(port: int) -> AsyncIterator[tuple[httpx.AsyncClient, 
     wanted = {process.name: process for process in made.processes if process.name in {"envoy", "gateway"}}
     running = {
         name: await asyncio.create_subprocess_exec(
-            *each.command, cwd=each.folder or None, env=made.environment | each.secrets
+            *each.command, cwd=each.folder or None, env=made.environment | each.environment
         )
         for name, each in wanted.items()
     }

@@ -16,7 +16,7 @@ from aiohttp import web
 from deploy.envoy.render import ADMIN_SOCKET, render
 from deploy.launcher.processes import envoy_binary
 from deploy.launcher.settings import LauncherSettings
-from services.chassis.listen_addresses import ListenPort, port_of
+from services.chassis.addresses import ListenPort, port_of
 from tests.support.polling import eventually
 
 TOKEN = "att-0123456789-secret"

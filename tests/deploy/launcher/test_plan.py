@@ -36,7 +36,7 @@ def names(of: Plan) -> list[str]:
 
 def environments(of: Plan) -> dict[str, dict[str, str]]:
     """What each process will see."""
-    return {process.name: of.environment | process.secrets for process in of.processes}
+    return {process.name: of.environment | process.environment for process in of.processes}
 
 
 SECRETS = {
@@ -281,7 +281,7 @@ async def test_valkey_asks_for_the_password_and_its_arguments_do_not_show_it(
     running = await asyncio.create_subprocess_exec(*valkey.command, cwd=valkey.folder, env=made.environment)
     try:
         retry = Retry(ConstantBackoff(0.05), 400)  # for as long as it starts, on a busy machine
-        async with Redis.from_url(gateway.secrets["REDIS_URL"], retry=retry) as known:
+        async with Redis.from_url(gateway.environment["REDIS_URL"], retry=retry) as known:
             assert await known.ping()
         async with Redis(port=base + 7) as stranger:
             with pytest.raises(AuthenticationError):
@@ -291,7 +291,7 @@ async def test_valkey_asks_for_the_password_and_its_arguments_do_not_show_it(
         await running.wait()
     secret = valkey_password(tmp_path / "data")
 
-    assert secret in gateway.secrets["REDIS_URL"]
+    assert secret in gateway.environment["REDIS_URL"]
     assert secret not in str([process.command for process in made.processes])
     assert secret not in str(made.environment)
     assert secret not in (Path(valkey.folder) / "valkey.log").read_text(encoding="utf-8")

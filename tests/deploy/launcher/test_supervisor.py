@@ -29,8 +29,10 @@ QUICK = Pauses(look=0.02, answer=2.0, start=600.0)
 STARTED = replace(QUICK, answer=0.5, start=10.0)
 LIVING = """
 import asyncio
+from services.chassis.addresses import Address
+from services.chassis.health import Readiness
 from services.chassis.metrics import MetricsServer
-asyncio.run(MetricsServer("127.0.0.1:{port}").run())
+asyncio.run(MetricsServer(Address("127.0.0.1", {port}), Readiness()).run())
 """
 SLEEP = "import time; time.sleep(600)\n"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -172,7 +174,7 @@ def test_the_wait_doubles_up_to_a_bound_and_a_steady_life_resets_it() -> None:
 
 
 async def test_a_process_sees_its_own_secrets_and_no_others(start: Start, python: Python) -> None:
-    mine = replace(python("mine", DIARY + SLEEP), secrets={"EXPORT_TOKEN": "a-canary"})
+    mine = replace(python("mine", DIARY + SLEEP), environment={"EXPORT_TOKEN": "a-canary"})
     start(mine)
     await eventually(lambda: len(diary()) == 1)
     start(python("other", DIARY + SLEEP))

@@ -36,7 +36,7 @@ from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
-from services.chassis.listen_addresses import ListenPort
+from services.chassis.addresses import ListenPort
 from tests.e2e.community.callers import SECRET, token
 from tests.e2e.stack import ROOT, Stack, running
 from tests.storage.samples import picture

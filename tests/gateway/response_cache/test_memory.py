@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import Counter
 
 from gateway.response_cache.byte_cache import Answer, ByteCache
-from services.chassis.listen_addresses import LOOPBACK, ListenPort, address_of
+from services.chassis.addresses import LOOPBACK, ListenPort, address_of
 from tests.deploy.conftest import base
 from tests.gateway.conftest import mounts
 from tests.gateway.doubles.share.servicer import ShareService

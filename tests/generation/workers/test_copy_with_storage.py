@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from services.chassis.addresses import ListenPort
 from services.chassis.channels import connect
 from services.chassis.database import open_database
-from services.chassis.listen_addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
