@@ -5,7 +5,7 @@ process of its own, and records by `sys.setprofile` in which modules functions a
 Every request is warm (a like one was made before, and a decoder of pictures waits) and uncached (its answer was not).
 The sandbox and generated code are left out, and so is what the processes do besides: of the tasks of their background
 loops only those count that work on the generation or on the callback of the walk, and tasks that were there before it,
-such as the stream of events that the community holds open, do not.
+such as the stream of events that the community holds open, do not. What a task has a thread do counts as the task's own.
 
 - a share read: GET /api/share/{id} of a share that nobody has read yet
 - a like: POST /api/artworks/{id}/like by a person who is signed in
@@ -20,8 +20,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, closing
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -51,8 +53,8 @@ IDLE_SECONDS = 600.0  # longer than all walks: a decoder that was started once w
 PROCESSES = ("services.storage", "services.share", "services.generation", "services.community", "gateway")
 # How many modules a walk should cross at most.
 AIMS = {"a share read": 15, "a like": 20, "a callback": 35, "a prompt to its stored picture": 45}
-# Runs in the workers that decode pictures: writes each module that a job executes into a pipe beside this text. A
-# worker is confined before its first job, so the pipe is opened at its start. A module that was not called for
+# Runs in the workers that decode pictures: writes each function that a job executes into a pipe beside this text. A
+# worker is confined before its first job, so the pipe is opened at its start. A function that was not called for
 # FORGET_SECONDS is written again, so that each walk finds what its own job executes.
 FORGET_SECONDS = 0.5
 WORKER_HOOK = f"""
@@ -60,15 +62,18 @@ import os, sys, time
 if "services.storage.media.worker" in sys.orig_argv:
     pipe, seen = os.open(os.path.join(os.path.dirname(__file__), "pipe"), os.O_RDWR | os.O_NONBLOCK), {{}}
     def profile(frame, event, _argument):
-        path, now = frame.f_code.co_filename, time.monotonic()
-        if event == "call" and "/services/" in path:
-            if now - seen.get(path, 0) > {FORGET_SECONDS}:
-                os.write(pipe, path.encode() + b"\\n")
-            seen[path] = now
+        code, now = frame.f_code, time.monotonic()
+        if event == "call" and "/services/" in code.co_filename:
+            if now - seen.get(code, 0) > {FORGET_SECONDS}:
+                os.write(pipe, f"{{code.co_filename}} {{code.co_qualname}}\\n".encode())
+            seen[code] = now
     sys.setprofile(profile)
 """
 
-Walk = set[str]
+Walk = dict[str, set[str]]
+"""The functions of each module."""
+# The task for which a function runs. Threads of the database and of asyncio run what they are given in its context.
+TASK: ContextVar[asyncio.Task[Any] | None] = ContextVar("TASK", default=None)
 
 
 class Recorder:
@@ -76,7 +81,7 @@ class Recorder:
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
-        self._modules: set[str] = set()
+        self._seen: Walk = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._before: set[asyncio.Task[Any]] = set()
         self._works_on: type | UnionType = NoneType
@@ -86,7 +91,9 @@ class Recorder:
         self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **more: Any
     ) -> asyncio.Task[Any]:
         """Create a task, and note whether it is a background loop's or an open stream's: its own, or begun by it."""
-        task = asyncio.Task(coroutine, loop=loop, **more)
+        context = more.pop("context", None) or copy_context()
+        task = asyncio.Task(coroutine, loop=loop, context=context, **more)
+        context.run(TASK.set, task)
         name = getattr(coroutine, "__qualname__", "")
         is_work = name == PIECE and isinstance(coroutine.cr_frame.f_locals["piece"], self._works_on)
         parent, code = asyncio.current_task(loop), getattr(coroutine, "cr_code", None)
@@ -99,12 +106,12 @@ class Recorder:
 
     def profile(self, frame: FrameType, event: str, _argument: object) -> None:
         """Called by the interpreter at each call of a function."""
-        path = frame.f_code.co_filename
-        if event != "call" or not self._recording or not path.startswith(OURS) or path.startswith(PROVIDER):
+        code = frame.f_code
+        if event != "call" or not self._recording or not code.co_filename.startswith(OURS):
             return
-        task = asyncio.current_task()
-        if path not in self._modules and task not in self._background and task not in self._before:
-            self._modules.add(path)
+        task = TASK.get()
+        if not code.co_filename.startswith(PROVIDER) and task not in self._background and task not in self._before:
+            self._seen.setdefault(code.co_filename, set()).add(code.co_qualname)
 
     @asynccontextmanager
     async def walk(self, found: Walk, works_on: type | UnionType = NoneType) -> AsyncIterator[None]:
@@ -117,14 +124,16 @@ class Recorder:
             yield
         finally:
             self._recording = False
-        self._modules.update(self._drain())
-        found.update(str(Path(path).relative_to(ROOT)) for path in self._modules)
-        self._modules.clear()
+        for path, function in self._drain():
+            self._seen.setdefault(path, set()).add(function)
+        for path, functions in self._seen.items():
+            found.setdefault(str(Path(path).relative_to(ROOT)), set()).update(functions)
+        self._seen = {}
 
-    def _drain(self) -> list[str]:
-        """What the workers wrote."""
+    def _drain(self) -> list[list[str]]:
+        """What the workers wrote: paths and functions."""
         try:
-            return os.read(self._pipe, 1 << 20).decode().split()
+            return [line.split(" ", 1) for line in os.read(self._pipe, 1 << 20).decode().splitlines()]
         except BlockingIOError:
             return []
 
@@ -159,6 +168,7 @@ async def stack(folder: Path) -> AsyncIterator["Stack"]:
         sys.executable, "-m", "services.sandbox", cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     asyncio.get_running_loop().set_task_factory(recorder.make_task)
+    threading.setprofile(recorder.profile)
     processes = [asyncio.create_task(import_module(f"{name}.__main__").main()) for name in PROCESSES]
     url = f"http://127.0.0.1:{base + ListenPort.GATEWAY}"
     headers = {"Authorization": f"Bearer {token('user_walks')}"}
@@ -170,6 +180,7 @@ async def stack(folder: Path) -> AsyncIterator["Stack"]:
             yield started
     finally:
         sys.setprofile(None)
+        threading.setprofile(None)
         provider.terminate()
         for process in processes:
             process.cancel()
@@ -237,7 +248,8 @@ async def walks(folder: Path) -> Mapping[str, Walk]:
         await eventually(partial(site.has_state, await site.order(), "SUCCEEDED"))  # by then all streams are open
         # The first warms up. Of the others the least counts: a stream of events may be opened beside one.
         shares, artworks = [await site.share() for _ in range(3)], [await site.artwork() for _ in range(3)]
-        reads, likes = [set[str]() for _ in shares], [set[str]() for _ in artworks]
+        reads: list[Walk] = [{} for _ in shares]
+        likes: list[Walk] = [{} for _ in artworks]
         for path, modules in zip(shares, reads, strict=True):
             async with record(modules):
                 (await http.get(path)).raise_for_status()
@@ -245,24 +257,28 @@ async def walks(folder: Path) -> Mapping[str, Walk]:
             async with record(modules):
                 (await http.post(f"{path}/like")).raise_for_status()
         found |= {"a share read": min(reads[1:], key=len), "a like": min(likes[1:], key=len)}
-        async with record(found.setdefault("a prompt to its stored picture", set()), Callback | Generation):
+        async with record(found.setdefault("a prompt to its stored picture", {}), Callback | Generation):
             await eventually(partial(site.has_state, await site.order(), "SUCCEEDED"))
         task = await site.order()
         await eventually(partial(site.has_state, task, "RUNNING"))
-        async with record(found.setdefault("a callback", set()), Callback):
+        async with record(found.setdefault("a callback", {}), Callback):
             await eventually(partial(site.is_called_back, task))
     return found
 
 
 def main() -> None:
-    """Print the table, and with --modules the modules of each walk."""
+    """Print the table; with --modules the modules of each walk, and with --functions their functions, too."""
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(walks(Path(folder)))
     for name, aim in AIMS.items():
         sys.stdout.write(f"{len(found[name]):3} modules: {name} (aim {aim})\n")
-    if "--modules" in sys.argv:
-        for name in AIMS:
-            sys.stdout.write("\n  ".join([f"\n{name}", *sorted(found[name])]) + "\n")
+    if {"--modules", "--functions"}.isdisjoint(sys.argv):
+        return
+    for name in AIMS:
+        sys.stdout.write(f"\n{name}\n")
+        for module, functions in sorted(found[name].items()):
+            named = f": {', '.join(sorted(functions))}" if "--functions" in sys.argv else ""
+            sys.stdout.write(f"  {module}{named}\n")
 
 
 if __name__ == "__main__":
