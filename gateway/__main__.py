@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from gateway.app import make_app
 from gateway.clients.stubs import open_clients
-from gateway.response_cache.byte_cache import ByteCache
+from gateway.response_cache import ByteCache
 from gateway.rest.rate_limits import open_buckets
 from gateway.settings import GatewaySettings
 from services.chassis.addresses import ListenPort

@@ -17,9 +17,7 @@ from gateway.middleware.headers import Cors, SecurityHeaders
 from gateway.middleware.limits import BodyLimit, ClientLimits, Deadline, LargeOrders
 from gateway.middleware.observation import Observation, RequestId
 from gateway.pages.sitemap import SitemapFiles
-from gateway.response_cache.byte_cache import ByteCache
-from gateway.response_cache.fast_path import FastPath, LayerHeaders
-from gateway.response_cache.middleware import ResponseCacheLayer
+from gateway.response_cache import ByteCache, FastPath, LayerHeaders, ResponseCacheLayer
 from gateway.rest import errors
 from gateway.rest.rate_limits import Buckets, LocalBuckets, RateLimits
 from gateway.rest.responses import Json
@@ -27,7 +25,7 @@ from gateway.routes import callbacks, community, export, health, image_site, med
 from gateway.routes.community.viewers import KnownUsers
 from gateway.routes.image_site import shares
 from gateway.settings import GatewaySettings
-from services.chassis.client_limits import ClientLimit
+from services.chassis.client_address import ClientLimit
 from services.chassis.errors import KawaiiError
 from services.chassis.origins import ANY_ORIGIN
 

@@ -5,7 +5,7 @@ process of its own, and records by `sys.setprofile` in which modules functions a
 Every request is warm (a like one was made before, and a decoder of pictures waits) and uncached (its answer was not).
 The sandbox and generated code are left out, and so is what the processes do besides: of the tasks of their background
 loops only those count that work on the generation or on the callback of the walk, and tasks that were there before it,
-such as the stream of events that the community holds open, do not. What a task has a thread do counts as the task's own.
+such as the stream of events that the community holds open, do not. What a task has threads do counts with the task.
 
 - a share read: GET /api/share/{id} of a share that nobody has read yet
 - a like: POST /api/artworks/{id}/like by a person who is signed in

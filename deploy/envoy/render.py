@@ -11,7 +11,7 @@ from deploy.launcher.configuration import speaks_text
 from deploy.launcher.preflight import most_files
 from deploy.launcher.settings import LauncherSettings
 from services.chassis.addresses import LOOPBACK, ListenPort, port_of
-from services.chassis.client_limits import GATHERED_BYTES
+from services.chassis.client_address import GATHERED_BYTES
 from services.chassis.origins import ANY_ORIGIN
 
 TEMPLATE = "envoy.yaml.j2"

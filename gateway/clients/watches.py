@@ -10,7 +10,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from starlette.requests import Request
 
-from services.chassis.client_limits import ClientLimit
+from services.chassis.client_address import ClientLimit
 from services.chassis.errors import Unavailable
 from services.chassis.names import name
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.rest import client_address, errors
+from gateway.rest import errors
 from services.chassis import context
-from services.chassis.client_limits import GATHERED_BYTES, ClientLimit
+from services.chassis.client_address import GATHERED_BYTES, ClientLimit, client_of_scope
 from services.chassis.errors import KawaiiError, Unavailable
 
 Refuse = Callable[[KawaiiError], ASGIApp]
@@ -81,7 +81,7 @@ class ClientLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         limit = self._limit(scope)
-        client = client_address.address_of_scope(scope)
+        client = client_of_scope(scope)
         if not limit.take(client):
             await self._refuse(limit.refusal())(scope, receive, send)
             return
@@ -120,7 +120,7 @@ class LargeOrders:
             await self._app(scope, receive, send)
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
-        client, size, held = client_address.address_of_scope(scope), 0, False
+        client, size, held = client_of_scope(scope), 0, False
 
         async def receiver() -> Message:
             nonlocal size, held

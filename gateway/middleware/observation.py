@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.metrics import REQUESTS, SECONDS
 from gateway.middleware.headers import on_start
-from gateway.rest.routing import template
+from gateway.rest.responses import template
 from services.chassis import context
 from services.chassis.names import ID, new_id
 

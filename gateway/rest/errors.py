@@ -12,10 +12,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from gateway.rest import client_address, rate_limits
-from gateway.rest.responses import Json
-from gateway.rest.routing import template
+from gateway.rest import rate_limits
+from gateway.rest.responses import Json, template
 from services.chassis import errors
+from services.chassis.client_address import client_of_scope
 from services.chassis.status import from_rpc
 
 RETRY_SECONDS = 2  # when an error that will pass does not say when: the launcher has a service back by then
@@ -112,7 +112,7 @@ def _log_refusal(request: Request, error: errors.KawaiiError) -> None:
             reason=error.reason,
             status=int(status),
             who=getattr(request.state, "person_id", ""),
-            client=client_address.address_of(request),
+            client=client_of_scope(request.scope),
             method=request.method,
             route=template(request.scope),
         )

@@ -13,9 +13,9 @@ from grpc import aio
 from starlette.requests import Request
 
 from gateway.auth.authenticator import of
-from gateway.rest import client_address
-from gateway.rest.routing import template
+from gateway.rest.responses import template
 from services.chassis import context
+from services.chassis.client_address import client_of_scope
 from services.chassis.errors import PermissionDenied, Unauthenticated, invalid_field
 
 MAX_KEY_LENGTH = 255  # of an Idempotency-Key (docs/rest.md#idempotency)
@@ -71,7 +71,7 @@ async def _caller(request: Request) -> str:
     person = None
     with suppress(Unauthenticated, PermissionDenied):
         person = await of(request).person(request)
-    return f"person {person.id}" if person else f"address {client_address.address_of(request)}"
+    return f"person {person.id}" if person else f"address {client_of_scope(request.scope)}"
 
 
 def canonical(body: bytes) -> bytes:

@@ -3,7 +3,7 @@
 A bucket holds `burst` tokens, an action takes one, and `per_minute` come back. One number is kept of each bucket: when
 it will be full again (the generic cell rate algorithm). All replicas count in Redis; without Redis each process counts
 for itself, in bounded memory. Answers tell the state of a bucket, and of the daily quota that generation counts, in the
-headers of draft-ietf-httpapi-ratelimit-headers-11.
+headers of draft-ietf-httpapi-ratelimit-headers-11. Also says for whom that quota counts an order.
 """
 
 import asyncio
@@ -11,8 +11,9 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol, TypeAlias, cast
 
 import structlog
@@ -25,9 +26,10 @@ from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.rest import client_address
-from gateway.rest.routing import Endpoint
-from services.chassis.errors import KawaiiError, ResourceExhausted
+from gateway.auth.authenticator import DEVELOPER, of
+from gateway.rest.responses import Endpoint
+from services.chassis.client_address import client_of_scope
+from services.chassis.errors import KawaiiError, PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable
 
 Placed: TypeAlias = (
     generationpb.CreateGenerationResponse | artworkspb.CreateArtworkResponse | artworkspb.RegenerateArtworkResponse
@@ -239,7 +241,7 @@ def limited(name: str, endpoint: Endpoint) -> Endpoint:
 
     async def bounded(request: Request) -> Response:
         limits = cast("RateLimits", request.app.state.rate_limits)
-        verdict = await limits.take(name, client_address.address_of(request))
+        verdict = await limits.take(name, client_of_scope(request.scope))
         request.state.bucket_headers = verdict.headers if verdict else {}
         return add_bucket(request, await endpoint(request))
 
@@ -252,3 +254,21 @@ def add_bucket(request: Request, response: Response) -> Response:
         day = response.headers.get(header)  # an order may have its daily quota there: both are one list
         response.headers[header] = f"{day}, {value}" if day else value
     return response
+
+
+async def quota_subjects(request: Request) -> list[str]:
+    """The subjects for which the daily quotas count an order: the address, and a digest of the user who is signed in.
+
+    Only the address when there is no user, or while the sign-in service cannot be asked.
+    """
+    person = None
+    with suppress(Unauthenticated, PermissionDenied, Unavailable):
+        person = await of(request).person(request)
+    if person is None or person.id == DEVELOPER.id:  # the developer is everybody on this machine
+        return [client_of_scope(request.scope)]
+    return [client_of_scope(request.scope), person_subject(person.id)]
+
+
+def person_subject(person_id: str) -> str:
+    """The subject of a user: a digest, so that it is short and does not tell the id."""
+    return f"person {sha256(person_id.encode()).hexdigest()}"

@@ -1,12 +1,17 @@
-"""The kinds of response that the routes give: JSON, rendered by orjson, and server-sent events."""
+"""Routes and what they answer with: the endpoints of a path by method, JSON by orjson, and server-sent events.
 
-from collections.abc import AsyncIterator, Mapping
+One route holds all methods of a path, so that 405 can name them and the first path that fits decides.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from hashlib import sha256
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route, request_response
 from starlette.types import Receive, Scope, Send
 
 from services.chassis import preconditions
@@ -16,6 +21,43 @@ NO_STORE = {"Cache-Control": "no-store"}
 HEARTBEAT = b": heartbeat\n\n"  # a comment, which clients skip; it keeps proxies from taking silence for death
 RETRY = b"retry: 1000\n\n"  # milliseconds before a client that lost us comes back: the launcher restarts us in less
 ID_DIGITS = 16
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Methods:
+    """The ASGI application of one path; HEAD is answered like GET, and the server drops the body."""
+
+    def __init__(self, endpoints: dict[str, Endpoint]) -> None:
+        self._apps = {method: request_response(endpoint) for method, endpoint in endpoints.items()}
+        if "GET" in self._apps:
+            self._apps["HEAD"] = self._apps["GET"]
+
+    @property
+    def names(self) -> list[str]:
+        """The methods that this path takes."""
+        return sorted(self._apps)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by the endpoint of the request's method.
+
+        Raises:
+            HTTPException: 405, with the methods there are.
+        """
+        if scope["method"] not in self._apps:
+            raise HTTPException(405, headers={"Allow": ", ".join(self.names)})
+        await self._apps[scope["method"]](scope, receive, send)
+
+
+def route(path: str, **endpoints: Endpoint) -> Route:
+    """Make one line of a route table: the endpoints of a path by their methods, for example GET=read, POST=create."""
+    return Route(path, Methods(endpoints))
+
+
+def template(scope: Scope) -> str:
+    """The path of the table's line that answered, for example /api/share/{id}; empty when none fitted."""
+    return str(getattr(scope.get("route"), "path", ""))
 
 
 class Json(Response):

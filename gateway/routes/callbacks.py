@@ -10,8 +10,7 @@ from starlette.routing import Route
 from catalogue import CALLBACK_KINDS
 from gateway.clients import stubs
 from gateway.rest import request_fields
-from gateway.rest.responses import Json
-from gateway.rest.routing import route
+from gateway.rest.responses import Json, route
 from services.chassis import failpoints
 
 MESSAGE = "回调处理成功"  # the words of S0 (docs/rest.md#sources)

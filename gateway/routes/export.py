@@ -22,8 +22,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.clients import stubs
 from gateway.clients.stubs import Clients
-from gateway.rest.responses import NO_STORE, Json
-from gateway.rest.routing import route
+from gateway.rest.responses import NO_STORE, Json, route
 from services.chassis.errors import NotFound, PermissionDenied
 
 OFF = "The export is switched off. The operator can turn it on with EXPORT_TOKEN."

@@ -16,8 +16,7 @@ from starlette.responses import Response
 
 from gateway.clients import stubs
 from gateway.rest import errors
-from gateway.rest.responses import NO_STORE, Json
-from gateway.rest.routing import route
+from gateway.rest.responses import NO_STORE, Json, route
 from services.chassis.errors import NotFound, Unavailable
 from services.chassis.names import host_of
 

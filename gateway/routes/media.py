@@ -12,8 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.clients import stubs
 from gateway.rest import request_fields
-from gateway.rest.responses import conditions
-from gateway.rest.routing import route
+from gateway.rest.responses import conditions, route
 from gateway.routes.image_site.tasks import generation_request
 from services.chassis import names, preconditions
 from services.chassis.errors import DataLoss, InvalidArgument, KawaiiError, NotFound, PermissionDenied, invalid_field

@@ -17,7 +17,7 @@ from gateway.clients.batched_reads import ShareReads
 from gateway.pages import assets, sitemap, studio, views
 from gateway.pages.views import render
 from gateway.rest import errors, request_fields
-from gateway.rest.routing import Endpoint
+from gateway.rest.responses import Endpoint
 from services.chassis.errors import DeadlineExceeded, KawaiiError, NotFound, Unavailable, invalid_field
 from services.chassis.names import ID, name
 from services.chassis.status import translated

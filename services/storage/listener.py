@@ -12,7 +12,7 @@ from aiohttp import web
 
 from services.chassis import preconditions
 from services.chassis.addresses import Address
-from services.chassis.client_limits import HEADER, ClientLimit, client_of
+from services.chassis.client_address import HEADER, ClientLimit, client_of
 from services.chassis.errors import (
     AlreadyExists,
     FailedPrecondition,

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from catalogue import CALLBACK_KINDS
 from gateway.app import ROUTES, make_app
 from gateway.clients.stubs import Clients
-from gateway.rest.routing import Methods
+from gateway.rest.responses import Methods
 from gateway.settings import GatewaySettings
 from tests.gateway.conftest import Doubles
 from tests.gateway.shapes import FILES, ORIGIN

@@ -23,7 +23,7 @@ STRATA = {
     "share stores": ("services/share/stores/*.py",),
     "community core": ("services/community/core/*.py",),
     "community stores": ("services/community/stores/*.py",),
-    "response cache": ("gateway/response_cache/*.py",),
+    "response cache": ("gateway/response_cache.py",),
 }
 
 

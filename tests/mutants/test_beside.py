@@ -45,7 +45,7 @@ def test_the_mirroring_file_comes_first_and_then_the_shortest_way_a_started_prog
     [
         ("services/storage/backends/failover.py", "tests/storage/backends/test_failover.py"),
         ("services/generation/stores/outbox.py", "tests/generation/stores/test_outbox.py"),
-        ("gateway/response_cache/byte_cache.py", "tests/gateway/response_cache/test_byte_cache.py"),
+        ("gateway/response_cache.py", "tests/gateway/test_response_cache.py"),
         (
             "gateway/routes/image_site/input_images.py",
             "tests/gateway/routes/image_site/test_orders.py",

@@ -7,7 +7,7 @@ import pytest
 
 from tests.mutants.operators import mutants_of
 
-REAL = Path(__file__).parents[2] / "gateway/response_cache/byte_cache.py"
+REAL = Path(__file__).parents[2] / "gateway/response_cache.py"
 
 
 def changes(source: str) -> set[str]:

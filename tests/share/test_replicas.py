@@ -17,7 +17,7 @@ from kawaii.share.v1 import share_pb2_grpc as sharerpc
 
 from gateway.app import make_app
 from gateway.clients.stubs import Clients
-from gateway.response_cache.byte_cache import ByteCache
+from gateway.response_cache import ByteCache
 from gateway.settings import GatewaySettings
 from services.chassis.cache import open_cache
 from services.chassis.channels import connect

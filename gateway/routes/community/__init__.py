@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from gateway.rest.routing import route
+from gateway.rest.responses import route
 from gateway.routes import callbacks
 from gateway.routes.community import artworks, credits_, feed, reactions, tasks, users
 

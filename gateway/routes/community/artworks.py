@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.clients import stubs, uploads
-from gateway.rest import client_address, idempotency, multipart, rate_limits, request_fields
+from gateway.rest import idempotency, multipart, rate_limits, request_fields
 from gateway.routes.community import viewers
 from gateway.routes.community.parameters import artwork_name, path_id, shown_user_id
 from gateway.routes.community.rendering import detail, id_of, ok, status_of
@@ -29,7 +29,7 @@ async def generate(request: Request) -> Response:
     order = _order(viewer_id, fields)
     key = await idempotency.request_key(request)
     order.request_id, order.request_digest = key.id, key.digest
-    order.quota_subjects.extend(await client_address.quota_subjects(request))
+    order.quota_subjects.extend(await rate_limits.quota_subjects(request))
     given = [picture] if (picture := fields.text("inputImage").strip()) else []
     async with input_images.provided(request, "inputImage", given) as ours:
         order.image_uris.extend(ours.uris)
@@ -44,7 +44,7 @@ async def regenerate(request: Request) -> Response:
     wanted = artworkspb.RegenerateArtworkRequest(viewer_id=await viewers.required(request), name=artwork_name(request))
     key = await idempotency.request_key(request)
     wanted.request_id, wanted.request_digest = key.id, key.digest
-    wanted.quota_subjects.extend(await client_address.quota_subjects(request))
+    wanted.quota_subjects.extend(await rate_limits.quota_subjects(request))
     return _ordered(await stubs.of(request).artworks.RegenerateArtwork(wanted))
 
 

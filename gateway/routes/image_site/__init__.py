@@ -1,7 +1,7 @@
 """The routes of the first family, the image site (S0, S1), one module for each concern."""
 
 from gateway.rest.rate_limits import limited
-from gateway.rest.routing import route
+from gateway.rest.responses import route
 from gateway.routes.image_site import openapi, orders, shares, storage, tasks
 
 # Static paths stand before those with an id: `list` and `latest` are no ids.

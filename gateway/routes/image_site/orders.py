@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from catalogue import MODELS, of_family
 from gateway.clients import stubs
-from gateway.rest import client_address, errors, idempotency, rate_limits, request_fields
+from gateway.rest import errors, idempotency, rate_limits, request_fields
 from gateway.rest.request_fields import Fields
 from gateway.rest.responses import NO_STORE, Json
 from gateway.routes.image_site import input_images, prefer_wait, task_records
@@ -181,7 +181,7 @@ async def _ordered(request: Request, order: generationpb.Generation, field: str,
     _require_size(order, request.app.state.settings.max_json_bytes)
     patience = prefer_wait.Patience.of(request)
     key = await idempotency.request_key(request)
-    address, *others = await client_address.quota_subjects(request)
+    address, *others = await rate_limits.quota_subjects(request)
     create = generationpb.CreateGenerationRequest(
         generation=order,
         request_id=key.id,

@@ -8,8 +8,8 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from starlette.requests import Request
 
 from gateway.clients import stubs, watches
-from gateway.rest import client_address
 from gateway.routes.image_site import task_records
+from services.chassis.client_address import client_of_scope
 
 MAX_WAIT_SECONDS = 55  # below the 60 s after which common middle boxes give up, and the 70 s of our own edge
 WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
@@ -44,7 +44,7 @@ async def waited(
     """
     if not patience.seconds:
         return {}, {}
-    watching, client = watches.of(request), client_address.address_of(request)
+    watching, client = watches.of(request), client_of_scope(request.scope)
     if watching.full(client):
         return {}, {}
     async with watching.open(stubs.of(request).generation, task_records.task_id_of(generation), client) as watch:

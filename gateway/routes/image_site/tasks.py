@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.clients import stubs, watches
-from gateway.rest import client_address, request_fields
+from gateway.rest import request_fields
 from gateway.rest.responses import HEARTBEAT, NO_STORE, RETRY, EventStream, Json, event_data, event_frame, event_id
 from gateway.routes.image_site import task_records
 from services.chassis import names
+from services.chassis.client_address import client_of_scope
 
 Generation = generationpb.Generation
 
@@ -67,7 +68,7 @@ async def poll_task(request: Request) -> Response:
     """GET /api/poll-task. An unknown task is JSON like any failure, because the first read comes before the stream."""
     task_id = request_fields.query_id(request, "taskId")
     async with AsyncExitStack() as held:
-        opened = watches.of(request).open(stubs.of(request).generation, task_id, client_address.address_of(request))
+        opened = watches.of(request).open(stubs.of(request).generation, task_id, client_of_scope(request.scope))
         watch = await held.enter_async_context(opened)
         first, seen = await watch.first(), request.headers.get("last-event-id", "")
         if request.method == "HEAD" or (_is_last(first) and event_id(_event(first)) == seen):

@@ -19,11 +19,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from services.chassis.database.failures import COLLISION
 from services.chassis.database.notifications import CONNECT_SECONDS, Notifications
 from services.chassis.database.postgresql import STATEMENT_SECONDS, Pool
 from services.chassis.database.sqlite import Threads
-from services.chassis.database.transaction import Transaction, db_now, upsert
+from services.chassis.database.transaction import COLLISION, Transaction, db_now, upsert
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import require_compatible
 from services.chassis.notifier import Notifier

@@ -14,10 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.chassis import failpoints
 from services.chassis.context import patience
-from services.chassis.database.failures import PASSING_STATES, away, busy, translated
 from services.chassis.database.notifications import CONNECT_SECONDS, Notifications
 from services.chassis.database.sqlite import MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED, run_notices
-from services.chassis.database.transaction import Transaction
+from services.chassis.database.transaction import PASSING_STATES, Transaction, away, busy, translated
 
 STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
 IN_USE = Gauge("kawaii_database_connections_in_use", "Connections to PostgreSQL on which a transaction runs.")

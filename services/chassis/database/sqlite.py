@@ -23,8 +23,7 @@ from sqlalchemy import Connection, Engine
 
 from services.chassis import failpoints
 from services.chassis.context import patience
-from services.chassis.database.failures import away, busy, state_of, translated
-from services.chassis.database.transaction import Notice, Transaction
+from services.chassis.database.transaction import Notice, Transaction, away, busy, state_of, translated
 from services.chassis.errors import Unavailable
 from services.chassis.notifier import Notifier
 

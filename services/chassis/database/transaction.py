@@ -1,13 +1,22 @@
-"""What stores see of a database: a transaction, the dialect's INSERT … ON CONFLICT, and the database's clock."""
+"""What stores see of a database: a transaction, the dialect's INSERT … ON CONFLICT, the database's clock, and failures.
 
-from collections.abc import Callable, Mapping, Sequence
+What drivers raise becomes our errors: which failures time heals, and which are mistakes in our statements.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, overload
 
+import structlog
 from sqlalchemy import BigInteger, Connection, CursorResult, Executable, ScalarResult, Table
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import TypedReturnsRows
+
+from services.chassis.errors import Unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql, sqlite
@@ -16,6 +25,16 @@ Columns = TypeVarTuple("Columns")
 V = TypeVar("V")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Notice = Callable[[], object]
+
+# SQLSTATE classes that time heals: connections, a standby during failover, lost races, exhaustion, the operator.
+PASSING_STATES = ("08", "25006", "40", "53", "57")
+# SQLSTATEs of two transactions that met: a deadlock, a serialization failure, and a row that another one removed
+# between our look and our reference to it; the last one has a name of SQLite's, too. The second try finds the other
+# transaction done.
+COLLISION_STATES = ("40P01", "40001", "23503", "SQLITE_CONSTRAINT_FOREIGNKEY")
+COLLISION = "COLLISION"
+
+logger = structlog.get_logger()
 
 
 class Transaction:
@@ -102,3 +121,42 @@ def upsert(transaction: Transaction, table: Table) -> "sqlite.Insert | postgresq
     dialect = import_module(f"sqlalchemy.dialects.{transaction.dialect}")
     statement: sqlite.Insert | postgresql.Insert = dialect.insert(table)
     return statement
+
+
+def away(cause: object = "") -> Unavailable:
+    """The error of a database that cannot be reached or does not work at the moment."""
+    logger.warning("database_away", cause=repr(cause))
+    return Unavailable("The database is not reachable at the moment. Try again shortly.", retry_after=1)
+
+
+def busy() -> Unavailable:
+    """The error of a database whose queue is full, or in which a request has waited for too long."""
+    logger.warning("database_busy")
+    return Unavailable("The service is busier than it can bear at the moment. Try again shortly.", retry_after=1)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what a driver raises when the database is away into Unavailable; mistakes in our statements pass."""
+    try:
+        yield
+    except (DBAPIError, PoolTimeout, OSError) as error:  # OSError: a name that does not resolve, a time that is up
+        if state_of(error) in COLLISION_STATES:
+            logger.warning("transactions_collided", state=state_of(error))
+            raise Unavailable("Others changed the same at this moment. Try again.", COLLISION, retry_after=1) from error
+        if isinstance(error, DBAPIError) and not _passes(error):
+            raise
+        raise away(getattr(error, "orig", error)) from error
+
+
+def _passes(error: DBAPIError) -> bool:
+    """Whether waiting may help. SQLite's driver and PostgreSQL's name such failures differently."""
+    unreachable = isinstance(error, OperationalError) or error.connection_invalidated
+    gone = isinstance(error, InterfaceError) and "number of query arguments" not in str(error.orig)  # that one is ours
+    return unreachable or gone or state_of(error).startswith(PASSING_STATES)
+
+
+def state_of(error: BaseException) -> str:
+    """The SQLSTATE of a driver's error, on SQLite the name of its code; empty when there is neither."""
+    origin = getattr(error, "orig", None) or error
+    return str(getattr(origin, "sqlstate", None) or getattr(origin, "sqlite_errorname", None) or "")

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from services.chassis import paging
 from services.chassis.clock import Clock
-from services.chassis.errors import NotFound, PermissionDenied
+from services.chassis.errors import NotFound, PermissionDenied, invalid_field
 from services.chassis.names import new_id
 from services.chassis.outbound import require_public
 from services.share import seo
@@ -18,6 +18,7 @@ from services.share.core.cached import CachedShares
 from services.share.model import NEWEST, NewShare, Policy, Query, Share, SharePage, SitemapLinks, Stats, View
 
 DEFAULT_PAGE_SIZE = 20  # docs/rest.md#share-lists
+MAX_BATCH = 1000  # names, of the proto
 LATEST_SIZE = 12  # docs/rest.md#latest-shares
 BLOCK_SIZE = 50_000  # what a sitemap file may hold; sequences only grow, so a full block changes no more
 weight_of = attrgetter("weight")  # a share's bytes in a message
@@ -78,10 +79,11 @@ class Shares:
         Raises:
             InvalidArgument: more than MAX_BATCH were asked, or more than fit into one message.
         """
-        validation.batch(len(share_ids))
+        if len(share_ids) > MAX_BATCH:
+            raise invalid_field("names", f"At most {MAX_BATCH} names may be given at once.")
         found = await self._cached.batch(share_ids)
         asked = tuple(found[share_id] for share_id in share_ids if share_id in found)
-        validation.weight(len(paging.fitting(asked, weight_of)), len(asked))
+        require_fitting(len(paging.fitting(asked, weight_of)), len(asked))
         return asked
 
     async def list(self, query: Query) -> SharePage:
@@ -172,6 +174,13 @@ class Shares:
         if uri and not key:
             require_public(uri, self._allowed, field)
         return key or uri
+
+
+def require_fitting(fitting: int, found: int) -> None:
+    """Refuse a batch whose shares do not fit into one message, rather than leave some out."""
+    if fitting < found:
+        sentence = f"These shares are too large for one answer. Ask for at most {fitting} of them at once."
+        raise invalid_field("names", sentence)
 
 
 def _existing(found: T | None) -> T:

@@ -16,7 +16,6 @@ MAX_NAME_LENGTH = 200  # a style or a model; also keeps the indexes' entries sma
 MAX_TAGS, MAX_TAG_LENGTH = 20, 100  # docs/rest.md#making-shares; longer ones are no tags
 MAX_PAGE_SIZE = 100  # a page is one message and one screen
 MAX_SKIP = 10_000  # each row that is left out is read; cursors cost nothing
-MAX_BATCH = 1000  # of the proto
 EPOCH_MS = 946_684_800_000  # 2000-01-01: pictures that claim to be older have a broken clock
 SKEW_MS = 5_000  # tolerated difference of two machines' clocks
 MAX_SEO_LENGTH = 400  # of a title, a description or a key word, all of which we cut far below
@@ -142,20 +141,6 @@ def skip(value: int) -> int:
     if not 0 <= value <= MAX_SKIP:
         raise invalid_field("skip", f"Between 0 and {MAX_SKIP} shares can be left out. Follow the pages instead.")
     return value
-
-
-def batch(size: int) -> None:
-    """Refuse a batch of more than MAX_BATCH names."""
-    if size > MAX_BATCH:
-        raise invalid_field("names", f"At most {MAX_BATCH} names may be given at once.")
-
-
-def weight(fitting: int, found: int) -> None:
-    """Refuse a batch whose shares do not fit into one message, rather than leave some out."""
-    if fitting < found:
-        raise invalid_field(
-            "names", f"These shares are too large for one answer. Ask for at most {fitting} of them at once."
-        )
 
 
 def block(value: int) -> None:

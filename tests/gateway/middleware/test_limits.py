@@ -14,7 +14,7 @@ from gateway.app import client_limits, refused
 from gateway.middleware.limits import ClientLimits, LargeOrders
 from gateway.rest import errors
 from gateway.settings import GatewaySettings
-from services.chassis.client_limits import ClientLimit
+from services.chassis.client_address import ClientLimit
 from services.chassis.errors import ResourceExhausted, Unavailable
 from tests.gateway.conftest import Doubles
 from tests.gateway.shapes import PNG, failure

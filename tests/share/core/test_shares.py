@@ -7,7 +7,7 @@ import pytest
 from services.chassis.errors import InvalidArgument
 from services.chassis.paging import number_token, sequence_of
 from services.share.core import validation
-from services.share.core.shares import Shares
+from services.share.core.shares import Shares, require_fitting
 from services.share.model import Facet, NewShare, Policy, Share, View
 from services.share.ports import ShareStore
 from tests.share.conftest import FILES, START_MS
@@ -31,10 +31,10 @@ def test_a_token_of_an_earlier_release_still_leads_on(view: View, token: str) ->
 
 
 def test_a_batch_that_does_not_fit_into_one_answer_is_refused_and_says_what_would() -> None:
-    validation.weight(3, 3)
+    require_fitting(3, 3)
 
     with pytest.raises(InvalidArgument, match="at most 2 of them") as refused:
-        validation.weight(2, 3)
+        require_fitting(2, 3)
     assert refused.value.metadata["field"] == "names"
 
 

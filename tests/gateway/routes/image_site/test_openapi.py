@@ -11,7 +11,7 @@ import pytest
 from starlette.routing import Route
 
 from gateway.app import ROUTES
-from gateway.rest.routing import Methods
+from gateway.rest.responses import Methods
 from gateway.routes import community
 from gateway.routes.image_site.openapi import DOCUMENT
 

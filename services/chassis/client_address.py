@@ -1,12 +1,18 @@
-"""Bounds how many requests of a kind one client may have under way, so that one client cannot use up what all share."""
+"""Says for which client a request counts, by its address, and bounds how many of a kind one client has under way.
 
-from collections.abc import Iterator
+Envoy names the address; headers that a client sends about itself are ignored. The bounds are there so that one client
+cannot use up what all share.
+"""
+
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Any
 
 from services.chassis.errors import ResourceExhausted
 
 HEADER = "x-kawaii-client"  # Envoy overwrites it with the client's address, by its own rule of trusted hops
+RAW_HEADER = HEADER.encode()  # as ASGI has it
 # Up to this size Envoy gathers a body before it counts: an order's 5,000 characters are 30 KB as JSON escapes. Larger
 # ones, and those of unknown length, stream, and count as uploads: gathered they would fill the memory of Envoy.
 GATHERED_BYTES = 32 * 1024
@@ -21,6 +27,12 @@ def client_of(header: str, peer: str) -> str:
         return network_of(ip_address(header or peer))
     except ValueError:
         return UNKNOWN
+
+
+def client_of_scope(scope: Mapping[str, Any]) -> str:
+    """The same for an ASGI scope."""
+    given = next((value for name, value in scope["headers"] if name == RAW_HEADER), b"")
+    return client_of(given.decode("latin-1"), scope["client"][0] if scope.get("client") else "")
 
 
 def network_of(address: IPv4Address | IPv6Address) -> str:

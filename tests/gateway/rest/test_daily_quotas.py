@@ -1,4 +1,4 @@
-"""Whom a request counts for: the address that the edge vouches for, and the user; daily quotas count orders of both."""
+"""Daily quotas count an order for the client's address and for the user; answers say what is left."""
 
 import base64
 import re
@@ -7,48 +7,13 @@ import httpx
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from kawaii.generation.v1 import generation_pb2 as generationpb
-from starlette.requests import Request
 
-from gateway.rest.client_address import address_of, person_subject
+from gateway.rest.rate_limits import person_subject
 from services.chassis.errors import ResourceExhausted
 from tests.gateway.auth.issuer import AUDIENCE, SECRET
 from tests.gateway.auth.test_tokens import shared
 from tests.gateway.conftest import Connect, Doubles
 from tests.gateway.shapes import PNG, failure
-
-
-def asked(vouched: str, peer: str | None = "127.0.0.1", **headers: str) -> Request:
-    given = {**headers, **({"x-kawaii-client": vouched} if vouched else {})}
-    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
-    return Request({"type": "http", "headers": raw, "client": (peer, 1) if peer else None})
-
-
-@pytest.mark.parametrize(
-    ("vouched", "subject"),
-    [
-        ("203.0.113.9", "203.0.113.9"),
-        ("::ffff:203.0.113.9", "203.0.113.9"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", "127.0.0.1"),
-        ("not an address", "unknown"),
-    ],
-)
-def test_a_caller_is_an_address_or_a_network_of_them(vouched: str, subject: str) -> None:
-    assert address_of(asked(vouched)) == subject
-
-
-def test_what_a_client_says_of_itself_is_not_believed() -> None:
-    forged = {"x_forwarded_for": "198.51.100.1", "cf_connecting_ip": "198.51.100.2", "forwarded": "for=198.51.100.3"}
-
-    assert address_of(asked("203.0.113.9", **forged)) == "203.0.113.9"
-
-
-def test_callers_without_an_address_share_one_place() -> None:
-    assert address_of(asked("", peer=None)) == "unknown"
-
 
 ROUTES = {
     "/api/generate-image": {"prompt": "a cat"},

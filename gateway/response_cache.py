@@ -1,22 +1,33 @@
-"""Answers repeated reads of shares from the cache, before all other middleware, which costs more than the lookup.
+"""Answers repeated reads of shares from a bounded cache, before all other middleware, which costs more than the lookup.
 
-A 200 response is captured whole as it is sent, gets an ETag, and is given again: as 304 to clients that hold it
-already. A response that is given again is counted, but not logged.
+A 200 response is captured whole as it is sent, gets an ETag, and is given again for a moment: as 304 to clients that
+hold it already. A response that is given again is counted, but not logged. A write that may have happened drops all.
+
+The most frequent read that is not cached, one share, is answered here without the middleware too, which costs more than
+the share itself; only success: whatever fails goes its usual way, where it is logged. The headers that the middleware
+would write are collected once for each Origin.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Collection
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from kawaii.share.v1 import share_pb2 as sharepb
 from prometheus_client import Counter
+from starlette.middleware import Middleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.clients.batched_reads import ShareReads
+from gateway.clients.stubs import answered
 from gateway.metrics import REQUESTS
-from gateway.response_cache.byte_cache import Answer, ByteCache, Headers
-from gateway.rest.routing import template
+from gateway.rest.responses import template
+from services.chassis import names
 from services.chassis.names import ID, new_id
 from services.chassis.preconditions import matches
 from services.chassis.single_flight import SingleFlight
@@ -27,7 +38,7 @@ OF_BODY = (b"content-type", b"content-length")  # what a 304 leaves out
 SAFE = re.compile(ID.pattern.encode()).fullmatch
 ETAG_BYTES = 16  # of 128 bits no two are the same by chance
 
-PREFIX = "/api/share"  # below it lie reads that are the same for everybody
+READS_PREFIX = "/api/share"  # below it lie reads that are the same for everybody
 READS, WRITES = ("GET", "HEAD"), ("POST", "PUT", "DELETE")
 REFUSED = range(400, 500)  # nothing was written
 PARAMETERS = frozenset(
@@ -35,8 +46,106 @@ PARAMETERS = frozenset(
 )  # of the reads in routes/image_site/shares.py
 MAX_KEY_BYTES = 512  # path and query of a read that is kept: an id has 128 characters, a cursor 20
 
-Key = tuple[str, bytes, bytes]
+OVERHEAD_BYTES = 2048  # what an answer takes beside its bytes: objects, table entries
+PART_BYTES = 64  # what each text of a key and of a header takes beside its characters
+
+MAX_ORIGINS = 1000  # anybody may invent others; a site has a handful
+LENGTH = b"content-length"
+ONE_SHARE = "/api/share/"  # before the id
+OTHERS = ("list", "latest")  # paths of their own, which are no ids
+SERVED = REQUESTS.labels("/api/share/{id}", "GET", "200")
+
+Headers = list[tuple[bytes, bytes]]
+Key = tuple[str | bytes, ...]
 """Path, query and origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as it was sent, without the header that belongs to one request alone."""
+
+    headers: Headers
+    body: bytes
+    etag: bytes
+    served: Counter
+    """Counts how often it is served from the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A response, the monotonic second at which it expires, and the bytes that keeping it takes."""
+
+    answer: Answer
+    end: float
+    size: int
+
+
+@dataclass
+class ByteCache:
+    """Answers by key, for `seconds` each and at most `max_bytes` with keys and headers; the oldest goes first.
+
+    All live equally long, so the oldest is also the first to expire: each call drops those whose time is over.
+    """
+
+    seconds: float
+    max_bytes: int
+    clock: Callable[[], float] = time.monotonic
+    epoch: int = 0
+    """Grows with each clear(); an answer that was begun in an older epoch is not kept."""
+    _entries: dict[Key, Entry] = field(default_factory=dict)
+    _bytes: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return self._bytes
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Answer | None:
+        """The answer while it is fresh."""
+        self._expire()
+        entry = self._entries.get(key)
+        return entry.answer if entry else None
+
+    def put(self, key: Key, answer: Answer, epoch: int) -> None:
+        """Keep an answer that was begun in an epoch, unless it alone is beyond the bound."""
+        self._expire()
+        size = size_of(key, answer)
+        if not self.seconds or epoch != self.epoch or size > self.max_bytes:
+            return
+        self._drop(key)
+        while self._bytes + size > self.max_bytes:
+            self._drop(next(iter(self._entries)))
+        self._entries[key] = Entry(answer, self.clock() + self.seconds, size)
+        self._bytes += size
+
+    def clear(self) -> None:
+        """Drop everything, also responses that are being made now."""
+        self.epoch += 1
+        self._entries.clear()
+        self._bytes = 0
+
+    def _expire(self) -> None:
+        now = self.clock()
+        while self._entries:
+            key = next(iter(self._entries))
+            if self._entries[key].end > now:
+                return
+            self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        if entry := self._entries.pop(key, None):
+            self._bytes -= entry.size
+
+
+def size_of(key: Key, answer: Answer) -> int:
+    """How many bytes keeping an answer takes, roughly."""
+    parts = [*key, *(part for header in answer.headers for part in header), answer.body, answer.etag]
+    return OVERHEAD_BYTES + sum(len(part) + PART_BYTES for part in parts)
+
+
 Quick = Callable[[Scope, bytes], Awaitable[Answer | None]]
 """Answers a read of this origin without the layers, or does not."""
 
@@ -132,7 +241,7 @@ class ResponseCacheLayer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a read, or pass the request on."""
-        ours = scope["path"].startswith(PREFIX)
+        ours = scope["path"].startswith(READS_PREFIX)
         if ours and scope["method"] in READS and _is_sane(scope):
             await self._read(scope, receive, send)
         elif ours and scope["method"] in WRITES:
@@ -152,7 +261,7 @@ class ResponseCacheLayer:
             answer.served.inc()
             await send_answer(answer, asked, send)
 
-    async def _lead(self, key: Key, scope: Scope, receive: Receive, send: Send) -> Answer | None:
+    async def _lead(self, key: tuple[str, bytes, bytes], scope: Scope, receive: Receive, send: Send) -> Answer | None:
         """Answer for all equal reads that wait; None when the layers have sent the response already."""
         epoch = self._kept.epoch
         with self._flights.leading((epoch, key), None) as land:
@@ -182,5 +291,61 @@ def _is_sane(scope: Scope) -> bool:
     query = scope["query_string"]
     if len(scope["path"]) + len(query) > MAX_KEY_BYTES:
         return False
-    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)] if query else []
-    return len(names) == len(set(names)) and PARAMETERS.issuperset(names)
+    given = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)] if query else []
+    return len(given) == len(set(given)) and PARAMETERS.issuperset(given)
+
+
+class LayerHeaders:
+    """The headers that these layers write around a response with the given headers, by the Origin of the request."""
+
+    def __init__(self, layers: Sequence[Middleware], media_type: str, headers: Mapping[str, str]) -> None:
+        app: ASGIApp = Response(headers=headers, media_type=media_type)
+        for layer, args, kwargs in reversed(layers):
+            app = layer(app, *args, **kwargs)
+        self._app = app
+        self._known: dict[bytes, Headers] = {}
+
+    async def of(self, origin: bytes) -> Headers:
+        """The headers for a request of this Origin, empty when it named none."""
+        if origin not in self._known:
+            if len(self._known) == MAX_ORIGINS:
+                self._known.clear()
+            self._known[origin] = await self._written(origin)
+        return self._known[origin]
+
+    async def _written(self, origin: bytes) -> Headers:
+        sent: list[Message] = []
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"origin", origin)] if origin else []
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": headers}
+        await self._app(scope, nothing, send)
+        return [(name, value) for name, value in sent[0]["headers"] if name != LENGTH]
+
+
+async def nothing() -> Message:
+    """The body of a request that has none."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+class FastPath:
+    """Answers reads of single shares."""
+
+    def __init__(
+        self, reads: ShareReads, layer_headers: LayerHeaders, render: Callable[[sharepb.Share], bytes]
+    ) -> None:
+        self._reads, self._layer_headers, self._render = reads, layer_headers, render
+
+    async def answer(self, scope: Scope, origin: bytes) -> Answer | None:
+        """The response to a read; None when the read is of something else, or failed."""
+        share_id = scope["path"].removeprefix(ONE_SHARE)
+        if share_id in OTHERS or not ID.fullmatch(share_id):
+            return None
+        share = await answered(self._reads.get(names.name("shares", share_id)))
+        if share is None:
+            return None
+        body = self._render(share)
+        length = (b"content-length", b"%d" % len(body))
+        return with_etag([length, *await self._layer_headers.of(origin)], body, SERVED)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import Counter
 
-from gateway.response_cache.byte_cache import Answer, ByteCache
+from gateway.response_cache import Answer, ByteCache
 from services.chassis.addresses import LOOPBACK, ListenPort, address_of
 from tests.deploy.conftest import base
 from tests.gateway.conftest import mounts

@@ -1,1 +1,0 @@
-"""Caches rendered responses to public reads of shares in this process."""
