@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from deploy.cli.certs import certs
 from deploy.cli.community import artworks, cache, counters, reports
 from deploy.cli.export import export, import_
 from deploy.cli.keys import keys
@@ -26,6 +27,7 @@ def main() -> None:
 main.add_command(tasks)
 main.add_command(keys)
 main.add_command(storage)
+main.add_command(certs)
 main.add_command(export)
 main.add_command(import_)
 for group in (artworks, cache, counters, reports):

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, Self, TypeVar
 
-from pydantic import AfterValidator, AliasChoices, Field, IPvAnyAddress, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, IPvAnyAddress, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -119,10 +119,32 @@ class CommonSettings(BaseSettings):
     """Connections that each process opens to PostgreSQL at most; two of them are kept for leases."""
     redis_url: str = ""
     """Redis for derived state; the embedded Valkey when empty; `none` runs without."""
+    internal_tls_cert: Path | None = None
+    """PEM file with this process's certificate for mutual TLS between the processes; it names the process."""
+    internal_tls_key: Path | None = None
+    """PEM file with the certificate's key, which nobody else may read."""
+    internal_tls_ca: Path | None = None
+    """PEM file with the authority that signs the certificates of all processes."""
+    internal_insecure: bool = False
+    """1 lets a process listen beyond loopback without TLS, where the network itself keeps strangers out."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe line that is written."""
     log_format: Literal["", "text", "json"] = ""
     """text or json; text on a terminal, else json, when empty."""
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        given = {
+            "INTERNAL_TLS_CERT": self.internal_tls_cert,
+            "INTERNAL_TLS_KEY": self.internal_tls_key,
+            "INTERNAL_TLS_CA": self.internal_tls_ca,
+        }
+        missing = [name for name, path in given.items() if path is None]
+        if 0 < len(missing) < len(given):
+            raise ValueError(
+                f"{' and '.join(missing)} must be set too: TLS needs the certificate, its key and the authority"
+            )
+        return self
 
     @property
     def origin(self) -> str:

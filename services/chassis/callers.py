@@ -1,0 +1,3 @@
+"""Who may call whom."""
+
+PROCESSES = ("gateway", "generation", "storage", "share", "community", "envoy", "operator")
