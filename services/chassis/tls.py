@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, cast
@@ -24,6 +23,7 @@ import grpc
 import structlog
 from prometheus_client import Counter, Gauge
 
+from services.chassis.addresses import is_loopback
 from services.chassis.settings import CommonSettings, refuse
 
 DOMAIN = "kawaii.internal"  # no public name ends so; nobody else can have a certificate for one
@@ -271,22 +271,13 @@ def internal_tls(settings: CommonSettings, process: str = "") -> InternalTls | N
     return tls
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address to listen on."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False  # a name may lead anywhere
-
-
-def check_listen_host(settings: CommonSettings, host: str) -> None:
+def check_listen_host(settings: CommonSettings) -> None:
     """Refuse to serve other machines without TLS; with INTERNAL_INSECURE=1 that is logged at each start.
 
     Raises:
         SystemExit: with one sentence that names the settings.
     """
+    host = str(settings.listen_host)
     if is_loopback(host) or settings.internal_tls_cert is not None:
         return
     if not settings.internal_insecure:

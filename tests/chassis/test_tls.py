@@ -174,21 +174,21 @@ def test_the_certificate_of_another_process_is_refused(
     assert "it names storage.kawaii.internal, not share.kawaii.internal" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "[::1]", "localhost"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1"])
 def test_loopback_needs_no_tls(host: str) -> None:
-    check_listen_host(CommonSettings(_env_file=None), host)
+    check_listen_host(CommonSettings(_env_file=None, listen_host=host))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "storage.example"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3"])
 def test_other_machines_need_tls_or_an_explicit_word(
     authority: Authority, capsys: pytest.CaptureFixture[str], host: str
 ) -> None:
     with pytest.raises(SystemExit) as refused:
-        check_listen_host(CommonSettings(_env_file=None), host)
+        check_listen_host(CommonSettings(_env_file=None, listen_host=host))
     with structlog.testing.capture_logs() as logged:
-        check_listen_host(CommonSettings(_env_file=None, internal_insecure=True), host)
+        check_listen_host(CommonSettings(_env_file=None, listen_host=host, internal_insecure=True))
     with structlog.testing.capture_logs() as silent:
-        check_listen_host(authority.issue("storage"), host)
+        check_listen_host(authority.issue("storage").model_copy(update={"listen_host": host}))
 
     assert refused.value.code == EXIT_CONFIGURATION
     assert f"LISTEN_HOST={host}" in capsys.readouterr().err
