@@ -16,6 +16,7 @@ from gateway.response_cache import ByteCache
 from gateway.rest.rate_limits import open_buckets
 from gateway.settings import GatewaySettings
 from services.chassis.addresses import ListenPort
+from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.health import Readiness
 from services.chassis.invalidation import open_invalidations
 from services.chassis.logs import configure
@@ -58,6 +59,7 @@ async def main() -> None:
     settings = load(GatewaySettings)
     configure(settings.log_level, settings.log_format, "gateway")
     require_addresses(settings, LISTENERS, SERVICES)
+    freeze_startup_objects()
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has stopped, which must not kill us before the channels are closed
         signal.signal(number, lambda *_: None)

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, disable_created_metrics, generate_latest
 
 from services.chassis.addresses import Address
+from services.chassis.event_loop import measure_lag
 from services.chassis.health import Readiness
 
 # They would add a series to each counter that nobody reads.
@@ -40,10 +41,12 @@ class MetricsServer:
         self._refresh = refresh
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled, and meanwhile measure how late the event loop is."""
         host, port = self._address.host, self._address.port
         server = await asyncio.start_server(self._serve, host, port, limit=MAX_REQUEST_BYTES)
-        await server.serve_forever()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(measure_lag())
+            await server.serve_forever()
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Answer one request; a client that sends none in time, or hangs up, gets no answer."""

@@ -8,6 +8,7 @@ from services.chassis.channels import connect
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
+from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.logs import configure
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import serve
@@ -32,6 +33,7 @@ async def main() -> None:
     configure(settings.log_level, settings.log_format, SERVICE)
     require_addresses(settings, LISTENERS, ["generation", "storage"])
     signing_keys = open_signing_keys(settings, may_make=True)
+    freeze_startup_objects()
     async with (
         open_models(settings.effective_redis_url, time.monotonic) as models,  # its updates follow the last commits
         open_database(settings, SERVICE) as database,

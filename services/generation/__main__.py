@@ -13,6 +13,7 @@ from services.chassis.addresses import ListenPort
 from services.chassis.channels import connect
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
+from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
@@ -46,6 +47,7 @@ async def main() -> None:
     settings = load(GenerationSettings)
     logs.configure(settings.log_level, settings.log_format, "generation")
     require_addresses(settings, LISTENERS, ["storage"])
+    freeze_startup_objects()
     notifier = Notifier()
     async with (
         open_database(settings, "generation", notifier) as database,

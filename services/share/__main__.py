@@ -14,6 +14,7 @@ from services.chassis.cache import open_cache
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import open_database
+from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.invalidation import open_invalidations
 from services.chassis.logs import configure
@@ -42,6 +43,7 @@ async def main() -> None:
     settings = load(ShareSettings)
     configure(settings.log_level, settings.log_format, SERVICE)
     require_addresses(settings, LISTENERS)
+    freeze_startup_objects()
     files = PublicFiles(*settings.files_base_urls)
     lifetimes = CacheLifetimes(
         record=settings.share_record_cache_seconds,

@@ -12,6 +12,7 @@ from services.chassis.addresses import ListenPort
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import Database, open_database
+from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.logs import configure
 from services.chassis.public_files import PublicFiles
@@ -114,6 +115,7 @@ async def main() -> None:
     configure(settings.log_level, settings.log_format, "storage")
     require_addresses(settings, (*LISTENERS, ListenPort.FILES))
     signing_keys = open_signing_keys(settings, may_make=True)
+    freeze_startup_objects()
     async with (
         open_database(settings, "storage") as database,
         open_fetchers(settings) as fetchers,

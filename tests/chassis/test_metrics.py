@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from grpc import aio
 from prometheus_client import REGISTRY
 
+from services.chassis import event_loop
 from services.chassis.addresses import Address
 from services.chassis.errors import NotFound
 from services.chassis.health import Readiness
@@ -139,6 +141,22 @@ async def test_a_client_that_sends_nothing_is_let_go_and_others_are_answered() -
 
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert await silent == b""
+
+
+async def test_a_process_measures_how_long_its_event_loop_was_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late() -> float:
+        on_time = REGISTRY.get_sample_value("kawaii_event_loop_lag_seconds_bucket", {"le": "0.05"}) or 0.0
+        return (REGISTRY.get_sample_value("kawaii_event_loop_lag_seconds_count") or 0.0) - on_time
+
+    monkeypatch.setattr(event_loop, "EVERY_SECONDS", 0.001)
+    before = late()
+    async with exposed() as address:
+        while late() == before:
+            time.sleep(0.06)  # noqa: ASYNC251 - holds the loop up
+            await asyncio.sleep(0)
+        shown = lines(await ask(address, ASKED))
+
+    assert any(line.startswith("kawaii_event_loop_lag_seconds_count") for line in shown)
 
 
 async def test_what_is_looked_up_is_fresh_at_each_scrape() -> None:

@@ -1,6 +1,7 @@
 """A running stack for the tests: the real launcher on free ports and a data folder of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import psutil
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from kawaii.generation.v1.generation_pb2 import ListGenerationsRequest
 
+from services.chassis.addresses import ListenPort
 from tests.support.polling import until
 from tests.support.ports import BLOCK, free_base
 
@@ -115,6 +117,26 @@ def running(
         finally:
             launcher.send_signal(signal.SIGTERM)
             launcher.wait(60)
+
+
+WITH_DATABASE = (
+    ListenPort.GENERATION_METRICS,
+    ListenPort.STORAGE_METRICS,
+    ListenPort.SHARE_METRICS,
+    ListenPort.COMMUNITY_METRICS,
+)
+
+
+def assert_transactions_were_short_on_event_loops(stack: Stack) -> None:
+    """The probe: no transaction has had a process's event loop compute for longer than 20 ms at a stretch.
+
+    By CPU time, so that busy neighbours do not matter.
+    """
+    for process in WITH_DATABASE:
+        text = httpx.get(f"http://127.0.0.1:{stack.base + process}/metrics").raise_for_status().text
+        histogram = re.findall(r'^kawaii_database_loop_seconds_bucket\{le="(.+)"\} (\S+)$', text, re.MULTILINE)
+        counts = {bound: float(count) for bound, count in histogram}
+        assert counts["0.02"] == counts["+Inf"] > 0, (process.name, counts)
 
 
 def ready(client: httpx.Client, launcher: subprocess.Popen[bytes], log: Path) -> bool | None:

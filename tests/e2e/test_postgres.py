@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.e2e.stack import ROOT, Stack, running
+from tests.e2e.stack import ROOT, Stack, assert_transactions_were_short_on_event_loops, running
 from tests.support.postgres import Postgres
 
 pytestmark = pytest.mark.e2e
@@ -21,6 +21,7 @@ def stack_on_postgres(postgres_server: Postgres, tmp_path_factory: pytest.TempPa
     subprocess.run([sys.executable, "-m", "deploy.cli.main", "migrate"], cwd=ROOT, env=environment, check=True)
     with running(folder / "data", DATABASE_URL=url, SANDBOX_GENERATION_SECONDS="1") as stack:
         yield stack
+        assert_transactions_were_short_on_event_loops(stack)
 
 
 def test_a_picture_is_made_kept_and_shared_on_postgresql(stack_on_postgres: Stack) -> None:

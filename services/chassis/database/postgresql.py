@@ -8,18 +8,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from prometheus_client import Gauge
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.chassis import failpoints
 from services.chassis.context import patience
+from services.chassis.database.metrics import IN_USE, MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED, steps_on_loop
 from services.chassis.database.notifications import CONNECT_SECONDS, Notifications
-from services.chassis.database.sqlite import MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED, run_notices
-from services.chassis.database.transaction import PASSING_STATES, Transaction, away, busy, translated
+from services.chassis.database.transaction import PASSING_STATES, Transaction, away, busy, run_notices, translated
 
 STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
-IN_USE = Gauge("kawaii_database_connections_in_use", "Connections to PostgreSQL on which a transaction runs.")
 
 
 class Pool:
@@ -102,7 +100,7 @@ class Pool:
         turn: list[asyncio.Semaphore],
     ) -> Any:
         """The result of a transaction whose notices have been run, past the failpoint between commit and answer."""
-        result = await self._transaction(work, begin, kind, turn)
+        result = await steps_on_loop(self._transaction(work, begin, kind, turn))
         if kind == "write":
             await failpoints.reach(f"commit.{name}")
         return result

@@ -18,30 +18,21 @@ from threading import Condition, Thread
 from typing import Any, cast
 
 import structlog
-from prometheus_client import Gauge, Histogram
 from sqlalchemy import Connection, Engine
 
 from services.chassis import failpoints
 from services.chassis.context import patience
-from services.chassis.database.transaction import Notice, Transaction, away, busy, state_of, translated
+from services.chassis.database.metrics import GROUP, MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED, on_loop
+from services.chassis.database.transaction import Notice, Transaction, away, busy, run_notices, state_of, translated
 from services.chassis.errors import Unavailable
 from services.chassis.notifier import Notifier
 
 MAX_GROUP = 64  # transactions that are committed together; more save little of a sync and delay the first
 MAX_CHANGES = 500  # rows that a group changes before it commits, so that no member waits for a clean-up's thousands
-MAX_QUEUED = 1000  # as many as a server's calls (services/chassis/server.py): more callers are told to come back
 READERS = 3  # more cost speed, since one runs Python at a time; with fewer, two slow reads would hold up all others
-WAIT_SECONDS = 5.0  # in the queue, before a caller is told to come back
 # After these SQLite may have rolled the whole transaction back, savepoints and all (https://sqlite.org/lang_savepoint.html,
 # https://sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction).
 GROUP_ENDS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM")
-
-QUEUED = Gauge("kawaii_database_queued", "Transactions that wait for a database thread.", ("kind",))
-WAITED = Histogram("kawaii_database_wait_seconds", "How long a transaction waited for its turn.", ("kind",))
-TOOK = Histogram("kawaii_database_transaction_seconds", "From BEGIN to COMMIT, of a group for writes.", ("kind",))
-GROUP = Histogram(
-    "kawaii_database_group_size", "Transactions that were committed together.", buckets=(1, 2, 4, 8, 16, 32, 64)
-)
 
 logger = structlog.get_logger()
 
@@ -99,15 +90,6 @@ class Job:
             self.answer.set_result(self.result)
         else:
             self.answer.set_exception(self.error)
-
-
-def run_notices(notices: Sequence[Notice]) -> None:
-    """Run what was registered for after the commit; one that fails changes nothing of what is committed."""
-    for notice in notices:
-        try:
-            notice()
-        except Exception:
-            logger.exception("notice_failed")
 
 
 class Queue:
@@ -204,8 +186,9 @@ class Queue:
     def _settle_ended(self) -> None:
         with self._changed:
             ended, self._ended = self._ended, []
-        for job in ended:
-            job.settle()
+        with on_loop():
+            for job in ended:
+                job.settle()
 
     def close(self) -> None:
         """Take no more jobs; the threads end when they have done those that wait."""

@@ -99,6 +99,15 @@ class Transaction:
         self.topics += topics
 
 
+def run_notices(notices: Sequence[Notice]) -> None:
+    """Run what was registered for after the commit; one that fails changes nothing of what is committed."""
+    for notice in notices:
+        try:
+            notice()
+        except Exception:
+            logger.exception("notice_failed")
+
+
 class db_now(FunctionElement[int]):  # noqa: N801 - reads as an SQL function
     """Milliseconds since 1970 by the database's clock: leases of several replicas need one clock."""
 
