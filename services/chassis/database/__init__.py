@@ -9,20 +9,21 @@ functions on a Transaction; they may be run again, and return models. The whole 
 A caller that leaves while its function waits has had no effect; what has begun runs to its end.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.chassis.database.notifications import CONNECT_SECONDS, Notifications
 from services.chassis.database.postgresql import STATEMENT_SECONDS, Pool
 from services.chassis.database.sqlite import Threads
-from services.chassis.database.transaction import COLLISION, Transaction, db_now, upsert
+from services.chassis.database.transaction import COLLISION, DAMAGED, Transaction, db_now, is_damage, upsert
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import require_compatible
 from services.chassis.notifier import Notifier
@@ -110,11 +111,30 @@ async def open_database(
     """Open a service's database for the life of the process. Its transactions notify the notifier's subscriptions.
 
     Raises:
-        SystemExit: this code may not use its schema.
+        SystemExit: this code may not use its schema, or its file is damaged.
     """
     async with connect_database(settings, service, notifier=notifier) as database:
-        await require_compatible(database, service)
+        with damage_refused(service):
+            await require_compatible(database, service)
         yield database
+
+
+@contextmanager
+def damage_refused(service: str) -> Iterator[None]:
+    """End the process, which no restart would help, when the database's file turns out to be damaged or no database.
+
+    Raises:
+        SystemExit: it did; with a sentence for the operator.
+    """
+    try:
+        yield
+    except (DBAPIError, Unavailable) as error:
+        if not is_damage(error) and getattr(error, "reason", "") != DAMAGED:
+            raise
+        refuse(
+            f"{service}.sqlite3 in DATA_DIR is damaged or no SQLite database. Restore a copy; or move it away, with "
+            f"{service}.sqlite3-wal and -shm, to begin with an empty one."
+        )
 
 
 @asynccontextmanager

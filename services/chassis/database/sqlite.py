@@ -13,7 +13,6 @@ from contextvars import Context, copy_context
 from functools import partial
 from sqlite3 import Connection as Driver
 from sqlite3 import Error as DriverError
-from sqlite3 import OperationalError
 from threading import Condition, Thread
 from typing import Any, cast
 
@@ -23,7 +22,18 @@ from sqlalchemy import Connection, Engine
 from services.chassis import failpoints
 from services.chassis.context import patience
 from services.chassis.database.metrics import GROUP, MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED, on_loop
-from services.chassis.database.transaction import Notice, Transaction, away, busy, run_notices, state_of, translated
+from services.chassis.database.transaction import (
+    DAMAGED,
+    DAMAGED_STATES,
+    Notice,
+    Transaction,
+    away,
+    away_or_damaged,
+    busy,
+    run_notices,
+    state_of,
+    translated,
+)
 from services.chassis.errors import Unavailable
 from services.chassis.notifier import Notifier
 
@@ -32,7 +42,7 @@ MAX_CHANGES = 500  # rows that a group changes before it commits, so that no mem
 READERS = 3  # more cost speed, since one runs Python at a time; with fewer, two slow reads would hold up all others
 # After these SQLite may have rolled the whole transaction back, savepoints and all (https://sqlite.org/lang_savepoint.html,
 # https://sqlite.org/lang_transaction.html#response_to_errors_within_a_transaction).
-GROUP_ENDS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM")
+GROUP_ENDS = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", *DAMAGED_STATES)
 
 logger = structlog.get_logger()
 
@@ -215,13 +225,18 @@ class _Session:
             driver = cast("Driver", self._connection.connection.driver_connection)
             try:
                 driver.execute(statement)
-            except OperationalError as error:
+            except DriverError as error:
                 self.discard()
-                raise away(error) from error
+                raise away_or_damaged(error) from error
             except BaseException:
                 self.discard()
                 raise
         return self._connection, driver
+
+    def discard_if_damaged(self, error: BaseException | None) -> None:
+        """Close the connection after an error that a damaged file causes: the next one opens what is restored."""
+        if isinstance(error, Unavailable) and error.reason == DAMAGED:
+            self.discard()
 
     def discard(self) -> None:
         """Close the connection, whatever state it is in; an open transaction is rolled back."""
@@ -296,6 +311,7 @@ class Writer:
                 driver.execute("ROLLBACK")
         if driver.in_transaction:
             self._session.discard()
+        self._session.discard_if_damaged(begun[-1].error)
         self._queue.put_back(others)
         if len(begun) == 1:
             self._queue.settle(begun)
@@ -314,7 +330,7 @@ class Writer:
                 driver.execute("ROLLBACK" if alone_and_failed else "COMMIT")
         except DriverError as error:  # whether it was committed is not known
             self._session.discard()
-            self._fail(jobs, away(error))
+            self._fail(jobs, away_or_damaged(error))
             return
         for job in jobs:
             if job.error is None:
@@ -356,6 +372,7 @@ class Reader:
                     driver.execute("ROLLBACK")
             except DriverError:  # what was read is read
                 self._session.discard()
+            self._session.discard_if_damaged(job.error)
         except BaseException as error:  # noqa: BLE001 - it is raised at the caller
             job.fail(error)
         self._queue.settle([job])

@@ -33,6 +33,10 @@ PASSING_STATES = ("08", "25006", "40", "53", "57")
 # transaction done.
 COLLISION_STATES = ("40P01", "40001", "23503", "SQLITE_CONSTRAINT_FOREIGNKEY")
 COLLISION = "COLLISION"
+# SQLite's errors of a file that is damaged or no database: the operator heals it, by restoring a copy.
+DAMAGED_STATES = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+DAMAGED = "DATABASE_DAMAGED"
+DAMAGED_RETRY_SECONDS = 30  # an operator does not restore a copy sooner
 
 logger = structlog.get_logger()
 
@@ -153,9 +157,24 @@ def translated() -> Iterator[None]:
         if state_of(error) in COLLISION_STATES:
             logger.warning("transactions_collided", state=state_of(error))
             raise Unavailable("Others changed the same at this moment. Try again.", COLLISION, retry_after=1) from error
-        if isinstance(error, DBAPIError) and not _passes(error):
+        if isinstance(error, DBAPIError) and not is_damage(error) and not _passes(error):
             raise
-        raise away(getattr(error, "orig", error)) from error
+        raise away_or_damaged(error) from error
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether the database's file is damaged or no database."""
+    return state_of(error).startswith(DAMAGED_STATES)
+
+
+def away_or_damaged(error: BaseException) -> Unavailable:
+    """The error of a database on which a statement failed that is no mistake of ours."""
+    cause = getattr(error, "orig", None) or error
+    if not is_damage(error):
+        return away(cause)
+    logger.error("database_damaged", cause=repr(cause))
+    sentence = "The service's database is damaged. Its operator has to restore it."
+    return Unavailable(sentence, DAMAGED, retry_after=DAMAGED_RETRY_SECONDS)
 
 
 def _passes(error: DBAPIError) -> bool:

@@ -5,7 +5,7 @@ import asyncio
 from alembic import context
 from sqlalchemy import Connection, Engine, event, text
 
-from services.chassis.database import make_engine
+from services.chassis.database import damage_refused, make_engine
 from services.chassis.migrations.window import Window, read_window, write_window
 from services.chassis.settings import refuse
 
@@ -48,7 +48,7 @@ async def main() -> None:
     engine = make_engine(attributes["settings"], attributes["service"], statement_seconds=None)  # tables may be large
     if isinstance(engine, Engine):
         event.listen(engine, "begin", begin)
-        with engine.begin() as connection:
+        with damage_refused(attributes["service"]), engine.begin() as connection:
             upgrade(connection)
         return
     try:
