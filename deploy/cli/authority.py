@@ -74,10 +74,10 @@ def make_authority(days: float) -> Certified:
     return Certified(_signed(name, key, name, key, days=days, extensions=extensions), key)
 
 
-def issue(authority: Certified, process: str, days: float) -> Certified:
+def issue(authority: Certified, process: str, days: float, *, common_name: str = "") -> Certified:
     """A new certificate of a process, with which it both serves and calls."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, process)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name or process)])
     names = [x509.DNSName(dns_name(process)), x509.UniformResourceIdentifier(f"spiffe://{DOMAIN}/{process}")]
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     extensions: list[tuple[x509.ExtensionType, bool]] = [

@@ -49,6 +49,7 @@ STATUS_OF_REASON = {
     "METHOD_NOT_ALLOWED": HTTPStatus.METHOD_NOT_ALLOWED,
     "PRECONDITION_FAILED": HTTPStatus.PRECONDITION_FAILED,
     "RANGE_NOT_SATISFIABLE": HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    "CALLER_NOT_ALLOWED": HTTPStatus.INTERNAL_SERVER_ERROR,  # our own certificate is wrong, not the client's identity
     "SOURCE_UNAVAILABLE": HTTPStatus.FAILED_DEPENDENCY,  # the client's choice of server, and none of ours, is away
 }
 

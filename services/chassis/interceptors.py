@@ -17,7 +17,8 @@ from services.chassis import context, errors, status
 from services.chassis.names import new_id
 
 Context = aio.ServicerContext[Any, Any]
-Around = Callable[[str, Context], AbstractAsyncContextManager[None]]
+Around = Callable[[str, Any, Context], AbstractAsyncContextManager[None]]
+"""Of a method, its request (an iterator where the client streams) and the call."""
 
 REQUEST_ID_KEY = "x-request-id"
 SAFE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -40,7 +41,7 @@ logger = structlog.get_logger()
 
 
 @asynccontextmanager
-async def request_id(_method: str, call: Context) -> AsyncIterator[None]:
+async def request_id(_method: str, _request: Any, call: Context) -> AsyncIterator[None]:
     """Take the caller's request id, or make one, for the logs and for the calls we make."""
     metadata = dict(call.invocation_metadata() or ())
     given = str(metadata.get(REQUEST_ID_KEY, ""))
@@ -51,7 +52,7 @@ async def request_id(_method: str, call: Context) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def access_log(method: str, call: Context) -> AsyncIterator[None]:
+async def access_log(method: str, _request: Any, call: Context) -> AsyncIterator[None]:
     """Write one line per RPC: method, code, milliseconds."""
     start = time.perf_counter()
     answered = False
@@ -65,7 +66,7 @@ async def access_log(method: str, call: Context) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def measured(method: str, call: Context) -> AsyncIterator[None]:
+async def measured(method: str, _request: Any, call: Context) -> AsyncIterator[None]:
     """Count the call, how it ended and how long it took."""
     service, _, name = method.removeprefix("/").rpartition("/")  # of /package.Service/Method, as on the wire
     start = time.perf_counter()
@@ -90,7 +91,7 @@ def final_code(call: Context, *, answered: bool) -> grpc.StatusCode:
 
 
 @asynccontextmanager
-async def error_status(method: str, call: Context) -> AsyncIterator[None]:
+async def error_status(method: str, _request: Any, call: Context) -> AsyncIterator[None]:
     """End the call with the status of the error that was raised; what is not ours is INTERNAL and stays in the log."""
     try:
         yield
@@ -107,7 +108,7 @@ async def error_status(method: str, call: Context) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def deadline(_method: str, call: Context) -> AsyncIterator[None]:
+async def deadline(_method: str, _request: Any, call: Context) -> AsyncIterator[None]:
     """Note by when the call must have answered, so that the calls we make on its behalf end in time too.
 
     A caller that names no deadline, as watchers do, leaves each of our calls its own default.
@@ -124,7 +125,7 @@ class StreamLimit:
         self._free = limit
 
     @asynccontextmanager
-    async def __call__(self, method: str, _call: Context) -> AsyncIterator[None]:
+    async def __call__(self, method: str, _request: Any, _call: Context) -> AsyncIterator[None]:
         """Run a streaming call. Raises ResourceExhausted when the limit is reached (reason TOO_MANY_STREAMS)."""
         if self._free < 1 and not method.startswith(QUIET_METHODS):
             raise errors.ResourceExhausted(TOO_MANY_STREAMS, "TOO_MANY_STREAMS", retry_after=STREAMS_RETRY_SECONDS)
@@ -157,14 +158,14 @@ class Interceptor(aio.ServerInterceptor):
 
     def _unary(self, method: str, function: Any) -> Any:
         async def call(request: Any, call: Context) -> Any:
-            async with self._around(method, call):
+            async with self._around(method, request, call):
                 return await function(request, call)
 
         return call
 
     def _stream(self, method: str, function: Any) -> Any:
         async def call(request: Any, call: Context) -> Any:
-            async with self._around(method, call):
+            async with self._around(method, request, call):
                 answer = function(request, call)
                 if inspect.isawaitable(answer):  # a handler that writes by itself, as grpc's own Health.Watch does
                     await answer

@@ -15,11 +15,13 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from services.chassis.addresses import ListenPort
+from services.chassis.callers import authorized
 from services.chassis.health import NO_PARTS, Health, Ping
 from services.chassis.interceptors import INTERCEPTORS, REFUSED_STREAM_SECONDS, Interceptor, RefusedStreams, StreamLimit
 from services.chassis.metrics import MetricsServer, Refresh, nothing
 from services.chassis.settings import CommonSettings
 from services.chassis.supervisor import Loop, supervised
+from services.chassis.tls import InternalTls
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # four times the largest chunk; files go in streams
 MAX_CALLS = 1000  # beyond it callers are refused at once, instead of waiting in memory
@@ -72,7 +74,12 @@ def build(
     """
     stream_limit = Interceptor(StreamLimit(max_streams), streams_only=True)
     server = aio.server(
-        interceptors=[*map(Interceptor, INTERCEPTORS), stream_limit, RefusedStreams(refused_stream_seconds)],
+        interceptors=[
+            *map(Interceptor, INTERCEPTORS),
+            stream_limit,
+            RefusedStreams(refused_stream_seconds),
+            Interceptor(authorized),  # within the above, so that a refused upload still hears why
+        ],
         options=OPTIONS,
         maximum_concurrent_rpcs=max_calls + max_streams,
     )
@@ -87,6 +94,7 @@ async def serve(
     settings: CommonSettings,
     listeners: Sequence[ListenPort],
     mounts: Sequence[Mount],
+    tls: InternalTls | None,
     *,
     refresh: Refresh = nothing,
     loops: Sequence[Loop] = (),
@@ -96,14 +104,15 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then report NOT_SERVING, let running calls and loops finish, and return.
 
-    `listeners` are that of gRPC and that of the metrics, whose gauges `refresh` looks up. `on_drain` runs once draining
-    has begun: it ends streams that would otherwise last as long as their readers.
+    `listeners` are that of gRPC and that of the metrics, whose gauges `refresh` looks up. With `tls` only processes
+    that have a certificate are served, each with what callers.py lists. `on_drain` runs once draining has begun: it
+    ends streams that would otherwise last as long as their readers.
     """
     health = Health(names_of(mounts), pings, parts)
     await health.start()
     server = build(mounts, health)
     address, metrics_address = map(settings.listens, listeners)
-    server.add_insecure_port(str(address))
+    listen(server, str(address), tls)
     metrics_server = MetricsServer(metrics_address, health.readiness, refresh)
     await server.start()
     logger.info("serving", address=str(address))
@@ -115,6 +124,11 @@ async def serve(
         on_drain()
         await server.stop(GRACE_SECONDS)
     logger.info("stopped")
+
+
+def listen(server: aio.Server, address: str, tls: InternalTls | None) -> int:
+    """Have a server listen, by mutual TLS where there is one; the port. Raises RuntimeError when it is taken."""
+    return server.add_secure_port(address, tls.server_credentials()) if tls else server.add_insecure_port(address)
 
 
 async def stop_signal() -> None:

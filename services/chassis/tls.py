@@ -271,14 +271,26 @@ def internal_tls(settings: CommonSettings, process: str = "") -> InternalTls | N
     return tls
 
 
-def check_listen_host(settings: CommonSettings) -> None:
-    """Refuse to serve other machines without TLS; with INTERNAL_INSECURE=1 that is logged at each start.
+def require_tls(settings: CommonSettings, process: str) -> InternalTls | None:
+    """The same for a process that listens; None only where strangers do not reach it, or INTERNAL_INSECURE=1 allows it.
+
+    Raises:
+        SystemExit: with one sentence that names the settings.
+    """
+    tls = internal_tls(settings, process)
+    if tls is None:
+        require_loopback(settings)
+    return tls
+
+
+def require_loopback(settings: CommonSettings) -> None:
+    """Refuse to serve other machines without TLS; where INTERNAL_INSECURE=1 allows it, each start logs a warning.
 
     Raises:
         SystemExit: with one sentence that names the settings.
     """
     host = str(settings.listen_host)
-    if is_loopback(host) or settings.internal_tls_cert is not None:
+    if is_loopback(host):
         return
     if not settings.internal_insecure:
         refuse(

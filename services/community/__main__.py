@@ -14,6 +14,7 @@ from services.chassis.public_files import PublicFiles
 from services.chassis.server import serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, former_key, open_signing_keys, require_same_key
+from services.chassis.tls import require_tls
 from services.community.composition import CommunityService
 from services.community.generation_client import GenerationClient
 from services.community.settings import CommunitySettings
@@ -32,6 +33,7 @@ async def main() -> None:
     settings = load(CommunitySettings)
     configure(settings.log_level, settings.log_format, SERVICE)
     require_addresses(settings, LISTENERS, ["generation", "storage"])
+    tls = require_tls(settings, SERVICE)
     signing_keys = open_signing_keys(settings, may_make=True)
     freeze_startup_objects()
     async with (
@@ -50,6 +52,7 @@ async def main() -> None:
             settings,
             LISTENERS,
             service.mounts(),
+            tls,
             refresh=service.refresh,
             loops=service.loops(),
             pings=[database.ping],

@@ -18,6 +18,7 @@ from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load, require_addresses
+from services.chassis.tls import require_tls
 from services.generation.admin_servicer import GenerationAdminServicer
 from services.generation.callbacks.receiver import CallbackReceiver
 from services.generation.core.admission import AdmissionControl
@@ -47,6 +48,7 @@ async def main() -> None:
     settings = load(GenerationSettings)
     logs.configure(settings.log_level, settings.log_format, "generation")
     require_addresses(settings, LISTENERS, ["storage"])
+    tls = require_tls(settings, "generation")
     freeze_startup_objects()
     notifier = Notifier()
     async with (
@@ -103,6 +105,7 @@ async def main() -> None:
             settings,
             LISTENERS,
             mounts,
+            tls,
             refresh=gauges.refresh,
             loops=loops,
             pings=[database.ping],

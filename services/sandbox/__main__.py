@@ -11,6 +11,7 @@ import structlog
 from services.chassis.addresses import ListenPort
 from services.chassis.logs import configure
 from services.chassis.settings import load, require_addresses
+from services.chassis.tls import require_loopback
 from services.sandbox.accounts import Accounts
 from services.sandbox.app import make_app, make_server
 from services.sandbox.callbacks import Sender, open_client
@@ -29,6 +30,7 @@ async def main() -> None:
     settings = load(SandboxSettings)
     configure(settings.log_level, settings.log_format, "sandbox")
     require_addresses(settings, [ListenPort.SANDBOX])
+    require_loopback(settings)  # it speaks HTTP alone, and whoever reaches it may script it
     address = settings.listens(ListenPort.SANDBOX)
     rules, folder = settings.rules, settings.folder
     key, delays = settings.kie_webhook_hmac_key.get_secret_value(), settings.sandbox_callback_retry_seconds

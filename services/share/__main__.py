@@ -22,6 +22,7 @@ from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.supervisor import Loop
+from services.chassis.tls import require_tls
 from services.share.admin_servicer import ShareAdminServicer
 from services.share.core.cached import CachedShares, CacheLifetimes
 from services.share.core.maintenance import Expiry, Reconciliation
@@ -43,6 +44,7 @@ async def main() -> None:
     settings = load(ShareSettings)
     configure(settings.log_level, settings.log_format, SERVICE)
     require_addresses(settings, LISTENERS)
+    tls = require_tls(settings, SERVICE)
     freeze_startup_objects()
     files = PublicFiles(*settings.files_base_urls)
     lifetimes = CacheLifetimes(
@@ -81,6 +83,7 @@ async def main() -> None:
             settings,
             LISTENERS,
             [mount, admin],
+            tls,
             loops=loops,
             pings=[database.ping],
             parts={CLOCK: ClockSkew(database).ping},

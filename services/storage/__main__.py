@@ -19,6 +19,7 @@ from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, SigningKeys, former_key, open_signing_keys, require_same_key
+from services.chassis.tls import require_tls
 from services.storage.admin_servicer import StorageAdminServicer
 from services.storage.backends import OpenedBackends, open_backends
 from services.storage.core import Objects, Uploads, Variants
@@ -114,6 +115,7 @@ async def main() -> None:
     settings = load(StorageSettings)
     configure(settings.log_level, settings.log_format, "storage")
     require_addresses(settings, (*LISTENERS, ListenPort.FILES))
+    tls = require_tls(settings, "storage")
     signing_keys = open_signing_keys(settings, may_make=True)
     freeze_startup_objects()
     async with (
@@ -143,6 +145,7 @@ async def main() -> None:
                 settings,
                 LISTENERS,
                 mounts,
+                tls,
                 loops=[
                     listener.run,
                     uploads.reap,

@@ -16,4 +16,4 @@ async def act(text: str) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(CommonSettings(), [ListenPort.SHARE, ListenPort.SHARE_METRICS], [mount(act)]))
+    asyncio.run(serve(CommonSettings(), [ListenPort.SHARE, ListenPort.SHARE_METRICS], [mount(act)], None))

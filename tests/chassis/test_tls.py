@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from services.chassis import tls
 from services.chassis.settings import EXIT_CONFIGURATION, CommonSettings
-from services.chassis.tls import InternalTls, check_listen_host, dns_name, internal_tls
+from services.chassis.tls import InternalTls, dns_name, internal_tls, require_tls
 from tests.support.certificates import Authority
 
 HANDLER = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
@@ -176,7 +176,7 @@ def test_the_certificate_of_another_process_is_refused(
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1"])
 def test_loopback_needs_no_tls(host: str) -> None:
-    check_listen_host(CommonSettings(_env_file=None, listen_host=host))
+    assert require_tls(CommonSettings(_env_file=None, listen_host=host), "storage") is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3"])
@@ -184,11 +184,11 @@ def test_other_machines_need_tls_or_an_explicit_word(
     authority: Authority, capsys: pytest.CaptureFixture[str], host: str
 ) -> None:
     with pytest.raises(SystemExit) as refused:
-        check_listen_host(CommonSettings(_env_file=None, listen_host=host))
+        require_tls(CommonSettings(_env_file=None, listen_host=host), "storage")
     with structlog.testing.capture_logs() as logged:
-        check_listen_host(CommonSettings(_env_file=None, listen_host=host, internal_insecure=True))
+        require_tls(CommonSettings(_env_file=None, listen_host=host, internal_insecure=True), "storage")
     with structlog.testing.capture_logs() as silent:
-        check_listen_host(authority.issue("storage").model_copy(update={"listen_host": host}))
+        require_tls(authority.issue("storage").model_copy(update={"listen_host": host}), "storage")
 
     assert refused.value.code == EXIT_CONFIGURATION
     assert f"LISTEN_HOST={host}" in capsys.readouterr().err

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.chassis.health import Health
-from services.chassis.server import MAX_CALLS, MAX_STREAMS, REFUSED_STREAM_SECONDS, Mount, build, names_of
+from services.chassis.server import MAX_CALLS, MAX_STREAMS, REFUSED_STREAM_SECONDS, Mount, build, listen, names_of
+from services.chassis.tls import InternalTls
 
 FREE_PORT = "127.0.0.1:0"
 
@@ -17,6 +18,7 @@ async def serving(
     max_calls: int = MAX_CALLS,
     max_streams: int = MAX_STREAMS,
     refused_stream_seconds: float = REFUSED_STREAM_SECONDS,
+    tls: InternalTls | None = None,
 ) -> AsyncIterator[str]:
     """Serve these mounts on real interceptors; yields host:port, and stops without grace."""
     server = build(
@@ -26,7 +28,7 @@ async def serving(
         max_streams=max_streams,
         refused_stream_seconds=refused_stream_seconds,
     )
-    host, port = address.rsplit(":", 1)[0], server.add_insecure_port(address)
+    host, port = address.rsplit(":", 1)[0], listen(server, address, tls)
     await server.start()
     try:
         yield f"{host}:{port}"
