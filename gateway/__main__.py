@@ -16,6 +16,7 @@ from gateway.response_cache import ByteCache
 from gateway.rest.rate_limits import open_buckets
 from gateway.settings import GatewaySettings
 from services.chassis.addresses import ListenPort
+from services.chassis.callers import ENVOY
 from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.health import Readiness
 from services.chassis.invalidation import open_invalidations
@@ -23,6 +24,7 @@ from services.chassis.logs import configure
 from services.chassis.metrics import MetricsServer
 from services.chassis.settings import load, require_addresses
 from services.chassis.supervisor import supervised
+from services.chassis.tls import InternalTls, require_tls
 
 LISTENERS = (ListenPort.GATEWAY, ListenPort.GATEWAY_METRICS)
 SERVICES = ("generation", "storage", "share", "community")
@@ -59,6 +61,7 @@ async def main() -> None:
     settings = load(GatewaySettings)
     configure(settings.log_level, settings.log_format, "gateway")
     require_addresses(settings, LISTENERS, SERVICES)
+    tls = require_tls(settings, "gateway")
     freeze_startup_objects()
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has stopped, which must not kill us before the channels are closed
@@ -74,12 +77,13 @@ async def main() -> None:
     ):
         app = make_app(settings, clients, leaving, kept, buckets)
         async with supervised([metrics_server.run, partial(shares.listen, lambda _notice: kept.clear())]):
-            await Server(configuration(settings, app), leaving, readiness).serve()
+            await Server(configuration(settings, app, tls), leaving, readiness).serve()
 
 
-def configuration(settings: GatewaySettings, app: ASGIApp) -> uvicorn.Config:
-    """The configuration of uvicorn behind Envoy."""
+def configuration(settings: GatewaySettings, app: ASGIApp, tls: InternalTls | None = None) -> uvicorn.Config:
+    """The configuration of uvicorn behind Envoy, which with `tls` is the only one that may connect."""
     address = settings.listens(ListenPort.GATEWAY)
+    context = tls.server_context("gateway", ENVOY) if tls else None
     return uvicorn.Config(
         app,
         host=address.host,
@@ -95,6 +99,7 @@ def configuration(settings: GatewaySettings, app: ASGIApp) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_context_factory=(lambda *_: context) if context else None,
     )
 
 

@@ -9,6 +9,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 
 from services.chassis.addresses import ListenPort
+from services.chassis.callers import ENVOY
 from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import Database, open_database
@@ -132,7 +133,8 @@ async def main() -> None:
             objects, uploads, variants = build_core(
                 settings, backend, database, signing_keys=signing_keys, fetchers=fetchers, decoder=decoder
             )
-            listener = Listener(settings.listens(ListenPort.FILES), backend, uploads)
+            context = tls.server_context("files", ENVOY) if tls else None
+            listener = Listener(settings.listens(ListenPort.FILES), backend, uploads, context)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
             replays = IdempotencyKeys(database, REQUEST_ANSWER)
             servicer = StorageServicer(objects, uploads, variants, files, links, replays=replays)

@@ -1,6 +1,7 @@
 """The public HTTP listener for /files/: serves objects and takes the PUTs of upload links."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from io import BufferedReader
@@ -120,10 +121,13 @@ def given(request: web.Request) -> preconditions.Headers:
 
 
 class Listener:
-    """The HTTP listener of the storage service on one host:port."""
+    """The HTTP listener of the storage service at one address; by TLS with a context, which says who may connect."""
 
-    def __init__(self, address: Address, backend: Backend, receiver: UploadReceiver) -> None:
+    def __init__(
+        self, address: Address, backend: Backend, receiver: UploadReceiver, context: ssl.SSLContext | None = None
+    ) -> None:
         self._address = address
+        self._context = context
         self._backend = backend
         self._receiver = receiver
         self._reads = ClientLimit(READS_PER_CLIENT, "files")
@@ -141,7 +145,8 @@ class Listener:
         """The application, served until its `cleanup`."""
         runner = self._runner()
         await runner.setup()
-        await web.TCPSite(runner, self._address.host, self._address.port, backlog=BACKLOG).start()
+        address, context = self._address, self._context
+        await web.TCPSite(runner, address.host, address.port, backlog=BACKLOG, ssl_context=context).start()
         return runner
 
     def _runner(self) -> web.AppRunner:

@@ -10,15 +10,18 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.chassis.addresses import Address
 from services.chassis.errors import Unavailable
+from services.chassis.tls import internal_tls
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Uploads
-from services.storage.listener import READS_PER_CLIENT
+from services.storage.listener import READS_PER_CLIENT, Listener
 from services.storage.model import Stat
 from services.storage.ports import Backend
 from tests.conditions import CASES, expected, found
 from tests.storage.public_listener import browsing
 from tests.storage.samples import picture
+from tests.support.certificates import Authority
 
 BODY = picture(size=5000)
 KEY = "generated/gen_a/0.png"
@@ -272,3 +275,29 @@ async def test_a_preflight_is_answered(browser: httpx.AsyncClient) -> None:
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "PUT" in answer.headers["access-control-allow-methods"]
+
+
+async def test_with_tls_files_go_to_envoy_alone(backend: Backend, uploads: Uploads, tmp_path: Path) -> None:
+    """Whole files and parts of them, larger than what fits into one record or buffer."""
+    authority = Authority.of(tmp_path / "certs")
+    tls = internal_tls(authority.issue("storage"))
+    assert tls
+    body = picture(size=3_000_000)
+    await put(backend, KEY, body)
+    runner = await Listener(Address("127.0.0.1", 0), backend, uploads, tls.server_context("files", "envoy")).started()
+    url = f"https://127.0.0.1:{runner.addresses[0][1]}/files/{KEY}"
+    named = {"sni_hostname": "storage.kawaii.internal"}
+    async with httpx.AsyncClient(verify=authority.client_context("envoy"), trust_env=False) as envoy:
+        whole = await envoy.get(url, extensions=named)
+        part = await envoy.get(url, headers={"Range": "bytes=1000000-2999999"}, extensions=named)
+    refused = 0
+    for context in (authority.client_context("gateway"), authority.client_context()):
+        async with httpx.AsyncClient(verify=context, trust_env=False) as stranger:
+            with pytest.raises(httpx.TransportError):
+                await stranger.get(url, extensions=named)
+            refused += 1
+    await runner.cleanup()
+
+    assert (whole.status_code, whole.content) == (200, body)
+    assert (part.status_code, part.content) == (206, body[1_000_000:])
+    assert refused == 2

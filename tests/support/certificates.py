@@ -1,5 +1,6 @@
 """Certificates for tests, made by the code of `kawaii certs`: an authority in a folder, and files of processes."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,3 +44,11 @@ class Authority:
     def environment(self, process: str) -> dict[str, str]:
         """The same as variables."""
         return {name.upper(): str(path) for name, path in self.fields(process).items()}
+
+    def client_context(self, process: str = "") -> ssl.SSLContext:
+        """A context of a client that trusts this authority, and shows the certificate of a process."""
+        context = ssl.create_default_context(cafile=str(self.folder / "ca.crt"))
+        if process:
+            self.issue(process)
+            context.load_cert_chain(self.folder / f"{process}.crt", self.folder / f"{process}.key")
+        return context
