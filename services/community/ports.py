@@ -184,6 +184,10 @@ class Lists(Protocol):
         """Rebuild the list and the set of a user, and the likes of their artworks; returns the number of keys."""
 
 
+class NotListedError(Exception):
+    """An artwork is its owner's alone at the moment."""
+
+
 class BudgetSpentError(Exception):
     """A user has used up an action's limit of this hour."""
 
@@ -201,9 +205,10 @@ class ReactionStore(Protocol):
         wanted: bool,
         per_hour: int,
     ) -> Reacted | None:
-        """Add or remove a reaction; None when there is no such artwork, or it is not listed.
+        """Add or remove a reaction; None when there is no such artwork that the user may see.
 
         Raises:
+            NotListedError: it would be added to the user's own artwork, which others may not see.
             BudgetSpentError: this would change a row, and the user has made `per_hour` changes; 0 means no limit.
         """
 

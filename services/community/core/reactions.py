@@ -10,7 +10,7 @@ from services.community.core import validation
 from services.community.core.artworks import Artworks, no_such_artwork
 from services.community.model import Reacted, Reaction, Report
 from services.community.model.hotness import HOUR_MS
-from services.community.ports import BudgetSpentError, Lists, ReactionStore
+from services.community.ports import BudgetSpentError, Lists, NotListedError, ReactionStore
 
 
 class Reactions:
@@ -38,11 +38,11 @@ class Reactions:
             ResourceExhausted: the viewer has made per_hour changes in this hour.
         """
         user_id = validation.signed_in(viewer_id)
-        card = await self._artworks.listed(user_id, artwork_id)
-        if wanted and not card.artwork.listed:
-            raise FailedPrecondition("Only a published artwork can be liked. Publish it first.", "NOT_PUBLISHED")
         try:
             reacted = await self._database.write(self._react, user_id, artwork_id, reaction, wanted=wanted)
+        except NotListedError:
+            sentence = "Only a published artwork can be liked. Publish it first."
+            raise FailedPrecondition(sentence, "NOT_PUBLISHED") from None
         except BudgetSpentError:
             raise self._spent() from None
         if reacted is None:

@@ -9,8 +9,8 @@ from services.chassis.clock import Clock
 from services.chassis.database import Transaction, upsert
 from services.community.model import Action, After, Drift, HiddenMark, Reacted, Reaction, Report
 from services.community.model.hotness import HOUR_MS, decayed_score
-from services.community.ports import BudgetSpentError
-from services.community.stores.rows import heat_columns
+from services.community.ports import BudgetSpentError, NotListedError
+from services.community.stores.rows import heat_columns, to_artwork
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, budget, report
 from services.community.stores.users import UserRows
 
@@ -37,8 +37,10 @@ class SqlReactions:
         """Insert or delete the row; if that was a change, count it against the limit and in the artwork."""
         self._users.lock(transaction, user_id, self._clock())
         shown = _locked(transaction, artwork_id)
-        if shown is None or (wanted and not shown["listed"]):
+        if shown is None or not (seen := to_artwork(shown)).visible_to(user_id):
             return None
+        if wanted and not seen.listed:
+            raise NotListedError
         changed = self._set(transaction, TABLES[reaction], user_id, artwork_id, wanted=wanted)
         if changed:
             self._spend(transaction, user_id, Action(reaction), per_hour)

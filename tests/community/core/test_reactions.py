@@ -12,6 +12,7 @@ from services.community.composition import CommunityService
 from services.community.core.reactions import Reactions
 from services.community.model import Drift, Reaction
 from services.community.model.hotness import HOUR_MS
+from services.community.ports import NotListedError
 from services.community.stores import Stores
 from services.community.stores.tables import artwork
 from tests.community.fakes import FakeGenerations
@@ -118,18 +119,30 @@ async def test_who_may_react(community: CommunityService, fake_generations: Fake
     assert caught.value.reason == "NOT_PUBLISHED"
 
 
+async def test_a_stranger_takes_no_like_back_from_a_draft_and_its_owner_may(
+    community: CommunityService, fake_generations: FakeGenerations
+) -> None:
+    draft = (await finished_draft(community, fake_generations)).artwork.id
+
+    with pytest.raises(NotFound):
+        await community.reactions.react(BOB, draft, LIKE, wanted=False)
+    assert not (await community.reactions.react(ANN, draft, LIKE, wanted=False)).changed
+
+
 async def test_an_artwork_that_is_no_longer_published_when_its_row_is_locked_takes_no_like(
     community: CommunityService, stores: Stores, fake_generations: FakeGenerations
 ) -> None:
-    """Whoever asked may have seen it published a moment before."""
+    """Whoever asks may have seen it published a moment before."""
     draft = (await finished_draft(community, fake_generations)).artwork.id
 
     store = awaited(stores.database, stores.reactions)
     liked = await store.react(BOB, draft, LIKE, wanted=True, per_hour=0)
     missing = await store.react(BOB, "art_none", LIKE, wanted=True, per_hour=0)
-    returned = await store.react(BOB, draft, LIKE, wanted=False, per_hour=0)
+    returned = await store.react(ANN, draft, LIKE, wanted=False, per_hour=0)
 
     assert (liked, missing) == (None, None)
+    with pytest.raises(NotListedError):
+        await store.react(ANN, draft, LIKE, wanted=True, per_hour=0)
     assert returned is not None
     assert returned.like_count == 0
 
