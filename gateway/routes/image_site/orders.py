@@ -1,9 +1,15 @@
 """The routes that order pictures: the answer is a task id at once, and a picture only for a client that asked to wait.
 
+A client asks by `Prefer: wait=N` (RFC 7240), and then waits at most N seconds for the picture.
+
 Each family's form is read into the order that the generation service takes: 4o (docs/rest.md#4o-orders), Flux
 (docs/rest.md#flux-orders), and Nano Banana in both layouts and spellings that front ends send
 (docs/rest.md#nano-banana).
 """
+
+import asyncio
+import re
+from typing import Any, NamedTuple
 
 from google.protobuf.struct_pb2 import Struct
 from kawaii.generation.v1 import generation_pb2 as generationpb
@@ -11,12 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from catalogue import MODELS, of_family
-from gateway.clients import stubs
+from gateway.clients import stubs, watches
 from gateway.rest import errors, idempotency, rate_limits, request_fields
 from gateway.rest.request_fields import Fields
 from gateway.rest.responses import NO_STORE, Json
-from gateway.routes.image_site import input_images, prefer_wait, task_records
+from gateway.routes.image_site import input_images, task_records
 from services.chassis import failpoints
+from services.chassis.client_address import client_of_scope
 from services.chassis.errors import invalid_field
 
 GPT4O = MODELS["gpt4o-image"]
@@ -71,6 +78,8 @@ NANO_RATIOS = {
 NANO_FORMATS = {"": NANO.output_formats[0], "jpg": "jpeg"}
 
 CREATE_SECONDS = 14.5  # above the longest wait for a definite answer (14 s), also where the edge waits longer
+MAX_WAIT_SECONDS = 55  # below the 60 s after which common middle boxes give up, and the 70 s of our own edge
+WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]{1,9})"?\s*(?:;.*)?', re.IGNORECASE)
 
 
 def _gpt4o_order(fields: Fields) -> generationpb.Generation:
@@ -179,7 +188,7 @@ def _require_size(order: generationpb.Generation, limit: int) -> None:
 async def _ordered(request: Request, order: generationpb.Generation, field: str, *given: str, **extra: str) -> Response:
     """Place an order with the pictures given in a field; the same Idempotency-Key places it once."""
     _require_size(order, request.app.state.settings.max_json_bytes)
-    patience = prefer_wait.Patience.of(request)
+    patience = Patience.of(request)
     key = await idempotency.request_key(request)
     address, *others = await rate_limits.quota_subjects(request)
     create = generationpb.CreateGenerationRequest(
@@ -195,6 +204,51 @@ async def _ordered(request: Request, order: generationpb.Generation, field: str,
         if placed.joined:  # the first order has pictures of its own
             await ours.drop()
     await failpoints.reach("accept.answered")
-    applied, news = await prefer_wait.waited(request, placed.generation, patience)
+    applied, news = await waited(request, placed.generation, patience)
     headers = NO_STORE | applied | rate_limits.of_order(placed) | (idempotency.REPLAYED if placed.joined else {})
     return Json(task_records.accepted(placed.generation) | extra | news, headers=headers)
+
+
+class Patience(NamedTuple):
+    """The seconds that a client wants to wait, 0 when it does not, and their end by the loop's clock."""
+
+    seconds: int
+    end: float
+
+    @classmethod
+    def of(cls, request: Request) -> "Patience":
+        """Read it from the request, as of now."""
+        seconds = _preferred(request)
+        return cls(seconds, asyncio.get_running_loop().time() + seconds)
+
+
+def _preferred(request: Request) -> int:
+    """Seconds of the first `wait` preference, capped; other preferences, respond-async among them, are ignored."""
+    preferences = ",".join(request.headers.getlist("prefer")).split(",")
+    asked = next((found for text in preferences if (found := WAIT.fullmatch(text))), None)
+    return min(int(asked[1]), MAX_WAIT_SECONDS) if asked else 0
+
+
+async def waited(
+    request: Request, generation: generationpb.Generation, patience: Patience
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Wait as the client prefers; returns the header that says so, and the fields that the answer gains.
+
+    While too many clients wait the preference is not applied; the order is placed all the same.
+    """
+    if not patience.seconds:
+        return {}, {}
+    watching, client = watches.of(request), client_of_scope(request.scope)
+    if watching.full(client):
+        return {}, {}
+    async with watching.open(stubs.of(request).generation, task_records.task_id_of(generation), client) as watch:
+        generation = await _decided(watch, generation, patience.end)
+    return {"Preference-Applied": f"wait={patience.seconds}"}, task_records.waited_for(generation)
+
+
+async def _decided(watch: watches.Watch, generation: generationpb.Generation, end: float) -> generationpb.Generation:
+    """The generation once it has ended or has its picture, or as it is when the time is over."""
+    now = asyncio.get_running_loop().time
+    while task_records.outcome(generation) == task_records.PENDING and not watch.over and (left := end - now()) > 0:
+        generation = await watch.next(left) or generation
+    return generation

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from catalogue import CALLBACK_KINDS
 from services.chassis.names import host_of
 from services.generation import metrics
 from services.generation.key_pool.pool import Key
@@ -235,3 +236,8 @@ async def open_kie(base_url: str, submit: Timeouts = SUBMIT, read: Timeouts = RE
         httpx.AsyncClient(trust_env=False) as reads,
     ):
         yield Kie(base_url, HttpClient(submits, submit), HttpClient(reads, read))
+
+
+def callback_uris(origin: str) -> Callable[[str, str], str]:
+    """The URL that KIE is told to call back, by family and token: the seed's path with the token at its end."""
+    return lambda family, token: f"{origin}/api/callback/{CALLBACK_KINDS[family]}/{token}"
