@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import uvloop
@@ -25,6 +26,27 @@ class Result:
     p50: float
     p99: float
     bad: int
+
+
+class Asked(Protocol):
+    """Where to ask, and what: whole requests for ever, each with bytes that its answer must hold."""
+
+    @property
+    def base(self) -> str: ...
+
+    def requests(self) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+@dataclass(frozen=True)
+class Sequel:
+    """Requests each of which is sent once: a load goes on where the one before it ended."""
+
+    base: str
+    made: Iterator[tuple[bytes, bytes]]
+
+    def requests(self) -> Iterator[tuple[bytes, bytes]]:
+        """Whole requests and the bytes expected, for ever."""
+        return self.made
 
 
 @dataclass(frozen=True)
@@ -83,7 +105,7 @@ def length(head: bytes) -> int:
     return int(head[start:].split(b"\r\n", 1)[0])
 
 
-def load(target: Target, seconds: float = SECONDS) -> Result:
+def load(target: Asked, seconds: float = SECONDS) -> Result:
     """Ask a target for so many seconds, over 32 connections."""
     start = time.perf_counter()
     latencies, bad = uvloop.run(_round(target, start + seconds))
@@ -92,7 +114,7 @@ def load(target: Target, seconds: float = SECONDS) -> Result:
     return Result(len(latencies) / took, len(latencies), quantiles[49] * 1000, quantiles[98] * 1000, bad)
 
 
-async def _round(target: Target, end: float) -> tuple[list[float], int]:
+async def _round(target: Asked, end: float) -> tuple[list[float], int]:
     parts, requests, latencies = urlsplit(target.base), target.requests(), list[float]()
     loop = asyncio.get_running_loop()
     opened = [

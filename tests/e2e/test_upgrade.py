@@ -12,23 +12,23 @@ import pytest
 
 from tests.e2e.community.callers import SECRET, caller
 from tests.e2e.stack import ROOT, Stack, running
+from tests.support import first_version
 from tests.support.postgres import Postgres
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]  # two stacks one after the other on a busy machine
-FIRST_VERSION = "2dfb4dec3479877c49c7bffe96727310869709bb"
 SETTINGS = {"AUTH_HS256_SECRET": SECRET, "SANDBOX_GENERATION_SECONDS": "0.5", "SANDBOX_IMAGE_SIDE": "64"}
 PROMPT = "a heron that was here before"
 AUTHOR, FAN = "user_mei", "user_ren"
 
 
 @pytest.fixture(scope="module")
-def first_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def old_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first version's files, out of the history of this repository."""
     folder = tmp_path_factory.mktemp("first-version")
-    archive = subprocess.run(["git", "archive", FIRST_VERSION], cwd=ROOT, capture_output=True, check=False)
-    if archive.returncode:
-        pytest.skip("this checkout has no history that reaches back to the first version")
-    subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+    try:
+        first_version.unpack(folder)
+    except first_version.NoHistoryError as missing:
+        pytest.skip(str(missing))
     return folder
 
 
@@ -51,12 +51,12 @@ class Site:
 
 
 def test_what_the_first_version_stored_is_served_and_can_be_changed(
-    first_version: Path, settings: dict[str, str], tmp_path: Path
+    old_code: Path, settings: dict[str, str], tmp_path: Path
 ) -> None:
     data = tmp_path / "data"
-    old = {"PYTHONPATH": f"{first_version}:{first_version / 'protos' / 'gen'}"}
-    migrate(first_version, "deploy.cli", data, settings | old)
-    with running(data, code=first_version, cli="deploy.cli", **settings, **old) as stack:
+    old = first_version.environment(old_code)
+    migrate(old_code, first_version.CLI, data, settings | old)
+    with running(data, code=old_code, cli=first_version.CLI, **settings, **old) as stack:
         site = made(stack)
         before = shown(stack, site)
 
