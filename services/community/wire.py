@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from kawaii.community.v1 import admin_pb2 as communityadminpb
 from kawaii.community.v1 import artworks_pb2 as artworkspb
@@ -40,7 +40,7 @@ from services.community.model.hotness import DAY_MS, HOUR_MS, Category, level
 T = TypeVar("T")
 STORED_THUMB = re.compile(r"^artworks/original/([^/]+)\.[a-z0-9]+$")  # the keys that storage pairs with a thumbnail
 COLLECTION, OBJECTS = "artworks", "objects"
-THUMBNAIL = {"w": 512, "q": 85, "fm": "webp"}  # docs/storage.md#keys, among storage's presets
+THUMBNAIL = urlencode({"w": 512, "q": 85, "fm": "webp"})  # docs/storage.md#keys, among storage's presets
 WINDOWS: Mapping[int, int] = {
     artworkspb.TRENDING_WINDOW_UNSPECIFIED: 0,
     artworkspb.TRENDING_WINDOW_HOUR: HOUR_MS,
@@ -106,7 +106,7 @@ class Wire:
         """
         if self._has_files_host:
             return self._files.uri(STORED_THUMB.sub(r"artworks/thumb/\1.webp", key))
-        return f"{self._thumbnails}?{urlencode({'u': self._files.uri(key)} | THUMBNAIL)}" if key else ""
+        return f"{self._thumbnails}?u={quote_plus(self._files.uri(key))}&{THUMBNAIL}" if key else ""
 
     def artwork(self, card: Card, viewer_id: str) -> artworkspb.Artwork:
         """An artwork as the viewer sees it.

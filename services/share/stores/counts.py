@@ -51,9 +51,10 @@ def _add(transaction: Transaction, changes: dict[Key, int]) -> None:
         return
     names = ("facet", "value", "visibility", "part", "count")
     rows = [dict(zip(names, (*key, number), strict=True)) for key, number in sorted(changes.items())]
-    statement = upsert(transaction, share_count).values(rows)
+    statement = upsert(transaction, share_count)
     added = {"count": share_count.c.count + statement.excluded.count}
-    transaction.execute(statement.on_conflict_do_update(index_elements=names[:4], set_=added))
+    # Row by row: with all rows as its values, a statement would be compiled anew each time.
+    transaction.execute(statement.on_conflict_do_update(index_elements=names[:4], set_=added), rows)
 
 
 def total(view: View) -> Select[int]:
