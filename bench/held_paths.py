@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -170,15 +170,20 @@ def turn(number: int, stacks: dict[str, Stack], asked: dict[str, Asked]) -> dict
 
 def measured(stack: Stack, asked: Asked) -> Measure:
     """One load."""
-    processes = [stack.launcher, *stack.launcher.children(recursive=True)]
-    before = spent(processes)
+    before = spent(stack)
     result = load(asked)
-    return Measure(result, (spent(processes) - before) / result.count * 1_000_000)
+    after = spent(stack)
+    cpu = sum(seconds - before.get(pid, 0) for pid, seconds in after.items())
+    return Measure(result, cpu / result.count * 1_000_000)
 
 
-def spent(processes: list[psutil.Process]) -> float:
-    """Seconds of CPU that processes have used."""
-    return sum(sum(process.cpu_times()[:2]) for process in processes)
+def spent(stack: Stack) -> dict[int, float]:
+    """Seconds of CPU that each process of a stack has used; workers come and go."""
+    found = {}
+    for process in [stack.launcher, *stack.launcher.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            found[process.pid] = sum(process.cpu_times()[:2])
+    return found
 
 
 def print_row(path: str, rounds: list[dict[str, Measure]]) -> None:
