@@ -7,6 +7,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import Row
@@ -155,14 +156,30 @@ class Checker:
                 yield f"{count} bills for {owner}"
 
     def duplicates(self) -> Iterator[str]:
-        """Two objects or files of one picture, a file without a row, or two generations of one order."""
+        """Two objects or files of a picture, a file without a row that is not left, or two generations of an order."""
         pictures = Counter((row.generation_id, row.idx) for row in self._facts.objects if row.generation_id)
         yield from repeated(pictures)
         yield from repeated(Counter(key.rpartition(".")[0] for key in self._facts.files))
-        yield from (f"the file {key} has no row" for key in self._facts.files if key not in self._objects)
+        owned = self._objects.keys() | self.left_for_collection()
+        yield from (f"the file {key} has no row" for key in self._facts.files if key not in owned)
         drafts = (row.draft for row in self._facts.generations.values())
         prompts = Counter(draft for draft in drafts if SCRIPTED in draft)  # an erased draft has no prompt
         yield from repeated(prompts)
+
+    def left_for_collection(self) -> set[str]:
+        """Files without a row that garbage collection finds: their orders were canceled before the copy was repeated.
+
+        Their bytes were announced whole, and the storage process was killed before it wrote the row.
+        """
+        outputs = (output for row in self.in_state(State.CANCELED) for output in self._outputs[row.id])
+        canceled = {output.file_stem for output in outputs if not output.key}
+        return {
+            row.key
+            for row in self._facts.announced
+            if PurePosixPath(row.key).stem in canceled
+            and row.sha256 == self._facts.files.get(row.key)
+            and self._observed.ended_soon("storage", row.create_ms / 1000)
+        }
 
     def inexact(self) -> Iterator[str]:
         """Generations that are SUCCEEDED and whose pictures are not, byte by byte, what the provider made."""

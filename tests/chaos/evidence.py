@@ -24,7 +24,7 @@ from services.chassis.errors import Unavailable
 from services.generation.model import State
 from services.generation.stores import tables
 from services.share.stores.tables import share
-from services.storage.stores.sql import OBJECTS
+from services.storage.stores.sql import ANNOUNCED, OBJECTS
 from tests.chaos.order_clients import ClientLog
 from tests.chaos.process import ProcessRun
 from tests.chaos.process_logs import WorkSpan
@@ -37,6 +37,7 @@ TOKEN = re.compile(r"/(att_[0-9a-z]+)\.")
 AGENT = {"user-agent": "chaos", "authorization": "Bearer sandbox-a"}
 Rows = Sequence[Row[Any]]
 DELIVERED = 200
+SOON_SECONDS = 6.0  # from an announcement to the end of the process that was killed before it wrote the row
 CLOCK_SECONDS = 0.05  # rows round to milliseconds, and a line is written a little later than its event
 
 
@@ -79,6 +80,7 @@ class Facts:
     files: Mapping[str, str]
     bills: Sequence[Bill]
     shares: Rows = ()
+    announced: Rows = ()
 
     @cached_property
     def histories(self) -> Mapping[str, Sequence[StateChange]]:
@@ -110,12 +112,12 @@ async def gather_facts(stack: ChaosStack) -> Facts:
     """Read all databases, files and the ledger of a stack that has settled."""
     names = (tables.generation, tables.attempt, tables.output, tables.inbox, tables.outbox)
     generations, attempts, outputs, inbox, events = await rows_of(stack, "generation", *names)
-    (objects,) = await rows_of(stack, "storage", OBJECTS)
+    objects, announced = await rows_of(stack, "storage", OBJECTS, ANNOUNCED)
     (shares,) = await rows_of(stack, "share", share)
     files = await asyncio.to_thread(files_of, stack.data / "objects" / "generated")
     by_id = {row.id: row for row in generations}
     bills = await bills_of(stack, pictures=True)
-    return Facts(by_id, attempts, outputs, inbox, events, objects, files, bills, shares)
+    return Facts(by_id, attempts, outputs, inbox, events, objects, files, bills, shares, announced)
 
 
 def files_of(folder: Path) -> dict[str, str]:
@@ -203,6 +205,10 @@ class Observations:
             return None
         runs = [run for run in self.runs if run.pid == span.pid and run.started <= span.began + CLOCK_SECONDS]
         return max(runs, key=lambda run: run.started).ended if runs else None
+
+    def ended_soon(self, name: str, when: float) -> bool:
+        """Whether the process of this name that ran at a moment ended within SOON_SECONDS."""
+        return any(run.name == name and run.started <= when <= run.ended <= when + SOON_SECONDS for run in self.runs)
 
     @cached_property
     def _of_generation(self) -> Mapping[str, Sequence[WorkSpan]]:

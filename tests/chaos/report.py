@@ -85,6 +85,7 @@ def end_rows(facts: Facts, checker: Checker) -> Rows:
         ("FAILED as the provider says", len(checker.in_state(State.FAILED))),
         ("CANCELED as their owners say", len(canceled)),
         ("  before they were sent", sum(map(checker.canceled_unsent, canceled))),
+        ("  files left for garbage collection", len(checker.left_for_collection())),
         ("UNKNOWN", len(unknown)),
         ("  predicted", len(checker.predicted())),
         ("  answer lost with its process", len(checker.lost_with_process())),

@@ -52,6 +52,8 @@ class Ending:
     retries: frozenset[str] = frozenset()
     shared: dict[str, set[str]] = field(default_factory=dict)
     shares: tuple[tuple[str, str], ...] = ()
+    kept: str = KEY
+    announced: tuple[tuple[str, float], ...] = ()
 
     def broken(self) -> dict[str, list[str]]:
         """The promises that the checker finds broken, with sentences."""
@@ -66,7 +68,7 @@ class Ending:
         return Facts(
             generations={"gen_1": row(id="gen_1", attempt_id="att_1", state=self.state, draft=ORDER.prompt)},
             attempts=[row(id="att_1", generation_id="gen_1", outcome=self.outcome, task_id=None)],
-            outputs=[row(generation_id="gen_1", idx=0, key=KEY)],
+            outputs=[row(generation_id="gen_1", idx=0, key=self.kept, file_stem="0")],
             inbox=[
                 row(id="cb_1", kind="image-generated", attempt_id=attempt, verdict=verdict)
                 for attempt, verdict in self.webhooks
@@ -76,6 +78,7 @@ class Ending:
             files=self.files,
             bills=self.bills,
             shares=[row(generated_ref=ref, id=identifier) for ref, identifier in self.shares],
+            announced=[row(key=KEY, sha256=digest, create_ms=when * 1000) for digest, when in self.announced],
         )
 
     def _events(self) -> list[Any]:
@@ -102,6 +105,8 @@ REFUSED = replace(READ, calls=(call_of("att_1", REFUSAL, began=8.2),), bills=())
 LATE = SPAN._replace(how="FenceLost")
 DROPPED, NOT_PREDICTED = "certain answers thrown away", "UNKNOWN not as predicted"
 CANCELED = Ending(State.CANCELED, cancels={"gen_1": True})
+STORAGE = ProcessRun("storage", PID, 0.0, 10.5)
+LEFT = replace(CANCELED, rows=(), kept="", announced=(("digest", 10.0),), runs=(STORAGE,))
 SHARED = Ending(shared={f"http://here/files/{KEY}": {"share_1"}}, shares=((KEY, "share_1"),))
 CASES: list[tuple[str, Ending]] = [
     ("lost", Ending(accepted="gen_2")),
@@ -111,6 +116,13 @@ CASES: list[tuple[str, Ending]] = [
     ("billed twice by our sending", Ending(bills=(BILL, replace(BILL, attempt_id="att_nobody")))),
     ("duplicate objects", Ending(rows=(("gen_1", 0, KEY, "digest"), ("gen_1", 0, "generated/gen_1/0.jpg", "digest")))),
     ("duplicate objects", Ending(files={KEY: "digest", "generated/gen_1/0.jpg": "digest"})),
+    ("duplicate objects", Ending(rows=(), kept="", announced=LEFT.announced, runs=LEFT.runs)),  # nobody canceled
+    ("duplicate objects", replace(LEFT, announced=())),  # garbage collection would not know it
+    ("duplicate objects", replace(LEFT, announced=(("another", 10.0),))),
+    ("duplicate objects", replace(LEFT, announced=(("digest", 4.0),))),  # it was killed long after
+    ("duplicate objects", replace(LEFT, runs=(ProcessRun("storage", PID, 0.0),))),  # still running
+    ("duplicate objects", replace(LEFT, runs=(ProcessRun("generation", PID, 0.0, 10.5),))),
+    ("duplicate objects", replace(LEFT, kept=KEY)),  # it was written down
     ("SUCCEEDED without exact bytes", Ending(files={})),
     ("SUCCEEDED without exact bytes", Ending(files={KEY: "half of it"})),
     ("SUCCEEDED without exact bytes", Ending(rows=(("gen_1", 0, KEY, "another"),))),
@@ -168,6 +180,12 @@ def test_a_broken_promise_is_named(what: str, ending: Ending) -> None:
 
 def test_a_good_end_breaks_nothing() -> None:
     assert Ending().broken() == {}
+
+
+def test_a_file_whose_copy_a_kill_interrupted_and_whose_order_was_canceled_then_is_left_for_garbage_collection() -> (
+    None
+):
+    assert LEFT.broken() == {}
 
 
 def test_an_order_without_any_news_is_rightly_unknown() -> None:
