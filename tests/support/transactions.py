@@ -1,8 +1,9 @@
-"""A transaction that stays open while a test does other things. On PostgreSQL: SQLite's one writer would wait."""
+"""A transaction that stays open while a test does other things."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from threading import Event
 
 from sqlalchemy.util import await_only
 
@@ -11,14 +12,20 @@ from services.chassis.database import Database, Transaction
 
 @asynccontextmanager
 async def open_transaction(database: Database, *functions: Callable[[Transaction], object]) -> AsyncIterator[None]:
-    """Run the first functions, then the block, then the last function, if there are two, and commit."""
+    """Run the first function, then the block, then the other functions, and commit.
+
+    On SQLite it holds the database's one writer: what the block writes goes through another Database, as a replica's.
+    """
     first, *last = functions
-    begun, left = asyncio.Event(), asyncio.Event()
+    loop, begun, left, left_in_thread = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event(), Event()
 
     def run(transaction: Transaction) -> None:
         first(transaction)
-        begun.set()
-        await_only(left.wait())
+        loop.call_soon_threadsafe(begun.set)
+        if transaction.dialect == "sqlite":
+            left_in_thread.wait()
+        else:
+            await_only(left.wait())
         for function in last:
             function(transaction)
 
@@ -29,5 +36,6 @@ async def open_transaction(database: Database, *functions: Callable[[Transaction
         yield
     finally:
         left.set()
+        left_in_thread.set()
         beginning.cancel()
         await running

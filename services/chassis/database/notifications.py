@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import URL
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.chassis.notifier import Notifier
@@ -18,6 +18,7 @@ TOPIC = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 MAX_PAYLOAD = 7000  # bytes; PostgreSQL takes less than 8000 (https://www.postgresql.org/docs/current/sql-notify.html)
 CONNECT_SECONDS = 5.0  # asyncpg's own minute would outlive every caller
 RECONNECT_SECONDS = 1.0
+CLOSE_SECONDS = 2.0  # for the server to confirm; asyncpg would wait for ever, and the launcher allows ten for the stop
 CHECK_SECONDS = 15.0  # how long a connection that died silently goes unnoticed; those who wait also look by themselves
 
 logger = structlog.get_logger()
@@ -89,5 +90,14 @@ class Notifications:
         """Stop listening."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        await self._engine.dispose()
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+        await close_connections(self._engine)
+
+
+async def close_connections(engine: AsyncEngine) -> None:
+    """Close the connections of a pool; those whose server does not answer are left to the operating system."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await engine.dispose()
+    except TimeoutError:
+        logger.warning("connections_not_closed")

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.chassis import failpoints
 from services.chassis.context import patience
 from services.chassis.database.metrics import IN_USE, MAX_QUEUED, QUEUED, TOOK, WAIT_SECONDS, WAITED, steps_on_loop
-from services.chassis.database.notifications import CONNECT_SECONDS, Notifications
+from services.chassis.database.notifications import CONNECT_SECONDS, Notifications, close_connections
 from services.chassis.database.transaction import PASSING_STATES, Transaction, away, busy, run_notices, translated
 
 STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
@@ -166,11 +166,11 @@ class Pool:
         raise away("no connection")
 
     async def close(self) -> None:
-        """Finish what has begun and close the connections."""
+        """Finish what was accepted and close the connections."""
         self._closed = True
-        while self._running:
+        while self._running:  # whoever waits for a connection takes its turn before this is empty
             await asyncio.wait(self._running)
-        await self._engine.dispose()
+        await close_connections(self._engine)
         await self._notifications.close()
 
 

@@ -50,7 +50,20 @@ logger = structlog.get_logger()
 class Job:
     """A function that waits for a transaction, and what became of it."""
 
-    __slots__ = ("_notifier", "answer", "context", "error", "lane", "name", "notices", "queued", "result", "work")
+    __slots__ = (
+        "_notifier",
+        "answer",
+        "begun",
+        "context",
+        "error",
+        "expired",
+        "lane",
+        "name",
+        "notices",
+        "queued",
+        "result",
+        "work",
+    )
 
     def __init__(
         self, work: Callable[[Transaction], Any], name: str, answer: "asyncio.Future[Any]", notifier: Notifier
@@ -62,6 +75,9 @@ class Job:
         self.answer = answer
         self.context: Context = copy_context()
         self.queued = time.monotonic()
+        self.begun = False
+        self.expired = False
+        """Its time ran out while a thread had taken it and not begun it."""
         self.result: Any = None
         self.error: BaseException | None = None
         self.notices: list[Notice] = []
@@ -69,6 +85,7 @@ class Job:
     def run(self, connection: Connection) -> None:
         """Run the function on a connection whose transaction has begun; may be repeated in another one."""
         transaction = Transaction(connection)
+        self.begun = True
         self.error, self.notices = None, transaction.notices
         try:
             with translated():
@@ -77,6 +94,11 @@ class Job:
                 self.notices.append(partial(self._notifier.notify, *transaction.topics))
         except BaseException as error:  # noqa: BLE001 - it is raised at the caller
             self.fail(error)
+
+    @property
+    def is_forsaken(self) -> bool:
+        """Whether its caller has left before it was begun. Asked by threads."""
+        return not self.begun and self.answer.done()
 
     def pass_failpoint(self) -> None:
         """Pass the failpoint between the commit and the answer; an error there is what the caller hears."""
@@ -156,6 +178,8 @@ class Queue:
         return True
 
     def _expire(self, job: Job) -> None:
+        with self._changed:
+            job.expired = True
         if self._remove(job) and not job.answer.done():
             job.answer.set_exception(busy())
 
@@ -177,12 +201,20 @@ class Queue:
         return (self._urgent or self._ordinary).popleft()
 
     def put_back(self, jobs: Sequence[Job]) -> None:
-        """Return jobs that were taken and not begun to the head of their lane. Called by the thread that took them."""
+        """Return jobs that were taken and not begun to the head of their lane. Called by the thread that took them.
+
+        Those whose callers have left are dropped, and those whose time has run out meanwhile are refused.
+        """
         with self._changed:
-            for job in reversed(jobs):
+            late = [job for job in jobs if job.expired]
+            waiting = [job for job in jobs if not job.expired and not job.is_forsaken]
+            for job in reversed(waiting):
                 job.lane.appendleft(job)
             self._changed.notify()
-        self._queued.inc(len(jobs))
+        self._queued.inc(len(waiting))
+        for job in late:
+            job.fail(busy())
+        self.settle(late)
 
     def settle(self, jobs: Sequence[Job]) -> None:
         """Answer the callers of jobs that have ended. Called by threads, which wake the loop once for all that end."""
@@ -275,18 +307,20 @@ class Writer:
         except BaseException as error:  # noqa: BLE001 - it is raised at each caller
             self._fail(jobs, error)
             return
-        done, before = 0, driver.total_changes
-        for job in jobs:
-            if done and driver.total_changes - before >= MAX_CHANGES:
+        begun: list[Job] = []
+        before = driver.total_changes
+        for number, job in enumerate(jobs):
+            if begun and driver.total_changes - before >= MAX_CHANGES:
+                self._queue.put_back(jobs[number:])
                 break
+            if job.is_forsaken:
+                continue
             self._member(connection, driver, job, grouped=len(jobs) > 1)
-            done += 1
+            begun.append(job)
             if job.error is not None and (not driver.in_transaction or _ends_group(job.error)):
-                self._singly(driver, jobs[:done], jobs[done:])
+                self._singly(driver, begun, jobs[number + 1 :])
                 return
-        if done < len(jobs):
-            self._queue.put_back(jobs[done:])
-        self._commit(driver, jobs[:done])
+        self._commit(driver, begun)
 
     def _member(self, connection: Connection, driver: Driver, job: Job, *, grouped: bool) -> None:
         if not grouped:

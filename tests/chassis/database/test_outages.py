@@ -9,12 +9,14 @@ import pytest
 from sqlalchemy import text
 
 from services.chassis import database as database_module
-from services.chassis.database import Database, Transaction, connect_database, postgresql
+from services.chassis.database import Database, Transaction, connect_database, notifications, postgresql
 from services.chassis.errors import Unavailable
+from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
 from tests.support.postgres import Postgres
 
 CHUNK_BYTES = 65_536
+CEILING_SECONDS = 25.0  # below the 30 s that a statement may take
 CONNECT_SECONDS = 0.5  # so that a handshake that hangs is soon given up
 
 Outage = Callable[["Network"], AbstractAsyncContextManager[None]]
@@ -26,6 +28,8 @@ class Network:
     def __init__(self, upstream: int) -> None:
         self.silent = False
         """Connections are accepted, and nothing is ever said."""
+        self.frozen = False
+        """Nothing passes any more on connections that are open."""
         self.loses_the_next_reply_to_commit = False
         self.port = 0
         self._upstream = upstream
@@ -57,7 +61,7 @@ class Network:
             answers, server = await asyncio.open_connection("127.0.0.1", self._upstream)
             self._open.add(server)
             back = asyncio.create_task(self._copy(answers, writer))
-            while data := await reader.read(CHUNK_BYTES):
+            while (data := await reader.read(CHUNK_BYTES)) and not self.frozen:
                 if b"COMMIT" in data and self.loses_the_next_reply_to_commit:
                     self.loses_the_next_reply_to_commit = False
                     back.cancel()
@@ -66,7 +70,8 @@ class Network:
                     self.drop()
                     return
                 server.write(data)
-            server.close()
+            if not self.frozen:
+                server.close()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -170,3 +175,36 @@ async def test_a_commit_whose_reply_is_lost_is_unavailable_and_the_next_one_work
     await database.write(keep)
 
     assert await database.read(count) == 2  # the first had been committed, which nobody could know
+
+
+async def test_closing_does_not_wait_for_a_server_that_is_silent(
+    postgres_server: Postgres, network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for the connections of the pool nor for the one that listens."""
+    monkeypatch.setattr(notifications, "CLOSE_SECONDS", CONNECT_SECONDS)
+    url = postgres_server.create_database().replace(f":{postgres_server.port}/", f":{network.port}/")
+    settings = CommonSettings(data_dir=tmp_path, database_url=url, _env_file=None)
+    notifier = Notifier()
+    async with asyncio.timeout(CEILING_SECONDS) as ceiling:
+        with notifier.subscribed("anything") as listening:
+            async with connect_database(settings, "public", notifier=notifier) as database:
+                await listening.wait(CEILING_SECONDS)  # it listens
+                await database.ping()
+                network.frozen = True
+
+    assert not ceiling.expired()
+
+
+async def test_closing_finishes_what_waits_for_a_connection(postgres_server: Postgres, tmp_path: Path) -> None:
+    url = postgres_server.create_database()
+    settings = CommonSettings(data_dir=tmp_path, database_url=url, database_connections=2, _env_file=None)
+    async with connect_database(settings, "public") as database:
+        await database.write(lambda each: each.execute(text("CREATE TABLE item (id INTEGER)")) and None)
+        callers = [asyncio.create_task(database.write(keep)) for _ in range(10)]
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    async with connect_database(settings, "public") as database:
+        kept = await database.read(count)
+
+    assert answers == [None] * 10
+    assert kept == 10

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -91,25 +92,71 @@ async def test_urgent_writers_go_first(database: Database) -> None:
     assert await database.read(ids) == [99, 0, 1, 2]
 
 
+class Crowd:
+    """Members of one group: the first changes so many rows, once it is let go, that the others are left over."""
+
+    def __init__(self) -> None:
+        self.begun, self.released = threading.Event(), threading.Event()
+
+    def keep_many(self, transaction: Transaction) -> None:
+        """Fill the group."""
+        rows = "WITH RECURSIVE rows (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM rows WHERE n < 600)"
+        self.begun.set()
+        self.released.wait(LONG_SECONDS)
+        transaction.execute(text(f"{rows} INSERT INTO item SELECT 0, NULL FROM rows"))  # noqa: S608 - literals
+
+    async def enter(self, database: Database, *numbers: int) -> "list[asyncio.Task[Any]]":
+        """Begin the group; tasks of all members."""
+        async with held(database):
+            members = [asyncio.create_task(database.write(self.keep_many))]
+            members += [asyncio.create_task(database.write(keep, number)) for number in numbers]
+        await eventually(self.begun.is_set)
+        return members
+
+
 async def test_an_urgent_writer_goes_before_those_that_a_full_group_left_over(database: Database) -> None:
-    rows = "WITH RECURSIVE rows (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM rows WHERE n < 600)"
-    many = text(f"{rows} INSERT INTO item SELECT 0, NULL FROM rows")  # noqa: S608 - literals
-    begun, released = threading.Event(), threading.Event()
-
-    def keep_many(transaction: Transaction) -> None:
-        begun.set()
-        released.wait(LONG_SECONDS)
-        transaction.execute(many)
-
-    async with held(database):
-        writers = [asyncio.create_task(database.write(keep_many)), asyncio.create_task(database.write(keep, 1))]
-    await eventually(begun.is_set)
+    crowd = Crowd()
+    members = await crowd.enter(database, 1)
     urgent = asyncio.create_task(database.write_urgently(keep, 99))
     await asyncio.sleep(0)
-    released.set()
-    await asyncio.gather(*writers, urgent)
+    crowd.released.set()
+    await asyncio.gather(*members, urgent)
 
     assert (await database.read(ids))[-2:] == [99, 1]
+
+
+async def test_a_caller_that_leaves_a_group_before_its_function_began_has_no_effect(database: Database) -> None:
+    """Whether the group has room for it, or it is left over."""
+    for number, release_first in ((1, False), (2, True)):
+        crowd = Crowd()
+        members = await crowd.enter(database, number, 100 + number)
+        if release_first:
+            crowd.released.set()
+            await members[0]
+        members[1].cancel()
+        await asyncio.wait([members[1]])
+        crowd.released.set()
+        await asyncio.gather(members[0], members[2])
+
+    assert 1 not in await database.read(ids)
+    assert {101, 102} <= set(await database.read(ids))
+
+
+async def test_one_whose_time_runs_out_in_a_group_that_has_no_room_is_told_to_come_back(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = Crowd()
+    monkeypatch.setattr(sqlite, "WAIT_SECONDS", 0.05)
+    members = await crowd.enter(database, 1)
+    expired = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.1, expired.set)  # the loop runs its timers in their order
+    await expired.wait()
+    crowd.released.set()
+    await members[0]
+    with pytest.raises(Unavailable):
+        await members[1]
+
+    assert 1 not in await database.read(ids)
 
 
 async def test_a_group_ends_when_it_has_changed_many_rows(database: Database) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, text, update
 
-from services.chassis.database import Database, Transaction
+from services.chassis.database import Database, Transaction, connect_database
 from services.chassis.errors import AlreadyExists
 from services.chassis.notifier import Notifier
 from services.chassis.settings import CommonSettings
@@ -19,8 +19,8 @@ from tests.generation.builders import attempt_for, brought, dialed, ordered
 from tests.generation.conftest import SERVICE
 from tests.support.awaited import Awaited
 from tests.support.polling import eventually
-from tests.support.replica import uncommitted
 from tests.support.sql import fetch_one, fetch_value
+from tests.support.transactions import open_transaction
 
 UNSURE = (State.SENDING, State.AMBIGUOUS, State.UNKNOWN)
 DIALED = sorted(set(State) - {State.READY, State.EXPIRED, State.CANCELED})
@@ -116,7 +116,11 @@ async def test_a_task_that_two_attempts_take_at_once_is_the_first_ones(
     first, second = await brought(store, State.SENDING), await brought(store, State.AMBIGUOUS)
     unknown = await store.move(second, State.UNKNOWN)
     taking = store.deliver(unknown, second.attempt_id, "task1", ()) if late else None
-    async with uncommitted(engine, SERVICE, lambda held: attempts.accept(held, first.attempt_id, "task1")):
+
+    def accept(transaction: Transaction) -> None:
+        attempts.accept(transaction, first.attempt_id, "task1")
+
+    async with connect_database(engine, SERVICE) as replica, open_transaction(replica, accept):
         other = asyncio.create_task(taking or store.accept(second.attempt_id, "task1", 0))
         await eventually(lambda: blocked(database))
 
@@ -141,7 +145,7 @@ async def test_a_task_that_was_given_away_and_back_is_taken_from_nobody(
         attempts.disown(transaction, holder.attempt_id, "task1")
         attempts.accept(transaction, holder.attempt_id, "task2")
 
-    async with uncommitted(engine, SERVICE, given_back):
+    async with connect_database(engine, SERVICE) as replica, open_transaction(replica, given_back):
         slow = asyncio.create_task(store.assign(rightful.attempt_id, "task1", 0))
         await eventually(lambda: blocked(database))
 
@@ -206,7 +210,7 @@ async def test_an_answer_that_is_recorded_again_while_it_is_taken_away_counts_wh
         attempts.disown(transaction, held.attempt_id, "task1")
         generations.disown(transaction, running, held.attempt_id, "task1", 60)
 
-    async with uncommitted(engine, SERVICE, disowned):
+    async with connect_database(engine, SERVICE) as replica, open_transaction(replica, disowned):
         again = asyncio.create_task(store.accept(held.attempt_id, "task1", 0))
 
         async def met() -> bool:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from sqlalchemy import select, text, update
 
-from services.chassis.database import Database, Transaction
+from services.chassis.database import Database, Transaction, connect_database
 from services.chassis.errors import OutOfRange
 from services.chassis.settings import CommonSettings
 from services.generation.model import Event, Generation, State
@@ -20,8 +20,8 @@ from tests.generation.builders import aged, brought, ordered, row_count
 from tests.generation.conftest import SERVICE
 from tests.support.awaited import Awaited
 from tests.support.polling import eventually
-from tests.support.replica import uncommitted
 from tests.support.sql import fetch_value
+from tests.support.transactions import open_transaction
 
 WRITERS, ORDERS = 10, 8
 
@@ -59,7 +59,11 @@ async def test_an_event_is_seen_only_after_every_event_before_it(
 ) -> None:
     """A writer that took its sequence first and commits last holds up whoever comes after."""
     first = await ordered(store)
-    async with uncommitted(engine, SERVICE, lambda transaction: outbox.append(transaction, first)):
+
+    def append(transaction: Transaction) -> None:
+        outbox.append(transaction, first)
+
+    async with connect_database(engine, SERVICE) as replica, open_transaction(replica, append):
         second = asyncio.create_task(ordered(store))
         await eventually(lambda: stopped(database, second))
         early = await database.read(SqlGenerationStore().events, 0, 100)
