@@ -22,6 +22,7 @@ from services.chassis.health import Readiness
 from services.chassis.invalidation import open_invalidations
 from services.chassis.logs import configure
 from services.chassis.metrics import MetricsServer
+from services.chassis.redis_url import require_redis
 from services.chassis.settings import load, require_addresses
 from services.chassis.supervisor import supervised
 from services.chassis.tls import InternalTls, require_tls
@@ -62,6 +63,7 @@ async def main() -> None:
     configure(settings.log_level, settings.log_format, "gateway")
     require_addresses(settings, LISTENERS, SERVICES)
     tls = require_tls(settings, "gateway")
+    require_redis(settings)
     freeze_startup_objects()
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again once it has stopped, which must not kill us before the channels are closed

@@ -76,9 +76,14 @@ def make_authority(days: float) -> Certified:
 
 def issue(authority: Certified, process: str, days: float, *, common_name: str = "") -> Certified:
     """A new certificate of a process, with which it both serves and calls."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name or process)])
     names = [x509.DNSName(dns_name(process)), x509.UniformResourceIdentifier(f"spiffe://{DOMAIN}/{process}")]
+    return sign(authority, common_name or process, names, days)
+
+
+def sign(authority: Certified, common_name: str, names: Iterable[x509.GeneralName], days: float) -> Certified:
+    """A new certificate for names, for servers and clients."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
@@ -87,9 +92,8 @@ def issue(authority: Certified, process: str, days: float, *, common_name: str =
         (x509.SubjectAlternativeName(names), False),
         (signer, False),
     ]
-    return Certified(
-        _signed(name, key, authority.certificate.subject, authority.key, days=days, extensions=extensions), key
-    )
+    issuer = authority.certificate.subject
+    return Certified(_signed(subject, key, issuer, authority.key, days=days, extensions=extensions), key)
 
 
 def _usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -300,3 +300,10 @@ def require_loopback(settings: CommonSettings) -> None:
         )
     meaning = "Whoever reaches this address may call everything, as any person: INTERNAL_INSECURE=1 allows that."
     logger.warning("internal_insecure", listen_host=host, meaning=meaning)
+
+
+def verification_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The failed verification of a server's certificate that an error came from."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    return error

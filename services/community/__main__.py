@@ -11,6 +11,7 @@ from services.chassis.database import open_database
 from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.logs import configure
 from services.chassis.public_files import PublicFiles
+from services.chassis.redis_url import require_redis
 from services.chassis.server import serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, former_key, open_signing_keys, require_same_key
@@ -34,6 +35,7 @@ async def main() -> None:
     configure(settings.log_level, settings.log_format, SERVICE)
     require_addresses(settings, LISTENERS, ["generation", "storage"])
     tls = require_tls(settings, SERVICE)
+    require_redis(settings)
     signing_keys = open_signing_keys(settings, may_make=True)
     freeze_startup_objects()
     async with (

@@ -19,6 +19,7 @@ from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.invalidation import open_invalidations
 from services.chassis.logs import configure
 from services.chassis.public_files import PublicFiles
+from services.chassis.redis_url import require_redis
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.supervisor import Loop
@@ -45,6 +46,7 @@ async def main() -> None:
     configure(settings.log_level, settings.log_format, SERVICE)
     require_addresses(settings, LISTENERS)
     tls = require_tls(settings, SERVICE)
+    require_redis(settings)
     freeze_startup_objects()
     files = PublicFiles(*settings.files_base_urls)
     lifetimes = CacheLifetimes(

@@ -4,7 +4,9 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.cli.authority import Certified, issue, make_authority, write
+from cryptography import x509
+
+from deploy.cli.authority import Certified, issue, make_authority, sign, write
 from services.chassis.settings import CommonSettings
 
 DAYS = 1.0
@@ -51,4 +53,11 @@ class Authority:
         if process:
             self.issue(process)
             context.load_cert_chain(self.folder / f"{process}.crt", self.folder / f"{process}.key")
+        return context
+
+    def server_context(self, host: str = "localhost") -> ssl.SSLContext:
+        """A context of a server that shows a certificate for a host."""
+        write(self.folder, host, sign(self.own, host, [x509.DNSName(host)], DAYS), force=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / f"{host}.crt", self.folder / f"{host}.key")
         return context

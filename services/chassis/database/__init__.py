@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.chassis.database.notifications import CONNECT_SECONDS, Notifications
 from services.chassis.database.postgresql import STATEMENT_SECONDS, Pool
+from services.chassis.database.postgresql_url import certificate_refused, driver_url
 from services.chassis.database.sqlite import Threads
 from services.chassis.database.transaction import COLLISION, DAMAGED, Transaction, db_now, is_damage, upsert
 from services.chassis.errors import Unavailable
@@ -111,10 +111,11 @@ async def open_database(
     """Open a service's database for the life of the process. Its transactions notify the notifier's subscriptions.
 
     Raises:
-        SystemExit: this code may not use its schema, or its file is damaged.
+        SystemExit: this code may not use its schema, its file is damaged, or DATABASE_URL does not allow the server's
+            certificate.
     """
     async with connect_database(settings, service, notifier=notifier) as database:
-        with damage_refused(service):
+        with damage_refused(service), certificate_refused():
             await require_compatible(database, service)
         yield database
 
@@ -150,7 +151,7 @@ async def connect_database(
     if isinstance(engine, Engine):
         database = Database(engine, Threads(engine, service, notified))
     else:
-        notifications = Notifications(engine.url, f"kawaii_{service}", notified)
+        notifications = Notifications(engine.url, tls_arguments(settings), f"kawaii_{service}", notified)
         pool = Pool(engine, settings.database_connections, statement_seconds, notifications)
         database = Database(engine.sync_engine, pool)
         if notifier is not None:
@@ -165,10 +166,13 @@ def url_of(settings: CommonSettings, service: str) -> str:
     """The service's database: its own SQLite file, or the shared PostgreSQL."""
     if not settings.database_url:
         return f"sqlite:///{settings.data_dir.absolute() / service}.sqlite3"
-    url = make_url(settings.database_url).set(drivername="postgresql+asyncpg")
-    if mode := url.query.get("sslmode"):  # libpq's word, which hosts put into the URLs they hand out; asyncpg's is ssl
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    url, _ = driver_url(settings.database_url)
     return url.render_as_string(hide_password=False)
+
+
+def tls_arguments(settings: CommonSettings) -> dict[str, Any]:
+    """What a connection to PostgreSQL is opened with besides its URL."""
+    return driver_url(settings.database_url)[1]
 
 
 def make_engine(
@@ -193,6 +197,7 @@ def make_engine(
             "server_settings": {"search_path": service, "application_name": f"kawaii-{service}"},
             "timeout": CONNECT_SECONDS,
             "command_timeout": statement_seconds,
+            **tls_arguments(settings),
         },
     )
 

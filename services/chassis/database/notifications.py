@@ -3,7 +3,7 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,12 +27,15 @@ logger = structlog.get_logger()
 class Notifications:
     """Sends the topics of this process's transactions to other processes, and hears theirs."""
 
-    def __init__(self, url: URL, channel: str, notifier: Notifier) -> None:
+    def __init__(self, url: URL, arguments: Mapping[str, Any], channel: str, notifier: Notifier) -> None:
         self.notifier = notifier
         self._channel = channel
         self._sender = secrets.token_hex(8)  # so that a process does not hear itself
         self._engine = create_async_engine(
-            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args={"timeout": CONNECT_SECONDS}
+            url,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            connect_args={"timeout": CONNECT_SECONDS, **arguments},
         )
         self._task: asyncio.Task[None] | None = None
 

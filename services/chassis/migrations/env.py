@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import Connection, Engine, event, text
 
 from services.chassis.database import damage_refused, make_engine
+from services.chassis.database.postgresql_url import certificate_refused
 from services.chassis.migrations.window import Window, read_window, write_window
 from services.chassis.settings import refuse
 
@@ -52,8 +53,9 @@ async def main() -> None:
             upgrade(connection)
         return
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(upgrade)
+        with certificate_refused():
+            async with engine.begin() as connection:
+                await connection.run_sync(upgrade)
     finally:
         await engine.dispose()
 
