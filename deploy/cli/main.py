@@ -12,6 +12,7 @@ from deploy.cli.certs import certs
 from deploy.cli.community import artworks, cache, counters, reports
 from deploy.cli.export import export, import_
 from deploy.cli.keys import keys
+from deploy.cli.migrate import migrate
 from deploy.cli.storage import storage
 from deploy.cli.tasks import tasks
 from deploy.launcher.model import ConfigurationError
@@ -24,6 +25,7 @@ def main() -> None:
     """Run and look after a kawaii stack."""
 
 
+main.add_command(migrate)
 main.add_command(tasks)
 main.add_command(keys)
 main.add_command(storage)
@@ -54,16 +56,6 @@ def serve(name: str) -> None:
     inherited: dict[str, str] = resolve_name("deploy.launcher.configuration:INHERITED")
     command: tuple[str, ...] = resolve_name("deploy.launcher.processes:entry")(name)
     os.execve(command[0], command, inherited | os.environ)  # noqa: S606 - this process becomes the other: no shell
-
-
-@main.command()
-def migrate() -> None:
-    """Bring every service's database up to date."""
-    settings = _settings("services.chassis.settings:CommonSettings")
-    bring: Callable[[str, Any], None] = resolve_name("services.chassis.migrations:migrate")
-    for service in resolve_name("deploy.launcher.processes:DATABASES"):
-        bring(service, settings)
-        click.echo(f"{service}: up to date")
 
 
 @main.group("signing-key")

@@ -8,6 +8,7 @@ worth one more process at the start. (Private of /proc/self/smaps_rollup, Python
 import os
 import pickle
 import secrets
+import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -31,7 +32,7 @@ from deploy.launcher.processes import (
 )
 from deploy.launcher.settings import LauncherSettings
 from services.chassis.addresses import LOOPBACK, ListenPort, port_of
-from services.chassis.migrations import Window, head_of, window_of_file
+from services.chassis.migrations import head_of, window_of_file
 
 SANDBOX_NOTE = "sandbox: no KIE key is set, so pictures are drawn here and nothing is billed"
 MIGRATE = (sys.executable, "-m", "deploy.cli.main", "migrate")
@@ -109,12 +110,14 @@ def _stale(settings: LauncherSettings) -> bool:
 
 def pending_migrations(services: Iterable[str], data_dir: Path) -> list[str]:
     """The services whose schema is older than their code, or does not say yet which code may use it."""
-    return [service for service in services if _pending(window_of_file(data_dir / f"{service}.sqlite3"), service)]
+    return [service for service in services if _pending(data_dir / f"{service}.sqlite3", service)]
 
 
-def _pending(window: Window, service: str) -> bool:
-    head = head_of(service)
-    return bool(window.complaint(service, head)) and not window.is_ahead_of(head)
+def _pending(database: Path, service: str) -> bool:
+    try:
+        return window_of_file(database).is_behind(head_of(service))
+    except sqlite3.Error:
+        return True  # the migration itself will find out what is wrong, and say it
 
 
 def valkey_password(data_dir: Path) -> str:

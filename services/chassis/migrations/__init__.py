@@ -1,5 +1,6 @@
 """Brings each service's schema up to date as a step of its own, and keeps a service off a schema it cannot use."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,23 @@ from services.chassis.settings import CommonSettings, refuse
 if TYPE_CHECKING:
     from services.chassis.database import Database
 
-__all__ = ["Window", "head_of", "migrate", "require_compatible", "versions_of", "window_of", "window_of_file"]
+__all__ = [
+    "MigrationError",
+    "Window",
+    "head_of",
+    "migrate",
+    "require_compatible",
+    "versions_of",
+    "window_of",
+    "window_of_file",
+]
 
 SERVICES = Path(__file__).parents[2]
+WAIT_SECONDS = 600.0  # for other migrations, and for locks of transactions that were left open, unless told otherwise
+
+
+class MigrationError(Exception):
+    """A migration that cannot be run now, in a sentence for operators; running it again is safe."""
 
 
 def versions_of(service: str) -> Path:
@@ -24,24 +39,30 @@ def head_of(service: str) -> str:
     return max(path.name.split("_")[0] for path in versions_of(service).glob("[0-9]*_*.py"))
 
 
-def migrate(service: str, settings: CommonSettings, revision: str = "head", additional: Path | None = None) -> None:
+def migrate(
+    service: str,
+    settings: CommonSettings,
+    revision: str = "head",
+    *,
+    additional: Path | None = None,
+    wait_seconds: float = WAIT_SECONDS,
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[Window, Window]:
     """Bring a service's schema up to a revision, its newest if none is named; repeating it changes nothing.
 
     A schema that is newer than the code is left as it is. `additional` is a folder of revisions of a test, after ours.
+    `tell` is called with a line when others are waited for. Returns the window of before and of now.
 
     Raises:
+        MigrationError: the database is locked or away; running it again is safe.
         SystemExit: the schema is newer, and this code may not use it.
     """
-    from alembic import command  # noqa: PLC0415 - 10 MB that a running service does not need
-    from alembic.config import Config  # noqa: PLC0415 - as above
+    from services.chassis.migrations.upgrade import Upgrade  # noqa: PLC0415 - 10 MB that a running service spares
 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
-    config.set_main_option("version_locations", "\n".join(map(str, filter(None, (versions_of(service), additional)))))
-    config.set_main_option("path_separator", "newline")
-    config.attributes.update(service=service, settings=settings)
-    command.upgrade(config, revision)
+    upgrade = Upgrade(service, settings, [*filter(None, (versions_of(service), additional))], wait_seconds, tell)
+    upgrade.run(revision)
+    return upgrade.before, upgrade.after
 
 
 async def require_compatible(database: "Database", service: str) -> None:

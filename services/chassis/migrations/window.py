@@ -53,6 +53,10 @@ class Window:
             )
         return ""
 
+    def is_behind(self, head: str) -> bool:
+        """Whether the code has something to migrate: revisions that are missing, or the window itself."""
+        return not (self.revision and self.oldest_compatible) or order_of(self.revision) < order_of(head)
+
     def is_ahead_of(self, head: str) -> bool:
         """Whether the schema is newer than the code, so that this code has nothing to migrate."""
         return bool(self.revision) and order_of(self.revision) > order_of(head)
@@ -88,14 +92,16 @@ def write_window(connection: Connection, window: Window) -> None:
 
 
 def window_of_file(database: Path) -> Window:
-    """The window of an SQLite file, which is not touched; empty when the file does not say."""
+    """The window of an SQLite file, which is not touched.
+
+    Raises:
+        sqlite3.Error: it is no database, or cannot be read.
+    """
     if not database.exists():
         return Window()
-    try:
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if TABLE in tables:
-                return Window(*connection.execute(f"SELECT revision, oldest_compatible FROM {TABLE}").fetchone())  # noqa: S608 - a constant
-            return Window(*connection.execute("SELECT version_num FROM alembic_version").fetchone())
-    except (sqlite3.Error, TypeError):
-        return Window()  # the migration itself will find out what is wrong, and say it
+    with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for table, columns in ((TABLE, "revision, oldest_compatible"), ("alembic_version", "version_num")):
+            if (table,) in names and (row := connection.execute(f"SELECT {columns} FROM {table}").fetchone()):  # noqa: S608 - constants
+                return Window(*row)
+    return Window()
