@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from deploy.cli.output import ask, moment, output, show, table
+from deploy.cli.output import ask, enum_word, moment, output, show, table
 
 KEY_COLUMNS = ("KEY", "ACCOUNT", "STATE", "CAUSE", "RESTS UNTIL")
 ACCOUNT_COLUMNS = ("ACCOUNT", "CREDITS", "ASKED", "LAST 10 S", "IN FLIGHT", "CAUSE", "RESTS UNTIL", "UNPAID")
@@ -79,7 +79,7 @@ def missed(account: dict[str, Any]) -> str:
 
 def key_row(key: dict[str, Any]) -> tuple[object, ...]:
     """A key as a line of KEY_COLUMNS."""
-    state = key["state"].removeprefix("STATE_")
+    state = enum_word(key["state"], "STATE_")
     return plain(key["name"]), key["account"], state, key["causeCode"] or "", moment(key.get("restEndTime"))
 
 

@@ -97,7 +97,7 @@ class Walk:
     def hear(self, news: dict[str, Any]) -> None:
         """Take a message of the service: show what it found, move the bar."""
         for finding in news.pop("findings"):
-            found = self.found.setdefault(finding["problem"], Found())
+            found = self.found.setdefault(str(finding["problem"]), Found())
             found.add(int(finding["sizeBytes"]))
             if self.each or found.count <= EXAMPLES:
                 show_line(finding, self.output, _finding_text)
@@ -158,9 +158,14 @@ def _finding_text(finding: dict[str, Any]) -> str:
     return line((problem, amount(int(finding["sizeBytes"])), clean(key)), WIDTHS)
 
 
-def _problem_name(problem: str) -> str:
+def _problem_name(problem: str | int) -> str:
     """A problem as people read it."""
-    return problem.removeprefix("PROBLEM_")
+    return enum_word(problem, "PROBLEM_")
+
+
+def enum_word(value: str | int, prefix: str) -> str:
+    """An enum's value as people read it; one that only a newer release knows comes as its number."""
+    return str(value).removeprefix(prefix)
 
 
 def amount(size: float) -> str:

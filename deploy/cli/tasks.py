@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from deploy.cli.output import ask, follow, line, moment, output, show, show_line, table
+from deploy.cli.output import ask, enum_word, follow, line, moment, output, show, show_line, table
 
 STATES = (
     "READY",
@@ -139,7 +139,7 @@ def plain(name: str) -> str:
 
 def state(generation: dict[str, Any]) -> str:
     """A state without its prefix."""
-    return str(generation["state"]).removeprefix("STATE_")
+    return enum_word(generation["state"], "STATE_")
 
 
 def why(generation: dict[str, Any]) -> str:
@@ -191,6 +191,6 @@ def timeline(story: dict[str, Any]) -> str:
     return table(("TIME", "WHAT", "DETAIL"), rows)
 
 
-def kind_word(kind: str) -> str:
+def kind_word(kind: str | int) -> str:
     """The word for a timeline entry's kind, which the proto names by its enum."""
-    return kind.removeprefix("KIND_").lower()
+    return enum_word(kind, "KIND_").lower()

@@ -90,7 +90,9 @@ def _line(kind: str, message: Message) -> bytes:
 
 def _object_line(stored: storagepb.Object) -> bytes:
     """An object's record; its source is a word, as exports have always had it."""
-    word = storagepb.Object.Source.Name(stored.source).removeprefix(SOURCE_PREFIX).lower().replace("_", "-")
+    sources = storagepb.Object.Source
+    known = stored.source if stored.source in sources.values() else storagepb.Object.SOURCE_UNSPECIFIED
+    word = sources.Name(known).removeprefix(SOURCE_PREFIX).lower().replace("_", "-")
     return orjson.dumps({"kind": "object", **MessageToDict(stored), "source": word})
 
 

@@ -24,6 +24,8 @@ STATUS = {
     Artwork.STATE_PUBLISHED: "published",
     Artwork.STATE_FAILED: "failed",
 }
+HOT_LEVELS = {number: name.removeprefix("HOT_LEVEL_").lower() for name, number in artworkspb.HotLevel.items() if number}
+LEAST_HOT = "new"  # for a level that only a newer release of the community knows, or none
 UNFINISHED = "generating"  # for a state that only a newer release of the community knows
 
 
@@ -118,4 +120,4 @@ def id_of(artwork: Artwork) -> str:
 
 def hot_level(level: artworkspb.HotLevel.ValueType) -> str:
     """The word for a level of hotness: viral, hot, rising, active, watch or new."""
-    return artworkspb.HotLevel.Name(level).removeprefix("HOT_LEVEL_").lower()
+    return HOT_LEVELS.get(level, LEAST_HOT)

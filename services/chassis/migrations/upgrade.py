@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.chassis.database import make_engine
-from services.chassis.database.failures import state_of
+from services.chassis.database.transaction import state_of
 from services.chassis.migrations import MigrationError
 from services.chassis.migrations.window import Window, read_window, write_window
 from services.chassis.settings import CommonSettings, refuse

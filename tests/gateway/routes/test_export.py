@@ -72,3 +72,12 @@ async def test_an_export_without_the_services_is_503(opened: httpx.AsyncClient, 
 async def test_a_token_that_can_be_tried_out_is_refused(connect_with: Connect) -> None:
     with pytest.raises(ValueError, match="at least 16"):
         connect_with(export_token="short")
+
+
+async def test_an_object_of_a_source_that_only_a_newer_storage_knows_is_exported(
+    opened: httpx.AsyncClient, doubles: Doubles
+) -> None:
+    doubles.storage.add("uploads/1-ab.png", size_bytes=3, sha256="a" * 64, source=99)
+    document = json.loads((await opened.get("/api/export", headers=BEARER)).content)
+
+    assert [each["source"] for each in document["records"] if each["kind"] == "object"] == ["unspecified"]

@@ -1,6 +1,7 @@
 """Asking how far a picture is, in the words of each family (docs/rest.md#states-outside)."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -351,3 +352,15 @@ async def test_every_other_end_is_a_failure_with_its_reason(
         "failMsg": "The provider could not draw it.",
         "completeTime": MILLISECONDS,
     }
+
+
+async def test_a_state_that_only_a_newer_generation_knows_is_one_that_goes_on(
+    client: httpx.AsyncClient, doubles: Doubles
+) -> None:
+    add(doubles, 99)
+
+    for path in (GPT4O, FLUX, "/api/nano-banana/image-details", "/api/task-status"):
+        answer = await client.get(path, params={"taskId": "gen_1"})
+
+        assert answer.status_code == 200
+        assert not {"SUCCESS", "GENERATE_FAILED", "FAILED", "fail", "failed"} & set(re.findall(r"\w+", answer.text))
