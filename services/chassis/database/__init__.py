@@ -9,6 +9,7 @@ functions on a Transaction; they may be run again, and return models. The whole 
 A caller that leaves while its function waits has had no effect; what has begun runs to its end.
 """
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -129,7 +130,7 @@ def damage_refused(service: str) -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, Unavailable) as error:
+    except (DBAPIError, sqlite3.Error, Unavailable) as error:
         if not is_damage(error) and getattr(error, "reason", "") != DAMAGED:
             raise
         refuse(

@@ -8,7 +8,7 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 from alembic.script.base import Script
 
-from services.chassis.database import connect_database
+from services.chassis.database import connect_database, damage_refused
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import MigrationError, versions_of
 from services.chassis.migrations.upgrade import configuration, window_at
@@ -81,6 +81,7 @@ def prospect_of(service: str, settings: CommonSettings, additional: Path | None 
 
     Raises:
         MigrationError: the database cannot be read.
+        SystemExit: its file is damaged.
     """
     before = _found(service, settings)
     versions = [*filter(None, (versions_of(service), additional))]
@@ -103,9 +104,9 @@ def _found(service: str, settings: CommonSettings) -> Window:
         async with connect_database(settings, service) as database:
             return await database.read(window_of)
 
+    file = settings.data_dir / f"{service}.sqlite3"
     try:
-        return (
-            asyncio.run(look()) if settings.database_url else window_of_file(settings.data_dir / f"{service}.sqlite3")
-        )
+        with damage_refused(service):
+            return asyncio.run(look()) if settings.database_url else window_of_file(file)
     except (Unavailable, sqlite3.Error) as error:
         raise MigrationError(f"The {service} database cannot be read: {error}.") from error

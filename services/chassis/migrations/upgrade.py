@@ -21,7 +21,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from services.chassis.database import make_engine
+from services.chassis.database import damage_refused, make_engine
 from services.chassis.database.transaction import state_of
 from services.chassis.migrations import MigrationError
 from services.chassis.migrations.window import Window, read_window, write_window
@@ -33,8 +33,8 @@ PAUSE_SECONDS = (1.0, 3.0)  # between two tries, when what has queued behind the
 TURN_SECONDS = 0.5  # between two looks whether another migration has ended
 IDLE_MS = 30_000  # a migration that is frozen in a transaction loses its locks
 TURN = 7_316_578  # the key of the advisory lock, as it was in all releases
-# Causes outside the revisions, which operators mend: connections, sign-in, names, rights, room, restarts; a bad file.
-OUTSIDE = ("08", "28", "3D", "42501", "53", "57P", "SQLITE_NOTADB", "SQLITE_CORRUPT")
+# Causes outside the revisions, which operators mend: connections, sign-in, names, rights, room, restarts.
+OUTSIDE = ("08", "28", "3D", "42501", "53", "57P")
 GAVE_WAY = ("55P03", "40P01")  # SQLSTATEs of a lock that was not had in time, and of a deadlock
 
 Tell = Callable[[str], None]
@@ -118,7 +118,7 @@ class Upgrade:
         engine = make_engine(self.settings, self.service, statement_seconds=None)  # tables may be large
         if isinstance(engine, Engine):
             event.listen(engine, "begin", _begin)
-            with engine.begin() as connection:
+            with damage_refused(self.service), engine.begin() as connection:
                 self._upgrade(context, connection)
             return
 

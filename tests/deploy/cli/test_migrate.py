@@ -95,12 +95,14 @@ def test_check_of_nothing_makes_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_check_names_a_file_that_is_no_database(data: Path) -> None:
+def test_a_file_that_is_no_database_is_refused(data: Path) -> None:
     (data / "share.sqlite3").write_bytes(b"this is no database, though as long as a header of one" * 20)
-    done = command(data, "--check")
+    for words in ((), ("--check",)):
+        done = command(data, *words)
 
-    assert done.returncode == 1
-    assert "The share database cannot be read: file is not a database" in done.stderr
+        assert done.returncode == 78
+        assert "share.sqlite3 in DATA_DIR is damaged or no SQLite database" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_schema_too_new_is_refused_with_78_by_both(data: Path) -> None:
