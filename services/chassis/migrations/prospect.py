@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from alembic.script.base import Script
 
 from services.chassis.database import connect_database, damage_refused
+from services.chassis.database.postgresql_url import certificate_refused
 from services.chassis.errors import Unavailable
 from services.chassis.migrations import MigrationError, versions_of
 from services.chassis.migrations.upgrade import configuration, window_at
@@ -81,7 +82,7 @@ def prospect_of(service: str, settings: CommonSettings, additional: Path | None 
 
     Raises:
         MigrationError: the database cannot be read.
-        SystemExit: its file is damaged.
+        SystemExit: its file is damaged, or the server shows a certificate that DATABASE_URL does not allow.
     """
     before = _found(service, settings)
     versions = [*filter(None, (versions_of(service), additional))]
@@ -106,7 +107,7 @@ def _found(service: str, settings: CommonSettings) -> Window:
 
     file = settings.data_dir / f"{service}.sqlite3"
     try:
-        with damage_refused(service):
+        with damage_refused(service), certificate_refused():
             return asyncio.run(look()) if settings.database_url else window_of_file(file)
     except (Unavailable, sqlite3.Error) as error:
         raise MigrationError(f"The {service} database cannot be read: {error}.") from error

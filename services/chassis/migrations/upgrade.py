@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from services.chassis.database import damage_refused, make_engine
+from services.chassis.database.postgresql_url import certificate_refused
 from services.chassis.database.transaction import state_of
 from services.chassis.migrations import MigrationError
 from services.chassis.migrations.window import Window, read_window, write_window
@@ -124,8 +125,9 @@ class Upgrade:
 
         async def connected() -> None:
             try:
-                async with engine.connect() as connection:
-                    await connection.run_sync(lambda sync: self._alone(context, sync))
+                with certificate_refused():
+                    async with engine.connect() as connection:
+                        await connection.run_sync(lambda sync: self._alone(context, sync))
             finally:
                 await engine.dispose()
 
