@@ -246,8 +246,9 @@ async def walks(folder: Path) -> Mapping[str, Walk]:
     async with stack(folder) as site:
         http, record = site.http, site.recorder.walk
         await eventually(partial(site.has_state, await site.order(), "SUCCEEDED"))  # by then all streams are open
-        # The first warms up. Of the others the least counts: a stream of events may be opened beside one.
-        shares, artworks = [await site.share() for _ in range(3)], [await site.artwork() for _ in range(3)]
+        # The first warms up. Of the others the least counts: a stream of events may be opened beside one, and what a
+        # thread does around a transaction, for a background loop too, is done for no task.
+        shares, artworks = [await site.share() for _ in range(4)], [await site.artwork() for _ in range(4)]
         reads: list[Walk] = [{} for _ in shares]
         likes: list[Walk] = [{} for _ in artworks]
         for path, modules in zip(shares, reads, strict=True):
