@@ -14,11 +14,12 @@ from gateway.app import make_app
 from gateway.clients.stubs import open_clients
 from gateway.response_cache import ByteCache
 from gateway.rest.rate_limits import open_buckets
+from gateway.routes.health import OwnReadiness
 from gateway.settings import GatewaySettings
 from services.chassis.addresses import ListenPort
 from services.chassis.callers import ENVOY
 from services.chassis.event_loop import freeze_startup_objects
-from services.chassis.health import Readiness
+from services.chassis.health import Readiness, noticed_seconds
 from services.chassis.invalidation import open_invalidations
 from services.chassis.logs import configure
 from services.chassis.metrics import MetricsServer
@@ -38,10 +39,16 @@ BACKLOG = 4096  # connections that wait while we are busy; Linux allows no more 
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which sets `leaving` when it stops: open streams end, and do not delay the stop."""
+    """uvicorn's server, which sets `leaving` when it stops: open streams end, and do not delay the stop.
 
-    def __init__(self, config: uvicorn.Config, leaving: asyncio.Event, readiness: Readiness) -> None:
+    Before that it serves for `noticed_seconds`, in which Envoy sees that it drains and sends no more requests.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, leaving: asyncio.Event, readiness: Readiness, noticed_seconds: float
+    ) -> None:
         super().__init__(config)
+        self._noticed_seconds = noticed_seconds
         self._leaving = leaving
         self._readiness = readiness
 
@@ -51,8 +58,9 @@ class Server(uvicorn.Server):
         self._readiness.checked(well=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let the streams end, then stop as usual."""
+        """Let Envoy go elsewhere and the streams end, then stop as usual."""
         self._readiness.drain()
+        await asyncio.sleep(self._noticed_seconds)
         self._leaving.set()
         await super().shutdown(sockets)
 
@@ -79,7 +87,9 @@ async def main() -> None:
     ):
         app = make_app(settings, clients, leaving, kept, buckets)
         async with supervised([metrics_server.run, partial(shares.listen, lambda _notice: kept.clear())]):
-            await Server(configuration(settings, app, tls), leaving, readiness).serve()
+            noticed = noticed_seconds(str(settings.listen_host))
+            answering = OwnReadiness(app, readiness)
+            await Server(configuration(settings, answering, tls), leaving, readiness, noticed).serve()
 
 
 def configuration(settings: GatewaySettings, app: ASGIApp, tls: InternalTls | None = None) -> uvicorn.Config:

@@ -1,8 +1,9 @@
 """The state of the stack: probes for machines, health for people and monitors, and the configuration in yes and no.
 
-`/healthz` says whether this process is alive, `/readyz` whether the whole stack serves. `/api/health` and the routes
-after it (docs/rest.md#health, docs/rest.md#diagnostics) answer 200 whatever they find: what they find is the answer. No
-route here calls the provider, or shows the value of a setting.
+`/healthz` says whether this process is alive, `/readyz` whether the whole stack serves, and to Envoy alone `/-/ready`
+whether this process takes requests. `/api/health` and the routes after it (docs/rest.md#health,
+docs/rest.md#diagnostics) answer 200 whatever they find: what they find is the answer. No route here calls the provider,
+or shows the value of a setting.
 """
 
 import asyncio
@@ -12,12 +13,14 @@ from typing import Final, NamedTuple
 
 from kawaii.generation.v1 import admin_pb2 as generationadminpb
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.clients import stubs
 from gateway.rest import errors
 from gateway.rest.responses import NO_STORE, Json, route
 from services.chassis.errors import NotFound, Unavailable
+from services.chassis.health import READY_PATH, Readiness
 from services.chassis.names import host_of
 
 SERVICES: Final = ("generation", "storage", "share", "community")
@@ -29,6 +32,22 @@ Keys = generationadminpb.ListProviderKeysResponse
 
 STORAGE_MESSAGES = {True: "Storage is configured and serving.", False: "Storage is not serving at the moment."}
 DEBUG_ENV_OFF = "This page is switched off. The operator can turn it on with DEBUG_ENV_ENABLED."
+
+
+class OwnReadiness:
+    """Answers Envoy, which asks every process each second, before all that bounds, counts and logs requests."""
+
+    def __init__(self, app: ASGIApp, readiness: Readiness) -> None:
+        self._app = app
+        self._readiness = readiness
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """200 while this process takes requests, 503 until it does and once it drains; pass other requests on."""
+        if scope["path"] != READY_PATH:
+            await self._app(scope, receive, send)
+            return
+        status = 200 if self._readiness.ready else 503
+        await PlainTextResponse(f"{self._readiness.word}\n", status)(scope, receive, send)
 
 
 async def healthz(_request: Request) -> Response:

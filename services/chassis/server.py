@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from services.chassis.addresses import ListenPort
 from services.chassis.callers import authorized
-from services.chassis.health import NO_PARTS, Health, Ping
+from services.chassis.health import NO_PARTS, Health, Ping, Readiness
 from services.chassis.interceptors import INTERCEPTORS, REFUSED_STREAM_SECONDS, Interceptor, RefusedStreams, StreamLimit
 from services.chassis.metrics import MetricsServer, Refresh, nothing
 from services.chassis.settings import CommonSettings
@@ -100,15 +100,18 @@ async def serve(
     loops: Sequence[Loop] = (),
     pings: Sequence[Ping] = (),
     parts: Mapping[str, Ping] = NO_PARTS,
+    readiness: Readiness | None = None,
+    drain_seconds: float = DRAIN_SECONDS,
     on_drain: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then report NOT_SERVING, let running calls and loops finish, and return.
 
     `listeners` are that of gRPC and that of the metrics, whose gauges `refresh` looks up. With `tls` only processes
     that have a certificate are served, each with what callers.py lists. `on_drain` runs once draining has begun: it
-    ends streams that would otherwise last as long as their readers.
+    ends streams that would otherwise last as long as their readers. `readiness` is for who tells of it at another
+    listener, and `drain_seconds` how long all listeners stay open meanwhile.
     """
-    health = Health(names_of(mounts), pings, parts)
+    health = Health(names_of(mounts), pings, parts, readiness)
     await health.start()
     server = build(mounts, health)
     address, metrics_address = map(settings.listens, listeners)
@@ -120,7 +123,7 @@ async def serve(
         await stop_signal()
         logger.info("draining")
         await health.drain()
-        await asyncio.sleep(DRAIN_SECONDS)
+        await asyncio.sleep(drain_seconds)
         on_drain()
         await server.stop(GRACE_SECONDS)
     logger.info("stopped")

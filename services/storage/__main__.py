@@ -14,10 +14,11 @@ from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import Database, open_database
 from services.chassis.event_loop import freeze_startup_objects
+from services.chassis.health import Readiness, noticed_seconds
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.logs import configure
 from services.chassis.public_files import PublicFiles
-from services.chassis.server import Mount, serve
+from services.chassis.server import DRAIN_SECONDS, Mount, serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, SigningKeys, former_key, open_signing_keys, require_same_key
 from services.chassis.tls import require_tls
@@ -134,7 +135,9 @@ async def main() -> None:
                 settings, backend, database, signing_keys=signing_keys, fetchers=fetchers, decoder=decoder
             )
             context = tls.server_context("files", ENVOY) if tls else None
-            listener = Listener(settings.listens(ListenPort.FILES), backend, uploads, context)
+            readiness = Readiness()
+            address = settings.listens(ListenPort.FILES)
+            listener = Listener(address, backend, uploads, readiness=readiness, context=context)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
             replays = IdempotencyKeys(database, REQUEST_ANSWER)
             servicer = StorageServicer(objects, uploads, variants, files, links, replays=replays)
@@ -158,6 +161,8 @@ async def main() -> None:
                 ],
                 pings=[database.ping],
                 parts={BYTES: backend.ping, CLOCK: ClockSkew(database).ping},
+                readiness=readiness,
+                drain_seconds=max(DRAIN_SECONDS, noticed_seconds(str(settings.listen_host))),
             )
 
 

@@ -25,6 +25,7 @@ from services.chassis.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from services.chassis.health import READY_PATH, Readiness
 from services.chassis.names import is_key
 from services.storage.model import PICTURE_TYPES
 from services.storage.ports import CHUNK_BYTES, Backend
@@ -124,10 +125,17 @@ class Listener:
     """The HTTP listener of the storage service at one address; by TLS with a context, which says who may connect."""
 
     def __init__(
-        self, address: Address, backend: Backend, receiver: UploadReceiver, context: ssl.SSLContext | None = None
+        self,
+        address: Address,
+        backend: Backend,
+        receiver: UploadReceiver,
+        *,
+        readiness: Readiness,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self._address = address
         self._context = context
+        self._readiness = readiness
         self._backend = backend
         self._receiver = receiver
         self._reads = ClientLimit(READS_PER_CLIENT, "files")
@@ -152,6 +160,7 @@ class Listener:
     def _runner(self) -> web.AppRunner:
         """The aiohttp application; request bodies are not decompressed."""
         app = web.Application()
+        app.router.add_get(READY_PATH, self._ready)
         app.router.add_route("*", "/{path:.*}", self._answer, expect_handler=no_expectation)
         return web.AppRunner(
             app,
@@ -162,6 +171,11 @@ class Listener:
             max_line_size=HEADER_BYTES,
             max_field_size=HEADER_BYTES,
         )
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        """Tell Envoy whether this process takes requests; its own paths never lead here."""
+        status = HTTPStatus.OK if self._readiness.ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return web.Response(status=status, text=f"{self._readiness.word}\n")
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         limit = self._uploads if request.method == "PUT" else self._reads

@@ -14,7 +14,7 @@ import httpx
 from services.chassis.settings import EXIT_CONFIGURATION
 from services.chassis.tls import dns_name
 from tests.support.certificates import Authority
-from tests.support.polling import until
+from tests.support.polling import eventually, until
 from tests.support.ports import free_port
 from tests.support.valkey import Valkey
 
@@ -109,6 +109,37 @@ async def test_beyond_loopback_without_tls_the_process_does_not_start(tmp_path: 
 
     assert process.returncode == EXIT_CONFIGURATION
     assert b"LISTEN_HOST=0.0.0.0 is reached from other machines" in errors
+
+
+async def test_a_process_that_drains_says_so_to_envoy_and_serves_until_envoy_has_noticed(tmp_path: Path) -> None:
+    port = free_port()
+    beyond = {"LISTEN_HOST": "0.0.0.0", "INTERNAL_INSECURE": "1"}  # noqa: S104 - where Envoy asks for health
+    environment = os.environ | beyond | {"INTERNAL_PORT_BASE": str(port), "PYTHONPATH": str(Path.cwd())}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", cwd=tmp_path, env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        await answers(f"{url}/-/ready")
+        async with httpx.AsyncClient(base_url=url) as client:
+
+            async def drains() -> httpx.Response | None:
+                answer = await client.get("/-/ready")
+                return None if answer.is_success else answer
+
+            process.send_signal(signal.SIGTERM)
+            answer = await eventually(drains)
+        async with httpx.AsyncClient(base_url=url) as newcomer:
+            late = await newcomer.get("/healthz")
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            ended = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+    assert (answer.status_code, answer.text) == (503, "draining\n")
+    assert late.status_code == 200
+    assert ended == 0
 
 
 async def test_the_process_listens_for_changes_of_shares(tmp_path: Path, valkey: Valkey) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from services.chassis.addresses import Address
 from services.chassis.errors import Unavailable
+from services.chassis.health import Readiness
 from services.chassis.tls import internal_tls
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Uploads
@@ -44,6 +45,20 @@ async def test_a_crowd_that_comes_at_once_is_not_turned_away(browser: httpx.Asyn
             exits.enter_context(connection)
 
         assert all(connection.getpeername() == address for connection in crowd)
+
+
+async def test_envoy_is_told_whether_the_process_takes_requests(backend: Backend, uploads: Uploads) -> None:
+    readiness, answers = Readiness(), []
+    async with browsing(backend, uploads, readiness=readiness) as browser:
+        for change in (lambda: None, lambda: readiness.checked(well=False), readiness.drain):
+            change()
+            answers.append(await browser.get("/-/ready"))
+
+    assert [(answer.status_code, answer.text) for answer in answers] == [
+        (503, "starting\n"),
+        (200, "degraded\n"),
+        (503, "draining\n"),
+    ]
 
 
 async def test_a_file_is_sent_with_its_type_and_may_be_cached_for_ever(
@@ -284,7 +299,9 @@ async def test_with_tls_files_go_to_envoy_alone(backend: Backend, uploads: Uploa
     assert tls
     body = picture(size=3_000_000)
     await put(backend, KEY, body)
-    runner = await Listener(Address("127.0.0.1", 0), backend, uploads, tls.server_context("files", "envoy")).started()
+    context = tls.server_context("files", "envoy")
+    listener = Listener(Address("127.0.0.1", 0), backend, uploads, readiness=Readiness(), context=context)
+    runner = await listener.started()
     url = f"https://127.0.0.1:{runner.addresses[0][1]}/files/{KEY}"
     named = {"sni_hostname": "storage.kawaii.internal"}
     async with httpx.AsyncClient(verify=authority.client_context("envoy"), trust_env=False) as envoy:
