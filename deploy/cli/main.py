@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from importlib.metadata import version as installed
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -98,10 +99,42 @@ def envoy() -> None:
 
 
 @envoy.command()
-def render() -> None:
-    """Print Envoy's configuration for the present settings."""
-    rendered: str = resolve_name("deploy.envoy.render:render")(_settings("deploy.launcher.settings:LauncherSettings"))
-    click.echo(rendered, nl=False)
+@click.argument("folder", required=False, type=click.Path(file_okay=False, path_type=Path))
+def render(folder: Path | None) -> None:
+    """Print Envoy's configuration for the present settings, or write it into FOLDER with the files that it names.
+
+    There are such files where certificates are set. Envoy runs in that folder: cd FOLDER && envoy -c envoy.yaml
+    """
+    settings = _settings("deploy.launcher.settings:LauncherSettings")
+    refuse = resolve_name("services.chassis.settings:refuse")
+    if wrong := resolve_name("deploy.launcher.configuration:public_tls_complaint")(settings):
+        refuse(wrong)
+    if settings.internal_tls_cert:
+        resolve_name("services.chassis.tls:internal_tls")(settings, "envoy")
+    for name in ("gateway_upstream", "files_upstream"):
+        if host := resolve_name("services.chassis.addresses:unresolved")(getattr(settings, name)):
+            refuse(f"{name.upper()}: there is no host {host}. Correct the name, or its DNS record.")
+    files: dict[str, str] = resolve_name("deploy.envoy.render:files")(settings)
+    if folder:
+        _write(folder, files)
+        return
+    main_file, *others = files
+    click.echo(files[main_file], nl=False)
+    if others:
+        click.echo(f"It reads {', '.join(others)}, which `kawaii envoy render FOLDER` writes beside it.", err=True)
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    """Write files into a folder, each whole at any moment: Envoy may be reading them."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            draft = folder / f".{name}.{os.getpid()}"
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(folder / name)
+            click.echo(folder / name)
+    except OSError as error:
+        raise click.ClickException(f"{error.filename} cannot be written: {error.strerror}.") from None
 
 
 @main.command()

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Collection, Mapping
+from pkgutil import resolve_name
 
 from pydantic import SecretStr, ValidationError
 
@@ -72,4 +73,16 @@ def complaint(kind: type[CommonSettings]) -> str:
         return problems(error)
     except OSError as error:
         return f"A secret file cannot be read: {error.filename}: {error.strerror}"
+    return ""
+
+
+def public_tls_complaint(settings: LauncherSettings) -> str:
+    """What is wrong with the files of PUBLIC_TLS_CERT and PUBLIC_TLS_KEY, in one line; empty without them."""
+    if settings.public_tls_cert is None or settings.public_tls_key is None:
+        return ""
+    check = resolve_name("services.chassis.certificate_files:check_public")  # 2 MB, only for who has HTTPS
+    try:
+        check(settings.public_tls_cert, settings.public_tls_key, "PUBLIC_TLS_CERT", "PUBLIC_TLS_KEY")
+    except ValueError as error:
+        return str(error)
     return ""

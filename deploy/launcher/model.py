@@ -80,5 +80,7 @@ class Plan:
     processes: tuple[Process, ...]
     facts: dict[str, str] = field(default_factory=dict)
     """What else the start says, by a word for each: the address, the identity."""
+    probe_tls: bool = False
+    """Whether the public port speaks HTTPS."""
     migration: tuple[str, ...] = ()
     """The command that brings the databases up to date; empty when they are."""

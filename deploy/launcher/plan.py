@@ -16,11 +16,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from deploy.envoy import render
-from deploy.launcher.configuration import CACHE, adopt, complaint, shared, speaks_text
+from deploy.launcher.configuration import CACHE, adopt, complaint, public_tls_complaint, shared, speaks_text
 from deploy.launcher.model import ConfigurationError, LaunchError, Plan, Port
 from deploy.launcher.processes import (
     DATABASES,
-    ENVOY_CONFIG,
     ENVOY_DIR,
     SETTINGS,
     STACK,
@@ -38,6 +37,12 @@ SANDBOX_NOTE = "sandbox: no KIE key is set, so pictures are drawn here and nothi
 MIGRATE = (sys.executable, "-m", "deploy.cli.main", "migrate")
 CONFIGURATION_EXIT = 2
 
+# Of processes on several machines: here all is on this one.
+ELSEWHERE = {
+    **dict.fromkeys(("gateway_upstream", "files_upstream"), ()),
+    **dict.fromkeys(("internal_tls_cert", "internal_tls_key", "internal_tls_ca")),
+}
+
 PASSWORD_FILE = "valkey-password"  # noqa: S105 - a file name
 PASSWORD_BYTES = 32
 
@@ -51,7 +56,9 @@ def settle(paths: Iterable[str] = SETTINGS) -> LauncherSettings:
     settings = None if complaint(LauncherSettings) else LauncherSettings()
     if settings:
         adopt(settings)  # the processes will see these additions, so their settings are judged with them
-    found = dict.fromkeys(line for path in paths for line in complaint(resolve_name(path)).splitlines())
+    unusable = public_tls_complaint(settings) if settings else ""
+    found = dict.fromkeys(filter(None, [unusable]))
+    found |= dict.fromkeys(line for path in paths for line in complaint(resolve_name(path)).splitlines())
     if found or not settings:
         raise ConfigurationError("\n".join(found))
     return settings
@@ -63,7 +70,7 @@ def make(settings: LauncherSettings) -> Plan:
     Raises:
         LaunchError: when a server is missing for this machine.
     """
-    settings = settings.model_copy(update={"gateway_upstream": (), "files_upstream": ()})  # all is on this machine
+    settings = settings.model_copy(update=ELSEWHERE)
     rows = [row for row in STACK if row.wanted(settings)]
     secret = valkey_password(settings.data_dir) if embeds_valkey(settings) else ""
     redis = {CACHE: f"redis://:{secret}@{settings.address(ListenPort.VALKEY)}/0"} if secret else {}
@@ -72,6 +79,7 @@ def make(settings: LauncherSettings) -> Plan:
         origin=settings.origin,
         probe_host=settings.probe_host,
         probe_port=settings.port,
+        probe_tls=settings.public_tls_cert is not None,
         data_dir=str(settings.data_dir.absolute()),
         upstream=SANDBOX_NOTE if settings.sandboxed else settings.kie_ai_base_url,
         facts=_facts(settings),
@@ -79,7 +87,7 @@ def make(settings: LauncherSettings) -> Plan:
         environment=shared(every_secret(), environment),
         folders=(str(settings.data_dir / VALKEY_DIR),),
         files={
-            str(settings.data_dir / ENVOY_DIR / ENVOY_CONFIG): render.render(settings),
+            **{str(settings.data_dir / ENVOY_DIR / name): text for name, text in render.files(settings).items()},
             str(settings.data_dir / VALKEY_DIR / VALKEY_SECRET): f"requirepass {secret}\n" if secret else "",
         },
         ports=tuple(_ports(settings, rows)),
@@ -97,6 +105,8 @@ def _facts(settings: LauncherSettings) -> dict[str, str]:
 def _ports(settings: LauncherSettings, rows: list[Row]) -> Iterator[Port]:
     """Every port the stack will listen on, the public one first."""
     yield Port(str(settings.public_address), settings.port, "the public port", "PORT")
+    if settings.public_http_port:
+        yield Port(str(settings.public_address), settings.public_http_port, "plain HTTP", "PUBLIC_HTTP_PORT")
     for row in rows:
         for listener in row.listens:
             port = port_of(listener, settings.internal_port_base)

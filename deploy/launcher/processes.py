@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import resolve_name
 
-from deploy.envoy.render import ADMIN_SOCKET
+from deploy.envoy.render import ADMIN_SOCKET, CONFIGURATION
 from deploy.launcher.configuration import CACHE, DATABASE, own, secret_names
 from deploy.launcher.model import STOP_SECONDS, LaunchError, Probe, Process, get
 from deploy.launcher.settings import LauncherSettings
@@ -23,7 +23,7 @@ from services.chassis.settings import setting_of
 SUBMIT_STOP_SECONDS = 190.0
 VALKEY_MAX_MEMORY = "128mb"  # derived state of one machine; with volatile-lru only caches are evicted
 
-ENVOY_DIR, ENVOY_CONFIG = "envoy", "envoy.yaml"
+ENVOY_DIR = "envoy"
 VALKEY_DIR, VALKEY_SECRET = "valkey", "secret.conf"
 
 Command = Callable[[LauncherSettings], tuple[str, ...]]
@@ -57,7 +57,7 @@ def valkey_binary() -> str:
 def envoy(settings: LauncherSettings) -> tuple[str, ...]:
     """Envoy with the rendered template; without hot restart, so that stacks can stand side by side."""
     options = ("--concurrency", str(settings.envoy_concurrency), "--log-level", "warn", "--disable-hot-restart")
-    return (envoy_binary(), "-c", ENVOY_CONFIG, *options)
+    return (envoy_binary(), "-c", CONFIGURATION, *options)
 
 
 def valkey(settings: LauncherSettings) -> tuple[str, ...]:

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import ssl
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.launcher.model import Probe
@@ -19,22 +21,31 @@ READY = "/readyz"
 DESCRIPTORS = Path("/proc/self/fd")  # of Linux: a short name for a folder whose own is too long for a socket
 
 
-async def ready(host: str, port: int, remind: Callable[[str], None], path: str = READY) -> None:
+@dataclass(frozen=True)
+class Public:
+    """The public port, as this machine reaches it."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
+async def ready(public: Public, remind: Callable[[str], None], path: str = READY) -> None:
     """Return once the path answers 200; meanwhile tell now and then what it says instead."""
     loop = asyncio.get_running_loop()
     reported = loop.time()
-    while (answer := await ask(host, port, path))[0] != OK:
+    while (answer := await ask(public, path))[0] != OK:
         if loop.time() - reported > REMIND_SECONDS:
             reported = loop.time()
             remind(answer[1])
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def ask(host: str, port: int, path: str = READY, seconds: float = REQUEST_SECONDS) -> tuple[int, str]:
+async def ask(public: Public, path: str = READY, seconds: float = REQUEST_SECONDS) -> tuple[int, str]:
     """Status and body of GET; status 0 when nobody answers in time."""
     try:
         async with asyncio.timeout(seconds):
-            return parse(await _get(host, port, path))
+            return parse(await _get(public, path))
     except (OSError, TimeoutError):
         return 0, "nobody answers yet"
 
@@ -85,10 +96,19 @@ def parse(answer: bytes) -> tuple[int, str]:
     return (int(words[1]) if len(words) > 1 and words[1].isdigit() else 0), body.strip()
 
 
-async def _get(host: str, port: int, path: str) -> bytes:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _get(public: Public, path: str) -> bytes:
+    host, port = public.host, public.port
+    reader, writer = await asyncio.open_connection(host, port, ssl=_unverified() if public.tls else None)
     try:
         writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
         return await reader.read(MAX_ANSWER_BYTES)
     finally:
         writer.close()
+
+
+def _unverified() -> ssl.SSLContext:
+    """TLS with whoever listens: the certificate names the site, not the address at which this machine asks."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -12,7 +12,7 @@ from pathlib import Path
 from deploy.launcher.console import say
 from deploy.launcher.model import LaunchError, Plan
 from deploy.launcher.preflight import allow_files, claimed, prepare, require_free
-from deploy.launcher.readiness import ready
+from deploy.launcher.readiness import Public, ready
 from deploy.launcher.supervisor import Stack, tether
 
 PLAN = (sys.executable, "-m", "deploy.launcher.plan")
@@ -82,7 +82,8 @@ async def welcome(stack: Stack, plan: Plan, began: float) -> None:
         say("Preparing the databases.")
     await stack.migrate()
     stack.start(migrated=True)
-    await ready(plan.probe_host, plan.probe_port, lambda answer: say(f"Still waiting for the stack: {answer}"))
+    public = Public(plan.probe_host, plan.probe_port, plan.probe_tls)
+    await ready(public, lambda answer: say(f"Still waiting for the stack: {answer}"))
     stack.opened()
     say(greeting(plan, time.monotonic() - began))
 

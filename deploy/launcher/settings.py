@@ -1,9 +1,10 @@
 """The settings of the launcher and of Envoy; decides on the sandbox, development identity and the public address."""
 
 from ipaddress import IPv4Address, IPv6Address
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, IPvAnyAddress, SecretStr
+from pydantic import AliasChoices, BeforeValidator, Field, IPvAnyAddress, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
 from services.chassis.addresses import LOOPBACK, Address, ListenPort, parse_upstreams
@@ -39,6 +40,13 @@ class LauncherSettings(CommonSettings):
     address. Empty: on this machine."""
     files_upstream: Upstreams = ()
     """Where Envoy finds storage's FILES_PORT, in the same form."""
+    public_tls_cert: Path | None = None
+    """PEM file with the certificate of the site and its chain: Envoy serves HTTPS on PORT with it, and sends plain HTTP
+    there. Read again when it is replaced."""
+    public_tls_key: Path | None = None
+    """PEM file with the certificate's key, which nobody else may read."""
+    public_http_port: int | None = Field(None, ge=1, le=65_535)
+    """Where visitors who come by plain HTTP are sent to HTTPS, usually 80; nowhere but on PORT itself when empty."""
     trusted_hops: int = Field(0, ge=0, le=10)
     """How many proxies before us write X-Forwarded-For; too many lets clients forge their address."""
     envoy_concurrency: int = Field(1, ge=1, le=64)
@@ -76,6 +84,25 @@ class LauncherSettings(CommonSettings):
     """Orders a day of one address or person, as generation has it."""
     site_daily_orders: int | None = Field(None, ge=0)
     """Orders a day of all together, as generation has it."""
+
+    @model_validator(mode="after")
+    def _public_tls_is_whole(self) -> Self:
+        given = {"PUBLIC_TLS_CERT": self.public_tls_cert, "PUBLIC_TLS_KEY": self.public_tls_key}
+        missing = [name for name, path in given.items() if path is None]
+        if len(missing) == 1:
+            raise ValueError(f"{missing[0]} must be set too: HTTPS needs a certificate and its key")
+        if self.app_url.startswith("http://") and not missing:
+            raise ValueError("APP_URL begins with http://, but PUBLIC_TLS_CERT makes the site HTTPS: correct APP_URL")
+        if self.public_http_port and missing:
+            raise ValueError("PUBLIC_HTTP_PORT sends visitors to HTTPS, which PUBLIC_TLS_CERT and PUBLIC_TLS_KEY make")
+        if self.public_http_port == self.port:
+            raise ValueError("PUBLIC_HTTP_PORT and PORT are the same, where plain HTTP is sent to HTTPS anyway")
+        return self
+
+    @property
+    def origin(self) -> str:
+        """The public origin, without a trailing slash."""
+        return super().origin if self.app_url or not self.public_tls_cert else f"https://localhost:{self.port}"
 
     @property
     def sandboxed(self) -> bool:
@@ -156,7 +183,8 @@ class LauncherSettings(CommonSettings):
         """The variables that this configuration sets for its processes, whatever .env says."""
         development = {"AUTH_DEV_MODE": "1" if self.development else "0"}
         sign_in = {"SIGN_IN_CONFIGURED": "1" if self.has_sign_in else "0"}
-        return {**(self._sandbox() if self.sandboxed else {}), **development, **sign_in, **self._addresses()}
+        origin = {"APP_URL": self.origin} if self.public_tls_cert else {}
+        return {**(self._sandbox() if self.sandboxed else {}), **development, **sign_in, **origin, **self._addresses()}
 
     def _addresses(self) -> dict[str, str]:
         """Where the processes of a whole stack listen and find each other: on this machine alone."""

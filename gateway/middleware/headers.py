@@ -9,6 +9,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.chassis.origins import is_only_https
+
 # A year, and this host only: its siblings and the browsers' built-in lists are for the owner of the domain to decide.
 ONLY_HTTPS = {"Strict-Transport-Security": "max-age=31536000"}
 SECURITY_HEADERS = {
@@ -51,7 +53,7 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, origin: str) -> None:
         self._app = app
-        self._headers = SECURITY_HEADERS | (ONLY_HTTPS if origin.startswith("https://") else {})
+        self._headers = SECURITY_HEADERS | (ONLY_HTTPS if is_only_https(origin) else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""

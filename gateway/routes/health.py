@@ -22,12 +22,12 @@ from gateway.rest.responses import NO_STORE, Json, route
 from services.chassis.errors import NotFound, Unavailable
 from services.chassis.health import READY_PATH, Readiness
 from services.chassis.names import host_of
+from services.chassis.origins import LOOPBACK_HOSTS
 
 SERVICES: Final = ("generation", "storage", "share", "community")
 
 LOOK_SECONDS = 1.0  # for each look, and all are taken at once
 PRODUCTION = "production"
-LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 Keys = generationadminpb.ListProviderKeysResponse
 
 STORAGE_MESSAGES = {True: "Storage is configured and serving.", False: "Storage is not serving at the moment."}

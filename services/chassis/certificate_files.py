@@ -33,7 +33,7 @@ def read(certificate: Path, key: Path, authority: Path) -> KeyPair:
     return KeyPair(pem[CERTIFICATE], pem[KEY], pem[AUTHORITY], not_after, dns_names(chain[0]))
 
 
-def check_private(path: Path) -> None:
+def check_private(path: Path, setting: str = KEY) -> None:
     """Refuse a key that others could have read. Raises TlsFilesError.
 
     It must be the process's own and closed to all others, or root's and readable by a group at most: the second is how
@@ -42,15 +42,15 @@ def check_private(path: Path) -> None:
     try:
         found = path.stat()
     except OSError as error:
-        raise TlsFilesError(f"{KEY} cannot be read: {path}: {error.strerror}.") from None
+        raise TlsFilesError(f"{setting} cannot be read: {path}: {error.strerror}.") from None
     if found.st_uid not in (os.geteuid(), 0):
         raise TlsFilesError(
-            f"{KEY} belongs to another user: {path} must belong to the user of this process, or to root."
+            f"{setting} belongs to another user: {path} must belong to the user of this process, or to root."
         )
     most = PRIVATE if found.st_uid == os.geteuid() else GROUP_READABLE
     if stat.S_IMODE(found.st_mode) & 0o777 & ~most:
         raise TlsFilesError(
-            f"{KEY} can be read or written by others: chmod {most:o} {path}, and replace it if they did."
+            f"{setting} can be read or written by others: chmod {most:o} {path}, and replace it if they did."
         )
 
 
@@ -74,16 +74,18 @@ def certificates(pem: bytes, setting: str) -> list[x509.Certificate]:
         raise TlsFilesError(f"{setting} must name a file with a certificate in PEM.") from None
 
 
-def check_key(pem: bytes, certificate: x509.Certificate) -> None:
-    """Refuse a key that is not the certificate's. Raises TlsFilesError."""
+def check_key(pem: bytes, certificate: x509.Certificate, setting: str = KEY, of: str = CERTIFICATE) -> None:
+    """Refuse a key that is not the certificate's, which another setting names. Raises TlsFilesError."""
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError:
-        raise TlsFilesError(f"{KEY} is locked with a password, which no process can type: store it without.") from None
+        raise TlsFilesError(
+            f"{setting} is locked with a password, which no process can type: store it without."
+        ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise TlsFilesError(f"{KEY} must name a file with a private key in PEM.") from None
+        raise TlsFilesError(f"{setting} must name a file with a private key in PEM.") from None
     if key.public_key() != certificate.public_key():
-        raise TlsFilesError(f"{KEY} is not the key of the certificate in {CERTIFICATE}: they must be made together.")
+        raise TlsFilesError(f"{setting} is not the key of the certificate in {of}: they must be made together.")
 
 
 def check_valid_now(certificate: x509.Certificate, setting: str) -> None:
@@ -94,6 +96,17 @@ def check_valid_now(certificate: x509.Certificate, setting: str) -> None:
     if certificate.not_valid_before_utc > now:
         begin = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M}"
         raise TlsFilesError(f"{setting} is not valid before {begin} UTC: is the clock of this machine right?")
+
+
+def check_public(certificate: Path, key: Path, of: str, setting: str) -> None:
+    """Refuse the files of a public site, which these two settings name. Raises TlsFilesError.
+
+    Who signed the certificate is for the site's visitors to judge.
+    """
+    check_private(key, setting)
+    chain = certificates(read_file(certificate, of), of)
+    check_key(read_file(key, setting), chain[0], setting, of)
+    check_valid_now(chain[0], of)
 
 
 def check_issuer(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> None:

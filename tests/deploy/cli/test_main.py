@@ -14,6 +14,7 @@ import pytest
 from kawaii.share.v1.share_pb2 import ListSharesRequest
 from kawaii.share.v1.share_pb2_grpc import ShareServiceStub
 
+from tests.support.certificates import Authority
 from tests.support.ports import free_port
 
 Kawaii = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -61,6 +62,51 @@ def test_up_names_problems_before_anything_starts(kawaii: Kawaii) -> None:
     assert "PORT:" in done.stderr
     assert "TRUSTED_HOPS:" in done.stderr
     assert done.stdout == ""
+
+
+def test_envoy_render_writes_all_files_that_envoy_reads(kawaii: Kawaii, tmp_path: Path) -> None:
+    authority = Authority.of(tmp_path / "certificates")
+    authority.issue("envoy")
+    folder, certificates = tmp_path / "envoy", authority.environment("envoy")
+    written, printed = (kawaii("envoy", "render", *words, **certificates) for words in ([str(folder)], []))
+
+    names = ("envoy.yaml", "internal-certificate.json", "internal-authority.json")
+    assert sorted(written.stdout.split()) == sorted(str(folder / name) for name in names)
+    assert printed.stdout == (folder / "envoy.yaml").read_text(encoding="utf-8")
+    assert "kawaii envoy render FOLDER" in printed.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("GATEWAY_UPSTREAM", "gateway", "GATEWAY_UPSTREAM"),
+        ("GATEWAY_UPSTREAM", "nowhere.invalid:50050", "GATEWAY_UPSTREAM: there is no host nowhere.invalid."),
+        ("FILES_UPSTREAM", "a:1,a:1", "FILES_UPSTREAM"),
+        ("INTERNAL_TLS_CERT", "gateway.crt", "INTERNAL_TLS_KEY is not the key"),
+        ("PUBLIC_TLS_CERT", "gateway.crt", "PUBLIC_TLS_KEY must be set too"),
+        ("PUBLIC_TLS_KEY", "gateway.key", "PUBLIC_TLS_CERT must be set too"),
+    ],
+)
+def test_envoy_render_refuses_what_envoy_could_not_use(
+    kawaii: Kawaii, tmp_path: Path, setting: str, value: str, sentence: str
+) -> None:
+    authority = Authority.of(tmp_path)
+    for process in ("envoy", "gateway"):
+        authority.issue(process)
+    given = str(tmp_path / value) if value.startswith("gateway.") else value
+    done = kawaii("envoy", "render", **(authority.environment("envoy") | {setting: given}))
+
+    assert (done.returncode, done.stdout) == (78, "")
+    assert sentence in done.stderr
+
+
+def test_envoy_render_refuses_the_certificate_of_another_process(kawaii: Kawaii, tmp_path: Path) -> None:
+    authority = Authority.of(tmp_path)
+    authority.issue("gateway")
+    done = kawaii("envoy", "render", **authority.environment("gateway"))
+
+    assert done.returncode == 78
+    assert "envoy.kawaii.internal" in done.stderr
 
 
 def test_envoy_render_prints_the_configuration_in_force(kawaii: Kawaii) -> None:

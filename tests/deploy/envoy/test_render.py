@@ -13,10 +13,11 @@ import httpx
 import pytest
 from aiohttp import web
 
-from deploy.envoy.render import ADMIN_SOCKET, render
+from deploy.envoy.render import ADMIN_SOCKET, files, render
 from deploy.launcher.processes import envoy_binary
 from deploy.launcher.settings import LauncherSettings
 from services.chassis.addresses import ListenPort, port_of
+from tests.support.certificates import Authority
 from tests.support.polling import eventually
 
 TOKEN = "att-0123456789-secret"
@@ -44,6 +45,32 @@ ODD = {
 }
 LISTED, OTHER = "https://our.site", "http://localhost:3000"
 ALLOWED = ("access-control-allow-origin", "access-control-allow-credentials", "vary")
+
+
+UPSTREAMS = {
+    "names": {"gateway_upstream": "localhost:50050", "files_upstream": "localhost:50055"},
+    "a list": {"gateway_upstream": "127.0.0.1:1,127.0.0.1:2,[::1]:3", "files_upstream": "10.0.0.1:1"},
+    "a mixed list": {"gateway_upstream": "127.0.0.1:1,[::1]:3,localhost:4"},
+}
+
+
+@pytest.mark.parametrize("tls", ["no TLS", "TLS inside", "HTTPS", "TLS everywhere"])
+@pytest.mark.parametrize("upstreams", [{}, *UPSTREAMS.values()], ids=["loopback", *UPSTREAMS])
+def test_envoy_accepts_all_upstreams_with_and_without_tls(upstreams: dict[str, str], tls: str, tmp_path: Path) -> None:
+    authority = Authority.of(tmp_path)
+    authority.issue("envoy")
+    certificate, key = tmp_path / "envoy.crt", tmp_path / "envoy.key"
+    inside = authority.fields("envoy") if tls in {"TLS inside", "TLS everywhere"} else {}
+    https = {"public_tls_cert": certificate, "public_tls_key": key} if tls in {"HTTPS", "TLS everywhere"} else {}
+    settings = LauncherSettings(**upstreams, **inside, **https)  # type: ignore[arg-type]
+    for name, text in files(settings).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+    command = [envoy_binary(), "--mode", "validate", "-c", "envoy.yaml"]
+    done = subprocess.run(command, capture_output=True, check=False, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"deprecated" not in done.stderr.lower()
 
 
 @pytest.mark.parametrize("settings", ODD.values(), ids=ODD.keys())
