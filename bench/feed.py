@@ -28,6 +28,7 @@ from services.community.model.hotness import Category, decayed_score
 from services.community.settings import CommunitySettings
 from services.community.stores import make_stores
 from services.community.stores.read_models import RedisModels
+from services.community.stores.rows import heat_columns
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, artwork_order, person
 
 FEW, MANY = 1_000, 1_000_000
@@ -97,7 +98,7 @@ def artwork_row(number: int, start: int) -> dict[str, object]:
     made, now = start + number * MINUTE_MS, now_ms()
     likes, favorites = (0, 0) if now - made < HOUR_MS else (number * 7919 % 61, number * 104_729 % 31)
     decayed = decayed_score(likes, favorites, made, now)
-    times = {"create_ms": made, "update_ms": made, "publish_ms": made, "hot_due_ms": decayed.due_ms}
+    times = {"create_ms": made, "update_ms": made, "publish_ms": made}
     asked = {"prompt": "a cat in the rain " * 5, "model": "flux-kontext-pro", "aspect_ratio": "1:1"}
     return {
         "id": f"art_{number:08}",
@@ -110,11 +111,11 @@ def artwork_row(number: int, start: int) -> dict[str, object]:
         "image_refs": "[]",
         "like_count": likes,
         "favorite_count": favorites,
-        "hot_score": decayed.score,
         "hidden": "SHOWN",
         "listed": True,
         "order_id": f"ord_{number:08}",
         "request_key": None,
+        **heat_columns(decayed),
         **asked,
         **times,
     }
@@ -175,7 +176,7 @@ async def compare(few: dict[str, Read], many: dict[str, Read]) -> None:
         rows = [(await took(read), await took(many[name])) for _ in range(ROUNDS)]
         one, other = (statistics.median(column) for column in zip(*rows, strict=True))
         ratio = statistics.median(big / small for small, big in rows)
-        print(f"| {name} | {one:.2f} | {other:.2f} | {ratio:.2f} | {'yes' if ratio <= BOUND else 'no'} |")
+        print(f"| {name} | {one:.2f} | {other:.2f} | {ratio:.2f} | {'yes' if ratio <= BOUND else 'no'} |", flush=True)
 
 
 async def took(read: Read) -> float:
