@@ -77,6 +77,7 @@ class ClientLimits:
         refuse: Refuse,
     ) -> None:
         self._app, self._kinds, self._streams, self._others, self._refuse = app, kinds, streams, others, refuse
+        self._prefixes = tuple(prefix for prefix, _ in kinds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -91,15 +92,24 @@ class ClientLimits:
             limit.give_back(client)
 
     def _limit(self, scope: Scope) -> ClientLimit:
-        rest = self._streams if has_streaming_body(scope) else self._others
-        return next((limit for prefix, limit in self._kinds if scope["path"].startswith(prefix)), rest)
+        path = scope["path"]
+        if path.startswith(self._prefixes):
+            return next(limit for prefix, limit in self._kinds if path.startswith(prefix))
+        return self._streams if has_streaming_body(scope) else self._others
 
 
 def has_streaming_body(scope: Scope) -> bool:
-    """Whether Envoy did not gather the body, by the same rule as its routes have."""
-    headers = Headers(scope=scope)
-    length = headers.get("content-length", "")
-    return "transfer-encoding" in headers or (length.isdecimal() and int(length) > GATHERED_BYTES)
+    """Whether Envoy did not gather the body, by the same rule as its routes have.
+
+    In one pass over the raw headers: every request is asked, also those that the response cache answers.
+    """
+    length = b""
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return True
+        if name == b"content-length":
+            length = value
+    return length.isdigit() and int(length) > GATHERED_BYTES
 
 
 class LargeOrders:

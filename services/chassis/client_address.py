@@ -6,6 +6,7 @@ cannot use up what all share.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
@@ -18,9 +19,11 @@ RAW_HEADER = HEADER.encode()  # as ASGI has it
 GATHERED_BYTES = 32 * 1024
 NETWORK_BITS = 64  # of IPv6: what one household or server is given, and may change addresses within as it likes
 UNKNOWN = "unknown"  # all of these share one place: a caller that hides must not have a bound of its own each time
+MAX_KNOWN = 10_000  # addresses whose client is remembered, some 2 MB: reading one takes longer than a cached response
 RETRY_SECONDS = 1.0  # places come free as answers are read
 
 
+@lru_cache(MAX_KNOWN)
 def client_of(header: str, peer: str) -> str:
     """The client's IPv4 address, or the /64 network of its IPv6 address; UNKNOWN without either."""
     try:
