@@ -23,6 +23,11 @@ def agree(transaction: Transaction, table: Table, name: str, value: str, replace
     return str(transaction.scalar(select(table.c.value).where(named)))
 
 
+def agreed(transaction: Transaction, table: Table, name: str) -> str:
+    """The value that the replicas agree on; empty where there is none yet."""
+    return transaction.scalar(select(table.c.value).where(table.c.name == name)) or ""
+
+
 def forget(transaction: Transaction, table: Table, name: str) -> bool:
     """Forget a value, so that the next process to start decides; False when there was none."""
     return bool(transaction.execute(delete(table).where(table.c.name == name)).rowcount)

@@ -17,7 +17,7 @@ import structlog
 
 from services.chassis.errors import Unavailable
 from services.chassis.notifier import Notifier
-from services.chassis.parking import TRANSIENT, Parking, WorkFault
+from services.chassis.parking import TRANSIENT, Parking, Unparked, WorkFault
 
 LOOK_SECONDS = 1.0  # how late work of another replica, or a retry, may be noticed
 RENEWALS = 3  # times a lease is renewed within its length
@@ -76,7 +76,7 @@ class LeaseLoop(Generic[P]):
     """Does leased work until cancelled, then lets the running pieces finish. The notifier wakes it by its topic."""
 
     def __init__(
-        self, work: LeasedWork[P], parking: Parking, notifier: Notifier | None = None, topic: str = ""
+        self, work: LeasedWork[P], parking: Parking | Unparked, notifier: Notifier | None = None, topic: str = ""
     ) -> None:
         self._work = work
         self._parking = parking

@@ -228,6 +228,34 @@ class Parking:
             PARKED.labels(loop).set(parked.get(loop, 0))
 
 
+class Unparked:
+    """Does the work of a loop whose pieces are never parked, since the loop gives them up by itself."""
+
+    async def counts(self, loop: str, work_ids: Collection[str]) -> Mapping[str, int]:
+        """None: failures are not counted."""
+        del loop, work_ids
+        return {}
+
+    async def attempt(
+        self,
+        loop: str,
+        work_id: str,
+        work: Callable[[], Awaitable[object]],
+        *,
+        failed: int = 0,
+        expected: tuple[type[Exception], ...] = TRANSIENT,
+        before_parking: Callable[[], Awaitable[object]] = nothing,
+    ) -> WorkFault | None:
+        """Do one piece of work; None when it was done, else the failure, which is logged.
+
+        Raises:
+            an error named in `expected`: the work raised it.
+        """
+        del failed, before_parking
+        failure = await guarded(loop, work_id, work, expected=expected)
+        return failure and WorkFault(loop, work_id, 1, failure.cause, "\n".join(failure.trace), 0, 0)
+
+
 class LoggedFailure(NamedTuple):
     """A try that ended in an unexpected exception."""
 

@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from services.chassis.addresses import is_loopback
 from services.chassis.settings import CommonSettings, refuse
 from services.chassis.tls import verification_error
 
@@ -23,9 +24,17 @@ LOOK_SECONDS = 2.0  # a start waits no longer for what it can do without
 def require_redis(settings: CommonSettings) -> None:
     """Refuse to start with a Redis whose certificate is not accepted, or a file in its URL that cannot be read.
 
+    Beyond loopback a process has to be told which Redis it shares with the other replicas, or that there is none.
+
     Raises:
         SystemExit: with a sentence.
     """
+    if not settings.redis_url and not is_loopback(str(settings.listen_host)):
+        refuse(
+            "REDIS_URL is not set. A process that listens beyond loopback has no embedded Valkey: name the Redis that "
+            "all replicas use; or `none`, and then each counts its clients for itself, and shows what others change "
+            "READ_CACHE_SECONDS later."
+        )
     url = settings.effective_redis_url
     if not url.startswith("rediss://"):
         return

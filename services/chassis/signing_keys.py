@@ -17,6 +17,7 @@ from typing import Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from sqlalchemy import MetaData, Table
 
+from services.chassis.addresses import is_loopback
 from services.chassis.agreements import agree, agreement_table, forget
 from services.chassis.database import Database, open_database
 from services.chassis.key_file import KEY_BYTES, read_or_make_key
@@ -119,8 +120,8 @@ class SigningKeys:
         return PurposeKeys(_derived(self._present, f"kawaii {purpose}", KEY_BYTES), (*derived, *also))
 
 
-def open_signing_keys(settings: SigningSettings, *, may_make: bool) -> SigningKeys:
-    """The keys of the settings. Without SIGNING_KEY that of DATA_DIR/signing.key, which is made if `may_make`.
+def open_signing_keys(settings: SigningSettings) -> SigningKeys:
+    """The keys of the settings. Without SIGNING_KEY that of DATA_DIR/signing.key, which is made on loopback.
 
     A key in that file verifies also after SIGNING_KEY was set.
 
@@ -129,7 +130,7 @@ def open_signing_keys(settings: SigningSettings, *, may_make: bool) -> SigningKe
     """
     path = settings.data_dir / FILE
     given = [key.get_secret_value() for key in (settings.signing_key, settings.signing_key_previous)]
-    if not given[0] and not may_make:
+    if not given[0] and not is_loopback(str(settings.listen_host)):
         refuse(
             "SIGNING_KEY is not set. A process that listens beyond loopback may have replicas, which need one key. "
             f"{HOW[:-1]}, or take that of {path} if it exists, and set it for every storage and community process."

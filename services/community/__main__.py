@@ -12,6 +12,7 @@ from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.logs import configure
 from services.chassis.public_files import PublicFiles
 from services.chassis.redis_url import require_redis
+from services.chassis.replicas import sole_on_sqlite
 from services.chassis.server import serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, former_key, open_signing_keys, require_same_key
@@ -36,10 +37,11 @@ async def main() -> None:
     require_addresses(settings, LISTENERS, ["generation", "storage"])
     tls = require_tls(settings, SERVICE)
     require_redis(settings)
-    signing_keys = open_signing_keys(settings, may_make=True)
+    signing_keys = open_signing_keys(settings)
     freeze_startup_objects()
     async with (
         open_models(settings.effective_redis_url, time.monotonic) as models,  # its updates follow the last commits
+        sole_on_sqlite(settings, SERVICE),
         open_database(settings, SERVICE) as database,
         connect(settings.target("generation")) as generation,
         connect(settings.target("storage")) as storage,

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from kawaii.community.v1 import admin_pb2 as communityadminpb
 from kawaii.community.v1 import admin_pb2_grpc as communityadminrpc
@@ -16,12 +17,13 @@ from services.chassis.clock import Clock
 from services.chassis.errors import Unavailable
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount
+from services.chassis.sole_lease import SoleLease
 from services.community.admin_servicer import CommunityAdminServicer
 from services.community.core.admin import AdminOperations
 from services.community.core.artworks import Artworks
 from services.community.core.credits import Credits
 from services.community.core.deletion import DeletionWorker
-from services.community.core.event_consumer import EventConsumer
+from services.community.core.event_consumer import EVENTS, EventConsumer
 from services.community.core.feed import Feed, ScoreDecay
 from services.community.core.orders import Orders
 from services.community.core.reactions import Reactions
@@ -31,6 +33,7 @@ from services.community.ports import Generations, Objects
 from services.community.servicer import ArtworkServicer, CreditServicer, UserServicer
 from services.community.settings import CommunitySettings
 from services.community.stores import Stores
+from services.community.stores.tables import sole_lease
 from services.community.wire import Wire
 
 
@@ -71,6 +74,7 @@ class CommunityService:
         self.users = Users(database, stores.users, stores.lists, allowed)
         self.credits = Credits(database, stores.credits, enabled=settings.credits_enabled, clock=clock)
         self.event_consumer = EventConsumer(database, stores.orders, generations)
+        self._events_lease = SoleLease(database, sole_lease, EVENTS)
         self.score_decay = ScoreDecay(database, stores.artworks, stores.lists, clock)
         self.deletion_worker = DeletionWorker(database, stores.deletion_queue, objects, generations, stores.parking)
         self.admin_operations = AdminOperations(
@@ -109,4 +113,5 @@ class CommunityService:
 
     def loops(self) -> Sequence[Callable[[], Awaitable[None]]]:
         """The background loops."""
-        return (self.orders.run, self.event_consumer.run, self.score_decay.run, self.deletion_worker.run)
+        events = partial(self._events_lease.run, self.event_consumer.run)
+        return (self.orders.run, events, self.score_decay.run, self.deletion_worker.run)

@@ -16,6 +16,7 @@ from services.chassis.database import open_database
 from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
+from services.chassis.replicas import sole_on_sqlite
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.tls import require_tls
@@ -52,6 +53,7 @@ async def main() -> None:
     freeze_startup_objects()
     notifier = Notifier()
     async with (
+        sole_on_sqlite(settings, "generation"),
         open_database(settings, "generation", notifier) as database,
         open_kie(settings.kie_ai_base_url) as kie,
         connect(settings.target("storage")) as storage_channel,

@@ -20,6 +20,7 @@ from services.chassis.invalidation import open_invalidations
 from services.chassis.logs import configure
 from services.chassis.public_files import PublicFiles
 from services.chassis.redis_url import require_redis
+from services.chassis.replicas import sole_on_sqlite
 from services.chassis.server import Mount, serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.supervisor import Loop
@@ -56,6 +57,7 @@ async def main() -> None:
         stats=settings.share_stats_cache_seconds,
     )
     async with (
+        sole_on_sqlite(settings, SERVICE),
         open_database(settings, SERVICE) as database,
         open_cache(settings.effective_redis_url) as cache,
         open_invalidations(settings.effective_redis_url, CHANNEL) as invalidations,

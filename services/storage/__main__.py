@@ -17,13 +17,17 @@ from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.health import Readiness, noticed_seconds
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.logs import configure
+from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
+from services.chassis.replicas import sole_on_sqlite
 from services.chassis.server import DRAIN_SECONDS, Mount, serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, SigningKeys, former_key, open_signing_keys, require_same_key
+from services.chassis.sole_lease import SoleLease
 from services.chassis.tls import require_tls
 from services.storage.admin_servicer import StorageAdminServicer
 from services.storage.backends import OpenedBackends, open_backends
+from services.storage.backends.folder_id import require_same_folder
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.adoption import Adoption
 from services.storage.core.deletion import ObjectDeletion
@@ -34,6 +38,7 @@ from services.storage.core.object_migration import ObjectMigration
 from services.storage.core.objects import SizeLimits
 from services.storage.core.registration import is_kept, metadata_of
 from services.storage.core.restoration import Restoration
+from services.storage.core.thumbnails import Thumbnails
 from services.storage.core.uploads import UploadTokens
 from services.storage.core.variants import VariantPresets
 from services.storage.core.verification import Verification
@@ -43,10 +48,11 @@ from services.storage.media.decoder_pool import open_decoder_pool
 from services.storage.ports import Backend, DecoderPool, Fetchers
 from services.storage.servicer import StorageServicer
 from services.storage.settings import StorageSettings
-from services.storage.stores.sql import AGREEMENT, REQUEST_ANSWER, SqlObjects
+from services.storage.stores.sql import AGREEMENT, REQUEST_ANSWER, SOLE_LEASE, SqlObjects
 
 FORMER_LINK_KEY, FORMER_VARIANT_KEY = "storage-link.key", "storage-variant.key"  # of versions before SIGNING_KEY
 LISTENERS = (ListenPort.STORAGE, ListenPort.STORAGE_METRICS)
+EVICTION = "eviction"  # the lease of the loop
 BYTES = "bytes"  # the health part of the disk or the bucket
 
 
@@ -66,10 +72,8 @@ def build_core(
     presets = VariantPresets(signing_keys.of(Purpose.VARIANT_URL, *former))
     most, budget = limits.result_bytes, settings.variant_bytes_per_picture
     variants = Variants(backend, database, store, decoder, presets, max_bytes=most, budget_bytes=budget, clock=now_ms)
-    own_key, thumbed = PublicFiles(*settings.files_base_urls).key, variants.wants_thumb
-    objects = Objects(
-        backend, database, store, fetchers, inspection, limits=limits, own_key=own_key, on_upload=thumbed, clock=now_ms
-    )
+    own_key = PublicFiles(*settings.files_base_urls).key
+    objects = Objects(backend, database, store, fetchers, inspection, limits=limits, own_key=own_key, clock=now_ms)
     former = former_key(settings.data_dir / FORMER_LINK_KEY)
     tokens = UploadTokens(signing_keys.of(Purpose.UPLOAD_LINK, *former))
     most, lifetime = limits.upload_bytes, settings.upload_link_seconds
@@ -94,7 +98,6 @@ def admin_servicer(
         store,
         Inspection(backends.backend, decoder),
         settings.max_result_bytes,
-        on_restored=variants.wants_thumb,
         clock=now_ms,
     )
     files = PublicFiles(*settings.files_base_urls)
@@ -118,14 +121,17 @@ async def main() -> None:
     configure(settings.log_level, settings.log_format, "storage")
     require_addresses(settings, (*LISTENERS, ListenPort.FILES))
     tls = require_tls(settings, "storage")
-    signing_keys = open_signing_keys(settings, may_make=True)
+    signing_keys = open_signing_keys(settings)
+    notifier = Notifier()
     freeze_startup_objects()
     async with (
-        open_database(settings, "storage") as database,
+        sole_on_sqlite(settings, "storage"),
+        open_database(settings, "storage", notifier) as database,
         open_fetchers(settings) as fetchers,
         open_decoder_pool(settings) as decoder,
     ):
         await require_same_key(database, AGREEMENT, signing_keys)
+        await require_same_folder(database, settings)
         store = SqlObjects()
         async with open_backends(
             settings, partial(metadata_of, database, store), partial(is_kept, database, store)
@@ -139,6 +145,8 @@ async def main() -> None:
             address = settings.listens(ListenPort.FILES)
             listener = Listener(address, backend, uploads, readiness=readiness, context=context)
             files, links = PublicFiles(*settings.files_base_urls), f"{settings.origin}{UPLOADS}".rstrip("/")
+            thumbnails = Thumbnails(variants, database, store, now_ms, notifier)
+            eviction = Eviction(backend, database, store, settings.variants_max_bytes, now_ms)
             replays = IdempotencyKeys(database, REQUEST_ANSWER)
             servicer = StorageServicer(objects, uploads, variants, files, links, replays=replays)
             admin = admin_servicer(backends, database, decoder, variants, settings)
@@ -154,9 +162,10 @@ async def main() -> None:
                 loops=[
                     listener.run,
                     uploads.reap,
-                    variants.make_thumbs,
+                    thumbnails.run,
+                    thumbnails.look,
                     ObjectDeletion(backend, database, store, now_ms).run,
-                    Eviction(backend, database, store, settings.variants_max_bytes, now_ms).run,
+                    partial(SoleLease(database, SOLE_LEASE, EVICTION).run, eviction.run),
                     *backends.loops,
                 ],
                 pings=[database.ping],

@@ -204,6 +204,17 @@ class Filter:
     generation_id: str = ""
 
 
+THUMBNAILS = "thumbnails"  # the loop that makes them, and the topic that wakes it
+
+
+@dataclass(frozen=True)
+class MissingThumb:
+    """The key of an artwork whose thumbnail is to be made, and when it was queued."""
+
+    id: str
+    queue_ms: int
+
+
 @dataclass(frozen=True)
 class Cursor:
     """The last object of a page; the next page begins below it."""

@@ -1,6 +1,6 @@
 """The ports of storage: backends for bytes, a store for rows, a fetcher and a decoder pool."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from services.storage.model import (
     Filter,
     Lane,
     ListedObject,
+    MissingThumb,
     ObjectMetadata,
     PictureFacts,
     PictureType,
@@ -152,7 +153,28 @@ class ObjectStore(Protocol):
         """At most limit rows, newest first, by (create_ms, key) descending, strictly below the cursor."""
 
     def without_thumb(self, transaction: Transaction, since_ms: int, limit: int) -> tuple[str, ...]:
-        """The keys of at most `limit` artworks without a thumbnail that were stored since a time, newest first."""
+        """The keys of at most `limit` artworks without a thumbnail that were stored since a time, newest first.
+
+        Those that are queued are left out.
+        """
+
+    def queue_thumbs(self, transaction: Transaction, keys: Sequence[str]) -> None:
+        """Queue the thumbnails of artworks, due now; keys of other objects, and those queued already, are passed over.
+
+        Adding the row of an artwork without a create_ms queues its thumbnail, too.
+        """
+
+    def any_thumb_due(self, transaction: Transaction) -> bool:
+        """Whether claim_thumbs would claim any."""
+
+    def claim_thumbs(self, transaction: Transaction, limit: int, lease_seconds: float) -> Sequence[MissingThumb]:
+        """Lease at most `limit` thumbnails that are due."""
+
+    def postpone_thumb(self, transaction: Transaction, key: str, seconds: float) -> None:
+        """Let a queued thumbnail be due in so many seconds; of one that is not queued, nothing."""
+
+    def end_thumb(self, transaction: Transaction, key: str) -> None:
+        """Take a thumbnail out of the queue."""
 
     def by_key(self, transaction: Transaction, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
         """At most limit rows whose key begins with the prefix and comes after `after`, by the order of its bytes."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,25 @@ def test_a_redis_that_is_away_does_not_keep_a_process_from_starting(authority: A
 @pytest.mark.parametrize("url", ["none", "", "redis://127.0.0.1:1/0"])
 def test_without_tls_nothing_is_looked_at(url: str) -> None:
     require_redis(CommonSettings(redis_url=url, _env_file=None))
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "starts"),
+    [
+        ("127.0.0.1", "", True),
+        ("10.0.0.1", "redis://host/0", True),
+        ("10.0.0.1", "none", True),
+        ("10.0.0.1", "", False),
+    ],
+)
+def test_beyond_loopback_the_redis_that_replicas_share_has_to_be_named(
+    capsys: pytest.CaptureFixture[str], host: str, url: str, *, starts: bool
+) -> None:
+    settings = CommonSettings(listen_host=ip_address(host), redis_url=url, _env_file=None)
+    if starts:
+        require_redis(settings)
+    else:
+        with pytest.raises(SystemExit) as refused:
+            require_redis(settings)
+        assert refused.value.code == 78
+        assert "REDIS_URL is not set" in capsys.readouterr().err

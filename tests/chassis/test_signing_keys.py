@@ -1,6 +1,7 @@
 """Signing keys: one for each purpose, rotated without refusing what was signed before, the same for all replicas."""
 
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def settings(folder: Path, **given: Any) -> SigningSettings:
     return SigningSettings(data_dir=folder, _env_file=None, **{name: SecretStr(key) for name, key in given.items()})
 
 
-def opened(folder: Path, *, may_make: bool = True, **given: Any) -> SigningKeys:
-    return open_signing_keys(settings(folder, **given), may_make=may_make)
+def opened(folder: Path, listen_host: str = "127.0.0.1", **given: Any) -> SigningKeys:
+    return open_signing_keys(settings(folder, **given).model_copy(update={"listen_host": ip_address(listen_host)}))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -89,7 +90,7 @@ def test_without_a_setting_a_key_is_made_once_for_its_owner_alone_and_may_be_giv
 
     assert file.stat().st_mode & 0o777 == 0o600
     assert made.fingerprint == again.fingerprint
-    given = opened(tmp_path / "elsewhere", signing_key=file.read_text().strip(), may_make=False)
+    given = opened(tmp_path / "elsewhere", signing_key=file.read_text().strip(), listen_host="0.0.0.0")
     assert given.fingerprint == made.fingerprint
     renewed = opened(tmp_path, signing_key=NEW)  # the file's key is a former one then
     assert renewed.former_fingerprints == (made.fingerprint,)
@@ -97,7 +98,7 @@ def test_without_a_setting_a_key_is_made_once_for_its_owner_alone_and_may_be_giv
 
 def test_beyond_loopback_a_key_has_to_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
-        opened(tmp_path, may_make=False)
+        opened(tmp_path, listen_host="0.0.0.0")
 
     assert refused.value.code == 78
     assert "SIGNING_KEY is not set" in capsys.readouterr().err

@@ -59,10 +59,12 @@ def generation(state: int, *, object_: str = "", error: str = "") -> generationp
 class FakeGenerationServicer(generationrpc.GenerationServiceServicer):
     """Makes the generation of each request id once, at once, and tells of it in events, for ever.
 
-    As the real one, it answers a repeated request with the generation as it is by then.
+    As the real one, it answers a repeated request with the generation as it is by then. `readers` read events now, and
+    `most_readers` did at one time.
     """
 
     def __init__(self) -> None:
+        self.readers = self.most_readers = 0
         self.asked: list[str] = []
         self.made: dict[str, generationpb.Generation] = {}
         self._news = asyncio.Event()
@@ -84,9 +86,14 @@ class FakeGenerationServicer(generationrpc.GenerationServiceServicer):
 
     async def WatchEvents(self, request: Any, context: Any) -> AsyncIterator[generationpb.Event]:
         after = request.after_sequence
-        while True:
-            for made in list(self.made.values())[after:]:
-                after += 1
-                yield generationpb.Event(sequence=after, event_id=f"evt_{after}", generation=made)
-            self._news.clear()
-            await self._news.wait()
+        self.readers += 1
+        self.most_readers = max(self.most_readers, self.readers)
+        try:
+            while True:
+                for made in list(self.made.values())[after:]:
+                    after += 1
+                    yield generationpb.Event(sequence=after, event_id=f"evt_{after}", generation=made)
+                self._news.clear()
+                await self._news.wait()
+        finally:
+            self.readers -= 1

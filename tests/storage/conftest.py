@@ -16,6 +16,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from services.chassis.database import Database, open_database
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.migrations import migrate
+from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount
 from services.chassis.signing_keys import PurposeKeys
@@ -23,6 +24,7 @@ from services.storage.backends import open_backend
 from services.storage.core import Objects, Uploads, Variants
 from services.storage.core.inspection import Inspection
 from services.storage.core.objects import SizeLimits
+from services.storage.core.thumbnails import Thumbnails
 from services.storage.core.uploads import UploadTokens
 from services.storage.core.variants import VariantPresets
 from services.storage.fetcher import HttpFetcher, open_fetcher, open_fetchers
@@ -81,8 +83,13 @@ def migrated(settings: StorageSettings, migrated_folder: Path) -> StorageSetting
 
 
 @pytest.fixture
-async def database(migrated: StorageSettings) -> AsyncIterator[Database]:
-    async with open_database(migrated, "storage") as database:
+def notifier() -> Notifier:
+    return Notifier()
+
+
+@pytest.fixture
+async def database(migrated: StorageSettings, notifier: Notifier) -> AsyncIterator[Database]:
+    async with open_database(migrated, "storage", notifier) as database:
         yield database
 
 
@@ -134,11 +141,16 @@ def variants(
 
 
 @pytest.fixture
+def thumbnails(variants: Variants, store: Awaited, notifier: Notifier) -> Thumbnails:
+    return Thumbnails(variants, store.database, store.functions, clock, notifier)
+
+
+@pytest.fixture
 async def objects(
-    backend: Backend, store: Awaited, inspection: Inspection, variants: Variants, settings: StorageSettings
+    backend: Backend, store: Awaited, inspection: Inspection, settings: StorageSettings
 ) -> AsyncIterator[Objects]:
     limits = SizeLimits(settings.max_upload_bytes, settings.max_result_bytes)
-    own_key, on_upload = PublicFiles(BASE).key, variants.wants_thumb
+    own_key = PublicFiles(BASE).key
     async with open_fetchers(settings) as fetchers:
         yield Objects(
             backend,
@@ -148,7 +160,6 @@ async def objects(
             inspection,
             limits=limits,
             own_key=own_key,
-            on_upload=on_upload,
             clock=clock,
         )
 

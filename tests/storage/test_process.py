@@ -10,6 +10,7 @@ from kawaii.storage.v1 import storage_pb2 as storagepb
 from services.chassis.addresses import ListenPort
 from services.chassis.migrations import migrate
 from services.chassis.signing_keys import PurposeKeys
+from services.storage.backends.folder_id import MARKER
 from services.storage.core.uploads import UploadToken, UploadTokens
 from services.storage.core.variants import VariantPresets
 from services.storage.model import VariantWish
@@ -47,7 +48,8 @@ async def status_of(stack: StorageSettings, path: str, content: bytes = b"") -> 
 
 
 def files_of(stack: StorageSettings) -> list[str]:
-    return [str(path.relative_to(stack.objects_dir)) for path in stack.objects_dir.rglob("*") if path.is_file()]
+    found = [str(path.relative_to(stack.objects_dir)) for path in stack.objects_dir.rglob("*") if path.is_file()]
+    return [name for name in found if name != MARKER]
 
 
 async def test_a_kill_in_the_middle_of_an_upload_leaves_nothing_to_see_and_the_next_start_works(

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from services.chassis.agreements import agreement_table
 from services.chassis.idempotency import answers_table
 from services.chassis.parking import work_fault_table
+from services.chassis.sole_lease import lease_table
 
 metadata = MetaData()
 Sequence = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself on SQLite
@@ -210,3 +211,4 @@ event_cursor = Table(
 work_fault = work_fault_table(metadata)
 request_answer = answers_table(metadata)
 agreement = agreement_table(metadata)
+sole_lease = lease_table(metadata)

@@ -31,7 +31,7 @@ class SizeLimits:
 class Objects:
     """The stored objects.
 
-    own_key returns the key that a URL of ours names, or an empty string; on_upload is called for each stored upload.
+    own_key returns the key that a URL of ours names, or an empty string.
     """
 
     def __init__(
@@ -44,7 +44,6 @@ class Objects:
         *,
         limits: SizeLimits,
         own_key: Callable[[str], str],
-        on_upload: Callable[[StoredObject], None],
         clock: Clock,
     ) -> None:
         self._backend = backend
@@ -52,7 +51,6 @@ class Objects:
         self._store = store
         self._limits = limits
         self._own_key = own_key
-        self._on_upload = on_upload
         self._keys = keys.ObjectKeys(clock)
         self._fetchers = fetchers
         self._inspection = inspection
@@ -75,9 +73,7 @@ class Objects:
         async with self._backend.spool() as spool:
             await spool_all(chunks, spool, min(spec.max_bytes or limit, limit))
             async with self._inspection.without_gps(spool) as picture:
-                uploaded = await self._kept(spec, picture, self._keys.new(prefix, picture.kind))
-        self._on_upload(uploaded)
-        return uploaded
+                return await self._kept(spec, picture, self._keys.new(prefix, picture.kind))
 
     async def _kept(self, spec: UploadSpec, picture: Picture, key: str) -> StoredObject:
         new = StoredObject(

@@ -1,6 +1,6 @@
 """Restores objects that another installation exported, under the keys they had there."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from services.chassis.clock import Clock
@@ -29,7 +29,6 @@ class Restoration:
         inspection: Inspection,
         max_bytes: int,
         *,
-        on_restored: Callable[[StoredObject], None],
         clock: Clock,
     ) -> None:
         self._backend = backend
@@ -37,7 +36,6 @@ class Restoration:
         self._store = store
         self._inspection = inspection
         self._max_bytes = max_bytes
-        self._on_restored = on_restored
         self._clock = clock
 
     async def restore(self, record: StoredObject, chunks: AsyncIterator[bytes]) -> StoredObject:
@@ -64,5 +62,6 @@ class Restoration:
             kept = await register(self._backend, self._database, self._store, described, spool)
         if kept.key != record.key:
             raise AlreadyExists(f"This picture is here already, as {kept.key}.")
-        self._on_restored(kept)  # the loop for missing thumbnails looks at new objects only
+        # A row with a time of its own, which may be long past, queues none by itself.
+        await self._database.write(self._store.queue_thumbs, [kept.key])
         return kept

@@ -3,17 +3,13 @@
 Everyone may have a few presets made, so that a picture has a bounded number of variants. A signed URL permits any size.
 """
 
-import asyncio
 import base64
 import hmac
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-import structlog
 
 from services.chassis.clock import Clock
 from services.chassis.database import Database
@@ -56,12 +52,6 @@ DEFAULT_QUALITY = 70  # docs/rest.md#small-pictures
 MAX_SIGNED_SIDE = 4096  # sixteen megapixels are no longer a smaller picture
 KINDS = {kind.extension: kind for kind in (WEBP, JPEG, PNG)} | {"jpeg": JPEG}
 THUMBNAIL = VariantSpec(512, 512, 85, WEBP)  # docs/storage.md#keys
-MISSING_SECONDS = 60.0  # how late a thumbnail is made when its first making was interrupted
-MISSING_BACK_MS = 24 * 3600 * 1000  # how long it is tried; a picture that cannot be decoded now never will be
-MISSING_BATCH = 100  # thumbnails of one query
-MAX_QUEUED = 10_000  # older ones are dropped and found by the query for missing thumbnails
-
-logger = structlog.get_logger()
 
 
 class VariantPresets:
@@ -136,7 +126,7 @@ def _preset(presets: Sequence[int], wanted: int) -> int:
 
 
 class Variants:
-    """Makes and signs variants and thumbnails."""
+    """Makes variants and thumbnails, and signs variants."""
 
     def __init__(
         self,
@@ -160,8 +150,6 @@ class Variants:
         self._clock = clock
         self._deletion = ObjectDeletion(backend, database, store, clock)
         self._single_flight = SingleFlight[StoredObject](CROWDED)
-        self._missing = deque[str](maxlen=MAX_QUEUED)
-        self._wakeup = asyncio.Event()
 
     async def make(self, key: str, wish: VariantWish) -> StoredObject:
         """The variant of an object that serves a wish; made now if there is none. Of a variant, the variant itself.
@@ -202,33 +190,9 @@ class Variants:
         await self._original(key)
         return self._presets.signed(key, wish)
 
-    def wants_thumb(self, stored: StoredObject) -> None:
-        """Queue the thumbnail of an artwork that was just stored."""
-        if keys.thumbs_of(stored.key):
-            self._missing.append(stored.key)
-            self._wakeup.set()
-
-    async def make_thumbs(self) -> None:
-        """Make missing thumbnails until cancelled: of new artworks at once, of others once a minute."""
-        while True:
-            await self.make_thumbs_once()
-            try:
-                async with asyncio.timeout(MISSING_SECONDS):
-                    await self._wakeup.wait()
-            except TimeoutError:
-                since_ms = self._clock() - MISSING_BACK_MS
-                missing = await self._database.read(self._store.without_thumb, since_ms, MISSING_BATCH)
-                self._missing.extend(missing)
-            self._wakeup.clear()
-
-    async def make_thumbs_once(self) -> None:
-        """Make the queued thumbnails; one that fails does not stop the others."""
-        while self._missing:
-            key = self._missing.popleft()
-            try:
-                await self._made(await self._original(key), THUMBNAIL, keys.thumb(key))
-            except KawaiiError as failure:
-                logger.warning("thumbnail_failed", key=key, reason=failure.reason)
+    async def make_thumb(self, key: str) -> None:
+        """Make the thumbnail of an artwork, if there is none. Raises as `make` does."""
+        await self._made(await self._original(key), THUMBNAIL, keys.thumb(key))
 
     async def _original(self, key: str) -> StoredObject:
         if found := await self._database.read(self._store.get, key):

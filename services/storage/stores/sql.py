@@ -1,5 +1,6 @@
 """The rows of objects, announcements, tombstones and upload links in SQL, on SQLite and PostgreSQL alike."""
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -30,7 +31,18 @@ from services.chassis.agreements import agreement_table
 from services.chassis.database import Transaction, db_now, upsert
 from services.chassis.errors import Unavailable
 from services.chassis.idempotency import answers_table
-from services.storage.model import Cursor, Filter, Source, Stat, StoredObject, UploadLink, import_alias
+from services.chassis.sole_lease import lease_table
+from services.storage.model import (
+    THUMBNAILS,
+    Cursor,
+    Filter,
+    MissingThumb,
+    Source,
+    Stat,
+    StoredObject,
+    UploadLink,
+    import_alias,
+)
 
 METADATA = MetaData()
 REQUEST_ANSWER = answers_table(METADATA)
@@ -78,6 +90,14 @@ TOMBSTONES = Table(
     Column("create_ms", BigInteger),
     Column("swept", Boolean),
 )
+MISSING_THUMBS = Table(
+    "missing_thumb",
+    METADATA,
+    Column("key", KEY, primary_key=True),
+    Column("queue_ms", BigInteger),
+    Column("due_ms", BigInteger),
+)
+SOLE_LEASE = lease_table(METADATA)
 ARTWORKS, THUMBS, THUMB_ENDING = "artworks/original/", "artworks/thumb/", ".webp"  # how core.keys pairs them
 UUID_LENGTH = 36
 FEW = 1000  # rows that are read and sorted in a millisecond or two; of more, the newest come soon in order of time
@@ -129,6 +149,9 @@ def _matches(wanted: Filter, key: ColumnElement[str] = OBJECTS.c.key) -> list[Co
 VARIANT = (OBJECTS.c.source == Source.VARIANT, *_matches(Filter("variants/"), OBJECTS.c.key + ""))
 
 
+THUMB_DUE = MISSING_THUMBS.c.due_ms <= db_now()
+
+
 class SqlObjects:
     """The ObjectStore in SQL."""
 
@@ -143,6 +166,8 @@ class SqlObjects:
         transaction.execute(delete(ANNOUNCED).where(ANNOUNCED.c.key == new.key))
         statement = upsert(transaction, OBJECTS).values(values).on_conflict_do_nothing()
         row = transaction.execute(statement.returning(*FIELDS)).one_or_none()
+        if row and not new.create_ms:
+            self.queue_thumbs(transaction, [new.key])
         kept = StoredObject(*(row or transaction.execute(_same(new)).one()))
         failpoints.reach_in_thread("row.before_commit")
         return kept
@@ -176,9 +201,37 @@ class SqlObjects:
         thumbs = OBJECTS.alias()
         uuid = func.substr(OBJECTS.c.key, len(ARTWORKS) + 1, UUID_LENGTH)
         made = select(thumbs.c.key).where(thumbs.c.key == literal(THUMBS) + uuid + THUMB_ENDING)
-        wanted = [*_matches(Filter(ARTWORKS)), OBJECTS.c.create_ms >= since_ms, ~made.exists()]
+        queued = select(MISSING_THUMBS.c.key).where(MISSING_THUMBS.c.key == OBJECTS.c.key)
+        wanted = [*_matches(Filter(ARTWORKS)), OBJECTS.c.create_ms >= since_ms, ~made.exists(), ~queued.exists()]
         newest = select(OBJECTS.c.key).where(*wanted).order_by(OBJECTS.c.create_ms.desc()).limit(limit)
         return tuple(transaction.scalars(newest))
+
+    def queue_thumbs(self, transaction: Transaction, keys: Sequence[str]) -> None:
+        """Insert the keys and wake the loops."""
+        if rows := [{"key": key, "queue_ms": db_now(), "due_ms": db_now()} for key in keys if key.startswith(ARTWORKS)]:
+            transaction.execute(upsert(transaction, MISSING_THUMBS).values(rows).on_conflict_do_nothing())
+            transaction.notify(THUMBNAILS)
+
+    def any_thumb_due(self, transaction: Transaction) -> bool:
+        """Select one."""
+        return transaction.scalar(select(MISSING_THUMBS.c.key).where(THUMB_DUE).limit(1)) is not None
+
+    def claim_thumbs(self, transaction: Transaction, limit: int, lease_seconds: float) -> Sequence[MissingThumb]:
+        """Claim in one statement, skipping rows that another transaction is claiming."""
+        oldest = select(MISSING_THUMBS.c.key).where(THUMB_DUE).order_by(MISSING_THUMBS.c.due_ms).limit(limit)
+        claimed = MISSING_THUMBS.c.key.in_(oldest.with_for_update(skip_locked=True).scalar_subquery())
+        statement = update(MISSING_THUMBS).where(claimed).values(due_ms=db_now() + int(lease_seconds * 1000))
+        returned = statement.returning(MISSING_THUMBS.c.key, MISSING_THUMBS.c.queue_ms)
+        return [MissingThumb(*row) for row in transaction.execute(returned)]
+
+    def postpone_thumb(self, transaction: Transaction, key: str, seconds: float) -> None:
+        """Update the due time."""
+        later = {"due_ms": db_now() + int(seconds * 1000)}
+        transaction.execute(update(MISSING_THUMBS).where(MISSING_THUMBS.c.key == key).values(later))
+
+    def end_thumb(self, transaction: Transaction, key: str) -> None:
+        """Delete the row."""
+        transaction.execute(delete(MISSING_THUMBS).where(MISSING_THUMBS.c.key == key))
 
     def by_key(self, transaction: Transaction, prefix: str, after: str, limit: int) -> tuple[StoredObject, ...]:
         """Select a range of the index of keys."""

@@ -55,8 +55,8 @@ async def derived(variants: Variants, row: StoredObject) -> None:
     with suppress(NotFound):
         for wish in WISHES:
             await variants.make(row.key, wish)
-    variants.wants_thumb(row)
-    await variants.make_thumbs_once()
+    with suppress(KawaiiError):
+        await variants.make_thumb(row.key)
 
 
 async def left(backend: LocalFiles, store: Awaited, uploads: Uploads) -> list[str]:

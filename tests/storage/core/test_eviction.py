@@ -10,6 +10,7 @@ import pytest
 from services.storage.backends.local import LocalFiles
 from services.storage.core import Objects, Variants
 from services.storage.core.eviction import BATCH, SPARE, YOUNG_MS, Eviction
+from services.storage.core.thumbnails import Thumbnails
 from services.storage.core.variants import WIDTHS, VariantPresets
 from services.storage.model import Source, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
@@ -58,12 +59,11 @@ async def variants_of(store: Awaited, backend: LocalFiles) -> list[StoredObject]
 
 
 async def test_the_oldest_go_until_there_is_room_and_nothing_else(
-    objects: Objects, variants: Variants, backend: LocalFiles, store: Awaited
+    objects: Objects, variants: Variants, thumbnails: Thumbnails, backend: LocalFiles, store: Awaited
 ) -> None:
     """More than one batch of them, with an artwork's thumbnail, which is a variant too, and the originals beside."""
     artwork = await kept(objects, "artworks/original")
-    variants.wants_thumb(artwork)
-    await variants.make_thumbs_once()
+    await thumbnails.make_due()
     originals = [await kept(objects) for _ in range(BATCH // 6)]
     made = [
         await variants.make(original.key, VariantWish(width, extension=extension))

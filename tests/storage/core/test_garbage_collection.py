@@ -13,6 +13,7 @@ from services.storage.core import Objects, Variants
 from services.storage.core.garbage_collection import DEFAULT_AGE, GarbageCollection
 from services.storage.core.registration import put, register
 from services.storage.core.scan import Problem
+from services.storage.core.thumbnails import Thumbnails
 from services.storage.model import Stat, StoredObject, UploadSpec, VariantWish
 from services.storage.settings import StorageSettings
 from tests.storage.conftest import clock
@@ -89,11 +90,16 @@ async def test_a_collection_removes_what_it_names_and_a_second_one_finds_nothing
 
 
 async def test_variants_and_thumbnails_go_when_their_original_is_gone(
-    garbage: GarbageCollection, objects: Objects, variants: Variants, store: Awaited, backend: LocalFiles
+    garbage: GarbageCollection,
+    objects: Objects,
+    variants: Variants,
+    thumbnails: Thumbnails,
+    store: Awaited,
+    backend: LocalFiles,
 ) -> None:
     first, second = [await objects.upload(UploadSpec("artworks/original"), stream([picture(seed=s)])) for s in "ab"]
     orphan, owned = [await variants.make(row.key, VariantWish(width=64)) for row in (first, second)]
-    await variants.make_thumbs_once()
+    await thumbnails.make_due()
     thumbs = [row.key.replace("original", "thumb").replace(".png", ".webp") for row in (first, second)]
     await store.delete(first.key)
     await backend.delete(first.key)

@@ -31,9 +31,7 @@ RECORD = StoredObject(
 
 @pytest.fixture
 def restoration(backend: Backend, store: Awaited, inspection: Inspection) -> Restoration:
-    return Restoration(
-        backend, store.database, store.functions, inspection, 100_000, on_restored=lambda _: None, clock=lambda: NOW_MS
-    )
+    return Restoration(backend, store.database, store.functions, inspection, 100_000, clock=lambda: NOW_MS)
 
 
 async def test_an_object_comes_in_as_it_was_and_repeating_it_changes_nothing(
@@ -76,18 +74,12 @@ async def test_another_object_under_the_key_or_of_the_generation_stays(
     assert b"".join([chunk async for chunk in backend.read(RECORD.key, 0, 0)]) == BODY
 
 
-async def test_an_object_keeps_the_time_that_it_had(
-    restoration: Restoration, backend: Backend, store: Awaited, inspection: Inspection
-) -> None:
+async def test_an_object_keeps_the_time_that_it_had(restoration: Restoration, store: Awaited) -> None:
     old = replace(RECORD, key=f"artworks/original/{UUID}.png", source="upload", create_ms=1_700_000_000_123)
-    heard: list[StoredObject] = []
-    listening = Restoration(
-        backend, store.database, store.functions, inspection, 100_000, on_restored=heard.append, clock=lambda: NOW_MS
-    )
-    kept = await listening.restore(old, stream([BODY]))
+    kept = await restoration.restore(old, stream([BODY]))
 
     assert kept.create_ms == old.create_ms
-    assert heard == [kept]  # no query finds the missing thumbnails of artworks that are this old
+    assert [queued.id for queued in await store.claim_thumbs(9, 1)] == [old.key]  # no look finds one this old
     assert (await restoration.restore(old, stream([BODY]))) == kept
 
 
