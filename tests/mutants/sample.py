@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.mutants.operators import Mutant, mutants_of
 
-# Where the promises are kept: the business, stores, providers, where bytes lie, and what the gateway repeats.
+# Where the promises are kept: the business, stores, providers, where bytes lie, what the gateway repeats, transactions.
 STRATA = {
     "generation core": (
         "services/generation/core/*.py",
@@ -24,6 +24,7 @@ STRATA = {
     "community core": ("services/community/core/*.py",),
     "community stores": ("services/community/stores/*.py",),
     "response cache": ("gateway/response_cache.py",),
+    "data layer": ("services/chassis/database/*.py",),
 }
 
 

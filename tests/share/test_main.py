@@ -10,15 +10,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from grpc import aio
+from grpc import StatusCode, aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from kawaii.share.v1 import share_pb2 as sharepb
 from kawaii.share.v1 import share_pb2_grpc as sharerpc
 from redis.client import PubSub
+from sqlalchemy import update
 
 from services.chassis.addresses import ListenPort, port_of
+from services.chassis.channels import OPTIONS
+from services.chassis.database import connect_database
 from services.share.__main__ import CHANNEL
 from services.share.settings import ShareSettings
+from services.share.stores.tables import request_answer
+from tests.support.kills import insisted, killed_behind_commits
+from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.valkey import Valkey
 
@@ -95,6 +101,54 @@ async def test_the_process_serves_and_keeps_what_it_was_told(start: Start, chann
     _, log = await process.communicate()
     assert process.returncode == 0
     assert created.publish_token not in log.decode()
+
+
+@pytest.mark.timeout(600)  # six starts, on a machine that may be busy
+async def test_a_kill_behind_any_commit_leaves_one_effect_of_a_call_that_is_repeated(
+    settings: ShareSettings, start: Start, base: int, tmp_path: Path
+) -> None:
+    """Each call carries one key, and is repeated until it is answered."""
+    functions = ("_find_or_begin", "insert", "_run", "publish", "delete")
+
+    async def run_leases_out() -> None:
+        async with connect_database(settings, "share") as database:
+            overdue = update(request_answer).where(request_answer.c.answer.is_(None)).values(due_ms=0)
+            await database.write(lambda transaction: transaction.execute(overdue) and None)
+
+    address = f"127.0.0.1:{port_of(ListenPort.SHARE, base)}"
+    async with (
+        aio.insecure_channel(address, options=OPTIONS) as channel,
+        killed_behind_commits(start, functions, tmp_path / "failpoints", run_leases_out) as killed,
+    ):
+        stub = sharerpc.ShareServiceStub(channel)
+
+        async def create(label: str) -> sharepb.CreateShareResponse:
+            share = sharepb.Share(generated_uri=f"https://pictures.example/{label}.png")
+            request, key = sharepb.CreateShareRequest(share=share), (("idempotency-key", label),)
+            return await insisted(
+                lambda seconds: stub.CreateShare(request, metadata=key, wait_for_ready=True, timeout=seconds)
+            )
+
+        first, second, third = [await create(label) for label in ("a", "b", "c")]
+        publish = sharepb.PublishShareRequest(name=second.share.name, token=second.publish_token)
+        key = (("idempotency-key", "publish"),)
+        published = await insisted(
+            lambda seconds: stub.PublishShare(publish, metadata=key, wait_for_ready=True, timeout=seconds)
+        )
+        remove = sharepb.DeleteShareRequest(name=third.share.name, token=third.publish_token)
+        with pytest.raises(aio.AioRpcError) as gone:  # the first try had deleted it
+            await insisted(lambda seconds: stub.DeleteShare(remove, wait_for_ready=True, timeout=seconds))
+        await eventually(lambda: len(killed) == len(functions))
+        stats = await insisted(
+            lambda seconds: stub.GetShareStats(sharepb.GetShareStatsRequest(), wait_for_ready=True, timeout=seconds)
+        )
+        listed = await stub.BatchGetShares(sharepb.BatchGetSharesRequest(names=[first.share.name, third.share.name]))
+
+    assert sorted(killed) == sorted(functions)
+    assert gone.value.code() == StatusCode.NOT_FOUND
+    assert (stats.total_count, stats.published_count) == (2, 1)
+    assert (published.name, published.published) == (second.share.name, True)
+    assert [share.name for share in listed.shares] == [first.share.name]
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
