@@ -36,6 +36,7 @@ from services.chassis.migrations import head_of, window_of_file
 SANDBOX_NOTE = "sandbox: no KIE key is set, so pictures are drawn here and nothing is billed"
 MIGRATE = (sys.executable, "-m", "deploy.cli.main", "migrate")
 CONFIGURATION_EXIT = 2
+TLS_COMPLAINT = "services.chassis.tls:tls_complaint"  # loaded where there is TLS alone: it brings gRPC along
 
 # Of processes on several machines: here all is on this one.
 ELSEWHERE = {
@@ -59,6 +60,8 @@ def settle(paths: Iterable[str] = SETTINGS) -> LauncherSettings:
     unusable = public_tls_complaint(settings) if settings else ""
     found = dict.fromkeys(filter(None, [unusable]))
     found |= dict.fromkeys(line for path in paths for line in complaint(resolve_name(path)).splitlines())
+    if settings and settings.internal_tls_cert and (complained := resolve_name(TLS_COMPLAINT)(settings)):
+        found[f"  {complained}"] = None
     if found or not settings:
         raise ConfigurationError("\n".join(found))
     return settings

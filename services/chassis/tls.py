@@ -258,17 +258,30 @@ def internal_tls(settings: CommonSettings, process: str = "") -> InternalTls | N
     Raises:
         SystemExit: the files cannot be used, with one sentence that names the setting.
     """
-    certificate, key, authority = settings.internal_tls_cert, settings.internal_tls_key, settings.internal_tls_ca
-    if certificate is None or key is None or authority is None:
-        return None
     try:
-        tls = InternalTls(certificate, key, authority)
+        tls = _opened(settings)
     except TlsFilesError as error:
         refuse(str(error))
-    if process and dns_name(process) not in tls.names:
+    if tls and process and dns_name(process) not in tls.names:
         named = ", ".join(sorted(tls.names)) or "no DNS name"
         refuse(f"{CERTIFICATE} is not the certificate of this process: it names {named}, not {dns_name(process)}.")
     return tls
+
+
+def tls_complaint(settings: CommonSettings) -> str:
+    """Why the files of INTERNAL_TLS_… cannot be used, in a sentence that names the setting; empty when they can."""
+    try:
+        _opened(settings)
+    except TlsFilesError as error:
+        return str(error)
+    return ""
+
+
+def _opened(settings: CommonSettings) -> InternalTls | None:
+    certificate, key, authority = settings.internal_tls_cert, settings.internal_tls_key, settings.internal_tls_ca
+    if certificate is None or key is None or authority is None:
+        return None
+    return InternalTls(certificate, key, authority)
 
 
 def require_tls(settings: CommonSettings, process: str) -> InternalTls | None:

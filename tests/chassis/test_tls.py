@@ -249,6 +249,33 @@ async def test_a_server_takes_replaced_files_without_a_restart(authority: Author
     assert after == [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.OK]
 
 
+async def test_certificates_replaced_under_load_cost_no_connection(authority: Authority) -> None:
+    """Each call has a connection of its own, and a client's certificate of its own time; both ends change."""
+    storage, gateway = made(authority.issue("storage")), made(authority.issue("gateway"))
+    stopped = asyncio.Event()
+    got: list[grpc.StatusCode] = []
+
+    async def load(address: str) -> None:
+        while not stopped.is_set():
+            got.append(await asked(address, gateway.channel_credentials()))
+
+    async with server(storage) as address:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(load(address))
+            for _ in range(20):
+                before = len(got)
+                await asyncio.to_thread(authority.issue, "storage")
+                await asyncio.to_thread(authority.issue, "gateway")
+                while len(got) < before + 4:  # noqa: ASYNC110 - some calls with each pair
+                    await asyncio.sleep(0)
+            stopped.set()
+        served = storage.version
+
+    assert set(got) == {grpc.StatusCode.OK}
+    assert served >= 10
+
+
 async def test_a_pair_that_is_not_whole_is_not_taken(authority: Authority) -> None:
     """A certificate without its key stays out; with its key it is taken."""
     storage, gateway = made(authority.issue("storage")), made(authority.issue("gateway")).channel_credentials()

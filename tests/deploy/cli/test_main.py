@@ -49,6 +49,19 @@ def test_config_check_names_problems_and_exits_2(kawaii: Kawaii) -> None:
     assert "LOG_LEVEL:" in done.stderr
 
 
+def test_config_check_looks_into_the_files_of_tls(kawaii: Kawaii, tmp_path: Path) -> None:
+    authority = Authority.of(tmp_path / "certs")
+    authority.issue("gateway")
+    good = kawaii("config", "check", **authority.environment("gateway"))
+    (authority.folder / "gateway.key").chmod(0o644)
+    open_to_all = kawaii("config", "check", **authority.environment("gateway"))
+    half = kawaii("config", "check", INTERNAL_TLS_CERT=str(authority.folder / "gateway.crt"))
+
+    assert (good.returncode, open_to_all.returncode, half.returncode) == (0, 2, 2)
+    assert "INTERNAL_TLS_KEY can be read or written by others" in open_to_all.stderr
+    assert "INTERNAL_TLS_KEY and INTERNAL_TLS_CA must be set too" in half.stderr
+
+
 def test_config_check_says_ok(kawaii: Kawaii) -> None:
     done = kawaii("config", "check")
 
