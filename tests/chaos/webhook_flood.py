@@ -28,7 +28,7 @@ from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 from sqlalchemy import insert, select
 
-from catalogue import MODELS
+from catalogue import CALLBACK_KINDS, MODELS
 from services.chassis import logs
 from services.chassis.database import Database, Transaction, open_database
 from services.chassis.migrations import migrate
@@ -42,7 +42,6 @@ from services.generation.callbacks.receiver import CallbackReceiver, digest_of
 from services.generation.key_pool.pool import Key, account_of
 from services.generation.model import Draft, State
 from services.generation.outcomes import InProgress, Record
-from services.generation.providers import CALLBACK_KINDS
 from services.generation.providers.callback_verification import KieCallbackVerifier, sign
 from services.generation.servicer import GenerationServicer
 from services.generation.stores import tables
