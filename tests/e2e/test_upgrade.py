@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from deploy.launcher.processes import DATABASES
 from tests.e2e.community.callers import SECRET, caller
 from tests.e2e.stack import ROOT, Stack, running
 from tests.support import first_version
@@ -67,10 +68,12 @@ def test_what_the_first_version_stored_is_served_and_can_be_changed(
             fan.ok("DELETE", f"/api/artworks/{site.artwork}/like")
         new = stack.picture(stack.order("a heron that came later"))
         picture = stack.http.get(urlsplit(new).path)
+    copied = {path.name.partition("-")[0] for path in data.glob("backups/*.sqlite3")}
 
     assert before["likes"] == 1
     assert after == before
     assert picture.is_success
+    assert copied == (set() if "DATABASE_URL" in settings else set(DATABASES))
 
 
 def migrate(code: Path, cli: str, data: Path, settings: dict[str, str]) -> None:
