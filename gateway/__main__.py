@@ -1,6 +1,7 @@
 """Starts the gateway: settings, channels, application, server, in a straight line."""
 
 import asyncio
+import math
 import signal
 import socket
 from functools import partial
@@ -18,6 +19,7 @@ from gateway.routes.health import OwnReadiness
 from gateway.settings import GatewaySettings
 from services.chassis.addresses import ListenPort
 from services.chassis.callers import ENVOY
+from services.chassis.draining import GRACE_SECONDS, Draining
 from services.chassis.event_loop import freeze_startup_objects
 from services.chassis.health import Readiness, noticed_seconds
 from services.chassis.invalidation import open_invalidations
@@ -30,7 +32,6 @@ from services.chassis.tls import InternalTls, require_tls
 
 LISTENERS = (ListenPort.GATEWAY, ListenPort.GATEWAY_METRICS)
 SERVICES = ("generation", "storage", "share", "community")
-GRACE_SECONDS = 7  # running requests may finish; the launcher allows ten seconds for all of the stop
 SHARES = DESCRIPTOR.services_by_name["ShareService"].full_name  # its changes are announced under this name
 # Far above Envoy's four, so that it is never us who closes a connection that Envoy uses, not even when we get no time
 # for seconds on a busy machine: then we find a request and the end of this time at once, and the latter goes first.
@@ -58,8 +59,12 @@ class Server(uvicorn.Server):
         self._readiness.checked(well=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let Envoy go elsewhere and the streams end, then stop as usual."""
+        """Let Envoy go elsewhere and the streams end, then stop as usual.
+
+        Each answer meanwhile closes its connection, so that in the end none is closed on which Envoy is about to send.
+        """
         self._readiness.drain()
+        self.server_state.default_headers.append((b"connection", b"close"))
         await asyncio.sleep(self._noticed_seconds)
         self._leaving.set()
         await super().shutdown(sockets)
@@ -87,13 +92,19 @@ async def main() -> None:
     ):
         app = make_app(settings, clients, leaving, kept, buckets)
         async with supervised([metrics_server.run, partial(shares.listen, lambda _notice: kept.clear())]):
-            noticed = noticed_seconds(str(settings.listen_host))
-            answering = OwnReadiness(app, readiness)
-            await Server(configuration(settings, answering, tls), leaving, readiness, noticed).serve()
+            draining = Draining.of(settings)
+            noticed = max(draining.seconds, noticed_seconds(str(settings.listen_host)))
+            config = configuration(settings, OwnReadiness(app, readiness), tls, draining.grace)
+            await Server(config, leaving, readiness, noticed).serve()
 
 
-def configuration(settings: GatewaySettings, app: ASGIApp, tls: InternalTls | None = None) -> uvicorn.Config:
-    """The configuration of uvicorn behind Envoy, which with `tls` is the only one that may connect."""
+def configuration(
+    settings: GatewaySettings, app: ASGIApp, tls: InternalTls | None = None, grace: float = GRACE_SECONDS
+) -> uvicorn.Config:
+    """The configuration of uvicorn behind Envoy, which with `tls` is the only one that may connect.
+
+    Requests that run when it stops have `grace` seconds to finish.
+    """
     address = settings.listens(ListenPort.GATEWAY)
     context = tls.server_context("gateway", ENVOY) if tls else None
     return uvicorn.Config(
@@ -110,7 +121,7 @@ def configuration(settings: GatewaySettings, app: ASGIApp, tls: InternalTls | No
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(grace),
         ssl_context_factory=(lambda *_: context) if context else None,
     )
 

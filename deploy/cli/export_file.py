@@ -169,7 +169,7 @@ class Import:
 
     async def run(self, file: Path) -> Counts:
         """Take in the objects first, so that generations can name them."""
-        async with connect(CommonSettings().target("storage")) as channel:
+        async with connect(CommonSettings(), "storage") as channel:
             storage = storageadminrpc.StorageAdminServiceStub(channel)
             for where, record in records(file, "object"):
                 await self._counted("objects", where, record, self._object(storage, record))

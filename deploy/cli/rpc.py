@@ -1,4 +1,4 @@
-"""Calls the services of the stack at INTERNAL_PORT_BASE by gRPC, for the operator's commands."""
+"""Calls the services of the stack by gRPC, for the operator's commands: by the targets that the services use too."""
 
 import asyncio
 import re
@@ -28,6 +28,7 @@ from services.chassis.settings import CommonSettings
 from services.chassis.status import DETAILS_KEY, from_rpc
 
 SCHEME = r"^(ipv[46]:|dns:///)"  # of a target; people write the rest
+HANDSHAKE = "andshake"  # in what gRPC says of a connection that TLS refused
 MISCONFIGURED_EXIT = 2
 COMMUNITY_SECONDS = 3600.0  # counting every like of a large site takes its time, and the operator waits for it
 SLOW = {"RecopyGeneration": 300.0}  # some pictures, each with two fetches of half a minute
@@ -77,7 +78,7 @@ def follow(verb: str, tell: Callable[[Answer], None], **fields: Any) -> None:
 
 async def _ask(verb: str, fields: Fields) -> Answer:
     address = where(verb)
-    async with connect(address) as channel:
+    async with connect(CommonSettings(), service_client(verb).service) as channel:
         try:
             return as_json(await call(channel, verb, fields))
         except aio.AioRpcError as failure:
@@ -86,7 +87,7 @@ async def _ask(verb: str, fields: Fields) -> Answer:
 
 async def _follow(verb: str, tell: Callable[[Answer], None], fields: Fields) -> None:
     address = where(verb)
-    async with connect(address) as channel:
+    async with connect(CommonSettings(), service_client(verb).service) as channel:
         try:
             async for message in call(channel, verb, fields):
                 tell(as_json(message))
@@ -95,7 +96,7 @@ async def _follow(verb: str, tell: Callable[[Answer], None], fields: Fields) -> 
 
 
 def where(verb: str) -> str:
-    """The address of the service that has an RPC. Raises MisconfiguredError."""
+    """The target of the service that has an RPC. Raises MisconfiguredError."""
     if problems := complaint(CommonSettings):
         raise MisconfiguredError(problems)
     return CommonSettings().target(service_client(verb).service)
@@ -123,6 +124,11 @@ def sentence(failure: aio.AioRpcError, address: str) -> str:
     detailed = any(key == DETAILS_KEY for key, _ in failure.trailing_metadata() or ())
     if failure.code() is grpc.StatusCode.UNAVAILABLE and not detailed:
         place = re.sub(SCHEME, "", address)
+        if HANDSHAKE in (failure.details() or ""):
+            return (
+                f"{place} answers, and does not trust us, or we not it. Set INTERNAL_TLS_CERT, INTERNAL_TLS_KEY and "
+                "INTERNAL_TLS_CA to an operator's certificate (`kawaii certs issue operator`) of the stack's authority."
+            )
         return (
             f"No stack answers at {place}. Start it with `make up`, or set INTERNAL_PORT_BASE to its own, or the "
             "…_TARGET of a service that runs elsewhere."

@@ -98,10 +98,10 @@ def over(generation: aio.Channel, storage: aio.Channel, share: aio.Channel, comm
 async def open_clients(settings: CommonSettings) -> AsyncIterator[Clients]:
     """Open the channels to this stack's services; each connects when first used."""
     async with (
-        connect(settings.target("generation")) as generation,
-        connect(settings.target("storage")) as storage,
-        connect(settings.target("share")) as share,
-        connect(settings.target("community")) as community,
+        connect(settings, "generation") as generation,
+        connect(settings, "storage") as storage,
+        connect(settings, "share") as share,
+        connect(settings, "community") as community,
     ):
         yield over(generation, storage, share, community)
 

@@ -1,7 +1,7 @@
 """Watches generations for clients that wait: a bounded number at once, each until its client leaves or we stop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -21,17 +21,25 @@ Call = aio.UnaryStreamCall[generationpb.WatchGenerationRequest, generationpb.Gen
 
 
 class Watch:
-    """One generation as it changes. `over` means that no change follows: it ended, its service stopped, or we stop."""
+    """One generation as it changes. `over` means that no change follows: it ended, its service is away, or we stop.
 
-    def __init__(self, call: Call, leaving: "asyncio.Future[Any]") -> None:
+    A call that ends because its replica stops, or its connection has come of age, is begun anew, with any replica: its
+    first answer is the generation as it is then, so that no change is missed.
+    """
+
+    def __init__(self, begin: Callable[[], Call], leaving: "asyncio.Future[Any]") -> None:
         self.over = False
-        self._call = call
+        self._begin = begin
+        self._answers: AsyncIterator[generationpb.Generation]
+        self._start()
         self._leaving = leaving
         self._reading: asyncio.Future[Any] | None = None
 
     async def first(self) -> generationpb.Generation:
         """The generation as it is now. Raises AioRpcError: there is none, or its service cannot be reached."""
-        return cast("generationpb.Generation", await self._call.read())
+        generation = await anext(self._answers)
+        self._answered = True
+        return generation
 
     async def next(self, seconds: float) -> generationpb.Generation | None:
         """The next change; None when none came in time, and when the watch is over."""
@@ -52,12 +60,22 @@ class Watch:
         self._call.cancel()
 
     async def _read(self) -> generationpb.Generation | None:
-        """The next change, or None at the end. A service that stops is an end too: the client may watch again."""
+        """The next change, or None at the end. A call that fails before it has told anything is an end too."""
         try:
-            generation = await self._call.read()
+            generation = await anext(self._answers, None)
         except aio.AioRpcError:
-            return None
-        return None if generation is aio.EOF else cast("generationpb.Generation", generation)
+            if not self._answered:
+                return None
+            self._start()
+            return await self._read()
+        self._answered = True
+        return generation
+
+    def _start(self) -> None:
+        """Begin a call. It is iterated: grpc's read() drops answers that came together with the end of the call."""
+        self._call = self._begin()
+        self._answered = False
+        self._answers = aiter(self._call)
 
 
 class Watches:
@@ -86,9 +104,8 @@ class Watches:
         self._free -= 1
         self._own.take(client)
         leaving = asyncio.ensure_future(self._leaving.wait())
-        watch = Watch(
-            stub.WatchGeneration(generationpb.WatchGenerationRequest(name=name("generations", task_id))), leaving
-        )
+        wanted = generationpb.WatchGenerationRequest(name=name("generations", task_id))
+        watch = Watch(lambda: stub.WatchGeneration(wanted), leaving)
         try:
             yield watch
         finally:

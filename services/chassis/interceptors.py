@@ -126,8 +126,14 @@ class StreamLimit:
 
     @asynccontextmanager
     async def __call__(self, method: str, _request: Any, _call: Context) -> AsyncIterator[None]:
-        """Run a streaming call. Raises ResourceExhausted when the limit is reached (reason TOO_MANY_STREAMS)."""
-        if self._free < 1 and not method.startswith(QUIET_METHODS):
+        """Run a streaming call. Raises ResourceExhausted when the limit is reached (reason TOO_MANY_STREAMS).
+
+        The health streams that each connection of a client has are not counted.
+        """
+        if method.startswith(QUIET_METHODS):
+            yield
+            return
+        if self._free < 1:
             raise errors.ResourceExhausted(TOO_MANY_STREAMS, "TOO_MANY_STREAMS", retry_after=STREAMS_RETRY_SECONDS)
         self._free -= 1
         try:

@@ -93,6 +93,11 @@ class CommonSettings(BaseSettings):
     """Where storage serves files by HTTP when it runs alone."""
     metrics_port: ListeningPort | None = None
     """Where a process that runs alone serves /metrics, /livez and /readyz."""
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] | None = None
+    """How long a process that is stopped goes on taking calls, until its callers have turned to other replicas. Empty:
+    5, and 0.2 on loopback."""
+    stop_grace_seconds: Annotated[float, Field(ge=0, le=3600)] | None = None
+    """How long calls that run then may take to finish. Empty: 20, and 8 on loopback."""
     generation_target: Target = ""
     """Where generation is found: dns:///name:port, or host:port[,host:port…]; its replicas share the calls. Empty: on
     this machine, at the port that follows from INTERNAL_PORT_BASE."""

@@ -43,8 +43,8 @@ async def main() -> None:
         open_models(settings.effective_redis_url, time.monotonic) as models,  # its updates follow the last commits
         sole_on_sqlite(settings, SERVICE),
         open_database(settings, SERVICE) as database,
-        connect(settings.target("generation")) as generation,
-        connect(settings.target("storage")) as storage,
+        connect(settings, "generation") as generation,
+        connect(settings, "storage") as storage,
     ):
         await require_same_key(database, agreement, signing_keys)
         former = former_key(settings.data_dir / FORMER_ERASURE_KEY)

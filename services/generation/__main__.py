@@ -56,7 +56,7 @@ async def main() -> None:
         sole_on_sqlite(settings, "generation"),
         open_database(settings, "generation", notifier) as database,
         open_kie(settings.kie_ai_base_url) as kie,
-        connect(settings.target("storage")) as storage_channel,
+        connect(settings, "storage") as storage_channel,
     ):
         store, inbox = SqlGenerationStore(), SqlInbox()
         parking = make_parking(database)

@@ -20,7 +20,7 @@ from services.chassis.logs import configure
 from services.chassis.notifier import Notifier
 from services.chassis.public_files import PublicFiles
 from services.chassis.replicas import sole_on_sqlite
-from services.chassis.server import DRAIN_SECONDS, Mount, serve
+from services.chassis.server import Mount, serve
 from services.chassis.settings import load, require_addresses
 from services.chassis.signing_keys import Purpose, SigningKeys, former_key, open_signing_keys, require_same_key
 from services.chassis.sole_lease import SoleLease
@@ -171,7 +171,7 @@ async def main() -> None:
                 pings=[database.ping],
                 parts={BYTES: backend.ping, CLOCK: ClockSkew(database).ping},
                 readiness=readiness,
-                drain_seconds=max(DRAIN_SECONDS, noticed_seconds(str(settings.listen_host))),
+                drain_seconds=noticed_seconds(str(settings.listen_host)),
             )
 
 

@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.health import Health
 from services.chassis.server import Mount
 from tests.support.servers import serving
@@ -122,5 +122,5 @@ async def echoing(
     act: Act, health: Health | None = None, kind: type[Echo] = Echo, **bounds: Any
 ) -> AsyncIterator[Client]:
     """A server that rides on the whole chassis, and a client through the chassis' own channel."""
-    async with serving(mount(act, kind), health=health, **bounds) as address, connect(address) as channel:
+    async with serving(mount(act, kind), health=health, **bounds) as address, plain_channel(address) as channel:
         yield Client(channel)

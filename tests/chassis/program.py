@@ -1,4 +1,7 @@
-"""A process that serves Echo until told to stop; a request that names a file is answered once the file is there."""
+"""A process that serves Echo until told to stop.
+
+A request that names a file is answered once the file is there; any other by the port, which tells replicas apart.
+"""
 
 import asyncio
 from pathlib import Path
@@ -9,11 +12,15 @@ from services.chassis.settings import CommonSettings
 from tests.chassis.echo import mount
 from tests.support.polling import eventually
 
+SETTINGS = CommonSettings()
+
 
 async def act(text: str) -> str:
+    if not text.startswith("/"):
+        return str(SETTINGS.listen_port)
     await eventually(Path(text).exists)
     return "finished"
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(CommonSettings(), [ListenPort.SHARE, ListenPort.SHARE_METRICS], [mount(act)], None))
+    asyncio.run(serve(SETTINGS, [ListenPort.SHARE, ListenPort.SHARE_METRICS], [mount(act)], None))

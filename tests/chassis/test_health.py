@@ -1,11 +1,15 @@
 """Health says NOT_SERVING until the pings answer, while they fail, and from the drain on."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.chassis.health import Health
-from tests.chassis.echo import SERVICE, Client, echoing
+from tests.chassis.echo import SERVICE, Client, mount
+from tests.support.servers import serving
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -26,6 +30,13 @@ async def unused(text: str) -> str:
     return text
 
 
+@asynccontextmanager
+async def served(health: Health) -> AsyncIterator[Client]:
+    """A server of this health, and a bare channel: the chassis' own turns away from servers by what health says."""
+    async with serving(mount(unused), health=health) as address, aio.insecure_channel(address) as channel:
+        yield Client(channel)
+
+
 async def shown(client: Client) -> set[int]:
     """What the server says of itself and of its service."""
     stub = health_pb2_grpc.HealthStub(client.channel)
@@ -36,7 +47,7 @@ async def shown(client: Client) -> set[int]:
 async def test_a_server_does_not_serve_before_the_first_ping() -> None:
     health = Health([SERVICE], [Dependency().ping])
     await health.start()
-    async with echoing(unused, health) as client:
+    async with served(health) as client:
         before = await shown(client)
         await health.check()
         after = await shown(client)
@@ -47,7 +58,7 @@ async def test_a_server_does_not_serve_before_the_first_ping() -> None:
 async def test_health_flips_with_the_pings() -> None:
     first, second = Dependency(), Dependency()
     health = Health([SERVICE], [first.ping, second.ping])
-    async with echoing(unused, health) as client:
+    async with served(health) as client:
         statuses = []
         for broken in (False, True, False):
             second.broken = broken
@@ -60,7 +71,7 @@ async def test_health_flips_with_the_pings() -> None:
 async def test_a_service_without_pings_serves() -> None:
     health = Health([SERVICE], [])
     await health.start()
-    async with echoing(unused, health) as client:
+    async with served(health) as client:
         await health.check()
 
         assert await shown(client) == {SERVING}
@@ -68,7 +79,7 @@ async def test_a_service_without_pings_serves() -> None:
 
 async def test_no_ping_ends_the_drain() -> None:
     health = Health([SERVICE], [Dependency().ping])
-    async with echoing(unused, health) as client:
+    async with served(health) as client:
         await health.check()
         await health.drain()
         await health.check()
@@ -85,7 +96,7 @@ async def test_a_check_that_runs_during_the_drain_does_not_undo_it() -> None:
 
     health = Health([SERVICE], [slow])
     await health.start()
-    async with echoing(unused, health) as client:
+    async with served(health) as client:
         checking = asyncio.create_task(health.check())
         await pinged.wait()
         await health.drain()
@@ -98,7 +109,7 @@ async def test_a_check_that_runs_during_the_drain_does_not_undo_it() -> None:
 async def test_a_watcher_hears_of_the_drain() -> None:
     health = Health([SERVICE], [])
     await health.check()
-    async with echoing(unused, health) as client:
+    async with served(health) as client:
         stub = health_pb2_grpc.HealthStub(client.channel)
         watch = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
         first = await watch.read()
@@ -112,7 +123,7 @@ async def test_a_watcher_hears_of_the_drain() -> None:
 async def test_a_part_that_fails_is_told_under_its_own_name_and_the_service_goes_on() -> None:
     part, whole = Dependency(), Dependency()
     health = Health([SERVICE], [whole.ping], {"part": part.ping})
-    async with echoing(unused, health) as client:
+    async with served(health) as client:
         stub, request = health_pb2_grpc.HealthStub(client.channel), health_pb2.HealthCheckRequest(service="part")
         await health.start()
         statuses = [(await stub.Check(request)).status]

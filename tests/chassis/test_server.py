@@ -13,7 +13,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.errors import ResourceExhausted
 from services.chassis.health import Health
 from services.chassis.interceptors import STREAMS_RETRY_SECONDS
@@ -62,7 +62,7 @@ async def said(stub: health_pb2_grpc.HealthStub) -> int:
 async def test_a_running_call_outlives_the_signal_to_stop(
     process: "subprocess.Popen[bytes]", address: str, tmp_path: Path
 ) -> None:
-    async with connect(address) as channel:
+    async with plain_channel(address) as channel:
         await healthy(channel, health_pb2.HealthCheckResponse.SERVING)
         call = Client(channel).start("unary_stream", str(tmp_path / "go"))
         await call.read()
@@ -110,11 +110,11 @@ async def test_watchers_do_not_take_the_places_of_short_calls() -> None:
             await released.wait()
         return text
 
-    async with serving(mount(act), max_calls=1, max_streams=3) as address, connect(address) as channel:
+    async with serving(mount(act), max_calls=1, max_streams=3) as address, plain_channel(address) as channel:
         client = Client(channel)
-        watches = [client.start("unary_stream", "watch") for _ in range(3)]
+        watches = [aiter(client.start("unary_stream", "watch")) for _ in range(3)]
         for watch in watches:
-            await watch.read()
+            await anext(watch)
         with pytest.raises(ResourceExhausted) as refused, translated():
             await client.ask("stream_stream", "watch")
         short = [await client.ask(shape, "hello") for shape in ("unary_unary", "stream_unary")]

@@ -24,7 +24,7 @@ from gateway.app import make_app
 from gateway.clients import stubs
 from gateway.clients.stubs import Clients, over
 from gateway.settings import GatewaySettings
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.health import Health
 from services.chassis.server import Mount, build
 from tests.gateway.doubles.admin.servicer import AdminService
@@ -108,7 +108,7 @@ async def doubles() -> AsyncIterator[Doubles]:
             await servers[name].start()
             await health.check()
             stack.push_async_callback(servers[name].stop, None)
-            channels.append(await stack.enter_async_context(connect(f"127.0.0.1:{port}")))
+            channels.append(await stack.enter_async_context(plain_channel(f"127.0.0.1:{port}")))
         doubles = {"admin": admin, "servers": servers, "clients": over(*channels), "bucket": bucket}
         yield Doubles(**services, **doubles)  # type: ignore[arg-type] # by their names
 

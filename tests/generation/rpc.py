@@ -8,7 +8,7 @@ from grpc import aio
 from kawaii.generation.v1 import generation_pb2 as generationpb
 from kawaii.generation.v1 import generation_pb2_grpc as generationrpc
 
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.errors import KawaiiError
 from services.chassis.public_files import PublicFiles
 from services.chassis.server import Mount
@@ -25,7 +25,10 @@ async def served(harness: Harness) -> AsyncIterator["generationrpc.GenerationSer
     """A client of the harness's service."""
     servicer = GenerationServicer(harness.generations, harness.receiver, harness.links, FILES)
     register = generationrpc.add_GenerationServiceServicer_to_server
-    async with serving(Mount(register, servicer, generationpb.DESCRIPTOR)) as address, connect(address) as channel:
+    async with (
+        serving(Mount(register, servicer, generationpb.DESCRIPTOR)) as address,
+        plain_channel(address) as channel,
+    ):
         yield generationrpc.GenerationServiceStub(channel)
 
 

@@ -10,7 +10,7 @@ from kawaii.generation.v1 import admin_pb2 as generationadminpb
 from kawaii.generation.v1 import admin_pb2_grpc as generationadminrpc
 
 from catalogue import MODELS
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.database import Database
 from services.chassis.errors import InvalidArgument, KawaiiError, NotFound, Unavailable
 from services.chassis.server import Mount
@@ -82,7 +82,7 @@ async def served(servicer: GenerationAdminServicer) -> AsyncIterator[aio.Channel
     admin = Mount(
         generationadminrpc.add_GenerationAdminServiceServicer_to_server, servicer, generationadminpb.DESCRIPTOR
     )
-    async with serving(admin) as address, connect(address) as channel:
+    async with serving(admin) as address, plain_channel(address) as channel:
         yield channel
 
 

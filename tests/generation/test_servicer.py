@@ -263,8 +263,8 @@ async def test_an_unknown_is_ordered_again_only_by_who_accepts_two_bills(harness
 async def test_a_watcher_sees_changes_until_the_end(harness: Harness) -> None:
     async with served(harness) as stub:
         created = (await stub.CreateGeneration(order())).generation
-        call = stub.WatchGeneration(generationpb.WatchGenerationRequest(name=created.name))
-        first = await call.read()
+        call = aiter(stub.WatchGeneration(generationpb.WatchGenerationRequest(name=created.name)))
+        first = await anext(call)
         await stub.CancelGeneration(generationpb.CancelGenerationRequest(name=created.name))
         rest = [generation.state async for generation in call]
 

@@ -10,7 +10,7 @@ from grpc import aio
 from kawaii.storage.v1 import storage_pb2 as storagepb
 
 from services.chassis import errors
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.server import Mount
 from services.generation.model import Output
 from services.generation.outcomes import Copy, Gone, Later
@@ -50,7 +50,7 @@ def register(storage: Storage, server: aio.Server) -> None:
 
 @asynccontextmanager
 async def client(storage: Storage) -> AsyncIterator[StorageClient]:
-    async with serving(Mount(register, storage, storagepb.DESCRIPTOR)) as address, connect(address) as channel:
+    async with serving(Mount(register, storage, storagepb.DESCRIPTOR)) as address, plain_channel(address) as channel:
         yield StorageClient(channel)
 
 
@@ -96,5 +96,5 @@ async def test_all_else_passes_with_time(error: errors.KawaiiError) -> None:
 
 
 async def test_a_storage_that_is_down_passes_with_time() -> None:
-    async with connect(f"127.0.0.1:{free_port()}") as channel:
+    async with plain_channel(f"127.0.0.1:{free_port()}") as channel:
         assert isinstance(await StorageClient(channel).copy("gen_1", OUTPUT, ""), Later)

@@ -20,7 +20,7 @@ from gateway.clients.stubs import Clients
 from gateway.response_cache import ByteCache
 from gateway.settings import GatewaySettings
 from services.chassis.cache import open_cache
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.database import Database
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.invalidation import open_invalidations
@@ -83,7 +83,7 @@ async def replica(database: Database, redis_url: str) -> AsyncIterator[Replica]:
             Shares(store, Policy.ALL, own_key=FILES.key, clock=now_ms), FILES, IdempotencyKeys(database, request_answer)
         )
         mount = Mount(sharerpc.add_ShareServiceServicer_to_server, servicer, sharepb.DESCRIPTOR)
-        channel = await stack.enter_async_context(connect(await stack.enter_async_context(serving(mount))))
+        channel = await stack.enter_async_context(plain_channel(await stack.enter_async_context(serving(mount))))
         kept = ByteCache(HOUR, MANY_BYTES)
         app = make_app(GatewaySettings(), cast("Clients", OnlyShares(channel)), kept=kept)
         transport = httpx.ASGITransport(app)

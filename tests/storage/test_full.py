@@ -21,7 +21,7 @@ from gateway.app import make_app
 from gateway.clients import stubs
 from gateway.settings import GatewaySettings
 from services.chassis.addresses import ListenPort
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.migrations import migrate
 from services.storage.settings import StorageSettings
 from tests.storage.test_process import running
@@ -76,7 +76,7 @@ class Browser:
 async def browsing(stack: StorageSettings) -> AsyncIterator[Browser]:
     """The real gateway before the real storage service; the other services are not called."""
     async with AsyncExitStack() as exits:
-        channel = await exits.enter_async_context(connect(stack.address(ListenPort.STORAGE)))
+        channel = await exits.enter_async_context(plain_channel(stack.address(ListenPort.STORAGE)))
         services = stubs.over(**dict.fromkeys(stubs.over.__annotations__.keys() - {"return"}, channel))
         app = make_app(GatewaySettings(_env_file=None), services)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)

@@ -156,9 +156,9 @@ async def export(request: Request) -> Response:
     """GET /api/users/me/export: everything that is kept of the viewer; ?format=zip brings the files along."""
     form = request_fields.Fields(request.query_params).choice("format", tuple(FORMS), "json")
     wanted = userspb.ExportUserRequest(viewer_id=await viewers.required(request))
-    records = stubs.of(request).users.ExportUser(wanted, timeout=EXPORT_SECONDS)
+    records = aiter(stubs.of(request).users.ExportUser(wanted, timeout=EXPORT_SECONDS))
     # A refusal comes with the first record, while it can still be an answer of its own.
-    taken = UserExport(cast("userspb.ExportUserResponse", await records.read()), records)
+    taken = UserExport(await anext(records), records)
     body = taken.archive(stubs.of(request).storage) if form == "zip" else taken.document()
     headers = NO_STORE | {"Content-Disposition": f'attachment; filename="kawaii-export.{form}"'}
     return StreamingResponse(body, media_type=FORMS[form], headers=headers)

@@ -19,8 +19,8 @@ from deploy.launcher import plan
 from deploy.launcher.model import ConfigurationError, Plan
 from deploy.launcher.plan import PASSWORD_FILE, pending_migrations, settle, valkey_password
 from deploy.launcher.preflight import prepare
+from services.chassis.draining import LOOPBACK_DRAIN_SECONDS, LOOPBACK_GRACE_SECONDS
 from services.chassis.migrations import head_of
-from services.chassis.server import DRAIN_SECONDS, GRACE_SECONDS
 from services.generation.providers.kie import SUBMIT
 
 RESTART_SECONDS = 30  # a database's, while a submit waits to record its answer
@@ -118,7 +118,7 @@ def test_a_shared_database_is_not_migrated_by_a_stack(monkeypatch: pytest.Monkey
 def test_a_submit_in_flight_has_time_to_record_its_answer() -> None:
     bounds = {process.name: process.stop_seconds for process in made().processes}
 
-    assert bounds["generation"] >= GRACE_SECONDS + DRAIN_SECONDS + SUBMIT.total + RESTART_SECONDS
+    assert bounds["generation"] >= LOOPBACK_GRACE_SECONDS + LOOPBACK_DRAIN_SECONDS + SUBMIT.total + RESTART_SECONDS
     assert bounds["gateway"] == 10
 
 

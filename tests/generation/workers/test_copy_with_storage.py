@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from services.chassis.addresses import ListenPort
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.database import open_database
 from services.chassis.migrations import migrate
 from services.chassis.notifier import Notifier
@@ -69,7 +69,7 @@ async def harness(sqlite: CommonSettings, storage: StorageSettings) -> AsyncIter
     notifier = Notifier()
     async with (
         open_database(sqlite, "generation", notifier) as database,
-        connect(storage.address(ListenPort.STORAGE)) as channel,
+        plain_channel(storage.address(ListenPort.STORAGE)) as channel,
     ):
         made = await make_harness(database, notifier)
         yield replace(made, storage=StorageClient(channel), timing=replace(made.timing, lost_after=Timing().lost_after))  # type: ignore[arg-type] # the real one

@@ -10,7 +10,7 @@ from kawaii.share.v1 import admin_pb2 as shareadminpb
 from kawaii.share.v1 import admin_pb2_grpc as shareadminrpc
 from kawaii.share.v1 import share_pb2 as sharepb
 
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.database import Database
 from services.chassis.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from services.chassis.server import Mount
@@ -60,7 +60,7 @@ async def admin_of(database: Database) -> AsyncIterator[Admin]:
     records = ShareRecords(cached(database), own_key=FILES.key, clock=lambda: START_MS)
     servicer = ShareAdminServicer(records, FILES)
     mount = Mount(shareadminrpc.add_ShareAdminServiceServicer_to_server, servicer, shareadminpb.DESCRIPTOR)
-    async with serving(mount) as address, connect(address) as channel:
+    async with serving(mount) as address, plain_channel(address) as channel:
         yield shareadminrpc.ShareAdminServiceStub(channel)
 
 

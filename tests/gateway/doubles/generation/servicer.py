@@ -124,7 +124,7 @@ class GenerationService(generationrpc.GenerationServiceServicer):
                 shown = Generation()
                 shown.CopyFrom(row)
                 yield shown
-                if row.state in FINAL:
+                if shown.state in FINAL:
                     return
                 await news.wait()
                 news.clear()

@@ -17,7 +17,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from gateway.app import ASGIApp, make_app
 from gateway.clients.stubs import over
 from gateway.settings import GatewaySettings
-from services.chassis.channels import connect
+from services.chassis.channels import plain_channel
 from services.chassis.database import open_database
 from services.chassis.migrations import migrate
 from services.chassis.server import Mount
@@ -129,7 +129,7 @@ def open_site(migrated_file: Path, tmp_path: Path) -> OpenSite:
             storage = StorageService()
             mount = Mount(storagerpc.add_StorageServiceServicer_to_server, storage, storagepb.DESCRIPTOR)
             address = await stack.enter_async_context(serving(*community.mounts(), mount))
-            channel = await stack.enter_async_context(connect(address))
+            channel = await stack.enter_async_context(plain_channel(address))
             identity = {"auth_hs256_secret": SECRET, "rate_limits_enabled": False}
             gateway_settings = GatewaySettings(app_url=ORIGIN, **identity | (gateway or {}))
             app = make_app(gateway_settings, over(channel, channel, channel, channel))

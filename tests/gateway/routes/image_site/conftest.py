@@ -13,6 +13,7 @@ import uvicorn
 from gateway.__main__ import Server
 from gateway.app import make_app
 from gateway.settings import GatewaySettings
+from services.chassis.health import Readiness
 from tests.gateway.conftest import Doubles
 
 DEADLINE_SECONDS = 10.0
@@ -41,10 +42,11 @@ async def serve_with(doubles: Doubles) -> AsyncIterator[Serve]:
     """Serve with other settings."""
     async with AsyncExitStack() as stack:
 
-        def serve(**settings: float) -> Live:
+        def serve(drain_seconds: float = 0, **settings: float) -> Live:
             listener, leaving = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
             app = make_app(GatewaySettings(**settings), doubles.clients, leaving)  # type: ignore[arg-type] # names differ by test
-            server = Server(uvicorn.Config(app, log_config=None, ws="none", lifespan="off"), leaving)
+            config = uvicorn.Config(app, log_config=None, ws="none", lifespan="off")
+            server = Server(config, leaving, Readiness(), drain_seconds)
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
             live = Live(server, serving, httpx.AsyncClient(base_url=origin, timeout=DEADLINE_SECONDS, trust_env=False))
