@@ -113,7 +113,7 @@ async def test_beyond_loopback_without_tls_the_process_does_not_start(tmp_path: 
 
 async def test_a_process_that_drains_says_so_to_envoy_and_serves_until_envoy_has_noticed(tmp_path: Path) -> None:
     port = free_port()
-    beyond = {"LISTEN_HOST": "0.0.0.0", "INTERNAL_INSECURE": "1"}
+    beyond = {"LISTEN_HOST": "0.0.0.0", "INTERNAL_INSECURE": "1", "REDIS_URL": "none"}
     environment = os.environ | beyond | {"INTERNAL_PORT_BASE": str(port), "PYTHONPATH": str(Path.cwd())}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "gateway", cwd=tmp_path, env=environment, stderr=asyncio.subprocess.DEVNULL
