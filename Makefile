@@ -15,7 +15,7 @@ FRESH := .build/fresh
 FRESH_DESCRIPTORS := $(FRESH)/.build/kawaii.binpb
 LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check chaos fuzz mutants protos release-protos lock audit bench format hooks clean
+.PHONY: help up test check chaos fleet fuzz mutants protos release-protos lock audit bench format hooks clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -59,6 +59,9 @@ chaos: $(VENV)/.dev ## Run stacks under faults for an hour: random ones, injecti
 	@$(BIN)/python -m tests.chaos.webhook_flood $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.artworks $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
 	@$(BIN)/python -m tests.chaos.likes $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+
+fleet: $(VENV)/.dev ## Do to two of each process, on hosts of their own, what can happen to machines (root; FLEET_SEED replays).
+	@$(BIN)/python -m tests.fleet.main
 
 fuzz: $(VENV)/.dev ## Throw 5,000 cases at a stack, made from the OpenAPI description (FUZZ_SEED replays).
 	@$(BIN)/python -m tests.e2e.contract.fuzz --cases 5000 $(if $(FUZZ_SEED),--seed $(FUZZ_SEED))

