@@ -41,8 +41,11 @@ TLS_COMPLAINT = "services.chassis.tls:tls_complaint"  # loaded where there is TL
 # Of processes on several machines: here all is on this one.
 ELSEWHERE = {
     **dict.fromkeys(("gateway_upstream", "files_upstream"), ()),
-    **dict.fromkeys(("internal_tls_cert", "internal_tls_key", "internal_tls_ca")),
 }
+CERTIFICATE_OF_ONE = (
+    "INTERNAL_TLS_CERT is the certificate of one process, which runs by itself (kawaii serve). The processes of make "
+    "up share this environment and listen on this machine only. Remove the INTERNAL_TLS_ settings here."
+)
 
 PASSWORD_FILE = "valkey-password"  # noqa: S105 - a file name
 PASSWORD_BYTES = 32
@@ -72,7 +75,10 @@ def make(settings: LauncherSettings) -> Plan:
 
     Raises:
         LaunchError: when a server is missing for this machine.
+        ConfigurationError: certificates of one process are set, which no other could use.
     """
+    if settings.internal_tls_cert:
+        raise ConfigurationError(CERTIFICATE_OF_ONE)
     settings = settings.model_copy(update=ELSEWHERE)
     rows = [row for row in STACK if row.wanted(settings)]
     secret = valkey_password(settings.data_dir) if embeds_valkey(settings) else ""

@@ -19,6 +19,7 @@ from deploy.launcher import plan
 from deploy.launcher.model import ConfigurationError, Plan
 from deploy.launcher.plan import PASSWORD_FILE, pending_migrations, settle, valkey_password
 from deploy.launcher.preflight import prepare
+from deploy.launcher.settings import LauncherSettings
 from services.chassis.draining import LOOPBACK_DRAIN_SECONDS, LOOPBACK_GRACE_SECONDS
 from services.chassis.migrations import head_of
 from services.generation.providers.kie import SUBMIT
@@ -181,6 +182,15 @@ SECRET = "not-a-number-but-maybe-a-secret"
 
 def test_a_good_configuration_has_no_problems() -> None:
     assert settle().port == 8080
+
+
+def test_the_certificate_of_one_process_is_not_given_to_a_whole_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CERT", "KEY", "CA"):
+        monkeypatch.setenv(f"INTERNAL_TLS_{name}", "share.crt")
+    settings = LauncherSettings()
+
+    with pytest.raises(ConfigurationError, match="INTERNAL_TLS_CERT is the certificate of one process"):
+        plan.make(settings)
 
 
 def test_every_problem_of_every_process_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
