@@ -18,7 +18,7 @@ new one, and the old one is closed after its last call.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 from weakref import WeakSet
@@ -45,25 +45,26 @@ KEEPALIVE_SECONDS, KEEPALIVE_ANSWER_SECONDS = 3.0, 4.0
 CONNECT_SECONDS = 5.0  # TCP, TLS and HTTP/2 take four round trips: 2 s on a line with 200 ms and a lost packet
 RETIRED_SECONDS = 3600.0  # a channel with a certificate that was replaced is closed then, whatever it still carries
 RETIRED_LOOK_SECONDS = 1.0  # whether its last call has ended
-OPTIONS: Mapping[str, Any] = {
-    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
-    "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
-    "grpc.http2.bdp_probe": 0,
-    "grpc.http2.lookahead_bytes": WINDOW_BYTES,
-    "grpc.initial_reconnect_backoff_ms": 100,  # a restarted service is found again at once
-    "grpc.max_reconnect_backoff_ms": 1000,
-    "grpc.min_reconnect_backoff_ms": int(CONNECT_SECONDS * 1000),  # despite its name the time-out of one attempt
-    "grpc.dns_min_time_between_resolutions_ms": int(RESOLVE_SECONDS * 1000),
-    "grpc.service_config_disable_resolution": 1,  # whoever writes our DNS records chooses addresses, not our policy
-    "grpc.keepalive_time_ms": int(KEEPALIVE_SECONDS * 1000),
-    "grpc.keepalive_timeout_ms": int(KEEPALIVE_ANSWER_SECONDS * 1000),  # of the kernel: data that nobody confirms
-    "grpc.http2.ping_timeout_ms": int(KEEPALIVE_ANSWER_SECONDS * 1000),  # of the other process; a minute by default
-    "grpc.keepalive_permit_without_calls": 1,
-    "grpc.http2.max_pings_without_data": 0,  # no bound: by default gRPC stops after two
-    "grpc.client_idle_timeout_ms": 2**31 - 1,  # never: the health of replicas is known when the next call comes
+Options = Sequence[tuple[str, Any]]
+OPTIONS: Options = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),  # a restarted service is found again at once
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.min_reconnect_backoff_ms", int(CONNECT_SECONDS * 1000)),  # despite its name the time-out of one attempt
+    ("grpc.dns_min_time_between_resolutions_ms", int(RESOLVE_SECONDS * 1000)),
+    ("grpc.service_config_disable_resolution", 1),  # whoever writes our DNS records chooses addresses, not our policy
+    ("grpc.keepalive_time_ms", int(KEEPALIVE_SECONDS * 1000)),
+    ("grpc.keepalive_timeout_ms", int(KEEPALIVE_ANSWER_SECONDS * 1000)),  # of the kernel: data that nobody confirms
+    ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_ANSWER_SECONDS * 1000)),  # of the other process; a minute by default
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),  # no bound: by default gRPC stops after two
+    ("grpc.client_idle_timeout_ms", 2**31 - 1),  # never: the health of replicas is known when the next call comes
     # Without a policy for repeating, this repeats what the module's docstring says, and nothing else.
-    "grpc.enable_retries": 1,
-}
+    ("grpc.enable_retries", 1),
+)
 IN_TURN: Mapping[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
 IN_TURN_IF_SERVING: Mapping[str, Any] = {**IN_TURN, "healthCheckConfig": {"serviceName": ""}}
 
@@ -101,10 +102,10 @@ class Connection:
     health and avoids replicas that do not serve, `reachable` takes any.
     """
 
-    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None, options: Mapping[str, Any]) -> None:
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None, options: Options) -> None:
         self._calls: WeakSet[Any] = WeakSet()
         self._serving, self._reachable = (
-            _open(target, credentials, {**options, "grpc.service_config": json.dumps(config)})
+            _open(target, credentials, [*options, ("grpc.service_config", json.dumps(config))])
             for config in (IN_TURN_IF_SERVING, IN_TURN)
         )
 
@@ -135,11 +136,10 @@ class Connection:
             await channel.close()
 
 
-def _open(target: str, credentials: grpc.ChannelCredentials | None, options: Mapping[str, Any]) -> aio.Channel:
-    given = list(options.items())
+def _open(target: str, credentials: grpc.ChannelCredentials | None, options: Options) -> aio.Channel:
     if credentials is None:
-        return aio.insecure_channel(target, options=given)
-    return aio.secure_channel(target, credentials, options=given)
+        return aio.insecure_channel(target, options=options)
+    return aio.secure_channel(target, credentials, options=options)
 
 
 class Method:
@@ -271,7 +271,7 @@ async def connect(settings: CommonSettings, service: str) -> AsyncIterator[Chann
         async with plain_channel(target) as channel:
             yield channel
         return
-    options = {**OPTIONS, "grpc.ssl_target_name_override": dns_name(service)}
+    options = [*OPTIONS, ("grpc.ssl_target_name_override", dns_name(service))]
 
     async def follow() -> None:
         async for _ in tls.watch():

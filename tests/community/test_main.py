@@ -85,7 +85,7 @@ async def start(settings: CommunitySettings, base: int) -> AsyncIterator[Start]:
 async def stack(base: int) -> AsyncIterator[Client]:
     """A client that finds a restarted service at once, however long its start took."""
     address = address_of(ListenPort.COMMUNITY, base)
-    async with aio.insecure_channel(address, options=list(OPTIONS.items())) as channel:
+    async with aio.insecure_channel(address, options=OPTIONS) as channel:
         yield Client(channel)
 
 
