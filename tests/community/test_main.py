@@ -136,7 +136,7 @@ async def test_a_kill_behind_any_commit_leaves_one_effect_of_a_call_that_is_repe
         make_due(settings)
 
     async with (
-        aio.insecure_channel(address_of(ListenPort.COMMUNITY, base), options=list(OPTIONS.items())) as channel,
+        aio.insecure_channel(address_of(ListenPort.COMMUNITY, base), options=OPTIONS) as channel,
         killed_behind_commits(start, functions, tmp_path / "failpoints", run_leases_out) as killed,
     ):
         stack = Client(channel)

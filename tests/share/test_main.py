@@ -117,7 +117,7 @@ async def test_a_kill_behind_any_commit_leaves_one_effect_of_a_call_that_is_repe
 
     address = f"127.0.0.1:{port_of(ListenPort.SHARE, base)}"
     async with (
-        aio.insecure_channel(address, options=list(OPTIONS.items())) as channel,
+        aio.insecure_channel(address, options=OPTIONS) as channel,
         killed_behind_commits(start, functions, tmp_path / "failpoints", run_leases_out) as killed,
     ):
         stub = sharerpc.ShareServiceStub(channel)
