@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from services.chassis.channels import plain_channel
+from services.chassis.draining import QUIET_SECONDS, Arrivals
 from services.chassis.errors import ResourceExhausted
 from services.chassis.health import Health
 from services.chassis.interceptors import STREAMS_RETRY_SECONDS
@@ -170,3 +171,33 @@ async def test_a_service_is_described(reflection: str) -> None:
         "unary_stream",
         "stream_stream",
     ]
+
+
+async def test_a_server_that_drains_waits_until_its_callers_have_turned_away() -> None:
+    """Calls for health do not count, and who goes on calling does not hold up the stop beyond the bound."""
+
+    async def act(text: str) -> str:
+        return text
+
+    async def call(shape: str) -> None:
+        while True:
+            await client.ask(shape, "hello")
+
+    arrivals = Arrivals()
+    server = build([mount(act)], Health([], []), outermost=[arrivals])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        client = Client(channel)
+        calling = asyncio.create_task(call("unary_unary"))
+        waiting = asyncio.create_task(arrivals.quiet(DEADLINE_SECONDS))
+        bounded = asyncio.create_task(arrivals.quiet(2 * QUIET_SECONDS))
+        await bounded
+        held_up = not waiting.done()
+        calling.cancel()
+        health = health_pb2_grpc.HealthStub(channel)
+        while not waiting.done():
+            await health.Check(health_pb2.HealthCheckRequest())
+    await server.stop(None)
+
+    assert held_up

@@ -138,7 +138,7 @@ async def test_a_process_that_drains_says_so_to_envoy_and_serves_until_envoy_has
             process.kill()
 
     assert (answer.status_code, answer.text) == (503, "draining\n")
-    assert late.status_code == 200
+    assert (late.status_code, late.headers["connection"]) == (200, "close")
     assert ended == 0
 
 
