@@ -11,6 +11,7 @@ cannot await the refresh of gauges. Its ASGI application would need an HTTP serv
 import asyncio
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, disable_created_metrics, generate_latest
@@ -23,9 +24,10 @@ from services.chassis.health import Readiness
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no types for it
 
 MAX_REQUEST_BYTES = 8192  # a scrape's head has some 300
-REQUEST_SECONDS = 2.0  # a scraper has its request ready; a slow one must not delay the stop
+REQUEST_SECONDS = 2.0  # a scraper has its request ready, and reads; a slow one must not delay the stop
+REFRESH_SECONDS = 5.0  # half of what Prometheus waits for an answer
 
-Refresh = Callable[[], Awaitable[None]]
+Refresh = Callable[[], Awaitable[object]]
 
 
 async def nothing() -> None:
@@ -33,7 +35,10 @@ async def nothing() -> None:
 
 
 class MetricsServer:
-    """Answers GET /metrics, /livez and /readyz. `refresh` runs before each /metrics, for gauges that are looked up."""
+    """Answers GET /metrics, /livez and /readyz.
+
+    `refresh` runs before each /metrics, for gauges that are looked up; they stay as they were when it takes too long.
+    """
 
     def __init__(self, address: Address, readiness: Readiness, refresh: Refresh = nothing) -> None:
         self._address = address
@@ -53,7 +58,9 @@ class MetricsServer:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 line = await _request_line(reader)
-                writer.write(await self._answer(line))
+            answer = await self._answer(line)
+            async with asyncio.timeout(REQUEST_SECONDS):
+                writer.write(answer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
             return
@@ -71,7 +78,9 @@ class MetricsServer:
             return _response(status, f"{self._readiness.word}\n".encode())
         if asked != [b"GET", b"/metrics"]:
             return _response(HTTPStatus.NOT_FOUND)
-        await self._refresh()
+        with suppress(TimeoutError):  # of a busy database: counters are worth more than gauges that are up to date
+            async with asyncio.timeout(REFRESH_SECONDS):
+                await self._refresh()
         return _response(HTTPStatus.OK, generate_latest())
 
 

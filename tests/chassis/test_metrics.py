@@ -11,7 +11,7 @@ import pytest
 from grpc import aio
 from prometheus_client import REGISTRY
 
-from services.chassis import event_loop
+from services.chassis import event_loop, metrics
 from services.chassis.addresses import Address
 from services.chassis.errors import NotFound
 from services.chassis.health import Readiness
@@ -170,6 +170,16 @@ async def test_what_is_looked_up_is_fresh_at_each_scrape() -> None:
         await ask(address, ASKED)
 
     assert len(looks) == before + 1
+
+
+async def test_counters_are_shown_while_what_is_looked_up_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "REFRESH_SECONDS", 0.05)
+
+    async with exposed(asyncio.Event().wait) as address:
+        answer = await ask(address, ASKED)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"process_cpu_seconds_total" in answer
 
 
 async def readyz(address: str) -> tuple[int, str]:
