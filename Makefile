@@ -25,13 +25,16 @@ up: $(VENV)/.runtime ## Start the whole stack on this machine; Ctrl-C stops it.
 
 # What starts whole stacks, or test runs of its own, or takes long; about as long as all other tests, so that two cores end together.
 STACKS := tests/chaos tests/e2e tests/deploy tests/mutants tests/storage/hostile
+# Thirteen processes that answer within their deadlines need both cores.
+ALONE := tests/fleet
 
 test: check ## Check everything, then run all tests: those of whole stacks beside the others.
-	@echo "Running the tests in two halves at once; what the stacks' half prints follows the other's."
+	@echo "Running the tests in two halves at once, then the fleet; what the stacks' half prints follows the other's."
 	@mkdir -p .build; $(BIN)/python -m pytest $(STACKS) >.build/stacks.log 2>&1 & stacks=$$!; \
 	trap 'kill $$stacks; exit 1' INT TERM; \
-	$(BIN)/python -m pytest $(STACKS:%=--ignore=%); others=$$?; \
-	wait $$stacks; status=$$?; cat .build/stacks.log; exit $$((others | status))
+	$(BIN)/python -m pytest $(STACKS:%=--ignore=%) $(ALONE:%=--ignore=%); others=$$?; \
+	wait $$stacks; status=$$?; cat .build/stacks.log; \
+	$(BIN)/python -m pytest $(ALONE); alone=$$?; exit $$((others | status | alone))
 
 check: $(VENV)/.dev ## Check format, lint, types, import arrows and protos.
 	@echo "Checking format and lint (ruff)."

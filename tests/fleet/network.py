@@ -98,7 +98,7 @@ class Host:
                 run(*self.inside(*undo))
 
     def _drop(self, hook: str, match: str) -> None:
-        rules = f"table {' '.join(TABLE)} {{ chain {hook} {{ type filter hook {hook} priority 0; {match} drop; }} }}"
+        rules = f"table {' '.join(TABLE)} {{ chain {hook} {{ type filter hook {hook} priority 0; {match} drop; }}; }}"
         run(*self.inside("nft", rules))
 
 
