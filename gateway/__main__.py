@@ -21,7 +21,7 @@ from services.chassis.addresses import ListenPort
 from services.chassis.callers import ENVOY
 from services.chassis.draining import GRACE_SECONDS, Draining
 from services.chassis.event_loop import freeze_startup_objects
-from services.chassis.health import Readiness, noticed_seconds
+from services.chassis.health import Readiness
 from services.chassis.invalidation import open_invalidations
 from services.chassis.logs import configure
 from services.chassis.metrics import MetricsServer
@@ -42,14 +42,14 @@ BACKLOG = 4096  # connections that wait while we are busy; Linux allows no more 
 class Server(uvicorn.Server):
     """uvicorn's server, which sets `leaving` when it stops: open streams end, and do not delay the stop.
 
-    Before that it serves for `noticed_seconds`, in which Envoy sees that it drains and sends no more requests.
+    Before that it serves for the seconds of `draining`, in which Envoy sees that it drains and sends no more requests.
     """
 
     def __init__(
-        self, config: uvicorn.Config, leaving: asyncio.Event, readiness: Readiness, noticed_seconds: float
+        self, config: uvicorn.Config, leaving: asyncio.Event, readiness: Readiness, draining: Draining
     ) -> None:
         super().__init__(config)
-        self._noticed_seconds = noticed_seconds
+        self._draining = draining
         self._leaving = leaving
         self._readiness = readiness
 
@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
         """
         self._readiness.drain()
         self.server_state.default_headers.append((b"connection", b"close"))
-        await asyncio.sleep(self._noticed_seconds)
+        await asyncio.sleep(self._draining.seconds)
         self._leaving.set()
         await super().shutdown(sockets)
 
@@ -93,9 +93,8 @@ async def main() -> None:
         app = make_app(settings, clients, leaving, kept, buckets)
         async with supervised([metrics_server.run, partial(shares.listen, lambda _notice: kept.clear())]):
             draining = Draining.of(settings)
-            noticed = max(draining.seconds, noticed_seconds(str(settings.listen_host)))
             config = configuration(settings, OwnReadiness(app, readiness), tls, draining.grace)
-            await Server(config, leaving, readiness, noticed).serve()
+            await Server(config, leaving, readiness, draining).serve()
 
 
 def configuration(

@@ -39,9 +39,7 @@ CONFIGURATION_EXIT = 2
 TLS_COMPLAINT = "services.chassis.tls:tls_complaint"  # loaded where there is TLS alone: it brings gRPC along
 
 # Of processes on several machines: here all is on this one.
-ELSEWHERE = {
-    **dict.fromkeys(("gateway_upstream", "files_upstream"), ()),
-}
+ELSEWHERE = {"gateway_upstream": (), "files_upstream": ()}
 CERTIFICATE_OF_ONE = (
     "INTERNAL_TLS_CERT is the certificate of one process, which runs by itself (kawaii serve). The processes of make "
     "up share this environment and listen on this machine only. Remove the INTERNAL_TLS_ settings here."

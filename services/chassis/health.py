@@ -7,25 +7,15 @@ import structlog
 from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
-from services.chassis.addresses import is_loopback
-
 Ping = Callable[[], Awaitable[None]]
 
 NO_PARTS: Mapping[str, Ping] = {}
 STARTING, SERVING, DEGRADED, DRAINING = "starting", "serving", "degraded", "draining"
 READY_PATH = "/-/ready"  # where Envoy asks the gateway and storage's files, on the port to which it sends requests
-# How long a process that Envoy asks goes on taking requests once it says that it drains: Envoy asks each second, and an
-# answer may be late by another.
-NOTICED_SECONDS = 2.5
 PING_SECONDS = 5.0  # how late an outage may show; a ping costs one trivial query
 PING_TIMEOUT_SECONDS = 2.0  # a dependency slower than this is of no use
 
 logger = structlog.get_logger()
-
-
-def noticed_seconds(listen_host: str) -> float:
-    """How long a process behind Envoy takes requests once it drains; on loopback Envoy asks nobody for health."""
-    return 0.0 if is_loopback(listen_host) else NOTICED_SECONDS
 
 
 class Readiness:

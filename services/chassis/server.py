@@ -121,7 +121,6 @@ async def serve(
     pings: Sequence[Ping] = (),
     parts: Mapping[str, Ping] = NO_PARTS,
     readiness: Readiness | None = None,
-    drain_seconds: float = 0.0,
     on_drain: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain (draining.py), let running calls and loops finish, and return.
@@ -129,7 +128,7 @@ async def serve(
     `listeners` are that of gRPC and that of the metrics, whose gauges `refresh` looks up. With `tls` only processes
     that have a certificate are served, each with what callers.py lists. `on_drain` runs once draining has begun: it
     ends streams that would otherwise last as long as their readers. `readiness` is for who tells of it at another
-    listener, and `drain_seconds` how long all listeners stay open meanwhile at least.
+    listener, whose callers cannot be watched: then all stay open for the whole drain.
     """
     health = Health(names_of(mounts), pings, parts, readiness)
     await health.start()
@@ -144,7 +143,7 @@ async def serve(
         await stop_signal()
         logger.info("draining")
         await health.drain()
-        await asyncio.gather(arrivals.quiet(draining.seconds), asyncio.sleep(drain_seconds))
+        await (asyncio.sleep(draining.seconds) if readiness else arrivals.quiet(draining.seconds))
         on_drain()
         await server.stop(draining.grace)
     logger.info("stopped")

@@ -14,7 +14,7 @@ from services.chassis.clock import now_ms
 from services.chassis.clock_skew import CLOCK, ClockSkew
 from services.chassis.database import Database, open_database
 from services.chassis.event_loop import freeze_startup_objects
-from services.chassis.health import Readiness, noticed_seconds
+from services.chassis.health import Readiness
 from services.chassis.idempotency import IdempotencyKeys
 from services.chassis.logs import configure
 from services.chassis.notifier import Notifier
@@ -171,7 +171,6 @@ async def main() -> None:
                 pings=[database.ping],
                 parts={BYTES: backend.ping, CLOCK: ClockSkew(database).ping},
                 readiness=readiness,
-                drain_seconds=noticed_seconds(str(settings.listen_host)),
             )
 
 

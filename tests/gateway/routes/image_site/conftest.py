@@ -13,6 +13,7 @@ import uvicorn
 from gateway.__main__ import Server
 from gateway.app import make_app
 from gateway.settings import GatewaySettings
+from services.chassis.draining import Draining
 from services.chassis.health import Readiness
 from tests.gateway.conftest import Doubles
 
@@ -46,7 +47,7 @@ async def serve_with(doubles: Doubles) -> AsyncIterator[Serve]:
             listener, leaving = socket.create_server(("127.0.0.1", 0)), asyncio.Event()
             app = make_app(GatewaySettings(**settings), doubles.clients, leaving)  # type: ignore[arg-type] # names differ by test
             config = uvicorn.Config(app, log_config=None, ws="none", lifespan="off")
-            server = Server(config, leaving, Readiness(), drain_seconds)
+            server = Server(config, leaving, Readiness(), Draining(drain_seconds, grace=5.0))
             serving = asyncio.create_task(server.serve(sockets=[listener]))
             origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
             live = Live(server, serving, httpx.AsyncClient(base_url=origin, timeout=DEADLINE_SECONDS, trust_env=False))
