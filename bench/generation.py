@@ -78,12 +78,12 @@ class Bare:
 
 
 async def measure(stack: Stack, folder: Path) -> list[tuple[float, float]]:
-    """A B A B …, each pair with the same prompt so that the same picture is drawn."""
+    """A B A B …, each with a prompt of its own: the sandbox draws a picture when it is asked for the first time."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.base + 1}") as channel, Bare(stack, folder) as bare:
         stub = generationrpc.GenerationServiceStub(channel)
         await ours(stub, "warm up")
         await bare.make("warm up")
-        return [(await ours(stub, f"picture {i}"), await bare.make(f"picture {i}")) for i in range(ROUNDS)]
+        return [(await ours(stub, f"picture {i}"), await bare.make(f"sketch {i}")) for i in range(ROUNDS)]
 
 
 def main() -> None:

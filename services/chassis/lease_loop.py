@@ -32,6 +32,10 @@ class Piece(Protocol):
     def id(self) -> str:
         """The id by which failures are counted."""
 
+    @property
+    def faults(self) -> int:
+        """How often in a row it has failed, as its claim read it (`parking.faults_of`); 0 where none is ever parked."""
+
 
 P = TypeVar("P", bound=Piece)
 
@@ -116,15 +120,14 @@ class LeaseLoop(Generic[P]):
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
         begin_until = time.monotonic() + self._work.lease_seconds - self._work.begin_seconds
         claimed = await self._work.claim(self._work.at_once - len(self._running))
-        failed = await self._parking.counts(self._work.loop, [piece.id for piece in claimed])
         for piece in claimed:
             if time.monotonic() < begin_until and (self._work.fenced or piece.id not in self._running.values()):
-                task = asyncio.create_task(self._do(piece, failed.get(piece.id, 0)))
+                task = asyncio.create_task(self._do(piece))
                 self._running[task] = piece.id
                 task.add_done_callback(self._ended)
         return len(claimed)
 
-    async def _do(self, piece: P, failed: int) -> None:
+    async def _do(self, piece: P) -> None:
         """Do one piece of work. Whatever fails, the lease ends and the work is claimed again, unless it is parked."""
         try:
             async with self._leased(piece):
@@ -132,7 +135,7 @@ class LeaseLoop(Generic[P]):
                     self._work.loop,
                     piece.id,
                     partial(self._work.do, piece),
-                    failed=failed,
+                    failed=piece.faults,
                     expected=self._work.expected,
                     before_parking=partial(self._work.before_parking, piece),
                 )

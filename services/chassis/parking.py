@@ -3,7 +3,8 @@
 Every lease loop (`services/chassis/lease_loop.py`) follows the same rule, by the same four steps:
 
 1. The service has the table of `work_fault_table` among its own, and a migration that creates it.
-2. The statement that claims work passes over parked work: `where(not_parked(work_fault, LOOP, work.c.id))`.
+2. The statement that claims work passes over parked work, `where(not_parked(work_fault, LOOP, work.c.id))`, and returns
+   how often each piece has failed, `faults_of(work_fault, LOOP, work.c.id)`.
 3. The loop does each claimed piece by `parking.attempt(...)`. The errors that the loop expects (a lost fence, a service
    that is away) are named in `expected` and pass through to the loop; anything else is logged with its trace, counted,
    and comes back as a WorkFault. The loop then makes the piece due again in `fault.pause_seconds`, which grows. At the
@@ -27,6 +28,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Label,
     MetaData,
     Row,
     Select,
@@ -96,10 +98,18 @@ def work_fault_table(metadata: MetaData) -> Table:
     )
 
 
-def not_parked(table: Table, loop: str, work_id: ColumnElement[str] | Column[str]) -> ColumnElement[bool]:
+def not_parked(
+    table: Table, loop: str | ColumnElement[str], work_id: ColumnElement[str] | Column[str]
+) -> ColumnElement[bool]:
     """The condition of a claim that passes over parked work; the table has few rows, so it costs a look at an index."""
     parked = exists().where(table.c.loop == loop, table.c.work_id == work_id, table.c.park_ms > 0)
     return ~parked
+
+
+def faults_of(table: Table, loop: str | ColumnElement[str], work_id: ColumnElement[str] | Column[str]) -> Label[int]:
+    """How often in a row a claimed piece has failed, as the column `faults` of the statement that claims it."""
+    failed = select(table.c.faults).where(table.c.loop == loop, table.c.work_id == work_id).scalar_subquery()
+    return func.coalesce(failed, 0).label("faults")
 
 
 async def nothing() -> None:
@@ -112,13 +122,6 @@ class FaultStore:
     def __init__(self, database: Database, table: Table) -> None:
         self._database = database
         self._table = table
-
-    async def counts(self, loop: str, work_ids: Collection[str]) -> Mapping[str, int]:
-        """How often in a row each piece failed; those that did not are left out."""
-        rows = select(self._table.c.work_id, self._table.c.faults).where(
-            self._table.c.loop == loop, self._table.c.work_id.in_(work_ids)
-        )
-        return await self._database.read(lambda each: {row.work_id: row.faults for row in each.execute(rows)})
 
     async def add(self, loop: str, work_id: str, cause: str, trace: str, *, park: bool) -> WorkFault:
         """Count one more failure, and with `park` park the work."""
@@ -162,10 +165,6 @@ class Parking:
     def __init__(self, store: FaultStore, loops: Collection[str]) -> None:
         self._store = store
         self._loops = loops
-
-    async def counts(self, loop: str, work_ids: Collection[str]) -> Mapping[str, int]:
-        """How often in a row each piece failed, for `attempt`. Raises Unavailable."""
-        return await self._store.counts(loop, work_ids) if work_ids else {}
 
     async def attempt(
         self,
@@ -230,11 +229,6 @@ class Parking:
 
 class Unparked:
     """Does the work of a loop whose pieces are never parked, since the loop gives them up by itself."""
-
-    async def counts(self, loop: str, work_ids: Collection[str]) -> Mapping[str, int]:
-        """None: failures are not counted."""
-        del loop, work_ids
-        return {}
 
     async def attempt(
         self,

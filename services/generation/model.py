@@ -137,6 +137,8 @@ class Generation:
     complete_ms: int = 0
     now_ms: int = field(default=0, compare=False)
     """When it was claimed or read, by the same clock, so that ages need no other; 0 where it was not selected."""
+    faults: int = field(default=0, compare=False)
+    """How often in a row the work on it had failed when it was claimed; 0 where it was not."""
 
     def since(self, moment_ms: int) -> float:
         """Seconds from one of the generation's times until it was claimed, both by the database's clock."""
@@ -213,6 +215,8 @@ class Callback:
     """How often it was repeated; a reader closes or postpones it only if no repetition came since it was taken."""
     age_seconds: float = field(default=0.0, compare=False)
     """The callback's age when it was taken, by the database's clock."""
+    faults: int = field(default=0, compare=False)
+    """How often in a row its processing had failed when it was taken."""
 
     @property
     def proves_attempt(self) -> bool:

@@ -213,6 +213,7 @@ class MissingThumb:
 
     id: str
     queue_ms: int
+    faults: int = 0  # it is given up by its age, never parked
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,9 +29,6 @@ class Faults(FaultStore):
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
 
-    async def counts(self, _loop: str, work_ids: Collection[str]) -> Mapping[str, int]:
-        return {work_id: self.counted[work_id] for work_id in work_ids if self.counted[work_id]}
-
     async def add(self, loop: str, work_id: str, cause: str, trace: str, *, park: bool) -> WorkFault:
         self.counted[work_id] += 1
         return WorkFault(loop, work_id, self.counted[work_id], cause, trace, 1, 1, 1 if park else 0)
@@ -45,6 +42,7 @@ class Piece:
     """A piece of work."""
 
     id: str
+    faults: int = 0
 
 
 @dataclass
@@ -59,10 +57,11 @@ class Work:
     faults: list[WorkFault] = field(default_factory=list)
     postponed: list[tuple[str, Exception]] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
 
     async def claim(self, limit: int) -> Sequence[Piece]:
         claimed, self.due = self.due[:limit], self.due[limit:]
-        return [Piece(name) for name in claimed]
+        return [Piece(name, self.failures[name]) for name in claimed]
 
     async def do(self, piece: Piece) -> None:
         self.begun.append(piece.id)
@@ -94,7 +93,9 @@ class Work:
                 **changes,
             }
         )
-        return LeaseLoop(leased, Parking(faults or Faults(), [LOOP]), notifier, LOOP)
+        store = faults or Faults()
+        self.failures = store.counted
+        return LeaseLoop(leased, Parking(store, [LOOP]), notifier, LOOP)
 
 
 def free(*due: str, **errors: Exception) -> Work:

@@ -73,7 +73,7 @@ async def stumble() -> None:
 async def park(parking: Parking, loop: str, work_id: str) -> None:
     """Fail as often as it takes."""
     for _ in range(MAX_FAULTS):
-        failed = (await parking.counts(loop, [work_id])).get(work_id, 0)
+        failed = sum(fault.count for fault in await parking.of([work_id]) if fault.loop == loop)
         await parking.attempt(loop, work_id, stumble, failed=failed)
 
 

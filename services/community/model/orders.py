@@ -118,6 +118,8 @@ class Order:
     quota_subjects: tuple[str, ...] = ()
     """Whom generation's daily quotas count it for; kept until generation has answered, since the order may be placed
     again until then. They may be addresses."""
+    faults: int = field(default=0, compare=False)
+    """How often in a row the work on it had failed when it was claimed; 0 where it was not."""
 
     def after(self, status: GenerationStatus) -> "Order":
         """The order after a status; a repeated or late status changes nothing.

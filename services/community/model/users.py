@@ -1,6 +1,6 @@
 """Users and what belongs to them: credits and check-ins, reports, receipts of erasures, and the deletion queue."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 DELETIONS = "deletions"  # the lease loop of the deletion queue, whose work may be parked
@@ -117,6 +117,8 @@ class QueuedDeletion:
 
     kind: DeletionKind
     key: str
+    faults: int = field(default=0, compare=False)
+    """How often in a row its deletion had failed when it was claimed."""
 
     @property
     def id(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import delete, select, update
 
 from services.chassis.database import Transaction, db_now, upsert
-from services.chassis.parking import not_parked
+from services.chassis.parking import faults_of, not_parked
 from services.community.model import DeletionKind, DeletionState, QueuedDeletion
 from services.community.model.users import DELETIONS
 from services.community.ports import BeingDeletedError
@@ -107,9 +107,10 @@ class SqlDeletionQueue:
             "state": DeletionState.DELETING,
         }
         mine = KEY.in_(chosen.with_for_update(skip_locked=True).scalar_subquery())
-        taken = update(discarded_object).where(mine).values(values).returning(discarded_object.c.kind, KEY)
+        failed = faults_of(work_fault, DELETIONS, KEY)
+        taken = update(discarded_object).where(mine).values(values).returning(discarded_object.c.kind, KEY, failed)
         found = transaction.execute(taken).all()
-        return [QueuedDeletion(DeletionKind(row.kind), row.object_key) for row in found]
+        return [QueuedDeletion(DeletionKind(row.kind), row.object_key, row.faults) for row in found]
 
     def complete(self, transaction: Transaction, deletion: QueuedDeletion) -> None:
         """Delete the entry of a generation or an order; mark that of an object as deleted, and delete its owner."""

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, case, delete, exists, insert, select, upda
 from services.chassis import failpoints
 from services.chassis.clock import Clock
 from services.chassis.database import Transaction, db_now, upsert
-from services.chassis.parking import not_parked
+from services.chassis.parking import faults_of, not_parked
 from services.community.model import Artwork, GenerationStatus, Hold, Order, OrderState, State, UnreadableEvent
 from services.community.model.hotness import NEVER_MS
 from services.community.model.orders import ENDED, ORDERS, PARKED
@@ -98,8 +98,9 @@ class SqlOrders:
         due = select(artwork_order.c.id).where(*mine).order_by(artwork_order.c.due_ms)
         chosen = due.limit(limit).with_for_update(skip_locked=True).scalar_subquery()
         values = {"due_ms": db_now() + int(lease_seconds * 1000), "tries": artwork_order.c.tries + 1}
-        taken = update(artwork_order).where(artwork_order.c.id.in_(chosen)).values(values).returning(artwork_order)
-        found = transaction.execute(taken).mappings().all()
+        taken = update(artwork_order).where(artwork_order.c.id.in_(chosen)).values(values)
+        claimed = taken.returning(artwork_order, faults_of(work_fault, ORDERS, artwork_order.c.id))
+        found = transaction.execute(claimed).mappings().all()
         return [order for row in found if (order := to_order(row))]
 
     def postpone(self, transaction: Transaction, order_id: str, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """Rows of artworks, orders and users, and how they become the model; a card is one row, joined from five tables."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -28,14 +29,13 @@ from services.community.model import (
 from services.community.model.hotness import AGES, NEVER_MS, DecayedScore
 from services.community.stores.tables import artwork, artwork_favorite, artwork_like, artwork_order, person
 
-LABELLED: tuple[tuple[Table, str, type[Artwork | User | Order]], ...] = (
-    (artwork, "artwork_", Artwork),
-    (person, "person_", User),
-    (artwork_order, "order_", Order),
+ORDER_COLUMNS = Order.__dataclass_fields__.keys() - {"faults"}  # which is no column but what a claim reads along
+LABELLED: tuple[tuple[Table, str, Collection[str]], ...] = (
+    (artwork, "artwork_", Artwork.__dataclass_fields__),
+    (person, "person_", User.__dataclass_fields__),
+    (artwork_order, "order_", ORDER_COLUMNS),
 )
-COLUMNS = tuple(
-    table.c[name].label(prefix + name) for table, prefix, kind in LABELLED for name in kind.__dataclass_fields__
-)
+COLUMNS = tuple(table.c[name].label(prefix + name) for table, prefix, names in LABELLED for name in names)
 CURRENT = artwork_order.c.id == artwork.c.order_id
 LISTED = artwork.c.listed == true()
 
@@ -61,7 +61,8 @@ def order_row(order: Order) -> dict[str, Any]:
     request = json.dumps(asdict(order.request), ensure_ascii=False)
     unique = {"generation_id": order.generation_id or None, "request_key": order.request_key or None}
     subjects = json.dumps(order.quota_subjects) if order.quota_subjects else None
-    return asdict(order) | {"request": request, "quota_subjects": subjects} | unique
+    given = asdict(order) | {"request": request, "quota_subjects": subjects} | unique
+    return {name: given[name] for name in ORDER_COLUMNS}
 
 
 def to_artwork(row: RowMapping, prefix: str = "") -> Artwork:
@@ -80,7 +81,7 @@ def to_artwork(row: RowMapping, prefix: str = "") -> Artwork:
 
 def to_order(row: RowMapping, prefix: str = "") -> Order | None:
     """The order of a row; None when an outer join found none."""
-    values = {name: row[prefix + name] for name in Order.__dataclass_fields__}
+    values = {name: row[prefix + name] for name in ORDER_COLUMNS}
     if values["id"] is None:
         return None
     request = json.loads(values["request"])
@@ -94,6 +95,7 @@ def to_order(row: RowMapping, prefix: str = "") -> Order | None:
             "request_digest": values["request_digest"] or "",
             "quota_subjects": tuple(json.loads(values["quota_subjects"] or "[]")),
             "request": Request(**request | {"image_refs": tuple(request["image_refs"])}),
+            "faults": row.get("faults", 0),
         }
     )
 

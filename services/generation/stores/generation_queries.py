@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, and_, func, or_, select
+from sqlalchemy import Row, Text, and_, bindparam, func, or_, select
 
 from services.chassis.database import Transaction, db_now
 from services.chassis.errors import AlreadyExists, NotFound
@@ -23,6 +23,18 @@ OPEN_BY_STATE = (
     )
     .where(generation.c.state.in_(OPEN))
     .group_by(generation.c.state)
+)
+# Run for each change and each claim, so that they are built once.
+IDENTIFIER = bindparam("identifier", type_=Text)
+BY_ID_OR_TASK = (
+    select(generation)
+    .where(or_(generation.c.id == IDENTIFIER, and_(generation.c.task_id == IDENTIFIER, generation.c.task_id != "")))
+    .limit(1)
+)
+OUTPUTS = (
+    select(output)
+    .where(output.c.generation_id.in_(bindparam("ids", expanding=True)))
+    .order_by(output.c.generation_id, output.c.idx)
 )
 INBOX_LAG = select(db_now() - func.min(inbox_table.c.due_ms)).where(
     inbox_table.c.verdict == "", inbox_table.c.due_ms <= db_now()
@@ -121,9 +133,7 @@ def _was_sent(row: Row[Any], sent: Sent) -> bool:
 
 def find(transaction: Transaction, identifier: str) -> Generation:
     """By our id or the provider's task id. Raises NotFound."""
-    of_task = and_(generation.c.task_id == identifier, generation.c.task_id != "")
-    match = or_(generation.c.id == identifier, of_task)
-    row = transaction.execute(select(generation).where(match).limit(1)).first()
+    row = transaction.execute(BY_ID_OR_TASK, {"identifier": identifier}).first()
     if row is None:
         raise NotFound("There is no generation with this id. Check the taskId.", "TASK_NOT_FOUND")
     return with_outputs(transaction, [row])[0]
@@ -141,8 +151,7 @@ def with_outputs(transaction: Transaction, found: Sequence[Row[Any]]) -> list[Ge
     if not found:
         return []
     ids = [row.id for row in found]
-    query = select(output).where(output.c.generation_id.in_(ids)).order_by(output.c.generation_id, output.c.idx)
     by_id: dict[str, list[Output]] = {identifier: [] for identifier in ids}
-    for row in transaction.execute(query):
+    for row in transaction.execute(OUTPUTS, {"ids": ids}):
         by_id[row.generation_id].append(rows.output_of(row))
     return [rows.generation_of(row, by_id[row.id]) for row in found]

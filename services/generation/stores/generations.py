@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, and_, delete, exists, select, update
+from sqlalchemy import Row, and_, delete, select, update
 
 from services.chassis import failpoints
 from services.chassis.database import Transaction, db_now, upsert
@@ -76,7 +76,7 @@ class SqlGenerationStore(SqlGenerationQueries):
         return Placed(_announced(transaction, stored, stored), quota=quota)
 
     def any_due(self, transaction: Transaction, states: Collection[State]) -> bool:
-        return bool(transaction.scalar(select(exists(leases.due(states, 1)))))
+        return leases.any_due(transaction, states)
 
     def claim(
         self, transaction: Transaction, states: Collection[State], limit: int, lease_seconds: float

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, upd
 from services.chassis import failpoints
 from services.chassis.database import Transaction, db_now, upsert
 from services.chassis.names import new_id
-from services.chassis.parking import not_parked
+from services.chassis.parking import faults_of, not_parked
 from services.generation import metrics
 from services.generation.model import INBOX, REMINDER, Attempt, Callback
 from services.generation.stores import rows
@@ -26,6 +26,7 @@ CONTRADICTED_MS = 5_000  # before the record is read again, when it shows a fail
 SUCCESS = 200  # the code of a callback that announces a result
 # Verdicts after which a repetition changes nothing: the generation was woken, or has the result.
 SETTLED = ("done", "delivered", "extra", "recorded")
+FAULTS = faults_of(work_fault, INBOX, inbox.c.id)
 MAX_BARE = 10_000  # closed callbacks without a token; each is a row of under a kilobyte
 
 
@@ -53,9 +54,11 @@ class SqlInbox:
         chosen = due.order_by(inbox.c.due_ms).limit(limit).with_for_update(skip_locked=True)
         values = {"due_ms": db_now() + int(TAKEN_SECONDS * 1000), "tries": inbox.c.tries + 1}
         age = (db_now() - inbox.c.create_ms).label("age_ms")
-        statement = update(inbox).where(inbox.c.id.in_(chosen)).values(values).returning(inbox, age)
+        statement = update(inbox).where(inbox.c.id.in_(chosen)).values(values).returning(inbox, age, FAULTS)
         taken = transaction.execute(statement).all()
-        return [replace(rows.callback_of(row), age_seconds=max(row.age_ms, 0) / 1000) for row in taken]
+        return [
+            replace(rows.callback_of(row), age_seconds=max(row.age_ms, 0) / 1000, faults=row.faults) for row in taken
+        ]
 
     def finish(self, transaction: Transaction, callback: Callback, verdict: str) -> None:
         repeated = and_(inbox.c.id == callback.id, inbox.c.verdict == "")

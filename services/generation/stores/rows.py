@@ -45,6 +45,7 @@ def generation_of(row: Row[Any], outputs: Sequence[Output]) -> Generation:
         store_ms=row.store_ms,
         complete_ms=row.complete_ms,
         now_ms=getattr(row, "now_ms", 0),
+        faults=getattr(row, "faults", 0),
     )
 
 
@@ -98,7 +99,7 @@ def failure_columns(failure: Failure | None) -> Columns:
 def snapshot(generation: Generation) -> str:
     """The JSON of a generation in an event: all that can change. File names do not, and older versions know none."""
     values = asdict(replace(generation, draft=Draft("", "")))
-    del values["now_ms"]
+    del values["now_ms"], values["faults"]
     for output in values["outputs"]:
         del output["gone_ms"], output["file_stem"]
     return orjson.dumps(values).decode()
