@@ -5,7 +5,7 @@ from contextlib import suppress
 import structlog
 
 from services.chassis import failpoints
-from services.chassis.database import Database
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import AlreadyExists, Unavailable
 from services.chassis.lease_loop import LOOK_SECONDS, LeasedWork, LeaseLoop
 from services.chassis.notifier import Notifier
@@ -88,11 +88,11 @@ class CallbackProcessor:
             await self._database.write(self._inbox.finish, callback, "foreign")
 
     async def _deliver(self, callback: Callback) -> None:
-        attempt = await self._attempt_of(callback)
-        if attempt is None:
+        named = await self._database.read(self._named_by, callback)
+        if named is None:
             await self._ask_again(callback)
             return
-        generation = await self._database.read(self._store.get, attempt.generation_id)
+        attempt, generation = named
         awaited = (generation.attempt_id, generation.task_id) == (attempt.id, callback.task_id)
         if awaited and generation.state not in NOT_POLLED:
             await self._wake(callback, generation)
@@ -107,17 +107,23 @@ class CallbackProcessor:
             record = await self._poller.read(generation.attempt_id, generation.family, generation.task_id)
             if isinstance(record, Completed) and not generation.outputs:
                 await self._database.write(self._store.touch, generation, Change(outputs=outputs_of(record)))
-        woken = await self._database.write(self._store.wake, generation.id)
+        await self._database.write(self._woken, callback, generation.id)
         self._notifier.notify_later(State.RUNNING, READ_GAP_SECONDS)  # it may be due only then
-        if woken:
-            await self._database.write(self._inbox.finish, callback, "done")
-        else:
-            await self._database.write(self._inbox.postpone, callback, BEING_READ_SECONDS)
 
-    async def _attempt_of(self, callback: Callback) -> Attempt | None:
+    def _woken(self, transaction: Transaction, callback: Callback, generation_id: str) -> None:
+        """Close the callback with the waking, unless its generation is being read at this moment."""
+        if self._store.wake(transaction, generation_id):
+            self._inbox.finish(transaction, callback, "done")
+        else:
+            self._inbox.postpone(transaction, callback, BEING_READ_SECONDS)
+
+    def _named_by(self, transaction: Transaction, callback: Callback) -> tuple[Attempt, Generation] | None:
+        """The attempt that a callback names, by its token or else by the task, and its generation."""
         if callback.attempt_id:
-            return await self._database.read(self._store.attempt, callback.attempt_id)
-        return await self._database.read(self._store.attempt_of_task, callback.task_id)
+            attempt = self._store.attempt(transaction, callback.attempt_id)
+        else:
+            attempt = self._store.attempt_of_task(transaction, callback.task_id)
+        return (attempt, self._store.get(transaction, attempt.generation_id)) if attempt else None
 
     async def _has_another_owner(self, callback: Callback, attempt: Attempt) -> bool:
         if attempt.task_id == callback.task_id:  # ids are unique within an account only

@@ -3,9 +3,10 @@
 import hashlib
 import hmac
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from services.chassis import failpoints
-from services.chassis.database import Database
+from services.chassis.database import Database, Transaction
 from services.chassis.errors import NotFound, PermissionDenied, ResourceExhausted
 from services.chassis.names import ID, new_id
 from services.generation.model import Callback
@@ -17,6 +18,13 @@ MAX_TASKS = 100  # open callbacks of one attempt, which has one task, or two; ea
 # of a task is a row of its own.
 CODES = frozenset({0, 200, 400, 408, 451, 500, 501})
 OTHER_CODE = 0
+
+
+class KnownAttempt(NamedTuple):
+    """What a callback with an attempt's token is checked against."""
+
+    token_digest: str
+    open_callbacks: int
 
 
 class CallbackReceiver:
@@ -65,14 +73,18 @@ class CallbackReceiver:
 
     async def _attempt_of(self, token: str) -> str:
         attempt_id, _, secret = token.partition(".")
-        attempt = await self._database.read(self._store.attempt, attempt_id) if ID.fullmatch(attempt_id) else None
-        if attempt is None or not hmac.compare_digest(attempt.token_digest, digest_of(secret)):
+        known = await self._database.read(self._known, attempt_id) if ID.fullmatch(attempt_id) else None
+        if known is None or not hmac.compare_digest(known.token_digest, digest_of(secret)):
             raise PermissionDenied("This callback token is not ours.", "INVALID_TOKEN")
-        if await self._database.read(self._inbox.open_with_token_of, attempt.id) >= MAX_TASKS:
+        if known.open_callbacks >= MAX_TASKS:
             raise ResourceExhausted(
                 "Too many callbacks with this token are waiting. Send it again later.", retry_after=60
             )
-        return attempt.id
+        return attempt_id
+
+    def _known(self, transaction: Transaction, attempt_id: str) -> KnownAttempt | None:
+        attempt = self._store.attempt(transaction, attempt_id)
+        return attempt and KnownAttempt(attempt.token_digest, self._inbox.open_with_token_of(transaction, attempt_id))
 
 
 def digest_of(secret: str) -> str:
