@@ -84,7 +84,9 @@ class CallbackReceiver:
 
     def _known(self, transaction: Transaction, attempt_id: str) -> KnownAttempt | None:
         attempt = self._store.attempt(transaction, attempt_id)
-        return attempt and KnownAttempt(attempt.token_digest, self._inbox.open_with_token_of(transaction, attempt_id))
+        if attempt is None:
+            return None
+        return KnownAttempt(attempt.token_digest, self._inbox.open_with_token_of(transaction, attempt_id))
 
 
 def digest_of(secret: str) -> str:
