@@ -84,7 +84,9 @@ def config() -> None:
 
 @config.command()
 def check() -> None:
-    """Name every problem of every process's settings; exit 2 if there is one."""
+    """Name every problem of every process's settings, and exit 2 if there is one; warn of unknown names in .env."""
+    for sentence in resolve_name("deploy.launcher.plan:strange_names")():
+        click.echo(sentence, err=True)
     try:
         resolve_name("deploy.launcher.plan:settle")()
     except ConfigurationError as error:

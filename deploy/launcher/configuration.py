@@ -3,12 +3,15 @@
 import os
 import sys
 from collections.abc import Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
 from pkgutil import resolve_name
 
 from pydantic import SecretStr, ValidationError
+from pydantic_settings import DotEnvSettingsSource
 
 from deploy.launcher.settings import LauncherSettings
-from services.chassis.settings import CommonSettings, names_of, problems
+from services.chassis.settings import IN_A_FILE, CommonSettings, names_of, problems
 
 INHERITED = {
     # glibc gives every thread its own heap otherwise, which costs each process some ten listener megabytes.
@@ -22,7 +25,6 @@ INHERITED = {
 }
 UNWANTED = ("PYTHONDONTWRITEBYTECODE",)  # without byte code every restart compiles every library again
 
-IN_A_FILE = "file"  # stands for a URL that a file holds
 DATABASE, CACHE = "DATABASE_URL", "REDIS_URL"  # URLs may hold passwords
 
 
@@ -74,6 +76,22 @@ def complaint(kind: type[CommonSettings]) -> str:
     except OSError as error:
         return f"A secret file cannot be read: {error.filename}: {error.strerror}"
     return ""
+
+
+def folder_complaint(setting: str, folder: Path) -> str:
+    """Why nothing can be written into a folder, which need not exist yet, in one line; empty when it can."""
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return ""
+    return f"  {setting}: {there} is {'not ours to write into' if there.is_dir() else 'no folder'}"
+
+
+def unknown_names(kinds: Collection[type[CommonSettings]]) -> dict[str, str]:
+    """The names in .env that no setting has, each with the most similar one that exists, or an empty string."""
+    known = {name for kind in kinds for own, field in kind.model_fields.items() for name in names_of(own, field)}
+    given = map(str.upper, DotEnvSettingsSource(CommonSettings).env_vars)
+    strange = [name for name in given if name.removesuffix("_FILE") not in known and name not in known]
+    return {name: next(iter(get_close_matches(name, known, 1)), "") for name in strange}
 
 
 def public_tls_complaint(settings: LauncherSettings) -> str:

@@ -16,7 +16,16 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from deploy.envoy import render
-from deploy.launcher.configuration import CACHE, adopt, complaint, public_tls_complaint, shared, speaks_text
+from deploy.launcher.configuration import (
+    CACHE,
+    adopt,
+    complaint,
+    folder_complaint,
+    public_tls_complaint,
+    shared,
+    speaks_text,
+    unknown_names,
+)
 from deploy.launcher.model import ConfigurationError, LaunchError, Plan, Port
 from deploy.launcher.processes import (
     DATABASES,
@@ -63,9 +72,20 @@ def settle(paths: Iterable[str] = SETTINGS) -> LauncherSettings:
     found |= dict.fromkeys(line for path in paths for line in complaint(resolve_name(path)).splitlines())
     if settings and settings.internal_tls_cert and (complained := resolve_name(TLS_COMPLAINT)(settings)):
         found[f"  {complained}"] = None
+    if settings and (closed := folder_complaint("DATA_DIR", settings.data_dir)):
+        found[closed] = None
     if found or not settings:
         raise ConfigurationError("\n".join(found))
     return settings
+
+
+def strange_names() -> list[str]:
+    """A sentence for each name in .env that no setting has: often a slip, and then the setting is not in force."""
+    names = unknown_names([LauncherSettings, *map(resolve_name, SETTINGS)])
+    return [
+        f".env: no setting is called {name}.{f' Did you mean {similar}?' if similar else ''}"
+        for name, similar in names.items()
+    ]
 
 
 def make(settings: LauncherSettings) -> Plan:

@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode
 
 from services.chassis.errors import InvalidArgument, invalid_field
 
+MAX_PORT = 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NOT_ALLOWED = "URL_NOT_ALLOWED"
 MAX_LABEL_LENGTH, MAX_HOST_LENGTH = 63, 253  # of a name in the DNS; a longer one cannot exist
@@ -65,6 +66,14 @@ LOW_32 = 0xFFFF_FFFF
 def not_allowed(sentence: str, field: str = "source_uri") -> InvalidArgument:
     """The refusal of a URL."""
     return invalid_field(field, sentence, NOT_ALLOWED)
+
+
+def check_web_url(url: str) -> str:
+    """An http(s) address that requests can be sent to, without a query. Raises ValueError."""
+    origin = origin_of(url)
+    if origin is None or not 0 < origin.effective_port <= MAX_PORT or "?" in url or "#" in url:
+        raise ValueError("give an address that begins with https:// or http://, for example https://site.example")
+    return url
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,18 @@ from services.chassis.addresses import (
     taken,
     unresolved,
 )
+from services.chassis.outbound import check_web_url
 
 S = TypeVar("S", bound="CommonSettings")
 
 EXIT_CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 PRIVATE_UMASK = 0o077  # prompts, pictures and tokens lie in what we write
 MAX_SECRET_FILE_BYTES = 65_536  # a secret is a line, not a document
+IN_A_FILE = "file"  # stands for a URL that a file holds, in processes that may not know it
+NO_REDIS = "none"
+LIBRARY_WORDS = "Value error, "  # pydantic writes them before the sentence of a check of ours
+DATABASE_SCHEMES = ("postgresql://", "postgres://", "postgresql+asyncpg://")
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 LISTENERS_OF_THEIR_OWN = {
     ListenPort.FILES: "files_port"
 }  # of a process that has more than LISTEN_PORT and METRICS_PORT
@@ -38,7 +44,24 @@ def check_target(text: str) -> str:
     return parse_target(text) if text.strip() else ""
 
 
+def check_database_url(url: str) -> str:
+    """A URL of PostgreSQL, or a word that stands for one that this process may not know. Raises ValueError."""
+    if url and url != IN_A_FILE and not url.startswith(DATABASE_SCHEMES):
+        raise ValueError("give a URL that begins with postgresql://, or nothing for SQLite files under DATA_DIR")
+    return url
+
+
+def check_redis_url(url: str) -> str:
+    """A URL of Redis, `none`, or a word that stands for a URL. Raises ValueError."""
+    if url and url not in {NO_REDIS, IN_A_FILE} and not url.startswith(REDIS_SCHEMES):
+        raise ValueError(
+            "give a URL that begins with redis:// or rediss://, `none`, or nothing for the embedded Valkey"
+        )
+    return url
+
+
 Target = Annotated[str, AfterValidator(check_target)]
+WebUrl = Annotated[str, AfterValidator(lambda url: check_web_url(url) if url else url)]
 ListeningPort = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -109,20 +132,20 @@ class CommonSettings(BaseSettings):
     """The same for community."""
     data_dir: Path = Path("data")
     """Everything that must survive: databases, files, the sandbox's ledger."""
-    app_url: str = Field("", validation_alias=AliasChoices("APP_URL", "NEXT_PUBLIC_APP_URL"))
+    app_url: WebUrl = Field("", validation_alias=AliasChoices("APP_URL", "NEXT_PUBLIC_APP_URL"))
     """Public origin of the site: share links and callback URLs begin with it."""
-    storage_public_base_url: str = Field(
+    storage_public_base_url: WebUrl = Field(
         "",
         validation_alias=AliasChoices(
             "STORAGE_PUBLIC_BASE_URL", "CLOUDFLARE_R2_AFTERIMAGE_PUBLIC_URL", "CLOUDFLARE_R2_PUBLIC_URL"
         ),
     )
     """Where the public reads stored files; APP_URL/files when empty."""
-    database_url: str = ""
+    database_url: Annotated[str, AfterValidator(check_database_url)] = ""
     """postgresql://… to scale out; SQLite files under DATA_DIR when empty."""
     database_connections: int = Field(default=8, ge=2, le=1000)
     """Connections that each process opens to PostgreSQL at most; two of them are kept for leases."""
-    redis_url: str = ""
+    redis_url: Annotated[str, AfterValidator(check_redis_url)] = ""
     """Redis for derived state; the embedded Valkey when empty; `none` runs without."""
     internal_tls_cert: Path | None = None
     """PEM file with this process's certificate for mutual TLS between the processes; it names the process."""
@@ -174,7 +197,7 @@ class CommonSettings(BaseSettings):
     @property
     def effective_redis_url(self) -> str:
         """The Redis to use, or an empty string for none."""
-        if self.redis_url == "none":
+        if self.redis_url == NO_REDIS:
             return ""
         return self.redis_url or f"redis://{self.address(ListenPort.VALKEY)}/0"
 
@@ -231,7 +254,10 @@ def require_addresses(settings: CommonSettings, listeners: Sequence[ListenPort],
 
 def problems(error: ValidationError) -> str:
     """Name every wrong setting on a line of its own, never with its value: it may be a secret."""
-    lines = (f"  {'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False))
+    found = error.errors(include_input=False)
+    lines = (
+        f"  {'.'.join(map(str, each['loc'])).upper()}: {each['msg'].removeprefix(LIBRARY_WORDS)}" for each in found
+    )
     return "\n".join(["These settings are missing or wrong:", *lines])
 
 

@@ -8,13 +8,12 @@ import structlog
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from catalogue import MODELS, Model
-from services.chassis.outbound import Exempt, origin_of
+from services.chassis.outbound import Exempt, check_web_url
 from services.chassis.settings import CommonSettings
 from services.generation.key_pool.pool import Key, PoolStatus, account_of, print_of
 from services.generation.quota import is_billed, meaning, site_orders
 from services.generation.timing import DAY_SECONDS, Concurrency, Timing
 
-MAX_PORT = 65_535
 Seconds = Annotated[float, Field(gt=0)]
 NO_SECRET = SecretStr("")
 UNNAMED = (
@@ -27,14 +26,6 @@ MISSING = (
 )
 
 logger = structlog.get_logger()
-
-
-def check_url(url: str) -> str:
-    """Refuse an address that no request could be sent to. Raises ValueError."""
-    origin = origin_of(url)
-    if origin is None or not 0 < origin.effective_port <= MAX_PORT or "?" in url or "#" in url:
-        raise ValueError("give the http(s) address of the upstream, for example https://api.kie.ai")
-    return url
 
 
 def check_key(key: SecretStr) -> SecretStr:
@@ -51,7 +42,7 @@ ApiKey = Annotated[SecretStr, AfterValidator(check_key)]
 class GenerationSettings(CommonSettings):
     """Provider keys, the upstream, quotas and timing."""
 
-    kie_ai_base_url: Annotated[str, AfterValidator(check_url)] = "https://api.kie.ai"
+    kie_ai_base_url: Annotated[str, AfterValidator(check_web_url)] = "https://api.kie.ai"
     """The provider's base URL; the sandbox's in a stack without keys."""
     kie_ai_api_key: ApiKey = Field(NO_SECRET, validation_alias=AliasChoices("KIE_AI_API_KEY", "KIE_API_KEY"))
     """The first key of the pool."""

@@ -49,6 +49,57 @@ def test_config_check_names_problems_and_exits_2(kawaii: Kawaii) -> None:
     assert "LOG_LEVEL:" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("APP_URL", "pictures.example"),
+        ("APP_URL", "https://pictures.example/?a=b"),
+        ("STORAGE_PUBLIC_BASE_URL", "cdn.example"),
+        ("DATABASE_URL", "mysql://host/kawaii"),
+        ("REDIS_URL", "http://host:6379"),
+        ("KIE_AI_BASE_URL", "api.kie.ai"),
+    ],
+)
+def test_config_check_refuses_addresses_of_another_kind_without_showing_them(
+    kawaii: Kawaii, name: str, value: str
+) -> None:
+    done = kawaii("config", "check", KIE_AI_API_KEY="a-key", **{name: value})
+
+    assert done.returncode == 2
+    assert f"  {name}: " in done.stderr
+    assert value not in done.stderr
+
+
+def test_config_check_refuses_a_public_port_among_the_internal_ones(kawaii: Kawaii) -> None:
+    done = kawaii("config", "check", PORT="50055", INTERNAL_PORT_BASE="50050")
+
+    assert done.returncode == 2
+    assert "PORT is one of the internal ports, 50050 to 50064" in done.stderr
+
+
+def test_config_check_refuses_a_data_folder_that_is_a_file(kawaii: Kawaii, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("", encoding="utf-8")
+    done = kawaii("config", "check", DATA_DIR=str(tmp_path / "data" / "kawaii"))
+
+    assert done.returncode == 2
+    assert f"DATA_DIR: {tmp_path / 'data'} is no folder" in done.stderr
+
+
+def test_config_check_names_what_no_setting_is_called(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("KIE_AI_APY_KEY=secret\nAPP_URL_FILE=\nEDITOR_OF_MINE=vi\n", encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(Path.cwd())}
+    command = (sys.executable, "-m", "deploy.cli.main", "config", "check")
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=60, check=True
+    )
+
+    assert done.stdout == "ok\n"
+    assert done.stderr == (
+        ".env: no setting is called KIE_AI_APY_KEY. Did you mean KIE_AI_API_KEY?\n"
+        ".env: no setting is called EDITOR_OF_MINE.\n"
+    )
+
+
 def test_config_check_looks_into_the_files_of_tls(kawaii: Kawaii, tmp_path: Path) -> None:
     authority = Authority.of(tmp_path / "certs")
     authority.issue("gateway")
