@@ -25,7 +25,7 @@ from kawaii.storage.v1 import storage_pb2_grpc as storagerpc
 from deploy.launcher.configuration import complaint
 from services.chassis.channels import connect
 from services.chassis.settings import CommonSettings
-from services.chassis.status import DETAILS_KEY, from_rpc
+from services.chassis.status import from_rpc, has_details
 
 SCHEME = r"^(ipv[46]:|dns:///)"  # of a target; people write the rest
 HANDSHAKE = "andshake"  # in what gRPC says of a connection that TLS refused
@@ -121,7 +121,7 @@ def as_json(message: Message) -> Answer:
 
 def sentence(failure: aio.AioRpcError, address: str) -> str:
     """The message of a failed call; where no stack answers, what helps."""
-    detailed = any(key == DETAILS_KEY for key, _ in failure.trailing_metadata() or ())
+    detailed = has_details(failure)
     if failure.code() is grpc.StatusCode.UNAVAILABLE and not detailed:
         place = re.sub(SCHEME, "", address)
         if HANDSHAKE in (failure.details() or ""):

@@ -9,8 +9,9 @@ whose caller prefers late to never).
 How a change among the replicas is noticed: the health of a connection is pushed; servers end each connection after some
 seconds of age (server.py), whereupon gRPC asks DNS again; and keepalive ends a connection whose other end is silent.
 
-gRPC repeats a call by itself in one case, and once: the server has said that it never looked at it, because the call
-crossed the end of its connection on the wire. No other call is made twice.
+A read that one replica leaves unanswered goes to another (repeated_reads.py). No other call is made twice, but in one
+case by gRPC itself: the server has said that it never looked at it, because the call crossed the end of its connection
+on the wire.
 
 With mutual TLS a channel has the certificate with which it was opened. When the files change, new calls go through a
 new one, and the old one is closed after its last call.
@@ -30,6 +31,7 @@ from grpc import aio
 from services.chassis import context
 from services.chassis.errors import DeadlineExceeded
 from services.chassis.interceptors import REQUEST_ID_KEY
+from services.chassis.repeated_reads import RepeatBudget, is_read, read
 from services.chassis.server import MAX_MESSAGE_BYTES, WINDOW_BYTES
 from services.chassis.settings import CommonSettings
 from services.chassis.supervisor import supervised
@@ -145,7 +147,8 @@ def _open(target: str, credentials: grpc.ChannelCredentials | None, options: Opt
 class Method:
     """One RPC of a channel, as stubs call it. `bounded` ones get a deadline: those that answer with one message.
 
-    Answers that are streams live as long as their reader.
+    Answers that are streams live as long as their reader. Of a read the answer is awaited, and there is no call to ask
+    for more: it may be more than one.
     """
 
     def __init__(self, channel: "Channel", shape: str, arguments: tuple[Any, ...], *, bounded: bool) -> None:
@@ -153,6 +156,7 @@ class Method:
         self._shape = shape
         self._arguments = arguments
         self._bounded = bounded
+        self._is_read = shape == "unary_unary" and is_read(arguments[0])
         self._connection: Connection | None = None
         self._callables: list[Any] = []
 
@@ -160,8 +164,14 @@ class Method:
         self, request: Any = None, *, timeout: float | None = None, metadata: Any = None, **others: Any
     ) -> Any:
         """Begin a call. Raises DeadlineExceeded: the call that is being answered leaves no time for it."""
-        if self._bounded:
-            timeout = timeout_of(timeout)
+        if not self._bounded:
+            return self._begin(request, timeout, metadata, others)
+        timeout = timeout_of(timeout)
+        if not self._is_read:
+            return self._begin(request, timeout, metadata, others)
+        return read(lambda seconds: self._begin(request, seconds, metadata, others), timeout, self._channel.repeats)
+
+    def _begin(self, request: Any, timeout: float | None, metadata: Any, others: Mapping[str, Any]) -> Any:
         connection = self._channel.connection
         if connection is not self._connection:
             self._callables = [getattr(each, self._shape)(*self._arguments) for each in connection]
@@ -177,6 +187,7 @@ class Channel(aio.Channel):
         self.connection = opened()
         self._opened = opened
         self._retiring: set[asyncio.Task[None]] = set()
+        self.repeats = RepeatBudget()
 
     @property
     def retiring(self) -> int:

@@ -66,6 +66,11 @@ def _details(error: errors.KawaiiError) -> Iterator[message.Message]:
 TORN = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED)
 
 
+def has_details(failure: aio.AioRpcError) -> bool:
+    """Whether one of our services raised it; gRPC's own failures carry no details."""
+    return any(key == DETAILS_KEY for key, _ in failure.trailing_metadata() or ())
+
+
 def from_rpc(failure: aio.AioRpcError) -> errors.KawaiiError:
     """Rebuild the error that another process raised; one without our details keeps its code's class."""
     status = _status_of(failure)

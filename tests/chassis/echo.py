@@ -17,6 +17,7 @@ from tests.support.servers import serving
 
 SERVICE = "kawaii.test.Echo"
 SHAPES = ("unary_unary", "stream_unary", "unary_stream", "stream_stream")
+READ = "GetEcho"  # does what unary_unary does, under the name of a read
 STREAMED = ("unary_stream", "stream_stream")
 Act = Callable[[str], Awaitable[str]]
 
@@ -35,6 +36,7 @@ def descriptor() -> Any:
         asks, answers = (word == "stream" for word in shape.split("_"))
         text = ".google.protobuf.StringValue"
         methods.add(name=shape, input_type=text, output_type=text, client_streaming=asks, server_streaming=answers)
+    methods.add(name=READ, input_type=text, output_type=text)
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
     return pool.FindFileByName(file.name)
@@ -78,6 +80,7 @@ def register(echo: Echo, server: aio.Server) -> None:
         "response_serializer": StringValue.SerializeToString,
     }
     handlers = {shape: getattr(grpc, f"{shape}_rpc_method_handler")(getattr(echo, shape), **codec) for shape in SHAPES}
+    handlers[READ] = handlers["unary_unary"]
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
 
@@ -103,7 +106,8 @@ class Client:
             "request_serializer": StringValue.SerializeToString,
             "response_deserializer": StringValue.FromString,
         }
-        return getattr(self.channel, shape)(f"/{SERVICE}/{shape}", **codec)(asked, **options)
+        kind = "unary_unary" if shape == READ else shape
+        return getattr(self.channel, kind)(f"/{SERVICE}/{shape}", **codec)(asked, **options)
 
     async def ask(self, shape: str, text: str, **options: Any) -> str:
         """The last message of the answer."""

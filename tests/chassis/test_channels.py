@@ -1,10 +1,7 @@
 """Outgoing calls end before the call they serve, are spread over replicas, and none fails when a replica stops."""
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -25,6 +22,7 @@ from services.chassis.settings import CommonSettings
 from services.chassis.status import translated
 from services.chassis.tls import InternalTls, internal_tls
 from tests.chassis.echo import SERVICE, SHAPES, STREAMED, Client, Echo, echoing, mount, register
+from tests.chassis.replicas import Process, answers, only, target_of
 from tests.support.certificates import Authority
 from tests.support.dns import serving_dns
 from tests.support.polling import eventually
@@ -180,23 +178,6 @@ class Replicas:
         await self.healths[number].check()
 
 
-async def answers(client: Client, calls: int) -> Counter[str]:
-    """Who answers so many calls."""
-    return Counter([await client.ask("unary_unary", "who") for _ in range(calls)])
-
-
-def only(client: Client, *words: str) -> Callable[[], Awaitable[bool]]:
-    """Whether these replicas, and no other, answer the next calls."""
-
-    async def look() -> bool:
-        try:
-            return set(await answers(client, 6)) == set(words)
-        except aio.AioRpcError:  # a call that begins at the moment when the last replica stops to serve
-            return False
-
-    return look
-
-
 async def test_replicas_get_calls_in_turn_while_they_serve() -> None:
     """One that does not serve gets none; when none serves, those that can be reached get them all the same."""
     replicas = Replicas()
@@ -255,37 +236,6 @@ async def test_a_new_replica_gets_its_share_and_a_removed_one_none() -> None:
     assert dns.asked < 30  # not for every connection that ends
 
 
-class Process:
-    """A replica of its own process, whose port is its name."""
-
-    def __init__(self, **settings: str) -> None:
-        self.port = free_port()
-        self._settings = settings
-        self.start()
-
-    def start(self) -> None:
-        """Start it, again too."""
-        ports = {"LISTEN_PORT": str(self.port), "METRICS_PORT": str(free_port())}
-        command = [sys.executable, "-m", "tests.chassis.program"]
-        self.running = subprocess.Popen(command, cwd=ROOT, env=os.environ | ports | self._settings)
-
-    def signal(self, number: int) -> None:
-        """Send a signal."""
-        self.running.send_signal(number)
-
-    async def ended(self) -> int:
-        """Wait for its end; its exit code."""
-        return await asyncio.to_thread(self.running.wait)
-
-    def close(self) -> None:
-        """Kill it."""
-        self.running.kill()
-        self.running.wait()
-
-
-ROOT = Path(__file__).parents[2]
-
-
 class Load:
     """Calls without a pause; who answered, and what failed."""
 
@@ -306,11 +256,6 @@ class Load:
         """Wait until a replica has answered some more calls."""
         wanted = self.answers[str(process.port)] + 20
         await eventually(lambda: self.answers[str(process.port)] >= wanted)
-
-
-def target_of(*processes: Process) -> str:
-    """The target of replicas on this machine."""
-    return f"ipv4:{','.join(f'127.0.0.1:{each.port}' for each in processes)}"
 
 
 async def test_no_call_fails_while_replicas_are_restarted_one_after_the_other() -> None:
