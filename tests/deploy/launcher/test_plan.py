@@ -57,7 +57,8 @@ SECRETS = {
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_is_told_to_those_that_need_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    secret = f"postgresql://kawaii:canary-of-{name.lower()}-0123456789@db/kawaii"
+    scheme = "redis" if name == "REDIS_URL" else "postgresql"
+    secret = f"{scheme}://kawaii:canary-of-{name.lower()}-0123456789@db/kawaii"
     monkeypatch.setenv(name, secret)
     stack = made()
     holders = {process for process, seen in environments(stack).items() if secret in seen.values()}
