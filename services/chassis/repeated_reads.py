@@ -10,6 +10,7 @@ Repeats are bounded: a channel has a budget, to which answered reads add a fract
 they have too much to do are not asked twice as much.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -25,6 +26,9 @@ ATTEMPTS = (
     3  # of two replicas in turn with other callers' reads, three in a row reach the same one in one case of eight
 )
 READ_SECONDS = 2.0  # a read takes some milliseconds, and a busy machine may add a second
+RECONNECT_SECONDS = (
+    1.0  # before the last attempt: a replica that was started again is connected to by then (channels.py)
+)
 LEAST_SECONDS = 0.02  # not worth starting below this
 MOST_REPEATS = 50.0  # at once: what is under way to one replica at the moment at which its line is cut
 REPEATS_PER_ANSWER = 0.2
@@ -70,7 +74,8 @@ async def read(ask: Callable[[float], Awaitable[T]], seconds: float, budget: Rep
         last = attempt == ATTEMPTS or budget.spent
         try:
             answer = await ask(left if last else min(READ_SECONDS, left / 2))
-        except aio.AioRpcError as error:
+        except aio.AioRpcError as failure:
+            error = failure
             if last or not _unanswered(error) or ends - monotonic() < LEAST_SECONDS:
                 raise
         else:
@@ -78,6 +83,8 @@ async def read(ask: Callable[[float], Awaitable[T]], seconds: float, budget: Rep
             return answer
         budget.repeat()
         attempt += 1
+        if attempt == ATTEMPTS and error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+            await asyncio.sleep(min(RECONNECT_SECONDS, (ends - monotonic()) / 2))
 
 
 def _unanswered(error: aio.AioRpcError) -> bool:

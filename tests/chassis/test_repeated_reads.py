@@ -15,7 +15,7 @@ from services.chassis.repeated_reads import ATTEMPTS, MOST_REPEATS, REPEATS_PER_
 from tests.chassis.echo import READ, Client, mount
 from tests.chassis.replicas import Process, only, target_of
 from tests.support.polling import eventually
-from tests.support.ports import listening
+from tests.support.ports import free_port, listening
 from tests.support.servers import serving
 
 Act = Callable[[str], Awaitable[str]]
@@ -81,6 +81,16 @@ async def test_a_read_under_way_to_a_process_that_is_killed_is_answered_by_anoth
     assert told == [str(other.port)] * 4
 
 
+async def test_a_read_that_finds_no_replica_is_answered_by_one_that_comes_back_soon() -> None:
+    port = free_port()
+    async with plain_channel(f"127.0.0.1:{port}") as channel:
+        asked = asyncio.create_task(Client(channel).ask(READ, "who"))
+        async with serving(mount(answers), address=f"127.0.0.1:{port}"):
+            told = await asked
+
+    assert told == "here"
+
+
 async def test_what_a_service_itself_says_is_not_asked_again() -> None:
     async with connected(refuses) as (client, (replica,)):
         with pytest.raises(aio.AioRpcError) as refused:
@@ -120,12 +130,12 @@ async def test_repeats_are_bounded_and_answered_reads_allow_some_more() -> None:
 
     for _ in range(100):
         with pytest.raises(aio.AioRpcError):
-            await read(lost, 10, budget)
+            await read(lost, 0.1, budget)
     bounded = len(asked)
     for _ in range(round(1 / REPEATS_PER_ANSWER)):
         await read(found, 10, budget)
     with pytest.raises(aio.AioRpcError):
-        await read(lost, 10, budget)
+        await read(lost, 0.1, budget)
 
     assert bounded == 100 + MOST_REPEATS
     assert len(asked) == bounded + 2

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.chassis.database.notifications import CONNECT_SECONDS, Notifications
-from services.chassis.database.postgresql import STATEMENT_SECONDS, Pool
+from services.chassis.database.postgresql import KEEPALIVE, STATEMENT_SECONDS, Pool
 from services.chassis.database.postgresql_url import certificate_refused, driver_url
 from services.chassis.database.sqlite import Threads
 from services.chassis.database.transaction import COLLISION, DAMAGED, Transaction, db_now, is_damage, upsert
@@ -195,7 +195,7 @@ def make_engine(
         pool_timeout=CONNECT_SECONDS,
         hide_parameters=hide_parameters,
         connect_args={
-            "server_settings": {"search_path": service, "application_name": f"kawaii-{service}"},
+            "server_settings": {**KEEPALIVE, "search_path": service, "application_name": f"kawaii-{service}"},
             "timeout": CONNECT_SECONDS,
             "command_timeout": statement_seconds,
             **tls_arguments(settings),

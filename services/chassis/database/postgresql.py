@@ -17,6 +17,11 @@ from services.chassis.database.metrics import IN_USE, MAX_QUEUED, QUEUED, TOOK, 
 from services.chassis.database.notifications import CONNECT_SECONDS, Notifications, close_connections
 from services.chassis.database.transaction import PASSING_STATES, Transaction, away, busy, run_notices, translated
 
+# A transaction of ours is idle for milliseconds. One whose process hangs, or whose host is cut off, keeps its locks,
+# among them that on the order of the outbox, which all others wait for: the server ends it.
+IDLE_SECONDS = 5.0
+# By default Linux finds out after two hours that a peer is gone, and its connections count against max_connections.
+KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
 
 
@@ -30,7 +35,9 @@ class Pool:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")  # BEGIN goes with its time limit
         self._connections = connections
         self._statement_seconds = statement_seconds
-        self._ordinary = asyncio.Semaphore(max(1, connections - reserved(connections)))
+        ordinary = max(1, connections - reserved(connections))
+        self._writes = asyncio.Semaphore(max(1, ordinary * 2 // 3))  # those may wait for locks, which reads never do
+        self._ordinary = asyncio.Semaphore(ordinary)
         self._any = asyncio.Semaphore(connections)
         self._waiting = 0
         self._running: set[asyncio.Task[Any]] = set()
@@ -71,7 +78,7 @@ class Pool:
 
     async def _turn(self, kind: str, *, urgent: bool) -> list[asyncio.Semaphore]:
         """Wait for the right to a connection; whoever gets it releases these semaphores."""
-        wanted = [self._any] if urgent else [self._ordinary, self._any]
+        wanted = [self._any] if urgent else [*([self._writes] if kind == "write" else []), self._ordinary, self._any]
         taken: list[asyncio.Semaphore] = []
         self._waiting += 1
         QUEUED.labels(kind).inc()
@@ -150,7 +157,8 @@ class Pool:
     async def _begun(self, begin: str) -> tuple[AsyncConnection, Any]:
         """A connection with an open transaction. Those of the pool may have died unnoticed, so each may fail once."""
         milliseconds = int(patience(self._statement_seconds) * 1000) or 1  # 0 would be no limit
-        opening = f"{begin}; SET LOCAL statement_timeout = {milliseconds}"
+        idle = f"SET LOCAL idle_in_transaction_session_timeout = {int(IDLE_SECONDS * 1000)}"
+        opening = f"{begin}; SET LOCAL statement_timeout = {milliseconds}; {idle}"
         for left in range(self._connections, -1, -1):
             connection = await self._engine.connect()
             try:

@@ -152,15 +152,48 @@ async def test_a_full_pool_sheds_and_keeps_a_connection_for_what_is_urgent(
     assert refusal.value.retry_after
 
 
+async def test_reads_pass_while_all_writes_wait_for_a_lock(postgres_server: Postgres, settings_of: SettingsOf) -> None:
+    url = postgres_server.create_database()
+    async with opened(settings_of(url)) as other, opened(settings_of(url)) as database:
+        holding = Holding("SELECT pg_advisory_xact_lock(1)")
+        holder = asyncio.create_task(other.write(holding.hold))
+        async with asyncio.timeout(LONG_SECONDS):
+            await holding.begun.wait()
+            waiting = [asyncio.create_task(database.write(run, holding.statement)) for _ in range(20)]
+            await asyncio.gather(*(database.ping() for _ in range(20)))
+            still = sum(not write.done() for write in waiting)
+            holding.released.set()
+            await asyncio.gather(holder, *waiting)
+
+    assert still == 20
+
+
+async def test_the_locks_of_a_process_that_hangs_in_a_transaction_are_freed(
+    postgres_server: Postgres, settings_of: SettingsOf
+) -> None:
+    """As of a host whose line is cut: the server hears nothing, and would wait for it for hours."""
+    url = postgres_server.create_database()
+    async with opened(settings_of(url)) as hung, opened(settings_of(url)) as database:
+        holding = Holding("SELECT pg_advisory_xact_lock(1)")
+        holder = asyncio.create_task(hung.write(holding.hold))
+        async with asyncio.timeout(LONG_SECONDS):
+            await holding.begun.wait()
+            await database.write(run, holding.statement)
+        holding.released.set()
+        with pytest.raises(Unavailable):
+            await holder
+
+
 class Holding:
     """Holds a transaction open."""
 
-    def __init__(self) -> None:
+    def __init__(self, statement: str = "SELECT 1") -> None:
         self.begun, self.released = asyncio.Event(), asyncio.Event()
+        self.statement = statement
 
     def hold(self, transaction: Transaction) -> None:
-        """Keep the connection until released."""
-        transaction.execute(text("SELECT 1"))
+        """Keep the connection, and what the statement locks, until released."""
+        transaction.execute(text(self.statement))
         self.begun.set()
         await_only(self.released.wait())
 
