@@ -1,5 +1,6 @@
 """A fleet: an edge with Envoy, two of each process of ours, the engines and the provider, each on a host of its own."""
 
+import json
 import os
 import secrets
 import signal
@@ -135,8 +136,8 @@ class Fleet:
     database: Postgres
     cache: Cache
     bucket: Bucket
-    edge: Host
-    provider: Host
+    hosts: dict[str, Host]
+    exits: ExitStack
     sandbox: Server
     members: dict[str, Member] = field(default_factory=dict)
     envoy: "Server | None" = None
@@ -144,12 +145,12 @@ class Fleet:
     @property
     def url(self) -> str:
         """The public origin."""
-        return f"http://{self.edge.address}:{PUBLIC}"
+        return f"http://{self.hosts['edge'].address}:{PUBLIC}"
 
     @property
     def sandbox_url(self) -> str:
         """The provider, with its ledger and its scripts."""
-        return f"http://{self.provider.address}:{SANDBOX}"
+        return f"http://{self.hosts['provider'].address}:{SANDBOX}"
 
     def of(self, kind: str) -> list[Member]:
         """The replicas of one kind."""
@@ -159,6 +160,26 @@ class Fleet:
         """What the provider has billed."""
         answer = httpx.get(f"{self.sandbox_url}/sandbox/ledger", timeout=30).raise_for_status().json()
         return list(answer["entries"])
+
+    def fail_over(self) -> None:
+        """Lose PostgreSQL's machine; its standby is promoted, and takes over its address."""
+        first, second = self.hosts["database"], self.hosts["standby"]
+        standby = self.exits.enter_context(self.database.standby(second.address, second.inside()))
+        first.cut()
+        self.database.crash()
+        standby.promote()
+        second.take_over(first)
+        for host in self.hosts.values():
+            host.forget_neighbours()
+        self.database = standby
+
+    def drift(self) -> int:
+        """How far the counts of likes and favourites are from their rows, as the operator's command finds it."""
+        settings = self.of("gateway")[0].settings | tls(self.folder / "certificates", "operator")
+        command = [sys.executable, "-m", "deploy.cli.main", "counters", "reconcile", "--dry-run", "-o", "json"]
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | settings, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return int(json.loads(done.stdout)["drift"])
 
     def await_ready(self) -> None:
         """Wait until every member takes work and the edge answers for all of them."""
@@ -181,7 +202,7 @@ def fleet(folder: Path, *, replicas: int = 2, change: Change = lambda _kind, _se
     """A fleet that serves, with mutual TLS between its processes. Raises NoNamespacesError."""
     with ExitStack() as stack:
         net = stack.enter_context(network())
-        names = ["edge", "database", "cache", "bucket", "provider"]
+        names = ["edge", "database", "standby", "cache", "bucket", "provider"]
         names += [f"{kind}-{number}" for kind in KINDS for number in range(1, replicas + 1)]
         hosts = {name: net.host(name) for name in names}
         for host in hosts.values():
@@ -191,7 +212,7 @@ def fleet(folder: Path, *, replicas: int = 2, change: Change = lambda _kind, _se
         bucket = stack.enter_context(_running(Bucket(hosts["bucket"], folder)))
         certificates = make_certificates(folder / "certificates")
         sandbox = Server(hosts["provider"], entry("sandbox"), _sandbox(hosts["provider"], folder), folder / "sandbox")
-        made = Fleet(net, folder, database, cache, bucket, hosts["edge"], hosts["provider"], sandbox)
+        made = Fleet(net, folder, database, cache, bucket, hosts, stack, sandbox)
         shared = _shared(made, hosts, replicas)
         _migrate(folder, shared)
         for kind in KINDS:
@@ -252,7 +273,7 @@ def _shared(made: Fleet, hosts: Mapping[str, Host], replicas: int) -> dict[str, 
         "FILES_UPSTREAM": all_of("storage", FILES),
         "KIE_AI_API_KEY": PROVIDER_KEY,
         "KIE_AI_BASE_URL": made.sandbox_url,
-        "OUTBOUND_ALLOW_PRIVATE": f"{made.provider.address}:{SANDBOX}",
+        "OUTBOUND_ALLOW_PRIVATE": f"{hosts['provider'].address}:{SANDBOX}",
         "SITE_DAILY_ORDERS": "0",
         "SIGN_IN_CONFIGURED": "1",
         "AUTH_HS256_SECRET": SECRET,

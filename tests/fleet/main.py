@@ -14,7 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from tests.fleet import scenarios
+from tests.e2e.stack import ROOT
+from tests.fleet import releases, scenarios
 from tests.fleet.fleet import KINDS, fleet, renew_certificates
 from tests.fleet.network import NoNamespacesError
 from tests.fleet.scenarios import Member, Row, Run, scenario
@@ -92,6 +93,21 @@ def restarted(run: Run) -> None:
     scenarios.restart_all(run, round(scaled(RESTARTS)))
 
 
+def upgraded(run: Run) -> None:
+    """All processes go back to the baseline, the schema expands, and they go forward, back and forward again."""
+    try:
+        old = releases.baseline(run.fleet.folder / "baseline")
+    except releases.NoBaselineError as reason:
+        run.notes.append(f"not run: {reason}")
+        return
+    releases.replace(run.fleet, old, back=True)
+    releases.expand(run.fleet, run.fleet.folder / "expanding")
+    releases.replace(run.fleet, ROOT)
+    releases.replace(run.fleet, old, back=True)
+    releases.replace(run.fleet, ROOT)
+    run.notes.append(f"baseline {releases.BASELINE[:7]}, drift of the counters {run.fleet.drift()}")
+
+
 def rotated(run: Run) -> None:
     """All certificates are replaced, again and again."""
     for _ in range(round(scaled(ROTATIONS))):
@@ -104,6 +120,13 @@ def database_restarted(run: Run) -> None:
     run.fleet.database.crash()
     time.sleep(scaled(3))
     run.fleet.database.start()
+
+
+def failed_over(run: Run) -> None:
+    """PostgreSQL's machine is lost, and its standby takes over."""
+    time.sleep(scaled(5))
+    run.fleet.fail_over()
+    time.sleep(scaled(15))
 
 
 def cache_lost(run: Run) -> None:
@@ -140,8 +163,10 @@ SCENARIOS: tuple[tuple[str, Callable[[Run], None], float, bool], ...] = (
     ("every line lossy", lossy, KILL_RATE, True),
     ("one way between services", one_way, KILL_RATE, True),
     ("rolling restarts", restarted, RESTART_RATE, False),
+    ("rolling upgrade and back", upgraded, RESTART_RATE, False),
     ("certificates rotated", rotated, RESTART_RATE, False),
     ("PostgreSQL restarted", database_restarted, KILL_RATE, True),
+    ("PostgreSQL failed over to a standby", failed_over, KILL_RATE, True),
     ("Valkey flushed, restarted, frozen", cache_lost, KILL_RATE, True),
     ("S3 away", bucket_away, KILL_RATE, True),
     ("storm", stormy, STORM_RATE, True),

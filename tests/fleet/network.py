@@ -90,6 +90,18 @@ class Host:
             return True
         return False
 
+    def take_over(self, other: "Host") -> None:
+        """Take the address of a host that is cut off, as the address of a primary moves to its standby.
+
+        The others forget whose it was, as a gratuitous ARP makes them.
+        """
+        bits = run(*other.inside("ip", "-o", "-4", "address", "show", "eth0")).split()[3].rpartition("/")[2]
+        run(*self.inside("ip", "address", "add", f"{other.address}/{bits}", "dev", "eth0"))
+
+    def forget_neighbours(self) -> None:
+        """Ask anew which line an address is at."""
+        run(*self.inside("ip", "neigh", "flush", "all"))
+
     def mend(self) -> None:
         """Undo all of these."""
         run("ip", "link", "set", self.line, "up")

@@ -39,6 +39,7 @@ class Postgres:
     lent: list[str]
     host: str = LOOPBACK
     inside: tuple[str, ...] = ()
+    listens: str = ""  # at `host` when empty
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -49,7 +50,12 @@ class Postgres:
         """
         if self.process is not None and self.process.poll() is None:
             return
-        program = [self.binaries / "postgres", "-D", self.folder / "data", *_options(self.folder, self.host, self.port)]
+        program = [
+            self.binaries / "postgres",
+            "-D",
+            self.folder / "data",
+            *_options(self.folder, self.listens or self.host, self.port),
+        ]
         log = self.folder / "log"
         with log.open("ab") as errors:
             self.process = subprocess.Popen([*self.inside, *self.lent, *program], stderr=errors, cwd=self.folder)
@@ -85,6 +91,36 @@ class Postgres:
         host = ("-h", self.host, "-p", str(self.port), "-U", "postgres")
         subprocess.run([self.binaries / "createdb", *host, name], check=True)
         return f"postgresql://postgres@{self.host}:{self.port}/{name}"
+
+    @contextmanager
+    def standby(self, host: str, inside: tuple[str, ...] = ()) -> Iterator["Postgres"]:
+        """A second server with the same data at the same port, which confirms each commit before the first does.
+
+        It listens at all addresses of the machine in which `inside` runs it: once it is promoted, the address of the
+        first may be moved there.
+        """
+        with tempfile.TemporaryDirectory(prefix="kawaii-postgres-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            lent = _lent(folder)
+            copied = ["-D", folder / "data", "-R", "-X", "stream", "-h", self.host, "-p", str(self.port)]
+            command = [*inside, *lent, self.binaries / "pg_basebackup", *copied, "-U", "postgres", "--no-sync"]
+            subprocess.run(command, check=True, capture_output=True, cwd=folder)
+            second = Postgres(self.binaries, self.port, folder, lent, host, inside, listens="*")
+            try:
+                second.start()
+                self._run("ALTER SYSTEM SET synchronous_standby_names = '*'")
+                self._run("SELECT pg_reload_conf()")
+                yield second
+            finally:
+                second.stop()
+
+    def promote(self) -> None:
+        """Let a standby take writes."""
+        self._run("SELECT pg_promote()")
+
+    def _run(self, statement: str) -> None:
+        host = ("-h", self.host, "-p", str(self.port), "-U", "postgres")
+        subprocess.run([self.binaries / "psql", "-q", *host, "-c", statement], check=True, capture_output=True)
 
     def dump(self, url: str, file: Path) -> None:
         """Write a database as SQL, which outlives the server."""
