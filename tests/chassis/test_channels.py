@@ -201,6 +201,31 @@ async def test_replicas_get_calls_in_turn_while_they_serve() -> None:
     assert again == {"0": 20}
 
 
+class Peer(Echo):
+    """Answers with the address and port from which its caller is connected."""
+
+    async def unary_unary(self, _request: StringValue, call: Any) -> StringValue:
+        return StringValue(value=call.peer())
+
+
+async def test_channels_share_no_connection() -> None:
+    """Where two do and one asks for health, gRPC can crash the process (channels.py)."""
+    dependency = Dependency()
+    health = Health([SERVICE], [dependency.ping])
+    async with AsyncExitStack() as exits:
+        address = await exits.enter_async_context(serving(mount(saying(""), Peer), health=health))
+        clients = [Client(await exits.enter_async_context(plain_channel(f"ipv4:{address}"))) for _ in range(2)]
+        peers = []
+        for serves in (True, False):
+            dependency.broken = not serves
+            await health.check()
+            for client in clients:
+                await eventually(lambda client=client, serves=serves: client.channel.connection.serves is serves)
+                peers.append(await client.ask("unary_unary", "who"))
+
+    assert len(set(peers)) == 4
+
+
 async def test_a_new_replica_gets_its_share_and_a_removed_one_none() -> None:
     """DNS changes; connections come of age, so that it is asked again. A stream goes on at its old connection."""
     port, released = free_port(), asyncio.Event()
