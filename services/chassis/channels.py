@@ -66,10 +66,10 @@ OPTIONS: Options = (
     ("grpc.client_idle_timeout_ms", 2**31 - 1),  # never: the health of replicas is known when the next call comes
     # Without a policy for repeating, this repeats what the module's docstring says, and nothing else.
     ("grpc.enable_retries", 1),
-    # No connection is shared with another channel, as those with equal arguments do by default. When a shared one becomes
-    # ready, gRPC crashes the process if a channel asks for its health just when another has registered a HealthProducer
-    # and not yet started it: the constructor of HealthChecker then reads a null subchannel_. Seen in 1.85.1 and 1.85.3,
-    # after 600 to 21,600 connections. Source: HealthWatcher::SetSubchannel in
+    # No connection is shared with another channel, as those with equal arguments do by default. When a shared one
+    # becomes ready, gRPC crashes the process if a channel asks for its health just when another has registered a
+    # HealthProducer and not yet started it: the constructor of HealthChecker then reads a null subchannel_. Seen in
+    # 1.85.1 and 1.85.3, after 600 to 21,600 connections. Source: HealthWatcher::SetSubchannel in
     # https://github.com/grpc/grpc/blob/master/src/core/load_balancing/health_check_client.cc
     ("grpc.use_local_subchannel_pool", 1),
 )
