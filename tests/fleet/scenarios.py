@@ -14,6 +14,7 @@ from tests.fleet.promises import Broken, judge
 from tests.support.polling import until
 
 LEAST_SHARE, MOST_SHARE = 0.35, 0.65
+RECONNECT_SECONDS = 6.0  # an attempt to connect that was under way ends, and the next one succeeds (channels.py)
 BALANCE_SECONDS = 30.0  # within which a replica that returned has its share of calls
 BALANCE_LOOK_SECONDS = 5.0
 
@@ -125,12 +126,13 @@ def freeze_each(run: Run, seconds: float) -> None:
 
 
 def cut_each(run: Run, seconds: float, how: Callable[[Member], None], members: Sequence[Member] | None = None) -> None:
-    """Cut every member's host off in turn, in some way, and mend its line."""
+    """Cut every member's host off in turn, in some way, and mend its line; the next when it is connected again."""
     for member in members or list(run.fleet.members.values()):
         how(member)
         time.sleep(seconds)  # as above
         member.host.mend()
         member.await_ready()
+        time.sleep(RECONNECT_SECONDS)
 
 
 def restart_all(run: Run, times: int, members: Sequence[Member] | None = None) -> None:
