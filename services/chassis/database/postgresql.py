@@ -20,8 +20,15 @@ from services.chassis.database.transaction import PASSING_STATES, Transaction, a
 # A transaction of ours is idle for milliseconds. One whose process hangs, or whose host is cut off, keeps its locks,
 # among them that on the order of the outbox, which all others wait for: the server ends it.
 IDLE_SECONDS = 5.0
-# By default Linux finds out after two hours that a peer is gone, and its connections count against max_connections.
-KEEPALIVE = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+# Of a host that is cut off the server hears nothing for 4 s, and ends its sessions then, also those that wait for a
+# lock themselves: each of these would get it in turn, and keep it for IDLE_SECONDS.
+KEEPALIVE = {
+    "tcp_keepalives_idle": "2",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "4000",
+    "client_connection_check_interval": "1000",
+}
 STATEMENT_SECONDS = 30.0  # above any statement of ours; a loop that waits on a dead connection must come back
 
 

@@ -26,8 +26,9 @@ V = TypeVar("V")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 Notice = Callable[[], object]
 
-# SQLSTATE classes that time heals: connections, a standby during failover, lost races, exhaustion, the operator.
-PASSING_STATES = ("08", "25006", "40", "53", "57")
+# SQLSTATE classes that time heals: connections, a standby during failover, a transaction in which we hung, lost races,
+# exhaustion, the operator.
+PASSING_STATES = ("08", "25006", "25P03", "40", "53", "57")
 # SQLSTATEs of two transactions that met: a deadlock, a serialization failure, and a row that another one removed
 # between our look and our reference to it; the last one has a name of SQLite's, too. The second try finds the other
 # transaction done.
