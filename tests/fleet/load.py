@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-ORDER_EVERY = 10  # one request of so many is an order
+ORDER_EVERY = 10  # one request of so many is an order, or more, but no more a second than two cores make besides
+ORDERS_PER_SECOND = 2.5
 REPEATS = 12  # of an order whose answer says that it may be repeated
 PAUSE_SECONDS = 0.5
 TIMEOUT = httpx.Timeout(20.0)
@@ -39,6 +40,7 @@ class Load:
         self.seen = Seen()
         self._url, self._paths, self._rate = url, itertools.cycle(paths), rate
         self._orders, self._repeat = orders, repeat
+        self._order_every = max(ORDER_EVERY, round(rate / ORDERS_PER_SECOND))
         self._run = uuid.uuid4().hex[:8]
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), daemon=True)
@@ -64,7 +66,7 @@ class Load:
             for number in itertools.count():
                 if self._stopping.is_set():
                     break
-                is_order = self._orders and number % ORDER_EVERY == 0
+                is_order = self._orders and number % self._order_every == 0
                 group.create_task(self._order(client, number) if is_order else self._read(client, next(self._paths)))
                 await asyncio.sleep(max(0.0, began + (number + 1) / self._rate - loop.time()))
 
