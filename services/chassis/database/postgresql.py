@@ -43,7 +43,7 @@ class Pool:
         self._connections = connections
         self._statement_seconds = statement_seconds
         ordinary = max(1, connections - reserved(connections))
-        self._writes = asyncio.Semaphore(max(1, ordinary * 2 // 3))  # those may wait for locks, which reads never do
+        self._writes = asyncio.Semaphore(max(1, ordinary - 1))  # those may wait for locks, which reads never do
         self._ordinary = asyncio.Semaphore(ordinary)
         self._any = asyncio.Semaphore(connections)
         self._waiting = 0
