@@ -15,7 +15,7 @@ FRESH := .build/fresh
 FRESH_DESCRIPTORS := $(FRESH)/.build/kawaii.binpb
 LOCK := $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml
 
-.PHONY: help up test check chaos fleet fuzz mutants protos release-protos lock audit bench format hooks clean
+.PHONY: help up test check chaos fleet fuzz mutants image protos release-protos lock audit bench format hooks clean
 
 help: ## List these targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,9 @@ fuzz: $(VENV)/.dev ## Throw 5,000 cases at a stack, made from the OpenAPI descri
 
 mutants: $(VENV)/.dev ## Change 300 lines, one at a time, and list what no test notices (MUTANTS_SEED replays).
 	@$(BIN)/python -m tests.mutants.run --sample 300 $(if $(MUTANTS_SEED),--seed $(MUTANTS_SEED))
+
+image: ## Build the image of deploy/container and boot each process of it (root; needs buildah and mmdebstrap).
+	@sh deploy/container/build.sh
 
 protos: $(VENV)/.dev ## Generate protos/gen from the protos.
 	@sh protos/generate.sh

@@ -164,6 +164,15 @@ def write(folder: Path, name: str, made: Certified, *, force: bool = False) -> N
     files = {folder / f"{name}.key": (made.key_pem, SECRET), folder / f"{name}.crt": (made.certificate_pem, PUBLIC)}
     if not force and (there := [str(path) for path in files if path.exists()]):
         raise AuthorityError(f"{' and '.join(there)} would be overwritten: add --force to replace them.")
+    _write(folder, files)
+
+
+def write_certificate(folder: Path, name: str, made: Certified) -> None:
+    """Write NAME.crt alone, in the place of one that is there. Raises AuthorityError."""
+    _write(folder, {folder / f"{name}.crt": (made.certificate_pem, PUBLIC)})
+
+
+def _write(folder: Path, files: dict[Path, tuple[bytes, int]]) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, (content, mode) in files.items():

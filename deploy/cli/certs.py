@@ -57,9 +57,14 @@ def init(folder: Path, days: int, *, force: bool) -> None:
 @certs.command()
 @click.argument("processes", nargs=-1, required=True, metavar="PROCESS...")
 @folder_option
+@click.option(
+    "--folders",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write each process's files, with ca.crt beside them, into a folder of its name below this one.",
+)
 @process_days
 @force_option
-def issue(processes: tuple[str, ...], folder: Path, days: int, *, force: bool) -> None:
+def issue(processes: tuple[str, ...], folder: Path, folders: Path | None, days: int, *, force: bool) -> None:
     """Make the certificate of each PROCESS and its key, signed by the authority; `all` stands for every process."""
     known = resolve_name("services.chassis.callers:PROCESSES")
     if unknown := [name for name in processes if name not in (*known, ALL)]:
@@ -69,9 +74,12 @@ def issue(processes: tuple[str, ...], folder: Path, days: int, *, force: bool) -
         signer = authority.read_authority(folder)
         valid = min(days, authority.days_left(signer))
         for process in known if ALL in processes else dict.fromkeys(processes):
-            authority.write(folder, process, authority.issue(signer, process, valid), force=force)
-            about = authority.describe(folder / f"{process}.crt")
-            click.echo(f"{folder}/{process}.crt and .key: {', '.join(about.names)}, until {about.expires}")
+            place = folders / process if folders else folder
+            authority.write(place, process, authority.issue(signer, process, valid), force=force)
+            if folders:
+                authority.write_certificate(place, authority.AUTHORITY, signer)
+            about = authority.describe(place / f"{process}.crt")
+            click.echo(f"{place}/{process}.crt and .key: {', '.join(about.names)}, until {about.expires}")
 
 
 @certs.command()

@@ -160,3 +160,17 @@ def test_show_fails_when_one_has_expired(folder: Path) -> None:
 
     assert shown.exit_code == 1
     assert "expired" in shown.output
+
+
+def test_issue_into_folders_gives_each_process_its_own_files_and_the_authority_but_not_its_key(
+    folder: Path, tmp_path: Path
+) -> None:
+    run(folder, "init")
+    done = [run(folder, "issue", "all", "--folders", str(tmp_path / "each"), "--force") for _ in range(2)]
+
+    assert [each.exit_code for each in done] == [0, 0], done[-1].output
+    assert sorted(path.name for path in (tmp_path / "each").iterdir()) == sorted(PROCESSES)
+    for process in PROCESSES:
+        own = tmp_path / "each" / process
+        assert sorted(path.name for path in own.iterdir()) == sorted(["ca.crt", f"{process}.crt", f"{process}.key"])
+        assert (own / "ca.crt").read_bytes() == (folder / "ca.crt").read_bytes()
