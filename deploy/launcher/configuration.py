@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import DotEnvSettingsSource
 
 from deploy.launcher.settings import LauncherSettings
+from services.chassis.addresses import ListenPort, port_of
 from services.chassis.settings import IN_A_FILE, CommonSettings, names_of, problems
 
 INHERITED = {
@@ -75,6 +76,16 @@ def complaint(kind: type[CommonSettings]) -> str:
         return problems(error)
     except OSError as error:
         return f"A secret file cannot be read: {error.filename}: {error.strerror}"
+    return ""
+
+
+def port_complaint(settings: LauncherSettings) -> str:
+    """Which public port is an internal one of the whole stack too, in one line; empty when none is."""
+    internal = {port_of(listener, settings.internal_port_base) for listener in ListenPort}
+    given = {"PORT": settings.port, "PUBLIC_HTTP_PORT": settings.public_http_port}
+    if taken := [name for name, port in given.items() if port in internal]:
+        rest = f"{min(internal)} to {max(internal)}: choose another, or another INTERNAL_PORT_BASE"
+        return f"  {' and '.join(taken)} is one of the internal ports, {rest}"
     return ""
 
 

@@ -21,6 +21,7 @@ from deploy.launcher.configuration import (
     adopt,
     complaint,
     folder_complaint,
+    port_complaint,
     public_tls_complaint,
     shared,
     speaks_text,
@@ -72,8 +73,10 @@ def settle(paths: Iterable[str] = SETTINGS) -> LauncherSettings:
     found |= dict.fromkeys(line for path in paths for line in complaint(resolve_name(path)).splitlines())
     if settings and settings.internal_tls_cert and (complained := resolve_name(TLS_COMPLAINT)(settings)):
         found[f"  {complained}"] = None
-    if settings and (closed := folder_complaint("DATA_DIR", settings.data_dir)):
-        found[closed] = None
+    if settings:
+        found |= dict.fromkeys(
+            filter(None, (folder_complaint("DATA_DIR", settings.data_dir), port_complaint(settings)))
+        )
     if found or not settings:
         raise ConfigurationError("\n".join(found))
     return settings

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import AliasChoices, BeforeValidator, Field, IPvAnyAddress, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
-from services.chassis.addresses import LOOPBACK, Address, ListenPort, parse_upstreams, port_of
+from services.chassis.addresses import LOOPBACK, Address, ListenPort, parse_upstreams
 from services.chassis.origins import ANY_ORIGIN, Origins
 from services.chassis.settings import CommonSettings
 from services.generation.quota import is_billed, meaning, site_orders
@@ -97,17 +97,6 @@ class LauncherSettings(CommonSettings):
             raise ValueError("PUBLIC_HTTP_PORT sends visitors to HTTPS, which PUBLIC_TLS_CERT and PUBLIC_TLS_KEY make")
         if self.public_http_port == self.port:
             raise ValueError("PUBLIC_HTTP_PORT and PORT are the same, where plain HTTP is sent to HTTPS anyway")
-        return self
-
-    @model_validator(mode="after")
-    def _ports_differ(self) -> Self:
-        internal = {port_of(listener, self.internal_port_base) for listener in ListenPort}
-        taken = [name for name in ("port", "public_http_port") if getattr(self, name) in internal]
-        if taken:
-            raise ValueError(
-                f"{' and '.join(taken).upper()} is one of the internal ports, {min(internal)} to {max(internal)}: "
-                "choose another, or another INTERNAL_PORT_BASE"
-            )
         return self
 
     @property

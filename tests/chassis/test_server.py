@@ -20,7 +20,7 @@ from services.chassis.health import Health
 from services.chassis.interceptors import STREAMS_RETRY_SECONDS
 from services.chassis.server import build
 from services.chassis.status import translated
-from tests.chassis.echo import SERVICE, Client, echoing, mount
+from tests.chassis.echo import READ, SERVICE, Client, echoing, mount
 from tests.support.polling import DEADLINE_SECONDS, eventually
 from tests.support.ports import free_port
 from tests.support.servers import serving
@@ -170,6 +170,7 @@ async def test_a_service_is_described(reflection: str) -> None:
         "stream_unary",
         "unary_stream",
         "stream_stream",
+        READ,
     ]
 
 

@@ -88,10 +88,11 @@ def test_a_file_that_is_no_picture_is_refused_and_leaves_nothing(stack: Stack) -
 
 
 def test_a_dead_service_is_told_on_its_own_routes_only(stack: Stack) -> None:
+    """At once where something is to be changed; a read waits for a moment, in which the service is back."""
     victim = stack.process("services.share")
     victim.kill()
     victim.wait(10)
-    answer = stack.http.get("/api/share/share_nobody")
+    answer = stack.http.post("/api/share", json={"generatedUrl": "https://files.example/a.png", "prompt": "a cat"})
 
     assert answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
     assert answer.json()["code"] == "UNAVAILABLE"
