@@ -1,6 +1,6 @@
 """How long a stack with everything installed takes to be ready, and what it keeps resident while idle.
 
-ListenPort memory is told twice: the sum of RSS, which counts a page that n processes share n times, and the sum of PSS,
+Resident memory is told twice: the sum of RSS, which counts a page that n processes share n times, and the sum of PSS,
 which counts it once and is what the machine really holds.
 """
 

@@ -15,9 +15,9 @@ from services.chassis.addresses import ListenPort, port_of
 from services.chassis.settings import IN_A_FILE, CommonSettings, names_of, problems
 
 INHERITED = {
-    # glibc gives every thread its own heap otherwise, which costs each process some ten listener megabytes.
+    # glibc gives every thread its own heap otherwise, which costs each process some ten megabytes.
     "MALLOC_ARENA_MAX": "2",
-    # Docstrings are for readers: left out, each process keeps some five listener megabytes less.
+    # Docstrings are for readers: left out, each process keeps some five megabytes less.
     "PYTHONOPTIMIZE": "2",
     # Columns of each instruction: traces do without, and three megabytes of the stack. The Makefile compiles so, too.
     "PYTHONNODEBUGRANGES": "1",

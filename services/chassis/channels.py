@@ -31,7 +31,7 @@ from grpc import aio
 from services.chassis import context
 from services.chassis.errors import DeadlineExceeded
 from services.chassis.interceptors import REQUEST_ID_KEY
-from services.chassis.repeated_reads import RepeatBudget, is_read, read
+from services.chassis.repeated_reads import LEAST_SECONDS, RepeatBudget, is_read, read
 from services.chassis.server import MAX_MESSAGE_BYTES, WINDOW_BYTES
 from services.chassis.settings import CommonSettings
 from services.chassis.supervisor import supervised
@@ -39,7 +39,6 @@ from services.chassis.tls import dns_name, internal_tls
 
 DEFAULT_SECONDS = 10.0  # what a call may take when neither the caller nor its own caller says
 HOP_SECONDS = 0.05  # kept back at each hop, so that the inner call fails first and can be explained
-LEAST_SECONDS = 0.02  # not worth starting below this
 RESOLVE_SECONDS = 5.0  # DNS is asked no more often than this, and at the latest when the next connection ends of age
 # A connection is dead when a ping is not answered. Both together are less than DEFAULT_SECONDS, so that callers hear of
 # a host that is cut off before their own time is over, and more than a busy machine needs.

@@ -13,9 +13,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
+from services.chassis.addresses import MAX_PORT
 from services.chassis.errors import InvalidArgument, invalid_field
 
-MAX_PORT = 65_535
 DEFAULT_PORTS = {"http": 80, "https": 443}
 NOT_ALLOWED = "URL_NOT_ALLOWED"
 MAX_LABEL_LENGTH, MAX_HOST_LENGTH = 63, 253  # of a name in the DNS; a longer one cannot exist

@@ -22,13 +22,11 @@ from grpc import aio
 from services.chassis.status import TORN, has_details
 
 READ = re.compile(r"/(?:Get|BatchGet|List|Find)[A-Z][A-Za-z]*\Z")
-ATTEMPTS = (
-    3  # of two replicas in turn with other callers' reads, three in a row reach the same one in one case of eight
-)
+# Two replicas are asked in turn, but with other callers' reads: two attempts reach the same one in one case of two.
+ATTEMPTS = 3
 READ_SECONDS = 2.0  # a read takes some milliseconds, and a busy machine may add a second
-RECONNECT_SECONDS = (
-    1.0  # before the last attempt: a replica that was started again is connected to by then (channels.py)
-)
+# Before the last attempt. gRPC connects to a replica that was started again after a second at most (channels.py).
+RECONNECT_SECONDS = 1.0
 LEAST_SECONDS = 0.02  # not worth starting below this
 MOST_REPEATS = 50.0  # at once: what is under way to one replica at the moment at which its line is cut
 REPEATS_PER_ANSWER = 0.2

@@ -15,9 +15,10 @@ from google.protobuf.wrappers_pb2 import StringValue
 from grpc import aio
 
 from services.chassis import context
-from services.chassis.channels import DEFAULT_SECONDS, HOP_SECONDS, LEAST_SECONDS, connect, plain_channel, timeout_of
+from services.chassis.channels import DEFAULT_SECONDS, HOP_SECONDS, connect, plain_channel, timeout_of
 from services.chassis.errors import DeadlineExceeded, Unavailable
 from services.chassis.health import Health
+from services.chassis.repeated_reads import LEAST_SECONDS
 from services.chassis.settings import CommonSettings
 from services.chassis.status import translated
 from services.chassis.tls import InternalTls, internal_tls

@@ -2,12 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from typing import Any
 
 import grpc
 import pytest
+from google.api.annotations_pb2 import http
 from grpc import aio
+from kawaii.generation.v1 import generation_pb2
+from kawaii.share.v1 import share_pb2
+from kawaii.storage.v1 import storage_pb2
 
 from services.chassis.channels import plain_channel
 from services.chassis.errors import Unavailable
@@ -145,6 +150,29 @@ async def test_repeats_are_bounded_and_answered_reads_allow_some_more() -> None:
 @pytest.mark.parametrize("name", ["GetShare", "BatchGetShares", "ListShares", "FindGeneration"])
 def test_standard_methods_that_change_nothing_are_reads(name: str) -> None:
     assert is_read(f"/kawaii.share.v1.ShareService/{name}")
+
+
+def test_the_names_of_methods_agree_with_their_verbs_in_rest() -> None:
+    """A method that REST maps to another verb than GET changes something, and is never repeated."""
+    services = [each for file in (generation_pb2, share_pb2, storage_pb2) for each in services_of(file)]
+    verbs = {
+        (method.full_name, method.GetOptions().Extensions[http].WhichOneof("pattern"))
+        for service in services
+        for method in service.methods
+    }
+    reads = {name for name, verb in verbs if verb == "get" and not name.endswith("WatchGeneration")}
+
+    assert reads
+    assert {name for name in reads if not is_read(path_of(name))} == set()
+    assert {name for name, verb in verbs if verb not in {"get", None} and is_read(path_of(name))} == set()
+
+
+def services_of(file: Any) -> Iterable[Any]:
+    return file.DESCRIPTOR.services_by_name.values()
+
+
+def path_of(full_name: str) -> str:
+    return "/{}/{}".format(*full_name.rsplit(".", 1))
 
 
 @pytest.mark.parametrize("name", ["CreateShare", "Getaway", "LikeArtwork", "DeleteShare", "EnsureUser", "WatchEvents"])

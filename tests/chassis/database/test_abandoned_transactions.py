@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,6 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.util import await_only
 from services.chassis.database import connect_database
-from services.chassis.errors import Unavailable
 from services.chassis.settings import CommonSettings
 
 LOCK = text("SELECT pg_advisory_xact_lock(1)")
@@ -70,8 +68,18 @@ def server(net: Network) -> Iterator[Postgres]:
         yield server
 
 
-async def abandoned(host: Host, settings: CommonSettings, waiting: int, tmp_path: Path) -> "subprocess.Popen[bytes]":
-    """Start the program on a host and wait until it holds the lock and so many wait for it; the process."""
+@pytest.fixture
+def away(net: Network) -> Iterator[Host]:
+    """A host, whose programs end with the test."""
+    host = net.host("away")
+    yield host
+    for process in host.processes:
+        process.kill()
+        process.wait()
+
+
+async def abandoned(host: Host, settings: CommonSettings, waiting: int, tmp_path: Path) -> None:
+    """Start the program on a host and wait until it holds the lock and so many wait for it."""
     words = (sys.executable, "-c", PROGRAM, str(tmp_path), settings.database_url, str(waiting))
     process = host.start(words, os.environ, tmp_path / "log", ROOT)
     async with connect_database(settings, SERVICE, PATIENCE_SECONDS) as database:
@@ -82,7 +90,6 @@ async def abandoned(host: Host, settings: CommonSettings, waiting: int, tmp_path
             return counts == [1, waiting]
 
         await eventually(begun)
-    return process
 
 
 async def takes_lock(settings: CommonSettings) -> bool:
@@ -96,15 +103,9 @@ async def takes_lock(settings: CommonSettings) -> bool:
     return True
 
 
-async def test_the_locks_of_a_host_that_is_cut_off_pass_to_others(
-    net: Network, server: Postgres, tmp_path: Path
-) -> None:
-    host = net.host("away")
+async def test_the_locks_of_a_host_that_is_cut_off_pass_to_others(away: Host, server: Postgres, tmp_path: Path) -> None:
     settings = CommonSettings(data_dir=tmp_path, database_url=server.create_database(), _env_file=None)
-    process = await abandoned(host, settings, 3, tmp_path)
-    host.cut()
-    try:
-        assert await takes_lock(settings)
-    finally:
-        process.kill()
-        process.wait()
+    await abandoned(away, settings, 3, tmp_path)
+    away.cut()
+
+    assert await takes_lock(settings)
